@@ -1,0 +1,1 @@
+//! Benchmarks of towerkit beside its peers.
