@@ -1,0 +1,151 @@
+use std::fmt;
+use std::mem;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::End;
+use crate::Fields;
+use crate::Policy;
+
+/// The one place where the roles of a row live: counted, or leaked.
+pub enum Shared<R: 'static> {
+    /// Counted: freed with the last service and the last call that holds it.
+    Counted(Arc<R>),
+    /// Leaked: never freed, and free to clone, also from many threads at once.
+    Leaked(&'static R),
+}
+
+impl<R> Clone for Shared<R> {
+    #[inline]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Counted(roles) => Self::Counted(Arc::clone(roles)),
+            Self::Leaked(roles) => Self::Leaked(roles),
+        }
+    }
+}
+
+impl<R> Deref for Shared<R> {
+    type Target = R;
+
+    #[inline]
+    fn deref(&self) -> &R {
+        match self {
+            Self::Counted(roles) => roles,
+            Self::Leaked(roles) => roles,
+        }
+    }
+}
+
+impl<R> fmt::Debug for Shared<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// What the roles of a row hold of one call, finished exactly once.
+///
+/// By hand, by a panic of what it watches, or, as cancelled, by its drop.
+pub struct Armed<R: Policy + 'static>(Option<(Shared<R>, R::Held)>);
+
+impl<R: Policy> Armed<R> {
+    /// Whether there is anything to do between the start of a call and its end.
+    pub const MATTERS: bool = R::FOLLOWS || R::ENTERS;
+
+    #[inline]
+    pub(crate) fn new(roles: &Shared<R>, held: R::Held) -> Self {
+        if Self::MATTERS {
+            Self(Some((roles.clone(), held)))
+        } else {
+            Self(None)
+        }
+    }
+
+    /// Holds nothing: for a response that no call is behind, such as a refusal.
+    #[inline]
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Moves what is held out of here.
+    #[inline]
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    /// Whether the call is still to be finished.
+    #[inline]
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Finishes the call, if it is not finished yet.
+    #[inline]
+    pub fn finish(&mut self, end: &End) {
+        if let Some((roles, held)) = self.0.take() {
+            roles.finish(held, end);
+        }
+    }
+
+    /// Finishes the call like [`finish`](Self::finish), with an end that is made only if there is a call to finish.
+    #[inline]
+    pub fn finish_with(&mut self, end: impl FnOnce() -> End) {
+        if let Some((roles, held)) = self.0.take() {
+            roles.finish(held, &end());
+        }
+    }
+
+    /// Tells the roles what the head of the response said.
+    #[inline]
+    pub fn head(&mut self, so_far: &End) {
+        if let Some((roles, held)) = &mut self.0 {
+            roles.head(held, so_far);
+        }
+    }
+
+    /// Lets the roles add fields to the head of the response.
+    #[inline]
+    pub fn annotate(&self, fields: &mut dyn Fields) {
+        if let Some((roles, held)) = &self.0 {
+            roles.annotate(held, fields);
+        }
+    }
+
+    /// Runs one poll of the call inside its roles. If it panics, the call is finished as a failure and the panic goes on.
+    #[inline]
+    pub fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        struct Fuse<'a, R: Policy + 'static>(&'a mut Armed<R>);
+        impl<R: Policy> Drop for Fuse<'_, R> {
+            #[cold]
+            fn drop(&mut self) {
+                self.0.finish(&End::in_panic());
+            }
+        }
+        if !Self::MATTERS {
+            return poll();
+        }
+        let fuse = Fuse(self);
+        let result = match &mut fuse.0.0 {
+            Some((roles, held)) => roles.enter(held, poll),
+            None => poll(),
+        };
+        mem::forget(fuse);
+        result
+    }
+}
+
+impl<R: Policy> Drop for Armed<R> {
+    #[inline]
+    fn drop(&mut self) {
+        self.finish_with(End::cancelled);
+    }
+}
+
+impl<R: Policy> fmt::Debug for Armed<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Armed").field(&self.is_armed()).finish()
+    }
+}

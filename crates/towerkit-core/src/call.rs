@@ -1,0 +1,125 @@
+use std::fmt;
+
+use crate::Clock;
+use crate::End;
+use crate::Reason;
+use crate::Status;
+use crate::clock::Reading;
+
+/// What a request can say of itself, whatever its type.
+///
+/// Object safe, so that one `impl<Req> Guard<Req>` serves every protocol.
+pub trait Describe<Req> {
+    /// Returns the operation: a route template, a method, a given name; never a raw path.
+    fn operation<'a>(&'a self, request: &'a Req) -> &'a str;
+
+    /// Returns the protocol that this request speaks.
+    fn kind(&self, _request: &Req) -> ProtocolKind {
+        ProtocolKind::Plain
+    }
+
+    /// Returns the HTTP method, where there is one.
+    fn method<'a>(&self, _request: &'a Req) -> Option<&'a str> {
+        None
+    }
+
+    /// Returns the value of a request field such as an HTTP header, if it is there and is text.
+    fn field<'a>(&self, _request: &'a Req, _name: &str) -> Option<&'a str> {
+        None
+    }
+
+    /// Sets a field of the request, where the protocol has fields and the value fits in one.
+    fn set_field(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
+
+    /// Returns the code with which this protocol answers a refusal.
+    fn refusal_status(&self, _request: &Req, _reason: Reason) -> Option<Status> {
+        None
+    }
+}
+
+/// The protocols that an observer can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProtocolKind {
+    /// A service without a wire protocol.
+    Plain,
+    /// HTTP that is not gRPC.
+    Http,
+    /// gRPC.
+    Grpc,
+}
+
+/// A request on its way in, as the roles of a row see it.
+pub struct Call<'a, Req> {
+    /// The request itself.
+    pub request: &'a mut Req,
+    protocol: &'a dyn Describe<Req>,
+    reading: Reading,
+}
+
+impl<'a, Req> Call<'a, Req> {
+    /// Opens a request to the roles of a row, read by `protocol`.
+    #[inline]
+    pub fn new(request: &'a mut Req, protocol: &'a dyn Describe<Req>) -> Self {
+        Self {
+            request,
+            protocol,
+            reading: Reading::default(),
+        }
+    }
+
+    /// Returns the operation: a route template, a method, a given name; never a raw path.
+    #[inline]
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        self.protocol.operation(self.request)
+    }
+
+    /// Returns the protocol that this request speaks.
+    #[inline]
+    #[must_use]
+    pub fn protocol(&self) -> ProtocolKind {
+        self.protocol.kind(self.request)
+    }
+
+    /// Returns the HTTP method, where there is one.
+    #[inline]
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        self.protocol.method(self.request)
+    }
+
+    /// Returns the value of a request field such as an HTTP header, if it is there and is text.
+    #[inline]
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.protocol.field(self.request, name)
+    }
+
+    /// Sets a field of the request, where the protocol has fields and the value fits in one.
+    #[inline]
+    pub fn set_field(&mut self, name: &'static str, value: &str) {
+        self.protocol.set_field(self.request, name, value);
+    }
+
+    /// Returns the time of the start on `clock`: one reading for all roles that start here.
+    #[inline]
+    pub fn now(&mut self, clock: &Clock) -> u64 {
+        self.reading = self.reading.of(clock);
+        self.reading.nanos()
+    }
+
+    /// The end of this call, were it refused for `reason`.
+    pub(crate) fn refused(&self, reason: Reason) -> End {
+        let status = self.protocol.refusal_status(self.request, reason);
+        End::refused_for(reason).with_status(status)
+    }
+}
+
+impl<Req> fmt::Debug for Call<'_, Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("operation", &self.operation())
+            .finish_non_exhaustive()
+    }
+}

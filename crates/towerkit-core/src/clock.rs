@@ -1,0 +1,213 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+/// A monotonic clock that reads nanoseconds since an origin of its own.
+///
+/// Every layer that measures or waits takes one; the default is [`Clock::monotonic`].
+/// Two clocks of the same kind share their origin, so that the roles of a row can share one reading.
+///
+/// ```
+/// use std::time::Duration;
+/// use towerkit_core::Clock;
+///
+/// let (clock, hand) = Clock::manual();
+/// let before = clock.now();
+/// hand.advance(Duration::from_millis(5));
+/// assert_eq!(clock.now() - before, 5_000_000);
+/// ```
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    Monotonic(Instant),
+    #[cfg(feature = "fast-clock")]
+    Fast(quanta::Clock),
+    Manual(Arc<AtomicU64>),
+    Custom(Arc<dyn Fn() -> Duration + Send + Sync>),
+}
+
+impl Clock {
+    /// Reads the operating system's monotonic clock: exact, about 24 ns a reading. The default.
+    #[must_use]
+    pub fn monotonic() -> Self {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        Self(Source::Monotonic(*ORIGIN.get_or_init(Instant::now)))
+    }
+
+    /// Reads the processor's counter: about 10 ns a reading.
+    ///
+    /// It can drift from real time (tens of microseconds a second have been seen) and, on some machines, step back when a thread
+    /// moves to another core. Every state machine of towerkit takes the latest reading it has seen, so that a step back costs
+    /// accuracy and nothing else.
+    #[cfg(feature = "fast-clock")]
+    #[must_use]
+    pub fn fast() -> Self {
+        Self(Source::Fast(quanta::Clock::new()))
+    }
+
+    /// Makes a clock that stands still until it is moved by hand, for tests.
+    #[must_use]
+    pub fn manual() -> (Self, ManualClock) {
+        let nanos = Arc::new(AtomicU64::new(ManualClock::ORIGIN));
+        (Self(Source::Manual(nanos.clone())), ManualClock(nanos))
+    }
+
+    /// Reads time from a function that returns what has passed since some fixed point.
+    ///
+    /// `towerkit-test` uses it to follow tokio's paused time.
+    #[must_use]
+    pub fn custom(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Source::Custom(Arc::new(read)))
+    }
+
+    /// Returns the nanoseconds since the clock's origin; stops at `u64::MAX`, after 584 years.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        match &self.0 {
+            Source::Monotonic(origin) => nanos(origin.elapsed()),
+            #[cfg(feature = "fast-clock")]
+            Source::Fast(clock) => clock.delta_as_nanos(0, clock.raw()),
+            Source::Manual(now) => now.load(Ordering::Acquire),
+            Source::Custom(read) => nanos(read()),
+        }
+    }
+
+    /// Tells clocks with different origins apart, so that a reading of one is never taken for a reading of another.
+    #[inline]
+    fn origin(&self) -> usize {
+        match &self.0 {
+            Source::Monotonic(_) => 1,
+            #[cfg(feature = "fast-clock")]
+            Source::Fast(_) => 2,
+            Source::Manual(now) => Arc::as_ptr(now).addr(),
+            Source::Custom(read) => Arc::as_ptr(read).addr(),
+        }
+    }
+}
+
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    // A u64 of seconds times 10^9 would overflow long after the sun has gone out; saturating costs nothing here.
+    duration
+        .as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::monotonic()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Source::Monotonic(_) => "Clock::monotonic",
+            #[cfg(feature = "fast-clock")]
+            Source::Fast(_) => "Clock::fast",
+            Source::Manual(_) => "Clock::manual",
+            Source::Custom(_) => "Clock::custom",
+        })
+    }
+}
+
+/// The hand of a [`Clock::manual`].
+#[derive(Debug, Clone)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A manual clock starts an hour after its origin, so that a test can also set it back.
+    const ORIGIN: u64 = 3_600_000_000_000;
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        let by = nanos(by);
+        // Release pairs with the Acquire of `now`: who sees the new time sees what was done before it.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Release, Ordering::Relaxed, |now| {
+                Some(now.saturating_add(by))
+            });
+    }
+
+    /// Sets the clock to `nanos` since its origin, forward or back.
+    pub fn set(&self, nanos: u64) {
+        self.0.store(nanos, Ordering::Release);
+    }
+}
+
+/// One reading, taken when it is first asked for and shared by all that ask on the same clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reading {
+    origin: usize,
+    nanos: u64,
+}
+
+impl Reading {
+    #[inline]
+    pub(crate) fn of(self, clock: &Clock) -> Self {
+        let origin = clock.origin();
+        if self.origin == origin {
+            return self;
+        }
+        Self {
+            origin,
+            nanos: clock.now(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn nanos(self) -> u64 {
+        self.nanos
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_on_one_kind_of_clock_share_a_reading() {
+        let (clock, hand) = Clock::manual();
+        let reading = Reading::default().of(&clock);
+        hand.advance(Duration::from_secs(1));
+        assert_eq!(reading.of(&clock.clone()).nanos(), reading.nanos());
+        assert_eq!(
+            Reading::default().of(&clock).nanos(),
+            reading.nanos() + 1_000_000_000
+        );
+    }
+
+    #[test]
+    fn a_reading_is_never_taken_for_one_of_another_clock() {
+        let (here, _) = Clock::manual();
+        let (there, hand) = Clock::manual();
+        hand.advance(Duration::from_secs(9));
+        let reading = Reading::default().of(&here);
+        assert_eq!(reading.of(&there).nanos(), there.now());
+    }
+
+    #[test]
+    fn time_saturates() {
+        let (clock, hand) = Clock::manual();
+        hand.advance(Duration::MAX);
+        hand.advance(Duration::MAX);
+        assert_eq!(clock.now(), u64::MAX);
+        assert_eq!(Clock::custom(|| Duration::MAX).now(), u64::MAX);
+    }
+
+    #[test]
+    fn the_default_clock_goes_forward() {
+        let clock = Clock::default();
+        let first = clock.now();
+        assert!(clock.now() >= first);
+    }
+}

@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use crate::Clock;
+
+/// The point in time after which nobody waits for the answer.
+///
+/// It travels in the extensions of a request, and as what is left of it across the wire. It carries its clock, so that what is left
+/// is always read on the clock on which the point was set.
+///
+/// ```
+/// use std::time::Duration;
+/// use towerkit_core::{Clock, Deadline};
+///
+/// let (clock, hand) = Clock::manual();
+/// let deadline = Deadline::after(&clock, Duration::from_secs(2));
+/// hand.advance(Duration::from_millis(500));
+/// assert_eq!(deadline.left(), Duration::from_millis(1500));
+/// hand.advance(Duration::from_secs(5));
+/// assert!(deadline.is_over());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    clock: Clock,
+    at: u64,
+}
+
+impl Deadline {
+    /// Sets the point `left` from now.
+    #[must_use]
+    pub fn after(clock: &Clock, left: Duration) -> Self {
+        let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            clock: clock.clone(),
+            at: clock.now().saturating_add(left),
+        }
+    }
+
+    /// Returns how much time is left; zero once the point has passed.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        Duration::from_nanos(self.at.saturating_sub(self.clock.now()))
+    }
+
+    /// Whether the point has passed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// Returns the earlier of this deadline and one `left` from now: a callee never gets more time than its caller has.
+    #[must_use]
+    pub fn at_most(self, left: Duration) -> Self {
+        let other = Self::after(&self.clock, left);
+        if other.at < self.at { other } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_allowance_brings_a_deadline_forward_and_a_longer_one_does_not() {
+        let (clock, _hand) = Clock::manual();
+        let deadline = Deadline::after(&clock, Duration::from_secs(2));
+        let sooner = deadline.clone().at_most(Duration::from_secs(1));
+        assert_eq!(sooner.left(), Duration::from_secs(1));
+        assert_eq!(
+            deadline.at_most(Duration::MAX).left(),
+            Duration::from_secs(2)
+        );
+    }
+}

@@ -1,0 +1,147 @@
+use std::cell::Cell;
+
+use crate::Clock;
+use crate::Outcome;
+use crate::Reason;
+use crate::Status;
+use crate::clock::Reading;
+
+/// What is known of a call at its end (or, in [`Policy::head`](crate::Policy::head), so far).
+#[derive(Debug, Clone)]
+pub struct End {
+    outcome: Outcome,
+    status: Option<Status>,
+    head: Option<Outcome>,
+    refused: Option<Reason>,
+    panicked: bool,
+    bytes: u64,
+    reading: Cell<Reading>,
+}
+
+impl End {
+    /// A call that ended with `outcome`.
+    #[inline]
+    #[must_use]
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            status: None,
+            head: None,
+            refused: None,
+            panicked: false,
+            bytes: 0,
+            reading: Cell::default(),
+        }
+    }
+
+    /// A call whose caller went away.
+    #[inline]
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new(Outcome::Cancelled)
+    }
+
+    /// A call that was refused, here or by a layer further in.
+    #[inline]
+    #[must_use]
+    pub fn refused_for(reason: Reason) -> Self {
+        Self {
+            refused: Some(reason),
+            ..Self::new(reason.outcome())
+        }
+    }
+
+    /// A call whose service panicked.
+    #[cold]
+    pub(crate) fn in_panic() -> Self {
+        Self {
+            panicked: true,
+            ..Self::new(Outcome::Failure)
+        }
+    }
+
+    /// Adds the code that the protocol gave.
+    #[inline]
+    #[must_use]
+    pub fn with_status(mut self, status: Option<Status>) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Adds what the head of the response said.
+    #[inline]
+    #[must_use]
+    pub fn with_head(mut self, head: Option<Outcome>) -> Self {
+        self.head = head;
+        self
+    }
+
+    /// Adds the reason of a refusal.
+    #[inline]
+    #[must_use]
+    pub fn with_refused(mut self, refused: Option<Reason>) -> Self {
+        self.refused = refused;
+        self
+    }
+
+    /// Adds the bytes of the response body that were delivered.
+    #[inline]
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Returns how the call ended.
+    #[inline]
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Returns the code that the protocol gave, where there is one.
+    ///
+    /// A cancelled call keeps the code of its head, if that had come.
+    #[inline]
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.status
+    }
+
+    /// Returns what the head of the response said, if it came and the protocol has one.
+    #[inline]
+    #[must_use]
+    pub fn head(&self) -> Option<Outcome> {
+        self.head
+    }
+
+    /// Returns why the call was refused, by a layer further in or by a later role of the same row.
+    #[inline]
+    #[must_use]
+    pub fn refused(&self) -> Option<Reason> {
+        self.refused
+    }
+
+    /// Whether the service panicked.
+    #[inline]
+    #[must_use]
+    pub fn panicked(&self) -> bool {
+        self.panicked
+    }
+
+    /// Returns the bytes of the response body that were delivered; 0 where the protocol has no body.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the time of the end on `clock`: one reading for all roles that end here.
+    #[inline]
+    #[must_use]
+    pub fn now(&self, clock: &Clock) -> u64 {
+        let reading = self.reading.get().of(clock);
+        self.reading.set(reading);
+        reading.nanos()
+    }
+}

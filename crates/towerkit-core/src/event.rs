@@ -1,0 +1,166 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+/// Something that happened inside a policy, which no single call explains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A circuit breaker went from one state to another.
+    CircuitChanged {
+        /// The name of the breaker.
+        name: &'static str,
+        /// The state that it left, in `snake_case`.
+        from: &'static str,
+        /// The state that it entered, in `snake_case`.
+        to: &'static str,
+    },
+}
+
+/// Where events go: logs and metrics adapt it, and so does any function of an [`Event`].
+///
+/// Runs after the policy's locks are released, on the thread of the call that caused the event. A panic in it is caught.
+pub trait EventSink: Send + Sync {
+    /// Takes one event.
+    fn emit(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync> EventSink for F {
+    fn emit(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// Events on their way from a policy to its sink, in order.
+///
+/// [`push`](Self::push) under the lock that made the event true, [`deliver`](Self::deliver) after releasing it. Whoever delivers first
+/// delivers for all, so that a sink sees the events in the order in which they became true, one at a time, and holds up no lock.
+/// While a sink is busy at most 1,024 events wait; later ones are dropped.
+#[derive(Default)]
+pub struct Outbox {
+    sink: Option<Arc<dyn EventSink>>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Event>,
+    delivering: bool,
+}
+
+impl Outbox {
+    /// The events that wait at most for a busy sink.
+    pub const CAPACITY: usize = 1024;
+
+    /// Makes an outbox that delivers to `sink`. Without one, as by default, events are dropped.
+    #[must_use]
+    pub fn new(sink: Option<Arc<dyn EventSink>>) -> Self {
+        Self {
+            sink,
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Appends an event. Calls no user code.
+    pub fn push(&self, event: Event) {
+        if self.sink.is_some() {
+            let mut queue = self.queue();
+            if queue.waiting.len() < Self::CAPACITY {
+                queue.waiting.push_back(event);
+            }
+        }
+    }
+
+    /// Delivers what waits, unless another thread is doing so.
+    pub fn deliver(&self) {
+        let Some(sink) = &self.sink else { return };
+        let mut queue = self.queue();
+        if queue.delivering {
+            return;
+        }
+        queue.delivering = true;
+        while let Some(event) = queue.waiting.pop_front() {
+            drop(queue);
+            // A sink that panics must not take the call with it, which may be unwinding already.
+            let _ = catch_unwind(AssertUnwindSafe(|| sink.emit(&event)));
+            queue = self.queue();
+        }
+        queue.delivering = false;
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("waiting", &self.queue().waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(to: &'static str) -> Event {
+        Event::CircuitChanged {
+            name: "test",
+            from: "closed",
+            to,
+        }
+    }
+
+    #[test]
+    fn events_arrive_in_order_even_from_inside_the_sink() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let outbox = Arc::new_cyclic(|outbox: &std::sync::Weak<Outbox>| {
+            let (seen, outbox) = (seen.clone(), outbox.clone());
+            let sink = move |event: &Event| {
+                seen.lock().unwrap().push(event.clone());
+                if *event == changed("first") {
+                    let outbox = outbox.upgrade().unwrap();
+                    outbox.push(changed("third"));
+                    outbox.deliver();
+                }
+            };
+            Outbox::new(Some(Arc::new(sink)))
+        });
+        outbox.push(changed("first"));
+        outbox.push(changed("second"));
+        outbox.deliver();
+        let expected = ["first", "second", "third"].map(changed);
+        assert_eq!(*seen.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_sink_that_panics_is_called_again_for_the_next_event() {
+        let seen = Arc::new(Mutex::new(0));
+        let count = seen.clone();
+        let outbox = Outbox::new(Some(Arc::new(move |_: &Event| {
+            *count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            panic!("sink");
+        })));
+        for _ in 0..2 {
+            outbox.push(changed("open"));
+            outbox.deliver();
+        }
+        assert_eq!(*seen.lock().unwrap_or_else(PoisonError::into_inner), 2);
+    }
+
+    #[test]
+    fn a_busy_sink_does_not_make_the_queue_grow_without_bound() {
+        let outbox = Outbox::new(Some(Arc::new(|_: &Event| {})));
+        for _ in 0..2 * Outbox::CAPACITY {
+            outbox.push(changed("open"));
+        }
+        assert_eq!(outbox.queue().waiting.len(), Outbox::CAPACITY);
+    }
+}

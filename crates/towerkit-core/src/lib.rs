@@ -1,0 +1,146 @@
+//! The seams of towerkit: guards, observers, protocols, and the one middleware that runs them.
+//!
+//! A **guard** asks of each call whether it may go ahead, an **observer** takes note of what happens. Both are plain data and
+//! decisions: they never see a future, a waker or a body. The plumbing that turns them into tower middleware stands here, once:
+//! readiness, refusal, cancellation at every poll, panics, exactly one `finish` for every call, spans entered for every poll.
+//!
+//! To use a layer you need its crate and nothing from here but, for some services, [`LayerExt`]. To write one, read [`Guard`] and
+//! [`Observer`].
+//!
+//! ```
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use std::sync::Arc;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use towerkit_core::{BoxError, Call, End, LayerExt, Observer, Outcome, Policy, observe};
+//!
+//! /// Counts calls by how they ended.
+//! #[derive(Default)]
+//! struct Tally([AtomicU64; 6]);
+//!
+//! impl Policy for Tally {
+//!     type Held = ();
+//!     fn finish(&self, _held: (), end: &End) {
+//!         self.0[end.outcome() as usize].fetch_add(1, Ordering::Relaxed);
+//!     }
+//! }
+//!
+//! impl<Req> Observer<Req> for Tally {
+//!     fn start(&self, _call: &mut Call<'_, Req>) {}
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let tally = Arc::new(Tally::default());
+//! let service = ServiceBuilder::new()
+//!     .layer(observe(tally.clone()).plain("halve"))
+//!     .service_fn(|n: u32| async move {
+//!         if n % 2 == 0 { Ok(n / 2) } else { Err(BoxError::from("odd")) }
+//!     });
+//!
+//! assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
+//! assert!(service.oneshot(7).await.is_err());
+//! assert_eq!(tally.0[Outcome::Success as usize].load(Ordering::Relaxed), 1);
+//! assert_eq!(tally.0[Outcome::Failure as usize].load(Ordering::Relaxed), 1);
+//! # });
+//! ```
+//!
+//! # Readiness
+//!
+//! Admission happens in `call`, so that a service that is ready but never called holds nothing. See [`Row`].
+//!
+//! # Cancellation
+//!
+//! Dropping a response future, or a response body that is still followed, finishes every role of the row once, as cancelled.
+//!
+//! # Clones
+//!
+//! State lives in the layer and is shared by every service that the layer makes and by their clones.
+//!
+//! # Errors
+//!
+//! The inner service's error type is never changed. A refusal is a response where the protocol has one for it, and otherwise an
+//! error that implements [`Refusable`].
+
+mod armed;
+mod call;
+mod clock;
+mod deadline;
+mod end;
+mod event;
+mod forward;
+mod layer;
+mod macros;
+mod outcome;
+mod plain;
+mod policy;
+mod protocol;
+mod rejection;
+mod role;
+mod row;
+mod waiting;
+mod waiting_role;
+
+pub use armed::Armed;
+pub use armed::Shared;
+pub use call::Call;
+pub use call::Describe;
+pub use call::ProtocolKind;
+pub use clock::Clock;
+pub use clock::ManualClock;
+pub use deadline::Deadline;
+pub use end::End;
+pub use event::Event;
+pub use event::EventSink;
+pub use event::Outbox;
+pub use layer::IntoRole;
+pub use layer::LayerExt;
+pub use layer::RowLayer;
+pub use layer::async_guard;
+pub use layer::guard;
+pub use layer::observe;
+pub use layer::stack;
+pub use outcome::Outcome;
+pub use outcome::Status;
+pub use plain::ByFailer;
+pub use plain::ByFunction;
+pub use plain::ByResult;
+pub use plain::Classify;
+pub use plain::Failer;
+pub use plain::Plain;
+pub use plain::PlainExchange;
+pub use policy::Admission;
+pub use policy::AsyncGuard;
+pub use policy::Fields;
+pub use policy::Guard;
+pub use policy::Observer;
+pub use policy::Policy;
+pub use protocol::Answer;
+pub use protocol::BoxError;
+pub use protocol::Follow;
+pub use protocol::Protocol;
+pub use protocol::Refusable;
+pub use protocol::Refuse;
+pub use protocol::Unbound;
+pub use rejection::Join;
+pub use rejection::Reason;
+pub use rejection::Refusal;
+pub use rejection::Rejection;
+pub use role::As;
+pub use role::AsyncGuards;
+pub use role::Guarding;
+pub use role::GuardingLater;
+pub use role::Guards;
+pub use role::Observes;
+pub use role::Observing;
+pub use role::Pair;
+pub use role::Role;
+pub use role::Shape;
+pub use row::Immediate;
+pub use row::Pace;
+pub use row::Row;
+pub use row::RowFuture;
+pub use tower_layer::Layer;
+pub use waiting::Waiting;
+pub use waiting::WaitingFuture;
+pub use waiting::WaitingRow;
+pub use waiting_role::PairWait;
+pub use waiting_role::WaitingRole;

@@ -1,0 +1,44 @@
+/// Makes a layer of a struct that has a field `row: RowLayer<$role, P>` and one type parameter, its protocol `P`.
+///
+/// Implements [`Layer`](tower_layer::Layer), [`LayerExt`](crate::LayerExt) and, for the protocol `$unsaid` that the layer has until
+/// one is said, [`IntoRole`](crate::IntoRole).
+#[macro_export]
+macro_rules! row_layer {
+    ($layer:ident, $role:ty, $unsaid:ty) => {
+        impl<P> $layer<P> {
+            /// Leaks the state of every service that this layer makes, see
+            /// [`RowLayer::leak`](towerkit_core::RowLayer::leak).
+            #[must_use]
+            pub fn leak(mut self) -> Self {
+                self.row = self.row.leak();
+                self
+            }
+        }
+
+        impl<S, P: Clone> $crate::Layer<S> for $layer<P> {
+            type Service = $crate::Row<S, $role, P>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                self.row.layer(inner)
+            }
+        }
+
+        impl<P> $crate::LayerExt for $layer<P> {
+            type With<Q> = $layer<Q>;
+
+            fn protocol<Q>(self, protocol: Q) -> $layer<Q> {
+                $layer {
+                    row: self.row.protocol(protocol),
+                }
+            }
+        }
+
+        impl $crate::IntoRole for $layer<$unsaid> {
+            type Role = $role;
+
+            fn into_role(self) -> $role {
+                self.row.into_role()
+            }
+        }
+    };
+}

@@ -1,0 +1,182 @@
+use std::any::Any;
+use std::error::Error;
+use std::marker::PhantomData;
+
+use crate::Armed;
+use crate::BoxError;
+use crate::Describe;
+use crate::End;
+use crate::Follow;
+use crate::Outcome;
+use crate::Policy;
+use crate::Protocol;
+use crate::Reason;
+use crate::Refusable;
+use crate::Refuse;
+use crate::Rejection;
+
+/// Reads a service without a wire protocol: a call is over when its future resolves.
+///
+/// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) says otherwise. A refusal is an `Err` that carries the
+/// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plain<C = ByResult> {
+    operation: &'static str,
+    classify: C,
+}
+
+impl Plain {
+    /// Reads calls of the operation named so in logs and metrics.
+    #[must_use]
+    pub const fn new(operation: &'static str) -> Self {
+        Self {
+            operation,
+            classify: ByResult,
+        }
+    }
+}
+
+impl<C> Plain<C> {
+    /// Asks a function for the outcome of every result; [`ByResult`] by default.
+    #[must_use]
+    pub fn classify<T, E, F>(self, classify: F) -> Plain<ByFunction<F, T, E>>
+    where
+        F: Fn(&Result<T, E>) -> Outcome,
+    {
+        Plain {
+            operation: self.operation,
+            classify: ByFunction(classify, PhantomData),
+        }
+    }
+
+    /// Counts a response that is a business failure, as its [`Failer`] says, as a failure.
+    #[must_use]
+    pub fn by_failer(self) -> Plain<ByFailer> {
+        Plain {
+            operation: self.operation,
+            classify: ByFailer,
+        }
+    }
+}
+
+/// Tells the outcome of a result.
+pub trait Classify<T, E> {
+    /// Returns the outcome, and the reason where the result is a refusal by a layer further in.
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>);
+}
+
+/// `Ok` is a success, `Err` a failure or, if it carries one, a refusal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByResult;
+
+impl<T, E: 'static> Classify<T, E> for ByResult {
+    #[inline]
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+        match result {
+            Ok(_) => (Outcome::Success, None),
+            Err(error) => by_error(error),
+        }
+    }
+}
+
+#[inline]
+fn by_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
+    match refusal_in(error) {
+        Some(rejection) => (rejection.reason().outcome(), Some(rejection.reason())),
+        None => (Outcome::Failure, None),
+    }
+}
+
+/// Finds a refusal in an error, whatever its type; for a type that cannot be one this folds to `None`.
+#[inline]
+fn refusal_in<E: 'static>(error: &E) -> Option<&Rejection> {
+    let error: &dyn Any = error;
+    match error.downcast_ref::<BoxError>() {
+        Some(boxed) => boxed.rejection(),
+        None => error.downcast_ref(),
+    }
+}
+
+/// Asks the response itself, see [`Failer`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByFailer;
+
+impl<T: Failer, E: 'static> Classify<T, E> for ByFailer {
+    #[inline]
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+        match result {
+            Ok(response) if response.failed().is_some() => (Outcome::Failure, None),
+            result => ByResult.classify(result),
+        }
+    }
+}
+
+/// A response that may be a business failure: go-kit's `endpoint.Failer`.
+pub trait Failer {
+    /// Returns the business failure, if the response is one.
+    fn failed(&self) -> Option<&(dyn Error + 'static)>;
+}
+
+/// Asks a function, see [`Plain::classify`].
+#[derive(Debug)]
+pub struct ByFunction<F, T, E>(F, PhantomData<fn(&T, &E)>);
+
+impl<F: Clone, T, E> Clone for ByFunction<F, T, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<F, T, E: 'static> Classify<T, E> for ByFunction<F, T, E>
+where
+    F: Fn(&Result<T, E>) -> Outcome,
+{
+    #[inline]
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+        let refused = match result {
+            Ok(_) => None,
+            Err(error) => refusal_in(error).map(Rejection::reason),
+        };
+        (self.0(result), refused)
+    }
+}
+
+/// The exchange of [`Plain`].
+#[derive(Debug, Clone)]
+pub struct PlainExchange<C>(C);
+
+impl<Req, C: Clone> Protocol<Req> for Plain<C> {
+    type Exchange = PlainExchange<C>;
+
+    #[inline]
+    fn open(&self, _request: &Req) -> PlainExchange<C> {
+        PlainExchange(self.classify.clone())
+    }
+}
+
+impl<Req, C> Describe<Req> for Plain<C> {
+    #[inline]
+    fn operation<'a>(&'a self, _request: &'a Req) -> &'a str {
+        self.operation
+    }
+}
+
+impl<T, E, C: Classify<T, E>> Follow<T, E> for PlainExchange<C> {
+    type Response<R: Policy + 'static> = T;
+
+    #[inline]
+    fn follow<R: Policy>(&self, result: Result<T, E>, mut armed: Armed<R>) -> Result<T, E> {
+        armed.finish_with(|| {
+            let (outcome, refused) = self.0.classify(&result);
+            End::new(outcome).with_refused(refused)
+        });
+        result
+    }
+}
+
+impl<T, E: Refusable, C: Classify<T, E>> Refuse<T, E> for PlainExchange<C> {
+    #[inline]
+    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<T, E> {
+        Err(E::refused(rejection))
+    }
+}

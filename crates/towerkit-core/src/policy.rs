@@ -1,0 +1,143 @@
+use std::fmt;
+
+use crate::Call;
+use crate::End;
+use crate::Rejection;
+
+/// What a role keeps of one call, and learns at its end.
+///
+/// A policy is data and decisions. It has no future and no `Drop`, and nothing of it is cloned for a call: the plumbing owns all of
+/// that. What one call holds is plain data ([`Held`](Self::Held)), which comes back in [`finish`](Self::finish) exactly once, on
+/// every ending: success, failure, refusal further in, panic, cancellation, end of the body.
+///
+/// `finish` may run while a panic unwinds. It must not panic itself, since that would abort the process; so it calls no user code
+/// and takes no lock that can be poisoned.
+pub trait Policy {
+    /// What is kept for the length of one call.
+    type Held;
+
+    /// Whether [`enter`](Self::enter) does anything. Only then are polls and drops wrapped.
+    const ENTERS: bool = false;
+
+    /// Whether [`head`](Self::head), [`annotate`](Self::annotate) or [`finish`](Self::finish) do anything.
+    ///
+    /// Where no role of a row follows its calls, the plumbing keeps nothing for their length and calls none of the three.
+    const FOLLOWS: bool = true;
+
+    /// Wraps every poll of the call: its future, its body, and their drop.
+    #[inline]
+    fn enter<R>(&self, _held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
+        poll()
+    }
+
+    /// Learns that the head of the response is there while the call goes on.
+    #[inline]
+    fn head(&self, _held: &mut Self::Held, _so_far: &End) {}
+
+    /// Adds fields to the head of an admitted response, where the protocol has fields.
+    #[inline]
+    fn annotate(&self, _held: &Self::Held, _fields: &mut dyn Fields) {}
+
+    /// Learns how the call ended, and takes back what it held.
+    fn finish(&self, held: Self::Held, end: &End);
+}
+
+/// May this call go ahead?
+///
+/// ```
+/// use towerkit_core::{Call, End, Guard, Policy, Reason, Rejection, guard};
+/// use towerkit_core::BoxError;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// struct OddHoursOnly { hour: u8 }
+///
+/// impl Policy for OddHoursOnly {
+///     type Held = ();
+///     const FOLLOWS: bool = false;
+///     fn finish(&self, _held: (), _end: &End) {}
+/// }
+///
+/// impl<Req> Guard<Req> for OddHoursOnly {
+///     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+///         if self.hour % 2 == 1 { Ok(()) } else { Err(Rejection::new(Reason::Unavailable, "odd hours only")) }
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let service = ServiceBuilder::new()
+///     .layer(guard(OddHoursOnly { hour: 4 }))
+///     .service_fn(|name: String| async move { Ok::<_, BoxError>(format!("hello, {name}")) });
+///
+/// let refused = service.oneshot("Ann".to_owned()).await.unwrap_err();
+/// assert_eq!(refused.to_string(), "odd hours only: unavailable");
+/// # });
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not guard requests of type `{Req}`",
+    label = "not a guard for these requests"
+)]
+pub trait Guard<Req>: Policy {
+    /// Admits the call, or refuses it before the inner service hears of it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`], which the protocol turns into the answer.
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection>;
+
+    /// Refuses ahead of any call, so that the inner service need not become ready.
+    #[inline]
+    fn shut(&self) -> Option<Rejection> {
+        None
+    }
+}
+
+/// May this call go ahead, if it has to wait for the answer?
+///
+/// The future that is waited for never owns the request. While it waits, the plumbing holds no readiness of the inner service.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not guard requests of type `{Req}`",
+    label = "not a guard for these requests"
+)]
+pub trait AsyncGuard<Req>: Policy {
+    /// What is waited for. Dropping it gives back all that it holds.
+    type Wait: Future<Output = Result<Self::Held, Rejection>>;
+
+    /// Admits the call now or later, or refuses it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`], which the protocol turns into the answer.
+    fn admit(
+        &self,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Self::Held, Self::Wait>, Rejection>;
+
+    /// Has the last word on the request of a call that was admitted after a wait.
+    #[inline]
+    fn stamp(&self, _held: &mut Self::Held, _call: &mut Call<'_, Req>) {}
+}
+
+/// What an [`AsyncGuard`] says at once.
+#[derive(Debug)]
+pub enum Admission<H, W> {
+    /// The call goes ahead.
+    Now(H),
+    /// The call waits for this.
+    Later(W),
+}
+
+/// What happened?
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not observe requests of type `{Req}`",
+    label = "not an observer for these requests"
+)]
+pub trait Observer<Req>: Policy {
+    /// Takes note of a call at its start.
+    fn start(&self, call: &mut Call<'_, Req>) -> Self::Held;
+}
+
+/// The fields of a response head.
+pub trait Fields {
+    /// Sets a field; a value that does not fit in one is left out.
+    fn set(&mut self, name: &'static str, value: &dyn fmt::Display);
+}

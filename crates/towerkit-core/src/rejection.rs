@@ -1,0 +1,241 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Outcome;
+
+/// Why a call was refused.
+///
+/// Each reason has one HTTP status and one gRPC code; the table stands in `docs/contract.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The caller is over its rate.
+    RateLimited,
+    /// A circuit breaker is open.
+    CircuitOpen,
+    /// There is more work than room.
+    Overloaded,
+    /// Time ran out before an answer was there.
+    DeadlineExceeded,
+    /// The caller did not say who it is, or was not believed.
+    Unauthenticated,
+    /// The caller may not do this.
+    Forbidden,
+    /// There is nobody to answer.
+    Unavailable,
+    /// The call asks for more than there will ever be, so that waiting does not help.
+    InsufficientCapacity,
+}
+
+impl Reason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 8] = [
+        Self::RateLimited,
+        Self::CircuitOpen,
+        Self::Overloaded,
+        Self::DeadlineExceeded,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Unavailable,
+        Self::InsufficientCapacity,
+    ];
+
+    /// Returns the reason in `snake_case`, as logs, metric labels and problem details show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::CircuitOpen => "circuit_open",
+            Self::Overloaded => "overloaded",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Unavailable => "unavailable",
+            Self::InsufficientCapacity => "insufficient_capacity",
+        }
+    }
+
+    /// Returns the reason in plain words, lower case.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate limited",
+            Self::CircuitOpen => "circuit open",
+            Self::Overloaded => "overloaded",
+            Self::DeadlineExceeded => "deadline exceeded",
+            Self::Unauthenticated => "not authenticated",
+            Self::Forbidden => "forbidden",
+            Self::Unavailable => "unavailable",
+            Self::InsufficientCapacity => "more than the capacity",
+        }
+    }
+
+    /// Returns the outcome of a call that was refused for this reason.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::DeadlineExceeded => Outcome::TimedOut,
+            Self::Unauthenticated | Self::Forbidden => Outcome::ClientError,
+            _ => Outcome::Overloaded,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+/// A refused call: who refused, why, and when it may be worth another try.
+///
+/// Over HTTP and gRPC a rejection becomes a response; elsewhere it travels in the service's error (see [`Refusable`](crate::Refusable)).
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    reason: Reason,
+    layer: &'static str,
+    retry_after: Option<Duration>,
+    fields: Option<Arc<[(&'static str, String)]>>,
+}
+
+impl Rejection {
+    /// Refuses on behalf of the layer, or the instance of a layer, named `layer`.
+    #[must_use]
+    pub const fn new(reason: Reason, layer: &'static str) -> Self {
+        Self {
+            reason,
+            layer,
+            retry_after: None,
+            fields: None,
+        }
+    }
+
+    /// Says how long the caller does well to wait; not said by default.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds a field for the answer, such as a challenge, where the protocol has fields.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let mut fields = self.fields.map_or_else(Vec::new, |old| old.to_vec());
+        fields.push((name, value.into()));
+        self.fields = Some(fields.into());
+        self
+    }
+
+    /// Returns why the call was refused.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Returns the name of the layer that refused.
+    #[must_use]
+    pub const fn layer(&self) -> &'static str {
+        self.layer
+    }
+
+    /// Returns how long the caller does well to wait, where that is known.
+    #[must_use]
+    pub const fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Returns the fields for the answer.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.fields
+            .iter()
+            .flat_map(|fields| fields.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.layer, self.reason)?;
+        match self.retry_after {
+            Some(wait) => write!(f, ", retry after {wait:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Rejection {}
+
+/// What a row can refuse with: a [`Rejection`], or nothing at all where it holds observers only.
+pub trait Refusal {
+    /// Returns the rejection.
+    fn rejection(&self) -> &Rejection;
+}
+
+impl Refusal for Rejection {
+    #[inline]
+    fn rejection(&self) -> &Rejection {
+        self
+    }
+}
+
+impl Refusal for Infallible {
+    fn rejection(&self) -> &Rejection {
+        match *self {}
+    }
+}
+
+/// What two roles in a row can refuse with: nothing if neither can, otherwise a [`Rejection`].
+pub trait Join<B>: Refusal {
+    /// The refusal of the pair.
+    type Out: Refusal;
+    /// Turns the first role's refusal into the pair's.
+    fn first(self) -> Self::Out;
+    /// Turns the second role's refusal into the pair's.
+    fn second(other: B) -> Self::Out;
+}
+
+impl Join<Infallible> for Infallible {
+    type Out = Infallible;
+    fn first(self) -> Infallible {
+        self
+    }
+    fn second(other: Infallible) -> Infallible {
+        other
+    }
+}
+
+impl Join<Rejection> for Infallible {
+    type Out = Rejection;
+    fn first(self) -> Rejection {
+        match self {}
+    }
+    #[inline]
+    fn second(other: Rejection) -> Rejection {
+        other
+    }
+}
+
+impl Join<Infallible> for Rejection {
+    type Out = Rejection;
+    #[inline]
+    fn first(self) -> Rejection {
+        self
+    }
+    fn second(other: Infallible) -> Rejection {
+        match other {}
+    }
+}
+
+impl Join<Rejection> for Rejection {
+    type Out = Rejection;
+    #[inline]
+    fn first(self) -> Rejection {
+        self
+    }
+    #[inline]
+    fn second(other: Rejection) -> Rejection {
+        other
+    }
+}

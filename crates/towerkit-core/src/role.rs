@@ -1,0 +1,332 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::Call;
+use crate::End;
+use crate::Fields;
+use crate::Guard;
+use crate::Join;
+use crate::Observer;
+use crate::Policy;
+use crate::Refusal;
+use crate::Rejection;
+use crate::row::Immediate;
+use crate::row::Pace;
+use crate::waiting::Waiting;
+
+/// What a row needs to know of a role before it sees a request: what it can refuse with, and whether it may wait.
+pub trait Shape: Policy + 'static {
+    /// [`Infallible`] for observers, [`Rejection`] for guards.
+    type Refusal: Refusal;
+    /// [`Immediate`], or [`Waiting`] where an [`AsyncGuard`](crate::AsyncGuard) takes part.
+    type Pace: Pace;
+}
+
+/// A role as a row runs it: a guard, an observer, or a row of them.
+///
+/// Nobody implements it by hand: write a [`Guard`] or an [`Observer`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot guard or observe requests of type `{Req}`",
+    label = "not a role for these requests"
+)]
+pub trait Role<Req>: Shape {
+    /// Starts one call, outermost role first.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the first guard that refuses; the roles before it are finished then.
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal>;
+
+    /// Refuses ahead of any call.
+    fn shut(&self) -> Option<Self::Refusal>;
+}
+
+/// A policy in the part that it plays.
+pub struct As<T, K> {
+    pub(crate) policy: T,
+    part: PhantomData<K>,
+}
+
+/// The part of a [`Guard`].
+#[derive(Debug)]
+pub enum Guarding {}
+/// The part of an [`AsyncGuard`](crate::AsyncGuard).
+#[derive(Debug)]
+pub enum GuardingLater {}
+/// The part of an [`Observer`].
+#[derive(Debug)]
+pub enum Observing {}
+
+/// A [`Guard`] as a role.
+pub type Guards<G> = As<G, Guarding>;
+/// An [`AsyncGuard`](crate::AsyncGuard) as a role.
+pub type AsyncGuards<G> = As<G, GuardingLater>;
+/// An [`Observer`] as a role.
+pub type Observes<O> = As<O, Observing>;
+
+impl<T, K> As<T, K> {
+    /// Gives `policy` its part.
+    pub const fn new(policy: T) -> Self {
+        Self {
+            policy,
+            part: PhantomData,
+        }
+    }
+
+    /// Returns the policy.
+    pub const fn policy(&self) -> &T {
+        &self.policy
+    }
+
+    /// Returns the policy, to be changed before it is shared.
+    pub fn policy_mut(&mut self) -> &mut T {
+        &mut self.policy
+    }
+}
+
+impl<T: Clone, K> Clone for As<T, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.policy.clone())
+    }
+}
+
+impl<T: fmt::Debug, K> fmt::Debug for As<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.policy.fmt(f)
+    }
+}
+
+impl<T: Policy, K> Policy for As<T, K> {
+    type Held = T::Held;
+    const ENTERS: bool = T::ENTERS;
+    const FOLLOWS: bool = T::FOLLOWS;
+
+    #[inline]
+    fn enter<R>(&self, held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
+        self.policy.enter(held, poll)
+    }
+
+    #[inline]
+    fn head(&self, held: &mut Self::Held, so_far: &End) {
+        self.policy.head(held, so_far);
+    }
+
+    #[inline]
+    fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
+        self.policy.annotate(held, fields);
+    }
+
+    #[inline]
+    fn finish(&self, held: Self::Held, end: &End) {
+        self.policy.finish(held, end);
+    }
+}
+
+impl<G: Policy + 'static> Shape for Guards<G> {
+    type Refusal = Rejection;
+    type Pace = Immediate;
+}
+
+impl<G: Policy + 'static> Shape for AsyncGuards<G> {
+    type Refusal = Rejection;
+    type Pace = Waiting;
+}
+
+impl<O: Policy + 'static> Shape for Observes<O> {
+    type Refusal = Infallible;
+    type Pace = Immediate;
+}
+
+impl<Req, G: Guard<Req> + 'static> Role<Req> for Guards<G> {
+    #[inline]
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection> {
+        self.policy.admit(call)
+    }
+
+    #[inline]
+    fn shut(&self) -> Option<Rejection> {
+        self.policy.shut()
+    }
+}
+
+impl<Req, O: Observer<Req> + 'static> Role<Req> for Observes<O> {
+    #[inline]
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Infallible> {
+        Ok(self.policy.start(call))
+    }
+
+    #[inline]
+    fn shut(&self) -> Option<Infallible> {
+        None
+    }
+}
+
+/// Two roles as one, the first outside the second. Longer rows are pairs of pairs.
+#[derive(Debug, Clone)]
+pub struct Pair<A, B>(pub(crate) A, pub(crate) B);
+
+impl<A: Policy, B: Policy> Policy for Pair<A, B> {
+    type Held = (A::Held, B::Held);
+    const ENTERS: bool = A::ENTERS || B::ENTERS;
+    const FOLLOWS: bool = A::FOLLOWS || B::FOLLOWS;
+
+    #[inline]
+    fn enter<R>(&self, held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
+        let (first, second) = held;
+        self.0.enter(first, || self.1.enter(second, poll))
+    }
+
+    #[inline]
+    fn head(&self, held: &mut Self::Held, so_far: &End) {
+        let (first, second) = held;
+        self.0.enter(first, || self.1.head(second, so_far));
+        self.0.head(first, so_far);
+    }
+
+    #[inline]
+    fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
+        self.1.annotate(&held.1, fields);
+        self.0.annotate(&held.0, fields);
+    }
+
+    #[inline]
+    fn finish(&self, held: Self::Held, end: &End) {
+        let (mut first, second) = held;
+        self.0.enter(&mut first, || self.1.finish(second, end));
+        self.0.finish(first, end);
+    }
+}
+
+impl<A: Shape, B: Shape> Shape for Pair<A, B>
+where
+    A::Refusal: Join<B::Refusal>,
+{
+    type Refusal = <A::Refusal as Join<B::Refusal>>::Out;
+    type Pace = <A::Pace as Pace>::With<B::Pace>;
+}
+
+impl<Req, A: Role<Req>, B: Role<Req>> Role<Req> for Pair<A, B>
+where
+    A::Refusal: Join<B::Refusal>,
+{
+    #[inline]
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal> {
+        let held = self.0.begin(call).map_err(Join::first)?;
+        let mut first = Begun::new(&self.0, held);
+        match first.enter(|| self.1.begin(call)) {
+            Ok(second) => Ok((first.keep(), second)),
+            Err(refusal) => {
+                let end = call.refused(refusal.rejection().reason());
+                self.0.finish(first.keep(), &end);
+                Err(Join::second(refusal))
+            }
+        }
+    }
+
+    #[inline]
+    fn shut(&self) -> Option<Self::Refusal> {
+        match self.0.shut() {
+            Some(refusal) => Some(refusal.first()),
+            None => self.1.shut().map(Join::second),
+        }
+    }
+}
+
+/// What the first role holds while the second decides: finished if the second panics.
+pub(crate) struct Begun<'a, R: Policy> {
+    role: &'a R,
+    held: Option<R::Held>,
+}
+
+impl<'a, R: Policy> Begun<'a, R> {
+    #[inline]
+    pub(crate) fn new(role: &'a R, held: R::Held) -> Self {
+        Self {
+            role,
+            held: Some(held),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn enter<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        match &mut self.held {
+            Some(held) => self.role.enter(held, run),
+            None => run(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn keep(mut self) -> R::Held {
+        self.held.take().expect("held until it is kept")
+    }
+}
+
+impl<R: Policy> Drop for Begun<'_, R> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.role.finish(held, &End::in_panic());
+        }
+    }
+}
+
+impl<R: Policy> Policy for Option<R> {
+    type Held = Option<R::Held>;
+    const ENTERS: bool = R::ENTERS;
+    const FOLLOWS: bool = R::FOLLOWS;
+
+    #[inline]
+    fn enter<T>(&self, held: &mut Self::Held, poll: impl FnOnce() -> T) -> T {
+        match (self, held) {
+            (Some(role), Some(held)) => role.enter(held, poll),
+            _ => poll(),
+        }
+    }
+
+    #[inline]
+    fn head(&self, held: &mut Self::Held, so_far: &End) {
+        if let (Some(role), Some(held)) = (self, held) {
+            role.head(held, so_far);
+        }
+    }
+
+    #[inline]
+    fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
+        if let (Some(role), Some(held)) = (self, held) {
+            role.annotate(held, fields);
+        }
+    }
+
+    #[inline]
+    fn finish(&self, held: Self::Held, end: &End) {
+        if let (Some(role), Some(held)) = (self, held) {
+            role.finish(held, end);
+        }
+    }
+}
+
+impl<R: Shape> Shape for Option<R> {
+    type Refusal = R::Refusal;
+    type Pace = R::Pace;
+}
+
+impl<Req, R: Role<Req>> Role<Req> for Option<R> {
+    #[inline]
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal> {
+        self.as_ref().map(|role| role.begin(call)).transpose()
+    }
+
+    #[inline]
+    fn shut(&self) -> Option<Self::Refusal> {
+        self.as_ref().and_then(Role::shut)
+    }
+}
+
+impl Policy for () {
+    type Held = ();
+    const FOLLOWS: bool = false;
+
+    #[inline]
+    fn finish(&self, (): (), _end: &End) {}
+}

@@ -1,0 +1,230 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use pin_project::pin_project;
+use pin_project::pinned_drop;
+use tower_service::Service;
+
+use crate::Answer;
+use crate::Armed;
+use crate::Call;
+use crate::Follow;
+use crate::Protocol;
+use crate::Refusal;
+use crate::Role;
+use crate::Shape;
+use crate::Shared;
+
+/// Whether a row decides at once or may have to wait, and so which middleware runs it.
+pub trait Pace: Sized {
+    /// The pace of a row that holds roles of both paces.
+    type With<B: Pace>: Pace;
+    /// The middleware.
+    type Service<S, R: Shape, P>;
+    /// Makes the middleware.
+    fn service<S, R: Shape, P>(inner: S, roles: Shared<R>, protocol: P) -> Self::Service<S, R, P>;
+}
+
+/// The pace of a row that decides at once.
+#[derive(Debug)]
+pub enum Immediate {}
+
+impl Pace for Immediate {
+    type With<B: Pace> = B;
+    type Service<S, R: Shape, P> = Row<S, R, P>;
+
+    fn service<S, R: Shape, P>(inner: S, roles: Shared<R>, protocol: P) -> Row<S, R, P> {
+        Row {
+            inner,
+            roles,
+            protocol,
+            shut: None,
+        }
+    }
+}
+
+/// The middleware that runs a row of roles around a service.
+///
+/// # Readiness
+///
+/// Admission happens in `call`: a service that is ready but never called holds nothing of the roles. While a guard is shut,
+/// `poll_ready` answers ready without polling the inner service, and `call` refuses; outer roles still see that call.
+///
+/// A call that is refused although the inner service was polled ready leaves that readiness in this instance, for its next call or
+/// its drop: one slot of the inner service at most.
+///
+/// # Clones
+///
+/// Share the roles and their state. A clone starts unready.
+pub struct Row<S, R: Shape, P> {
+    inner: S,
+    roles: Shared<R>,
+    protocol: P,
+    shut: Option<R::Refusal>,
+}
+
+impl<S: Clone, R: Shape, P: Clone> Clone for Row<S, R, P> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            roles: self.roles.clone(),
+            protocol: self.protocol.clone(),
+            shut: None,
+        }
+    }
+}
+
+impl<S: fmt::Debug, R: Shape, P> fmt::Debug for Row<S, R, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, R, P, Req> Service<Req> for Row<S, R, P>
+where
+    S: Service<Req>,
+    R: Role<Req>,
+    P: Protocol<Req>,
+    P::Exchange: Answer<S::Response, S::Error, R::Refusal>,
+{
+    type Response = <P::Exchange as Follow<S::Response, S::Error>>::Response<R>;
+    type Error = S::Error;
+    type Future = RowFuture<S::Future, R, P::Exchange>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.shut = self.roles.shut();
+        match self.shut {
+            Some(_) => Poll::Ready(Ok(())),
+            None => self.inner.poll_ready(cx),
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request);
+        let mut call = Call::new(&mut request, &self.protocol);
+        let mut begun = self.roles.begin(&mut call);
+        if let Some(shut) = self.shut.take() {
+            // The inner service was not polled ready, so that the call is refused even if the guard has opened since.
+            if let Ok(held) = begun {
+                let end = call.refused(shut.rejection().reason());
+                self.roles.finish(held, &end);
+                begun = Err(shut);
+            }
+        }
+        match begun {
+            Ok(held) => {
+                let armed = Armed::new(&self.roles, held);
+                RowFuture::run(armed, exchange, || self.inner.call(request))
+            }
+            Err(refusal) => RowFuture::refused(refusal, exchange),
+        }
+    }
+}
+
+/// The future of a [`Row`].
+///
+/// Dropping it cancels the call: the inner future is dropped first, inside the roles, and the roles are finished as cancelled.
+#[pin_project(PinnedDrop)]
+pub struct RowFuture<F, R: Shape, X> {
+    #[pin]
+    state: State<F, R::Refusal>,
+    armed: Armed<R>,
+    exchange: X,
+}
+
+#[pin_project(project = StateProj)]
+enum State<F, Refusal> {
+    Running(#[pin] F),
+    Refused(Option<Refusal>),
+    Done,
+}
+
+impl<F, R: Shape, X> RowFuture<F, R, X> {
+    #[inline]
+    pub(crate) fn run(mut armed: Armed<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
+        let inner = armed.watch(call);
+        Self {
+            state: State::Running(inner),
+            armed,
+            exchange,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn refused(refusal: R::Refusal, exchange: X) -> Self {
+        Self {
+            state: State::Refused(Some(refusal)),
+            armed: Armed::none(),
+            exchange,
+        }
+    }
+}
+
+impl<F, R, X, T, E> Future for RowFuture<F, R, X>
+where
+    F: Future<Output = Result<T, E>>,
+    R: Shape,
+    X: Answer<T, E, R::Refusal>,
+{
+    type Output = Result<X::Response<R>, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut me = self.project();
+        let inner = match me.state.as_mut().project() {
+            StateProj::Running(inner) => inner,
+            StateProj::Refused(refusal) => {
+                let refusal = refusal.take().expect("not polled after completion");
+                return Poll::Ready(me.exchange.answer(refusal));
+            }
+            StateProj::Done => unreachable!("not polled after completion"),
+        };
+        let result = if R::ENTERS {
+            let state = me.state.as_mut();
+            me.armed.watch(|| poll_and_drop(state, cx))
+        } else {
+            me.armed.watch(|| inner.poll(cx))
+        };
+        Poll::Ready(me.exchange.follow(ready!(result), me.armed.take()))
+    }
+}
+
+/// Polls the inner future and, once it is ready, drops it while the roles are still entered.
+fn poll_and_drop<F: Future, Refusal>(
+    mut state: Pin<&mut State<F, Refusal>>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let StateProj::Running(inner) = state.as_mut().project() else {
+        unreachable!("polled while it runs");
+    };
+    let output = ready!(inner.poll(cx));
+    state.set(State::Done);
+    Poll::Ready(output)
+}
+
+#[pinned_drop]
+impl<F, R: Shape, X> PinnedDrop for RowFuture<F, R, X> {
+    #[inline]
+    fn drop(self: Pin<&mut Self>) {
+        if R::ENTERS {
+            let mut me = self.project();
+            if me.armed.is_armed() {
+                me.armed.watch(|| me.state.set(State::Done));
+            }
+        }
+    }
+}
+
+impl<F, R: Shape, X> fmt::Debug for RowFuture<F, R, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,261 @@
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use pin_project::pin_project;
+use pin_project::pinned_drop;
+use tower_service::Service;
+
+use crate::Admission;
+use crate::Answer;
+use crate::Armed;
+use crate::Call;
+use crate::End;
+use crate::Follow;
+use crate::Protocol;
+use crate::Shape;
+use crate::Shared;
+use crate::row::Pace;
+use crate::row::RowFuture;
+use crate::waiting_role::WaitingRole;
+
+/// The pace of a row in which an [`AsyncGuard`](crate::AsyncGuard) takes part.
+#[derive(Debug)]
+pub enum Waiting {}
+
+impl Pace for Waiting {
+    type With<B: Pace> = Self;
+    type Service<S, R: Shape, P> = WaitingRow<S, R, P>;
+
+    fn service<S, R: Shape, P>(inner: S, roles: Shared<R>, protocol: P) -> WaitingRow<S, R, P> {
+        WaitingRow {
+            inner,
+            roles,
+            protocol,
+        }
+    }
+}
+
+/// The middleware that runs a row of roles of which one may have to wait.
+///
+/// # Readiness
+///
+/// As for [`Row`](crate::Row). A call that waits gives the readiness of the inner service back first, and gets its own once it is
+/// admitted, from a clone.
+pub struct WaitingRow<S, R: Shape, P> {
+    inner: S,
+    roles: Shared<R>,
+    protocol: P,
+}
+
+impl<S: Clone, R: Shape, P: Clone> Clone for WaitingRow<S, R, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            roles: self.roles.clone(),
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R: Shape, P> fmt::Debug for WaitingRow<S, R, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingRow")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, R, P, Req> Service<Req> for WaitingRow<S, R, P>
+where
+    S: Service<Req> + Clone,
+    R: WaitingRole<Req>,
+    P: Protocol<Req> + Clone,
+    P::Exchange: Answer<S::Response, S::Error, R::Refusal>,
+{
+    type Response = <P::Exchange as Follow<S::Response, S::Error>>::Response<R>;
+    type Error = S::Error;
+    type Future = WaitingFuture<S, R, P, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request);
+        let begun = self
+            .roles
+            .begin(&mut Call::new(&mut request, &self.protocol));
+        let state = match begun {
+            Err(refusal) => State::Running(RowFuture::refused(refusal, exchange)),
+            Ok(Admission::Now(held)) => {
+                let armed = Armed::new(&self.roles, held);
+                State::Running(RowFuture::run(armed, exchange, || self.inner.call(request)))
+            }
+            Ok(Admission::Later(wait)) => {
+                // The readied instance is dropped here, so that a call that waits holds nothing of the inner service.
+                let fresh = self.inner.clone();
+                let parked = Parked {
+                    inner: mem::replace(&mut self.inner, fresh).clone(),
+                    request,
+                    exchange,
+                    protocol: self.protocol.clone(),
+                };
+                State::Waiting(Wait {
+                    wait,
+                    roles: Some(self.roles.clone()),
+                    parked: Some(parked),
+                })
+            }
+        };
+        WaitingFuture { state }
+    }
+}
+
+/// What stays behind while a call waits.
+struct Parked<S, P: Protocol<Req>, Req> {
+    inner: S,
+    request: Req,
+    exchange: P::Exchange,
+    protocol: P,
+}
+
+/// The future of a [`WaitingRow`].
+///
+/// Dropping it cancels the call: what waits is dropped, and the roles that had begun are finished as cancelled.
+#[pin_project]
+pub struct WaitingFuture<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: WaitingRole<Req>,
+    P: Protocol<Req>,
+{
+    #[pin]
+    state: State<S, R, P, Req>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: WaitingRole<Req>,
+    P: Protocol<Req>,
+{
+    Waiting(#[pin] Wait<S, R, P, Req>),
+    Readying(Option<(Armed<R>, Parked<S, P, Req>)>),
+    Running(#[pin] RowFuture<S::Future, R, P::Exchange>),
+}
+
+#[pin_project(PinnedDrop)]
+struct Wait<S, R: WaitingRole<Req>, P: Protocol<Req>, Req> {
+    #[pin]
+    wait: R::Wait,
+    roles: Option<Shared<R>>,
+    parked: Option<Parked<S, P, Req>>,
+}
+
+#[pinned_drop]
+impl<S, R: WaitingRole<Req>, P: Protocol<Req>, Req> PinnedDrop for Wait<S, R, P, Req> {
+    fn drop(self: Pin<&mut Self>) {
+        let me = self.project();
+        if let Some(roles) = me.roles.take() {
+            roles.abandon(me.wait, &End::cancelled());
+        }
+    }
+}
+
+type Begun<S, R, P, Req> = (Result<Armed<R>, <R as Shape>::Refusal>, Parked<S, P, Req>);
+
+impl<S, R: WaitingRole<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Begun<S, R, P, Req>> {
+        let mut me = self.project();
+        let parked = me.parked.as_mut().expect("parked while it waits");
+        let mut call = Call::new(&mut parked.request, &parked.protocol);
+        // A panic leaves `roles` empty, so that the drop that follows does not finish them a second time.
+        let roles = me.roles.take().expect("shared while it waits");
+        let mut fuse = Fuse {
+            roles: &roles,
+            wait: me.wait.as_mut(),
+            lit: true,
+        };
+        let polled = roles.poll_wait(fuse.wait.as_mut(), cx, &mut call);
+        fuse.lit = false;
+        drop(fuse);
+        let Poll::Ready(begun) = polled else {
+            *me.roles = Some(roles);
+            return Poll::Pending;
+        };
+        let begun = begun.map(|held| Armed::new(&roles, held));
+        let parked = me.parked.take().expect("parked while it waits");
+        Poll::Ready((begun, parked))
+    }
+}
+
+/// Finishes the roles that had begun if what they wait for panics.
+struct Fuse<'a, R: WaitingRole<Req>, Req> {
+    roles: &'a Shared<R>,
+    wait: Pin<&'a mut R::Wait>,
+    lit: bool,
+}
+
+impl<R: WaitingRole<Req>, Req> Drop for Fuse<'_, R, Req> {
+    fn drop(&mut self) {
+        if self.lit {
+            self.roles.abandon(self.wait.as_mut(), &End::in_panic());
+        }
+    }
+}
+
+impl<S, R, P, Req> Future for WaitingFuture<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: WaitingRole<Req>,
+    P: Protocol<Req>,
+    P::Exchange: Answer<S::Response, S::Error, R::Refusal>,
+{
+    type Output = Result<<P::Exchange as Follow<S::Response, S::Error>>::Response<R>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::Waiting(wait) => {
+                    let (begun, parked) = ready!(wait.poll(cx));
+                    match begun {
+                        Ok(armed) => state.set(State::Readying(Some((armed, parked)))),
+                        Err(refusal) => {
+                            return Poll::Ready(parked.exchange.answer(refusal));
+                        }
+                    }
+                }
+                StateProj::Readying(ready) => {
+                    let (armed, parked) = ready.as_mut().expect("there until called");
+                    let polled = ready!(armed.watch(|| parked.inner.poll_ready(cx)));
+                    let (armed, mut parked) = ready.take().expect("there until called");
+                    if let Err(error) = polled {
+                        return Poll::Ready(parked.exchange.follow(Err(error), armed));
+                    }
+                    let run = RowFuture::run(armed, parked.exchange, || {
+                        parked.inner.call(parked.request)
+                    });
+                    state.set(State::Running(run));
+                }
+                StateProj::Running(run) => return run.poll(cx),
+            }
+        }
+    }
+}
+
+impl<S, R, P, Req> fmt::Debug for WaitingFuture<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: WaitingRole<Req>,
+    P: Protocol<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingFuture").finish_non_exhaustive()
+    }
+}

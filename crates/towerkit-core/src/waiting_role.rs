@@ -1,0 +1,239 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use pin_project::pin_project;
+
+use crate::Admission;
+use crate::AsyncGuard;
+use crate::AsyncGuards;
+use crate::Call;
+use crate::End;
+use crate::Guard;
+use crate::Guards;
+use crate::Join;
+use crate::Observer;
+use crate::Observes;
+use crate::Pair;
+use crate::Policy;
+use crate::Refusal;
+use crate::Rejection;
+use crate::Role;
+use crate::Shape;
+use crate::role::Begun;
+
+/// A role as a row runs it that may have to wait.
+///
+/// Nobody implements it by hand: write an [`AsyncGuard`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot guard or observe requests of type `{Req}`",
+    label = "not a role for these requests"
+)]
+pub trait WaitingRole<Req>: Shape {
+    /// What is waited for, and what the roles before it hold meanwhile.
+    type Wait;
+
+    /// Starts one call, outermost role first, up to the first role that has to wait.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the first guard that refuses; the roles before it are finished then.
+    fn begin(
+        &self,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Self::Held, Self::Wait>, Self::Refusal>;
+
+    /// Goes on with a call that waits.
+    fn poll_wait(
+        &self,
+        wait: Pin<&mut Self::Wait>,
+        cx: &mut Context<'_>,
+        call: &mut Call<'_, Req>,
+    ) -> Poll<Result<Self::Held, Self::Refusal>>;
+
+    /// Gives a call up that waits: finishes the roles that had begun.
+    fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &End);
+}
+
+macro_rules! never_waits {
+    ($kind:ident<$policy:ident: $role:ident>) => {
+        impl<Req, $policy: $role<Req> + 'static> WaitingRole<Req> for $kind<$policy> {
+            type Wait = Infallible;
+
+            fn begin(
+                &self,
+                call: &mut Call<'_, Req>,
+            ) -> Result<Admission<Self::Held, Infallible>, Self::Refusal> {
+                Role::begin(self, call).map(Admission::Now)
+            }
+
+            fn poll_wait(
+                &self,
+                wait: Pin<&mut Infallible>,
+                _cx: &mut Context<'_>,
+                _call: &mut Call<'_, Req>,
+            ) -> Poll<Result<Self::Held, Self::Refusal>> {
+                match *wait {}
+            }
+
+            fn abandon(&self, wait: Pin<&mut Infallible>, _end: &End) {
+                match *wait {}
+            }
+        }
+    };
+}
+
+never_waits!(Guards<G: Guard>);
+never_waits!(Observes<O: Observer>);
+
+impl<Req, G: AsyncGuard<Req> + 'static> WaitingRole<Req> for AsyncGuards<G> {
+    type Wait = G::Wait;
+
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Admission<Self::Held, G::Wait>, Rejection> {
+        self.policy.admit(call)
+    }
+
+    fn poll_wait(
+        &self,
+        wait: Pin<&mut G::Wait>,
+        cx: &mut Context<'_>,
+        call: &mut Call<'_, Req>,
+    ) -> Poll<Result<Self::Held, Rejection>> {
+        let mut held = ready!(wait.poll(cx))?;
+        self.policy.stamp(&mut held, call);
+        Poll::Ready(Ok(held))
+    }
+
+    fn abandon(&self, _wait: Pin<&mut G::Wait>, _end: &End) {
+        // What waits gives back what it holds when it is dropped.
+    }
+}
+
+/// What a [`Pair`] waits for: its first role, or its second while the first holds on.
+#[pin_project(project = PairWaitProj)]
+pub enum PairWait<H, A, B> {
+    /// The first role waits.
+    First(#[pin] A),
+    /// The second role waits.
+    Second(Option<H>, #[pin] B),
+}
+
+impl<H, A, B> fmt::Debug for PairWait<H, A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First(_) => "First",
+            Self::Second(..) => "Second",
+        })
+    }
+}
+
+type PairWaitOf<Req, A, B> =
+    PairWait<<A as Policy>::Held, <A as WaitingRole<Req>>::Wait, <B as WaitingRole<Req>>::Wait>;
+
+impl<Req, A: WaitingRole<Req>, B: WaitingRole<Req>> WaitingRole<Req> for Pair<A, B>
+where
+    A::Refusal: Join<B::Refusal>,
+{
+    type Wait = PairWaitOf<Req, A, B>;
+
+    fn begin(
+        &self,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Self::Held, Self::Wait>, Self::Refusal> {
+        match self.0.begin(call).map_err(Join::first)? {
+            Admission::Now(held) => begin_second(self, held, call),
+            Admission::Later(wait) => Ok(Admission::Later(PairWait::First(wait))),
+        }
+    }
+
+    fn poll_wait(
+        &self,
+        mut wait: Pin<&mut Self::Wait>,
+        cx: &mut Context<'_>,
+        call: &mut Call<'_, Req>,
+    ) -> Poll<Result<Self::Held, Self::Refusal>> {
+        if let PairWaitProj::First(first) = wait.as_mut().project() {
+            let held = ready!(self.0.poll_wait(first, cx, call)).map_err(Join::first)?;
+            match begin_second(self, held, call)? {
+                Admission::Now(held) => return Poll::Ready(Ok(held)),
+                Admission::Later(second) => wait.set(second),
+            }
+        }
+        let PairWaitProj::Second(held, second) = wait.project() else {
+            unreachable!("the second role waits from here on");
+        };
+        let mut begun = Begun::new(&self.0, held.take().expect("held while it waits"));
+        let polled = begun.enter(|| self.1.poll_wait(second, cx, call));
+        let first = begun.keep();
+        match polled {
+            Poll::Pending => {
+                *held = Some(first);
+                Poll::Pending
+            }
+            Poll::Ready(decided) => Poll::Ready(both(self, first, decided, call)),
+        }
+    }
+
+    fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &End) {
+        match wait.project() {
+            PairWaitProj::First(first) => self.0.abandon(first, end),
+            PairWaitProj::Second(held, second) => {
+                self.1.abandon(second, end);
+                if let Some(held) = held.take() {
+                    self.0.finish(held, end);
+                }
+            }
+        }
+    }
+}
+
+type BegunPair<Req, A, B> = Result<
+    Admission<<Pair<A, B> as Policy>::Held, PairWaitOf<Req, A, B>>,
+    <Pair<A, B> as Shape>::Refusal,
+>;
+
+/// Starts the second role of a pair whose first has begun.
+fn begin_second<Req, A, B>(
+    pair: &Pair<A, B>,
+    held: A::Held,
+    call: &mut Call<'_, Req>,
+) -> BegunPair<Req, A, B>
+where
+    A: WaitingRole<Req>,
+    B: WaitingRole<Req>,
+    A::Refusal: Join<B::Refusal>,
+{
+    let mut first = Begun::new(&pair.0, held);
+    let second = first.enter(|| pair.1.begin(call));
+    let first = first.keep();
+    match second {
+        Ok(Admission::Later(wait)) => Ok(Admission::Later(PairWait::Second(Some(first), wait))),
+        Ok(Admission::Now(second)) => Ok(Admission::Now((first, second))),
+        Err(refusal) => both(pair, first, Err(refusal), call).map(Admission::Now),
+    }
+}
+
+/// Joins what both roles hold, or finishes the first because the second refused.
+fn both<Req, A, B>(
+    pair: &Pair<A, B>,
+    first: A::Held,
+    second: Result<B::Held, B::Refusal>,
+    call: &Call<'_, Req>,
+) -> Result<(A::Held, B::Held), <Pair<A, B> as Shape>::Refusal>
+where
+    A: Shape,
+    B: Shape,
+    A::Refusal: Join<B::Refusal>,
+{
+    match second {
+        Ok(second) => Ok((first, second)),
+        Err(refusal) => {
+            let end = call.refused(refusal.rejection().reason());
+            pair.0.finish(first, &end);
+            Err(Join::second(refusal))
+        }
+    }
+}

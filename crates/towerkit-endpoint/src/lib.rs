@@ -1,0 +1,1 @@
+//! Endpoints: one operation as a tower service.

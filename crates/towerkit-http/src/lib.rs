@@ -1,0 +1,1 @@
+//! HTTP and gRPC for the layers of towerkit.

@@ -1,0 +1,1 @@
+//! One log event for each call of a tower service.

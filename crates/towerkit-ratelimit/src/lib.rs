@@ -1,0 +1,1 @@
+//! A rate limit for tower services.

@@ -1,0 +1,1 @@
+//! Probe services and the contract suite that every towerkit layer passes.

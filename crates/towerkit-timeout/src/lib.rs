@@ -1,0 +1,1 @@
+//! A timeout for tower services.

@@ -1,0 +1,3 @@
+//! go-kit's string service on towerkit.
+
+fn main() {}
