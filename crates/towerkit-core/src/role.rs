@@ -219,7 +219,7 @@ where
             Err(refusal) => {
                 let end = call.refused(refusal.rejection().reason());
                 self.0.finish(first.keep(), &end);
-                Err(Join::second(refusal))
+                Err(A::Refusal::second(refusal))
             }
         }
     }
@@ -228,7 +228,7 @@ where
     fn shut(&self) -> Option<Self::Refusal> {
         match self.0.shut() {
             Some(refusal) => Some(refusal.first()),
-            None => self.1.shut().map(Join::second),
+            None => self.1.shut().map(A::Refusal::second),
         }
     }
 }

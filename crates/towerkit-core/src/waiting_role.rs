@@ -216,13 +216,15 @@ where
     }
 }
 
+type BothHeld<A, B> = Result<<Pair<A, B> as Policy>::Held, <Pair<A, B> as Shape>::Refusal>;
+
 /// Joins what both roles hold, or finishes the first because the second refused.
 fn both<Req, A, B>(
     pair: &Pair<A, B>,
     first: A::Held,
     second: Result<B::Held, B::Refusal>,
     call: &Call<'_, Req>,
-) -> Result<(A::Held, B::Held), <Pair<A, B> as Shape>::Refusal>
+) -> BothHeld<A, B>
 where
     A: Shape,
     B: Shape,
@@ -233,7 +235,7 @@ where
         Err(refusal) => {
             let end = call.refused(refusal.rejection().reason());
             pair.0.finish(first, &end);
-            Err(Join::second(refusal))
+            Err(A::Refusal::second(refusal))
         }
     }
 }
