@@ -10,13 +10,13 @@ use crate::clock::Reading;
 ///
 /// Object safe, so that one `impl<Req> Guard<Req>` serves every protocol.
 pub trait Describe<Req> {
-    /// Returns the operation: a route template, a method, a given name; never a raw path.
-    fn operation<'a>(&'a self, request: &'a Req) -> &'a str;
-
-    /// Returns the protocol that this request speaks.
+    /// Returns the protocol that this request speaks. Asked once a call; the other questions get the answer back.
     fn kind(&self, _request: &Req) -> ProtocolKind {
         ProtocolKind::Plain
     }
+
+    /// Returns the operation: a route template, a method, a given name; never a raw path.
+    fn operation<'a>(&'a self, request: &'a Req, kind: ProtocolKind) -> &'a str;
 
     /// Returns the HTTP method, where there is one.
     fn method<'a>(&self, _request: &'a Req) -> Option<&'a str> {
@@ -32,7 +32,7 @@ pub trait Describe<Req> {
     fn set_field(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
 
     /// Returns the code with which this protocol answers a refusal.
-    fn refusal_status(&self, _request: &Req, _reason: Reason) -> Option<Status> {
+    fn refusal_status(&self, _kind: ProtocolKind, _reason: Reason) -> Option<Status> {
         None
     }
 }
@@ -54,6 +54,7 @@ pub struct Call<'a, Req> {
     /// The request itself.
     pub request: &'a mut Req,
     protocol: &'a dyn Describe<Req>,
+    kind: ProtocolKind,
     reading: Reading,
 }
 
@@ -61,9 +62,11 @@ impl<'a, Req> Call<'a, Req> {
     /// Opens a request to the roles of a row, read by `protocol`.
     #[inline]
     pub fn new(request: &'a mut Req, protocol: &'a dyn Describe<Req>) -> Self {
+        let kind = protocol.kind(request);
         Self {
             request,
             protocol,
+            kind,
             reading: Reading::default(),
         }
     }
@@ -72,14 +75,14 @@ impl<'a, Req> Call<'a, Req> {
     #[inline]
     #[must_use]
     pub fn operation(&self) -> &str {
-        self.protocol.operation(self.request)
+        self.protocol.operation(self.request, self.kind)
     }
 
     /// Returns the protocol that this request speaks.
     #[inline]
     #[must_use]
     pub fn protocol(&self) -> ProtocolKind {
-        self.protocol.kind(self.request)
+        self.kind
     }
 
     /// Returns the HTTP method, where there is one.
@@ -111,7 +114,7 @@ impl<'a, Req> Call<'a, Req> {
 
     /// The end of this call, were it refused for `reason`.
     pub(crate) fn refused(&self, reason: Reason) -> End {
-        let status = self.protocol.refusal_status(self.request, reason);
+        let status = self.protocol.refusal_status(self.kind, reason);
         End::refused_for(reason).with_status(status)
     }
 }

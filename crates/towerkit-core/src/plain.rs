@@ -10,6 +10,7 @@ use crate::Follow;
 use crate::Outcome;
 use crate::Policy;
 use crate::Protocol;
+use crate::ProtocolKind;
 use crate::Reason;
 use crate::Refusable;
 use crate::Refuse;
@@ -74,16 +75,19 @@ impl<T, E: 'static> Classify<T, E> for ByResult {
     fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
         match result {
             Ok(_) => (Outcome::Success, None),
-            Err(error) => by_error(error),
+            Err(error) => Self::of_error(error),
         }
     }
 }
 
-#[inline]
-fn by_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
-    match refusal_in(error) {
-        Some(rejection) => (rejection.reason().outcome(), Some(rejection.reason())),
-        None => (Outcome::Failure, None),
+impl ByResult {
+    /// Tells the outcome of an error: a refusal, if the error is a [`Rejection`] or a [`BoxError`] that holds one, or else a failure.
+    #[inline]
+    pub fn of_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
+        match refusal_in(error) {
+            Some(rejection) => (rejection.reason().outcome(), Some(rejection.reason())),
+            None => (Outcome::Failure, None),
+        }
     }
 }
 
@@ -149,14 +153,14 @@ impl<Req, C: Clone> Protocol<Req> for Plain<C> {
     type Exchange = PlainExchange<C>;
 
     #[inline]
-    fn open(&self, _request: &Req) -> PlainExchange<C> {
+    fn open(&self, _request: &Req, _kind: ProtocolKind) -> PlainExchange<C> {
         PlainExchange(self.classify.clone())
     }
 }
 
 impl<Req, C> Describe<Req> for Plain<C> {
     #[inline]
-    fn operation<'a>(&'a self, _request: &'a Req) -> &'a str {
+    fn operation<'a>(&'a self, _request: &'a Req, _kind: ProtocolKind) -> &'a str {
         self.operation
     }
 }

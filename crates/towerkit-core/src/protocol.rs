@@ -4,6 +4,7 @@ use std::error::Error;
 use crate::Armed;
 use crate::Describe;
 use crate::Policy;
+use crate::ProtocolKind;
 use crate::Rejection;
 
 /// Any error, boxed: the error type of most plain towers, which can carry a refusal.
@@ -23,7 +24,7 @@ pub trait Protocol<Req>: Describe<Req> {
     type Exchange;
 
     /// Opens an exchange: takes from the request what the reading of its response depends on.
-    fn open(&self, request: &Req) -> Self::Exchange;
+    fn open(&self, request: &Req, kind: ProtocolKind) -> Self::Exchange;
 }
 
 /// Follows an admitted call to its end: all that observers need.

@@ -108,8 +108,8 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let exchange = self.protocol.open(&request);
         let mut call = Call::new(&mut request, &self.protocol);
+        let exchange = self.protocol.open(call.request, call.protocol());
         let mut begun = self.roles.begin(&mut call);
         if let Some(shut) = self.shut.take() {
             // The inner service was not polled ready, so that the call is refused even if the guard has opened since.

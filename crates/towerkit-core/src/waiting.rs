@@ -85,10 +85,9 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let exchange = self.protocol.open(&request);
-        let begun = self
-            .roles
-            .begin(&mut Call::new(&mut request, &self.protocol));
+        let mut call = Call::new(&mut request, &self.protocol);
+        let exchange = self.protocol.open(call.request, call.protocol());
+        let begun = self.roles.begin(&mut call);
         let state = match begun {
             Err(refusal) => State::Running(RowFuture::refused(refusal, exchange)),
             Ok(Admission::Now(held)) => {

@@ -1,1 +1,79 @@
 //! HTTP and gRPC for the layers of towerkit.
+//!
+//! [`HttpExt`] adds `.http()` and `.grpc()` to every layer of towerkit. The layer then fits any `Service<http::Request<_>>`: axum,
+//! tonic, hyper, or a client.
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use bytes::Bytes;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use towerkit_core::{Call, End, Guard, Policy, Reason, Rejection, guard};
+//! use towerkit_http::HttpExt;
+//!
+//! struct ClosedOnSundays;
+//!
+//! impl Policy for ClosedOnSundays {
+//!     type Held = ();
+//!     const FOLLOWS: bool = false;
+//!     fn finish(&self, _held: (), _end: &End) {}
+//! }
+//!
+//! impl<Req> Guard<Req> for ClosedOnSundays {
+//!     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+//!         let day = std::time::Duration::from_secs(24 * 3600);
+//!         Err(Rejection::new(Reason::Unavailable, "shop").retry_after(day))
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let shop = ServiceBuilder::new()
+//!     .layer(guard(ClosedOnSundays).http())
+//!     .service_fn(|_: Request<()>| async { Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default())) });
+//!
+//! let response = shop.oneshot(Request::new(())).await.unwrap();
+//! assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+//! assert_eq!(response.headers()["retry-after"], "86400");
+//! assert_eq!(response.headers()["content-type"], "application/problem+json");
+//! # });
+//! ```
+//!
+//! # The end of a call
+//!
+//! A call is over at the end of its response **body**, however that ends: no further frame, trailers, an error, a declared length
+//! that is delivered, `is_end_stream`, or a drop. What a guard or an observer holds travels there in a [`TrackedBody`].
+//!
+//! # gRPC
+//!
+//! A request whose content type is `application/grpc` is answered and read as gRPC also by [`Http`], so that one layer serves axum
+//! and tonic on one port. Its outcome stands in `grpc-status`, in the headers or in the trailers; where there is none it is `UNKNOWN`.
+//!
+//! # Errors
+//!
+//! A refusal is a response: problem details (RFC 9457) with `Retry-After` over HTTP, trailers only over gRPC. It carries the
+//! [`Rejection`](towerkit_core::Rejection) in its extensions, by which layers outside recognise it.
+
+mod body;
+mod ext;
+mod grpc;
+mod http_protocol;
+mod operation;
+mod outcome;
+mod problem;
+mod refusal;
+
+pub use body::TrackedBody;
+pub use ext::HttpExt;
+pub use grpc::Grpc;
+pub use grpc::GrpcExchange;
+pub use http_protocol::Http;
+pub use http_protocol::HttpExchange;
+pub use operation::ByFunction;
+#[cfg(feature = "axum")]
+pub use operation::ByMatchedPath;
+pub use operation::Operation;
+pub use operation::RequestHead;
+pub use operation::Unrouted;
+pub use outcome::ByStatus;
+pub use outcome::ClassifyHead;
+pub use problem::Problem;

@@ -1,1 +1,52 @@
 //! Probe services and the contract suite that every towerkit layer passes.
+//!
+//! Three lines put a layer through all laws, over a plain service, over HTTP or over gRPC:
+//!
+//! ```
+//! use towerkit_core::{LayerExt, stack, guard};
+//! # use towerkit_core::{Call, End, Guard, Policy, Rejection};
+//! # struct Anyone;
+//! # impl Policy for Anyone { type Held = (); fn finish(&self, _: (), _: &End) {} }
+//! # impl<Req> Guard<Req> for Anyone { fn admit(&self, _: &mut Call<'_, Req>) -> Result<(), Rejection> { Ok(()) } }
+//! use towerkit_test::{Subject, contract};
+//!
+//! contract!(plain, PlainCalls, Subject::new(guard(Anyone)));
+//! # fn main() {}
+//! ```
+//!
+//! The macro makes a module of tests, one for each law, of the layer around a [`Probe`]. The laws themselves are functions in
+//! [`laws`], for layers that need another arrangement. That the suite can tell a broken layer is shown by one broken layer for each
+//! law in this crate's own tests.
+//!
+//! The laws, with their ids from the acceptance cases:
+//!
+//! | law | id |
+//! |---|---|
+//! | `call` only after readiness of that very instance | T-01 |
+//! | a call that is dropped at any poll releases all it held | T-03 |
+//! | a panic of the inner service releases all that the call held, and the next call is served | T-04 |
+//! | a service that is ready and then dropped releases all it held | T-05 |
+//! | a call, or a service, that waits is woken at most twice | T-06 |
+//! | nonsense in the configuration is an error, never a panic | T-07 |
+//! | an error that can neither be cloned nor compared passes through unchanged | T-08 |
+
+mod calls;
+mod clock;
+mod contract;
+pub mod laws;
+mod probe;
+mod subject;
+
+pub use calls::Calls;
+pub use calls::GrpcCalls;
+pub use calls::HttpCalls;
+pub use calls::PlainCalls;
+pub use clock::run_paused;
+pub use clock::tokio_clock;
+pub use probe::Act;
+pub use probe::Ledger;
+pub use probe::Probe;
+pub use probe::ProbeBody;
+pub use probe::ProbeError;
+pub use probe::ProbeFuture;
+pub use subject::Subject;

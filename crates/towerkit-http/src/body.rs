@@ -1,0 +1,260 @@
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use bytes::Buf;
+use bytes::Bytes;
+use http_body::Body;
+use http_body::Frame;
+use http_body::SizeHint;
+use pin_project::pin_project;
+use pin_project::pinned_drop;
+use towerkit_core::Armed;
+use towerkit_core::End;
+use towerkit_core::Outcome;
+use towerkit_core::Policy;
+use towerkit_core::Reason;
+use towerkit_core::Status;
+
+use crate::outcome::code_in;
+use crate::outcome::of_code;
+
+/// A response body that carries what the roles of a row hold to the end of the call.
+///
+/// # Cancellation
+///
+/// Dropping it before its end finishes the call as cancelled, unless the head already told of a failure: that stays one.
+#[pin_project(PinnedDrop)]
+pub struct TrackedBody<B: Body, R: Policy + 'static> {
+    #[pin]
+    source: Source<B>,
+    armed: Armed<R>,
+    so_far: SoFar,
+    /// What is left of a declared length: a server stops polling once it has written that much.
+    left: Option<u64>,
+}
+
+#[pin_project(project = SourceProj)]
+enum Source<B: Body> {
+    Inner(#[pin] B),
+    Refusal(Option<B::Data>),
+    Gone,
+}
+
+/// What is known of the call before its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SoFar {
+    pub(crate) outcome: Outcome,
+    pub(crate) status: Option<Status>,
+    pub(crate) refused: Option<Reason>,
+    /// Whether the outcome is still to come, in gRPC trailers.
+    pub(crate) in_trailers: bool,
+    bytes: u64,
+}
+
+impl SoFar {
+    pub(crate) fn new(outcome: Outcome, status: Option<Status>) -> Self {
+        Self {
+            outcome,
+            status,
+            refused: None,
+            in_trailers: false,
+            bytes: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn end(&self) -> End {
+        self.ended(self.outcome)
+    }
+
+    /// The head's word is [`outcome`](Self::outcome), whatever came of the body.
+    #[inline]
+    fn ended(&self, outcome: Outcome) -> End {
+        End::new(outcome)
+            .with_status(self.status)
+            .with_head(Some(self.outcome))
+            .with_refused(self.refused)
+            .with_bytes(self.bytes)
+    }
+
+    /// The body is over without trailers.
+    fn without_trailers(&self) -> End {
+        if self.in_trailers {
+            self.with_trailers(&http::HeaderMap::new())
+        } else {
+            self.end()
+        }
+    }
+
+    fn with_trailers(&self, trailers: &http::HeaderMap) -> End {
+        if !self.in_trailers {
+            return self.end();
+        }
+        let code = code_in(trailers);
+        self.ended(of_code(code))
+            .with_status(Some(Status::Grpc(code)))
+    }
+
+    /// The body was dropped before its end.
+    fn dropped(&self) -> End {
+        match self.outcome {
+            Outcome::Success => self.ended(Outcome::Cancelled),
+            known => self.ended(known),
+        }
+    }
+}
+
+impl<B: Body, R: Policy> TrackedBody<B, R> {
+    /// Follows `body` on behalf of `armed`.
+    #[inline]
+    pub(crate) fn follow(
+        body: B,
+        mut armed: Armed<R>,
+        so_far: SoFar,
+        declared: Option<u64>,
+    ) -> Self {
+        if body.is_end_stream() {
+            armed.finish_with(|| so_far.without_trailers());
+        }
+        Self {
+            left: body.size_hint().exact().or(declared),
+            source: Source::Inner(body),
+            armed,
+            so_far,
+        }
+    }
+
+    /// Passes `body` on for a row that does not follow its calls, or a call that is over already.
+    #[inline]
+    pub(crate) fn pass(body: B) -> Self {
+        Self::from_source(Source::Inner(body))
+    }
+
+    pub(crate) fn of_refusal(body: Bytes) -> Self
+    where
+        B::Data: From<Bytes>,
+    {
+        let data = (!body.is_empty()).then(|| B::Data::from(body));
+        Self::from_source(Source::Refusal(data))
+    }
+
+    #[inline]
+    fn from_source(source: Source<B>) -> Self {
+        Self {
+            source,
+            armed: Armed::none(),
+            so_far: SoFar::new(Outcome::Success, None),
+            left: None,
+        }
+    }
+}
+
+impl<B: Body + Default, R: Policy> Default for TrackedBody<B, R> {
+    fn default() -> Self {
+        Self::pass(B::default())
+    }
+}
+
+impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let me = self.project();
+        let mut body = match me.source.project() {
+            SourceProj::Inner(body) => body,
+            SourceProj::Refusal(data) => {
+                return Poll::Ready(mem::take(data).map(Frame::data).map(Ok));
+            }
+            SourceProj::Gone => return Poll::Ready(None),
+        };
+        if !me.armed.is_armed() {
+            return body.poll_frame(cx);
+        }
+        let frame = ready!(me.armed.watch(|| body.as_mut().poll_frame(cx)));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(end) = after(frame, body.is_end_stream(), me.so_far, me.left) {
+                    me.armed.finish(&end);
+                }
+            }
+            Some(Err(_)) => me.armed.finish(&me.so_far.ended(Outcome::Failure)),
+            None => me.armed.finish(&me.so_far.without_trailers()),
+        }
+        Poll::Ready(frame)
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Inner(body) => body.is_end_stream(),
+            Source::Refusal(data) => data.is_none(),
+            Source::Gone => true,
+        }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Inner(body) => body.size_hint(),
+            Source::Refusal(data) => {
+                let left = data.as_ref().map_or(0, Buf::remaining);
+                SizeHint::with_exact(left as u64)
+            }
+            Source::Gone => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// Takes note of a frame; the end of the call, if that was the last.
+#[inline]
+fn after<D: Buf>(
+    frame: &Frame<D>,
+    is_end: bool,
+    so_far: &mut SoFar,
+    left: &mut Option<u64>,
+) -> Option<End> {
+    if let Some(trailers) = frame.trailers_ref() {
+        return Some(so_far.with_trailers(trailers));
+    }
+    let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
+    so_far.bytes += length;
+    if let Some(left) = left {
+        *left = left.saturating_sub(length);
+    }
+    // The length of a gRPC body says nothing of its trailers.
+    let delivered = *left == Some(0) && !so_far.in_trailers;
+    (delivered || is_end).then(|| so_far.without_trailers())
+}
+
+#[pinned_drop]
+impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
+    #[inline]
+    fn drop(self: Pin<&mut Self>) {
+        let mut me = self.project();
+        if !me.armed.is_armed() {
+            return;
+        }
+        if R::ENTERS {
+            me.armed.watch(|| me.source.set(Source::Gone));
+        }
+        me.armed.finish(&me.so_far.dropped());
+    }
+}
+
+impl<B: Body + fmt::Debug, R: Policy> fmt::Debug for TrackedBody<B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackedBody")
+            .field("so_far", &self.so_far)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+use towerkit_core::LayerExt;
+
+#[cfg(feature = "axum")]
+use crate::ByMatchedPath;
+use crate::Grpc;
+use crate::Http;
+
+/// Lets every layer of towerkit speak HTTP or gRPC.
+pub trait HttpExt: LayerExt {
+    /// Reads calls as HTTP, and those with the content type of gRPC as gRPC.
+    #[must_use]
+    fn http(self) -> Self::With<Http> {
+        self.protocol(Http::new())
+    }
+
+    /// Reads calls as gRPC.
+    #[must_use]
+    fn grpc(self) -> Self::With<Grpc> {
+        self.protocol(Grpc::new())
+    }
+
+    /// Reads calls as [`http`](Self::http) does, and names their operation by the route that axum matched.
+    ///
+    /// axum knows the route inside `Router::layer` and `Router::route_layer`.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    fn axum(self) -> Self::With<Http<crate::ByStatus, ByMatchedPath>> {
+        self.protocol(Http::new().by_matched_path())
+    }
+}
+
+impl<L: LayerExt> HttpExt for L {}

@@ -1,0 +1,155 @@
+use bytes::Bytes;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http::response::Parts;
+use http_body::Body;
+use towerkit_core::Armed;
+use towerkit_core::Describe;
+use towerkit_core::Follow;
+use towerkit_core::Outcome;
+use towerkit_core::Policy;
+use towerkit_core::Protocol;
+use towerkit_core::ProtocolKind;
+use towerkit_core::Reason;
+use towerkit_core::Refuse;
+use towerkit_core::Rejection;
+use towerkit_core::Status;
+
+use crate::TrackedBody;
+use crate::body::SoFar;
+use crate::http_protocol::finish_failed;
+use crate::outcome::OK;
+use crate::outcome::code_if_any;
+use crate::outcome::code_of;
+use crate::outcome::code_of_status;
+use crate::outcome::of_code;
+use crate::refusal;
+use crate::refusal::HeaderFields;
+
+/// Reads calls as gRPC: the outcome is `grpc-status`, in the headers or in the trailers, and `UNKNOWN` where there is none.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Grpc;
+
+impl Grpc {
+    /// Reads calls by their code.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+/// Whether a request is gRPC by its method and content type; gRPC-Web is not.
+#[inline]
+pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
+    if *request.method() != Method::POST {
+        return false;
+    }
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    match value.as_bytes().strip_prefix(b"application/grpc") {
+        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
+        None => false,
+    }
+}
+
+/// The method: `package.Service/Method`.
+#[inline]
+pub(crate) fn operation<B>(request: &Request<B>) -> &str {
+    let path = request.uri().path();
+    path.strip_prefix('/').unwrap_or(path)
+}
+
+impl<B> Describe<Request<B>> for Grpc {
+    #[inline]
+    fn kind(&self, _request: &Request<B>) -> ProtocolKind {
+        ProtocolKind::Grpc
+    }
+
+    #[inline]
+    fn operation<'a>(&'a self, request: &'a Request<B>, _kind: ProtocolKind) -> &'a str {
+        operation(request)
+    }
+
+    #[inline]
+    fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
+        request.headers().get(name)?.to_str().ok()
+    }
+
+    fn set_field(&self, request: &mut Request<B>, name: &'static str, value: &str) {
+        if let Some((name, value)) = refusal::field(name, value) {
+            request.headers_mut().insert(name, value);
+        }
+    }
+
+    fn refusal_status(&self, _kind: ProtocolKind, reason: Reason) -> Option<Status> {
+        Some(Status::Grpc(code_of(reason)))
+    }
+}
+
+/// The exchange of [`Grpc`].
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct GrpcExchange;
+
+impl<B> Protocol<Request<B>> for Grpc {
+    type Exchange = GrpcExchange;
+
+    #[inline]
+    fn open(&self, _request: &Request<B>, _kind: ProtocolKind) -> GrpcExchange {
+        GrpcExchange
+    }
+}
+
+/// Reads the head: its code if it has one, otherwise the code of a status that is not 200, otherwise wait for the trailers.
+fn read(head: &Parts) -> SoFar {
+    let by_status = || (head.status != StatusCode::OK).then(|| code_of_status(head.status));
+    let Some(code) = code_if_any(&head.headers).or_else(by_status) else {
+        let mut so_far = SoFar::new(Outcome::Success, None);
+        so_far.in_trailers = true;
+        return so_far;
+    };
+    let mut so_far = SoFar::new(of_code(code), Some(Status::Grpc(code)));
+    if code != OK
+        && let Some(rejection) = head.extensions.get::<Rejection>()
+    {
+        so_far.outcome = rejection.reason().outcome();
+        so_far.refused = Some(rejection.reason());
+    }
+    so_far
+}
+
+impl<B: Body, E: 'static> Follow<Response<B>, E> for GrpcExchange {
+    type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
+
+    fn follow<R: Policy>(
+        &self,
+        result: Result<Response<B>, E>,
+        mut armed: Armed<R>,
+    ) -> Result<Self::Response<R>, E> {
+        if !Armed::<R>::MATTERS {
+            return result.map(|response| response.map(TrackedBody::pass));
+        }
+        let response = result.inspect_err(|error| finish_failed(&mut armed, error))?;
+        let (mut head, body) = response.into_parts();
+        let so_far = read(&head);
+        armed.head(&so_far.end());
+        armed.annotate(&mut HeaderFields(&mut head.headers));
+        let body = TrackedBody::follow(body, armed, so_far, None);
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+impl<B, E> Refuse<Response<B>, E> for GrpcExchange
+where
+    B: Body<Data: From<Bytes>>,
+    E: 'static,
+{
+    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+        Ok(refusal::over_grpc(rejection))
+    }
+}

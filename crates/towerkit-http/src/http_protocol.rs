@@ -1,0 +1,236 @@
+use bytes::Bytes;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http::response::Parts;
+use http_body::Body;
+use towerkit_core::Armed;
+use towerkit_core::ByResult;
+use towerkit_core::Describe;
+use towerkit_core::End;
+use towerkit_core::Follow;
+use towerkit_core::Outcome;
+use towerkit_core::Policy;
+use towerkit_core::Protocol;
+use towerkit_core::ProtocolKind;
+use towerkit_core::Reason;
+use towerkit_core::Refuse;
+use towerkit_core::Rejection;
+use towerkit_core::Status;
+
+use crate::ByFunction;
+use crate::ByStatus;
+use crate::ClassifyHead;
+use crate::GrpcExchange;
+use crate::Operation;
+use crate::RequestHead;
+use crate::TrackedBody;
+use crate::Unrouted;
+use crate::body::SoFar;
+use crate::grpc;
+use crate::outcome::code_of;
+use crate::outcome::status_of;
+use crate::refusal;
+use crate::refusal::HeaderFields;
+
+/// Reads calls as HTTP, and those with the content type of gRPC as gRPC.
+///
+/// Outcomes come from the status ([`ByStatus`]) and the end of the body; operations are named `unmatched` until
+/// [`operation`](Self::operation) says better, and by their method where they are gRPC.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Http<C = ByStatus, O = Unrouted> {
+    classify: C,
+    operation: O,
+}
+
+impl Http {
+    /// Reads calls by their status.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            classify: ByStatus,
+            operation: Unrouted,
+        }
+    }
+}
+
+impl<C, O> Http<C, O> {
+    /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of refusals.
+    #[must_use]
+    pub fn classify<F: Fn(&Parts) -> Outcome>(self, classify: F) -> Http<F, O> {
+        Http {
+            classify,
+            operation: self.operation,
+        }
+    }
+
+    /// Asks a function for the name of the operation, which becomes a metric label: let it return few different ones.
+    #[must_use]
+    pub fn operation<F>(self, operation: F) -> Http<C, ByFunction<F>>
+    where
+        F: for<'a> Fn(RequestHead<'a>) -> &'a str,
+    {
+        Http {
+            classify: self.classify,
+            operation: ByFunction(operation),
+        }
+    }
+
+    /// Names operations by the route that axum matched.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn by_matched_path(self) -> Http<C, crate::ByMatchedPath> {
+        Http {
+            classify: self.classify,
+            operation: crate::ByMatchedPath,
+        }
+    }
+}
+
+impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
+    #[inline]
+    fn kind(&self, request: &Request<B>) -> ProtocolKind {
+        if grpc::is_grpc(request) {
+            ProtocolKind::Grpc
+        } else {
+            ProtocolKind::Http
+        }
+    }
+
+    #[inline]
+    fn operation<'a>(&'a self, request: &'a Request<B>, kind: ProtocolKind) -> &'a str {
+        match kind {
+            ProtocolKind::Grpc => grpc::operation(request),
+            _ => self.operation.operation(RequestHead::of(request)),
+        }
+    }
+
+    #[inline]
+    fn method<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
+        Some(request.method().as_str())
+    }
+
+    #[inline]
+    fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
+        request.headers().get(name)?.to_str().ok()
+    }
+
+    fn set_field(&self, request: &mut Request<B>, name: &'static str, value: &str) {
+        if let Some((name, value)) = refusal::field(name, value) {
+            request.headers_mut().insert(name, value);
+        }
+    }
+
+    fn refusal_status(&self, kind: ProtocolKind, reason: Reason) -> Option<Status> {
+        Some(match kind {
+            ProtocolKind::Grpc => Status::Grpc(code_of(reason)),
+            _ => Status::Http(status_of(reason).as_u16()),
+        })
+    }
+}
+
+/// The exchange of [`Http`]: what the end of a response depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpExchange<C> {
+    without_body: bool,
+    is_grpc: bool,
+    classify: C,
+}
+
+impl<B, C: Clone, O: Operation> Protocol<Request<B>> for Http<C, O> {
+    type Exchange = HttpExchange<C>;
+
+    #[inline]
+    fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C> {
+        HttpExchange {
+            without_body: *request.method() == Method::HEAD,
+            is_grpc: kind == ProtocolKind::Grpc,
+            classify: self.classify.clone(),
+        }
+    }
+}
+
+impl<C: ClassifyHead> HttpExchange<C> {
+    /// Reads the head: by its refusal if it is one, otherwise by its status.
+    #[inline]
+    fn read(&self, head: &Parts) -> SoFar {
+        let status = head.status;
+        let refused = if status.as_u16() < 400 {
+            None
+        } else {
+            head.extensions.get::<Rejection>().map(Rejection::reason)
+        };
+        let outcome = match refused {
+            Some(reason) => reason.outcome(),
+            None => self.classify.classify(head),
+        };
+        let mut so_far = SoFar::new(outcome, Some(Status::Http(status.as_u16())));
+        so_far.refused = refused;
+        so_far
+    }
+
+    /// Whether HTTP allows this response no body (RFC 9110, section 6.4.1).
+    #[inline]
+    fn is_over_at(&self, status: StatusCode) -> bool {
+        self.without_body || matches!(status.as_u16(), 100..200 | 204 | 304)
+    }
+}
+
+impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchange<C> {
+    type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
+
+    #[inline]
+    fn follow<R: Policy>(
+        &self,
+        result: Result<Response<B>, E>,
+        mut armed: Armed<R>,
+    ) -> Result<Self::Response<R>, E> {
+        if !Armed::<R>::MATTERS {
+            return result.map(|response| response.map(TrackedBody::pass));
+        }
+        if self.is_grpc {
+            return GrpcExchange.follow(result, armed);
+        }
+        let response = result.inspect_err(|error| finish_failed(&mut armed, error))?;
+        let (mut head, body) = response.into_parts();
+        let so_far = self.read(&head);
+        armed.head(&so_far.end());
+        armed.annotate(&mut HeaderFields(&mut head.headers));
+        if self.is_over_at(head.status) {
+            armed.finish_with(|| so_far.end());
+        }
+        let declared = declared_length(&head);
+        let body = TrackedBody::follow(body, armed, so_far, declared);
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+impl<B, E, C> Refuse<Response<B>, E> for HttpExchange<C>
+where
+    B: Body<Data: From<Bytes>>,
+    E: 'static,
+    C: ClassifyHead,
+{
+    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+        Ok(if self.is_grpc {
+            refusal::over_grpc(rejection)
+        } else {
+            refusal::over_http(rejection)
+        })
+    }
+}
+
+/// Finishes a call that got an error in place of a response.
+pub(crate) fn finish_failed<R: Policy, E: 'static>(armed: &mut Armed<R>, error: &E) {
+    armed.finish_with(|| {
+        let (outcome, refused) = ByResult::of_error(error);
+        End::new(outcome).with_refused(refused)
+    });
+}
+
+fn declared_length(head: &Parts) -> Option<u64> {
+    let length = head.headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,80 @@
+use http::Extensions;
+use http::HeaderMap;
+use http::Method;
+use http::Request;
+use http::Uri;
+
+/// A request without its body.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target.
+    pub uri: &'a Uri,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// What other layers and the server attached.
+    pub extensions: &'a Extensions,
+}
+
+impl<'a> RequestHead<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+}
+
+/// Names the operation of an HTTP request.
+///
+/// Names become metric labels: there must be few of them, however many different paths are asked for.
+pub trait Operation {
+    /// Returns the name.
+    fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str;
+}
+
+/// Names every operation `unmatched`: there is no router to ask.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unrouted;
+
+impl Operation for Unrouted {
+    #[inline]
+    fn operation<'a>(&'a self, _head: RequestHead<'a>) -> &'a str {
+        UNMATCHED
+    }
+}
+
+const UNMATCHED: &str = "unmatched";
+
+/// Asks a function for the name, see [`Http::operation`](crate::Http::operation).
+#[derive(Debug, Clone, Copy)]
+pub struct ByFunction<F>(pub(crate) F);
+
+impl<F> Operation for ByFunction<F>
+where
+    F: for<'a> Fn(RequestHead<'a>) -> &'a str,
+{
+    #[inline]
+    fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str {
+        (self.0)(head)
+    }
+}
+
+/// Names operations by the route that axum matched; `unmatched` where none was.
+#[cfg(feature = "axum")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByMatchedPath;
+
+#[cfg(feature = "axum")]
+impl Operation for ByMatchedPath {
+    #[inline]
+    fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str {
+        head.extensions
+            .get::<axum::extract::MatchedPath>()
+            .map_or(UNMATCHED, axum::extract::MatchedPath::as_str)
+    }
+}

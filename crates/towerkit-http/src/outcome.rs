@@ -1,0 +1,190 @@
+use http::HeaderMap;
+use http::StatusCode;
+use http::response::Parts;
+use towerkit_core::Outcome;
+use towerkit_core::Reason;
+
+/// Tells the outcome of a call from the head of its response.
+pub trait ClassifyHead {
+    /// Returns the outcome, if the body ends well.
+    fn classify(&self, head: &Parts) -> Outcome;
+}
+
+impl<F: Fn(&Parts) -> Outcome> ClassifyHead for F {
+    #[inline]
+    fn classify(&self, head: &Parts) -> Outcome {
+        self(head)
+    }
+}
+
+/// Tells the outcome from the status, by the table in `docs/contract.md`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByStatus;
+
+impl ClassifyHead for ByStatus {
+    #[inline]
+    fn classify(&self, head: &Parts) -> Outcome {
+        of_status(head.status)
+    }
+}
+
+#[inline]
+pub(crate) fn of_status(status: StatusCode) -> Outcome {
+    match status.as_u16() {
+        ..400 => Outcome::Success,
+        429 | 503 => Outcome::Overloaded,
+        499 => Outcome::Cancelled,
+        504 => Outcome::TimedOut,
+        400..500 => Outcome::ClientError,
+        500.. => Outcome::Failure,
+    }
+}
+
+/// The outcome of a gRPC code, after the descriptions in `google/rpc/code.proto`.
+pub(crate) fn of_code(code: u16) -> Outcome {
+    match code {
+        OK => Outcome::Success,
+        1 => Outcome::Cancelled,
+        3 | 5 | 6 | 7 | 9 | 11 | 16 => Outcome::ClientError,
+        4 => Outcome::TimedOut,
+        8 | 14 => Outcome::Overloaded,
+        _ => Outcome::Failure,
+    }
+}
+
+pub(crate) const OK: u16 = 0;
+const UNKNOWN: u16 = 2;
+
+/// Reads the code of a gRPC response that has ended; absent or unreadable is `UNKNOWN`.
+pub(crate) fn code_in(trailers: &HeaderMap) -> u16 {
+    code_if_any(trailers).unwrap_or(UNKNOWN)
+}
+
+pub(crate) fn code_if_any(fields: &HeaderMap) -> Option<u16> {
+    let value = fields.get("grpc-status")?;
+    let code = value.to_str().ok().and_then(|text| text.parse().ok());
+    Some(code.unwrap_or(UNKNOWN))
+}
+
+/// The gRPC code of an answer that has none and is not HTTP 200: something on the way spoke plain HTTP.
+///
+/// After "HTTP to gRPC Status Code Mapping" in the gRPC documentation.
+pub(crate) fn code_of_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => UNKNOWN,
+    }
+}
+
+/// The HTTP status that answers a refusal.
+pub(crate) fn status_of(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::RateLimited | Reason::InsufficientCapacity => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Reason::Forbidden => StatusCode::FORBIDDEN,
+        Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// The gRPC code that answers a refusal.
+pub(crate) fn code_of(reason: Reason) -> u16 {
+    match reason {
+        Reason::RateLimited | Reason::InsufficientCapacity => 8,
+        Reason::Unauthenticated => 16,
+        Reason::Forbidden => 7,
+        Reason::DeadlineExceeded => 4,
+        _ => 14,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_the_outcome_of_the_table() {
+        let expected = |status: u16| match status {
+            100..=399 => Outcome::Success,
+            429 | 503 => Outcome::Overloaded,
+            499 => Outcome::Cancelled,
+            504 => Outcome::TimedOut,
+            400..=499 => Outcome::ClientError,
+            _ => Outcome::Failure,
+        };
+        for status in 100..=999 {
+            let code = StatusCode::from_u16(status).unwrap();
+            assert_eq!(of_status(code), expected(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn every_code_has_the_outcome_of_the_table() {
+        let table = [
+            (0, Outcome::Success),
+            (1, Outcome::Cancelled),
+            (2, Outcome::Failure),
+            (3, Outcome::ClientError),
+            (4, Outcome::TimedOut),
+            (5, Outcome::ClientError),
+            (6, Outcome::ClientError),
+            (7, Outcome::ClientError),
+            (8, Outcome::Overloaded),
+            (9, Outcome::ClientError),
+            (10, Outcome::Failure),
+            (11, Outcome::ClientError),
+            (12, Outcome::Failure),
+            (13, Outcome::Failure),
+            (14, Outcome::Overloaded),
+            (15, Outcome::Failure),
+            (16, Outcome::ClientError),
+            (17, Outcome::Failure),
+        ];
+        for (code, outcome) in table {
+            assert_eq!(of_code(code), outcome, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_the_status_and_code_of_the_table() {
+        let table = [
+            (Reason::RateLimited, 429, 8),
+            (Reason::CircuitOpen, 503, 14),
+            (Reason::Overloaded, 503, 14),
+            (Reason::DeadlineExceeded, 504, 4),
+            (Reason::Unauthenticated, 401, 16),
+            (Reason::Forbidden, 403, 7),
+            (Reason::Unavailable, 503, 14),
+            (Reason::InsufficientCapacity, 429, 8),
+        ];
+        assert_eq!(table.map(|(reason, ..)| reason), Reason::ALL);
+        for (reason, status, code) in table {
+            assert_eq!(status_of(reason).as_u16(), status, "{reason}");
+            assert_eq!(code_of(reason), code, "{reason}");
+            assert_eq!(of_status(status_of(reason)), reason.outcome(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_code_maps_as_grpc_says() {
+        let table = [
+            (400, 13),
+            (401, 16),
+            (403, 7),
+            (404, 12),
+            (429, 14),
+            (502, 14),
+            (503, 14),
+            (504, 14),
+            (500, 2),
+            (302, 2),
+        ];
+        for (status, code) in table {
+            assert_eq!(code_of_status(StatusCode::from_u16(status).unwrap()), code);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+/// Makes a module of tests, one for each law, of a [`Subject`](crate::Subject).
+///
+/// `contract!(name, Calls, subject)`: the name of the module, how to call ([`PlainCalls`](crate::PlainCalls),
+/// [`HttpCalls`](crate::HttpCalls) or [`GrpcCalls`](crate::GrpcCalls)), and an expression that makes the subject anew. It is
+/// evaluated inside a runtime with paused time.
+#[macro_export]
+macro_rules! contract {
+    ($name:ident, $calls:ident, $subject:expr) => {
+        mod $name {
+            use super::*;
+
+            /// T-01
+            #[test]
+            fn calls_come_after_readiness() {
+                $crate::run_paused(async {
+                    $crate::laws::calls_come_after_readiness::<$crate::$calls, _>($subject).await;
+                });
+            }
+
+            /// T-03
+            #[test]
+            fn a_dropped_call_releases_all() {
+                $crate::run_paused(async {
+                    $crate::laws::a_dropped_call_releases_all::<$crate::$calls, _>(|| $subject)
+                        .await;
+                });
+            }
+
+            /// T-04
+            #[test]
+            fn a_panic_releases_all() {
+                $crate::run_paused(async {
+                    $crate::laws::a_panic_releases_all::<$crate::$calls, _>(|| $subject).await;
+                });
+            }
+
+            /// T-05
+            #[test]
+            fn readiness_without_a_call_is_released() {
+                $crate::run_paused(async {
+                    $crate::laws::readiness_without_a_call_is_released::<$crate::$calls, _>(
+                        $subject,
+                    )
+                    .await;
+                });
+            }
+
+            /// T-06
+            #[test]
+            fn waiting_does_not_spin() {
+                $crate::run_paused(async {
+                    $crate::laws::waiting_does_not_spin::<$crate::$calls, _>(|| $subject).await;
+                });
+            }
+
+            /// T-08
+            #[test]
+            fn errors_pass_unchanged() {
+                $crate::run_paused(async {
+                    $crate::laws::errors_pass_unchanged::<$crate::$calls, _>(|| $subject).await;
+                });
+            }
+        }
+    };
+}

@@ -1,0 +1,238 @@
+//! The laws, one function each. A law that is broken panics with what was seen.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::pin::pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::Act;
+use crate::Calls;
+use crate::Ledger;
+use crate::Probe;
+use crate::ProbeError;
+use crate::Subject;
+
+/// T-01: `call` comes only after readiness of that very instance, in sequence and through clones.
+pub async fn calls_come_after_readiness<C, L>(subject: Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let mut service = subject.layer.layer(probe);
+    for _ in 0..3 {
+        served::<C, _>(&mut service, Act::Succeed).await;
+    }
+    let mut clones = [service.clone(), service.clone(), service.clone()];
+    let [one, two, three] = &mut clones;
+    for clone in [&mut *one, &mut *two, &mut *three] {
+        readied(clone).await;
+    }
+    // All three are in flight at once: none is polled before the last is called.
+    let one = one.call(C::request(Act::Pend(2)));
+    let two = two.call(C::request(Act::Pend(1)));
+    let three = three.call(C::request(Act::Succeed));
+    for result in [three.await, two.await, one.await] {
+        match result {
+            Ok(response) => C::read(response).await,
+            Err(error) => panic!("not served: {error}"),
+        }
+    }
+    assert_eq!(ledger.violations(), 0, "called without being ready");
+    assert_eq!(ledger.started(), 6, "calls that reached the service");
+    at_rest(&subject, &ledger, 0);
+}
+
+/// T-03: a call that is dropped after any number of polls, and a body that is dropped unread, release all they held.
+pub async fn a_dropped_call_releases_all<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    const PENDS: u32 = 4;
+    for polls in 0..=PENDS + 1 {
+        let subject = make();
+        let baseline = subject.held_now();
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        let mut service = subject.layer.layer(probe);
+        readied(&mut service).await;
+        drop_after(service.call(C::request(Act::Pend(PENDS))), polls);
+        assert_eq!(ledger.started(), 1, "calls that reached the service");
+        at_rest(&subject, &ledger, baseline);
+    }
+}
+
+/// T-04: a panic of the inner service, wherever it strikes, goes on, releases all that the call held, and the next call is served.
+pub async fn a_panic_releases_all<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    for act in [Act::PanicInCall, Act::PanicInFuture, Act::PanicInBody] {
+        let subject = make();
+        let baseline = subject.held_now();
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        let mut service = subject.layer.layer(probe);
+        readied(&mut service).await;
+        let call = AssertUnwindSafe(|| poll_to_the_end::<C, _>(&mut service, act));
+        assert!(catch_unwind(call).is_err(), "{act:?} was swallowed");
+        at_rest(&subject, &ledger, baseline);
+        served::<C, _>(&mut service, Act::Succeed).await;
+        at_rest(&subject, &ledger, baseline);
+    }
+}
+
+/// T-05: a service that is ready and then dropped without a call releases all it held.
+pub async fn readiness_without_a_call_is_released<C, L>(subject: Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let baseline = subject.held_now();
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let mut service = subject.layer.layer(probe);
+    for _ in 0..3 {
+        readied(&mut service).await;
+    }
+    drop(service);
+    at_rest(&subject, &ledger, baseline);
+}
+
+/// T-06: a call that waits for a minute, and readiness that takes a minute, are woken at most twice.
+pub async fn waiting_does_not_spin<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut service = make().layer.layer(Probe::new());
+    readied(&mut service).await;
+    let polls = counted(service.call(C::request(Act::Sleep(MINUTE)))).await;
+    assert!(polls <= 3, "a call that waits was polled {polls} times");
+
+    let mut service = make().layer.layer(Probe::ready_after(MINUTE));
+    let polls = counted(readied(&mut service)).await;
+    assert!(polls <= 3, "readiness that waits was polled {polls} times");
+}
+
+/// T-07: each of these constructors, given nonsense, is an error and does not panic.
+pub fn nonsense_is_refused(constructors: &[(&str, &dyn Fn() -> bool)]) {
+    for (name, is_refused) in constructors {
+        match catch_unwind(AssertUnwindSafe(is_refused)) {
+            Ok(true) => {}
+            Ok(false) => panic!("{name} was accepted"),
+            Err(_) => panic!("{name} caused a panic"),
+        }
+    }
+}
+
+/// T-08: an error that can neither be cloned nor compared passes through unchanged, from a call and from readiness.
+pub async fn errors_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let mut service = make().layer.layer(Probe::new());
+    readied(&mut service).await;
+    let Err(error) = service.call(C::request(Act::Fail)).await else {
+        panic!("the error of a call was swallowed");
+    };
+    assert!(error.is_failed(), "the error of a call became {error}");
+
+    let mut service = make().layer.layer(Probe::never_ready());
+    let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await else {
+        panic!("the error of readiness was swallowed");
+    };
+    assert!(error.is_unready(), "the error of readiness became {error}");
+}
+
+async fn readied<S, Req>(service: &mut S)
+where
+    S: Service<Req, Error = ProbeError>,
+{
+    if let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await {
+        panic!("not ready: {error}");
+    }
+}
+
+async fn served<C, S>(service: &mut S, act: Act)
+where
+    S: Service<C::Request, Error = ProbeError>,
+    C: Calls<S>,
+{
+    readied(service).await;
+    match service.call(C::request(act)).await {
+        Ok(response) => C::read(response).await,
+        Err(error) => panic!("not served: {error}"),
+    }
+}
+
+/// Calls and polls without a runtime, so that a panic can be caught around all of it.
+fn poll_to_the_end<C, S>(service: &mut S, act: Act)
+where
+    S: Service<C::Request, Error = ProbeError>,
+    C: Calls<S>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut call = pin!(async {
+        if let Ok(response) = service.call(C::request(act)).await {
+            C::read(response).await;
+        }
+    });
+    for _ in 0..100 {
+        if call.as_mut().poll(&mut cx).is_ready() {
+            return;
+        }
+    }
+    panic!("the call never ended");
+}
+
+/// Polls a future that many times and drops it, and its output unread.
+fn drop_after<F: Future>(future: F, polls: u32) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if future.as_mut().poll(&mut cx).is_ready() {
+            return;
+        }
+    }
+}
+
+async fn counted<F: Future>(future: F) -> u32 {
+    let mut polls = 0;
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        polls += 1;
+        // A layer that spins would spin for ever under paused time.
+        if polls > 100 {
+            return Poll::Ready(());
+        }
+        future.as_mut().poll(cx).map(drop)
+    })
+    .await;
+    polls
+}
+
+fn at_rest<L>(subject: &Subject<L>, ledger: &Ledger, baseline: i64) {
+    assert_eq!(subject.held_now(), baseline, "held by the layer at rest");
+    assert_eq!(ledger.in_flight(), 0, "calls in flight at rest");
+    let ended = ledger.finished() + ledger.dropped();
+    assert_eq!(ledger.started(), ended, "calls started and ended");
+}

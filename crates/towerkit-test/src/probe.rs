@@ -1,0 +1,446 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http_body::Body;
+use http_body::Frame;
+use tokio::time::Sleep;
+use tower_service::Service;
+use towerkit_core::Refusable;
+use towerkit_core::Rejection;
+
+/// What the probe is told to do with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Act {
+    /// Succeeds at the first poll.
+    Succeed,
+    /// Fails at the first poll, with [`ProbeError::failed`].
+    Fail,
+    /// Pends that many times, waking itself, and then succeeds.
+    Pend(u32),
+    /// Succeeds after that long.
+    Sleep(Duration),
+    /// Panics in `call`.
+    PanicInCall,
+    /// Panics in the first poll of the future.
+    PanicInFuture,
+    /// Panics in the first poll of the response body; in the future, where there is no body.
+    PanicInBody,
+}
+
+/// An inner service that does as it is told and keeps a ledger of what was done to it.
+///
+/// It panics, and notes a violation, if it is called without having been ready on that very instance.
+#[derive(Debug)]
+pub struct Probe {
+    ledger: Arc<Ledger>,
+    is_ready: bool,
+    readiness: Readiness,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Readiness {
+    AtOnce,
+    After(Duration),
+    Fails,
+}
+
+/// What was done to a [`Probe`] and its clones.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    reserved: AtomicU64,
+    violations: AtomicU64,
+    started: AtomicU64,
+    finished: AtomicU64,
+    dropped: AtomicU64,
+    polls: AtomicU64,
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::SeqCst);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::SeqCst)
+}
+
+impl Ledger {
+    /// Returns how many instances are ready and neither called nor dropped.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        read(&self.reserved)
+    }
+
+    /// Returns how many calls came to an instance that was not ready.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        read(&self.violations)
+    }
+
+    /// Returns how many calls were started.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        read(&self.started)
+    }
+
+    /// Returns how many calls came to their end.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        read(&self.finished)
+    }
+
+    /// Returns how many calls were dropped before their end, or panicked.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        read(&self.dropped)
+    }
+
+    /// Returns how many calls go on.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.started() - self.finished() - self.dropped()
+    }
+
+    /// Returns how often the probe's readiness or a future of its was polled.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        read(&self.polls)
+    }
+}
+
+impl Probe {
+    /// Makes a probe that is ready whenever it is asked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(Readiness::AtOnce)
+    }
+
+    /// Makes a probe that is ready after that long.
+    #[must_use]
+    pub fn ready_after(wait: Duration) -> Self {
+        Self::with(Readiness::After(wait))
+    }
+
+    /// Makes a probe whose readiness fails with [`ProbeError::unready`].
+    #[must_use]
+    pub fn never_ready() -> Self {
+        Self::with(Readiness::Fails)
+    }
+
+    fn with(readiness: Readiness) -> Self {
+        Self {
+            ledger: Arc::default(),
+            is_ready: false,
+            readiness,
+            waiting: None,
+        }
+    }
+
+    /// Returns the ledger, which all clones share.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.ledger.clone()
+    }
+
+    fn ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        add(&self.ledger.polls);
+        match self.readiness {
+            Readiness::Fails => return Poll::Ready(Err(ProbeError::unready())),
+            Readiness::After(wait) => {
+                let sleep = || Box::pin(tokio::time::sleep(wait));
+                ready!(self.waiting.get_or_insert_with(sleep).as_mut().poll(cx));
+            }
+            Readiness::AtOnce => {}
+        }
+        if !self.is_ready {
+            self.is_ready = true;
+            add(&self.ledger.reserved);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn unready(&mut self) {
+        if self.is_ready {
+            self.is_ready = false;
+            self.waiting = None;
+            self.ledger.reserved.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn start(&mut self, act: Act) -> Running {
+        if !self.is_ready {
+            add(&self.ledger.violations);
+            panic!("the probe was called without being ready");
+        }
+        self.unready();
+        let running = Running::new(self.ledger.clone(), act);
+        assert!(act != Act::PanicInCall, "the probe panics in call");
+        running
+    }
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for Probe {
+    fn clone(&self) -> Self {
+        Self {
+            ledger: self.ledger.clone(),
+            is_ready: false,
+            readiness: self.readiness,
+            waiting: None,
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.unready();
+    }
+}
+
+impl Service<Act> for Probe {
+    type Response = Act;
+    type Error = ProbeError;
+    type Future = ProbeFuture<Act>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.ready(cx)
+    }
+
+    fn call(&mut self, act: Act) -> Self::Future {
+        ProbeFuture {
+            running: Some(self.start(act)),
+            respond: |running| {
+                assert!(running.act != Act::PanicInBody, "the probe panics");
+                running.finish()
+            },
+        }
+    }
+}
+
+impl Service<Request<Act>> for Probe {
+    type Response = Response<ProbeBody>;
+    type Error = ProbeError;
+    type Future = ProbeFuture<Response<ProbeBody>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Act>) -> Self::Future {
+        let grpc = request.headers().contains_key("content-type");
+        ProbeFuture {
+            running: Some(self.start(*request.body())),
+            respond: if grpc {
+                |running| ProbeBody::respond(running, true)
+            } else {
+                |running| ProbeBody::respond(running, false)
+            },
+        }
+    }
+}
+
+/// The future of a [`Probe`].
+#[derive(Debug)]
+pub struct ProbeFuture<T> {
+    running: Option<Running>,
+    respond: fn(Running) -> T,
+}
+
+impl<T> Future for ProbeFuture<T> {
+    type Output = Result<T, ProbeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let running = self.running.as_mut().expect("not polled after completion");
+        ready!(running.poll(cx));
+        let running = self.running.take().expect("it has just been polled");
+        if running.act == Act::Fail {
+            running.finish();
+            return Poll::Ready(Err(ProbeError::failed()));
+        }
+        Poll::Ready(Ok((self.respond)(running)))
+    }
+}
+
+/// One call in the ledger.
+#[derive(Debug)]
+struct Running {
+    ledger: Arc<Ledger>,
+    act: Act,
+    pends: u32,
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_finished: bool,
+}
+
+impl Running {
+    fn new(ledger: Arc<Ledger>, act: Act) -> Self {
+        add(&ledger.started);
+        Self {
+            ledger,
+            act,
+            pends: if let Act::Pend(times) = act { times } else { 0 },
+            sleep: None,
+            is_finished: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        add(&self.ledger.polls);
+        if let Act::Sleep(wait) = self.act {
+            let sleep = || Box::pin(tokio::time::sleep(wait));
+            return self.sleep.get_or_insert_with(sleep).as_mut().poll(cx);
+        }
+        assert!(self.act != Act::PanicInFuture, "the probe panics in poll");
+        if self.pends == 0 {
+            return Poll::Ready(());
+        }
+        self.pends -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn finish(mut self) -> Act {
+        self.is_finished = true;
+        self.act
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        add(if self.is_finished {
+            &self.ledger.finished
+        } else {
+            &self.ledger.dropped
+        });
+    }
+}
+
+/// The response body of a [`Probe`]: two frames of data and, over gRPC, trailers. The call goes on until it is over.
+#[derive(Debug)]
+pub struct ProbeBody {
+    running: Option<Running>,
+    frames: Vec<Frame<Bytes>>,
+}
+
+impl ProbeBody {
+    fn respond(running: Running, grpc: bool) -> Response<Self> {
+        let mut frames = vec![
+            Frame::data(Bytes::from_static(b"world")),
+            Frame::data(Bytes::from_static(b"hello ")),
+        ];
+        if grpc {
+            let ok = HeaderValue::from_static("0");
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), ok)]);
+            frames.insert(0, Frame::trailers(trailers));
+        }
+        let mut response = Response::new(Self {
+            running: Some(running),
+            frames,
+        });
+        *response.status_mut() = StatusCode::OK;
+        response
+    }
+}
+
+impl Body for ProbeBody {
+    type Data = Bytes;
+    type Error = ProbeError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProbeError>>> {
+        if let Some(running) = &self.running {
+            assert!(
+                running.act != Act::PanicInBody,
+                "the probe panics in a body"
+            );
+        }
+        let frame = self.frames.pop();
+        if frame.is_none()
+            && let Some(running) = self.running.take()
+        {
+            running.finish();
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+}
+
+/// The error of a [`Probe`], which can neither be cloned nor compared, and can carry a refusal.
+#[derive(Debug)]
+pub struct ProbeError(Cause);
+
+#[derive(Debug)]
+enum Cause {
+    Io(io::Error),
+    Refused(Rejection),
+}
+
+impl ProbeError {
+    const FAILED: &str = "the probe was told to fail";
+    const UNREADY: &str = "the probe is never ready";
+
+    fn failed() -> Self {
+        Self(Cause::Io(io::Error::other(Self::FAILED)))
+    }
+
+    fn unready() -> Self {
+        Self(Cause::Io(io::Error::other(Self::UNREADY)))
+    }
+
+    /// Whether this is the error of [`Act::Fail`].
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.to_string() == Self::FAILED
+    }
+
+    /// Whether this is the error of [`Probe::never_ready`].
+    #[must_use]
+    pub fn is_unready(&self) -> bool {
+        self.to_string() == Self::UNREADY
+    }
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Io(error) => error.fmt(f),
+            Cause::Refused(rejection) => rejection.fmt(f),
+        }
+    }
+}
+
+impl Error for ProbeError {}
+
+impl Refusable for ProbeError {
+    fn refused(rejection: Rejection) -> Self {
+        Self(Cause::Refused(rejection))
+    }
+
+    fn rejection(&self) -> Option<&Rejection> {
+        match &self.0 {
+            Cause::Io(_) => None,
+            Cause::Refused(rejection) => Some(rejection),
+        }
+    }
+}

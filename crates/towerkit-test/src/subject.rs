@@ -1,0 +1,39 @@
+use std::fmt;
+
+/// A layer under test, and what it holds right now.
+pub struct Subject<L> {
+    /// The layer.
+    pub layer: L,
+    held: Box<dyn Fn() -> i64>,
+}
+
+impl<L> Subject<L> {
+    /// Tests a layer that lets no one see what it holds; the probe still sees what becomes of calls.
+    pub fn new(layer: L) -> Self {
+        Self {
+            layer,
+            held: Box::new(|| 0),
+        }
+    }
+
+    /// Counts what is held at the moment: permits, slots, calls in flight. Whatever it is at the start is the baseline.
+    #[must_use]
+    pub fn held(mut self, held: impl Fn() -> i64 + 'static) -> Self {
+        self.held = Box::new(held);
+        self
+    }
+
+    /// Returns what is held at the moment.
+    #[must_use]
+    pub fn held_now(&self) -> i64 {
+        (self.held)()
+    }
+}
+
+impl<L> fmt::Debug for Subject<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject")
+            .field("held", &self.held_now())
+            .finish_non_exhaustive()
+    }
+}
