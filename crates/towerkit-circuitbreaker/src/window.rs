@@ -44,7 +44,7 @@ impl Window {
     pub(crate) fn reset(&self, generation: Generation) {
         // Release pairs with the Acquire of `record`.
         self.tally
-            .store(Tally::empty(generation).bits(), Ordering::Release);
+            .swap(Tally::empty(generation).bits(), Ordering::AcqRel);
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -55,7 +55,15 @@ impl Window {
         self.cells.len() as u32
     }
 
-    #[cold]
+    /// Counts the failures of `generation` the slow way.
+    #[cfg(all(test, towerkit_loom))]
+    pub(crate) fn failures_in_cells(&self, generation: Generation) -> u32 {
+        self.cells
+            .iter()
+            .map(|cell| failure_in(cell.load(Ordering::Acquire), generation) as u32)
+            .sum()
+    }
+
     fn slide(&self, mut tally: Tally, generation: Generation, failed: bool) -> Option<Tally> {
         loop {
             let place = &self.cells[tally.place(self.size())];
@@ -115,12 +123,7 @@ impl Window {
 
     fn exchange(&self, from: Tally, to: Tally) -> Result<(), Tally> {
         self.tally
-            .compare_exchange_weak(
-                from.bits(),
-                to.bits(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
+            .compare_exchange_weak(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
             .map_err(Tally::of)
     }

@@ -1,0 +1,75 @@
+use std::num::{NonZeroU16, NonZeroU32};
+
+use crate::{InvalidSetting, invalid::Problem};
+
+/// When a closed breaker opens.
+///
+/// The default is `failure_rate(0.5, 100, 20)`: half of the last 100 results are failures, once there are 20.
+///
+/// ```
+/// use towerkit_circuitbreaker::Trip;
+///
+/// assert_eq!(Trip::failure_rate(0.5, 100, 20)?, Trip::default());
+/// assert!(Trip::failure_rate(f64::NAN, 100, 20).is_err());
+/// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trip(pub(crate) Rule);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Rule {
+    Streak(NonZeroU32),
+    Rate {
+        rate: f64,
+        window: NonZeroU16,
+        minimum: u16,
+    },
+}
+
+impl Trip {
+    /// Opens at the `failures`th failure in a row.
+    #[must_use]
+    pub const fn consecutive_failures(failures: NonZeroU32) -> Self {
+        Self(Rule::Streak(failures))
+    }
+
+    /// Opens when the share `rate` of the last `window` results, or more, are failures, and there are at least `minimum` results.
+    ///
+    /// The window slides with every result. It is emptied by every change of state, so that a breaker which has just closed gathers
+    /// `minimum` results before it judges again. It takes 4 bytes a result.
+    ///
+    /// The rate is compared with the quotient in `f64`: `1.0 / 3.0` is reached by one failure in three.
+    ///
+    /// # Errors
+    ///
+    /// If `rate` is not above 0 and at most 1, if `window` or `minimum` is 0, or if `minimum` is above `window`, which would never open.
+    pub fn failure_rate(rate: f64, window: u16, minimum: u16) -> Result<Self, InvalidSetting> {
+        if !(rate > 0.0 && rate <= 1.0) {
+            return Err(InvalidSetting(Problem::Rate(rate)));
+        }
+        if minimum > window {
+            return Err(InvalidSetting(Problem::MinimumAboveWindow {
+                minimum,
+                window,
+            }));
+        }
+        match NonZeroU16::new(window) {
+            Some(window) if minimum > 0 => Ok(Self(Rule::Rate {
+                rate,
+                window,
+                minimum,
+            })),
+            _ => Err(InvalidSetting(Problem::NoResults)),
+        }
+    }
+}
+
+impl Default for Trip {
+    fn default() -> Self {
+        Self(Rule::Rate {
+            rate: 0.5,
+            window: const { NonZeroU16::new(100).expect("not 0") },
+            minimum: 20,
+        })
+    }
+}

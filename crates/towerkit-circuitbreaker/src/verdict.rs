@@ -1,0 +1,110 @@
+use towerkit_core::{End, Outcome, Reason, Status};
+
+/// What the end of a call says about the health of the callee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The callee is well.
+    Success,
+    /// The callee is unwell: counts towards opening, and opens a half-open breaker at once.
+    Failure,
+    /// Says nothing about the callee: counts as no call at all.
+    Ignored,
+}
+
+impl Verdict {
+    /// Judges a call as a breaker does unless it is told otherwise.
+    ///
+    /// - A failure, a pushback and a time-out are failures of the callee, and so is a panic.
+    /// - They are not where the status blames the caller ([`Status::blames_caller`]: HTTP 4xx, gRPC `RESOURCE_EXHAUSTED`): a callee
+    ///   that is well enough to say so is well.
+    /// - A client error is a success.
+    /// - A call that a layer further in refused never reached the callee and is ignored; but a time-out further in is a failure.
+    /// - A cancelled call is ignored, unless the head of its response had come: then the head counts.
+    #[inline]
+    #[must_use]
+    pub fn of(end: &End) -> Self {
+        match end.outcome() {
+            Outcome::Success => Self::Success,
+            outcome => Self::of_trouble(outcome, end),
+        }
+    }
+
+    fn of_trouble(outcome: Outcome, end: &End) -> Self {
+        let outcome = match outcome {
+            Outcome::Cancelled => end.head().unwrap_or(outcome),
+            outcome => outcome,
+        };
+        match (outcome, end.refused()) {
+            (_, Some(Reason::DeadlineExceeded)) => Self::Failure,
+            (Outcome::Cancelled, _) | (_, Some(_)) => Self::Ignored,
+            (Outcome::Success | Outcome::ClientError, None) => Self::Success,
+            (_, None) if end.status().is_some_and(Status::blames_caller) => Self::Success,
+            (_, None) => Self::Failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(outcome: Outcome, status: Option<Status>) -> Verdict {
+        Verdict::of(&End::new(outcome).with_status(status))
+    }
+
+    /// CB-10.
+    #[test]
+    fn trouble_counts_against_the_callee_unless_its_status_blames_the_caller() {
+        for outcome in [Outcome::Failure, Outcome::Overloaded, Outcome::TimedOut] {
+            assert_eq!(verdict(outcome, None), Verdict::Failure);
+            for status in [
+                Status::Http(500),
+                Status::Http(503),
+                Status::Grpc(14),
+                Status::Grpc(4),
+            ] {
+                assert_eq!(verdict(outcome, Some(status)), Verdict::Failure, "{status}");
+            }
+            for status in [Status::Http(408), Status::Http(429), Status::Grpc(8)] {
+                assert_eq!(verdict(outcome, Some(status)), Verdict::Success, "{status}");
+            }
+        }
+    }
+
+    /// CB-10.
+    #[test]
+    fn a_client_error_is_a_success() {
+        assert_eq!(
+            verdict(Outcome::ClientError, Some(Status::Http(404))),
+            Verdict::Success
+        );
+        assert_eq!(
+            verdict(Outcome::ClientError, Some(Status::Grpc(5))),
+            Verdict::Success
+        );
+        assert_eq!(verdict(Outcome::ClientError, None), Verdict::Success);
+    }
+
+    /// CB-10.
+    #[test]
+    fn a_refusal_further_in_is_ignored_but_a_time_out_further_in_is_a_failure() {
+        for reason in Reason::ALL {
+            let expected = match reason {
+                Reason::DeadlineExceeded => Verdict::Failure,
+                _ => Verdict::Ignored,
+            };
+            assert_eq!(Verdict::of(&End::refused_for(reason)), expected, "{reason}");
+        }
+    }
+
+    /// CB-10.
+    #[test]
+    fn a_cancelled_call_counts_for_its_head_or_not_at_all() {
+        let judged = |head| Verdict::of(&End::cancelled().with_head(head));
+        assert_eq!(judged(None), Verdict::Ignored);
+        assert_eq!(judged(Some(Outcome::Success)), Verdict::Success);
+        assert_eq!(judged(Some(Outcome::ClientError)), Verdict::Success);
+        assert_eq!(judged(Some(Outcome::Failure)), Verdict::Failure);
+        assert_eq!(judged(Some(Outcome::Cancelled)), Verdict::Ignored);
+    }
+}
