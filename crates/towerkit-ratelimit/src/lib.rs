@@ -1,1 +1,73 @@
-//! A rate limit for tower services.
+//! A rate limit for tower services: one token bucket, exact over every window.
+//!
+//! A call takes a token; where there is none it is refused at once, with the time after which it would have been admitted. In any
+//! window of time, however it is laid, no more calls are admitted than the burst plus what the rate allows for the window. The
+//! bucket is one atomic word: no lock, no task, no allocation.
+//!
+//! ```
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//! use towerkit_core::{BoxError, Clock, Reason, Rejection};
+//! use towerkit_ratelimit::{Quota, RateLimitLayer};
+//! use std::time::Duration;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let (clock, hand) = Clock::manual();
+//! let quota = Quota::per_second(10)?.burst(2)?;
+//! let mut service = ServiceBuilder::new()
+//!     .layer(RateLimitLayer::new(quota).clock(clock))
+//!     .service_fn(|name: &'static str| async move { Ok::<_, BoxError>(format!("hello, {name}")) });
+//!
+//! for _ in 0..2 {
+//!     assert_eq!(service.ready().await?.call("Ann").await?, "hello, Ann");
+//! }
+//! let error = service.ready().await?.call("Ann").await.unwrap_err();
+//! let rejection = error.downcast_ref::<Rejection>().unwrap();
+//! assert_eq!(rejection.reason(), Reason::RateLimited);
+//! assert_eq!(rejection.wait(), Some(Duration::from_millis(100)));
+//!
+//! hand.advance(Duration::from_millis(100));
+//! assert!(service.ready().await?.call("Ann").await.is_ok());
+//! # Ok::<_, BoxError>(()) }).unwrap();
+//! ```
+//!
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over gRPC.
+//!
+//! # Readiness
+//!
+//! The token is taken in `call`. A service that is ready but never called has taken none.
+//!
+//! # Cancellation
+//!
+//! A call that was admitted has used its token, also if it is cancelled.
+//!
+//! # Clones
+//!
+//! All services that one layer makes, and their clones, share the bucket.
+//!
+//! # Errors
+//!
+//! A refusal is [`Reason::RateLimited`](towerkit_core::Reason::RateLimited) with the wait, to the nanosecond: a call made that much
+//! later is admitted, if no other comes first. A [`Quota`] that makes no sense is an [`InvalidQuota`].
+//!
+//! # Order
+//!
+//! Inside logs, metrics and traces, so that they see the refusals; outside whatever costs more than a token. Outside a circuit
+//! breaker or not makes no difference: the breaker knows a refusal from a failure.
+//!
+//! # Coming from go-kit
+//!
+//! `ratelimit.NewErroringLimiter(rate.NewLimiter(r, b))` is `RateLimitLayer::new(Quota::per_second(r)?.burst(b)?)`. go-kit answers
+//! 500 and `Unknown`; here the status tells.
+
+mod bucket;
+mod guard;
+mod layer;
+mod quota;
+mod sync;
+
+pub use guard::RateLimit;
+pub use layer::RateLimitHandle;
+pub use layer::RateLimitLayer;
+pub use layer::RateLimited;
+pub use quota::InvalidQuota;
+pub use quota::Quota;

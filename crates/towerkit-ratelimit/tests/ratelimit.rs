@@ -1,0 +1,108 @@
+//! The rate limit as a caller sees it.
+
+use std::time::Duration;
+
+use tower::Layer;
+use tower::ServiceExt;
+use towerkit_core::Clock;
+use towerkit_core::LayerExt;
+use towerkit_core::Reason;
+use towerkit_core::Refusable;
+use towerkit_core::Rejection;
+use towerkit_http::HttpExt;
+use towerkit_ratelimit::Quota;
+use towerkit_ratelimit::RateLimitLayer;
+use towerkit_test::Act;
+use towerkit_test::Probe;
+
+fn quota() -> Quota {
+    Quota::per_second(10).unwrap().burst(2).unwrap()
+}
+
+/// GK-RL-1, GK-RL-5
+#[tokio::test]
+async fn a_refused_call_never_reaches_the_service() {
+    let (clock, _hand) = Clock::manual();
+    let layer = RateLimitLayer::new(quota()).clock(clock).name("search");
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = layer.layer(probe);
+    let call = || service.clone().oneshot(Act::Succeed);
+    for _ in 0..2 {
+        call().await.unwrap();
+    }
+    let error = call().await.unwrap_err();
+    assert_eq!(error.to_string(), "search: rate limited, retry after 100ms");
+    assert_eq!(
+        error.rejection().map(Rejection::reason),
+        Some(Reason::RateLimited)
+    );
+    assert_eq!(ledger.started(), 2);
+}
+
+/// RL-19
+#[tokio::test]
+async fn who_waits_as_told_is_admitted_a_thousand_times() {
+    let (clock, hand) = Clock::manual();
+    let layer = RateLimitLayer::new(Quota::new(7, Duration::from_secs(3)).unwrap());
+    let service = layer.clock(clock).http().layer(Probe::new());
+    let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
+    for _ in 0..1000 {
+        let refused = loop {
+            let response = call().await.unwrap();
+            if response.status() == 429 {
+                break response;
+            }
+        };
+        let after = refused.headers()["retry-after"].to_str().unwrap();
+        let seconds: u64 = after.parse().unwrap();
+        assert!(seconds >= 1);
+        hand.advance(Duration::from_secs(seconds));
+        assert_eq!(call().await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn over_grpc_a_refusal_is_resource_exhausted() {
+    let (clock, _hand) = Clock::manual();
+    let layer = RateLimitLayer::new(quota()).clock(clock);
+    let service = layer.grpc().layer(Probe::new());
+    let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
+    for _ in 0..2 {
+        assert!(!call().await.unwrap().headers().contains_key("grpc-status"));
+    }
+    let refused = call().await.unwrap();
+    assert_eq!(refused.status(), 200);
+    assert_eq!(refused.headers()["grpc-status"], "8");
+    assert_eq!(refused.headers()["grpc-retry-pushback-ms"], "100");
+}
+
+#[tokio::test]
+async fn services_of_one_layer_share_the_bucket() {
+    let (clock, hand) = Clock::manual();
+    let layer = RateLimitLayer::new(quota()).clock(clock).plain("probe");
+    let handle = layer.handle();
+    assert_eq!(handle.available(), 2);
+    layer
+        .layer(Probe::new())
+        .oneshot(Act::Succeed)
+        .await
+        .unwrap();
+    layer
+        .clone()
+        .layer(Probe::new())
+        .oneshot(Act::Succeed)
+        .await
+        .unwrap();
+    assert_eq!(handle.available(), 0);
+    assert!(
+        layer
+            .layer(Probe::new())
+            .oneshot(Act::Succeed)
+            .await
+            .is_err()
+    );
+    hand.advance(Duration::from_secs(60));
+    assert_eq!(handle.available(), 2);
+    assert_eq!(handle.quota(), quota());
+}
