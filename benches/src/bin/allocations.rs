@@ -1,0 +1,2 @@
+//! Placeholder that is replaced soon.
+fn main() {}

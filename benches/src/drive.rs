@@ -1,0 +1,81 @@
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+use http_body_util::Full;
+use tower::Service;
+
+use crate::HttpRequest;
+
+/// Makes one call of a plain service and polls it until it is ready.
+///
+/// # Panics
+///
+/// If the service refuses or fails, since then something else would be measured than a call that is admitted.
+#[inline]
+pub fn call_plain<S: Service<u64, Response = u64>>(service: &mut S) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(ready(service.poll_ready(&mut cx)), "not ready");
+    let answer = finish(service.call(black_box(7)), &mut cx);
+    let Ok(answer) = answer else {
+        panic!("a benchmark's call was refused");
+    };
+    black_box(answer);
+}
+
+/// Makes one call of an HTTP service, polls it until it is ready, and its body to its end.
+///
+/// # Panics
+///
+/// If the service refuses or fails, since then something else would be measured than a call that is admitted.
+#[inline]
+pub fn call_http<S, B>(service: &mut S)
+where
+    S: Service<HttpRequest, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(ready(service.poll_ready(&mut cx)), "not ready");
+    let request = black_box(HttpRequest::new(Full::default()));
+    let Ok(response) = finish(service.call(request), &mut cx) else {
+        panic!("a benchmark's call failed");
+    };
+    assert!(response.status().is_success(), "a call was refused");
+    drain(black_box(response).into_body(), &mut cx);
+}
+
+#[inline]
+fn ready<T, E>(poll: Poll<Result<T, E>>) -> bool {
+    matches!(poll, Poll::Ready(Ok(_)))
+}
+
+#[inline]
+fn finish<F: Future>(future: F, cx: &mut Context<'_>) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return output;
+        }
+    }
+}
+
+/// Polls a body as hyper does: no further once it says that its end is reached.
+#[inline]
+fn drain<B: Body<Data = Bytes>>(body: B, cx: &mut Context<'_>) {
+    let mut body = pin!(body);
+    while !body.is_end_stream() {
+        match body.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(frame)) => {
+                black_box(frame.is_ok());
+            }
+            Poll::Ready(None) => break,
+            Poll::Pending => {}
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The peers, each configured as its README says and set so high that no call is refused.
+//!
+//! A peer that is no layer stands in a service written by hand that does what its README shows and nothing more.
+
+mod breaker;
+mod limiter;
+mod metrics;
+mod timeout;
+
+pub use breaker::Reclosed;
+pub use breaker::Safe;
+pub use breaker::failsafe;
+pub use breaker::recloser;
+pub use breaker::tower_resilience_breaker;
+pub use limiter::Governed;
+pub use limiter::governor;
+pub use limiter::governor_monotonic;
+pub use limiter::tower_governor;
+pub use limiter::tower_rate_limit;
+pub use limiter::tower_resilience_limiter;
+pub use metrics::axum_prometheus;
+pub use timeout::tower_http_timeout;
+pub use timeout::tower_resilience_timeout;
+pub use timeout::tower_timeout;
