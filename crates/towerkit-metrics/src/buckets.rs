@@ -1,0 +1,111 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// The upper bounds of a histogram's buckets, rising; the last bucket, without a bound, comes by itself.
+///
+/// The default is the advice of OpenTelemetry's semantic conventions for durations in seconds: 5, 10, 25, 50, 75, 100, 250, 500 and
+/// 750 milliseconds, and 1, 2.5, 5, 7.5 and 10 seconds.
+///
+/// ```
+/// use towerkit_metrics::Buckets;
+///
+/// let buckets = Buckets::new([0.001, 0.01, 0.1])?;
+/// assert_eq!(buckets.bounds(), [0.001, 0.01, 0.1]);
+/// assert_eq!(Buckets::new([1.0, 0.5]).unwrap_err().to_string(), "bucket bound 0.5 is not above the one before it");
+/// # Ok::<(), towerkit_metrics::BucketsError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Buckets(Arc<[f64]>);
+
+impl Buckets {
+    /// Makes buckets with these upper bounds.
+    ///
+    /// # Errors
+    ///
+    /// A [`BucketsError`] if there is no bound, if one is not finite, or if one is not above the one before it.
+    pub fn new(bounds: impl IntoIterator<Item = f64>) -> Result<Self, BucketsError> {
+        let bounds: Arc<[f64]> = bounds.into_iter().collect();
+        if bounds.is_empty() {
+            return Err(BucketsError(Fault::Empty));
+        }
+        if let Some(bound) = bounds.iter().find(|bound| !bound.is_finite()) {
+            return Err(BucketsError(Fault::NotFinite(*bound)));
+        }
+        if let Some(pair) = bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(BucketsError(Fault::NotRising(pair[1])));
+        }
+        Ok(Self(bounds))
+    }
+
+    /// Returns the upper bounds.
+    #[must_use]
+    pub fn bounds(&self) -> &[f64] {
+        &self.0
+    }
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        let bounds = [
+            0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+        ];
+        Self(Arc::new(bounds))
+    }
+}
+
+/// Bounds that make no buckets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BucketsError(Fault);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Fault {
+    Empty,
+    NotFinite(f64),
+    NotRising(f64),
+}
+
+impl fmt::Display for BucketsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Fault::Empty => f.write_str("a histogram needs at least one bucket bound"),
+            Fault::NotFinite(bound) => write!(f, "bucket bound {bound} is not finite"),
+            Fault::NotRising(bound) => {
+                write!(f, "bucket bound {bound} is not above the one before it")
+            }
+        }
+    }
+}
+
+impl Error for BucketsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T-07.
+    #[test]
+    fn nonsense_is_refused() {
+        let refused = |bounds: &[f64]| {
+            Buckets::new(bounds.iter().copied())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(refused(&[]), "a histogram needs at least one bucket bound");
+        assert_eq!(refused(&[1.0, f64::NAN]), "bucket bound NaN is not finite");
+        assert_eq!(
+            refused(&[1.0, f64::INFINITY]),
+            "bucket bound inf is not finite"
+        );
+        assert_eq!(
+            refused(&[1.0, 1.0]),
+            "bucket bound 1 is not above the one before it"
+        );
+    }
+
+    #[test]
+    fn the_default_is_valid() {
+        let default = Buckets::default();
+        assert_eq!(Buckets::new(default.bounds().iter().copied()), Ok(default));
+    }
+}

@@ -1,0 +1,172 @@
+use std::collections::BTreeMap;
+use std::mem::discriminant;
+use std::sync::Arc;
+
+use crate::Buckets;
+use crate::MetricError;
+use crate::atomic::AtomicCounter;
+use crate::atomic::AtomicGauge;
+use crate::atomic::AtomicHistogram;
+use crate::exposition::Number;
+use crate::exposition::bucket;
+use crate::exposition::header;
+use crate::exposition::is_label_name;
+use crate::exposition::label_set;
+use crate::exposition::sample;
+use crate::names::OTHER;
+
+/// All series of one metric.
+///
+/// Cloned for a scrape: the names and instruments are shared, so that the registry's lock is held for a moment only.
+#[derive(Debug, Clone)]
+pub(crate) struct Family {
+    kind: Kind,
+    help: Arc<str>,
+    labels: Arc<[String]>,
+    series: BTreeMap<Arc<str>, Instrument>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram(Buckets),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Instrument {
+    Counter(Arc<AtomicCounter>),
+    Gauge(Arc<AtomicGauge>),
+    Histogram(Arc<AtomicHistogram>),
+}
+
+impl Kind {
+    pub(crate) fn is_histogram(&self) -> bool {
+        matches!(self, Self::Histogram(_))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+
+    fn instrument(&self) -> Instrument {
+        match self {
+            Self::Counter => Instrument::Counter(Arc::default()),
+            Self::Gauge => Instrument::Gauge(Arc::default()),
+            Self::Histogram(buckets) => {
+                Instrument::Histogram(Arc::new(AtomicHistogram::new(buckets)))
+            }
+        }
+    }
+}
+
+impl Family {
+    /// Makes a family whose series have the labels that its first one has.
+    pub(crate) fn new(
+        name: &str,
+        help: &str,
+        kind: Kind,
+        labels: &[(&str, &str)],
+    ) -> Result<Self, MetricError> {
+        let names: Arc<[String]> = labels.iter().map(|(name, _)| (*name).to_owned()).collect();
+        if !names.iter().all(|label| is_label_name(label)) {
+            return Err(MetricError::new(
+                name,
+                "a label has a name that Prometheus does not take",
+            ));
+        }
+        if names
+            .iter()
+            .enumerate()
+            .any(|(i, label)| names[..i].contains(label))
+        {
+            return Err(MetricError::new(name, "a label is given twice"));
+        }
+        if kind.is_histogram() && names.iter().any(|label| label == "le") {
+            return Err(MetricError::new(
+                name,
+                "the label le belongs to the buckets",
+            ));
+        }
+        Ok(Self {
+            kind,
+            help: help.into(),
+            labels: names,
+            series: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Finds or makes a series. Says `true` with it if the cap of `most` series was reached and it is the one for the rest.
+    pub(crate) fn resolve(
+        &mut self,
+        name: &str,
+        kind: &Kind,
+        labels: &[(&str, &str)],
+        most: usize,
+    ) -> Result<(Instrument, bool), MetricError> {
+        if discriminant(kind) != discriminant(&self.kind) {
+            return Err(wrong_kind(name));
+        }
+        let set = self.label_set(labels);
+        let set =
+            set.ok_or_else(|| MetricError::new(name, "its other series have other labels"))?;
+        if let Some(known) = self.series.get(set.as_str()) {
+            return Ok((known.clone(), false));
+        }
+        let full = self.series.len() >= most;
+        let set = if full { self.other() } else { set };
+        let series = self.series.entry(set.into());
+        Ok((
+            series.or_insert_with(|| self.kind.instrument()).clone(),
+            full,
+        ))
+    }
+
+    /// Puts labels in the order of the first series, if they are the same labels.
+    fn label_set(&self, labels: &[(&str, &str)]) -> Option<String> {
+        if labels.len() != self.labels.len() {
+            return None;
+        }
+        let value = |name: &'_ String| labels.iter().find(|(label, _)| label == name);
+        let ordered: Option<Vec<_>> = self.labels.iter().map(value).collect();
+        Some(label_set(ordered?.into_iter().copied()))
+    }
+
+    fn other(&self) -> String {
+        label_set(self.labels.iter().map(|label| (label.as_str(), OTHER)))
+    }
+
+    /// Writes the family in the Prometheus text format.
+    pub(crate) fn render(&self, name: &str, out: &mut String) {
+        header(out, name, &self.help, self.kind.name());
+        for (labels, series) in &self.series {
+            match series {
+                Instrument::Counter(counter) => sample(out, name, labels, counter.value()),
+                Instrument::Gauge(gauge) => sample(out, name, labels, gauge.value()),
+                Instrument::Histogram(histogram) => render(out, name, labels, histogram),
+            }
+        }
+    }
+}
+
+pub(crate) fn wrong_kind(name: &str) -> MetricError {
+    MetricError::new(name, "it is another kind of instrument already")
+}
+
+fn render(out: &mut String, name: &str, labels: &str, histogram: &AtomicHistogram) {
+    let mut count = 0;
+    for (bound, cumulative) in histogram.cumulative() {
+        bucket(out, name, labels, bound, cumulative);
+        count = cumulative;
+    }
+    sample(out, &format!("{name}_sum"), labels, Number(histogram.sum()));
+    sample(out, &format!("{name}_count"), labels, count);
+}

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use towerkit_core::Clock;
+use towerkit_core::Observes;
+use towerkit_core::RowLayer;
+use towerkit_core::Unbound;
+use towerkit_core::row_layer;
+
+use crate::Buckets;
+use crate::Metrics;
+use crate::Provider;
+use crate::Registry;
+use crate::names::Side;
+use crate::observer::State;
+use crate::series::Source;
+
+/// A layer that measures calls: how many, how long, how they ended, how many are active.
+///
+/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a row. See the [crate docs](crate) for the
+/// metrics and an example.
+#[derive(Debug, Clone)]
+pub struct MetricsLayer<P = Unbound> {
+    row: RowLayer<Observes<Metrics>, P>,
+}
+
+row_layer!(MetricsLayer, Observes<Metrics>, Unbound);
+
+impl MetricsLayer {
+    /// The operations, over HTTP times methods, that have series of their own, if not said otherwise.
+    pub const MAX_OPERATIONS: u16 = 1000;
+
+    /// Measures calls into the [global registry](Registry::global).
+    #[must_use]
+    pub fn new() -> Self {
+        let source = Source {
+            provider: Arc::new(Registry::global()),
+            buckets: Buckets::default(),
+            side: Side::Server,
+        };
+        let metrics = Metrics {
+            state: Arc::new(State::new(source, Self::MAX_OPERATIONS)),
+            clock: Clock::default(),
+        };
+        Self {
+            row: RowLayer::new(Observes::new(metrics), Unbound::default()),
+        }
+    }
+}
+
+impl<P> MetricsLayer<P> {
+    /// Records into `registry`, or another [`Provider`], instead of the global registry.
+    #[must_use]
+    pub fn registry(self, registry: impl Provider + 'static) -> Self {
+        self.source(|source| source.provider = Arc::new(registry))
+    }
+
+    /// Counts durations in these buckets, whose bounds are seconds; [`Buckets::default`] if not said.
+    ///
+    /// Where several layers record into one registry, the first call that is recorded decides for all.
+    #[must_use]
+    pub fn buckets(self, buckets: Buckets) -> Self {
+        self.source(|source| source.buckets = buckets)
+    }
+
+    /// Measures the calls that a client makes; without it, those that a server takes.
+    ///
+    /// The metrics are then named `http_client_…` and `rpc_client_…`, and the label of an HTTP operation is `url_template`.
+    #[must_use]
+    pub fn client(self) -> Self {
+        self.source(|source| source.side = Side::Client)
+    }
+
+    /// Gives at most so many operations (over HTTP: pairs of operation and method) series of their own; 1,000 if not said.
+    ///
+    /// Calls of any other operation are recorded as operation `_OTHER`, and counted in `towerkit_metrics_dropped_total`. 0 records all
+    /// operations as one.
+    #[must_use]
+    pub fn max_operations(mut self, most: u16) -> Self {
+        let metrics = self.metrics();
+        metrics.state = Arc::new(State::new(metrics.state.source.clone(), most));
+        self
+    }
+
+    /// Reads time from `clock`; [`Clock::monotonic`] if not said.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.metrics().clock = clock;
+        self
+    }
+
+    /// Returns a handle, which tells what the layer keeps.
+    ///
+    /// Take it after the options are set: an option makes a layer that starts anew.
+    #[must_use]
+    pub fn handle(&self) -> MetricsHandle {
+        MetricsHandle(self.row.role().policy().state.clone())
+    }
+
+    fn source(mut self, change: impl FnOnce(&mut Source)) -> Self {
+        let metrics = self.metrics();
+        let mut source = metrics.state.source.clone();
+        change(&mut source);
+        metrics.state = Arc::new(State::new(source, metrics.state.most));
+        self
+    }
+
+    fn metrics(&mut self) -> &mut Metrics {
+        self.row.role_mut().policy_mut()
+    }
+}
+
+impl Default for MetricsLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Tells what a [`MetricsLayer`] and its services keep. Clones tell of the same layer.
+#[derive(Debug, Clone)]
+pub struct MetricsHandle(Arc<State>);
+
+impl MetricsHandle {
+    /// Returns how many operations (over HTTP: pairs of operation and method) have series of their own.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.0.operations()
+    }
+
+    /// Returns how many calls were recorded as `_OTHER` because there were too many operations.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+}

@@ -1,0 +1,218 @@
+//! The names of metrics and labels: OpenTelemetry's semantic conventions 1.45, as Prometheus spells them.
+
+use towerkit_core::Call;
+use towerkit_core::ProtocolKind;
+use towerkit_core::Status;
+
+/// The value of a label for all that has no series of its own, as OpenTelemetry has it for unknown methods.
+pub(crate) const OTHER: &str = "_OTHER";
+
+/// The side of a call on which it is observed, which the names say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
+impl Side {
+    fn route(self) -> &'static str {
+        match self {
+            Self::Server => "http_route",
+            Self::Client => "url_template",
+        }
+    }
+}
+
+/// What the series of a call are chosen by, besides its operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Grpc,
+    Http(Method),
+}
+
+/// The place of an HTTP method in [`METHODS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Method(u8);
+
+/// The methods that the conventions know, after the name for all others.
+const METHODS: [&str; 11] = [
+    OTHER, "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
+];
+
+/// Where the codes of gRPC have their names.
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// A metric: its name, and the help that goes with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+}
+
+impl Method {
+    #[inline]
+    fn of(method: &str) -> Self {
+        Self(match method {
+            "CONNECT" => 1,
+            "DELETE" => 2,
+            "GET" => 3,
+            "HEAD" => 4,
+            "OPTIONS" => 5,
+            "PATCH" => 6,
+            "POST" => 7,
+            "PUT" => 8,
+            "QUERY" => 9,
+            "TRACE" => 10,
+            _ => 0,
+        })
+    }
+
+    fn as_str(self) -> &'static str {
+        METHODS[usize::from(self.0)]
+    }
+}
+
+impl Kind {
+    /// How many kinds there are.
+    pub(crate) const COUNT: usize = 2 + METHODS.len();
+
+    #[inline]
+    pub(crate) fn of<Req>(call: &Call<'_, Req>) -> Self {
+        match call.protocol() {
+            ProtocolKind::Http => Self::Http(Method::of(call.method().unwrap_or(OTHER))),
+            ProtocolKind::Grpc => Self::Grpc,
+            _ => Self::Plain,
+        }
+    }
+
+    /// Returns a number below [`COUNT`](Self::COUNT), one for each kind.
+    #[inline]
+    pub(crate) fn index(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Grpc => 1,
+            Self::Http(method) => 2 + method.0,
+        }
+    }
+
+    pub(crate) fn duration(self, side: Side) -> Metric {
+        let (name, help) = match (self, side) {
+            (Self::Plain, _) => ("towerkit_call_duration_seconds", "Duration of calls."),
+            (Self::Grpc, Side::Server) => (
+                "rpc_server_call_duration_seconds",
+                "Duration of incoming remote procedure calls.",
+            ),
+            (Self::Grpc, Side::Client) => (
+                "rpc_client_call_duration_seconds",
+                "Duration of outgoing remote procedure calls.",
+            ),
+            (Self::Http(_), Side::Server) => (
+                "http_server_request_duration_seconds",
+                "Duration of HTTP server requests.",
+            ),
+            (Self::Http(_), Side::Client) => (
+                "http_client_request_duration_seconds",
+                "Duration of HTTP client requests.",
+            ),
+        };
+        Metric { name, help }
+    }
+
+    pub(crate) fn active(self, side: Side) -> Metric {
+        let (name, help) = match (self, side) {
+            (Self::Plain, _) => ("towerkit_calls_active", "Calls that are not over yet."),
+            (Self::Grpc, Side::Server) => (
+                "rpc_server_active_calls",
+                "Incoming remote procedure calls that are not over yet.",
+            ),
+            (Self::Grpc, Side::Client) => (
+                "rpc_client_active_calls",
+                "Outgoing remote procedure calls that are not over yet.",
+            ),
+            (Self::Http(_), Side::Server) => (
+                "http_server_active_requests",
+                "HTTP server requests that are not over yet.",
+            ),
+            (Self::Http(_), Side::Client) => (
+                "http_client_active_requests",
+                "HTTP client requests that are not over yet.",
+            ),
+        };
+        Metric { name, help }
+    }
+
+    /// Returns the labels that are known when a call starts.
+    pub(crate) fn labels(self, side: Side, operation: &str) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::Plain => vec![("operation", operation)],
+            Self::Grpc => vec![("rpc_system_name", "grpc"), ("rpc_method", operation)],
+            Self::Http(method) => vec![
+                ("http_request_method", method.as_str()),
+                (side.route(), operation),
+            ],
+        }
+    }
+
+    /// Returns the label of the code that a call ends with, where the protocol has codes.
+    pub(crate) fn status(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Grpc => Some("rpc_response_status_code"),
+            Self::Http(_) => Some("http_response_status_code"),
+        }
+    }
+}
+
+/// Returns what the label of the code says; nothing if no code was given.
+pub(crate) fn code(status: Option<Status>) -> String {
+    match status {
+        None => String::new(),
+        Some(Status::Grpc(code)) => match GRPC_CODES.get(usize::from(code)) {
+            Some(name) => (*name).to_owned(),
+            None => code.to_string(),
+        },
+        Some(status) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_method_has_its_own_name_and_no_other_has_one() {
+        for (index, method) in METHODS.into_iter().enumerate() {
+            assert_eq!(usize::from(Method::of(method).0), index);
+            assert_eq!(Method::of(method).as_str(), method);
+        }
+        assert_eq!(Method::of("get").as_str(), OTHER);
+        assert_eq!(Method::of("PROPFIND").as_str(), OTHER);
+    }
+
+    #[test]
+    fn codes_are_written_as_the_conventions_write_them() {
+        assert_eq!(code(Some(Status::Http(404))), "404");
+        assert_eq!(code(Some(Status::Grpc(4))), "DEADLINE_EXCEEDED");
+        assert_eq!(code(Some(Status::Grpc(99))), "99");
+        assert_eq!(code(None), "");
+    }
+}

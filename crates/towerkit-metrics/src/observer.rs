@@ -1,0 +1,175 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use towerkit_core::Call;
+use towerkit_core::Clock;
+use towerkit_core::End;
+use towerkit_core::Observer;
+use towerkit_core::Policy;
+use towerkit_core::Status;
+
+use crate::Counter;
+use crate::names::Kind;
+use crate::names::OTHER;
+use crate::names::Side;
+use crate::series::Series;
+use crate::series::Source;
+use crate::table::Table;
+
+/// Records calls: the role behind [`MetricsLayer`](crate::MetricsLayer).
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub(crate) state: Arc<State>,
+    pub(crate) clock: Clock,
+}
+
+/// What is kept of one call.
+#[derive(Debug)]
+pub struct MetricsHeld {
+    start: u64,
+    place: Place,
+    /// The name of a gRPC method that no answer has confirmed yet.
+    ///
+    /// It is whatever the caller put into the path, so it becomes a label only once the service has shown that it knows it.
+    unproved: Option<Box<str>>,
+}
+
+/// Where the series of an operation stand.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Known(u32),
+    Other(Kind),
+}
+
+/// What all services of a layer share.
+pub(crate) struct State {
+    pub(crate) source: Source,
+    pub(crate) most: u16,
+    known: Table<Series>,
+    others: [OnceLock<Others>; Kind::COUNT],
+    dropped: AtomicU64,
+}
+
+/// The series of all operations that have none of their own, and the count of those that should.
+#[derive(Debug)]
+struct Others {
+    series: Series,
+    dropped: Arc<dyn Counter>,
+}
+
+impl State {
+    pub(crate) fn new(source: Source, most: u16) -> Self {
+        Self {
+            source,
+            most,
+            known: Table::new(most),
+            others: Default::default(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn operations(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    #[inline]
+    fn series(&self, place: Place) -> Option<&Series> {
+        match place {
+            Place::Known(index) => self.known.get(index),
+            Place::Other(kind) => Some(&self.others(kind).series),
+        }
+    }
+
+    #[cold]
+    fn others(&self, kind: Kind) -> &Others {
+        self.others[usize::from(kind.index())].get_or_init(|| Others {
+            series: self.source.series(kind, OTHER),
+            dropped: self.source.dropped(kind),
+        })
+    }
+
+    /// Finds the place of an operation that was not seen before.
+    #[cold]
+    fn admit(&self, kind: Kind, operation: &str) -> Place {
+        let series = || self.source.series(kind, operation);
+        match self.known.insert(kind.index(), operation, series) {
+            Some(index) => Place::Known(index),
+            None => {
+                self.dropped.fetch_add(1, Relaxed);
+                self.others(kind).dropped.add(1);
+                Place::Other(kind)
+            }
+        }
+    }
+
+    /// Finds the place of a call that is over.
+    #[cold]
+    fn prove(&self, operation: &str, end: &End) -> Place {
+        const UNIMPLEMENTED: u16 = 12;
+        let answered = matches!(end.status(), Some(Status::Grpc(code)) if code != UNIMPLEMENTED);
+        if end.panicked() || answered && end.refused().is_none() {
+            self.admit(Kind::Grpc, operation)
+        } else {
+            Place::Other(Kind::Grpc)
+        }
+    }
+}
+
+impl Policy for Metrics {
+    type Held = MetricsHeld;
+
+    #[inline]
+    fn finish(&self, held: MetricsHeld, end: &End) {
+        let nanos = end.now(&self.clock).saturating_sub(held.start);
+        let mut series = self.state.series(held.place);
+        if let Some(series) = series {
+            series.ended();
+        }
+        if let Some(operation) = held.unproved {
+            series = self.state.series(self.state.prove(&operation, end));
+        }
+        if let Some(series) = series {
+            series.observe(end, nanos, &self.state.source);
+        }
+    }
+}
+
+impl<Req> Observer<Req> for Metrics {
+    #[inline]
+    fn start(&self, call: &mut Call<'_, Req>) -> MetricsHeld {
+        let start = call.now(&self.clock);
+        let kind = Kind::of(call);
+        let operation = call.operation();
+        let (place, unproved) = match self.state.known.find(kind.index(), operation) {
+            Some(index) => (Place::Known(index), None),
+            None if kind == Kind::Grpc && self.state.source.side == Side::Server => {
+                (Place::Other(kind), Some(operation.into()))
+            }
+            None => (self.state.admit(kind, operation), None),
+        };
+        if let Some(series) = self.state.series(place) {
+            series.started();
+        }
+        MetricsHeld {
+            start,
+            place,
+            unproved,
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("operations", &self.operations())
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}

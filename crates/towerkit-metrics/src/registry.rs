@@ -1,0 +1,263 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::Buckets;
+use crate::Counter;
+use crate::Gauge;
+use crate::Histogram;
+use crate::MetricError;
+use crate::Provider;
+use crate::exposition::is_metric_name;
+use crate::family::Family;
+use crate::family::Instrument;
+use crate::family::Kind;
+use crate::family::wrong_kind;
+
+/// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
+///
+/// Clones are the same registry. Its memory is flat without any upkeep: a series costs one atomic, or one for each bucket of a histogram
+/// and two, and a metric has at most [`MAX_SERIES`](Self::MAX_SERIES) of them, or as many as
+/// [`with_max_series`](Self::with_max_series) says. What would be one more is recorded in a series whose labels all say `_OTHER`, and
+/// counted in `towerkit_metrics_dropped_total{metric="…"}`.
+///
+/// A handle is resolved once, under a lock, and kept; using it takes no lock.
+///
+/// ```
+/// use towerkit_metrics::Registry;
+///
+/// let registry = Registry::new();
+/// let uppercase = registry.counter("words_total", "Words, by what was done to them.", &[("done", "uppercase")])?;
+/// uppercase.add(2);
+/// assert!(registry.render().ends_with("words_total{done=\"uppercase\"} 2\n"));
+/// # Ok::<(), towerkit_metrics::MetricError>(())
+/// ```
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    most: usize,
+    families: Mutex<Families>,
+}
+
+type Families = BTreeMap<Arc<str>, Family>;
+
+/// The metric that counts what found no series of its own.
+pub(crate) const DROPPED: &str = "towerkit_metrics_dropped_total";
+pub(crate) const DROPPED_HELP: &str =
+    "Times that a metric had too many series for one more, so that _OTHER was used.";
+
+impl Registry {
+    /// The series that a metric has at most, if not said otherwise.
+    pub const MAX_SERIES: NonZeroUsize = NonZeroUsize::new(10_000).expect("10,000 is not zero");
+
+    /// Makes a registry of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_max_series(Self::MAX_SERIES)
+    }
+
+    /// Makes a registry whose metrics have at most `most` series each, and the one for the rest.
+    #[must_use]
+    pub fn with_max_series(most: NonZeroUsize) -> Self {
+        Self(Arc::new(Inner {
+            most: most.get(),
+            families: Mutex::default(),
+        }))
+    }
+
+    /// Returns the registry of the process, in which layers record unless told otherwise.
+    #[must_use]
+    pub fn global() -> Self {
+        static GLOBAL: LazyLock<Registry> = LazyLock::new(Registry::new);
+        GLOBAL.clone()
+    }
+
+    /// Resolves a counter, whose name should end in `_total`.
+    ///
+    /// # Errors
+    ///
+    /// A [`MetricError`] if Prometheus does not take the name or a label, or if there is a metric of that name that is no counter or has
+    /// other labels.
+    pub fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Arc<dyn Counter>, MetricError> {
+        match self.resolve(name, help, labels, &Kind::Counter)? {
+            Instrument::Counter(counter) => Ok(counter),
+            _ => Err(wrong_kind(name)),
+        }
+    }
+
+    /// Resolves a gauge.
+    ///
+    /// # Errors
+    ///
+    /// As for [`counter`](Self::counter).
+    pub fn gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Arc<dyn Gauge>, MetricError> {
+        match self.resolve(name, help, labels, &Kind::Gauge)? {
+            Instrument::Gauge(gauge) => Ok(gauge),
+            _ => Err(wrong_kind(name)),
+        }
+    }
+
+    /// Resolves a histogram, whose name should end in its unit: `_seconds`, `_bytes`.
+    ///
+    /// Who resolves the first series of a metric chooses the buckets of all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`counter`](Self::counter); also if another metric has the name of one of the histogram's parts, which end in `_bucket`,
+    /// `_sum` and `_count`.
+    pub fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        buckets: &Buckets,
+    ) -> Result<Arc<dyn Histogram>, MetricError> {
+        match self.resolve(name, help, labels, &Kind::Histogram(buckets.clone()))? {
+            Instrument::Histogram(histogram) => Ok(histogram),
+            _ => Err(wrong_kind(name)),
+        }
+    }
+
+    /// Writes all metrics in the Prometheus text format, version 0.0.4.
+    ///
+    /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed during the scrape.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let families = self.families().clone();
+        let mut out = String::new();
+        for (name, family) in &families {
+            family.render(name, &mut out);
+        }
+        out
+    }
+
+    fn resolve(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        kind: &Kind,
+    ) -> Result<Instrument, MetricError> {
+        let mut families = self.families();
+        let family = family(&mut families, name, help, labels, kind)?;
+        let (instrument, dropped) = family.resolve(name, kind, labels, self.0.most)?;
+        if dropped {
+            self.count_dropped(&mut families, name);
+        }
+        Ok(instrument)
+    }
+
+    fn count_dropped(&self, families: &mut Families, name: &str) {
+        let labels = [("metric", name)];
+        let dropped = family(families, DROPPED, DROPPED_HELP, &labels, &Kind::Counter)
+            .and_then(|family| family.resolve(DROPPED, &Kind::Counter, &labels, self.0.most));
+        if let Ok((Instrument::Counter(counter), _)) = dropped {
+            counter.add(1);
+        }
+    }
+
+    fn families(&self) -> MutexGuard<'_, Families> {
+        // Nothing panics while the lock is held, but for want of memory.
+        self.0
+            .families
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Finds or makes a family.
+fn family<'a>(
+    families: &'a mut Families,
+    name: &str,
+    help: &str,
+    labels: &[(&str, &str)],
+    kind: &Kind,
+) -> Result<&'a mut Family, MetricError> {
+    if !families.contains_key(name) {
+        if !is_metric_name(name) {
+            return Err(MetricError::new(name, "Prometheus does not take the name"));
+        }
+        if clashes(families, name, kind) {
+            return Err(MetricError::new(
+                name,
+                "a part of a histogram has that name",
+            ));
+        }
+        let new = Family::new(name, help, kind.clone(), labels)?;
+        families.insert(name.into(), new);
+    }
+    Ok(families.get_mut(name).expect("it is there by now"))
+}
+
+/// Whether the lines of a new metric would read as lines of another one.
+fn clashes(families: &Families, name: &str, kind: &Kind) -> bool {
+    let is_histogram = |base| {
+        families
+            .get(base)
+            .is_some_and(|family: &Family| family.kind().is_histogram())
+    };
+    ["_bucket", "_sum", "_count"].iter().any(|part| {
+        name.strip_suffix(part).is_some_and(is_histogram)
+            || (kind.is_histogram() && families.contains_key(format!("{name}{part}").as_str()))
+    })
+}
+
+impl Provider for Registry {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Arc<dyn Counter>, MetricError> {
+        self.counter(name, help, labels)
+    }
+
+    fn gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Arc<dyn Gauge>, MetricError> {
+        self.gauge(name, help, labels)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        buckets: &Buckets,
+    ) -> Result<Arc<dyn Histogram>, MetricError> {
+        self.histogram(name, help, labels, buckets)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("metrics", &self.families().len())
+            .finish_non_exhaustive()
+    }
+}
