@@ -1,0 +1,249 @@
+//! One deliberately broken layer for each law: the suite must reject it. A sound layer passes all.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use pin_project::pin_project;
+use pin_project::pinned_drop;
+use tower_layer::Layer;
+use tower_service::Service;
+use towerkit_core::Refusable;
+use towerkit_test::Act;
+use towerkit_test::PlainCalls;
+use towerkit_test::Probe;
+use towerkit_test::ProbeError;
+use towerkit_test::Subject;
+use towerkit_test::contract;
+use towerkit_test::laws;
+use towerkit_test::run_paused;
+
+/// What is wrong with the layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Sound,
+    CallsACloneThatIsNotReady,
+    KeepsWhatADroppedCallHeld,
+    KeepsWhatAPanickedCallHeld,
+    SwallowsPanics,
+    ReservesInPollReady,
+    SpinsWhileItWaits,
+    SpinsUntilItIsReady,
+    WrapsErrors,
+}
+
+/// Counts calls in flight, with one fault.
+#[derive(Clone)]
+struct Faulty {
+    fault: Fault,
+    in_flight: Arc<AtomicI64>,
+}
+
+fn subject(fault: Fault) -> Subject<Faulty> {
+    let in_flight = Arc::new(AtomicI64::new(0));
+    let layer = Faulty {
+        fault,
+        in_flight: in_flight.clone(),
+    };
+    Subject::new(layer).held(move || in_flight.load(Ordering::SeqCst))
+}
+
+impl Layer<Probe> for Faulty {
+    type Service = FaultyService;
+
+    fn layer(&self, inner: Probe) -> FaultyService {
+        FaultyService {
+            layer: self.clone(),
+            inner,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct FaultyService {
+    layer: Faulty,
+    inner: Probe,
+}
+
+impl Service<Act> for FaultyService {
+    type Response = Act;
+    type Error = ProbeError;
+    type Future = FaultyFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        let polled = Service::<Act>::poll_ready(&mut self.inner, cx);
+        match self.layer.fault {
+            Fault::SpinsUntilItIsReady if polled.is_pending() => cx.waker().wake_by_ref(),
+            Fault::ReservesInPollReady => self.layer.add(1),
+            _ => {}
+        }
+        polled
+    }
+
+    fn call(&mut self, act: Act) -> FaultyFuture {
+        if self.layer.fault != Fault::ReservesInPollReady {
+            self.layer.add(1);
+        }
+        let held = Held(self.layer.clone());
+        let inner = if self.layer.fault == Fault::CallsACloneThatIsNotReady {
+            self.inner.clone().call(act)
+        } else {
+            self.inner.call(act)
+        };
+        FaultyFuture {
+            inner,
+            held: Some(held),
+        }
+    }
+}
+
+impl Faulty {
+    fn add(&self, calls: i64) {
+        self.in_flight.fetch_add(calls, Ordering::SeqCst);
+    }
+}
+
+struct Held(Faulty);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let is_kept = self.0.fault == Fault::KeepsWhatAPanickedCallHeld && std::thread::panicking();
+        if !is_kept {
+            self.0.add(-1);
+        }
+    }
+}
+
+#[pin_project(PinnedDrop)]
+struct FaultyFuture {
+    #[pin]
+    inner: <Probe as Service<Act>>::Future,
+    held: Option<Held>,
+}
+
+impl Future for FaultyFuture {
+    type Output = Result<Act, ProbeError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = self.project();
+        let fault = me.held.as_ref().map_or(Fault::Sound, |held| held.0.fault);
+        let inner = me.inner;
+        if fault == Fault::SwallowsPanics {
+            let poll = AssertUnwindSafe(|| inner.poll(cx));
+            return catch_unwind(poll).unwrap_or(Poll::Ready(Ok(Act::Succeed)));
+        }
+        let polled = inner.poll(cx);
+        if polled.is_pending() && fault == Fault::SpinsWhileItWaits {
+            cx.waker().wake_by_ref();
+        }
+        let result = ready!(polled);
+        me.held.take();
+        Poll::Ready(match result {
+            Err(_) if fault == Fault::WrapsErrors => {
+                let reason = towerkit_core::Reason::Unavailable;
+                Err(ProbeError::refused(towerkit_core::Rejection::new(
+                    reason, "faulty",
+                )))
+            }
+            result => result,
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for FaultyFuture {
+    fn drop(self: Pin<&mut Self>) {
+        if let Some(held) = self.project().held.take()
+            && held.0.fault == Fault::KeepsWhatADroppedCallHeld
+        {
+            std::mem::forget(held);
+        }
+    }
+}
+
+contract!(sound, PlainCalls, subject(Fault::Sound));
+
+/// Whether a law lets the layer with this fault pass.
+fn passes<F: Future<Output = ()>>(law: impl FnOnce() -> F) -> bool {
+    catch_unwind(AssertUnwindSafe(|| run_paused(async { law().await }))).is_ok()
+}
+
+/// T-01
+#[test]
+fn a_layer_that_calls_an_unready_clone_is_rejected() {
+    let fault = Fault::CallsACloneThatIsNotReady;
+    assert!(!passes(
+        || laws::calls_come_after_readiness::<PlainCalls, _>(subject(fault))
+    ));
+}
+
+/// T-03
+#[test]
+fn a_layer_that_keeps_what_a_dropped_call_held_is_rejected() {
+    let fault = Fault::KeepsWhatADroppedCallHeld;
+    assert!(!passes(
+        || laws::a_dropped_call_releases_all::<PlainCalls, _>(|| subject(fault))
+    ));
+}
+
+/// T-04
+#[test]
+fn a_layer_that_keeps_what_a_panicked_call_held_is_rejected() {
+    let fault = Fault::KeepsWhatAPanickedCallHeld;
+    assert!(!passes(|| laws::a_panic_releases_all::<PlainCalls, _>(
+        || subject(fault)
+    )));
+}
+
+/// T-04
+#[test]
+fn a_layer_that_swallows_a_panic_is_rejected() {
+    let fault = Fault::SwallowsPanics;
+    assert!(!passes(|| laws::a_panic_releases_all::<PlainCalls, _>(
+        || subject(fault)
+    )));
+}
+
+/// T-05
+#[test]
+fn a_layer_that_reserves_in_poll_ready_is_rejected() {
+    let fault = Fault::ReservesInPollReady;
+    assert!(!passes(|| {
+        laws::readiness_without_a_call_is_released::<PlainCalls, _>(subject(fault))
+    }));
+}
+
+/// T-06
+#[test]
+fn a_layer_that_spins_is_rejected() {
+    for fault in [Fault::SpinsWhileItWaits, Fault::SpinsUntilItIsReady] {
+        assert!(!passes(|| laws::waiting_does_not_spin::<PlainCalls, _>(
+            || subject(fault)
+        )));
+    }
+}
+
+/// T-07
+#[test]
+fn a_constructor_that_takes_nonsense_or_panics_is_rejected() {
+    let accepts = || laws::nonsense_is_refused(&[("0", &|| false)]);
+    let panics = || laws::nonsense_is_refused(&[("0", &|| panic!("zero"))]);
+    laws::nonsense_is_refused(&[("0", &|| true)]);
+    assert!(catch_unwind(accepts).is_err());
+    assert!(catch_unwind(panics).is_err());
+}
+
+/// T-08
+#[test]
+fn a_layer_that_wraps_errors_is_rejected() {
+    let fault = Fault::WrapsErrors;
+    assert!(!passes(|| laws::errors_pass_unchanged::<PlainCalls, _>(
+        || subject(fault)
+    )));
+}

@@ -1,0 +1,55 @@
+use std::task::Context;
+use std::task::Poll;
+
+use tower_service::Service;
+use towerkit_core::Follow;
+use towerkit_core::Plain;
+use towerkit_core::Protocol;
+use towerkit_core::Refuse;
+
+use crate::TimeoutFuture;
+use crate::TimeoutHandle;
+
+/// A service behind a [`TimeoutLayer`](crate::TimeoutLayer).
+#[derive(Debug, Clone)]
+pub struct Timeout<S, P = Plain> {
+    inner: S,
+    name: &'static str,
+    handle: TimeoutHandle,
+    protocol: P,
+}
+
+impl<S, P> Timeout<S, P> {
+    pub(crate) fn new(inner: S, name: &'static str, handle: TimeoutHandle, protocol: P) -> Self {
+        Self {
+            inner,
+            name,
+            handle,
+            protocol,
+        }
+    }
+}
+
+impl<S, P, Req> Service<Req> for Timeout<S, P>
+where
+    S: Service<Req>,
+    P: Protocol<Req>,
+    P::Exchange: Refuse<S::Response, S::Error>,
+{
+    type Response = <P::Exchange as Follow<S::Response, S::Error>>::Response<()>;
+    type Error = S::Error;
+    type Future = TimeoutFuture<S::Future, P::Exchange>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let kind = self.protocol.kind(&request);
+        let exchange = self.protocol.open(&request, kind);
+        let timeout = self.handle.timeout();
+        TimeoutFuture::new(self.inner.call(request), exchange, self.name, timeout)
+    }
+}

@@ -1,0 +1,126 @@
+//! The timeout as a caller sees it.
+
+use std::time::Duration;
+
+use http::Request;
+use tokio::time::Instant;
+use tower::Layer;
+use tower::ServiceExt;
+use towerkit_core::LayerExt;
+use towerkit_core::Reason;
+use towerkit_core::Refusable;
+use towerkit_core::Rejection;
+use towerkit_http::HttpExt;
+use towerkit_test::Act;
+use towerkit_test::Probe;
+use towerkit_timeout::TimeoutLayer;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn layer() -> TimeoutLayer {
+    TimeoutLayer::new(SECOND).unwrap()
+}
+
+/// TO-01
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_too_long_is_dropped_within_a_tick() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let start = Instant::now();
+    let call = layer()
+        .name("upstream")
+        .layer(probe)
+        .oneshot(Act::Sleep(10 * SECOND));
+    let error = call.await.unwrap_err();
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= SECOND && elapsed <= SECOND + Duration::from_millis(1),
+        "{elapsed:?}"
+    );
+    assert_eq!(error.to_string(), "upstream: deadline exceeded");
+    assert_eq!(
+        error.rejection().map(Rejection::reason),
+        Some(Reason::DeadlineExceeded)
+    );
+    assert_eq!((ledger.dropped(), ledger.in_flight()), (1, 0));
+}
+
+/// TO-01: in time, in a tie, and too late.
+#[tokio::test(start_paused = true)]
+async fn a_tie_goes_to_the_call() {
+    let service = layer().plain("nap").layer(Probe::new());
+    let tick = Duration::from_millis(1);
+    for (nap, is_served) in [
+        (SECOND - tick, true),
+        (SECOND, true),
+        (SECOND + tick, false),
+    ] {
+        let result = service.clone().oneshot(Act::Sleep(nap)).await;
+        assert_eq!(result.is_ok(), is_served, "{nap:?}");
+    }
+}
+
+/// TO-05: a call that is ready at once needs no timer, and so no runtime.
+#[test]
+fn a_call_that_is_ready_at_once_makes_no_timer() {
+    let service = layer().plain("at once").layer(Probe::new());
+    let call = tower::util::Oneshot::new(service, Act::Succeed);
+    let mut call = std::pin::pin!(call);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_ready());
+}
+
+/// TO-05: calls that waited and were answered leave nothing behind.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn answered_calls_leave_no_timers() {
+    let layer = TimeoutLayer::new(30 * SECOND).unwrap();
+    let service = layer.plain("nap").layer(Probe::new());
+    let call_many = async |calls| {
+        for _ in 0..calls {
+            let nap = Act::Sleep(Duration::from_millis(1));
+            service.clone().oneshot(nap).await.unwrap();
+        }
+    };
+    let resident_pages = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    call_many(10_000).await;
+    let before = resident_pages();
+    call_many(100_000).await;
+    assert!(resident_pages() < before + 256, "more than a MiB was kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_and_grpc_the_refusal_is_a_response() {
+    let call = || Request::new(Act::Sleep(10 * SECOND));
+    let response = layer()
+        .http()
+        .layer(Probe::new())
+        .oneshot(call())
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 504);
+    let response = layer()
+        .grpc()
+        .layer(Probe::new())
+        .oneshot(call())
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_changes_the_timeout_of_later_calls() {
+    let layer = layer();
+    let handle = layer.handle();
+    let service = layer.plain("nap").layer(Probe::new());
+    let nap = Act::Sleep(5 * SECOND);
+    assert!(service.clone().oneshot(nap).await.is_err());
+    handle.change(6 * SECOND).unwrap();
+    assert!(service.clone().oneshot(nap).await.is_ok());
+    assert!(handle.change(Duration::ZERO).is_err());
+    assert_eq!(handle.timeout(), 6 * SECOND);
+}
