@@ -25,8 +25,18 @@ use crate::Registry;
 pub struct Scrape(Registry);
 
 impl Registry {
-    /// Makes a service that shows this registry in the Prometheus text format, for example as axum's
-    /// `.route_service("/metrics", registry.service())`.
+    /// Makes a service that shows this registry in the Prometheus text format.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use towerkit_http::HttpExt;
+    /// use towerkit_metrics::{MetricsLayer, Registry};
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/hello/{name}", get(|| async { "hello" }))
+    ///     .layer(MetricsLayer::new().axum())
+    ///     .route_service("/metrics", Registry::global().service());
+    /// ```
     #[must_use]
     pub fn service(&self) -> Scrape {
         Scrape(self.clone())

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use towerkit_core::Clock;
 use towerkit_core::Observes;
+use towerkit_core::Row;
 use towerkit_core::RowLayer;
 use towerkit_core::Unbound;
-use towerkit_core::row_layer;
 
 use crate::Buckets;
 use crate::Metrics;
@@ -23,12 +23,12 @@ pub struct MetricsLayer<P = Unbound> {
     row: RowLayer<Observes<Metrics>, P>,
 }
 
-row_layer!(MetricsLayer, Observes<Metrics>, Unbound);
+const MAX_OPERATIONS: u16 = 1000;
+
+/// A service behind a [`MetricsLayer`].
+pub type Measured<S, P = Unbound> = Row<S, Observes<Metrics>, P>;
 
 impl MetricsLayer {
-    /// The operations, over HTTP times methods, that have series of their own, if not said otherwise.
-    pub const MAX_OPERATIONS: u16 = 1000;
-
     /// Measures calls into the [global registry](Registry::global).
     #[must_use]
     pub fn new() -> Self {
@@ -38,7 +38,7 @@ impl MetricsLayer {
             side: Side::Server,
         };
         let metrics = Metrics {
-            state: Arc::new(State::new(source, Self::MAX_OPERATIONS)),
+            state: Arc::new(State::new(source, MAX_OPERATIONS)),
             clock: Clock::default(),
         };
         Self {
@@ -54,7 +54,7 @@ impl<P> MetricsLayer<P> {
         self.source(|source| source.provider = Arc::new(registry))
     }
 
-    /// Counts durations in these buckets, whose bounds are seconds; [`Buckets::default`] if not said.
+    /// Counts durations in these buckets, whose bounds are seconds; [`Buckets::default`] by default.
     ///
     /// Where several layers record into one registry, the first call that is recorded decides for all.
     #[must_use]
@@ -70,7 +70,7 @@ impl<P> MetricsLayer<P> {
         self.source(|source| source.side = Side::Client)
     }
 
-    /// Gives at most so many operations (over HTTP: pairs of operation and method) series of their own; 1,000 if not said.
+    /// Gives at most so many operations (over HTTP: pairs of operation and method) series of their own; 1,000 by default.
     ///
     /// Calls of any other operation are recorded as operation `_OTHER`, and counted in `towerkit_metrics_dropped_total`. 0 records all
     /// operations as one.
@@ -81,7 +81,7 @@ impl<P> MetricsLayer<P> {
         self
     }
 
-    /// Reads time from `clock`; [`Clock::monotonic`] if not said.
+    /// Reads time from `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.metrics().clock = clock;
@@ -108,6 +108,8 @@ impl<P> MetricsLayer<P> {
         self.row.role_mut().policy_mut()
     }
 }
+
+towerkit_core::row_layer!(MetricsLayer, Observes<Metrics>, Unbound);
 
 impl Default for MetricsLayer {
     fn default() -> Self {

@@ -21,10 +21,10 @@ use crate::family::wrong_kind;
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
 ///
-/// Clones are the same registry. Its memory is flat without any upkeep: a series costs one atomic, or one for each bucket of a histogram
-/// and two, and a metric has at most [`MAX_SERIES`](Self::MAX_SERIES) of them, or as many as
-/// [`with_max_series`](Self::with_max_series) says. What would be one more is recorded in a series whose labels all say `_OTHER`, and
-/// counted in `towerkit_metrics_dropped_total{metric="…"}`.
+/// Clones are the same registry. Its memory is flat without any upkeep: a series costs one atomic, or one for each bucket of a
+/// histogram and two for the sum, and a metric has at most 10,000 series, or as many as [`with_max_series`](Self::with_max_series)
+/// says. What would be one more is recorded in a series whose labels all say `_OTHER`, and counted in
+/// `towerkit_metrics_dropped_total{metric="…"}`.
 ///
 /// A handle is resolved once, under a lock, and kept; using it takes no lock.
 ///
@@ -47,19 +47,18 @@ struct Inner {
 
 type Families = BTreeMap<Arc<str>, Family>;
 
+const MAX_SERIES: NonZeroUsize = NonZeroUsize::new(10_000).expect("10,000 is not zero");
+
 /// The metric that counts what found no series of its own.
 pub(crate) const DROPPED: &str = "towerkit_metrics_dropped_total";
 pub(crate) const DROPPED_HELP: &str =
     "Times that a metric had too many series for one more, so that _OTHER was used.";
 
 impl Registry {
-    /// The series that a metric has at most, if not said otherwise.
-    pub const MAX_SERIES: NonZeroUsize = NonZeroUsize::new(10_000).expect("10,000 is not zero");
-
-    /// Makes a registry of its own.
+    /// Makes a registry of its own, whose metrics have at most 10,000 series each.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_max_series(Self::MAX_SERIES)
+        Self::with_max_series(MAX_SERIES)
     }
 
     /// Makes a registry whose metrics have at most `most` series each, and the one for the rest.
