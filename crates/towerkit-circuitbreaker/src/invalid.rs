@@ -1,36 +1,32 @@
 use std::{error::Error, fmt, time::Duration};
 
-/// A setting with which a breaker would never open, or never stay open for a while.
+/// A setting with which a breaker would not work: it would never open, or never close, or never stay open.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InvalidSetting(pub(crate) Problem);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Problem {
+    Zero(&'static str),
     Rate(f64),
-    NoResults,
     MinimumAboveWindow { minimum: u16, window: u16 },
-    OpenFor(Duration),
+    OpenTime(Duration),
 }
 
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Problem::Rate(rate) => {
-                write!(
-                    f,
-                    "a failure rate must be above 0 and at most 1, not {rate}"
-                )
-            }
-            Problem::NoResults => {
-                f.write_str("a failure rate needs at least one result to judge by")
-            }
+            Problem::Zero(what) => write!(f, "the {what} of a circuit breaker is zero"),
+            Problem::Rate(rate) => write!(
+                f,
+                "the failure rate of a circuit breaker is {rate}, not above 0 and at most 1"
+            ),
             Problem::MinimumAboveWindow { minimum, window } => write!(
                 f,
-                "a window of {window} results never holds the minimum of {minimum}"
+                "the window of a circuit breaker holds {window} results, never the minimum of {minimum}"
             ),
-            Problem::OpenFor(time) => write!(
+            Problem::OpenTime(time) => write!(
                 f,
-                "the open time must be above 0 and below 584 years, not {time:?}"
+                "the open time of a circuit breaker is {time:?}, not above 0 and below 584 years"
             ),
         }
     }

@@ -1,4 +1,82 @@
-//! A circuit breaker for tower services.
+//! A circuit breaker for tower services: it stops calling a service that fails, and tries it again later.
+//!
+//! A breaker is **closed** while all is well: it admits every call and judges the results. Too many failures, in a row or among the
+//! last so many results, **open** it: it refuses every call at once, with the time after which it is worth another try. That time
+//! over, it is **half-open**: it lets a few calls through as probes. Their success closes it, a failure opens it again. A result
+//! counts only if its call was admitted since the last change of state, so that stragglers move nothing.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//! use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+//! use towerkit_core::{BoxError, Clock, Reason, Rejection};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let (clock, hand) = Clock::manual();
+//! let breaker = CircuitBreakerLayer::new()
+//!     .trip(Trip::consecutive_failures(2)?)
+//!     .open_for(Duration::from_secs(5))?
+//!     .clock(clock);
+//! let handle = breaker.handle();
+//! let mut service = ServiceBuilder::new().layer(breaker).service_fn(|n: u32| async move {
+//!     if n > 0 { Ok(100 / n) } else { Err(BoxError::from("no shares")) }
+//! });
+//!
+//! for _ in 0..2 {
+//!     assert!(service.ready().await?.call(0).await.is_err());
+//! }
+//! assert_eq!(handle.state(), State::Open);
+//! let error = service.ready().await?.call(4).await.unwrap_err();
+//! let rejection = error.downcast_ref::<Rejection>().unwrap();
+//! assert_eq!(rejection.reason(), Reason::CircuitOpen);
+//! assert_eq!(rejection.wait(), Some(Duration::from_secs(5)));
+//!
+//! hand.advance(Duration::from_secs(5));
+//! assert_eq!(service.ready().await?.call(4).await?, 25);
+//! assert_eq!(handle.state(), State::Closed);
+//! # Ok::<_, BoxError>(()) }).unwrap();
+//! ```
+//!
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 503 with `Retry-After`, and `UNAVAILABLE` over gRPC.
+//! What counts as a failure stands at [`Verdict::of`], and [`CircuitBreakerLayer::verdict`] changes it.
+//!
+//! A closed breaker costs a call two or three atomic reads: no lock, no clock, no allocation, and no write while the window is full
+//! of successes.
+//!
+//! # Readiness
+//!
+//! Admission happens in `call`: a service that is ready but never called holds no probe. A breaker that is open, or half-open with
+//! all its probes under way, is ready without asking the inner service, and its `call` refuses.
+//!
+//! # Cancellation
+//!
+//! A cancelled call counts for nothing, and a cancelled probe leaves its place to the next call. If the head of the response had
+//! come, the head counts. A time-out *outside* a breaker cancels calls and so hides every slow call from it: put it inside. A probe
+//! that never ends keeps its place for ever: another reason for a time-out inside.
+//!
+//! # Clones
+//!
+//! All services that one layer makes, and their clones, share the breaker; so do its handles. For one breaker each, make a layer each.
+//!
+//! # Errors
+//!
+//! A refusal is [`Reason::CircuitOpen`](towerkit_core::Reason::CircuitOpen), with the rest of the open time where there is one: a call
+//! made that much later is a probe, if no other comes first. A half-open breaker without a free probe, and one forced open, do not
+//! know a time and name none. The inner service's errors pass through unchanged.
+//!
+//! # Order
+//!
+//! Inside a retry, so that every attempt asks the breaker. Outside a time-out of one attempt, so that a time-out counts as a failure.
+//! A refusal by a limiter or by another breaker further in is not the callee's fault and is ignored, so that their order is free.
+//! Inside a balancer, one breaker for each instance: one for all of them would cut off the good with the bad.
+//!
+//! # Coming from go-kit
+//!
+//! `circuitbreaker.Gobreaker` with its defaults is
+//! `CircuitBreakerLayer::new().trip(Trip::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and `HandyBreaker` judge
+//! by the share of failures in the last seconds; [`Trip::failure_rate`] judges by the last results. Unlike go-kit's, this breaker does
+//! not count cancelled calls or refusals by a limiter, and counts a business failure (`Failer`) when asked to, by
+//! `Plain::new("operation").by_failer()`.
 
 mod breaker;
 mod guard;
@@ -19,7 +97,7 @@ mod word;
 
 pub use breaker::{CircuitBreaker, Snapshot};
 pub use invalid::InvalidSetting;
-pub use layer::CircuitBreakerLayer;
+pub use layer::{CircuitBreakerLayer, CircuitBroken};
 pub use state::State;
 pub use trip::Trip;
 pub use verdict::Verdict;

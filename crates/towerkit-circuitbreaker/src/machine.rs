@@ -71,16 +71,9 @@ impl Machine {
     /// Takes the result of an admitted call. Reads the time only if the breaker opens.
     #[inline]
     pub(crate) fn finish(&self, held: Admitted, verdict: Verdict, now: impl FnOnce() -> u64) {
-        match (held.state(), verdict) {
-            (State::HalfOpen, _) => self.finish_probe(held, verdict, now),
-            (State::Closed, Verdict::Success | Verdict::Failure) => {
-                if self.record(held, verdict) {
-                    self.change(held, State::Open, now());
-                }
-            }
-            (State::ForcedClosed, Verdict::Success | Verdict::Failure) => {
-                self.record(held, verdict);
-            }
+        match held.state() {
+            State::HalfOpen => self.finish_probe(held, verdict, now),
+            State::Closed | State::ForcedClosed => self.count(held, verdict, now),
             _ => {}
         }
     }
@@ -116,9 +109,16 @@ impl Machine {
         Word::of(self.word.load(Ordering::Acquire))
     }
 
-    fn record(&self, held: Admitted, verdict: Verdict) -> bool {
-        self.ledger
-            .record(held.generation(), verdict == Verdict::Failure)
+    #[inline]
+    fn count(&self, held: Admitted, verdict: Verdict, now: impl FnOnce() -> u64) {
+        let failed = match verdict {
+            Verdict::Success => false,
+            Verdict::Failure => true,
+            Verdict::Ignored => return,
+        };
+        if self.ledger.record(held.generation(), failed) && held.state() == State::Closed {
+            self.change(held, State::Open, now());
+        }
     }
 
     #[cold]

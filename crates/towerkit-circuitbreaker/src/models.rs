@@ -1,7 +1,7 @@
 //! Models for loom: every interleaving of a few threads, with at most three preemptions.
 
 use std::{
-    num::{NonZeroU16, NonZeroU32},
+    num::NonZeroU16,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, Ordering},
@@ -37,7 +37,7 @@ fn machine(probes: u16) -> (Arc<Machine>, Changes) {
         }
     });
     let machine = Machine::new(&Settings {
-        trip: Trip::consecutive_failures(NonZeroU32::MIN),
+        trip: Trip::consecutive_failures(1).unwrap(),
         open_for: Duration::from_nanos(OPEN_FOR),
         probes: NonZeroU16::new(probes).unwrap(),
         sink: Some(sink),

@@ -18,8 +18,10 @@ pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
-    pub(crate) verdict: Option<Arc<dyn Fn(&End) -> Verdict + Send + Sync>>,
+    pub(crate) verdict: Option<Arc<Judge>>,
 }
+
+type Judge = dyn Fn(&End) -> Verdict + Send + Sync;
 
 impl Settings {
     #[inline]
@@ -34,7 +36,7 @@ impl Settings {
 /// Asks the user's function, except about a panic, which is a failure. Should it panic itself, the call is judged without it.
 ///
 /// A call may end because a panic unwinds through it. A second panic, let through, would abort the process.
-fn ask(verdict: &(dyn Fn(&End) -> Verdict + Send + Sync), end: &End) -> Verdict {
+fn ask(verdict: &Judge, end: &End) -> Verdict {
     if end.panicked() {
         return Verdict::Failure;
     }
@@ -47,7 +49,7 @@ impl Default for Settings {
             trip: Trip::default(),
             open_for: Duration::from_secs(10),
             probes: NonZeroU16::MIN,
-            name: "circuit breaker",
+            name: "circuitbreaker",
             clock: Clock::default(),
             sink: None,
             verdict: None,

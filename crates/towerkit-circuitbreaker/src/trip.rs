@@ -28,39 +28,43 @@ pub(crate) enum Rule {
 
 impl Trip {
     /// Opens at the `failures`th failure in a row.
-    #[must_use]
-    pub const fn consecutive_failures(failures: NonZeroU32) -> Self {
-        Self(Rule::Streak(failures))
+    ///
+    /// # Errors
+    ///
+    /// If `failures` is 0.
+    pub fn consecutive_failures(failures: u32) -> Result<Self, InvalidSetting> {
+        NonZeroU32::new(failures)
+            .map(|failures| Self(Rule::Streak(failures)))
+            .ok_or(InvalidSetting(Problem::Zero("number of failures")))
     }
 
     /// Opens when the share `rate` of the last `window` results, or more, are failures, and there are at least `minimum` results.
     ///
-    /// The window slides with every result. It is emptied by every change of state, so that a breaker which has just closed gathers
+    /// The window slides with every result and is empty after every change of state, so that a breaker which has just closed gathers
     /// `minimum` results before it judges again. It takes 4 bytes a result.
     ///
-    /// The rate is compared with the quotient in `f64`: `1.0 / 3.0` is reached by one failure in three.
+    /// The rate is compared with the quotient in `f64`, so that one failure in three reaches `1.0 / 3.0`.
     ///
     /// # Errors
     ///
-    /// If `rate` is not above 0 and at most 1, if `window` or `minimum` is 0, or if `minimum` is above `window`, which would never open.
+    /// If `rate` is not above 0 and at most 1, if `window` or `minimum` is 0, or if `minimum` is above `window` and would never be
+    /// reached.
     pub fn failure_rate(rate: f64, window: u16, minimum: u16) -> Result<Self, InvalidSetting> {
-        if !(rate > 0.0 && rate <= 1.0) {
-            return Err(InvalidSetting(Problem::Rate(rate)));
-        }
-        if minimum > window {
-            return Err(InvalidSetting(Problem::MinimumAboveWindow {
-                minimum,
-                window,
-            }));
-        }
-        match NonZeroU16::new(window) {
-            Some(window) if minimum > 0 => Ok(Self(Rule::Rate {
-                rate,
-                window,
-                minimum,
-            })),
-            _ => Err(InvalidSetting(Problem::NoResults)),
-        }
+        let results = NonZeroU16::new(window);
+        let problem = match results {
+            _ if !(rate > 0.0 && rate <= 1.0) => Problem::Rate(rate),
+            Some(_) if minimum == 0 => Problem::Zero("minimum of results"),
+            Some(_) if minimum > window => Problem::MinimumAboveWindow { minimum, window },
+            Some(window) => {
+                return Ok(Self(Rule::Rate {
+                    rate,
+                    window,
+                    minimum,
+                }));
+            }
+            None => Problem::Zero("window"),
+        };
+        Err(InvalidSetting(problem))
     }
 }
 
