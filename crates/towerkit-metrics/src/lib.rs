@@ -30,7 +30,9 @@
 //!
 //! # Metrics
 //!
-//! The names are those of OpenTelemetry's semantic conventions 1.45, as Prometheus spells them.
+//! The names are those of OpenTelemetry's semantic conventions 1.45, as Prometheus spells them, where the conventions have one: they
+//! have none for active RPCs and for plain calls. The scheme of the URL, which they ask for, is not shown, since a server behind a
+//! proxy does not know it; active requests have the route in its place.
 //!
 //! | calls | metric | labels |
 //! |---|---|---|
