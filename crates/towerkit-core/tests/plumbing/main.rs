@@ -1,0 +1,5 @@
+//! What the plumbing does for every role, once.
+
+mod row;
+mod support;
+mod waiting;

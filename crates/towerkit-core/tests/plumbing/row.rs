@@ -1,0 +1,281 @@
+//! What the plumbing does for every role: readiness, refusal, cancellation, panics, exactly one finish.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::support::Broken;
+use crate::support::Gate;
+use crate::support::Scribe;
+use crate::support::Seen;
+use tower::Layer;
+use tower::Service;
+use tower::ServiceExt;
+use towerkit_core::BoxError;
+use towerkit_core::LayerExt;
+use towerkit_core::Outcome;
+use towerkit_core::Reason;
+use towerkit_core::Refusable;
+use towerkit_core::RowLayer;
+use towerkit_core::guard;
+use towerkit_core::observe;
+use towerkit_core::stack;
+use towerkit_test::Act;
+use towerkit_test::Probe;
+use towerkit_test::Subject;
+use towerkit_test::contract;
+
+fn seen(outcome: Outcome) -> Seen {
+    Seen {
+        outcome,
+        refused: None,
+        panicked: false,
+    }
+}
+
+fn refused(reason: Reason) -> Seen {
+    Seen {
+        refused: Some(reason),
+        ..seen(reason.outcome())
+    }
+}
+
+fn shut_gate() -> Arc<Gate> {
+    let gate = Arc::new(Gate::default());
+    gate.is_shut.store(true, Ordering::SeqCst);
+    gate
+}
+
+fn scribe_subject()
+-> Subject<impl Layer<Probe, Service: Clone + Service<Act, Error = towerkit_test::ProbeError>>> {
+    let scribe = Arc::new(Scribe::default());
+    let layer = stack((
+        observe(scribe.clone()),
+        guard(Gate::default()),
+        observe(scribe.clone()),
+    ));
+    Subject::new(layer.plain("probe")).held(move || scribe.in_flight.load(Ordering::SeqCst))
+}
+
+contract!(row, PlainCalls, scribe_subject());
+contract!(
+    leaked,
+    PlainCalls,
+    Subject::new(guard(Gate::default()).leak())
+);
+contract!(
+    absent,
+    PlainCalls,
+    Subject::new(
+        stack((
+            Some(guard(Gate::default())),
+            None::<RowLayer<towerkit_core::Guards<Arc<Gate>>>>
+        ))
+        .plain("probe")
+    )
+);
+
+#[tokio::test]
+async fn each_ending_is_finished_once_with_its_outcome() {
+    for (act, expected) in [
+        (Act::Succeed, Outcome::Success),
+        (Act::Fail, Outcome::Failure),
+    ] {
+        let scribe = Arc::new(Scribe::default());
+        let service = observe(scribe.clone()).plain("probe").layer(Probe::new());
+        let _ = service.oneshot(act).await;
+        assert_eq!(scribe.end(), seen(expected));
+    }
+}
+
+/// T-03
+#[tokio::test]
+async fn a_dropped_call_is_cancelled_and_its_future_is_dropped_inside_the_roles() {
+    for polls in 0..3 {
+        let scribe = Arc::new(Scribe::default());
+        let mut service = observe(scribe.clone()).plain("probe").layer(Probe::new());
+        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        {
+            let mut call = pin!(service.call(Act::Pend(5)));
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..polls {
+                assert!(call.as_mut().poll(&mut cx).is_pending());
+            }
+        }
+        // Once for `call`, once for each poll, once for the drop.
+        assert_eq!(scribe.entries.load(Ordering::SeqCst), polls + 2);
+        assert_eq!(scribe.end(), seen(Outcome::Cancelled));
+    }
+}
+
+/// T-04
+#[tokio::test]
+async fn a_panic_is_finished_as_a_failure_and_goes_on() {
+    for act in [Act::PanicInCall, Act::PanicInFuture] {
+        let scribe = Arc::new(Scribe::default());
+        let mut service = observe(scribe.clone()).plain("probe").layer(Probe::new());
+        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        let call = AssertUnwindSafe(|| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = pin!(service.call(act)).poll(&mut cx);
+        });
+        assert!(catch_unwind(call).is_err());
+        let expected = Seen {
+            panicked: true,
+            ..seen(Outcome::Failure)
+        };
+        assert_eq!(scribe.end(), expected);
+    }
+}
+
+/// T-04: a guard that panics after another role has begun.
+#[tokio::test]
+async fn a_panic_in_a_role_finishes_the_roles_before_it() {
+    let scribe = Arc::new(Scribe::default());
+    let row = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
+    let mut service = row.layer(Probe::new());
+    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    let call = AssertUnwindSafe(|| drop(service.call(Act::Succeed)));
+    assert!(catch_unwind(call).is_err());
+    assert!(scribe.end().panicked);
+}
+
+#[tokio::test]
+async fn a_refusal_is_seen_by_the_roles_before_and_by_layers_outside_but_not_by_the_service() {
+    let (outer, before, after) = (
+        Arc::<Scribe>::default(),
+        Arc::<Scribe>::default(),
+        Arc::<Scribe>::default(),
+    );
+    let row = stack((
+        observe(before.clone()),
+        guard(shut_gate()),
+        observe(after.clone()),
+    ));
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let inner = row.plain("probe").layer(probe);
+    let inner = ServiceExt::<Act>::map_err(inner, BoxError::from);
+    let service = observe(outer.clone()).plain("outer").layer(inner);
+    assert!(service.oneshot(Act::Succeed).await.is_err());
+    assert_eq!(before.end(), refused(Reason::Unavailable));
+    assert!(after.ends().is_empty());
+    assert_eq!(ledger.started(), 0);
+    // The probe's own error type is opaque to a layer that knows it as a `BoxError` only.
+    assert_eq!(outer.end().outcome, Outcome::Failure);
+}
+
+#[tokio::test]
+async fn a_refusal_in_a_box_is_recognised_however_deep() {
+    let outer = Arc::new(Scribe::default());
+    let service = tower::ServiceBuilder::new()
+        .layer(observe(outer.clone()).plain("outer"))
+        .layer(guard(shut_gate()))
+        .service_fn(|(): ()| async { Ok::<_, BoxError>(()) });
+    let error = service.oneshot(()).await.unwrap_err();
+    assert_eq!(error.rejection().unwrap().layer(), "gate");
+    assert_eq!(outer.end(), refused(Reason::Unavailable));
+}
+
+/// CB-07 as the plumbing keeps it: a shut guard does not poll the inner service.
+#[tokio::test]
+async fn a_shut_guard_leaves_the_inner_service_alone_and_outer_roles_still_see_the_call() {
+    let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
+    gate.says_so.store(true, Ordering::SeqCst);
+    let probe = Probe::ready_after(Duration::from_secs(3600));
+    let ledger = probe.ledger();
+    let row = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
+    let mut service = row.layer(probe);
+    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    assert!(service.call(Act::Succeed).await.is_err());
+    assert_eq!((ledger.polls(), ledger.started()), (0, 0));
+    assert_eq!(scribe.end(), refused(Reason::Unavailable));
+}
+
+#[tokio::test]
+async fn a_guard_that_opens_between_readiness_and_call_still_refuses_the_call() {
+    let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
+    gate.says_so.store(true, Ordering::SeqCst);
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let row = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
+    let mut service = row.layer(probe);
+    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    gate.is_shut.store(false, Ordering::SeqCst);
+    // A clone starts unready and knows nothing of the refusal.
+    assert!(service.clone().oneshot(Act::Succeed).await.is_ok());
+    assert!(service.call(Act::Succeed).await.is_err());
+    assert_eq!((ledger.started(), ledger.violations()), (1, 0));
+    assert_eq!(
+        scribe.ends(),
+        [seen(Outcome::Success), refused(Reason::Unavailable)]
+    );
+}
+
+#[tokio::test]
+async fn every_poll_of_a_call_is_inside_its_roles() {
+    let scribe = Arc::new(Scribe::default());
+    let witness = scribe.clone();
+    let service = observe(scribe.clone())
+        .plain("depth")
+        .layer(tower::service_fn(move |(): ()| {
+            let witness = witness.clone();
+            let mut polls = 0;
+            poll_fn(move |cx| {
+                assert_eq!(witness.entered.load(Ordering::SeqCst), 1);
+                polls += 1;
+                cx.waker().wake_by_ref();
+                if polls < 3 {
+                    std::task::Poll::Pending
+                } else {
+                    std::task::Poll::Ready(Ok::<_, BoxError>(()))
+                }
+            })
+        }));
+    service.oneshot(()).await.unwrap();
+    assert_eq!(scribe.end(), seen(Outcome::Success));
+}
+
+#[tokio::test]
+async fn a_function_and_a_failer_classify_results() {
+    struct Reply(Option<std::fmt::Error>);
+    impl towerkit_core::Failer for Reply {
+        fn failed(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.0.as_ref().map(|error| error as _)
+        }
+    }
+    let scribe = Arc::new(Scribe::default());
+    let reply =
+        |fails: bool| async move { Ok::<_, BoxError>(Reply(fails.then_some(std::fmt::Error))) };
+    let by_failer =
+        observe(scribe.clone()).protocol(towerkit_core::Plain::new("reply").by_failer());
+    let service = by_failer.layer(tower::service_fn(reply));
+    service.clone().oneshot(true).await.unwrap();
+    service.oneshot(false).await.unwrap();
+    let by_function =
+        observe(scribe.clone()).protocol(towerkit_core::Plain::new("reply").classify(|result| {
+            if result.is_ok() {
+                Outcome::Overloaded
+            } else {
+                Outcome::Success
+            }
+        }));
+    by_function
+        .layer(tower::service_fn(reply))
+        .oneshot(false)
+        .await
+        .unwrap();
+    let expected = [Outcome::Failure, Outcome::Success, Outcome::Overloaded].map(seen);
+    assert_eq!(scribe.ends(), expected);
+}
+
+#[test]
+fn a_rejection_stays_small() {
+    assert!(size_of::<towerkit_core::Rejection>() <= 56);
+}

@@ -1,0 +1,225 @@
+//! An observer that writes everything down, a gate that opens and shuts, and one that makes calls wait.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+
+use towerkit_core::Admission;
+use towerkit_core::AsyncGuard;
+use towerkit_core::Call;
+use towerkit_core::End;
+use towerkit_core::Guard;
+use towerkit_core::Observer;
+use towerkit_core::Outcome;
+use towerkit_core::Policy;
+use towerkit_core::Reason;
+use towerkit_core::Rejection;
+use towerkit_test::Act;
+
+/// What a [`Scribe`] saw of one call's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) outcome: Outcome,
+    pub(crate) refused: Option<Reason>,
+    pub(crate) panicked: bool,
+}
+
+/// Writes down every end, and counts how deep it is entered.
+#[derive(Debug, Default)]
+pub(crate) struct Scribe {
+    pub(crate) ends: Mutex<Vec<Seen>>,
+    pub(crate) in_flight: AtomicI64,
+    pub(crate) entered: AtomicI64,
+    pub(crate) entries: AtomicI64,
+}
+
+impl Scribe {
+    pub(crate) fn ends(&self) -> Vec<Seen> {
+        self.ends.lock().unwrap().clone()
+    }
+
+    /// The only end so far.
+    pub(crate) fn end(&self) -> Seen {
+        let mut ends = self.ends();
+        assert_eq!(ends.len(), 1, "finished exactly once: {ends:?}");
+        assert_eq!(self.in_flight.load(Ordering::SeqCst), 0);
+        assert_eq!(self.entered.load(Ordering::SeqCst), 0);
+        ends.remove(0)
+    }
+}
+
+struct Leave<'a>(&'a AtomicI64);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Policy for Scribe {
+    type Held = ();
+    const ENTERS: bool = true;
+
+    fn enter<R>(&self, _held: &mut (), poll: impl FnOnce() -> R) -> R {
+        self.entries.fetch_add(1, Ordering::SeqCst);
+        self.entered.fetch_add(1, Ordering::SeqCst);
+        let _leave = Leave(&self.entered);
+        poll()
+    }
+
+    fn finish(&self, _held: (), end: &End) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.ends.lock().unwrap().push(Seen {
+            outcome: end.outcome(),
+            refused: end.refused(),
+            panicked: end.panicked(),
+        });
+    }
+}
+
+impl<Req> Observer<Req> for Scribe {
+    fn start(&self, _call: &mut Call<'_, Req>) {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Lets calls through while it is open; says so ahead of them.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    pub(crate) is_shut: AtomicBool,
+    pub(crate) says_so: AtomicBool,
+}
+
+impl Gate {
+    fn refusal(&self) -> Option<Rejection> {
+        let shut = self.is_shut.load(Ordering::SeqCst);
+        shut.then(|| Rejection::new(Reason::Unavailable, "gate"))
+    }
+}
+
+impl Policy for Gate {
+    type Held = ();
+    const FOLLOWS: bool = false;
+
+    fn finish(&self, _held: (), _end: &End) {}
+}
+
+impl<Req> Guard<Req> for Gate {
+    fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+        self.refusal().map_or(Ok(()), Err)
+    }
+
+    fn shut(&self) -> Option<Rejection> {
+        self.says_so.load(Ordering::SeqCst).then_some(())?;
+        self.refusal()
+    }
+}
+
+/// Panics instead of deciding.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+impl Policy for Broken {
+    type Held = ();
+
+    fn finish(&self, _held: (), _end: &End) {}
+}
+
+impl<Req> Guard<Req> for Broken {
+    fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+        panic!("the guard panics")
+    }
+}
+
+/// What a [`Queue`] does with a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Then {
+    AtOnce,
+    AdmitAfter(u32),
+    RefuseAfter(u32),
+    PanicAfter(u32),
+}
+
+/// Makes calls wait a number of polls.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) then: Then,
+    pub(crate) waiting: Arc<AtomicI64>,
+    pub(crate) held: AtomicI64,
+}
+
+impl Queue {
+    pub(crate) fn new(then: Then) -> Self {
+        Self {
+            then,
+            waiting: Arc::default(),
+            held: AtomicI64::new(0),
+        }
+    }
+}
+
+impl Policy for Queue {
+    type Held = ();
+
+    fn finish(&self, _held: (), _end: &End) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl AsyncGuard<Act> for Queue {
+    type Wait = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>;
+
+    fn admit(&self, _call: &mut Call<'_, Act>) -> Result<Admission<(), Self::Wait>, Rejection> {
+        let then = self.then;
+        let polls = match then {
+            Then::AtOnce => {
+                self.held.fetch_add(1, Ordering::SeqCst);
+                return Ok(Admission::Now(()));
+            }
+            Then::AdmitAfter(n) | Then::RefuseAfter(n) | Then::PanicAfter(n) => n,
+        };
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let leave = LeaveQueue(self.waiting.clone());
+        Ok(Admission::Later(Box::pin(async move {
+            let _leave = leave;
+            for _ in 0..polls {
+                yield_once().await;
+            }
+            match then {
+                Then::RefuseAfter(_) => Err(Rejection::new(Reason::Overloaded, "queue")),
+                Then::PanicAfter(_) => panic!("the wait panics"),
+                _ => Ok(()),
+            }
+        })))
+    }
+
+    fn stamp(&self, _held: &mut (), call: &mut Call<'_, Act>) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        if *call.request == Act::Fail {
+            *call.request = Act::Succeed;
+        }
+    }
+}
+
+struct LeaveQueue(Arc<AtomicI64>);
+
+impl Drop for LeaveQueue {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,179 @@
+//! What the plumbing does for a guard that may have to wait.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+
+use crate::support::Gate;
+use crate::support::Queue;
+use crate::support::Scribe;
+use crate::support::Then;
+use tower::Layer;
+use tower::Service;
+use tower::ServiceExt;
+use towerkit_core::LayerExt;
+use towerkit_core::Outcome;
+use towerkit_core::Reason;
+use towerkit_core::async_guard;
+use towerkit_core::guard;
+use towerkit_core::observe;
+use towerkit_core::stack;
+use towerkit_test::Act;
+use towerkit_test::Probe;
+use towerkit_test::Subject;
+use towerkit_test::contract;
+
+/// A scribe before and after a queue, and a gate at the end.
+macro_rules! row {
+    ($before:expr, $queue:expr, $gate:expr) => {
+        stack((
+            observe($before.clone()),
+            async_guard($queue.clone()),
+            guard($gate.clone()),
+        ))
+        .plain("probe")
+    };
+}
+
+macro_rules! subject {
+    ($then:expr) => {{
+        let queue = Arc::new(Queue::new($then));
+        let scribe = Arc::new(Scribe::default());
+        let layer = row!(scribe, queue, Arc::new(Gate::default()));
+        Subject::new(layer).held(move || {
+            let queued = queue.waiting.load(Ordering::SeqCst) + queue.held.load(Ordering::SeqCst);
+            queued + scribe.in_flight.load(Ordering::SeqCst)
+        })
+    }};
+}
+
+contract!(at_once, PlainCalls, subject!(Then::AtOnce));
+
+struct Parts {
+    scribe: Arc<Scribe>,
+    queue: Arc<Queue>,
+    gate: Arc<Gate>,
+    probe: Probe,
+}
+
+fn parts(then: Then) -> Parts {
+    Parts {
+        scribe: Arc::default(),
+        queue: Arc::new(Queue::new(then)),
+        gate: Arc::default(),
+        probe: Probe::new(),
+    }
+}
+
+impl Parts {
+    fn at_rest(&self) {
+        assert_eq!(self.queue.waiting.load(Ordering::SeqCst), 0);
+        assert_eq!(self.queue.held.load(Ordering::SeqCst), 0);
+        let ledger = self.probe.ledger();
+        assert_eq!(
+            (ledger.in_flight(), ledger.reserved(), ledger.violations()),
+            (0, 0, 0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waited_is_served_and_finished_once() {
+    let parts = parts(Then::AdmitAfter(3));
+    let service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    // The queue's stamp turns the request to fail into one to succeed: it has the last word.
+    assert_eq!(service.oneshot(Act::Fail).await.unwrap(), Act::Succeed);
+    assert_eq!(parts.scribe.end().outcome, Outcome::Success);
+    parts.at_rest();
+}
+
+/// The plumbing holds no readiness of the inner service for a call that waits.
+#[tokio::test]
+async fn a_call_that_waits_holds_nothing_of_the_inner_service() {
+    let parts = parts(Then::AdmitAfter(1));
+    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    let ledger = parts.probe.ledger();
+    assert_eq!(ledger.reserved(), 1);
+    let mut call = pin!(service.call(Act::Succeed));
+    assert_eq!(ledger.reserved(), 0);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert_eq!((ledger.reserved(), ledger.started()), (0, 0));
+    assert!(matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+}
+
+/// T-03, in every state of the future.
+#[tokio::test]
+async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
+    for polls in 0..=8 {
+        let parts = parts(Then::AdmitAfter(4));
+        let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        {
+            let mut call = pin!(service.call(Act::Pend(3)));
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut polls = 0..polls;
+            while polls.next().is_some() && call.as_mut().poll(&mut cx).is_pending() {}
+        }
+        let outcome = parts.scribe.end().outcome;
+        let expected = if polls < 8 {
+            Outcome::Cancelled
+        } else {
+            Outcome::Success
+        };
+        assert_eq!(outcome, expected, "{polls}");
+        parts.at_rest();
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_wait_is_seen_by_the_roles_before() {
+    let parts = parts(Then::RefuseAfter(2));
+    let service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    assert!(service.oneshot(Act::Succeed).await.is_err());
+    assert_eq!(parts.scribe.end().refused, Some(Reason::Overloaded));
+    parts.at_rest();
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_role_behind_the_wait_finishes_what_waited() {
+    let parts = parts(Then::AdmitAfter(2));
+    parts.gate.is_shut.store(true, Ordering::SeqCst);
+    let service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    assert!(service.oneshot(Act::Succeed).await.is_err());
+    assert_eq!(parts.scribe.end().refused, Some(Reason::Unavailable));
+    assert_eq!(parts.probe.ledger().started(), 0);
+    parts.at_rest();
+}
+
+/// T-04
+#[tokio::test]
+async fn a_panic_while_a_call_waits_finishes_the_roles_before() {
+    let parts = parts(Then::PanicAfter(1));
+    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    let call = AssertUnwindSafe(|| {
+        let mut call = pin!(service.call(Act::Succeed));
+        let mut cx = Context::from_waker(Waker::noop());
+        while call.as_mut().poll(&mut cx).is_pending() {}
+    });
+    assert!(catch_unwind(call).is_err());
+    assert!(parts.scribe.end().panicked);
+    parts.at_rest();
+}
+
+#[tokio::test]
+async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
+    let parts = parts(Then::AdmitAfter(1));
+    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(Probe::never_ready());
+    let error = service.call(Act::Succeed).await.unwrap_err();
+    assert!(error.is_unready());
+    assert_eq!(parts.scribe.end().outcome, Outcome::Failure);
+    parts.at_rest();
+}
