@@ -1,0 +1,423 @@
+//! A call ends once, however its response body ends, and with the right outcome.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::HeaderMap;
+use http::Method;
+use http::Request;
+use http::Response;
+use http_body::Body;
+use http_body::Frame;
+use http_body::SizeHint;
+use tower::Layer;
+use tower::ServiceExt;
+use towerkit_core::Call;
+use towerkit_core::End;
+use towerkit_core::Fields;
+use towerkit_core::LayerExt;
+use towerkit_core::Observer;
+use towerkit_core::Outcome;
+use towerkit_core::Policy;
+use towerkit_core::Reason;
+use towerkit_core::Rejection;
+use towerkit_core::RowLayer;
+use towerkit_core::Status;
+use towerkit_core::observe;
+use towerkit_http::Http;
+use towerkit_http::HttpExt;
+
+/// Writes down every end, and when.
+#[derive(Default)]
+struct Scribe(Mutex<Vec<End>>);
+
+impl Scribe {
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    fn end(&self) -> End {
+        let ends = self.0.lock().unwrap();
+        assert_eq!(ends.len(), 1, "finished exactly once");
+        ends[0].clone()
+    }
+}
+
+impl Policy for Scribe {
+    type Held = ();
+
+    fn annotate(&self, _held: &(), fields: &mut dyn Fields) {
+        fields.set("x-observed", &true);
+    }
+
+    fn finish(&self, _held: (), end: &End) {
+        self.0.lock().unwrap().push(end.clone());
+    }
+}
+
+impl<Req> Observer<Req> for Scribe {
+    fn start(&self, _call: &mut Call<'_, Req>) {}
+}
+
+/// A body of scripted frames.
+#[derive(Default)]
+struct Script {
+    frames: Vec<Result<Frame<Bytes>, &'static str>>,
+    size: Option<u64>,
+    says_end: bool,
+    panics: bool,
+}
+
+impl Script {
+    fn of(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> Self {
+        let mut frames: Vec<_> = frames.into_iter().collect();
+        frames.reverse();
+        Self {
+            frames,
+            ..Self::default()
+        }
+    }
+
+    fn says_end(mut self) -> Self {
+        self.says_end = true;
+        self
+    }
+
+    fn sized(mut self, size: u64) -> Self {
+        self.size = Some(size);
+        self
+    }
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        assert!(!self.panics, "the body panics");
+        Poll::Ready(self.frames.pop())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.says_end && self.frames.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.size
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
+    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+}
+
+fn trailers(code: &'static str) -> Result<Frame<Bytes>, &'static str> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", code.parse().unwrap());
+    Ok(Frame::trailers(trailers))
+}
+
+fn get() -> Request<()> {
+    Request::new(())
+}
+
+fn grpc() -> Request<()> {
+    let request = Request::post("/pkg.Service/Method");
+    request
+        .header("content-type", "application/grpc+proto")
+        .body(())
+        .unwrap()
+}
+
+/// The scribe is counted here as well as by the layer.
+type Watching = towerkit_core::Observes<Arc<Arc<Scribe>>>;
+
+type Observed = Response<towerkit_http::TrackedBody<Script, Watching>>;
+
+/// Calls a service that gives this response.
+fn call(request: Request<()>, response: Response<Script>) -> (Arc<Scribe>, Observed) {
+    call_by(HttpExt::http, request, response)
+}
+
+fn call_by<P, C>(
+    speak: impl FnOnce(RowLayer<Watching>) -> RowLayer<Watching, Http<C, P>>,
+    request: Request<()>,
+    response: Response<Script>,
+) -> (Arc<Scribe>, Observed)
+where
+    P: towerkit_http::Operation + Clone,
+    C: towerkit_http::ClassifyHead + Clone,
+{
+    let scribe = Arc::new(Scribe::default());
+    let response = Mutex::new(Some(response));
+    let service = speak(observe(scribe.clone())).layer(tower::service_fn(move |_: Request<()>| {
+        let response = response.lock().unwrap().take().unwrap();
+        async { Ok::<_, Infallible>(response) }
+    }));
+    let Ok(response) = service.oneshot(request).now_or_never().unwrap();
+    (scribe, response)
+}
+
+/// Reads frames until there is none, as a client does.
+fn read(response: Observed) {
+    let mut body = pin!(response.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(Ok(_))) = body.as_mut().poll_frame(&mut cx) {}
+}
+
+fn frame(body: &mut Pin<&mut impl Body>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(body.as_mut().poll_frame(&mut cx).is_ready());
+}
+
+#[test]
+fn at_no_further_frame() {
+    let (scribe, response) = call(get(), Response::new(Script::of([data("one"), data("two")])));
+    assert_eq!(response.headers()["x-observed"], "true");
+    assert_eq!(scribe.count(), 0, "not at the head");
+    read(response);
+    let end = scribe.end();
+    assert_eq!(end.outcome(), Outcome::Success);
+    assert_eq!(end.status(), Some(Status::Http(200)));
+    assert_eq!(end.bytes(), 6);
+}
+
+#[test]
+fn at_trailers() {
+    let script = Script::of([data("one"), trailers("ignored over HTTP")]);
+    let (scribe, response) = call(get(), Response::new(script));
+    let mut body = pin!(response.into_body());
+    frame(&mut body);
+    assert_eq!(scribe.count(), 0);
+    frame(&mut body);
+    assert_eq!(scribe.end().outcome(), Outcome::Success);
+}
+
+#[test]
+fn at_an_error() {
+    let (scribe, response) = call(
+        get(),
+        Response::new(Script::of([data("one"), Err("reset")])),
+    );
+    read(response);
+    let end = scribe.end();
+    assert_eq!(end.outcome(), Outcome::Failure);
+    assert_eq!(end.head(), Some(Outcome::Success));
+}
+
+#[test]
+fn at_construction_where_there_is_no_body() {
+    let empty = || Response::new(Script::default().says_end());
+    let (scribe, response) = call(get(), empty());
+    assert_eq!(scribe.end().outcome(), Outcome::Success);
+    drop(response);
+    assert_eq!(scribe.count(), 1);
+}
+
+#[test]
+fn at_the_head_where_http_allows_no_body() {
+    let unread = || Script::of([data("never polled")]);
+    let mut head = get();
+    *head.method_mut() = Method::HEAD;
+    let (scribe, _response) = call(head, Response::new(unread()));
+    assert_eq!(scribe.end().outcome(), Outcome::Success);
+    for status in [204, 304] {
+        let response = Response::builder().status(status).body(unread()).unwrap();
+        let (scribe, _response) = call(get(), response);
+        assert_eq!(scribe.end().status(), Some(Status::Http(status)));
+    }
+}
+
+#[test]
+fn at_the_frame_after_which_the_body_says_so() {
+    let (scribe, response) = call(get(), Response::new(Script::of([data("one")]).says_end()));
+    frame(&mut pin!(response.into_body()));
+    assert_eq!(scribe.end().bytes(), 3);
+}
+
+/// hyper does not poll a body again once the declared length is written.
+#[test]
+fn at_the_declared_length() {
+    let by_hint = Response::new(Script::of([data("one"), data("two")]).sized(6));
+    let by_header = Response::builder()
+        .header("content-length", "6")
+        .body(Script::of([data("one"), data("two")]))
+        .unwrap();
+    for response in [by_hint, by_header] {
+        let (scribe, response) = call(get(), response);
+        let mut body = pin!(response.into_body());
+        frame(&mut body);
+        assert_eq!(scribe.count(), 0);
+        frame(&mut body);
+        assert_eq!(scribe.end().outcome(), Outcome::Success);
+    }
+}
+
+/// T-03
+#[test]
+fn at_a_drop_as_cancelled_with_what_the_head_said() {
+    let (scribe, response) = call(get(), Response::new(Script::of([data("one"), data("two")])));
+    {
+        frame(&mut pin!(response.into_body()));
+    }
+    let end = scribe.end();
+    assert_eq!(end.outcome(), Outcome::Cancelled);
+    assert_eq!(end.head(), Some(Outcome::Success));
+    assert_eq!((end.status(), end.bytes()), (Some(Status::Http(200)), 3));
+}
+
+#[test]
+fn at_a_drop_a_failure_known_at_the_head_stays_a_failure() {
+    let response = Response::builder()
+        .status(500)
+        .body(Script::of([data("oh")]))
+        .unwrap();
+    let (scribe, response) = call(get(), response);
+    drop(response);
+    assert_eq!(scribe.end().outcome(), Outcome::Failure);
+}
+
+/// T-04
+#[test]
+fn at_a_panic_in_the_body() {
+    let script = Script {
+        panics: true,
+        ..Script::default()
+    };
+    let (scribe, response) = call(get(), Response::new(script));
+    assert!(catch_unwind(AssertUnwindSafe(|| read(response))).is_err());
+    assert!(scribe.end().panicked());
+}
+
+/// CB-12, as the protocol reads it; peers take an absent status for OK.
+#[test]
+fn over_grpc_the_outcome_stands_in_the_trailers() {
+    for (code, outcome, status) in [
+        ("0", Outcome::Success, 0),
+        ("14", Outcome::Overloaded, 14),
+        ("5", Outcome::ClientError, 5),
+        ("x", Outcome::Failure, 2),
+    ] {
+        let messages = (0..10).map(|_| data("message")).chain([trailers(code)]);
+        let (scribe, response) = call(grpc(), Response::new(Script::of(messages)));
+        assert_eq!(scribe.count(), 0);
+        read(response);
+        assert_eq!(scribe.end().outcome(), outcome);
+        assert_eq!(scribe.end().status(), Some(Status::Grpc(status)));
+    }
+    let (scribe, response) = call(grpc(), Response::new(Script::of([data("message")])));
+    read(response);
+    assert_eq!(
+        scribe.end().status(),
+        Some(Status::Grpc(2)),
+        "absent is UNKNOWN"
+    );
+}
+
+#[test]
+fn over_grpc_trailers_only_end_at_the_head_and_no_code_maps_from_the_status() {
+    let response = |status: u16, code: Option<&str>| {
+        let mut response = Response::builder().status(status);
+        if let Some(code) = code {
+            response = response.header("grpc-status", code);
+        }
+        response.body(Script::default().says_end()).unwrap()
+    };
+    for (status, code, expected) in [
+        (200, Some("7"), 7),
+        (503, None, 14),
+        (404, None, 12),
+        (200, None, 2),
+    ] {
+        let (scribe, _response) = call(grpc(), response(status, code));
+        assert_eq!(scribe.end().status(), Some(Status::Grpc(expected)));
+    }
+}
+
+/// A length says nothing of the trailers that follow.
+#[test]
+fn over_grpc_a_declared_length_is_not_the_end() {
+    let script = Script::of([data("message"), trailers("13")]).sized(7);
+    let (scribe, response) = call(grpc(), Response::new(script));
+    read(response);
+    assert_eq!(scribe.end().status(), Some(Status::Grpc(13)));
+}
+
+#[test]
+fn a_refusal_further_in_is_recognised_and_keeps_its_reason_to_the_end() {
+    let refusal = || {
+        let mut response = Response::builder()
+            .status(503)
+            .body(Script::of([data("no")]))
+            .unwrap();
+        let rejection = Rejection::new(Reason::CircuitOpen, "breaker");
+        response.extensions_mut().insert(rejection);
+        response
+    };
+    let (scribe, response) = call(get(), refusal());
+    read(response);
+    assert_eq!(scribe.end().refused(), Some(Reason::CircuitOpen));
+    let (scribe, response) = call(get(), refusal());
+    drop(response);
+    assert_eq!(scribe.end().refused(), Some(Reason::CircuitOpen));
+}
+
+#[test]
+fn functions_name_the_operation_and_classify_the_head() {
+    let by_function = |layer: RowLayer<_>| {
+        let http = Http::new()
+            .operation(|head| head.uri.path())
+            .classify(|head| {
+                if head.status == 200 {
+                    Outcome::Overloaded
+                } else {
+                    Outcome::Success
+                }
+            });
+        layer.protocol(http)
+    };
+    let (scribe, response) = call_by(by_function, get(), Response::new(Script::of([])));
+    read(response);
+    assert_eq!(scribe.end().outcome(), Outcome::Overloaded);
+}
+
+#[test]
+fn only_post_with_the_content_type_of_grpc_is_grpc() {
+    use towerkit_core::Describe;
+    use towerkit_core::ProtocolKind;
+    let kind = |method: Method, content_type: &str| {
+        let request = Request::builder()
+            .method(method)
+            .header("content-type", content_type);
+        Http::new().kind(&request.body(()).unwrap())
+    };
+    for content_type in [
+        "application/grpc",
+        "application/grpc+proto",
+        "application/grpc;x=y",
+    ] {
+        assert_eq!(kind(Method::POST, content_type), ProtocolKind::Grpc);
+        assert_eq!(kind(Method::GET, content_type), ProtocolKind::Http);
+    }
+    for content_type in [
+        "application/grpc-web",
+        "application/grpcs",
+        "application/json",
+    ] {
+        assert_eq!(kind(Method::POST, content_type), ProtocolKind::Http);
+    }
+}
