@@ -1,3 +1,30 @@
-//! go-kit's string service on towerkit.
+//! Runs the string service.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use clap::Parser;
+use clap::error::ErrorKind;
+use stringsvc::Args;
+use stringsvc::Strings;
+use stringsvc::app;
+use stringsvc::routes;
+use stringsvc::serve;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let app = app(routes(Arc::new(Strings)), &args).unwrap_or_else(|error| {
+        Args::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit()
+    });
+    match serve(app, &args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stringsvc: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

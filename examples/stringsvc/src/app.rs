@@ -1,0 +1,52 @@
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::routing::get_service;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::PropagateRequestIdLayer;
+use tower_http::request_id::SetRequestIdLayer;
+use towerkit_core::BoxError;
+use towerkit_core::stack;
+use towerkit_http::HttpExt;
+use towerkit_metrics::MetricsLayer;
+use towerkit_metrics::Registry;
+use towerkit_ratelimit::Quota;
+use towerkit_ratelimit::RateLimitLayer;
+use towerkit_timeout::TimeoutLayer;
+
+use crate::Args;
+use crate::http::problem;
+use crate::request_id::RequestIds;
+
+/// Puts the server stack around `routes`, and beside it, outside of every limit, the routes of the operator.
+///
+/// The stack is one [`Router::layer`]: axum boxes every call of a route once for each of them.
+///
+/// # Errors
+///
+/// If the rate, the burst or the timeout makes no sense.
+pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
+    let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
+    let registry = Registry::new();
+    let row = stack((
+        MetricsLayer::new().registry(registry.clone()),
+        RateLimitLayer::new(quota),
+    ));
+    let server_stack = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::x_request_id(RequestIds::new()))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(row.axum())
+        .layer(TimeoutLayer::new(args.timeout)?.http())
+        .layer(CatchPanicLayer::custom(|_| {
+            problem(StatusCode::INTERNAL_SERVER_ERROR)
+        }));
+    Ok(routes.layer(server_stack).merge(operator_routes(&registry)))
+}
+
+fn operator_routes(registry: &Registry) -> Router {
+    Router::new()
+        .route("/metrics", get_service(registry.service()))
+        .route("/healthz", get("ok\n"))
+        .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED))
+}

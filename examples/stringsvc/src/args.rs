@@ -1,0 +1,94 @@
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
+
+/// go-kit's string service on towerkit.
+#[derive(Debug, Clone, Parser)]
+pub struct Args {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, env = "STRINGSVC_ADDR", default_value = "127.0.0.1:8080")]
+    pub addr: SocketAddr,
+
+    /// Calls admitted a second.
+    #[arg(long, env = "STRINGSVC_RATE", default_value = "1000")]
+    pub rate: NonZeroU32,
+
+    /// Calls admitted at once, after a rest.
+    #[arg(long, env = "STRINGSVC_BURST", default_value = "1000")]
+    pub burst: NonZeroU32,
+
+    /// Time that a call may take, such as 250ms, 2s or 1m.
+    #[arg(long, env = "STRINGSVC_TIMEOUT", default_value = "2s", value_parser = duration)]
+    pub timeout: Duration,
+
+    /// Time that calls in flight have to end after SIGTERM or SIGINT.
+    #[arg(long, env = "STRINGSVC_DRAIN", default_value = "10s", value_parser = duration)]
+    pub drain: Duration,
+
+    /// Least level that is logged: off, error, warn, info, debug or trace.
+    #[arg(long, env = "STRINGSVC_LOG", default_value = "info")]
+    pub log: LevelFilter,
+
+    /// Format of the log on stderr.
+    #[arg(long, env = "STRINGSVC_LOG_FORMAT", default_value = "logfmt")]
+    pub log_format: LogFormat,
+}
+
+/// The formats of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Reads a whole number and its unit.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = text[..text.len() - unit.len()].parse::<u64>();
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return Err("expected a whole number and ms, s, m or h, such as 250ms"),
+    };
+    match number.ok().and_then(|number| number.checked_mul(millis)) {
+        Some(0) => Err("must not be zero"),
+        Some(millis) => Ok(Duration::from_millis(millis)),
+        None => Err("expected a number that is not that long, such as 250ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        let millis = |text| duration(text).map(|duration| duration.as_millis());
+        assert_eq!(millis("250ms"), Ok(250));
+        assert_eq!(millis("2s"), Ok(2_000));
+        assert_eq!(millis("1m"), Ok(60_000));
+        assert_eq!(millis("3h"), Ok(10_800_000));
+        for nonsense in [
+            "",
+            "2",
+            "s",
+            "0s",
+            "-1s",
+            "1.5s",
+            "2 s",
+            "2d",
+            "99999999999999999999s",
+            "é",
+        ] {
+            assert!(duration(nonsense).is_err(), "{nonsense}");
+        }
+    }
+}

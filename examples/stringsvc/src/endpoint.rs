@@ -1,0 +1,100 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::Serialize;
+use tower::Service;
+use towerkit_endpoint::endpoint_fn;
+
+use crate::StringService;
+
+/// An operation as a tower service: cloned for every call, and never without an answer.
+pub trait Endpoint<Req>:
+    Service<Req, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S, Req> Endpoint<Req> for S where
+    S: Service<Req, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+/// What both operations take.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct StringRequest {
+    /// The string.
+    pub s: String,
+}
+
+/// The answer of [`uppercase`]. A business error is an answer like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UppercaseResponse {
+    /// The upper case string, empty if there is an error.
+    pub v: String,
+    /// The business error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub err: Option<String>,
+}
+
+/// The answer of [`count`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CountResponse {
+    /// How many bytes the string has.
+    pub v: usize,
+}
+
+/// Makes an endpoint of [`StringService::uppercase`].
+pub fn uppercase(
+    service: Arc<impl StringService>,
+) -> impl Endpoint<StringRequest, Response = UppercaseResponse> {
+    endpoint_fn(service, |service, request: StringRequest| async move {
+        let (v, err) = match service.uppercase(&request.s) {
+            Ok(v) => (v, None),
+            Err(error) => (String::new(), Some(error.to_string())),
+        };
+        Ok(UppercaseResponse { v, err })
+    })
+}
+
+/// Makes an endpoint of [`StringService::count`].
+pub fn count(
+    service: Arc<impl StringService>,
+) -> impl Endpoint<StringRequest, Response = CountResponse> {
+    endpoint_fn(service, |service, request: StringRequest| async move {
+        let v = service.count(&request.s);
+        Ok(CountResponse { v })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::Strings;
+
+    fn request(s: &str) -> StringRequest {
+        StringRequest { s: s.to_owned() }
+    }
+
+    /// A1.8
+    #[tokio::test]
+    async fn an_endpoint_is_called_without_a_socket() {
+        let service = Arc::new(Strings);
+        let uppercase = uppercase(service.clone()).oneshot(request("hello, world"));
+        let count = count(service).oneshot(request("hello, world"));
+        assert_eq!(uppercase.await.unwrap().v, "HELLO, WORLD");
+        assert_eq!(count.await.unwrap().v, 12);
+    }
+
+    /// A1.3
+    #[tokio::test]
+    async fn a_business_error_is_an_answer() {
+        let response = uppercase(Arc::new(Strings)).oneshot(request("")).await;
+        let expected = UppercaseResponse {
+            v: String::new(),
+            err: Some("empty string".to_owned()),
+        };
+        assert_eq!(response, Ok(expected));
+    }
+}
