@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::Serialize;
 use tower::Service;
-use towerkit_endpoint::endpoint_fn;
+use towerkit::endpoint::endpoint_fn;
 
 use crate::StringService;
 

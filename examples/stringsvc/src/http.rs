@@ -17,7 +17,7 @@ use http_body_util::Limited;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
-use towerkit_http::Problem;
+use towerkit::http::Problem;
 
 use crate::Endpoint;
 use crate::StringService;

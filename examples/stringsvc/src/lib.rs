@@ -1,4 +1,56 @@
-//! go-kit's string service on towerkit.
+//! go-kit's string service on towerkit: a whole service in three layers, read from the inside out.
+//!
+//! - **Service** (`service.rs`): the business logic, a plain trait. It knows no tower and no HTTP.
+//! - **Endpoint** (`endpoint.rs`): each operation as a tower service, which a test calls without a socket.
+//! - **Transport** (`http.rs`): decode, endpoint, encode.
+//!
+//! `app.rs` puts the server stack around them, `server.rs` listens and drains, `args.rs` has the flags.
+//!
+//! ```sh
+//! cargo run -p stringsvc
+//! curl -XPOST -d'{"s":"hello, world"}' localhost:8080/uppercase   # {"v":"HELLO, WORLD"}
+//! curl -XPOST -d'{"s":"hello, world"}' localhost:8080/count       # {"v":12}
+//! curl localhost:8080/metrics
+//! ```
+//!
+//! # The stack
+//!
+//! Outermost first; only `/metrics` and `/healthz` stand outside of it.
+//!
+//! | layer | from | what it does |
+//! |---|---|---|
+//! | request id | tower-http | takes `x-request-id` or makes one, and gives it back |
+//! | log, metrics, rate limit | towerkit, one row | one line and one measurement for each call, refused ones too; 429 over the rate |
+//! | timeout | towerkit | 504 for a call that takes too long, reading the body included |
+//! | catch panic | tower-http | 500 for a handler that panics; inside, so that its call has an id, a line and a measurement |
+//! | routes | axum | 404, 405 with `Allow`, and the endpoints |
+//!
+//! The limit of the body stands where the body is read, in `http.rs`: as a layer it would cost each call two more boxes.
+//!
+//! # Answers
+//!
+//! | call | answer |
+//! |---|---|
+//! | a good one | 200 `{"v":…}` |
+//! | `/uppercase` of an empty string | 200 `{"v":"","err":"empty string"}` |
+//! | malformed JSON, JSON of another shape | 400 |
+//! | unknown path, wrong verb | 404, 405 with `Allow` |
+//! | body over 1 MiB | 413; unread if its length is declared |
+//! | over the rate | 429 with `Retry-After` |
+//! | handler panics, response cannot be encoded | 500 |
+//! | no answer in time | 504 |
+//!
+//! All errors are problem details (RFC 9457) that say nothing of the inside. The content type of a request is not looked at, because
+//! `curl -d` says that it sends a form.
+//!
+//! The empty string is a *business* error: to HTTP the call went well, so log and metrics show status 200 and the outcome `success`.
+//! Where it should count as a failure, implement `towerkit::core::Failer` for the response and put a row around the endpoint, with
+//! `Plain::new("uppercase").by_failer()` as its protocol; where callers should see a 4xx, let `http.rs` encode it as a problem.
+//!
+//! # Coming from go-kit
+//!
+//! This is stringsvc2: its logging and instrumenting middlewares, written by hand for each operation, are two layers here. It differs
+//! where go-kit answered malformed JSON with 500, took any verb, and could not be stopped gently.
 
 mod app;
 mod args;

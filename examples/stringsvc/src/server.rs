@@ -50,14 +50,12 @@ async fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn announce(addr: SocketAddr) {
+    let hello = r#"-XPOST -d'{"s":"hello, world"}'"#;
     let lines = format!(
-        "listening on {addr}; try
-
-  curl -XPOST -d'{{\"s\":\"hello, world\"}}' {addr}/uppercase
-  curl -XPOST -d'{{\"s\":\"hello, world\"}}' {addr}/count
-  curl {addr}/metrics
-
-"
+        "listening on {addr}\n  \
+         curl {hello} {addr}/uppercase\n  \
+         curl {hello} {addr}/count\n  \
+         curl {addr}/metrics\n"
     );
     // A service whose output nobody reads serves as well.
     let _ = io::stdout().write_all(lines.as_bytes());
