@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::{State, machine::Machine, settings::Settings};
+use crate::{State, epoch::Epoch, machine::Machine, settings::Settings};
 
 /// A circuit breaker, shared by the layer, its services and whoever holds a handle.
 ///
@@ -12,6 +12,14 @@ pub struct CircuitBreaker(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) machine: Machine,
     pub(crate) settings: Settings,
+}
+
+impl Shared {
+    /// Whether the success of a call that was admitted in `held` changes nothing, whatever a verdict of the user's would say.
+    #[inline]
+    pub(crate) fn is_spotless(&self, held: Epoch) -> bool {
+        self.settings.verdict.is_none() && self.machine.is_spotless(held)
+    }
 }
 
 impl CircuitBreaker {
@@ -62,6 +70,7 @@ impl CircuitBreaker {
         self.0.machine.release();
     }
 
+    #[inline]
     pub(crate) fn shared(&self) -> &Shared {
         &self.0
     }

@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, time::Duration};
 
+use crate::window::Window;
+
 /// A setting with which a breaker would not work: it would never open, or never close, or never stay open.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InvalidSetting(pub(crate) Problem);
@@ -8,6 +10,7 @@ pub struct InvalidSetting(pub(crate) Problem);
 pub(crate) enum Problem {
     Zero(&'static str),
     Rate(f64),
+    WindowTooLarge(u16),
     MinimumAboveWindow { minimum: u16, window: u16 },
     OpenTime(Duration),
 }
@@ -19,6 +22,11 @@ impl fmt::Display for InvalidSetting {
             Problem::Rate(rate) => write!(
                 f,
                 "the failure rate of a circuit breaker is {rate}, not above 0 and at most 1"
+            ),
+            Problem::WindowTooLarge(window) => write!(
+                f,
+                "the window of a circuit breaker is {window} results, more than {}",
+                Window::MAX
             ),
             Problem::MinimumAboveWindow { minimum, window } => write!(
                 f,

@@ -2,14 +2,14 @@ use std::num::NonZeroU32;
 
 use crate::{
     Trip,
+    epoch::Epoch,
     sync::{AtomicU64, Ordering},
     tally::Tally,
     trip::Rule,
     window::Window,
-    word::Generation,
 };
 
-/// The results of one generation, as the rule needs them.
+/// The results of one epoch, as the rule needs them.
 pub(crate) enum Ledger {
     Streak {
         streak: Streak,
@@ -18,15 +18,15 @@ pub(crate) enum Ledger {
     Rate {
         window: Window,
         rate: f64,
-        minimum: u32,
+        minimum: u16,
     },
 }
 
 impl Ledger {
-    pub(crate) fn new(trip: Trip, generation: Generation) -> Self {
+    pub(crate) fn new(trip: Trip, epoch: Epoch) -> Self {
         match trip.0 {
             Rule::Streak(limit) => Self::Streak {
-                streak: Streak::new(generation),
+                streak: Streak::new(epoch),
                 limit,
             },
             Rule::Rate {
@@ -34,49 +34,57 @@ impl Ledger {
                 window,
                 minimum,
             } => Self::Rate {
-                window: Window::new(window, generation),
+                window: Window::new(window, epoch),
                 rate,
-                minimum: u32::from(minimum),
+                minimum,
             },
         }
     }
 
-    /// Counts one result of `generation`, and says whether the breaker must open.
+    /// Whether one more success in `epoch` would change nothing.
     #[inline]
-    pub(crate) fn record(&self, generation: Generation, failed: bool) -> bool {
+    pub(crate) fn is_spotless(&self, epoch: Epoch) -> bool {
+        match self {
+            Self::Streak { streak, .. } => streak.is_spotless(epoch),
+            Self::Rate { window, .. } => window.is_spotless(epoch),
+        }
+    }
+
+    /// Counts one result of `epoch`, and says whether the breaker must open.
+    pub(crate) fn record(&self, epoch: Epoch, failed: bool) -> bool {
         match self {
             Self::Streak { streak, limit } => streak
-                .record(generation, failed)
+                .record(epoch, failed)
                 .is_some_and(|failures| failures >= limit.get()),
             Self::Rate {
                 window,
                 rate,
                 minimum,
             } => window
-                .record(generation, failed)
-                .is_some_and(|tally| exceeds(tally, window.size(), *rate, *minimum)),
+                .record(epoch, failed)
+                .is_some_and(|tally| reaches(tally, window.size(), *rate, *minimum)),
         }
     }
 
-    /// Forgets everything; what is recorded for another generation than this one from now on is ignored.
-    pub(crate) fn reset(&self, generation: Generation) {
+    /// Forgets everything; results of other epochs than this one do not count from now on.
+    pub(crate) fn reset(&self, epoch: Epoch) {
         match self {
-            Self::Streak { streak, .. } => streak.reset(generation),
-            Self::Rate { window, .. } => window.reset(generation),
+            Self::Streak { streak, .. } => streak.reset(epoch),
+            Self::Rate { window, .. } => window.reset(epoch),
         }
     }
 
-    /// Returns how many results are counted and how many of them are failures, both 0 in another generation.
-    pub(crate) fn counts(&self, generation: Generation) -> (u32, u32) {
+    /// Returns how many results are counted and how many of them are failures, both 0 if `epoch` is over.
+    pub(crate) fn counts(&self, epoch: Epoch) -> (u32, u32) {
         match self {
             Self::Streak { streak, .. } => {
-                let failures = streak.failures(generation);
+                let failures = streak.failures(epoch);
                 (failures, failures)
             }
             Self::Rate { window, .. } => {
                 let tally = window.tally();
-                if tally.generation() == generation {
-                    (tally.results(window.size()), tally.failures())
+                if tally.epoch() == epoch {
+                    (tally.results(window.size()).into(), tally.failures().into())
                 } else {
                     (0, 0)
                 }
@@ -85,40 +93,37 @@ impl Ledger {
     }
 }
 
-/// Whether the share of failures is at least `rate`.
+/// Whether there are `minimum` results, and the share of failures among them is at least `rate`.
 ///
-/// Both counts are far below 2²⁶, so that two different quotients differ by more than an `f64` rounds.
-fn exceeds(tally: Tally, size: u32, rate: f64, minimum: u32) -> bool {
+/// The counts are so small that an `f64` tells any two different quotients apart.
+fn reaches(tally: Tally, size: u16, rate: f64, minimum: u16) -> bool {
     let (results, failures) = (tally.results(size), tally.failures());
     results >= minimum && failures > 0 && f64::from(failures) / f64::from(results) >= rate
 }
 
-/// Failures in a row: the generation (29 bits) and, from bit 32, their number.
+/// Failures in a row: the epoch (32 bits) and their number (32).
 pub(crate) struct Streak(AtomicU64);
 
 const FAILURES: u32 = 32;
 
+// Relaxed throughout: the word says everything, and no other memory hangs on it.
 impl Streak {
-    fn new(generation: Generation) -> Self {
-        Self(AtomicU64::new(u64::from(generation.number())))
+    fn new(epoch: Epoch) -> Self {
+        Self(AtomicU64::new(u64::from(epoch.bits())))
     }
 
-    /// Counts one result; returns the failures in a row, or `None` where it changes nothing.
-    // Relaxed throughout: the word says everything, and no other memory hangs on it.
     #[inline]
-    fn record(&self, generation: Generation, failed: bool) -> Option<u32> {
+    fn is_spotless(&self, epoch: Epoch) -> bool {
+        self.0.load(Ordering::Relaxed) == u64::from(epoch.bits())
+    }
+
+    /// Counts one result; returns the failures in a row, or `None` if that epoch is over.
+    fn record(&self, epoch: Epoch, failed: bool) -> Option<u32> {
         let mut seen = self.0.load(Ordering::Relaxed);
-        loop {
-            let failures = (seen >> FAILURES) as u32;
-            if Generation::of(seen as u32) != generation || (!failed && failures == 0) {
-                return None;
-            }
-            let failures = if failed {
-                failures.saturating_add(1)
-            } else {
-                0
-            };
-            let next = u64::from(generation.number()) | u64::from(failures) << FAILURES;
+        while epoch_of(seen) == epoch {
+            let before = (seen >> FAILURES) as u32;
+            let failures = if failed { before.saturating_add(1) } else { 0 };
+            let next = u64::from(epoch.bits()) | u64::from(failures) << FAILURES;
             match self
                 .0
                 .compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed)
@@ -127,19 +132,23 @@ impl Streak {
                 Err(other) => seen = other,
             }
         }
+        None
     }
 
-    fn reset(&self, generation: Generation) {
-        self.0
-            .store(u64::from(generation.number()), Ordering::Relaxed);
+    fn reset(&self, epoch: Epoch) {
+        self.0.swap(u64::from(epoch.bits()), Ordering::Relaxed);
     }
 
-    fn failures(&self, generation: Generation) -> u32 {
+    fn failures(&self, epoch: Epoch) -> u32 {
         let seen = self.0.load(Ordering::Relaxed);
-        if Generation::of(seen as u32) == generation {
+        if epoch_of(seen) == epoch {
             (seen >> FAILURES) as u32
         } else {
             0
         }
     }
+}
+
+fn epoch_of(streak: u64) -> Epoch {
+    Epoch::of(streak as u32)
 }

@@ -79,6 +79,7 @@
 //! `Plain::new("operation").by_failer()`.
 
 mod breaker;
+mod epoch;
 mod guard;
 mod invalid;
 mod layer;

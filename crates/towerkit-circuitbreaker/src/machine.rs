@@ -4,26 +4,27 @@ use towerkit_core::{Event, Outbox};
 
 use crate::{
     Snapshot, State, Verdict,
+    epoch::Epoch,
     ledger::Ledger,
     settings::Settings,
     sync::{AtomicU64, Mutex, Ordering},
-    word::{Admitted, Word},
+    word::Word,
 };
 
 /// The state of a breaker, and how calls, their results and time move it.
 ///
 /// Admission reads one word and, in a half-open breaker, counts its probe there. A change of state, which is rare, takes its turn
-/// under a lock that keeps the state and generation: it finds out whether the breaker is still where the change starts from, empties
-/// the ledger, publishes the word of the next generation, and puts the event into the outbox. So events stand in the outbox in the
-/// order of the changes, and no result counts but in the generation that admitted its call.
+/// under a lock that keeps the epoch: it finds out whether the breaker is still where the change starts from, empties the ledger,
+/// publishes the word of the next epoch, and puts the event into the outbox. So events stand in the outbox in the order of the
+/// changes, and no result counts but in the epoch that admitted its call.
 pub(crate) struct Machine {
     word: AtomicU64,
-    opened_at: AtomicU64,
     ledger: Ledger,
+    opened_at: AtomicU64,
     open_for: u64,
     probes: NonZeroU16,
     name: &'static str,
-    turn: Mutex<Admitted>,
+    turn: Mutex<Epoch>,
     outbox: Outbox,
 }
 
@@ -33,11 +34,11 @@ pub(crate) struct Refused(pub(crate) Option<Duration>);
 
 impl Machine {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let first = Admitted::FIRST;
+        let first = Epoch::FIRST;
         Self {
             word: AtomicU64::new(Word::entering(first).bits()),
+            ledger: Ledger::new(settings.trip, first),
             opened_at: AtomicU64::new(0),
-            ledger: Ledger::new(settings.trip, first.generation()),
             open_for: u64::try_from(settings.open_for.as_nanos()).unwrap_or(u64::MAX),
             probes: settings.probes,
             name: settings.name,
@@ -46,18 +47,40 @@ impl Machine {
         }
     }
 
-    /// Admits a call or refuses it. Reads the time in an open breaker only.
+    /// Returns the epoch, if it is one of the closed state: all there is to the admission of most calls.
     #[inline]
-    pub(crate) fn admit(&self, now: impl FnMut() -> u64) -> Result<Admitted, Refused> {
-        let word = self.word();
-        match word.state() {
-            State::Closed | State::ForcedClosed | State::Disabled => Ok(word.admitted()),
-            State::Open | State::HalfOpen | State::ForcedOpen => self.admit_probe(word, now),
+    pub(crate) fn closed(&self) -> Option<Epoch> {
+        let epoch = self.word().epoch();
+        epoch.is_closed().then_some(epoch)
+    }
+
+    /// Admits a call or refuses it. Reads the time in an open breaker only.
+    pub(crate) fn admit(&self, mut now: impl FnMut() -> u64) -> Result<Epoch, Refused> {
+        let mut word = self.word();
+        loop {
+            match word.state() {
+                State::Closed | State::ForcedClosed | State::Disabled => return Ok(word.epoch()),
+                State::ForcedOpen => return Err(Refused(None)),
+                State::Open => {
+                    let now = now();
+                    if let Some(left) = self.time_left(now) {
+                        return Err(Refused(Some(left)));
+                    }
+                    self.change(word.epoch(), State::HalfOpen, now);
+                    word = self.word();
+                }
+                State::HalfOpen => {
+                    let with_probe = word.with_probe(self.probes.get()).ok_or(Refused(None))?;
+                    match self.exchange(word, with_probe) {
+                        Ok(()) => return Ok(word.epoch()),
+                        Err(seen) => word = seen,
+                    }
+                }
+            }
         }
     }
 
     /// Says whether a call would be refused now, and changes nothing.
-    #[inline]
     pub(crate) fn shut(&self, now: impl FnOnce() -> u64) -> Option<Refused> {
         let word = self.word();
         match word.state() {
@@ -68,12 +91,23 @@ impl Machine {
         }
     }
 
-    /// Takes the result of an admitted call. Reads the time only if the breaker opens.
+    /// Whether the success of a call that was admitted in `held` changes nothing: so it is with most calls.
     #[inline]
-    pub(crate) fn finish(&self, held: Admitted, verdict: Verdict, now: impl FnOnce() -> u64) {
-        match held.state() {
-            State::HalfOpen => self.finish_probe(held, verdict, now),
-            State::Closed | State::ForcedClosed => self.count(held, verdict, now),
+    pub(crate) fn is_spotless(&self, held: Epoch) -> bool {
+        held.is_closed() && self.ledger.is_spotless(held)
+    }
+
+    /// Takes the result of an admitted call. Reads the time only if the breaker opens.
+    pub(crate) fn finish(&self, held: Epoch, verdict: Verdict, now: impl FnOnce() -> u64) {
+        match (held.state(), verdict) {
+            (State::HalfOpen, Verdict::Failure) => self.change(held, State::Open, now()),
+            (State::HalfOpen, verdict) => self.end_probe(held, verdict == Verdict::Success),
+            (State::Closed | State::ForcedClosed, Verdict::Success | Verdict::Failure) => {
+                let must_open = self.ledger.record(held, verdict == Verdict::Failure);
+                if must_open && held.is_closed() {
+                    self.change(held, State::Open, now());
+                }
+            }
             _ => {}
         }
     }
@@ -94,7 +128,7 @@ impl Machine {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let word = self.word();
-        let (results, failures) = self.ledger.counts(word.generation());
+        let (results, failures) = self.ledger.counts(word.epoch());
         Snapshot {
             state: word.state(),
             results,
@@ -104,60 +138,17 @@ impl Machine {
         }
     }
 
+    #[inline]
     fn word(&self) -> Word {
-        // Acquire pairs with the Release of `take_turn`: who sees a generation sees its opening time and its empty ledger.
+        // Acquire pairs with the Release of `take_turn`: who sees an epoch sees its opening time and its empty ledger.
         Word::of(self.word.load(Ordering::Acquire))
     }
 
-    #[inline]
-    fn count(&self, held: Admitted, verdict: Verdict, now: impl FnOnce() -> u64) {
-        let failed = match verdict {
-            Verdict::Success => false,
-            Verdict::Failure => true,
-            Verdict::Ignored => return,
-        };
-        if self.ledger.record(held.generation(), failed) && held.state() == State::Closed {
-            self.change(held, State::Open, now());
-        }
-    }
-
-    #[cold]
-    fn admit_probe(
-        &self,
-        mut word: Word,
-        mut now: impl FnMut() -> u64,
-    ) -> Result<Admitted, Refused> {
-        loop {
-            match word.state() {
-                State::Closed | State::ForcedClosed | State::Disabled => return Ok(word.admitted()),
-                State::ForcedOpen => return Err(Refused(None)),
-                State::Open => {
-                    let now = now();
-                    if let Some(left) = self.time_left(now) {
-                        return Err(Refused(Some(left)));
-                    }
-                    self.change(word.admitted(), State::HalfOpen, now);
-                    word = self.word();
-                }
-                State::HalfOpen => {
-                    let with_probe = word.with_probe(self.probes.get()).ok_or(Refused(None))?;
-                    match self.exchange(word, with_probe) {
-                        Ok(()) => return Ok(word.admitted()),
-                        Err(seen) => word = seen,
-                    }
-                }
-            }
-        }
-    }
-
-    #[cold]
-    fn finish_probe(&self, held: Admitted, verdict: Verdict, now: impl FnOnce() -> u64) {
-        if verdict == Verdict::Failure {
-            return self.change(held, State::Open, now());
-        }
+    /// Takes a probe of epoch `held` out of flight, and closes the breaker with the last success that it takes.
+    fn end_probe(&self, held: Epoch, succeeded: bool) {
         let mut word = self.word();
-        while word.admitted() == held {
-            let without_probe = word.without_probe(verdict == Verdict::Success);
+        while word.epoch() == held {
+            let without_probe = word.without_probe(succeeded);
             match self.exchange(word, without_probe) {
                 Ok(()) if without_probe.succeeded() == self.probes.get() => {
                     return self.change(held, State::Closed, 0);
@@ -168,14 +159,14 @@ impl Machine {
         }
     }
 
-    /// Goes from one state and generation to the next, unless the breaker has gone somewhere else by now.
+    /// Goes from one epoch to the next, unless the breaker has gone somewhere else by now.
     #[cold]
-    fn change(&self, from: Admitted, to: State, now: u64) {
+    fn change(&self, from: Epoch, to: State, now: u64) {
         self.take_turn(now, |here| (here == from).then_some(to));
     }
 
     /// Asks where to go from here, under the lock, goes there, and delivers the event after the lock is released.
-    fn take_turn(&self, now: u64, choose: impl FnOnce(Admitted) -> Option<State>) {
+    fn take_turn(&self, now: u64, choose: impl FnOnce(Epoch) -> Option<State>) {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(to) = choose(*turn) {
             let next = turn.followed_by(to);
@@ -183,8 +174,8 @@ impl Machine {
                 // A clock that steps back must not shorten the time: it goes on from the latest opening.
                 self.opened_at.fetch_max(now, Ordering::Relaxed);
             }
-            self.ledger.reset(next.generation());
-            // Release pairs with the Acquire of `word`. Probes that are counted at this moment fall away with their generation.
+            self.ledger.reset(next);
+            // Release pairs with the Acquire of `word`. Probes that are counted at this moment fall away with their epoch.
             self.word
                 .swap(Word::entering(next).bits(), Ordering::AcqRel);
             self.outbox.push(Event::CircuitChanged {
@@ -207,7 +198,7 @@ impl Machine {
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Replaces the word, whose state and generation stay: only the probes change.
+    /// Replaces the word, whose epoch stays: only the probes change.
     fn exchange(&self, from: Word, to: Word) -> Result<(), Word> {
         // AcqRel: the one that sees the last probe succeed, and closes the breaker, comes after all of them.
         self.word

@@ -13,8 +13,8 @@ use loom::thread;
 use towerkit_core::{Event, EventSink};
 
 use crate::{
-    Snapshot, State, Trip, Verdict, machine::Machine, settings::Settings, window::Window,
-    word::Admitted,
+    Snapshot, State, Trip, Verdict, epoch::Epoch, machine::Machine, settings::Settings,
+    window::Window,
 };
 
 type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
@@ -52,7 +52,7 @@ fn open(machine: &Machine) {
     machine.finish(held, Verdict::Failure, || 0);
 }
 
-fn admit(machine: &Machine) -> Option<Admitted> {
+fn admit(machine: &Machine) -> Option<Epoch> {
     machine.admit(|| OPEN_FOR).ok()
 }
 
@@ -232,21 +232,24 @@ fn loom_an_override_holds_against_a_probe() {
 #[test]
 fn loom_a_window_adds_up_after_concurrent_results() {
     model(|| {
-        let generation = Admitted::FIRST.generation();
-        let window = Arc::new(Window::new(NonZeroU16::new(2).unwrap(), generation));
+        let epoch = Epoch::FIRST;
+        let window = Arc::new(Window::new(2, epoch));
         let other = thread::spawn({
             let window = window.clone();
             move || {
-                window.record(generation, true);
-                window.record(generation, false);
+                window.record(epoch, true);
+                window.record(epoch, false);
             }
         });
-        window.record(generation, true);
-        window.record(generation, true);
+        window.record(epoch, true);
+        window.record(epoch, true);
         other.join().unwrap();
         let tally = window.tally();
         assert_eq!(tally.results(2), 2);
-        assert_eq!(tally.failures(), window.failures_in_cells(generation));
+        assert_eq!(
+            i32::from(tally.failures()),
+            i32::from(window.failures_in_cells(epoch))
+        );
     });
 }
 
@@ -254,13 +257,13 @@ fn loom_a_window_adds_up_after_concurrent_results() {
 #[test]
 fn loom_one_of_two_failures_sees_both() {
     model(|| {
-        let generation = Admitted::FIRST.generation();
-        let window = Arc::new(Window::new(NonZeroU16::new(2).unwrap(), generation));
+        let epoch = Epoch::FIRST;
+        let window = Arc::new(Window::new(2, epoch));
         let other = thread::spawn({
             let window = window.clone();
-            move || window.record(generation, true).unwrap().failures()
+            move || window.record(epoch, true).unwrap().failures()
         });
-        let here = window.record(generation, true).unwrap().failures();
+        let here = window.record(epoch, true).unwrap().failures();
         assert_eq!(here.max(other.join().unwrap()), 2);
     });
 }
@@ -269,10 +272,9 @@ fn loom_one_of_two_failures_sees_both() {
 #[test]
 fn loom_a_stale_result_never_reaches_a_newer_window() {
     model(|| {
-        let old = Admitted::FIRST;
-        let new = old.followed_by(State::Closed).generation();
-        let old = old.generation();
-        let window = Arc::new(Window::new(NonZeroU16::new(1).unwrap(), old));
+        let old = Epoch::FIRST;
+        let new = old.followed_by(State::Closed);
+        let window = Arc::new(Window::new(1, old));
         let stale = thread::spawn({
             let window = window.clone();
             move || {

@@ -1,19 +1,26 @@
-use crate::word::Generation;
+use crate::epoch::Epoch;
 
-/// What a [`Window`](crate::window::Window) holds, in one word: the generation (29 bits), the next place (17), the failures (18).
+/// What a [`Window`](crate::window::Window) holds, in one word: the epoch (32 bits), the next place (16), the failures (16).
 ///
 /// The next place runs from 0 to the size of the window while the window fills, and from there to twice the size again and again,
-/// so that it also tells a full window from one that is still filling. The failures stand uppermost and are signed: a thread that
-/// is held up may leave them below 0 for a moment, and no carry reaches the other fields.
+/// so that it also tells a full window from one that is still filling. In a full window without a failure one place is as good as
+/// another, and it is always the first: so there is one tally only that says so. The failures stand uppermost and are signed: a
+/// thread that is held up may leave them below 0 for a moment, and no carry reaches the other fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally(u64);
 
-const PLACE: u32 = Generation::BITS;
-const FAILURES: u32 = PLACE + 17;
+const PLACE: u32 = 32;
+const FAILURES: u32 = 48;
 
 impl Tally {
-    pub(crate) fn empty(generation: Generation) -> Self {
-        Self(u64::from(generation.number()))
+    pub(crate) fn empty(epoch: Epoch) -> Self {
+        Self(u64::from(epoch.bits()))
+    }
+
+    /// The tally of a full window without a failure, which one more success does not change.
+    #[inline]
+    pub(crate) fn spotless(epoch: Epoch, size: u16) -> Self {
+        Self(u64::from(epoch.bits()) | u64::from(size) << PLACE)
     }
 
     #[inline]
@@ -25,46 +32,53 @@ impl Tally {
         self.0
     }
 
-    #[inline]
-    pub(crate) fn generation(self) -> Generation {
-        Generation::of(self.0 as u32)
+    pub(crate) fn epoch(self) -> Epoch {
+        Epoch::of(self.0 as u32)
     }
 
     /// Returns how many results the window holds.
-    pub(crate) fn results(self, size: u32) -> u32 {
+    pub(crate) fn results(self, size: u16) -> u16 {
         self.next_place().min(size)
     }
 
-    pub(crate) fn failures(self) -> u32 {
-        (self.0 as i64 >> FAILURES).max(0) as u32
-    }
-
-    /// Whether the window is full of successes, so that one more would change nothing.
-    #[inline]
-    pub(crate) fn is_spotless(self, size: u32) -> bool {
-        self.0 >> FAILURES == 0 && self.next_place() >= size
+    pub(crate) fn failures(self) -> u16 {
+        self.signed_failures().max(0).unsigned_abs()
     }
 
     /// Returns the index of the cell that the next result goes into.
-    pub(crate) fn place(self, size: u32) -> usize {
-        (self.next_place() % size) as usize
+    pub(crate) fn place(self, size: u16) -> usize {
+        let next = self.next_place();
+        usize::from(next.checked_sub(size).unwrap_or(next))
     }
 
-    pub(crate) fn with_next_place(self, size: u32) -> Self {
-        let next = match self.next_place() + 1 {
+    /// Moves on by one place, and adds to the failures.
+    pub(crate) fn with_result(self, size: u16, failures: i16) -> Self {
+        let place = match self.next_place() + 1 {
             end if end == 2 * size => size,
             next => next,
         };
-        let kept = self.0 & !(u64::from(u16::MAX) << 1 << PLACE | 1 << PLACE);
-        Self(kept | u64::from(next) << PLACE)
+        Self::new(self.epoch(), size, place, self.signed_failures() + failures)
     }
 
-    pub(crate) fn plus_failures(self, more: i32) -> Self {
-        Self(self.0.wrapping_add((i64::from(more) << FAILURES) as u64))
+    /// Adds to the failures.
+    pub(crate) fn with_failures(self, size: u16, failures: i16) -> Self {
+        let place = self.next_place();
+        Self::new(self.epoch(), size, place, self.signed_failures() + failures)
     }
 
-    #[inline]
-    fn next_place(self) -> u32 {
-        (self.0 >> PLACE) as u32 & ((1 << (FAILURES - PLACE)) - 1)
+    fn new(epoch: Epoch, size: u16, place: u16, failures: i16) -> Self {
+        if failures == 0 && place >= size {
+            return Self::spotless(epoch, size);
+        }
+        let failures = u64::from(failures.cast_unsigned()) << FAILURES;
+        Self(u64::from(epoch.bits()) | u64::from(place) << PLACE | failures)
+    }
+
+    fn next_place(self) -> u16 {
+        (self.0 >> PLACE) as u16
+    }
+
+    fn signed_failures(self) -> i16 {
+        (self.0 >> FAILURES) as i16
     }
 }

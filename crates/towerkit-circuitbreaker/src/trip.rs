@@ -1,6 +1,6 @@
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU32;
 
-use crate::{InvalidSetting, invalid::Problem};
+use crate::{InvalidSetting, invalid::Problem, window::Window};
 
 /// When a closed breaker opens.
 ///
@@ -21,7 +21,7 @@ pub(crate) enum Rule {
     Streak(NonZeroU32),
     Rate {
         rate: f64,
-        window: NonZeroU16,
+        window: u16,
         minimum: u16,
     },
 }
@@ -47,22 +47,23 @@ impl Trip {
     ///
     /// # Errors
     ///
-    /// If `rate` is not above 0 and at most 1, if `window` or `minimum` is 0, or if `minimum` is above `window` and would never be
-    /// reached.
+    /// If `rate` is not above 0 and at most 1, if `window` is not 1 to 32 767, or if `minimum` is not 1 to `window`.
     pub fn failure_rate(rate: f64, window: u16, minimum: u16) -> Result<Self, InvalidSetting> {
-        let results = NonZeroU16::new(window);
-        let problem = match results {
+        let problem = match (window, minimum) {
             _ if !(rate > 0.0 && rate <= 1.0) => Problem::Rate(rate),
-            Some(_) if minimum == 0 => Problem::Zero("minimum of results"),
-            Some(_) if minimum > window => Problem::MinimumAboveWindow { minimum, window },
-            Some(window) => {
+            (0, _) => Problem::Zero("window"),
+            (_, 0) => Problem::Zero("minimum of results"),
+            (window, _) if window > Window::MAX => Problem::WindowTooLarge(window),
+            (window, minimum) if minimum > window => {
+                Problem::MinimumAboveWindow { minimum, window }
+            }
+            (window, minimum) => {
                 return Ok(Self(Rule::Rate {
                     rate,
                     window,
                     minimum,
                 }));
             }
-            None => Problem::Zero("window"),
         };
         Err(InvalidSetting(problem))
     }
@@ -72,7 +73,7 @@ impl Default for Trip {
     fn default() -> Self {
         Self(Rule::Rate {
             rate: 0.5,
-            window: const { NonZeroU16::new(100).expect("not 0") },
+            window: 100,
             minimum: 20,
         })
     }

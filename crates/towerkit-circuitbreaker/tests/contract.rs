@@ -80,6 +80,7 @@ fn nonsense_in_the_configuration_is_refused() {
             rate(f64::INFINITY) && rate(f64::NEG_INFINITY)
         }),
         ("window 0", &|| counts(0, 0) && counts(0, 1)),
+        ("window MAX", &|| counts(u16::MAX, 1) && counts(32_768, 1)),
         ("minimum 0", &|| counts(100, 0)),
         ("minimum above window", &|| {
             counts(100, 101) && counts(1, u16::MAX)
@@ -95,7 +96,7 @@ fn nonsense_in_the_configuration_is_refused() {
 #[test]
 fn the_largest_settings_work() {
     let layer = layer()
-        .trip(Trip::failure_rate(f64::MIN_POSITIVE, u16::MAX, u16::MAX).unwrap())
+        .trip(Trip::failure_rate(f64::MIN_POSITIVE, 32_767, 32_767).unwrap())
         .probes(u16::MAX)
         .unwrap()
         .open_for(Duration::from_nanos(u64::MAX))

@@ -21,7 +21,7 @@ proptest! {
     #[test]
     fn the_breaker_does_what_the_model_does(
         options in options(),
-        steps in prop::collection::vec(step(), 1..100),
+        steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut both = Both::new(options);
         for step in steps {
