@@ -16,7 +16,7 @@ pub enum Shared<R: 'static> {
 }
 
 impl<R> Clone for Shared<R> {
-    #[inline]
+    #[inline(always)]
     fn clone(&self) -> Self {
         match self {
             Self::Counted(roles) => Self::Counted(Arc::clone(roles)),
@@ -28,7 +28,7 @@ impl<R> Clone for Shared<R> {
 impl<R> Deref for Shared<R> {
     type Target = R;
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &R {
         match self {
             Self::Counted(roles) => roles,
@@ -52,7 +52,7 @@ impl<R: Policy> Armed<R> {
     /// Whether there is anything to do between the start of a call and its end.
     pub const MATTERS: bool = R::FOLLOWS || R::ENTERS;
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(roles: &Shared<R>, held: R::Held) -> Self {
         if Self::MATTERS {
             Self(Some((roles.clone(), held)))
@@ -62,28 +62,28 @@ impl<R: Policy> Armed<R> {
     }
 
     /// Holds nothing: for a response that no call is behind, such as a refusal.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn none() -> Self {
         Self(None)
     }
 
     /// Moves what is held out of here.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn take(&mut self) -> Self {
         Self(self.0.take())
     }
 
     /// Whether the call is still to be finished.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn is_armed(&self) -> bool {
         self.0.is_some()
     }
 
     /// Finishes the call, if it is not finished yet.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self, end: &End) {
         if let Some((roles, held)) = self.0.take() {
             roles.finish(held, end);
@@ -91,7 +91,7 @@ impl<R: Policy> Armed<R> {
     }
 
     /// Finishes the call like [`finish`](Self::finish), with an end that is made only if there is a call to finish.
-    #[inline]
+    #[inline(always)]
     pub fn finish_with(&mut self, end: impl FnOnce() -> End) {
         if let Some((roles, held)) = self.0.take() {
             roles.finish(held, &end());
@@ -99,7 +99,7 @@ impl<R: Policy> Armed<R> {
     }
 
     /// Tells the roles what the head of the response said.
-    #[inline]
+    #[inline(always)]
     pub fn head(&mut self, so_far: &End) {
         if let Some((roles, held)) = &mut self.0 {
             roles.head(held, so_far);
@@ -107,7 +107,7 @@ impl<R: Policy> Armed<R> {
     }
 
     /// Lets the roles add fields to the head of the response.
-    #[inline]
+    #[inline(always)]
     pub fn annotate(&self, fields: &mut dyn Fields) {
         if let Some((roles, held)) = &self.0 {
             roles.annotate(held, fields);
@@ -115,7 +115,7 @@ impl<R: Policy> Armed<R> {
     }
 
     /// Runs one poll of the call inside its roles. If it panics, the call is finished as a failure and the panic goes on.
-    #[inline]
+    #[inline(always)]
     pub fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         struct Fuse<'a, R: Policy + 'static>(&'a mut Armed<R>);
         impl<R: Policy> Drop for Fuse<'_, R> {
@@ -138,7 +138,7 @@ impl<R: Policy> Armed<R> {
 }
 
 impl<R: Policy> Drop for Armed<R> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.finish_with(End::cancelled);
     }

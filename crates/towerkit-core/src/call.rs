@@ -60,7 +60,7 @@ pub struct Call<'a, Req> {
 
 impl<'a, Req> Call<'a, Req> {
     /// Opens a request to the roles of a row, read by `protocol`.
-    #[inline]
+    #[inline(always)]
     pub fn new(request: &'a mut Req, protocol: &'a dyn Describe<Req>) -> Self {
         let kind = protocol.kind(request);
         Self {
@@ -72,41 +72,41 @@ impl<'a, Req> Call<'a, Req> {
     }
 
     /// Returns the operation: a route template, a method, a given name; never a raw path.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn operation(&self) -> &str {
         self.protocol.operation(self.request, self.kind)
     }
 
     /// Returns the protocol that this request speaks.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn protocol(&self) -> ProtocolKind {
         self.kind
     }
 
     /// Returns the HTTP method, where there is one.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         self.protocol.method(self.request)
     }
 
     /// Returns the value of a request field such as an HTTP header, if it is there and is text.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.protocol.field(self.request, name)
     }
 
     /// Sets a field of the request, where the protocol has fields and the value fits in one.
-    #[inline]
+    #[inline(always)]
     pub fn set_field(&mut self, name: &'static str, value: &str) {
         self.protocol.set_field(self.request, name, value);
     }
 
     /// Returns the time of the start on `clock`: one reading for all roles that start here.
-    #[inline]
+    #[inline(always)]
     pub fn now(&mut self, clock: &Clock) -> u64 {
         self.reading = self.reading.of(clock);
         self.reading.nanos()

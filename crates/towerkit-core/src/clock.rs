@@ -67,7 +67,7 @@ impl Clock {
     }
 
     /// Returns the nanoseconds since the clock's origin; stops at `u64::MAX`, after 584 years.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn now(&self) -> u64 {
         match &self.0 {
@@ -80,7 +80,7 @@ impl Clock {
     }
 
     /// Tells clocks with different origins apart, so that a reading of one is never taken for a reading of another.
-    #[inline]
+    #[inline(always)]
     fn origin(&self) -> usize {
         match &self.0 {
             Source::Monotonic(_) => 1,
@@ -92,7 +92,7 @@ impl Clock {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn nanos(duration: Duration) -> u64 {
     // A u64 of seconds times 10^9 would overflow long after the sun has gone out; saturating costs nothing here.
     duration
@@ -152,7 +152,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(self, clock: &Clock) -> Self {
         let origin = clock.origin();
         if self.origin == origin {
@@ -164,7 +164,7 @@ impl Reading {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn nanos(self) -> u64 {
         self.nanos
     }

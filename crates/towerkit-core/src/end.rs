@@ -20,7 +20,7 @@ pub struct End {
 
 impl End {
     /// A call that ended with `outcome`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn new(outcome: Outcome) -> Self {
         Self {
@@ -35,14 +35,14 @@ impl End {
     }
 
     /// A call whose caller went away.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(Outcome::Cancelled)
     }
 
     /// A call that was refused, here or by a layer further in.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn refused_for(reason: Reason) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl End {
     }
 
     /// Adds the code that the protocol gave.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn with_status(mut self, status: Option<Status>) -> Self {
         self.status = status;
@@ -69,7 +69,7 @@ impl End {
     }
 
     /// Adds what the head of the response said.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn with_head(mut self, head: Option<Outcome>) -> Self {
         self.head = head;
@@ -77,7 +77,7 @@ impl End {
     }
 
     /// Adds the reason of a refusal.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn with_refused(mut self, refused: Option<Reason>) -> Self {
         self.refused = refused;
@@ -85,7 +85,7 @@ impl End {
     }
 
     /// Adds the bytes of the response body that were delivered.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn with_bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes;
@@ -93,7 +93,7 @@ impl End {
     }
 
     /// Returns how the call ended.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
@@ -102,42 +102,42 @@ impl End {
     /// Returns the code that the protocol gave, where there is one.
     ///
     /// A cancelled call keeps the code of its head, if that had come.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.status
     }
 
     /// Returns what the head of the response said, if it came and the protocol has one.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn head(&self) -> Option<Outcome> {
         self.head
     }
 
     /// Returns why the call was refused, by a layer further in or by a later role of the same row.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn refused(&self) -> Option<Reason> {
         self.refused
     }
 
     /// Whether the service panicked.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn panicked(&self) -> bool {
         self.panicked
     }
 
     /// Returns the bytes of the response body that were delivered; 0 where the protocol has no body.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Returns the time of the end on `clock`: one reading for all roles that end here.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn now(&self, clock: &Clock) -> u64 {
         let reading = self.reading.get().of(clock);

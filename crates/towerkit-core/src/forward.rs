@@ -17,34 +17,34 @@ impl<T: Policy> Policy for Arc<T> {
     const ENTERS: bool = T::ENTERS;
     const FOLLOWS: bool = T::FOLLOWS;
 
-    #[inline]
+    #[inline(always)]
     fn enter<R>(&self, held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
         (**self).enter(held, poll)
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self, held: &mut Self::Held, so_far: &End) {
         (**self).head(held, so_far);
     }
 
-    #[inline]
+    #[inline(always)]
     fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
         (**self).annotate(held, fields);
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, held: Self::Held, end: &End) {
         (**self).finish(held, end);
     }
 }
 
 impl<Req, G: Guard<Req>> Guard<Req> for Arc<G> {
-    #[inline]
+    #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection> {
         (**self).admit(call)
     }
 
-    #[inline]
+    #[inline(always)]
     fn shut(&self) -> Option<Rejection> {
         (**self).shut()
     }
@@ -66,7 +66,7 @@ impl<Req, G: AsyncGuard<Req>> AsyncGuard<Req> for Arc<G> {
 }
 
 impl<Req, O: Observer<Req>> Observer<Req> for Arc<O> {
-    #[inline]
+    #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> Self::Held {
         (**self).start(call)
     }

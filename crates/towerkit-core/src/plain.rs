@@ -71,7 +71,7 @@ pub trait Classify<T, E> {
 pub struct ByResult;
 
 impl<T, E: 'static> Classify<T, E> for ByResult {
-    #[inline]
+    #[inline(always)]
     fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
         match result {
             Ok(_) => (Outcome::Success, None),
@@ -82,7 +82,7 @@ impl<T, E: 'static> Classify<T, E> for ByResult {
 
 impl ByResult {
     /// Tells the outcome of an error: a refusal, if the error is a [`Rejection`] or a [`BoxError`] that holds one, or else a failure.
-    #[inline]
+    #[inline(always)]
     pub fn of_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
         match refusal_in(error) {
             Some(rejection) => (rejection.reason().outcome(), Some(rejection.reason())),
@@ -92,7 +92,7 @@ impl ByResult {
 }
 
 /// Finds a refusal in an error, whatever its type; for a type that cannot be one this folds to `None`.
-#[inline]
+#[inline(always)]
 fn refusal_in<E: 'static>(error: &E) -> Option<&Rejection> {
     let error: &dyn Any = error;
     match error.downcast_ref::<BoxError>() {
@@ -106,7 +106,7 @@ fn refusal_in<E: 'static>(error: &E) -> Option<&Rejection> {
 pub struct ByFailer;
 
 impl<T: Failer, E: 'static> Classify<T, E> for ByFailer {
-    #[inline]
+    #[inline(always)]
     fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
         match result {
             Ok(response) if response.failed().is_some() => (Outcome::Failure, None),
@@ -135,7 +135,7 @@ impl<F, T, E: 'static> Classify<T, E> for ByFunction<F, T, E>
 where
     F: Fn(&Result<T, E>) -> Outcome,
 {
-    #[inline]
+    #[inline(always)]
     fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
         let refused = match result {
             Ok(_) => None,
@@ -152,14 +152,14 @@ pub struct PlainExchange<C>(C);
 impl<Req, C: Clone> Protocol<Req> for Plain<C> {
     type Exchange = PlainExchange<C>;
 
-    #[inline]
+    #[inline(always)]
     fn open(&self, _request: &Req, _kind: ProtocolKind) -> PlainExchange<C> {
         PlainExchange(self.classify.clone())
     }
 }
 
 impl<Req, C> Describe<Req> for Plain<C> {
-    #[inline]
+    #[inline(always)]
     fn operation<'a>(&'a self, _request: &'a Req, _kind: ProtocolKind) -> &'a str {
         self.operation
     }
@@ -168,8 +168,8 @@ impl<Req, C> Describe<Req> for Plain<C> {
 impl<T, E, C: Classify<T, E>> Follow<T, E> for PlainExchange<C> {
     type Response<R: Policy + 'static> = T;
 
-    #[inline]
-    fn follow<R: Policy>(&self, result: Result<T, E>, mut armed: Armed<R>) -> Result<T, E> {
+    #[inline(always)]
+    fn follow<R: Policy>(&self, result: Result<T, E>, armed: &mut Armed<R>) -> Result<T, E> {
         armed.finish_with(|| {
             let (outcome, refused) = self.0.classify(&result);
             End::new(outcome).with_refused(refused)
@@ -179,7 +179,7 @@ impl<T, E, C: Classify<T, E>> Follow<T, E> for PlainExchange<C> {
 }
 
 impl<T, E: Refusable, C: Classify<T, E>> Refuse<T, E> for PlainExchange<C> {
-    #[inline]
+    #[inline(always)]
     fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<T, E> {
         Err(E::refused(rejection))
     }

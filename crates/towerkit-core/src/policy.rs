@@ -25,17 +25,17 @@ pub trait Policy {
     const FOLLOWS: bool = true;
 
     /// Wraps every poll of the call: its future, its body, and their drop.
-    #[inline]
+    #[inline(always)]
     fn enter<R>(&self, _held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
         poll()
     }
 
     /// Learns that the head of the response is there while the call goes on.
-    #[inline]
+    #[inline(always)]
     fn head(&self, _held: &mut Self::Held, _so_far: &End) {}
 
     /// Adds fields to the head of an admitted response, where the protocol has fields.
-    #[inline]
+    #[inline(always)]
     fn annotate(&self, _held: &Self::Held, _fields: &mut dyn Fields) {}
 
     /// Learns how the call ended, and takes back what it held.
@@ -85,7 +85,7 @@ pub trait Guard<Req>: Policy {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection>;
 
     /// Refuses ahead of any call, so that the inner service need not become ready.
-    #[inline]
+    #[inline(always)]
     fn shut(&self) -> Option<Rejection> {
         None
     }
@@ -113,7 +113,7 @@ pub trait AsyncGuard<Req>: Policy {
     ) -> Result<Admission<Self::Held, Self::Wait>, Rejection>;
 
     /// Has the last word on the request of a call that was admitted after a wait.
-    #[inline]
+    #[inline(always)]
     fn stamp(&self, _held: &mut Self::Held, _call: &mut Call<'_, Req>) {}
 }
 

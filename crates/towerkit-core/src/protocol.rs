@@ -37,7 +37,8 @@ pub trait Follow<T, E> {
     /// The response that carries what the roles hold to the end of the call.
     type Response<R: Policy + 'static>;
 
-    /// Reads the outcome where it is known, and sees to it that the call is finished at its end.
+    /// Reads the outcome where it is known, and sees to it that the call is finished at its end: here, or by what the response
+    /// takes along.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ pub trait Follow<T, E> {
     fn follow<R: Policy>(
         &self,
         result: Result<T, E>,
-        armed: Armed<R>,
+        armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E>;
 }
 
@@ -88,7 +89,7 @@ impl<X: Follow<T, E>, T, E> Answer<T, E, Infallible> for X {
 }
 
 impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
-    #[inline]
+    #[inline(always)]
     fn answer<R: Policy>(&self, refusal: Rejection) -> Result<Self::Response<R>, E> {
         self.refuse(refusal)
     }

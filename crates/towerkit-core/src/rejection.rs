@@ -174,7 +174,7 @@ pub trait Refusal {
 }
 
 impl Refusal for Rejection {
-    #[inline]
+    #[inline(always)]
     fn rejection(&self) -> &Rejection {
         self
     }
@@ -211,7 +211,7 @@ impl Join<Rejection> for Infallible {
     fn first(self) -> Rejection {
         match self {}
     }
-    #[inline]
+    #[inline(always)]
     fn second(other: Rejection) -> Rejection {
         other
     }
@@ -219,7 +219,7 @@ impl Join<Rejection> for Infallible {
 
 impl Join<Infallible> for Rejection {
     type Out = Rejection;
-    #[inline]
+    #[inline(always)]
     fn first(self) -> Rejection {
         self
     }
@@ -230,11 +230,11 @@ impl Join<Infallible> for Rejection {
 
 impl Join<Rejection> for Rejection {
     type Out = Rejection;
-    #[inline]
+    #[inline(always)]
     fn first(self) -> Rejection {
         self
     }
-    #[inline]
+    #[inline(always)]
     fn second(other: Rejection) -> Rejection {
         other
     }

@@ -102,22 +102,22 @@ impl<T: Policy, K> Policy for As<T, K> {
     const ENTERS: bool = T::ENTERS;
     const FOLLOWS: bool = T::FOLLOWS;
 
-    #[inline]
+    #[inline(always)]
     fn enter<R>(&self, held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
         self.policy.enter(held, poll)
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self, held: &mut Self::Held, so_far: &End) {
         self.policy.head(held, so_far);
     }
 
-    #[inline]
+    #[inline(always)]
     fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
         self.policy.annotate(held, fields);
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, held: Self::Held, end: &End) {
         self.policy.finish(held, end);
     }
@@ -139,24 +139,24 @@ impl<O: Policy + 'static> Shape for Observes<O> {
 }
 
 impl<Req, G: Guard<Req> + 'static> Role<Req> for Guards<G> {
-    #[inline]
+    #[inline(always)]
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection> {
         self.policy.admit(call)
     }
 
-    #[inline]
+    #[inline(always)]
     fn shut(&self) -> Option<Rejection> {
         self.policy.shut()
     }
 }
 
 impl<Req, O: Observer<Req> + 'static> Role<Req> for Observes<O> {
-    #[inline]
+    #[inline(always)]
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Infallible> {
         Ok(self.policy.start(call))
     }
 
-    #[inline]
+    #[inline(always)]
     fn shut(&self) -> Option<Infallible> {
         None
     }
@@ -171,26 +171,26 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
     const ENTERS: bool = A::ENTERS || B::ENTERS;
     const FOLLOWS: bool = A::FOLLOWS || B::FOLLOWS;
 
-    #[inline]
+    #[inline(always)]
     fn enter<R>(&self, held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
         let (first, second) = held;
         self.0.enter(first, || self.1.enter(second, poll))
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self, held: &mut Self::Held, so_far: &End) {
         let (first, second) = held;
         self.0.enter(first, || self.1.head(second, so_far));
         self.0.head(first, so_far);
     }
 
-    #[inline]
+    #[inline(always)]
     fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
         self.1.annotate(&held.1, fields);
         self.0.annotate(&held.0, fields);
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, held: Self::Held, end: &End) {
         let (mut first, second) = held;
         self.0.enter(&mut first, || self.1.finish(second, end));
@@ -210,7 +210,7 @@ impl<Req, A: Role<Req>, B: Role<Req>> Role<Req> for Pair<A, B>
 where
     A::Refusal: Join<B::Refusal>,
 {
-    #[inline]
+    #[inline(always)]
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal> {
         let held = self.0.begin(call).map_err(Join::first)?;
         let mut first = Begun::new(&self.0, held);
@@ -224,7 +224,7 @@ where
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn shut(&self) -> Option<Self::Refusal> {
         match self.0.shut() {
             Some(refusal) => Some(refusal.first()),
@@ -240,7 +240,7 @@ pub(crate) struct Begun<'a, R: Policy> {
 }
 
 impl<'a, R: Policy> Begun<'a, R> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(role: &'a R, held: R::Held) -> Self {
         Self {
             role,
@@ -248,7 +248,7 @@ impl<'a, R: Policy> Begun<'a, R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<T>(&mut self, run: impl FnOnce() -> T) -> T {
         match &mut self.held {
             Some(held) => self.role.enter(held, run),
@@ -256,14 +256,14 @@ impl<'a, R: Policy> Begun<'a, R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn keep(mut self) -> R::Held {
         self.held.take().expect("held until it is kept")
     }
 }
 
 impl<R: Policy> Drop for Begun<'_, R> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             self.role.finish(held, &End::in_panic());
@@ -276,7 +276,7 @@ impl<R: Policy> Policy for Option<R> {
     const ENTERS: bool = R::ENTERS;
     const FOLLOWS: bool = R::FOLLOWS;
 
-    #[inline]
+    #[inline(always)]
     fn enter<T>(&self, held: &mut Self::Held, poll: impl FnOnce() -> T) -> T {
         match (self, held) {
             (Some(role), Some(held)) => role.enter(held, poll),
@@ -284,21 +284,21 @@ impl<R: Policy> Policy for Option<R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self, held: &mut Self::Held, so_far: &End) {
         if let (Some(role), Some(held)) = (self, held) {
             role.head(held, so_far);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
         if let (Some(role), Some(held)) = (self, held) {
             role.annotate(held, fields);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, held: Self::Held, end: &End) {
         if let (Some(role), Some(held)) = (self, held) {
             role.finish(held, end);
@@ -312,12 +312,12 @@ impl<R: Shape> Shape for Option<R> {
 }
 
 impl<Req, R: Role<Req>> Role<Req> for Option<R> {
-    #[inline]
+    #[inline(always)]
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal> {
         self.as_ref().map(|role| role.begin(call)).transpose()
     }
 
-    #[inline]
+    #[inline(always)]
     fn shut(&self) -> Option<Self::Refusal> {
         self.as_ref().and_then(Role::shut)
     }
@@ -327,6 +327,6 @@ impl Policy for () {
     type Held = ();
     const FOLLOWS: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, (): (), _end: &End) {}
 }

@@ -63,11 +63,12 @@ pub struct Row<S, R: Shape, P> {
     inner: S,
     roles: Shared<R>,
     protocol: P,
-    shut: Option<R::Refusal>,
+    /// Boxed: it is rare, and every admitted call looks whether it is there.
+    shut: Option<Box<R::Refusal>>,
 }
 
 impl<S: Clone, R: Shape, P: Clone> Clone for Row<S, R, P> {
-    #[inline]
+    #[inline(always)]
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -97,16 +98,16 @@ where
     type Error = S::Error;
     type Future = RowFuture<S::Future, R, P::Exchange>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.shut = self.roles.shut();
+        self.shut = self.roles.shut().map(Box::new);
         match self.shut {
             Some(_) => Poll::Ready(Ok(())),
             None => self.inner.poll_ready(cx),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
@@ -116,15 +117,24 @@ where
             if let Ok(held) = begun {
                 let end = call.refused(shut.rejection().reason());
                 self.roles.finish(held, &end);
-                begun = Err(shut);
+                begun = Err(*shut);
             }
         }
         match begun {
             Ok(held) => {
-                let armed = Armed::new(&self.roles, held);
-                RowFuture::run(armed, exchange, || self.inner.call(request))
+                let mut armed = Armed::new(&self.roles, held);
+                let inner = armed.watch(|| self.inner.call(request));
+                RowFuture {
+                    state: State::Running(inner),
+                    armed,
+                    exchange,
+                }
             }
-            Err(refusal) => RowFuture::refused(refusal, exchange),
+            Err(refusal) => RowFuture {
+                state: State::Refused(Box::new(refusal)),
+                armed: Armed::none(),
+                exchange,
+            },
         }
     }
 }
@@ -140,31 +150,40 @@ pub struct RowFuture<F, R: Shape, X> {
     exchange: X,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = StateProj, project_replace = StateReplaced)]
 enum State<F, Refusal> {
     Running(#[pin] F),
-    Refused(Option<Refusal>),
+    Refused(Box<Refusal>),
     Done,
 }
 
 impl<F, R: Shape, X> RowFuture<F, R, X> {
-    #[inline]
-    pub(crate) fn run(mut armed: Armed<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
-        let inner = armed.watch(call);
+    #[inline(always)]
+    pub(crate) fn new(exchange: X) -> Self {
         Self {
-            state: State::Running(inner),
-            armed,
+            state: State::Done,
+            armed: Armed::none(),
             exchange,
         }
     }
 
-    #[inline]
-    pub(crate) fn refused(refusal: R::Refusal, exchange: X) -> Self {
-        Self {
-            state: State::Refused(Some(refusal)),
-            armed: Armed::none(),
-            exchange,
-        }
+    #[inline(always)]
+    pub(crate) fn run(armed: Armed<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
+        let mut future = Self::new(exchange);
+        future.armed = armed;
+        future.start(call);
+        future
+    }
+
+    #[inline(always)]
+    fn start(&mut self, call: impl FnOnce() -> F) {
+        let inner = self.armed.watch(call);
+        self.state = State::Running(inner);
+    }
+
+    #[cold]
+    pub(crate) fn refuse(&mut self, refusal: R::Refusal) {
+        self.state = State::Refused(Box::new(refusal));
     }
 }
 
@@ -176,16 +195,11 @@ where
 {
     type Output = Result<X::Response<R>, E>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
-        let inner = match me.state.as_mut().project() {
-            StateProj::Running(inner) => inner,
-            StateProj::Refused(refusal) => {
-                let refusal = refusal.take().expect("not polled after completion");
-                return Poll::Ready(me.exchange.answer(refusal));
-            }
-            StateProj::Done => unreachable!("not polled after completion"),
+        let StateProj::Running(inner) = me.state.as_mut().project() else {
+            return Poll::Ready(me.exchange.answer(me.state.refusal()));
         };
         let result = if R::ENTERS {
             let state = me.state.as_mut();
@@ -193,7 +207,18 @@ where
         } else {
             me.armed.watch(|| inner.poll(cx))
         };
-        Poll::Ready(me.exchange.follow(ready!(result), me.armed.take()))
+        Poll::Ready(me.exchange.follow(ready!(result), me.armed))
+    }
+}
+
+impl<F, Refusal> State<F, Refusal> {
+    /// Takes the refusal of a call that was not admitted.
+    #[cold]
+    fn refusal(mut self: Pin<&mut Self>) -> Refusal {
+        let StateReplaced::Refused(refusal) = self.as_mut().project_replace(Self::Done) else {
+            unreachable!("not polled after completion");
+        };
+        *refusal
     }
 }
 
@@ -212,7 +237,7 @@ fn poll_and_drop<F: Future, Refusal>(
 
 #[pinned_drop]
 impl<F, R: Shape, X> PinnedDrop for RowFuture<F, R, X> {
-    #[inline]
+    #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
         if R::ENTERS {
             let mut me = self.project();

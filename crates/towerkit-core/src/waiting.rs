@@ -89,7 +89,11 @@ where
         let exchange = self.protocol.open(call.request, call.protocol());
         let begun = self.roles.begin(&mut call);
         let state = match begun {
-            Err(refusal) => State::Running(RowFuture::refused(refusal, exchange)),
+            Err(refusal) => {
+                let mut future = RowFuture::new(exchange);
+                future.refuse(refusal);
+                State::Running(future)
+            }
             Ok(Admission::Now(held)) => {
                 let armed = Armed::new(&self.roles, held);
                 State::Running(RowFuture::run(armed, exchange, || self.inner.call(request)))
@@ -233,9 +237,9 @@ where
                 StateProj::Readying(ready) => {
                     let (armed, parked) = ready.as_mut().expect("there until called");
                     let polled = ready!(armed.watch(|| parked.inner.poll_ready(cx)));
-                    let (armed, mut parked) = ready.take().expect("there until called");
+                    let (mut armed, mut parked) = ready.take().expect("there until called");
                     if let Err(error) = polled {
-                        return Poll::Ready(parked.exchange.follow(Err(error), armed));
+                        return Poll::Ready(parked.exchange.follow(Err(error), &mut armed));
                     }
                     let run = RowFuture::run(armed, parked.exchange, || {
                         parked.inner.call(parked.request)

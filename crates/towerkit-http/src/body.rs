@@ -66,13 +66,13 @@ impl SoFar {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&self) -> End {
         self.ended(self.outcome)
     }
 
     /// The head's word is [`outcome`](Self::outcome), whatever came of the body.
-    #[inline]
+    #[inline(always)]
     fn ended(&self, outcome: Outcome) -> End {
         End::new(outcome)
             .with_status(self.status)
@@ -110,26 +110,21 @@ impl SoFar {
 
 impl<B: Body, R: Policy> TrackedBody<B, R> {
     /// Follows `body` on behalf of `armed`.
-    #[inline]
-    pub(crate) fn follow(
-        body: B,
-        mut armed: Armed<R>,
-        so_far: SoFar,
-        declared: Option<u64>,
-    ) -> Self {
+    #[inline(always)]
+    pub(crate) fn follow(body: B, mut armed: Armed<R>, so_far: SoFar, left: Option<u64>) -> Self {
         if body.is_end_stream() {
             armed.finish_with(|| so_far.without_trailers());
         }
         Self {
-            left: body.size_hint().exact().or(declared),
             source: Source::Inner(body),
             armed,
             so_far,
+            left,
         }
     }
 
     /// Passes `body` on for a row that does not follow its calls, or a call that is over already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pass(body: B) -> Self {
         Self::from_source(Source::Inner(body))
     }
@@ -142,7 +137,7 @@ impl<B: Body, R: Policy> TrackedBody<B, R> {
         Self::from_source(Source::Refusal(data))
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_source(source: Source<B>) -> Self {
         Self {
             source,
@@ -163,7 +158,7 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
     type Data = B::Data;
     type Error = B::Error;
 
-    #[inline]
+    #[inline(always)]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -192,7 +187,7 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
         Poll::Ready(frame)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Inner(body) => body.is_end_stream(),
@@ -201,7 +196,7 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Inner(body) => body.size_hint(),
@@ -215,7 +210,7 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
 }
 
 /// Takes note of a frame; the end of the call, if that was the last.
-#[inline]
+#[inline(always)]
 fn after<D: Buf>(
     frame: &Frame<D>,
     is_end: bool,
@@ -237,7 +232,7 @@ fn after<D: Buf>(
 
 #[pinned_drop]
 impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
-    #[inline]
+    #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
         let mut me = self.project();
         if !me.armed.is_armed() {

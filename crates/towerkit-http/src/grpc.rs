@@ -4,7 +4,6 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::header;
-use http::response::Parts;
 use http_body::Body;
 use towerkit_core::Armed;
 use towerkit_core::Describe;
@@ -18,6 +17,7 @@ use towerkit_core::Refuse;
 use towerkit_core::Rejection;
 use towerkit_core::Status;
 
+use crate::ResponseHead;
 use crate::TrackedBody;
 use crate::body::SoFar;
 use crate::http_protocol::finish_failed;
@@ -43,7 +43,7 @@ impl Grpc {
 }
 
 /// Whether a request is gRPC by its method and content type; gRPC-Web is not.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
     if *request.method() != Method::POST {
         return false;
@@ -58,24 +58,24 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
 }
 
 /// The method: `package.Service/Method`.
-#[inline]
+#[inline(always)]
 pub(crate) fn operation<B>(request: &Request<B>) -> &str {
     let path = request.uri().path();
     path.strip_prefix('/').unwrap_or(path)
 }
 
 impl<B> Describe<Request<B>> for Grpc {
-    #[inline]
+    #[inline(always)]
     fn kind(&self, _request: &Request<B>) -> ProtocolKind {
         ProtocolKind::Grpc
     }
 
-    #[inline]
+    #[inline(always)]
     fn operation<'a>(&'a self, request: &'a Request<B>, _kind: ProtocolKind) -> &'a str {
         operation(request)
     }
 
-    #[inline]
+    #[inline(always)]
     fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
         request.headers().get(name)?.to_str().ok()
     }
@@ -99,16 +99,16 @@ pub struct GrpcExchange;
 impl<B> Protocol<Request<B>> for Grpc {
     type Exchange = GrpcExchange;
 
-    #[inline]
+    #[inline(always)]
     fn open(&self, _request: &Request<B>, _kind: ProtocolKind) -> GrpcExchange {
         GrpcExchange
     }
 }
 
 /// Reads the head: its code if it has one, otherwise the code of a status that is not 200, otherwise wait for the trailers.
-fn read(head: &Parts) -> SoFar {
+fn read(head: ResponseHead<'_>) -> SoFar {
     let by_status = || (head.status != StatusCode::OK).then(|| code_of_status(head.status));
-    let Some(code) = code_if_any(&head.headers).or_else(by_status) else {
+    let Some(code) = code_if_any(head.headers).or_else(by_status) else {
         let mut so_far = SoFar::new(Outcome::Success, None);
         so_far.in_trailers = true;
         return so_far;
@@ -129,18 +129,16 @@ impl<B: Body, E: 'static> Follow<Response<B>, E> for GrpcExchange {
     fn follow<R: Policy>(
         &self,
         result: Result<Response<B>, E>,
-        mut armed: Armed<R>,
+        armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
         if !Armed::<R>::MATTERS {
             return result.map(|response| response.map(TrackedBody::pass));
         }
-        let response = result.inspect_err(|error| finish_failed(&mut armed, error))?;
-        let (mut head, body) = response.into_parts();
-        let so_far = read(&head);
+        let mut response = result.inspect_err(|error| finish_failed(armed, error))?;
+        let so_far = read(ResponseHead::of(&response));
         armed.head(&so_far.end());
-        armed.annotate(&mut HeaderFields(&mut head.headers));
-        let body = TrackedBody::follow(body, armed, so_far, None);
-        Ok(Response::from_parts(head, body))
+        armed.annotate(&mut HeaderFields(response.headers_mut()));
+        Ok(response.map(|body| TrackedBody::follow(body, armed.take(), so_far, None)))
     }
 }
 

@@ -4,7 +4,6 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::header;
-use http::response::Parts;
 use http_body::Body;
 use towerkit_core::Armed;
 use towerkit_core::ByResult;
@@ -26,6 +25,7 @@ use crate::ClassifyHead;
 use crate::GrpcExchange;
 use crate::Operation;
 use crate::RequestHead;
+use crate::ResponseHead;
 use crate::TrackedBody;
 use crate::Unrouted;
 use crate::body::SoFar;
@@ -59,7 +59,7 @@ impl Http {
 impl<C, O> Http<C, O> {
     /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of refusals.
     #[must_use]
-    pub fn classify<F: Fn(&Parts) -> Outcome>(self, classify: F) -> Http<F, O> {
+    pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O> {
         Http {
             classify,
             operation: self.operation,
@@ -90,7 +90,7 @@ impl<C, O> Http<C, O> {
 }
 
 impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
-    #[inline]
+    #[inline(always)]
     fn kind(&self, request: &Request<B>) -> ProtocolKind {
         if grpc::is_grpc(request) {
             ProtocolKind::Grpc
@@ -99,7 +99,7 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn operation<'a>(&'a self, request: &'a Request<B>, kind: ProtocolKind) -> &'a str {
         match kind {
             ProtocolKind::Grpc => grpc::operation(request),
@@ -107,12 +107,12 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn method<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
         Some(request.method().as_str())
     }
 
-    #[inline]
+    #[inline(always)]
     fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
         request.headers().get(name)?.to_str().ok()
     }
@@ -142,7 +142,7 @@ pub struct HttpExchange<C> {
 impl<B, C: Clone, O: Operation> Protocol<Request<B>> for Http<C, O> {
     type Exchange = HttpExchange<C>;
 
-    #[inline]
+    #[inline(always)]
     fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C> {
         HttpExchange {
             without_body: *request.method() == Method::HEAD,
@@ -154,8 +154,8 @@ impl<B, C: Clone, O: Operation> Protocol<Request<B>> for Http<C, O> {
 
 impl<C: ClassifyHead> HttpExchange<C> {
     /// Reads the head: by its refusal if it is one, otherwise by its status.
-    #[inline]
-    fn read(&self, head: &Parts) -> SoFar {
+    #[inline(always)]
+    fn read(&self, head: ResponseHead<'_>) -> SoFar {
         let status = head.status;
         let refused = if status.as_u16() < 400 {
             None
@@ -172,7 +172,7 @@ impl<C: ClassifyHead> HttpExchange<C> {
     }
 
     /// Whether HTTP allows this response no body (RFC 9110, section 6.4.1).
-    #[inline]
+    #[inline(always)]
     fn is_over_at(&self, status: StatusCode) -> bool {
         self.without_body || matches!(status.as_u16(), 100..200 | 204 | 304)
     }
@@ -181,11 +181,11 @@ impl<C: ClassifyHead> HttpExchange<C> {
 impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchange<C> {
     type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
 
-    #[inline]
+    #[inline(always)]
     fn follow<R: Policy>(
         &self,
         result: Result<Response<B>, E>,
-        mut armed: Armed<R>,
+        armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
         if !Armed::<R>::MATTERS {
             return result.map(|response| response.map(TrackedBody::pass));
@@ -193,17 +193,15 @@ impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchan
         if self.is_grpc {
             return GrpcExchange.follow(result, armed);
         }
-        let response = result.inspect_err(|error| finish_failed(&mut armed, error))?;
-        let (mut head, body) = response.into_parts();
-        let so_far = self.read(&head);
+        let mut response = result.inspect_err(|error| finish_failed(armed, error))?;
+        let so_far = self.read(ResponseHead::of(&response));
         armed.head(&so_far.end());
-        armed.annotate(&mut HeaderFields(&mut head.headers));
-        if self.is_over_at(head.status) {
+        armed.annotate(&mut HeaderFields(response.headers_mut()));
+        if self.is_over_at(response.status()) {
             armed.finish_with(|| so_far.end());
         }
-        let declared = declared_length(&head);
-        let body = TrackedBody::follow(body, armed, so_far, declared);
-        Ok(Response::from_parts(head, body))
+        let left = length(&response);
+        Ok(response.map(|body| TrackedBody::follow(body, armed.take(), so_far, left)))
     }
 }
 
@@ -230,7 +228,11 @@ pub(crate) fn finish_failed<R: Policy, E: 'static>(armed: &mut Armed<R>, error: 
     });
 }
 
-fn declared_length(head: &Parts) -> Option<u64> {
-    let length = head.headers.get(header::CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
+/// The length of a body, as it says itself or as the head declares.
+#[inline(always)]
+fn length<B: Body>(response: &Response<B>) -> Option<u64> {
+    response.body().size_hint().exact().or_else(|| {
+        let length = response.headers().get(header::CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    })
 }

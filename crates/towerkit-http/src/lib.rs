@@ -73,6 +73,7 @@ pub use operation::ByFunction;
 pub use operation::ByMatchedPath;
 pub use operation::Operation;
 pub use operation::RequestHead;
+pub use operation::ResponseHead;
 pub use operation::Unrouted;
 pub use outcome::ByStatus;
 pub use outcome::ClassifyHead;

@@ -2,6 +2,8 @@ use http::Extensions;
 use http::HeaderMap;
 use http::Method;
 use http::Request;
+use http::Response;
+use http::StatusCode;
 use http::Uri;
 
 /// A request without its body.
@@ -29,6 +31,29 @@ impl<'a> RequestHead<'a> {
     }
 }
 
+/// A response without its body.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct ResponseHead<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// What the layers further in attached.
+    pub extensions: &'a Extensions,
+}
+
+impl<'a> ResponseHead<'a> {
+    #[inline(always)]
+    pub(crate) fn of<B>(response: &'a Response<B>) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+        }
+    }
+}
+
 /// Names the operation of an HTTP request.
 ///
 /// Names become metric labels: there must be few of them, however many different paths are asked for.
@@ -42,7 +67,7 @@ pub trait Operation {
 pub struct Unrouted;
 
 impl Operation for Unrouted {
-    #[inline]
+    #[inline(always)]
     fn operation<'a>(&'a self, _head: RequestHead<'a>) -> &'a str {
         UNMATCHED
     }
@@ -58,7 +83,7 @@ impl<F> Operation for ByFunction<F>
 where
     F: for<'a> Fn(RequestHead<'a>) -> &'a str,
 {
-    #[inline]
+    #[inline(always)]
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str {
         (self.0)(head)
     }
@@ -71,7 +96,7 @@ pub struct ByMatchedPath;
 
 #[cfg(feature = "axum")]
 impl Operation for ByMatchedPath {
-    #[inline]
+    #[inline(always)]
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str {
         head.extensions
             .get::<axum::extract::MatchedPath>()

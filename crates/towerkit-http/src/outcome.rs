@@ -1,18 +1,19 @@
 use http::HeaderMap;
 use http::StatusCode;
-use http::response::Parts;
 use towerkit_core::Outcome;
 use towerkit_core::Reason;
+
+use crate::ResponseHead;
 
 /// Tells the outcome of a call from the head of its response.
 pub trait ClassifyHead {
     /// Returns the outcome, if the body ends well.
-    fn classify(&self, head: &Parts) -> Outcome;
+    fn classify(&self, head: ResponseHead<'_>) -> Outcome;
 }
 
-impl<F: Fn(&Parts) -> Outcome> ClassifyHead for F {
-    #[inline]
-    fn classify(&self, head: &Parts) -> Outcome {
+impl<F: Fn(ResponseHead<'_>) -> Outcome> ClassifyHead for F {
+    #[inline(always)]
+    fn classify(&self, head: ResponseHead<'_>) -> Outcome {
         self(head)
     }
 }
@@ -22,13 +23,13 @@ impl<F: Fn(&Parts) -> Outcome> ClassifyHead for F {
 pub struct ByStatus;
 
 impl ClassifyHead for ByStatus {
-    #[inline]
-    fn classify(&self, head: &Parts) -> Outcome {
+    #[inline(always)]
+    fn classify(&self, head: ResponseHead<'_>) -> Outcome {
         of_status(head.status)
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn of_status(status: StatusCode) -> Outcome {
     match status.as_u16() {
         ..400 => Outcome::Success,

@@ -23,7 +23,7 @@ impl Bucket {
     }
 
     /// Takes a token, or says after how many nanoseconds there will be one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self, now: u64) -> Result<(), Duration> {
         let Spacing {
             scale,

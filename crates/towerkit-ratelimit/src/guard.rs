@@ -35,12 +35,12 @@ impl Policy for RateLimit {
     type Held = ();
     const FOLLOWS: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, (): (), _end: &End) {}
 }
 
 impl<Req> Guard<Req> for RateLimit {
-    #[inline]
+    #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
         let now = call.now(&self.clock);
         self.bucket

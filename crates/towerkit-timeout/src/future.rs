@@ -25,7 +25,7 @@ pub struct TimeoutFuture<F, X> {
 }
 
 impl<F, X> TimeoutFuture<F, X> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(inner: F, exchange: X, name: &'static str, timeout: Duration) -> Self {
         Self {
             inner: Some(inner),
@@ -44,13 +44,13 @@ where
 {
     type Output = Result<X::Response<()>, E>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
         let inner = me.inner.as_mut().as_pin_mut();
         let inner = inner.expect("not polled after completion");
         if let Poll::Ready(result) = inner.poll(cx) {
-            return Poll::Ready(me.exchange.follow(result, Armed::none()));
+            return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
         }
         if is_over(me.timer, *me.timeout, cx).is_pending() {
             return Poll::Pending;

@@ -75,7 +75,7 @@ pub struct TimeoutHandle(Arc<AtomicU64>);
 
 impl TimeoutHandle {
     /// Returns the timeout.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn timeout(&self) -> Duration {
         // Relaxed: the word guards nothing but itself.

@@ -40,12 +40,12 @@ where
     type Error = S::Error;
     type Future = TimeoutFuture<S::Future, P::Exchange>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
