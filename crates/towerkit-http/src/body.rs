@@ -19,6 +19,7 @@ use towerkit_core::Policy;
 use towerkit_core::Reason;
 use towerkit_core::Status;
 
+use crate::outcome::UNKNOWN;
 use crate::outcome::code_in;
 use crate::outcome::of_code;
 
@@ -33,8 +34,8 @@ pub struct TrackedBody<B: Body, R: Policy + 'static> {
     source: Source<B>,
     armed: Armed<R>,
     so_far: SoFar,
-    /// What is left of a declared length: a server stops polling once it has written that much.
-    left: Option<u64>,
+    /// What is left of a declared length, `u64::MAX` where there is none: a server stops polling once it has written that much.
+    left: u64,
 }
 
 #[pin_project(project = SourceProj)]
@@ -82,19 +83,26 @@ impl SoFar {
     }
 
     /// The body is over without trailers.
+    #[inline(always)]
     fn without_trailers(&self) -> End {
         if self.in_trailers {
-            self.with_trailers(&http::HeaderMap::new())
+            self.with_code(UNKNOWN)
         } else {
             self.end()
         }
     }
 
+    #[cold]
     fn with_trailers(&self, trailers: &http::HeaderMap) -> End {
-        if !self.in_trailers {
-            return self.end();
+        if self.in_trailers {
+            self.with_code(code_in(trailers))
+        } else {
+            self.end()
         }
-        let code = code_in(trailers);
+    }
+
+    #[cold]
+    fn with_code(&self, code: u16) -> End {
         self.ended(of_code(code))
             .with_status(Some(Status::Grpc(code)))
     }
@@ -111,7 +119,7 @@ impl SoFar {
 impl<B: Body, R: Policy> TrackedBody<B, R> {
     /// Follows `body` on behalf of `armed`.
     #[inline(always)]
-    pub(crate) fn follow(body: B, mut armed: Armed<R>, so_far: SoFar, left: Option<u64>) -> Self {
+    pub(crate) fn follow(body: B, mut armed: Armed<R>, so_far: SoFar, length: Option<u64>) -> Self {
         if body.is_end_stream() {
             armed.finish_with(|| so_far.without_trailers());
         }
@@ -119,7 +127,7 @@ impl<B: Body, R: Policy> TrackedBody<B, R> {
             source: Source::Inner(body),
             armed,
             so_far,
-            left,
+            left: length.unwrap_or(u64::MAX),
         }
     }
 
@@ -143,7 +151,7 @@ impl<B: Body, R: Policy> TrackedBody<B, R> {
             source,
             armed: Armed::none(),
             so_far: SoFar::new(Outcome::Success, None),
-            left: None,
+            left: u64::MAX,
         }
     }
 }
@@ -177,9 +185,8 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
         let frame = ready!(me.armed.watch(|| body.as_mut().poll_frame(cx)));
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(end) = after(frame, body.is_end_stream(), me.so_far, me.left) {
-                    me.armed.finish(&end);
-                }
+                let is_end = body.is_end_stream();
+                delivered(frame, is_end, me.armed, me.so_far, me.left);
             }
             Some(Err(_)) => me.armed.finish(&me.so_far.ended(Outcome::Failure)),
             None => me.armed.finish(&me.so_far.without_trailers()),
@@ -209,25 +216,26 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
     }
 }
 
-/// Takes note of a frame; the end of the call, if that was the last.
+/// Takes note of a frame, and finishes the call if that was the last.
 #[inline(always)]
-fn after<D: Buf>(
+fn delivered<D: Buf, R: Policy>(
     frame: &Frame<D>,
     is_end: bool,
+    armed: &mut Armed<R>,
     so_far: &mut SoFar,
-    left: &mut Option<u64>,
-) -> Option<End> {
+    left: &mut u64,
+) {
     if let Some(trailers) = frame.trailers_ref() {
-        return Some(so_far.with_trailers(trailers));
+        armed.finish_with(|| so_far.with_trailers(trailers));
+        return;
     }
     let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
     so_far.bytes += length;
-    if let Some(left) = left {
-        *left = left.saturating_sub(length);
-    }
+    *left = left.saturating_sub(length);
     // The length of a gRPC body says nothing of its trailers.
-    let delivered = *left == Some(0) && !so_far.in_trailers;
-    (delivered || is_end).then(|| so_far.without_trailers())
+    if is_end || (*left == 0 && !so_far.in_trailers) {
+        armed.finish_with(|| so_far.without_trailers());
+    }
 }
 
 #[pinned_drop]

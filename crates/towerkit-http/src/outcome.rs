@@ -54,7 +54,7 @@ pub(crate) fn of_code(code: u16) -> Outcome {
 }
 
 pub(crate) const OK: u16 = 0;
-const UNKNOWN: u16 = 2;
+pub(crate) const UNKNOWN: u16 = 2;
 
 /// Reads the code of a gRPC response that has ended; absent or unreadable is `UNKNOWN`.
 pub(crate) fn code_in(trailers: &HeaderMap) -> u16 {
