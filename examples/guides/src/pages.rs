@@ -1,0 +1,37 @@
+//! The pages, each on an item of its own. They exist for doc tests only.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/architecture.md")]
+mod architecture {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/contract.md")]
+mod contract {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-axum-prometheus.md")]
+mod from_axum_prometheus {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-go-kit.md")]
+mod from_go_kit {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-tower-governor.md")]
+mod from_tower_governor {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-tower-resilience.md")]
+mod from_tower_resilience {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/ordering-a-stack.md")]
+mod ordering_a_stack {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/writing-a-layer.md")]
+mod writing_a_layer {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -1,0 +1,217 @@
+//! The symptom of each wrong order of layers, in the order of `docs/guides/ordering-a-stack.md`.
+
+use std::time::Duration;
+
+use axum::{Router, body::Body, routing::get};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_http::catch_panic::CatchPanicLayer;
+use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_core::{Clock, LayerExt, stack};
+use towerkit_http::HttpExt;
+use towerkit_metrics::{MetricsLayer, Registry};
+use towerkit_ratelimit::{Quota, RateLimitLayer};
+use towerkit_test::{Act, Probe, run_paused};
+use towerkit_timeout::TimeoutLayer;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Admits one call and refuses the rest, since its time stands still.
+fn one_call() -> RateLimitLayer {
+    let (clock, _hand) = Clock::manual();
+    RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock)
+}
+
+/// Opens at the third failure in a row.
+fn breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new().trip(Trip::consecutive_failures(3).unwrap())
+}
+
+fn metrics(registry: &Registry) -> MetricsLayer {
+    MetricsLayer::new().registry(registry.clone())
+}
+
+fn timeout() -> TimeoutLayer {
+    TimeoutLayer::new(SECOND).unwrap()
+}
+
+fn hello() -> Router {
+    Router::new().route("/hello/{name}", get(|| async { "hello" }))
+}
+
+/// Asks, and reads the answer to its end.
+async fn ask(app: &Router, path: &str) -> StatusCode {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    response.into_body().collect().await.unwrap();
+    status
+}
+
+/// Counts the calls in a registry whose labels contain all of these.
+fn calls(registry: &Registry, labels: &[&str]) -> u64 {
+    let text = registry.render();
+    let counts = text
+        .lines()
+        .filter(|line| line.contains("_duration_seconds_count"));
+    counts
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+#[tokio::test]
+async fn metrics_inside_a_limiter_do_not_see_the_refusals() {
+    let (right, wrong) = (Registry::new(), Registry::new());
+    let outside = hello().layer(stack((metrics(&right), one_call())).axum());
+    let inside = hello().layer(stack((one_call(), metrics(&wrong))).axum());
+    for app in [outside, inside] {
+        assert_eq!(ask(&app, "/hello/Ann").await, 200);
+        assert_eq!(ask(&app, "/hello/Ann").await, 429);
+    }
+    let refused = [r#"http_response_status_code="429""#];
+    assert_eq!(calls(&right, &refused), 1);
+    assert_eq!(calls(&wrong, &refused), 0);
+    assert_eq!(calls(&wrong, &[]), 1);
+}
+
+#[test]
+fn metrics_inside_a_timeout_see_cancelled_calls_in_place_of_504() {
+    run_paused(async {
+        let (right, wrong) = (Registry::new(), Registry::new());
+        let slow = || Router::new().route("/slow", get(|| tokio::time::sleep(60 * SECOND)));
+        let outside = slow().layer(timeout().http()).layer(metrics(&right).axum());
+        let inside = slow().layer(metrics(&wrong).axum()).layer(timeout().http());
+        assert_eq!(ask(&outside, "/slow").await, 504);
+        assert_eq!(ask(&inside, "/slow").await, 504);
+        assert_eq!(calls(&right, &[r#"outcome="timed_out""#, r#"="504""#]), 1);
+        assert_eq!(calls(&wrong, &[r#"outcome="cancelled""#]), 1);
+        assert_eq!(calls(&wrong, &[r#"="504""#]), 0);
+    });
+}
+
+#[tokio::test]
+async fn metrics_inside_catch_panic_know_no_status() {
+    async fn broken() {
+        panic!("a bug");
+    }
+    let (right, wrong) = (Registry::new(), Registry::new());
+    let app = || Router::new().route("/", get(broken));
+    let outside = app()
+        .layer(CatchPanicLayer::new())
+        .layer(metrics(&right).axum());
+    let inside = app()
+        .layer(metrics(&wrong).axum())
+        .layer(CatchPanicLayer::new());
+    assert_eq!(ask(&outside, "/").await, 500);
+    assert_eq!(ask(&inside, "/").await, 500);
+    let failure = r#"outcome="failure""#;
+    assert_eq!(calls(&right, &[failure, r#"status_code="500""#]), 1);
+    assert_eq!(calls(&wrong, &[failure, r#"status_code="""#]), 1);
+}
+
+#[test]
+fn a_timeout_outside_a_breaker_hides_the_timeouts_from_it() {
+    run_paused(async {
+        let (right, wrong) = (breaker(), breaker());
+        let (opens, stays_closed) = (right.handle(), wrong.handle());
+        let inside = right
+            .plain("nap")
+            .layer(timeout().plain("nap").layer(Probe::new()));
+        let outside = timeout()
+            .plain("nap")
+            .layer(wrong.plain("nap").layer(Probe::new()));
+        for _ in 0..10 {
+            let nap = Act::Sleep(60 * SECOND);
+            assert!(inside.clone().oneshot(nap).await.is_err());
+            assert!(outside.clone().oneshot(nap).await.is_err());
+        }
+        assert_eq!(opens.state(), State::Open);
+        assert_eq!(stays_closed.state(), State::Closed);
+        assert_eq!(stays_closed.snapshot().failures, 0);
+    });
+}
+
+#[tokio::test]
+async fn a_limiter_outside_an_open_breaker_spends_tokens_on_calls_that_go_nowhere() {
+    let (clock, _hand) = Clock::manual();
+    let limit = RateLimitLayer::new(Quota::per_second(100).unwrap()).clock(clock);
+    let breaker = breaker();
+    let tokens = limit.handle();
+    breaker.handle().force_open();
+    let right = stack((breaker.clone(), limit.clone()))
+        .plain("call")
+        .layer(Probe::new());
+    let wrong = stack((limit, breaker)).plain("call").layer(Probe::new());
+    for _ in 0..50 {
+        assert!(right.clone().oneshot(Act::Succeed).await.is_err());
+    }
+    assert_eq!(tokens.available(), 100);
+    for _ in 0..50 {
+        assert!(wrong.clone().oneshot(Act::Succeed).await.is_err());
+    }
+    assert_eq!(tokens.available(), 50);
+}
+
+/// FIX-10: in go-kit this order opens the breaker.
+#[tokio::test]
+async fn a_breaker_outside_a_limiter_does_not_take_refusals_for_failures() {
+    let breaker = breaker();
+    let handle = breaker.handle();
+    let nested = ServiceBuilder::new()
+        .layer(breaker.http())
+        .layer(one_call().http())
+        .service(Probe::new());
+    for _ in 0..10 {
+        let request = Request::new(Act::Succeed);
+        assert!(nested.clone().oneshot(request).await.is_ok());
+    }
+    assert_eq!(handle.state(), State::Closed);
+    assert_eq!(handle.snapshot().failures, 0);
+}
+
+#[tokio::test]
+async fn health_inside_the_limiter_is_refused_when_it_matters() {
+    let health = || Router::new().route("/healthz", get(|| async { "ok" }));
+    let right = hello().layer(one_call().http()).merge(health());
+    let wrong = hello().merge(health()).layer(one_call().http());
+    for app in [&right, &wrong] {
+        assert_eq!(ask(app, "/hello/Ann").await, 200);
+    }
+    assert_eq!(ask(&right, "/healthz").await, 200);
+    assert_eq!(ask(&wrong, "/healthz").await, 429);
+}
+
+#[tokio::test]
+async fn a_layer_around_the_router_knows_no_routes() {
+    let (right, wrong) = (Registry::new(), Registry::new());
+    let inside = hello().layer(metrics(&right).axum());
+    let around = metrics(&wrong).axum().layer(hello());
+    assert_eq!(ask(&inside, "/hello/Ann").await, 200);
+    let request = Request::get("/hello/Ann").body(Body::empty()).unwrap();
+    let response = around.oneshot(request).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(calls(&right, &[r#"http_route="/hello/{name}""#]), 1);
+    assert_eq!(calls(&wrong, &[r#"http_route="unmatched""#]), 1);
+}
+
+/// The order of `ServiceBuilder` and of `stack((..))`, and the other way around in `Router::layer`.
+#[tokio::test]
+async fn the_last_layer_of_a_router_is_outermost_and_the_first_of_a_builder() {
+    let (by_router, by_builder) = (Registry::new(), Registry::new());
+    let router = hello()
+        .layer(metrics(&by_router).axum())
+        .layer(one_call().http());
+    let builder = hello().layer(
+        ServiceBuilder::new()
+            .layer(metrics(&by_builder).axum())
+            .layer(one_call().http()),
+    );
+    for app in [router, builder] {
+        assert_eq!(ask(&app, "/hello/Ann").await, 200);
+        assert_eq!(ask(&app, "/hello/Ann").await, 429);
+    }
+    assert_eq!(calls(&by_router, &[r#"="429""#]), 0);
+    assert_eq!(calls(&by_builder, &[r#"="429""#]), 1);
+}
