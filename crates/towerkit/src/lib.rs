@@ -1,1 +1,47 @@
-//! Every concept of go-kit as a tower layer: the facade of the towerkit crates.
+//! Every concept of go-kit as a tower layer.
+//!
+//! This crate only gathers the others, one feature for each; each of them can be used alone. The feature `full` takes all of them.
+//!
+//! ```
+//! # #[cfg(feature = "full")] {
+//! use std::time::Duration;
+//! use axum::Router;
+//! use axum::routing::get;
+//! use towerkit::circuitbreaker::CircuitBreakerLayer;
+//! use towerkit::core::stack;
+//! use towerkit::http::HttpExt;
+//! use towerkit::log::LogLayer;
+//! use towerkit::metrics::MetricsLayer;
+//! use towerkit::ratelimit::{Quota, RateLimitLayer};
+//! use towerkit::timeout::TimeoutLayer;
+//!
+//! let row = stack((
+//!     LogLayer::new(),
+//!     MetricsLayer::new(),
+//!     RateLimitLayer::new(Quota::per_second(1000)?),
+//!     CircuitBreakerLayer::new(),
+//! ));
+//! let app = Router::new()
+//!     .route("/", get(async || "hello"))
+//!     .layer(TimeoutLayer::new(Duration::from_secs(2))?.http())
+//!     .layer(row.http());
+//! # let _: Router = app;
+//! # }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(feature = "circuitbreaker")]
+pub use towerkit_circuitbreaker as circuitbreaker;
+pub use towerkit_core as core;
+#[cfg(feature = "endpoint")]
+pub use towerkit_endpoint as endpoint;
+#[cfg(feature = "http")]
+pub use towerkit_http as http;
+#[cfg(feature = "log")]
+pub use towerkit_log as log;
+#[cfg(feature = "metrics")]
+pub use towerkit_metrics as metrics;
+#[cfg(feature = "ratelimit")]
+pub use towerkit_ratelimit as ratelimit;
+#[cfg(feature = "timeout")]
+pub use towerkit_timeout as timeout;

@@ -1,0 +1,107 @@
+//! T-11: every ordered pair of layers keeps the laws T-01, T-03 and T-04, nested over a plain service and over HTTP, and every
+//! ordered pair of guards and observers does so fused into one row.
+
+use std::time::Duration;
+
+use tower_layer::Stack;
+use towerkit::circuitbreaker::CircuitBreakerLayer;
+use towerkit::core::LayerExt;
+use towerkit::core::stack;
+use towerkit::http::HttpExt;
+use towerkit::log::LogLayer;
+use towerkit::metrics::MetricsLayer;
+use towerkit::metrics::Registry;
+use towerkit::ratelimit::Quota;
+use towerkit::ratelimit::RateLimitLayer;
+use towerkit::timeout::TimeoutLayer;
+use towerkit_test::Subject;
+use towerkit_test::laws;
+use towerkit_test::run_paused;
+
+fn breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new()
+}
+
+fn limit() -> RateLimitLayer {
+    RateLimitLayer::new(Quota::per_second(1000).unwrap())
+}
+
+fn log() -> LogLayer {
+    LogLayer::new()
+}
+
+fn metrics() -> MetricsLayer {
+    MetricsLayer::new().registry(Registry::new())
+}
+
+fn timeout() -> TimeoutLayer {
+    TimeoutLayer::new(Duration::from_secs(90)).unwrap()
+}
+
+macro_rules! keeps_the_laws {
+    ($calls:ident, $layer:expr) => {
+        run_paused(async {
+            use towerkit_test::$calls as Calls;
+            laws::calls_come_after_readiness::<Calls, _>(Subject::new($layer)).await;
+            laws::a_dropped_call_releases_all::<Calls, _>(|| Subject::new($layer)).await;
+            laws::a_panic_releases_all::<Calls, _>(|| Subject::new($layer)).await;
+        })
+    };
+}
+
+macro_rules! nested {
+    ($($outer:ident: [$($inner:ident)+])+) => {
+        mod plain {
+            $(mod $outer { $(
+                #[test]
+                fn $inner() {
+                    use crate::*;
+                    keeps_the_laws!(
+                        PlainCalls,
+                        Stack::new(crate::$inner().plain("inner"), crate::$outer().plain("outer"))
+                    );
+                }
+            )+ })+
+        }
+        mod http {
+            $(mod $outer { $(
+                #[test]
+                fn $inner() {
+                    use crate::*;
+                    keeps_the_laws!(HttpCalls, Stack::new(crate::$inner().http(), crate::$outer().http()));
+                }
+            )+ })+
+        }
+    };
+}
+
+macro_rules! fused {
+    ($($outer:ident: [$($inner:ident)+])+) => {
+        mod fused {
+            $(mod $outer { $(
+                #[test]
+                fn $inner() {
+                    use crate::*;
+                    keeps_the_laws!(PlainCalls, stack((crate::$outer(), crate::$inner())).plain("row"));
+                    keeps_the_laws!(HttpCalls, stack((crate::$outer(), crate::$inner())).http());
+                    keeps_the_laws!(GrpcCalls, stack((crate::$outer(), crate::$inner())).grpc());
+                }
+            )+ })+
+        }
+    };
+}
+
+nested! {
+    breaker: [breaker limit log metrics timeout]
+    limit: [breaker limit log metrics timeout]
+    log: [breaker limit log metrics timeout]
+    metrics: [breaker limit log metrics timeout]
+    timeout: [breaker limit log metrics timeout]
+}
+
+fused! {
+    breaker: [breaker limit log metrics]
+    limit: [breaker limit log metrics]
+    log: [breaker limit log metrics]
+    metrics: [breaker limit log metrics]
+}

@@ -1,0 +1,14 @@
+//! The service's own error type is not `Refusable`.
+
+use tower::{Service, ServiceBuilder};
+use towerkit::ratelimit::{Quota, RateLimitLayer};
+
+fn serve(_service: impl Service<u32>) {}
+
+fn main() {
+    let quota = Quota::per_second(10).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(quota))
+        .service_fn(|n: u32| async move { Ok::<u32, std::io::Error>(n) });
+    serve(service);
+}
