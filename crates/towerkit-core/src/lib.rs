@@ -102,6 +102,7 @@ pub use outcome::Outcome;
 pub use outcome::Status;
 pub use plain::ByFailer;
 pub use plain::ByFunction;
+pub use plain::ByRefusable;
 pub use plain::ByResult;
 pub use plain::Classify;
 pub use plain::Failer;

@@ -19,7 +19,9 @@ use crate::Rejection;
 /// Reads a service without a wire protocol: a call is over when its future resolves.
 ///
 /// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) says otherwise. A refusal is an `Err` that carries the
-/// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure.
+/// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure: rows with a guard ask
+/// [`Refusable`]; rows of observers alone know a [`BoxError`] and a [`Rejection`], and any other type by
+/// [`by_refusable`](Self::by_refusable).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plain<C = ByResult> {
     operation: &'static str,
@@ -47,6 +49,15 @@ impl<C> Plain<C> {
         Plain {
             operation: self.operation,
             classify: ByFunction(classify, PhantomData),
+        }
+    }
+
+    /// Asks errors of a type of your own whether they are refusals, also in a row of observers alone.
+    #[must_use]
+    pub fn by_refusable(self) -> Plain<ByRefusable> {
+        Plain {
+            operation: self.operation,
+            classify: ByRefusable,
         }
     }
 
@@ -98,6 +109,23 @@ fn refusal_in<E: 'static>(error: &E) -> Option<&Rejection> {
     match error.downcast_ref::<BoxError>() {
         Some(boxed) => boxed.rejection(),
         None => error.downcast_ref(),
+    }
+}
+
+/// Asks the error itself, see [`Refusable`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByRefusable;
+
+impl<T, E: Refusable> Classify<T, E> for ByRefusable {
+    #[inline(always)]
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+        match result {
+            Ok(_) => (Outcome::Success, None),
+            Err(error) => match error.rejection().map(Rejection::reason) {
+                Some(reason) => (reason.outcome(), Some(reason)),
+                None => (Outcome::Failure, None),
+            },
+        }
     }
 }
 
@@ -182,5 +210,10 @@ impl<T, E: Refusable, C: Classify<T, E>> Refuse<T, E> for PlainExchange<C> {
     #[inline(always)]
     fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<T, E> {
         Err(E::refused(rejection))
+    }
+
+    #[inline(always)]
+    fn refused(&self, error: &E) -> Option<Reason> {
+        error.rejection().map(Rejection::reason)
     }
 }

@@ -3,8 +3,10 @@ use std::error::Error;
 
 use crate::Armed;
 use crate::Describe;
+use crate::End;
 use crate::Policy;
 use crate::ProtocolKind;
+use crate::Reason;
 use crate::Rejection;
 
 /// Any error, boxed: the error type of most plain towers, which can carry a refusal.
@@ -64,6 +66,14 @@ pub trait Refuse<T, E>: Follow<T, E> {
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
     fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E>;
+
+    /// Returns the reason, if an error is a refusal by a layer further in.
+    ///
+    /// Needed only where errors carry refusals; a protocol that has a response for them finds them there.
+    #[inline(always)]
+    fn refused(&self, _error: &E) -> Option<Reason> {
+        None
+    }
 }
 
 /// Answers what a row may refuse with, which is nothing at all for a row of observers.
@@ -80,6 +90,20 @@ pub trait Answer<T, E, Refusal>: Follow<T, E> {
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
     fn answer<R: Policy>(&self, refusal: Refusal) -> Result<Self::Response<R>, E>;
+
+    /// Follows an admitted call, and recognises a refusal further in by all that the service's types can tell.
+    ///
+    /// # Errors
+    ///
+    /// The service's own error, unchanged.
+    #[inline(always)]
+    fn conclude<R: Policy>(
+        &self,
+        result: Result<T, E>,
+        armed: &mut Armed<R>,
+    ) -> Result<Self::Response<R>, E> {
+        self.follow(result, armed)
+    }
 }
 
 impl<X: Follow<T, E>, T, E> Answer<T, E, Infallible> for X {
@@ -92,6 +116,20 @@ impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
     #[inline(always)]
     fn answer<R: Policy>(&self, refusal: Rejection) -> Result<Self::Response<R>, E> {
         self.refuse(refusal)
+    }
+
+    #[inline(always)]
+    fn conclude<R: Policy>(
+        &self,
+        result: Result<T, E>,
+        armed: &mut Armed<R>,
+    ) -> Result<Self::Response<R>, E> {
+        if let Err(error) = &result
+            && let Some(reason) = self.refused(error)
+        {
+            armed.finish(&End::refused_for(reason));
+        }
+        self.follow(result, armed)
     }
 }
 

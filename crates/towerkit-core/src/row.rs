@@ -100,42 +100,30 @@ where
 
     #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.shut = self.roles.shut().map(Box::new);
-        match self.shut {
-            Some(_) => Poll::Ready(Ok(())),
-            None => self.inner.poll_ready(cx),
+        if let Some(refusal) = self.roles.shut() {
+            self.shut = Some(Box::new(refusal));
+            return Poll::Ready(Ok(()));
         }
+        self.shut = None;
+        self.inner.poll_ready(cx)
     }
 
     #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
-        let mut begun = self.roles.begin(&mut call);
+        let held = match self.roles.begin(&mut call) {
+            Ok(held) => held,
+            Err(refusal) => return RowFuture::refused(refusal, exchange),
+        };
         if let Some(shut) = self.shut.take() {
             // The inner service was not polled ready, so that the call is refused even if the guard has opened since.
-            if let Ok(held) = begun {
-                let end = call.refused(shut.rejection().reason());
-                self.roles.finish(held, &end);
-                begun = Err(*shut);
-            }
+            let end = call.refused(shut.rejection().reason());
+            self.roles.finish(held, &end);
+            return RowFuture::refused(*shut, exchange);
         }
-        match begun {
-            Ok(held) => {
-                let mut armed = Armed::new(&self.roles, held);
-                let inner = armed.watch(|| self.inner.call(request));
-                RowFuture {
-                    state: State::Running(inner),
-                    armed,
-                    exchange,
-                }
-            }
-            Err(refusal) => RowFuture {
-                state: State::Refused(Box::new(refusal)),
-                armed: Armed::none(),
-                exchange,
-            },
-        }
+        let armed = Armed::new(&self.roles, held);
+        RowFuture::run(armed, exchange, || self.inner.call(request))
     }
 }
 
@@ -153,37 +141,29 @@ pub struct RowFuture<F, R: Shape, X> {
 #[pin_project(project = StateProj, project_replace = StateReplaced)]
 enum State<F, Refusal> {
     Running(#[pin] F),
+    /// Boxed, so that the future is no larger than that of an admitted call.
     Refused(Box<Refusal>),
     Done,
 }
 
 impl<F, R: Shape, X> RowFuture<F, R, X> {
     #[inline(always)]
-    pub(crate) fn new(exchange: X) -> Self {
+    pub(crate) fn run(mut armed: Armed<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
+        let inner = armed.watch(call);
         Self {
-            state: State::Done,
-            armed: Armed::none(),
+            state: State::Running(inner),
+            armed,
             exchange,
         }
     }
 
-    #[inline(always)]
-    pub(crate) fn run(armed: Armed<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
-        let mut future = Self::new(exchange);
-        future.armed = armed;
-        future.start(call);
-        future
-    }
-
-    #[inline(always)]
-    fn start(&mut self, call: impl FnOnce() -> F) {
-        let inner = self.armed.watch(call);
-        self.state = State::Running(inner);
-    }
-
     #[cold]
-    pub(crate) fn refuse(&mut self, refusal: R::Refusal) {
-        self.state = State::Refused(Box::new(refusal));
+    pub(crate) fn refused(refusal: R::Refusal, exchange: X) -> Self {
+        Self {
+            state: State::Refused(Box::new(refusal)),
+            armed: Armed::none(),
+            exchange,
+        }
     }
 }
 
@@ -207,7 +187,7 @@ where
         } else {
             me.armed.watch(|| inner.poll(cx))
         };
-        Poll::Ready(me.exchange.follow(ready!(result), me.armed))
+        Poll::Ready(me.exchange.conclude(ready!(result), me.armed))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::Call;
 use crate::End;
 use crate::Follow;
 use crate::Protocol;
+use crate::Refusal;
 use crate::Shape;
 use crate::Shared;
 use crate::row::Pace;
@@ -35,6 +36,7 @@ impl Pace for Waiting {
             inner,
             roles,
             protocol,
+            shut: None,
         }
     }
 }
@@ -49,6 +51,7 @@ pub struct WaitingRow<S, R: Shape, P> {
     inner: S,
     roles: Shared<R>,
     protocol: P,
+    shut: Option<Box<R::Refusal>>,
 }
 
 impl<S: Clone, R: Shape, P: Clone> Clone for WaitingRow<S, R, P> {
@@ -57,6 +60,7 @@ impl<S: Clone, R: Shape, P: Clone> Clone for WaitingRow<S, R, P> {
             inner: self.inner.clone(),
             roles: self.roles.clone(),
             protocol: self.protocol.clone(),
+            shut: None,
         }
     }
 }
@@ -81,40 +85,53 @@ where
     type Future = WaitingFuture<S, R, P, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if let Some(refusal) = self.roles.shut() {
+            self.shut = Some(Box::new(refusal));
+            return Poll::Ready(Ok(()));
+        }
+        self.shut = None;
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
-        let begun = self.roles.begin(&mut call);
-        let state = match begun {
-            Err(refusal) => {
-                let mut future = RowFuture::new(exchange);
-                future.refuse(refusal);
-                State::Running(future)
-            }
+        let state = match self.roles.begin(&mut call) {
+            Err(refusal) => State::Running(RowFuture::refused(refusal, exchange)),
+            Ok(Admission::Later(wait)) => State::Waiting(Wait {
+                wait,
+                roles: Some(self.roles.clone()),
+                parked: Some(self.park(request, exchange)),
+            }),
             Ok(Admission::Now(held)) => {
-                let armed = Armed::new(&self.roles, held);
-                State::Running(RowFuture::run(armed, exchange, || self.inner.call(request)))
-            }
-            Ok(Admission::Later(wait)) => {
-                // The readied instance is dropped here, so that a call that waits holds nothing of the inner service.
-                let fresh = self.inner.clone();
-                let parked = Parked {
-                    inner: mem::replace(&mut self.inner, fresh).clone(),
-                    request,
-                    exchange,
-                    protocol: self.protocol.clone(),
-                };
-                State::Waiting(Wait {
-                    wait,
-                    roles: Some(self.roles.clone()),
-                    parked: Some(parked),
-                })
+                if let Some(shut) = self.shut.take() {
+                    // As in `Row`: the inner service was not polled ready. A call that waits gets readiness of its own.
+                    let end = call.refused(shut.rejection().reason());
+                    self.roles.finish(held, &end);
+                    State::Running(RowFuture::refused(*shut, exchange))
+                } else {
+                    let armed = Armed::new(&self.roles, held);
+                    State::Running(RowFuture::run(armed, exchange, || self.inner.call(request)))
+                }
             }
         };
         WaitingFuture { state }
+    }
+}
+
+impl<S: Clone, R: Shape, P: Clone> WaitingRow<S, R, P> {
+    /// Puts a call aside. The readied instance is dropped here, so that a call that waits holds nothing of the inner service.
+    fn park<Req>(&mut self, request: Req, exchange: P::Exchange) -> Parked<S, P, Req>
+    where
+        P: Protocol<Req>,
+    {
+        let fresh = self.inner.clone();
+        Parked {
+            inner: mem::replace(&mut self.inner, fresh).clone(),
+            request,
+            exchange,
+            protocol: self.protocol.clone(),
+        }
     }
 }
 

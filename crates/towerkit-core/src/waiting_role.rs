@@ -56,6 +56,9 @@ pub trait WaitingRole<Req>: Shape {
 
     /// Gives a call up that waits: finishes the roles that had begun.
     fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &End);
+
+    /// Refuses ahead of any call.
+    fn shut(&self) -> Option<Self::Refusal>;
 }
 
 macro_rules! never_waits {
@@ -81,6 +84,10 @@ macro_rules! never_waits {
 
             fn abandon(&self, wait: Pin<&mut Infallible>, _end: &End) {
                 match *wait {}
+            }
+
+            fn shut(&self) -> Option<Self::Refusal> {
+                Role::shut(self)
             }
         }
     };
@@ -109,6 +116,47 @@ impl<Req, G: AsyncGuard<Req> + 'static> WaitingRole<Req> for AsyncGuards<G> {
 
     fn abandon(&self, _wait: Pin<&mut G::Wait>, _end: &End) {
         // What waits gives back what it holds when it is dropped.
+    }
+
+    fn shut(&self) -> Option<Rejection> {
+        None
+    }
+}
+
+impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Option<R> {
+    type Wait = R::Wait;
+
+    fn begin(
+        &self,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Self::Held, R::Wait>, Self::Refusal> {
+        let Some(role) = self else {
+            return Ok(Admission::Now(None));
+        };
+        Ok(match role.begin(call)? {
+            Admission::Now(held) => Admission::Now(Some(held)),
+            Admission::Later(wait) => Admission::Later(wait),
+        })
+    }
+
+    fn poll_wait(
+        &self,
+        wait: Pin<&mut R::Wait>,
+        cx: &mut Context<'_>,
+        call: &mut Call<'_, Req>,
+    ) -> Poll<Result<Self::Held, Self::Refusal>> {
+        let role = self.as_ref().expect("only a role that is there waits");
+        role.poll_wait(wait, cx, call).map_ok(Some)
+    }
+
+    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &End) {
+        if let Some(role) = self {
+            role.abandon(wait, end);
+        }
+    }
+
+    fn shut(&self) -> Option<Self::Refusal> {
+        self.as_ref().and_then(WaitingRole::shut)
     }
 }
 
@@ -186,6 +234,13 @@ where
                     self.0.finish(held, end);
                 }
             }
+        }
+    }
+
+    fn shut(&self) -> Option<Self::Refusal> {
+        match self.0.shut() {
+            Some(refusal) => Some(refusal.first()),
+            None => self.1.shut().map(A::Refusal::second),
         }
     }
 }

@@ -120,7 +120,8 @@ impl<B: Body, R: Policy> TrackedBody<B, R> {
     /// Follows `body` on behalf of `armed`.
     #[inline(always)]
     pub(crate) fn follow(body: B, mut armed: Armed<R>, so_far: SoFar, length: Option<u64>) -> Self {
-        if body.is_end_stream() {
+        let is_empty = length == Some(0) && !so_far.in_trailers;
+        if is_empty || body.is_end_stream() {
             armed.finish_with(|| so_far.without_trailers());
         }
         Self {

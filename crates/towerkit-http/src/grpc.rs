@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use http::HeaderMap;
 use http::Method;
 use http::Request;
 use http::Response;
@@ -48,7 +49,17 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
     if *request.method() != Method::POST {
         return false;
     }
-    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
+    has_content_type(request.headers())
+}
+
+/// Whether a response is gRPC.
+#[inline]
+pub(crate) fn answers<B>(response: &Response<B>) -> bool {
+    has_content_type(response.headers())
+}
+
+fn has_content_type(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };
     match value.as_bytes().strip_prefix(b"application/grpc") {

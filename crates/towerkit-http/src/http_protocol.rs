@@ -35,7 +35,10 @@ use crate::outcome::status_of;
 use crate::refusal;
 use crate::refusal::HeaderFields;
 
-/// Reads calls as HTTP, and those with the content type of gRPC as gRPC.
+/// Reads calls as HTTP, and those as gRPC whose request and response both have its content type.
+///
+/// A caller alone cannot choose how an answer is read: what an ordinary route answers to a request that claims to be gRPC has the
+/// outcome of its HTTP status. A refusal is answered as the request asks.
 ///
 /// Outcomes come from the status ([`ByStatus`]) and the end of the body; operations are named `unmatched` until
 /// [`operation`](Self::operation) says better, and by their method where they are gRPC.
@@ -190,7 +193,7 @@ impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchan
         if !Armed::<R>::MATTERS {
             return result.map(|response| response.map(TrackedBody::pass));
         }
-        if self.is_grpc {
+        if self.is_grpc && result.as_ref().is_ok_and(grpc::answers) {
             return GrpcExchange.follow(result, armed);
         }
         let mut response = result.inspect_err(|error| finish_failed(armed, error))?;

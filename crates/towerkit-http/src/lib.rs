@@ -45,8 +45,8 @@
 //!
 //! # gRPC
 //!
-//! A request whose content type is `application/grpc` is answered and read as gRPC also by [`Http`], so that one layer serves axum
-//! and tonic on one port. Its outcome stands in `grpc-status`, in the headers or in the trailers; where there is none it is `UNKNOWN`.
+//! A request whose content type is `application/grpc` is answered as gRPC also by [`Http`], and what answers it in kind is read so:
+//! one layer serves axum and tonic on one port. Its outcome stands in `grpc-status`, in the headers or in the trailers; where there is none it is `UNKNOWN`.
 //!
 //! # Errors
 //!

@@ -148,6 +148,13 @@ type Watching = towerkit_core::Observes<Arc<Arc<Scribe>>>;
 
 type Observed = Response<towerkit_http::TrackedBody<Script, Watching>>;
 
+/// Calls a service that gives this response; one to a gRPC request is gRPC.
+fn call_grpc(mut response: Response<Script>) -> (Arc<Scribe>, Observed) {
+    let grpc_proto = "application/grpc+proto".parse().unwrap();
+    response.headers_mut().insert("content-type", grpc_proto);
+    call(grpc(), response)
+}
+
 /// Calls a service that gives this response.
 fn call(request: Request<()>, response: Response<Script>) -> (Arc<Scribe>, Observed) {
     call_by(HttpExt::http, request, response)
@@ -221,11 +228,13 @@ fn at_an_error() {
 
 #[test]
 fn at_construction_where_there_is_no_body() {
-    let empty = || Response::new(Script::default().says_end());
-    let (scribe, response) = call(get(), empty());
-    assert_eq!(scribe.end().outcome(), Outcome::Success);
-    drop(response);
-    assert_eq!(scribe.count(), 1);
+    // hyper polls neither a body that says it is over nor one whose declared length is 0.
+    for empty in [Script::default().says_end(), Script::of([]).sized(0)] {
+        let (scribe, response) = call(get(), Response::new(empty));
+        assert_eq!(scribe.end().outcome(), Outcome::Success);
+        drop(response);
+        assert_eq!(scribe.count(), 1);
+    }
 }
 
 #[test]
@@ -313,13 +322,13 @@ fn over_grpc_the_outcome_stands_in_the_trailers() {
         ("x", Outcome::Failure, 2),
     ] {
         let messages = (0..10).map(|_| data("message")).chain([trailers(code)]);
-        let (scribe, response) = call(grpc(), Response::new(Script::of(messages)));
+        let (scribe, response) = call_grpc(Response::new(Script::of(messages)));
         assert_eq!(scribe.count(), 0);
         read(response);
         assert_eq!(scribe.end().outcome(), outcome);
         assert_eq!(scribe.end().status(), Some(Status::Grpc(status)));
     }
-    let (scribe, response) = call(grpc(), Response::new(Script::of([data("message")])));
+    let (scribe, response) = call_grpc(Response::new(Script::of([data("message")])));
     read(response);
     assert_eq!(
         scribe.end().status(),
@@ -343,16 +352,25 @@ fn over_grpc_trailers_only_end_at_the_head_and_no_code_maps_from_the_status() {
         (404, None, 12),
         (200, None, 2),
     ] {
-        let (scribe, _response) = call(grpc(), response(status, code));
+        let (scribe, _response) = call_grpc(response(status, code));
         assert_eq!(scribe.end().status(), Some(Status::Grpc(expected)));
     }
+}
+
+/// A caller must not be able to make failures of good answers, and so to open a breaker.
+#[test]
+fn an_ordinary_answer_to_a_request_that_claims_to_be_grpc_is_read_as_http() {
+    let (scribe, response) = call(grpc(), Response::new(Script::of([data("hello")])));
+    read(response);
+    assert_eq!(scribe.end().outcome(), Outcome::Success);
+    assert_eq!(scribe.end().status(), Some(Status::Http(200)));
 }
 
 /// A length says nothing of the trailers that follow.
 #[test]
 fn over_grpc_a_declared_length_is_not_the_end() {
     let script = Script::of([data("message"), trailers("13")]).sized(7);
-    let (scribe, response) = call(grpc(), Response::new(script));
+    let (scribe, response) = call_grpc(Response::new(script));
     read(response);
     assert_eq!(scribe.end().status(), Some(Status::Grpc(13)));
 }

@@ -28,6 +28,7 @@ where
 {
     let probe = Probe::new();
     let ledger = probe.ledger();
+    let baseline = subject.held_now();
     let mut service = subject.layer.layer(probe);
     for _ in 0..3 {
         served::<C, _>(&mut service, Act::Succeed).await;
@@ -49,7 +50,7 @@ where
     }
     assert_eq!(ledger.violations(), 0, "called without being ready");
     assert_eq!(ledger.started(), 6, "calls that reached the service");
-    at_rest(&subject, &ledger, 0);
+    at_rest(&subject, &ledger, baseline);
 }
 
 /// T-03: a call that is dropped after any number of polls, and a body that is dropped unread, release all they held.
@@ -110,6 +111,7 @@ where
         readied(&mut service).await;
     }
     drop(service);
+    assert_eq!(ledger.reserved(), 0, "instances kept ready");
     at_rest(&subject, &ledger, baseline);
 }
 

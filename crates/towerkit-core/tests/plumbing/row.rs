@@ -161,14 +161,31 @@ async fn a_refusal_is_seen_by_the_roles_before_and_by_layers_outside_but_not_by_
     let probe = Probe::new();
     let ledger = probe.ledger();
     let inner = row.plain("probe").layer(probe);
-    let inner = ServiceExt::<Act>::map_err(inner, BoxError::from);
-    let service = observe(outer.clone()).plain("outer").layer(inner);
+    let outer_row = stack((observe(outer.clone()), guard(Gate::default())));
+    let service = outer_row.plain("outer").layer(inner);
     assert!(service.oneshot(Act::Succeed).await.is_err());
     assert_eq!(before.end(), refused(Reason::Unavailable));
     assert!(after.ends().is_empty());
     assert_eq!(ledger.started(), 0);
-    // The probe's own error type is opaque to a layer that knows it as a `BoxError` only.
-    assert_eq!(outer.end().outcome, Outcome::Failure);
+    assert_eq!(outer.end(), refused(Reason::Unavailable));
+}
+
+/// FIX-10: a row of observers alone does not know the service's own error type, unless it is told that this can tell.
+#[tokio::test]
+async fn an_observer_asks_errors_whether_they_are_refusals_when_it_is_told_to() {
+    let scribe = Arc::new(Scribe::default());
+    let opaque = observe(scribe.clone())
+        .plain("outer")
+        .layer(guard(shut_gate()).layer(Probe::new()));
+    let asks = observe(scribe.clone())
+        .protocol(towerkit_core::Plain::new("outer").by_refusable())
+        .layer(guard(shut_gate()).layer(Probe::new()));
+    assert!(asks.oneshot(Act::Succeed).await.is_err());
+    assert!(opaque.oneshot(Act::Succeed).await.is_err());
+    assert_eq!(
+        scribe.ends(),
+        [refused(Reason::Unavailable), seen(Outcome::Failure)]
+    );
 }
 
 #[tokio::test]

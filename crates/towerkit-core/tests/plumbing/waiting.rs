@@ -54,6 +54,18 @@ macro_rules! subject {
 
 contract!(at_once, PlainCalls, subject!(Then::AtOnce));
 
+contract!(
+    absent,
+    PlainCalls,
+    Subject::new(
+        stack((
+            Some(async_guard(Queue::new(Then::AtOnce))),
+            None::<towerkit_core::RowLayer<towerkit_core::AsyncGuards<Arc<Queue>>>>
+        ))
+        .plain("probe")
+    )
+);
+
 struct Parts {
     scribe: Arc<Scribe>,
     queue: Arc<Queue>,
@@ -175,5 +187,21 @@ async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
     let error = service.call(Act::Succeed).await.unwrap_err();
     assert!(error.is_unready());
     assert_eq!(parts.scribe.end().outcome, Outcome::Failure);
+    parts.at_rest();
+}
+
+/// CB-07 as the plumbing keeps it, beside a guard that may wait.
+#[tokio::test]
+async fn a_shut_guard_leaves_the_inner_service_alone() {
+    let parts = parts(Then::AtOnce);
+    parts.gate.is_shut.store(true, Ordering::SeqCst);
+    parts.gate.says_so.store(true, Ordering::SeqCst);
+    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    // It opens too late: the inner service was not polled ready.
+    parts.gate.is_shut.store(false, Ordering::SeqCst);
+    assert!(service.call(Act::Succeed).await.is_err());
+    assert_eq!(parts.probe.ledger().polls(), 0);
+    assert_eq!(parts.scribe.end().refused, Some(Reason::Unavailable));
     parts.at_rest();
 }
