@@ -38,8 +38,12 @@ impl<S> Plain for S where
 
 /// The innermost service of an HTTP case.
 pub trait Http:
-    Service<HttpRequest, Response = Response<Self::Body>, Error = Infallible, Future: Send + 'static>
-    + Clone
+    Service<
+        HttpRequest,
+        Response = Response<Self::Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
     + Send
     + Sync
     + 'static

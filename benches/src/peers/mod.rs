@@ -7,6 +7,7 @@ mod limiter;
 mod metrics;
 mod timeout;
 
+pub use breaker::FailsafeDefault;
 pub use breaker::Reclosed;
 pub use breaker::Safe;
 pub use breaker::failsafe;

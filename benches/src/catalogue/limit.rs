@@ -1,0 +1,89 @@
+use axum::body::Body;
+use tower::Layer;
+use towerkit_core::Clock;
+use towerkit_http::HttpExt;
+
+use crate::Clocked;
+use crate::Http;
+use crate::Label;
+use crate::Plain;
+use crate::Ready;
+use crate::Visit;
+use crate::ours;
+use crate::peers;
+
+pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
+    visit.group(format!("rate limit, plain, {way}"));
+    visit.plain(Label::bare(), inner.clone());
+    visit.plain(
+        Label::ours("towerkit", Clocked::Standard),
+        ours::rate_limit(Clock::monotonic()).layer(inner.clone()),
+    );
+    visit.plain(
+        Label::ours("towerkit, fast clock", Clocked::Fast),
+        ours::rate_limit(Clock::fast()).layer(inner.clone()),
+    );
+    visit.plain(
+        Label::peer("governor, quanta", Clocked::Fast),
+        peers::governor(inner.clone()),
+    );
+    visit.plain(
+        Label::peer("governor, standard clock", Clocked::Standard),
+        peers::governor_monotonic(inner.clone()),
+    );
+    visit.plain(
+        Label::peer("tower RateLimit", Clocked::Standard),
+        peers::tower_rate_limit().layer(inner.clone()),
+    );
+    visit.plain(
+        Label::peer("tower-resilience", Clocked::Standard),
+        peers::tower_resilience_limiter().layer(inner),
+    );
+}
+
+pub(super) fn http(visit: &mut impl Visit, inner: impl Http, way: &str) {
+    visit.group(format!("rate limit, HTTP, {way}"));
+    visit.http(Label::bare(), inner.clone());
+    visit.http(
+        Label::ours("towerkit", Clocked::Standard),
+        ours::rate_limit(Clock::monotonic())
+            .http()
+            .layer(inner.clone()),
+    );
+    visit.http(
+        Label::ours("towerkit, fast clock", Clocked::Fast),
+        ours::rate_limit(Clock::fast()).http().layer(inner.clone()),
+    );
+    visit.http(
+        Label::peer("governor, quanta", Clocked::Fast),
+        peers::governor(inner.clone()),
+    );
+    visit.http(
+        Label::peer("governor, standard clock", Clocked::Standard),
+        peers::governor_monotonic(inner.clone()),
+    );
+    visit.http(
+        Label::peer("tower RateLimit", Clocked::Standard),
+        peers::tower_rate_limit().layer(inner),
+    );
+}
+
+/// tower_governor answers with axum's body only.
+pub(super) fn axum(visit: &mut impl Visit, inner: Ready<Body>, way: &str) {
+    visit.group(format!("rate limit, HTTP with axum's body, {way}"));
+    visit.http(Label::bare(), inner.clone());
+    visit.http(
+        Label::ours("towerkit", Clocked::Standard),
+        ours::rate_limit(Clock::monotonic())
+            .http()
+            .layer(inner.clone()),
+    );
+    visit.http(
+        Label::ours("towerkit, fast clock", Clocked::Fast),
+        ours::rate_limit(Clock::fast()).http().layer(inner.clone()),
+    );
+    visit.http(
+        Label::peer("tower_governor, one key", Clocked::Fast),
+        peers::tower_governor().layer(inner),
+    );
+}

@@ -1,0 +1,53 @@
+//! What is measured.
+
+mod breaker;
+mod limit;
+mod metrics;
+mod stack;
+mod timeout;
+
+use bytes::Bytes;
+use http_body_util::Full;
+
+use crate::Late;
+use crate::Ready;
+use crate::Visit;
+
+/// Shows `visit` every case: each layer of towerkit and its peers, plain and over HTTP, over both inner services.
+///
+/// The peers' cases need a tokio runtime to be entered.
+pub fn catalogue(visit: &mut impl Visit) {
+    over_ready(visit);
+    over_late(visit);
+}
+
+/// The inner service answers at once, and the compiler sees through it.
+fn over_ready(visit: &mut impl Visit) {
+    let (inner, way) = (Ready::<Full<Bytes>>::new(), "ready at once");
+    limit::plain(visit, inner.clone(), way);
+    limit::http(visit, inner.clone(), way);
+    limit::axum(visit, Ready::new(), way);
+    breaker::plain(visit, inner.clone(), way);
+    breaker::http(visit, inner.clone(), way);
+    timeout::plain(visit, inner.clone(), way);
+    timeout::http(visit, inner.clone(), way);
+    metrics::plain(visit, inner.clone(), way);
+    metrics::http(visit, inner.clone(), way);
+    stack::plain(visit, inner.clone(), way);
+    stack::http(visit, inner, way);
+}
+
+/// The inner service is pending once, and opaque.
+fn over_late(visit: &mut impl Visit) {
+    let (inner, way) = (Late::<Full<Bytes>>::new(), "opaque, pending once");
+    limit::plain(visit, inner.clone(), way);
+    limit::http(visit, inner.clone(), way);
+    breaker::plain(visit, inner.clone(), way);
+    breaker::http(visit, inner.clone(), way);
+    timeout::plain(visit, inner.clone(), way);
+    timeout::http(visit, inner.clone(), way);
+    metrics::plain(visit, inner.clone(), way);
+    metrics::http(visit, inner.clone(), way);
+    stack::plain(visit, inner.clone(), way);
+    stack::http(visit, inner, way);
+}

@@ -1,0 +1,44 @@
+//! The layers of towerkit, configured like the peers they are compared with and set so high that no call is refused.
+
+use std::time::Duration;
+
+use towerkit_circuitbreaker::CircuitBreakerLayer;
+use towerkit_core::Clock;
+use towerkit_metrics::MetricsLayer;
+use towerkit_metrics::Registry;
+use towerkit_ratelimit::Quota;
+use towerkit_ratelimit::RateLimitLayer;
+use towerkit_timeout::TimeoutLayer;
+
+/// Makes a limit of a billion calls a second.
+///
+/// # Panics
+///
+/// Never: the quota is valid.
+#[must_use]
+pub fn rate_limit(clock: Clock) -> RateLimitLayer {
+    let quota = Quota::per_second(1_000_000_000).expect("a valid quota");
+    RateLimitLayer::new(quota).clock(clock)
+}
+
+/// Makes a breaker with the default settings: half of the last 100 calls failed, as recloser's and tower-resilience's.
+#[must_use]
+pub fn circuit_breaker(clock: Clock) -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new().clock(clock)
+}
+
+/// Makes a timeout of 30 seconds.
+///
+/// # Panics
+///
+/// Never: the timeout is valid.
+#[must_use]
+pub fn timeout() -> TimeoutLayer {
+    TimeoutLayer::new(Duration::from_secs(30)).expect("a valid timeout")
+}
+
+/// Makes metrics with a registry of their own.
+#[must_use]
+pub fn metrics(clock: Clock) -> MetricsLayer {
+    MetricsLayer::new().registry(Registry::new()).clock(clock)
+}
