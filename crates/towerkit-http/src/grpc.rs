@@ -21,14 +21,13 @@ use towerkit_core::Status;
 use crate::ResponseHead;
 use crate::TrackedBody;
 use crate::body::SoFar;
-use crate::http_protocol::finish_failed;
+use crate::http_protocol;
 use crate::outcome::OK;
 use crate::outcome::code_if_any;
 use crate::outcome::code_of;
 use crate::outcome::code_of_status;
 use crate::outcome::of_code;
 use crate::refusal;
-use crate::refusal::HeaderFields;
 
 /// Reads calls as gRPC: the outcome is `grpc-status`, in the headers or in the trailers, and `UNKNOWN` where there is none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,8 +53,8 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
 
 /// Whether a response is gRPC.
 #[inline]
-pub(crate) fn answers<B>(response: &Response<B>) -> bool {
-    has_content_type(response.headers())
+pub(crate) fn answers(head: ResponseHead<'_>) -> bool {
+    has_content_type(head.headers)
 }
 
 fn has_content_type(headers: &HeaderMap) -> bool {
@@ -117,7 +116,7 @@ impl<B> Protocol<Request<B>> for Grpc {
 }
 
 /// Reads the head: its code if it has one, otherwise the code of a status that is not 200, otherwise wait for the trailers.
-fn read(head: ResponseHead<'_>) -> SoFar {
+pub(crate) fn read(head: ResponseHead<'_>) -> SoFar {
     let by_status = || (head.status != StatusCode::OK).then(|| code_of_status(head.status));
     let Some(code) = code_if_any(head.headers).or_else(by_status) else {
         let mut so_far = SoFar::new(Outcome::Success, None);
@@ -142,14 +141,9 @@ impl<B: Body, E: 'static> Follow<Response<B>, E> for GrpcExchange {
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        if !Armed::<R>::MATTERS {
-            return result.map(|response| response.map(TrackedBody::pass));
-        }
-        let mut response = result.inspect_err(|error| finish_failed(armed, error))?;
-        let so_far = read(ResponseHead::of(&response));
-        armed.head(&so_far.end());
-        armed.annotate(&mut HeaderFields(response.headers_mut()));
-        Ok(response.map(|body| TrackedBody::follow(body, armed.take(), so_far, None)))
+        http_protocol::follow(result, armed, |response| {
+            (read(ResponseHead::of(response)), None)
+        })
     }
 }
 
