@@ -1,0 +1,111 @@
+use std::sync::Arc;
+
+use towerkit_core::Clock;
+use towerkit_core::End;
+use towerkit_core::Observes;
+use towerkit_core::Row;
+use towerkit_core::RowLayer;
+use towerkit_core::Unbound;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use crate::Log;
+use crate::level::Threshold;
+
+/// A layer that logs each call once, at its end.
+///
+/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a row. See the [crate docs](crate) for the
+/// fields and an example.
+#[derive(Debug, Clone)]
+pub struct LogLayer<P = Unbound> {
+    row: RowLayer<Observes<Log>, P>,
+}
+
+/// A service behind a [`LogLayer`].
+pub type Logged<S, P = Unbound> = Row<S, Observes<Log>, P>;
+
+impl LogLayer {
+    /// Logs calls through `tracing`, with the target `towerkit::call`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            row: RowLayer::new(Observes::new(Log::new()), Unbound::default()),
+        }
+    }
+}
+
+impl<P> LogLayer<P> {
+    /// Sets the message of the events, which tells several layers apart; `call` by default.
+    #[must_use]
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.log().name = name;
+        self
+    }
+
+    /// Asks a function for the level of every call, at its end; [`level_of`](crate::level_of) by default.
+    ///
+    /// If it panics, the level is the default one.
+    ///
+    /// ```
+    /// use towerkit_core::Outcome;
+    /// use towerkit_log::{LogLayer, level_of};
+    /// use tracing::Level;
+    ///
+    /// let quiet = LogLayer::new().level(|end| match end.outcome() {
+    ///     Outcome::Success => Level::DEBUG,
+    ///     _ => level_of(end),
+    /// });
+    /// # let _ = quiet;
+    /// ```
+    #[must_use]
+    pub fn level(mut self, level: impl Fn(&End) -> Level + Send + Sync + 'static) -> Self {
+        self.log().level = Some(Arc::new(level));
+        self
+    }
+
+    /// Reads time from `clock`; [`Clock::monotonic`] by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.log().clock = clock;
+        self
+    }
+
+    /// Returns a handle on the least level that is logged, which all services of this layer share.
+    #[must_use]
+    pub fn handle(&self) -> LogHandle {
+        LogHandle(self.row.role().policy().threshold.clone())
+    }
+
+    fn log(&mut self) -> &mut Log {
+        self.row.role_mut().policy_mut()
+    }
+}
+
+towerkit_core::row_layer!(LogLayer, Observes<Log>, Unbound);
+
+impl Default for LogLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads and changes the least level that a [`LogLayer`] logs, while it runs.
+///
+/// What the subscriber does not let through is not logged in any case.
+#[derive(Debug, Clone)]
+pub struct LogHandle(Arc<Threshold>);
+
+impl LogHandle {
+    /// Returns the least level that is logged; [`LevelFilter::TRACE`] at first, which is every call.
+    #[must_use]
+    pub fn level(&self) -> LevelFilter {
+        self.0.get()
+    }
+
+    /// Logs calls of this level and above from now on.
+    ///
+    /// After [`LevelFilter::OFF`], calls that have started meanwhile are not logged.
+    pub fn change(&self, level: impl Into<LevelFilter>) {
+        self.0.set(level.into());
+    }
+}

@@ -1,0 +1,144 @@
+use std::cell::Cell;
+use std::io::Write;
+use std::ops::Range;
+
+use crate::encode::Encode;
+use crate::record::Take;
+
+/// A line that is being written.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    bytes: Vec<u8>,
+    /// Where the names of the fields stand in `bytes`.
+    names: Vec<Range<usize>>,
+    /// What a value shows of itself, before it is escaped.
+    shown: String,
+}
+
+impl Line {
+    /// A line that was longer than this is freed, not kept for the next.
+    const MOST: usize = 64 * 1024;
+
+    const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            names: Vec::new(),
+            shown: String::new(),
+        }
+    }
+
+    /// Writes with the line that this thread keeps, so that in the long run nothing is allocated.
+    ///
+    /// An event that is logged while another is being written gets a line of its own, and so does one at the end of a thread.
+    pub(crate) fn with(write: impl FnOnce(&mut Self)) {
+        thread_local! {
+            static SPARE: Cell<Line> = const { Cell::new(Line::new()) };
+        }
+        let mut line = SPARE.try_with(Cell::take).unwrap_or_default();
+        write(&mut line);
+        if line.bytes.capacity().max(line.shown.capacity()) <= Self::MOST {
+            // At the end of a thread there is no next line to keep it for.
+            let _ = SPARE.try_with(|spare| spare.set(line));
+        }
+    }
+
+    /// Begins anew.
+    pub(crate) fn start<E: Encode>(&mut self) {
+        self.bytes.clear();
+        self.names.clear();
+        self.push(E::START);
+    }
+
+    /// Appends a field that needs no escape.
+    pub(crate) fn plain<E: Encode>(&mut self, name: &'static str, value: &[u8]) {
+        self.name::<E>(name);
+        self.push(E::QUOTE);
+        self.bytes.extend_from_slice(value);
+        self.push(E::QUOTE);
+    }
+
+    /// Appends a field.
+    pub(crate) fn text<E: Encode>(&mut self, name: &'static str, value: &str) {
+        self.name::<E>(name);
+        E::text(&mut self.bytes, value);
+    }
+
+    /// Appends a field whose value is already spelt.
+    pub(crate) fn spelt<E: Encode>(&mut self, name: &'static str, value: &[u8]) {
+        self.name::<E>(name);
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Ends the line.
+    pub(crate) fn end<E: Encode>(&mut self) -> &[u8] {
+        self.push(E::END);
+        &self.bytes
+    }
+
+    fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// Appends the name of a field; a second one of that name becomes `name_2`, so that neither hides the other.
+    fn name<E: Encode>(&mut self, name: &str) {
+        if !self.names.is_empty() {
+            self.push(E::COMMA);
+        }
+        self.push(E::QUOTE);
+        let start = self.bytes.len();
+        E::name(&mut self.bytes, name);
+        let end = self.bytes.len();
+        let mut nth = 1_u32;
+        while self.is_taken(start) {
+            nth += 1;
+            self.bytes.truncate(end);
+            // Writing to memory cannot fail.
+            let _ = write!(self.bytes, "_{nth}");
+        }
+        self.names.push(start..self.bytes.len());
+        self.push(E::QUOTE);
+        self.push(E::COLON);
+    }
+
+    /// Whether an earlier field has the name that begins at `start`.
+    fn is_taken(&self, start: usize) -> bool {
+        let name = &self.bytes[start..];
+        self.names
+            .iter()
+            .any(|earlier| self.bytes[earlier.clone()] == *name)
+    }
+}
+
+/// The fields of an event, without its message.
+pub(crate) struct Fields<'a>(pub(crate) &'a mut Line);
+
+/// The message of an event, and nothing else.
+pub(crate) struct Message<'a>(pub(crate) &'a mut Line);
+
+const MESSAGE: &str = "message";
+
+impl Take for Fields<'_> {
+    fn take<E: Encode>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Vec<u8>, &mut String),
+    ) {
+        if name != MESSAGE {
+            self.0.name::<E>(name);
+            value(&mut self.0.bytes, &mut self.0.shown);
+        }
+    }
+}
+
+impl Take for Message<'_> {
+    fn take<E: Encode>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Vec<u8>, &mut String),
+    ) {
+        if name == MESSAGE {
+            self.0.name::<E>("msg");
+            value(&mut self.0.bytes, &mut self.0.shown);
+        }
+    }
+}

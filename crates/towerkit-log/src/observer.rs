@@ -1,0 +1,166 @@
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+
+use towerkit_core::Call;
+use towerkit_core::Clock;
+use towerkit_core::End;
+use towerkit_core::Observer;
+use towerkit_core::Outcome;
+use towerkit_core::Policy;
+use towerkit_core::ProtocolKind;
+use towerkit_core::Reason;
+use towerkit_core::Status;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use crate::LogHeld;
+use crate::kept::Kept;
+use crate::level::Threshold;
+use crate::level_of;
+
+/// Logs calls: the role behind [`LogLayer`](crate::LogLayer).
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) name: &'static str,
+    pub(crate) clock: Clock,
+    pub(crate) level: Option<Arc<ChooseLevel>>,
+    pub(crate) threshold: Arc<Threshold>,
+}
+
+/// Chooses the level of a call at its end.
+pub(crate) type ChooseLevel = dyn Fn(&End) -> Level + Send + Sync;
+
+/// Logs one call; a level is part of what is static of an event.
+macro_rules! event {
+    ($level:expr, $message:expr, $kept:expr, $end:expr, $nanos:expr) => {
+        tracing::event!(
+            target: "towerkit::call",
+            $level,
+            message = $message,
+            operation = $kept.operation.as_str(),
+            method = Some($kept.method.as_str()).filter(|method| !method.is_empty()),
+            status = http_status($end),
+            code = grpc_code($end),
+            outcome = $end.outcome().as_str(),
+            latency_ms = millis($nanos),
+            bytes = bytes($kept, $end),
+            cancelled = only_true($end.outcome() == Outcome::Cancelled),
+            panicked = only_true($end.panicked()),
+            refused = $end.refused().map(Reason::as_str),
+        )
+    };
+}
+
+macro_rules! is_any_enabled {
+    ($($level:expr),*) => {
+        $(tracing::event_enabled!(target: "towerkit::call", $level))||*
+    };
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: "call",
+            clock: Clock::default(),
+            level: None,
+            threshold: Arc::new(Threshold::all()),
+        }
+    }
+
+    /// Whether a call that starts now can be logged at its end.
+    #[inline]
+    fn is_enabled(&self) -> bool {
+        is_any_enabled!(
+            Level::ERROR,
+            Level::WARN,
+            Level::INFO,
+            Level::DEBUG,
+            Level::TRACE
+        ) && self.threshold.get() != LevelFilter::OFF
+    }
+
+    fn log(&self, kept: &Kept, end: &End) {
+        let level = self.level_of(end);
+        if level > self.threshold.get() {
+            return;
+        }
+        let nanos = end.now(&self.clock).saturating_sub(kept.start);
+        match level {
+            Level::ERROR => event!(Level::ERROR, self.name, kept, end, nanos),
+            Level::WARN => event!(Level::WARN, self.name, kept, end, nanos),
+            Level::INFO => event!(Level::INFO, self.name, kept, end, nanos),
+            Level::DEBUG => event!(Level::DEBUG, self.name, kept, end, nanos),
+            Level::TRACE => event!(Level::TRACE, self.name, kept, end, nanos),
+        }
+    }
+
+    fn level_of(&self, end: &End) -> Level {
+        let own = self.level.as_ref().and_then(|level| {
+            let level = AssertUnwindSafe(|| level(end));
+            catch_unwind(level).ok()
+        });
+        own.unwrap_or_else(|| level_of(end))
+    }
+}
+
+impl Policy for Log {
+    type Held = LogHeld;
+
+    #[inline]
+    fn finish(&self, held: LogHeld, end: &End) {
+        if let Some(kept) = held.kept() {
+            // This may run while a panic unwinds, and a subscriber is whatever the program installed.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.log(kept, end)));
+            held.give_back();
+        }
+    }
+}
+
+impl<Req> Observer<Req> for Log {
+    #[inline]
+    fn start(&self, call: &mut Call<'_, Req>) -> LogHeld {
+        if !self.is_enabled() {
+            return LogHeld::nothing();
+        }
+        let start = call.now(&self.clock);
+        LogHeld::keep(call, start)
+    }
+}
+
+fn http_status(end: &End) -> Option<u16> {
+    match end.status() {
+        Some(Status::Http(status)) => Some(status),
+        _ => None,
+    }
+}
+
+fn grpc_code(end: &End) -> Option<u16> {
+    match end.status() {
+        Some(Status::Grpc(code)) => Some(code),
+        _ => None,
+    }
+}
+
+/// Whole microseconds, as milliseconds.
+fn millis(nanos: u64) -> f64 {
+    (nanos / 1000) as f64 / 1000.0
+}
+
+fn bytes(kept: &Kept, end: &End) -> Option<u64> {
+    (kept.kind != Some(ProtocolKind::Plain)).then(|| end.bytes())
+}
+
+fn only_true(condition: bool) -> Option<bool> {
+    condition.then_some(true)
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("name", &self.name)
+            .field("level", &self.threshold)
+            .finish_non_exhaustive()
+    }
+}
