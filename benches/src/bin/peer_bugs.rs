@@ -1,2 +1,0 @@
-//! Placeholder that is replaced soon.
-fn main() {}

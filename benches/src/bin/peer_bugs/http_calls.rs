@@ -1,0 +1,122 @@
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::Response;
+use http_body::Body;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use tokio::runtime::Handle;
+use tower::Service;
+use tower::ServiceExt;
+
+/// A response body that ends as it is told.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Frames {
+    chunks: VecDeque<&'static [u8]>,
+    breaks: bool,
+    /// How long it takes before its end.
+    delay: Duration,
+}
+
+/// The body broke off.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken off")
+    }
+}
+
+impl Error for Broken {}
+
+impl Frames {
+    pub(crate) fn of(chunks: impl IntoIterator<Item = &'static [u8]>) -> Self {
+        Self {
+            chunks: chunks.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn then_break(mut self) -> Self {
+        self.breaks = true;
+        self
+    }
+
+    pub(crate) fn slowly(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Poll::Ready(match self.chunks.pop_front() {
+            Some(chunk) => Some(Ok(Frame::data(Bytes::from_static(chunk)))),
+            None => {
+                std::thread::sleep(self.delay);
+                std::mem::take(&mut self.breaks).then_some(Err(Broken))
+            }
+        })
+    }
+}
+
+/// A service that answers 200 and `body`.
+pub(crate) fn answering(
+    body: Frames,
+) -> impl Service<Req, Response = Response<Frames>, Error = Infallible, Future: Send> + Clone {
+    tower::service_fn(move |_: Req| {
+        let body = body.clone();
+        async move { Ok(Response::new(body)) }
+    })
+}
+
+/// A service that never answers.
+pub(crate) fn silent()
+-> impl Service<Req, Response = Response<Frames>, Error = Infallible, Future: Send> + Clone {
+    tower::service_fn(|_: Req| std::future::pending())
+}
+
+pub(crate) type Req = Request<Full<Bytes>>;
+
+/// Makes a request of a path.
+pub(crate) fn get(path: &str) -> Req {
+    let mut request = Req::default();
+    *request.uri_mut() = path.parse().expect("a path");
+    request
+}
+
+/// Makes a call and reads its body to the end.
+pub(crate) fn call<S, B>(service: S, request: Req)
+where
+    S: Service<Req, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    Handle::current().block_on(async {
+        if let Ok(response) = service.oneshot(request).await {
+            let _ = response.into_body().collect().await;
+        }
+    });
+}
+
+/// Starts a call and drops it.
+pub(crate) fn cancel<S: Service<Req>>(service: S, request: Req) {
+    let mut call = Box::pin(service.oneshot(request));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+}
