@@ -46,8 +46,13 @@ impl LogHeld {
         held
     }
 
-    /// Returns what was kept, if anything.
+    /// Whether nothing was kept.
     #[inline(always)]
+    pub(crate) const fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns what was kept, if anything.
     pub(crate) fn kept(&self) -> Option<&Kept> {
         self.0.as_deref()
     }

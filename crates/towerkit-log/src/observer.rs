@@ -72,13 +72,24 @@ impl Log {
     /// Whether a call that starts now can be logged at its end.
     #[inline]
     fn is_enabled(&self) -> bool {
-        is_any_enabled!(
-            Level::ERROR,
-            Level::WARN,
-            Level::INFO,
-            Level::DEBUG,
-            Level::TRACE
-        ) && self.threshold.get() != LevelFilter::OFF
+        LevelFilter::current() != LevelFilter::OFF
+            && self.threshold.get() != LevelFilter::OFF
+            && is_any_enabled!(
+                Level::ERROR,
+                Level::WARN,
+                Level::INFO,
+                Level::DEBUG,
+                Level::TRACE
+            )
+    }
+
+    #[inline(never)]
+    fn log_and_give_back(&self, held: LogHeld, end: &End) {
+        if let Some(kept) = held.kept() {
+            // This may run while a panic unwinds, and a subscriber is whatever the program installed.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.log(kept, end)));
+        }
+        held.give_back();
     }
 
     fn log(&self, kept: &Kept, end: &End) {
@@ -110,10 +121,8 @@ impl Policy for Log {
 
     #[inline]
     fn finish(&self, held: LogHeld, end: &End) {
-        if let Some(kept) = held.kept() {
-            // This may run while a panic unwinds, and a subscriber is whatever the program installed.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.log(kept, end)));
-            held.give_back();
+        if !held.is_nothing() {
+            self.log_and_give_back(held, end);
         }
     }
 }
