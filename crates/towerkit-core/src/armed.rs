@@ -1,11 +1,6 @@
-use std::fmt;
-use std::mem;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::{fmt, mem, ops::Deref, sync::Arc};
 
-use crate::End;
-use crate::Fields;
-use crate::Policy;
+use crate::{End, Fields, Policy};
 
 /// The one place where the roles of a row live: counted, or leaked.
 pub enum Shared<R: 'static> {

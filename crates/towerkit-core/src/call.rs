@@ -1,10 +1,6 @@
 use std::fmt;
 
-use crate::Clock;
-use crate::End;
-use crate::Reason;
-use crate::Status;
-use crate::clock::Reading;
+use crate::{Clock, End, Reason, Status, clock::Reading};
 
 /// What a request can say of itself, whatever its type.
 ///

@@ -1,10 +1,6 @@
 use std::cell::Cell;
 
-use crate::Clock;
-use crate::Outcome;
-use crate::Reason;
-use crate::Status;
-use crate::clock::Reading;
+use crate::{Clock, Outcome, Reason, Status, clock::Reading};
 
 /// What is known of a call at its end (or, in [`Policy::head`](crate::Policy::head), so far).
 #[derive(Debug, Clone)]

@@ -2,15 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Admission;
-use crate::AsyncGuard;
-use crate::Call;
-use crate::End;
-use crate::Fields;
-use crate::Guard;
-use crate::Observer;
-use crate::Policy;
-use crate::Rejection;
+use crate::{Admission, AsyncGuard, Call, End, Fields, Guard, Observer, Policy, Rejection};
 
 impl<T: Policy> Policy for Arc<T> {
     type Held = T::Held;

@@ -2,16 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::As;
-use crate::AsyncGuards;
-use crate::Guards;
-use crate::Observes;
-use crate::Pair;
-use crate::Plain;
-use crate::Shape;
-use crate::Shared;
-use crate::Unbound;
-use crate::row::Pace;
+use crate::{As, AsyncGuards, Guards, Observes, Pair, Plain, Shape, Shared, Unbound, row::Pace};
 
 /// A row of roles as one layer: one future, one body and one clock reading at each end.
 ///

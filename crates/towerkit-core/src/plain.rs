@@ -1,20 +1,9 @@
-use std::any::Any;
-use std::error::Error;
-use std::marker::PhantomData;
+use std::{any::Any, error::Error, marker::PhantomData};
 
-use crate::Armed;
-use crate::BoxError;
-use crate::Describe;
-use crate::End;
-use crate::Follow;
-use crate::Outcome;
-use crate::Policy;
-use crate::Protocol;
-use crate::ProtocolKind;
-use crate::Reason;
-use crate::Refusable;
-use crate::Refuse;
-use crate::Rejection;
+use crate::{
+    Armed, BoxError, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason,
+    Refusable, Refuse, Rejection,
+};
 
 /// Reads a service without a wire protocol: a call is over when its future resolves.
 ///

@@ -1,8 +1,6 @@
 use std::fmt;
 
-use crate::Call;
-use crate::End;
-use crate::Rejection;
+use crate::{Call, End, Rejection};
 
 /// What a role keeps of one call, and learns at its end.
 ///

@@ -1,13 +1,6 @@
-use std::convert::Infallible;
-use std::error::Error;
+use std::{convert::Infallible, error::Error};
 
-use crate::Armed;
-use crate::Describe;
-use crate::End;
-use crate::Policy;
-use crate::ProtocolKind;
-use crate::Reason;
-use crate::Rejection;
+use crate::{Armed, Describe, End, Policy, ProtocolKind, Reason, Rejection};
 
 /// Any error, boxed: the error type of most plain towers, which can carry a refusal.
 pub type BoxError = Box<dyn Error + Send + Sync>;

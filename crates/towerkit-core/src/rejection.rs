@@ -1,8 +1,4 @@
-use std::convert::Infallible;
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::Outcome;
 

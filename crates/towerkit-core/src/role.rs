@@ -1,19 +1,10 @@
-use std::convert::Infallible;
-use std::fmt;
-use std::marker::PhantomData;
+use std::{convert::Infallible, fmt, marker::PhantomData};
 
-use crate::Call;
-use crate::End;
-use crate::Fields;
-use crate::Guard;
-use crate::Join;
-use crate::Observer;
-use crate::Policy;
-use crate::Refusal;
-use crate::Rejection;
-use crate::row::Immediate;
-use crate::row::Pace;
-use crate::waiting::Waiting;
+use crate::{
+    Call, End, Fields, Guard, Join, Observer, Policy, Refusal, Rejection,
+    row::{Immediate, Pace},
+    waiting::Waiting,
+};
 
 /// What a row needs to know of a role before it sees a request: what it can refuse with, and whether it may wait.
 pub trait Shape: Policy + 'static {

@@ -1,22 +1,13 @@
-use std::fmt;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use pin_project::pin_project;
-use pin_project::pinned_drop;
+use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
-use crate::Answer;
-use crate::Armed;
-use crate::Call;
-use crate::Follow;
-use crate::Protocol;
-use crate::Refusal;
-use crate::Role;
-use crate::Shape;
-use crate::Shared;
+use crate::{Answer, Armed, Call, Follow, Protocol, Refusal, Role, Shape, Shared};
 
 /// Whether a row decides at once or may have to wait, and so which middleware runs it.
 pub trait Pace: Sized {

@@ -1,27 +1,17 @@
-use std::fmt;
-use std::mem;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use pin_project::pin_project;
-use pin_project::pinned_drop;
+use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
-use crate::Admission;
-use crate::Answer;
-use crate::Armed;
-use crate::Call;
-use crate::End;
-use crate::Follow;
-use crate::Protocol;
-use crate::Refusal;
-use crate::Shape;
-use crate::Shared;
-use crate::row::Pace;
-use crate::row::RowFuture;
-use crate::waiting_role::WaitingRole;
+use crate::{
+    Admission, Answer, Armed, Call, End, Follow, Protocol, Refusal, Shape, Shared,
+    row::{Pace, RowFuture},
+    waiting_role::WaitingRole,
+};
 
 /// The pace of a row in which an [`AsyncGuard`](crate::AsyncGuard) takes part.
 #[derive(Debug)]

@@ -1,29 +1,16 @@
-use std::convert::Infallible;
-use std::fmt;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use pin_project::pin_project;
 
-use crate::Admission;
-use crate::AsyncGuard;
-use crate::AsyncGuards;
-use crate::Call;
-use crate::End;
-use crate::Guard;
-use crate::Guards;
-use crate::Join;
-use crate::Observer;
-use crate::Observes;
-use crate::Pair;
-use crate::Policy;
-use crate::Refusal;
-use crate::Rejection;
-use crate::Role;
-use crate::Shape;
-use crate::role::Begun;
+use crate::{
+    Admission, AsyncGuard, AsyncGuards, Call, End, Guard, Guards, Join, Observer, Observes, Pair,
+    Policy, Refusal, Rejection, Role, Shape, role::Begun,
+};
 
 /// A role as a row runs it that may have to wait.
 ///

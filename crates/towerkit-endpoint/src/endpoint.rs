@@ -1,6 +1,7 @@
-use std::fmt;
-use std::task::Context;
-use std::task::Poll;
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
 
 use tower_service::Service;
 

@@ -1,8 +1,8 @@
-use std::fmt;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use pin_project::pin_project;
 use tower_service::Service;

@@ -52,7 +52,5 @@
 mod endpoint;
 mod invoke;
 
-pub use endpoint::EndpointFn;
-pub use endpoint::endpoint_fn;
-pub use invoke::EndpointExt;
-pub use invoke::Invoke;
+pub use endpoint::{EndpointFn, endpoint_fn};
+pub use invoke::{EndpointExt, Invoke};

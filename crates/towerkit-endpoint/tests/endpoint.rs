@@ -1,16 +1,14 @@
 //! Endpoints as a caller sees them.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower::ServiceBuilder;
 use towerkit_core::BoxError;
-use towerkit_endpoint::EndpointExt;
-use towerkit_endpoint::endpoint_fn;
-use towerkit_test::Act;
-use towerkit_test::Probe;
-use towerkit_test::run_paused;
+use towerkit_endpoint::{EndpointExt, endpoint_fn};
+use towerkit_test::{Act, Probe, run_paused};
 
 /// GK-EP-1
 #[tokio::test]

@@ -1,27 +1,15 @@
-use std::fmt;
-use std::mem;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use bytes::Buf;
-use bytes::Bytes;
-use http_body::Body;
-use http_body::Frame;
-use http_body::SizeHint;
-use pin_project::pin_project;
-use pin_project::pinned_drop;
-use towerkit_core::Armed;
-use towerkit_core::End;
-use towerkit_core::Outcome;
-use towerkit_core::Policy;
-use towerkit_core::Reason;
-use towerkit_core::Status;
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::{pin_project, pinned_drop};
+use towerkit_core::{Armed, End, Outcome, Policy, Reason, Status};
 
-use crate::outcome::UNKNOWN;
-use crate::outcome::code_in;
-use crate::outcome::of_code;
+use crate::outcome::{UNKNOWN, code_in, of_code};
 
 /// A response body that carries what the roles of a row hold to the end of the call.
 ///

@@ -2,8 +2,7 @@ use towerkit_core::LayerExt;
 
 #[cfg(feature = "axum")]
 use crate::ByMatchedPath;
-use crate::Grpc;
-use crate::Http;
+use crate::{Grpc, Http};
 
 /// Lets every layer of towerkit speak HTTP or gRPC.
 pub trait HttpExt: LayerExt {

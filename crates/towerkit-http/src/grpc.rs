@@ -1,33 +1,18 @@
 use bytes::Bytes;
-use http::HeaderMap;
-use http::Method;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http::header;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use towerkit_core::Armed;
-use towerkit_core::Describe;
-use towerkit_core::Follow;
-use towerkit_core::Outcome;
-use towerkit_core::Policy;
-use towerkit_core::Protocol;
-use towerkit_core::ProtocolKind;
-use towerkit_core::Reason;
-use towerkit_core::Refuse;
-use towerkit_core::Rejection;
-use towerkit_core::Status;
+use towerkit_core::{
+    Armed, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse, Rejection,
+    Status,
+};
 
-use crate::ResponseHead;
-use crate::TrackedBody;
-use crate::body::SoFar;
-use crate::http_protocol;
-use crate::outcome::OK;
-use crate::outcome::code_if_any;
-use crate::outcome::code_of;
-use crate::outcome::code_of_status;
-use crate::outcome::of_code;
-use crate::refusal;
+use crate::{
+    ResponseHead, TrackedBody,
+    body::SoFar,
+    http_protocol,
+    outcome::{OK, code_if_any, code_of, code_of_status, of_code},
+    refusal,
+};
 
 /// Reads calls as gRPC: the outcome is `grpc-status`, in the headers or in the trailers, and `UNKNOWN` where there is none.
 #[derive(Debug, Clone, Copy, Default)]

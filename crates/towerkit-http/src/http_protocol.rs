@@ -1,38 +1,20 @@
 use bytes::Bytes;
-use http::Method;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http::header;
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use towerkit_core::Armed;
-use towerkit_core::ByResult;
-use towerkit_core::Describe;
-use towerkit_core::End;
-use towerkit_core::Follow;
-use towerkit_core::Outcome;
-use towerkit_core::Policy;
-use towerkit_core::Protocol;
-use towerkit_core::ProtocolKind;
-use towerkit_core::Reason;
-use towerkit_core::Refuse;
-use towerkit_core::Rejection;
-use towerkit_core::Status;
+use towerkit_core::{
+    Armed, ByResult, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason,
+    Refuse, Rejection, Status,
+};
 
-use crate::ByFunction;
-use crate::ByStatus;
-use crate::ClassifyHead;
-use crate::Operation;
-use crate::RequestHead;
-use crate::ResponseHead;
-use crate::TrackedBody;
-use crate::Unrouted;
-use crate::body::SoFar;
-use crate::grpc;
-use crate::outcome::code_of;
-use crate::outcome::status_of;
-use crate::refusal;
-use crate::refusal::HeaderFields;
+use crate::{
+    ByFunction, ByStatus, ClassifyHead, Operation, RequestHead, ResponseHead, TrackedBody,
+    Unrouted,
+    body::SoFar,
+    grpc,
+    outcome::{code_of, status_of},
+    refusal,
+    refusal::HeaderFields,
+};
 
 /// Reads calls as HTTP, and those as gRPC whose request and response both have its content type.
 ///

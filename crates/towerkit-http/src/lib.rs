@@ -64,17 +64,10 @@ mod refusal;
 
 pub use body::TrackedBody;
 pub use ext::HttpExt;
-pub use grpc::Grpc;
-pub use grpc::GrpcExchange;
-pub use http_protocol::Http;
-pub use http_protocol::HttpExchange;
-pub use operation::ByFunction;
+pub use grpc::{Grpc, GrpcExchange};
+pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
 pub use operation::ByMatchedPath;
-pub use operation::Operation;
-pub use operation::RequestHead;
-pub use operation::ResponseHead;
-pub use operation::Unrouted;
-pub use outcome::ByStatus;
-pub use outcome::ClassifyHead;
+pub use operation::{ByFunction, Operation, RequestHead, ResponseHead, Unrouted};
+pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;

@@ -1,10 +1,4 @@
-use http::Extensions;
-use http::HeaderMap;
-use http::Method;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http::Uri;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 /// A request without its body.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,5 @@
-use http::HeaderMap;
-use http::StatusCode;
-use towerkit_core::Outcome;
-use towerkit_core::Reason;
+use http::{HeaderMap, StatusCode};
+use towerkit_core::{Outcome, Reason};
 
 use crate::ResponseHead;
 

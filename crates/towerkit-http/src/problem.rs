@@ -1,11 +1,7 @@
-use std::borrow::Cow;
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Response;
-use http::StatusCode;
-use http::header;
+use http::{HeaderValue, Response, StatusCode, header};
 
 /// Problem details: what went wrong, as JSON that a program can read (RFC 9457).
 ///

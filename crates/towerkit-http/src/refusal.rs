@@ -1,22 +1,15 @@
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
-use http::Response;
-use http::header;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::Body;
-use towerkit_core::Fields;
-use towerkit_core::Policy;
-use towerkit_core::Rejection;
+use towerkit_core::{Fields, Policy, Rejection};
 
-use crate::Problem;
-use crate::TrackedBody;
-use crate::outcome::code_of;
-use crate::outcome::status_of;
-use crate::problem;
+use crate::{
+    Problem, TrackedBody,
+    outcome::{code_of, status_of},
+    problem,
+};
 
 /// Answers a refusal over HTTP.
 pub(crate) fn over_http<B, R>(rejection: Rejection) -> Response<TrackedBody<B, R>>

@@ -3,15 +3,10 @@
 
 use std::sync::Mutex;
 
-use axum::Router;
-use axum::routing::get;
+use axum::{Router, routing::get};
 use http::Request;
 use tower::ServiceExt;
-use towerkit_core::Call;
-use towerkit_core::End;
-use towerkit_core::Observer;
-use towerkit_core::Policy;
-use towerkit_core::observe;
+use towerkit_core::{Call, End, Observer, Policy, observe};
 use towerkit_http::HttpExt;
 
 #[derive(Default)]

@@ -1,41 +1,23 @@
 //! A call ends once, however its response body ends, and with the right outcome.
 
-use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::Pin;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::HeaderMap;
-use http::Method;
-use http::Request;
-use http::Response;
-use http_body::Body;
-use http_body::Frame;
-use http_body::SizeHint;
-use tower::Layer;
-use tower::ServiceExt;
-use towerkit_core::Call;
-use towerkit_core::End;
-use towerkit_core::Fields;
-use towerkit_core::LayerExt;
-use towerkit_core::Observer;
-use towerkit_core::Outcome;
-use towerkit_core::Policy;
-use towerkit_core::Reason;
-use towerkit_core::Rejection;
-use towerkit_core::RowLayer;
-use towerkit_core::Status;
-use towerkit_core::observe;
-use towerkit_http::Http;
-use towerkit_http::HttpExt;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tower::{Layer, ServiceExt};
+use towerkit_core::{
+    Call, End, Fields, LayerExt, Observer, Outcome, Policy, Reason, Rejection, RowLayer, Status,
+    observe,
+};
+use towerkit_http::{Http, HttpExt};
 
 /// Writes down every end, and when.
 #[derive(Default)]
@@ -415,8 +397,7 @@ fn functions_name_the_operation_and_classify_the_head() {
 
 #[test]
 fn only_post_with_the_content_type_of_grpc_is_grpc() {
-    use towerkit_core::Describe;
-    use towerkit_core::ProtocolKind;
+    use towerkit_core::{Describe, ProtocolKind};
     let kind = |method: Method, content_type: &str| {
         let request = Request::builder()
             .method(method)

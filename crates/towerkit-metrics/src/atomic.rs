@@ -2,14 +2,9 @@
 //!
 //! Every ordering is relaxed: a scrape is a set of numbers that were each true a moment ago, and nothing is decided by them.
 
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::Buckets;
-use crate::Counter;
-use crate::Gauge;
-use crate::Histogram;
+use crate::{Buckets, Counter, Gauge, Histogram};
 
 #[derive(Debug, Default)]
 pub(crate) struct AtomicCounter(AtomicU64);

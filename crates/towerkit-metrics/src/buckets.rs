@@ -1,6 +1,4 @@
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
+use std::{error::Error, fmt, sync::Arc};
 
 /// The upper bounds of a histogram's buckets, rising; the last bucket, without a bound, comes by itself.
 ///

@@ -1,8 +1,6 @@
-use towerkit_core::Event;
-use towerkit_core::EventSink;
+use towerkit_core::{Event, EventSink};
 
-use crate::Provider;
-use crate::Registry;
+use crate::{Provider, Registry};
 
 /// Counts the changes of circuit breakers, as `towerkit_circuit_changes_total{name,from,to}`.
 impl EventSink for Registry {

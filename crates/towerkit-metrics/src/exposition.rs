@@ -1,7 +1,6 @@
 //! The Prometheus text format, version 0.0.4.
 
-use std::fmt;
-use std::fmt::Write;
+use std::{fmt, fmt::Write};
 
 /// A number as Prometheus reads it.
 pub(crate) struct Number(pub(crate) f64);

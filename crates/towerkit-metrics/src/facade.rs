@@ -1,17 +1,8 @@
 use std::sync::Arc;
 
-use metrics::Key;
-use metrics::Label;
-use metrics::Level;
-use metrics::Metadata;
-use metrics::with_recorder;
+use metrics::{Key, Label, Level, Metadata, with_recorder};
 
-use crate::Buckets;
-use crate::Counter;
-use crate::Gauge;
-use crate::Histogram;
-use crate::MetricError;
-use crate::Provider;
+use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider};
 
 /// The `metrics` crate as a backend: whatever recorder the process has installed.
 ///

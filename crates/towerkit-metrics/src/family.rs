@@ -1,19 +1,11 @@
-use std::collections::BTreeMap;
-use std::mem::discriminant;
-use std::sync::Arc;
+use std::{collections::BTreeMap, mem::discriminant, sync::Arc};
 
-use crate::Buckets;
-use crate::MetricError;
-use crate::atomic::AtomicCounter;
-use crate::atomic::AtomicGauge;
-use crate::atomic::AtomicHistogram;
-use crate::exposition::Number;
-use crate::exposition::bucket;
-use crate::exposition::header;
-use crate::exposition::is_label_name;
-use crate::exposition::label_set;
-use crate::exposition::sample;
-use crate::names::OTHER;
+use crate::{
+    Buckets, MetricError,
+    atomic::{AtomicCounter, AtomicGauge, AtomicHistogram},
+    exposition::{Number, bucket, header, is_label_name, label_set, sample},
+    names::OTHER,
+};
 
 /// All series of one metric.
 ///

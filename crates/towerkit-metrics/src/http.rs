@@ -1,17 +1,14 @@
-use std::convert::Infallible;
-use std::future::Ready;
-use std::future::ready;
-use std::task::Context;
-use std::task::Poll;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Method;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http::header::ALLOW;
-use http::header::CONTENT_TYPE;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use http_body_util::Full;
 use tower_service::Service;
 

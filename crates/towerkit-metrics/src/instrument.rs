@@ -1,6 +1,4 @@
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::Buckets;
 

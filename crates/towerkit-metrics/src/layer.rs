@@ -1,18 +1,8 @@
 use std::sync::Arc;
 
-use towerkit_core::Clock;
-use towerkit_core::Observes;
-use towerkit_core::Row;
-use towerkit_core::RowLayer;
-use towerkit_core::Unbound;
+use towerkit_core::{Clock, Observes, Row, RowLayer, Unbound};
 
-use crate::Buckets;
-use crate::Metrics;
-use crate::Provider;
-use crate::Registry;
-use crate::names::Side;
-use crate::observer::State;
-use crate::series::Source;
+use crate::{Buckets, Metrics, Provider, Registry, names::Side, observer::State, series::Source};
 
 /// A layer that measures calls: how many, how long, how they ended, how many are active.
 ///

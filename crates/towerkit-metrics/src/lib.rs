@@ -123,20 +123,12 @@ mod registry;
 mod series;
 mod table;
 
-pub use buckets::Buckets;
-pub use buckets::BucketsError;
+pub use buckets::{Buckets, BucketsError};
 #[cfg(feature = "metrics")]
 pub use facade::Facade;
 #[cfg(feature = "http")]
 pub use http::Scrape;
-pub use instrument::Counter;
-pub use instrument::Gauge;
-pub use instrument::Histogram;
-pub use instrument::MetricError;
-pub use instrument::Provider;
-pub use layer::Measured;
-pub use layer::MetricsHandle;
-pub use layer::MetricsLayer;
-pub use observer::Metrics;
-pub use observer::MetricsHeld;
+pub use instrument::{Counter, Gauge, Histogram, MetricError, Provider};
+pub use layer::{Measured, MetricsHandle, MetricsLayer};
+pub use observer::{Metrics, MetricsHeld};
 pub use registry::Registry;

@@ -1,8 +1,6 @@
 //! The names of metrics and labels: OpenTelemetry's semantic conventions 1.45, as Prometheus spells them.
 
-use towerkit_core::Call;
-use towerkit_core::ProtocolKind;
-use towerkit_core::Status;
+use towerkit_core::{Call, ProtocolKind, Status};
 
 /// The value of a label for all that has no series of its own, as OpenTelemetry has it for unknown methods.
 pub(crate) const OTHER: &str = "_OTHER";

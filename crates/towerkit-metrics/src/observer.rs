@@ -1,23 +1,19 @@
-use std::fmt;
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
-use towerkit_core::Call;
-use towerkit_core::Clock;
-use towerkit_core::End;
-use towerkit_core::Observer;
-use towerkit_core::Policy;
-use towerkit_core::Status;
+use towerkit_core::{Call, Clock, End, Observer, Policy, Status};
 
-use crate::Counter;
-use crate::names::Kind;
-use crate::names::OTHER;
-use crate::names::Side;
-use crate::series::Series;
-use crate::series::Source;
-use crate::table::Table;
+use crate::{
+    Counter,
+    names::{Kind, OTHER, Side},
+    series::{Series, Source},
+    table::Table,
+};
 
 /// Records calls: the role behind [`MetricsLayer`](crate::MetricsLayer).
 #[derive(Debug, Clone)]

@@ -1,23 +1,15 @@
-use std::collections::BTreeMap;
-use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::LazyLock;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+};
 
-use crate::Buckets;
-use crate::Counter;
-use crate::Gauge;
-use crate::Histogram;
-use crate::MetricError;
-use crate::Provider;
-use crate::exposition::is_metric_name;
-use crate::family::Family;
-use crate::family::Instrument;
-use crate::family::Kind;
-use crate::family::wrong_kind;
+use crate::{
+    Buckets, Counter, Gauge, Histogram, MetricError, Provider,
+    exposition::is_metric_name,
+    family::{Family, Instrument, Kind, wrong_kind},
+};
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
 ///

@@ -1,22 +1,13 @@
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use towerkit_core::End;
-use towerkit_core::Outcome;
-use towerkit_core::Status;
+use towerkit_core::{End, Outcome, Status};
 
-use crate::Buckets;
-use crate::Counter;
-use crate::Gauge;
-use crate::Histogram;
-use crate::Provider;
-use crate::instrument::Discard;
-use crate::names::Kind;
-use crate::names::OTHER;
-use crate::names::Side;
-use crate::names::code;
-use crate::registry::DROPPED;
-use crate::registry::DROPPED_HELP;
+use crate::{
+    Buckets, Counter, Gauge, Histogram, Provider,
+    instrument::Discard,
+    names::{Kind, OTHER, Side, code},
+    registry::{DROPPED, DROPPED_HELP},
+};
 
 /// Where the series of a layer come from.
 #[derive(Clone)]

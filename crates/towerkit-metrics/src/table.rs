@@ -1,8 +1,10 @@
-use std::hash::BuildHasher;
-use std::hash::RandomState;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 /// A map from strings that only grows, up to a cap: what is known is found without a lock and without an allocation.
 ///
@@ -148,8 +150,7 @@ fn fold(word: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-    use std::thread;
+    use std::{collections::HashMap, thread};
 
     use super::*;
     use proptest::prelude::*;

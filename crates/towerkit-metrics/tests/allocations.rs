@@ -1,19 +1,10 @@
 //! What a call allocates: nothing, once its series is known.
 
 use allocation_counter::measure;
-use http::HeaderValue;
-use http::Request;
-use towerkit_core::Call;
-use towerkit_core::Describe;
-use towerkit_core::End;
-use towerkit_core::IntoRole;
-use towerkit_core::Outcome;
-use towerkit_core::Plain;
-use towerkit_core::Role;
-use towerkit_core::Status;
+use http::{HeaderValue, Request};
+use towerkit_core::{Call, Describe, End, IntoRole, Outcome, Plain, Role, Status};
 use towerkit_http::Http;
-use towerkit_metrics::MetricsLayer;
-use towerkit_metrics::Registry;
+use towerkit_metrics::{MetricsLayer, Registry};
 
 fn allocations<Req>(protocol: &dyn Describe<Req>, mut request: Req, status: Status) -> [u64; 2] {
     let role = MetricsLayer::new().registry(Registry::new()).into_role();

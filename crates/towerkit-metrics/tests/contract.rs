@@ -5,12 +5,8 @@ mod scrape;
 use scrape::Scraped;
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_metrics::Buckets;
-use towerkit_metrics::MetricsLayer;
-use towerkit_metrics::Registry;
-use towerkit_test::Subject;
-use towerkit_test::contract;
-use towerkit_test::laws::nonsense_is_refused;
+use towerkit_metrics::{Buckets, MetricsLayer, Registry};
+use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
 
 /// MT-04 is T-03 and T-04 with this.
 fn subject<L>(active: &'static str, layer: impl FnOnce(MetricsLayer) -> L) -> Subject<L> {

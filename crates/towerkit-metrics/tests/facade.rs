@@ -1,27 +1,18 @@
 //! The `metrics` crate as a backend.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
-use metrics::CounterFn;
-use metrics::GaugeFn;
-use metrics::HistogramFn;
-use metrics::Key;
-use metrics::KeyName;
-use metrics::Metadata;
-use metrics::Recorder;
-use metrics::SharedString;
-use metrics::Unit;
-use metrics::with_local_recorder;
-use tower::Layer;
-use tower::ServiceExt;
+use metrics::{
+    CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
+use tower::{Layer, ServiceExt};
 use towerkit_core::LayerExt;
-use towerkit_metrics::Facade;
-use towerkit_metrics::MetricsLayer;
-use towerkit_metrics::Provider;
-use towerkit_test::Act;
-use towerkit_test::Probe;
+use towerkit_metrics::{Facade, MetricsLayer, Provider};
+use towerkit_test::{Act, Probe};
 
 /// Writes down what it is told.
 #[derive(Default)]

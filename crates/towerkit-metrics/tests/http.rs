@@ -2,12 +2,11 @@
 
 mod scrape;
 
-use axum::Router;
-use axum::body::Body;
-use http::Request;
-use http::StatusCode;
-use http::header::ALLOW;
-use http::header::CONTENT_TYPE;
+use axum::{Router, body::Body};
+use http::{
+    Request, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use http_body_util::BodyExt;
 use scrape::Scraped;
 use tower::ServiceExt;

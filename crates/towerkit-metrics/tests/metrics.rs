@@ -2,37 +2,19 @@
 
 mod scrape;
 
-use std::convert::Infallible;
-use std::fmt::Debug;
-use std::thread;
-use std::time::Duration;
+use std::{convert::Infallible, fmt::Debug, thread, time::Duration};
 
-use axum::Router;
-use axum::body::HttpBody;
-use axum::routing::get;
+use axum::{Router, body::HttpBody, routing::get};
 use bytes::Bytes;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use scrape::Scraped;
-use tower::Layer;
-use tower::Service;
-use tower::ServiceExt;
-use tower::service_fn;
-use towerkit_core::Clock;
-use towerkit_core::LayerExt;
-use towerkit_core::stack;
-use towerkit_http::Http;
-use towerkit_http::HttpExt;
-use towerkit_metrics::Buckets;
-use towerkit_metrics::MetricsLayer;
-use towerkit_metrics::Registry;
-use towerkit_ratelimit::Quota;
-use towerkit_ratelimit::RateLimitLayer;
-use towerkit_test::Act;
-use towerkit_test::Probe;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use towerkit_core::{Clock, LayerExt, stack};
+use towerkit_http::{Http, HttpExt};
+use towerkit_metrics::{Buckets, MetricsLayer, Registry};
+use towerkit_ratelimit::{Quota, RateLimitLayer};
+use towerkit_test::{Act, Probe};
 
 const HTTP: &str = "http_server_request_duration_seconds_count";
 const HTTP_ACTIVE: &str = "http_server_active_requests";

@@ -2,14 +2,11 @@
 
 mod scrape;
 
-use std::num::NonZeroUsize;
-use std::thread;
+use std::{num::NonZeroUsize, thread};
 
 use proptest::prelude::*;
 use scrape::Scraped;
-use towerkit_metrics::Buckets;
-use towerkit_metrics::MetricError;
-use towerkit_metrics::Registry;
+use towerkit_metrics::{Buckets, MetricError, Registry};
 
 fn why(result: Result<impl Sized, MetricError>) -> String {
     result.err().expect("an error").to_string()

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::quota::Spacing;
-use crate::sync::AtomicU64;
-use crate::sync::Ordering;
+use crate::{
+    quota::Spacing,
+    sync::{AtomicU64, Ordering},
+};
 
 /// A token bucket in one word: the generic cell rate algorithm, virtual scheduling (ITU-T I.371, annex A).
 ///
@@ -193,8 +194,7 @@ mod tests {
     /// RL-01, RL-05: eight threads, a clock that all move at random, a million attempts.
     #[test]
     fn threads_share_one_bucket() {
-        use std::sync::Mutex;
-        use std::sync::atomic::AtomicU64;
+        use std::sync::{Mutex, atomic::AtomicU64};
 
         let bucket = bucket(10, Duration::from_secs(1), 10);
         let clock = AtomicU64::new(SECOND);
@@ -244,8 +244,7 @@ mod tests {
 mod loom_models {
     use std::time::Duration;
 
-    use loom::sync::Arc;
-    use loom::thread;
+    use loom::{sync::Arc, thread};
 
     use super::Bucket;
     use crate::Quota;

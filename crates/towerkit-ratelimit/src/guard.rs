@@ -1,15 +1,8 @@
 use std::sync::Arc;
 
-use towerkit_core::Call;
-use towerkit_core::Clock;
-use towerkit_core::End;
-use towerkit_core::Guard;
-use towerkit_core::Policy;
-use towerkit_core::Reason;
-use towerkit_core::Rejection;
+use towerkit_core::{Call, Clock, End, Guard, Policy, Reason, Rejection};
 
-use crate::Quota;
-use crate::bucket::Bucket;
+use crate::{Quota, bucket::Bucket};
 
 /// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for a token.
 #[derive(Debug, Clone)]

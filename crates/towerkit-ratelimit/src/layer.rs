@@ -1,11 +1,6 @@
-use towerkit_core::Clock;
-use towerkit_core::Guards;
-use towerkit_core::Plain;
-use towerkit_core::Row;
-use towerkit_core::RowLayer;
+use towerkit_core::{Clock, Guards, Plain, Row, RowLayer};
 
-use crate::Quota;
-use crate::RateLimit;
+use crate::{Quota, RateLimit};
 
 /// Limits the rate of calls: one bucket for all callers, refusing.
 #[derive(Debug, Clone)]

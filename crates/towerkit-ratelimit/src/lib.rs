@@ -66,8 +66,5 @@ mod quota;
 mod sync;
 
 pub use guard::RateLimit;
-pub use layer::RateLimitHandle;
-pub use layer::RateLimitLayer;
-pub use layer::RateLimited;
-pub use quota::InvalidQuota;
-pub use quota::Quota;
+pub use layer::{RateLimitHandle, RateLimitLayer, RateLimited};
+pub use quota::{InvalidQuota, Quota};

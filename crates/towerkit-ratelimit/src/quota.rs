@@ -1,6 +1,4 @@
-use std::error::Error;
-use std::fmt;
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 /// How many calls are admitted in how much time, and how many at once.
 ///

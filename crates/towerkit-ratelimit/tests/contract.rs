@@ -2,11 +2,8 @@
 
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_ratelimit::Quota;
-use towerkit_ratelimit::RateLimitLayer;
-use towerkit_test::Subject;
-use towerkit_test::contract;
-use towerkit_test::laws::nonsense_is_refused;
+use towerkit_ratelimit::{Quota, RateLimitLayer};
+use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
 
 fn layer() -> RateLimitLayer {
     RateLimitLayer::new(Quota::per_second(1000).unwrap())

@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use tower::Layer;
-use tower::ServiceExt;
-use towerkit_core::Clock;
-use towerkit_core::LayerExt;
-use towerkit_core::Reason;
-use towerkit_core::Refusable;
-use towerkit_core::Rejection;
+use tower::{Layer, ServiceExt};
+use towerkit_core::{Clock, LayerExt, Reason, Refusable, Rejection};
 use towerkit_http::HttpExt;
-use towerkit_ratelimit::Quota;
-use towerkit_ratelimit::RateLimitLayer;
-use towerkit_test::Act;
-use towerkit_test::Probe;
+use towerkit_ratelimit::{Quota, RateLimitLayer};
+use towerkit_test::{Act, Probe};
 
 fn quota() -> Quota {
     Quota::per_second(10).unwrap().burst(2).unwrap()

@@ -1,15 +1,10 @@
-use std::future::poll_fn;
-use std::pin::pin;
+use std::{future::poll_fn, pin::pin};
 
-use http::HeaderValue;
-use http::Request;
-use http::Response;
-use http::header;
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::Act;
-use crate::ProbeError;
+use crate::{Act, ProbeError};
 
 /// How the laws call a service: what a request looks like, and when a response is over.
 pub trait Calls<S: Service<Self::Request, Error = ProbeError>> {

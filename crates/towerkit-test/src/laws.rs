@@ -1,23 +1,17 @@
 //! The laws, one function each. A law that is broken panics with what was seen.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::Act;
-use crate::Calls;
-use crate::Ledger;
-use crate::Probe;
-use crate::ProbeError;
-use crate::Subject;
+use crate::{Act, Calls, Ledger, Probe, ProbeError, Subject};
 
 /// T-01: `call` comes only after readiness of that very instance, in sequence and through clones.
 pub async fn calls_come_after_readiness<C, L>(subject: Subject<L>)

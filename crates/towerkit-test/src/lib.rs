@@ -33,20 +33,15 @@
 mod calls;
 mod clock;
 mod contract;
+mod error;
 pub mod laws;
+mod ledger;
 mod probe;
 mod subject;
 
-pub use calls::Calls;
-pub use calls::GrpcCalls;
-pub use calls::HttpCalls;
-pub use calls::PlainCalls;
-pub use clock::run_paused;
-pub use clock::tokio_clock;
-pub use probe::Act;
-pub use probe::Ledger;
-pub use probe::Probe;
-pub use probe::ProbeBody;
-pub use probe::ProbeError;
-pub use probe::ProbeFuture;
+pub use calls::{Calls, GrpcCalls, HttpCalls, PlainCalls};
+pub use clock::{run_paused, tokio_clock};
+pub use error::ProbeError;
+pub use ledger::Ledger;
+pub use probe::{Act, Probe, ProbeBody, ProbeFuture};
 pub use subject::Subject;

@@ -1,27 +1,17 @@
-use std::error::Error;
-use std::fmt;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::HeaderValue;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http_body::Body;
-use http_body::Frame;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame};
 use tokio::time::Sleep;
 use tower_service::Service;
-use towerkit_core::Refusable;
-use towerkit_core::Rejection;
+
+use crate::{Ledger, ProbeError, ledger::add};
 
 /// What the probe is told to do with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +19,7 @@ use towerkit_core::Rejection;
 pub enum Act {
     /// Succeeds at the first poll.
     Succeed,
-    /// Fails at the first poll, with [`ProbeError::failed`].
+    /// Fails at the first poll; see [`ProbeError::is_failed`].
     Fail,
     /// Pends that many times, waking itself, and then succeeds.
     Pend(u32),
@@ -61,69 +51,6 @@ enum Readiness {
     Fails,
 }
 
-/// What was done to a [`Probe`] and its clones.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    reserved: AtomicU64,
-    violations: AtomicU64,
-    started: AtomicU64,
-    finished: AtomicU64,
-    dropped: AtomicU64,
-    polls: AtomicU64,
-}
-
-fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::SeqCst);
-}
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::SeqCst)
-}
-
-impl Ledger {
-    /// Returns how many instances are ready and neither called nor dropped.
-    #[must_use]
-    pub fn reserved(&self) -> u64 {
-        read(&self.reserved)
-    }
-
-    /// Returns how many calls came to an instance that was not ready.
-    #[must_use]
-    pub fn violations(&self) -> u64 {
-        read(&self.violations)
-    }
-
-    /// Returns how many calls were started.
-    #[must_use]
-    pub fn started(&self) -> u64 {
-        read(&self.started)
-    }
-
-    /// Returns how many calls came to their end.
-    #[must_use]
-    pub fn finished(&self) -> u64 {
-        read(&self.finished)
-    }
-
-    /// Returns how many calls were dropped before their end, or panicked.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        read(&self.dropped)
-    }
-
-    /// Returns how many calls go on.
-    #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        self.started() - self.finished() - self.dropped()
-    }
-
-    /// Returns how often the probe's readiness or a future of its was polled.
-    #[must_use]
-    pub fn polls(&self) -> u64 {
-        read(&self.polls)
-    }
-}
-
 impl Probe {
     /// Makes a probe that is ready whenever it is asked.
     #[must_use]
@@ -137,7 +64,7 @@ impl Probe {
         Self::with(Readiness::After(wait))
     }
 
-    /// Makes a probe whose readiness fails with [`ProbeError::unready`].
+    /// Makes a probe whose readiness fails; see [`ProbeError::is_unready`].
     #[must_use]
     pub fn never_ready() -> Self {
         Self::with(Readiness::Fails)
@@ -383,64 +310,5 @@ impl Body for ProbeBody {
             running.finish();
         }
         Poll::Ready(frame.map(Ok))
-    }
-}
-
-/// The error of a [`Probe`], which can neither be cloned nor compared, and can carry a refusal.
-#[derive(Debug)]
-pub struct ProbeError(Cause);
-
-#[derive(Debug)]
-enum Cause {
-    Io(io::Error),
-    Refused(Rejection),
-}
-
-impl ProbeError {
-    const FAILED: &str = "the probe was told to fail";
-    const UNREADY: &str = "the probe is never ready";
-
-    fn failed() -> Self {
-        Self(Cause::Io(io::Error::other(Self::FAILED)))
-    }
-
-    fn unready() -> Self {
-        Self(Cause::Io(io::Error::other(Self::UNREADY)))
-    }
-
-    /// Whether this is the error of [`Act::Fail`].
-    #[must_use]
-    pub fn is_failed(&self) -> bool {
-        self.to_string() == Self::FAILED
-    }
-
-    /// Whether this is the error of [`Probe::never_ready`].
-    #[must_use]
-    pub fn is_unready(&self) -> bool {
-        self.to_string() == Self::UNREADY
-    }
-}
-
-impl fmt::Display for ProbeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Cause::Io(error) => error.fmt(f),
-            Cause::Refused(rejection) => rejection.fmt(f),
-        }
-    }
-}
-
-impl Error for ProbeError {}
-
-impl Refusable for ProbeError {
-    fn refused(rejection: Rejection) -> Self {
-        Self(Cause::Refused(rejection))
-    }
-
-    fn rejection(&self) -> Option<&Rejection> {
-        match &self.0 {
-            Cause::Io(_) => None,
-            Cause::Refused(rejection) => Some(rejection),
-        }
     }
 }

@@ -1,28 +1,20 @@
 //! One deliberately broken layer for each law: the suite must reject it. A sound layer passes all.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
 
-use pin_project::pin_project;
-use pin_project::pinned_drop;
+use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_core::Refusable;
-use towerkit_test::Act;
-use towerkit_test::PlainCalls;
-use towerkit_test::Probe;
-use towerkit_test::ProbeError;
-use towerkit_test::Subject;
-use towerkit_test::contract;
-use towerkit_test::laws;
-use towerkit_test::run_paused;
+use towerkit_test::{Act, PlainCalls, Probe, ProbeError, Subject, contract, laws, run_paused};
 
 /// What is wrong with the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,13 @@
-use std::fmt;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::time::Duration;
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use pin_project::pin_project;
-use tokio::time::Sleep;
-use tokio::time::sleep;
-use towerkit_core::Armed;
-use towerkit_core::Reason;
-use towerkit_core::Refuse;
-use towerkit_core::Rejection;
+use tokio::time::{Sleep, sleep};
+use towerkit_core::{Armed, Reason, Refuse, Rejection};
 
 /// The future of a [`Timeout`](crate::Timeout).
 #[pin_project]

@@ -1,6 +1,4 @@
-use std::error::Error;
-use std::fmt;
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 /// A timeout that makes no sense: zero, or more than a year.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,15 @@
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tower_layer::Layer;
-use towerkit_core::LayerExt;
-use towerkit_core::Plain;
+use towerkit_core::{LayerExt, Plain};
 
-use crate::InvalidTimeout;
-use crate::Timeout;
+use crate::{InvalidTimeout, Timeout};
 
 /// Refuses calls whose response is not there in time.
 #[derive(Debug, Clone)]

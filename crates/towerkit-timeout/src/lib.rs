@@ -63,6 +63,5 @@ mod service;
 
 pub use future::TimeoutFuture;
 pub use invalid::InvalidTimeout;
-pub use layer::TimeoutHandle;
-pub use layer::TimeoutLayer;
+pub use layer::{TimeoutHandle, TimeoutLayer};
 pub use service::Timeout;

@@ -1,14 +1,9 @@
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use tower_service::Service;
-use towerkit_core::Follow;
-use towerkit_core::Plain;
-use towerkit_core::Protocol;
-use towerkit_core::Refuse;
+use towerkit_core::{Follow, Plain, Protocol, Refuse};
 
-use crate::TimeoutFuture;
-use crate::TimeoutHandle;
+use crate::{TimeoutFuture, TimeoutHandle};
 
 /// A service behind a [`TimeoutLayer`](crate::TimeoutLayer).
 #[derive(Debug, Clone)]

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_test::Subject;
-use towerkit_test::contract;
-use towerkit_test::laws::nonsense_is_refused;
+use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
 use towerkit_timeout::TimeoutLayer;
 
 fn layer() -> TimeoutLayer {

@@ -4,15 +4,10 @@ use std::time::Duration;
 
 use http::Request;
 use tokio::time::Instant;
-use tower::Layer;
-use tower::ServiceExt;
-use towerkit_core::LayerExt;
-use towerkit_core::Reason;
-use towerkit_core::Refusable;
-use towerkit_core::Rejection;
+use tower::{Layer, ServiceExt};
+use towerkit_core::{LayerExt, Reason, Refusable, Rejection};
 use towerkit_http::HttpExt;
-use towerkit_test::Act;
-use towerkit_test::Probe;
+use towerkit_test::{Act, Probe};
 use towerkit_timeout::TimeoutLayer;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -4,19 +4,16 @@
 use std::time::Duration;
 
 use tower_layer::Stack;
-use towerkit::circuitbreaker::CircuitBreakerLayer;
-use towerkit::core::LayerExt;
-use towerkit::core::stack;
-use towerkit::http::HttpExt;
-use towerkit::log::LogLayer;
-use towerkit::metrics::MetricsLayer;
-use towerkit::metrics::Registry;
-use towerkit::ratelimit::Quota;
-use towerkit::ratelimit::RateLimitLayer;
-use towerkit::timeout::TimeoutLayer;
-use towerkit_test::Subject;
-use towerkit_test::laws;
-use towerkit_test::run_paused;
+use towerkit::{
+    circuitbreaker::CircuitBreakerLayer,
+    core::{LayerExt, stack},
+    http::HttpExt,
+    log::LogLayer,
+    metrics::{MetricsLayer, Registry},
+    ratelimit::{Quota, RateLimitLayer},
+    timeout::TimeoutLayer,
+};
+use towerkit_test::{Subject, laws, run_paused};
 
 fn breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new()

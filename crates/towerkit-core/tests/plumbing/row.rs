@@ -1,35 +1,20 @@
 //! What the plumbing does for every role: readiness, refusal, cancellation, panics, exactly one finish.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Waker;
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Waker},
+    time::Duration,
+};
 
-use crate::support::Broken;
-use crate::support::Gate;
-use crate::support::Scribe;
-use crate::support::Seen;
-use tower::Layer;
-use tower::Service;
-use tower::ServiceExt;
-use towerkit_core::BoxError;
-use towerkit_core::LayerExt;
-use towerkit_core::Outcome;
-use towerkit_core::Reason;
-use towerkit_core::Refusable;
-use towerkit_core::RowLayer;
-use towerkit_core::guard;
-use towerkit_core::observe;
-use towerkit_core::stack;
-use towerkit_test::Act;
-use towerkit_test::Probe;
-use towerkit_test::Subject;
-use towerkit_test::contract;
+use crate::support::{Broken, Gate, Scribe, Seen};
+use tower::{Layer, Service, ServiceExt};
+use towerkit_core::{
+    BoxError, LayerExt, Outcome, Reason, Refusable, RowLayer, guard, observe, stack,
+};
+use towerkit_test::{Act, Probe, Subject, contract};
 
 fn seen(outcome: Outcome) -> Seen {
     Seen {

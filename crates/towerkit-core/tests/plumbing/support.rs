@@ -1,22 +1,16 @@
 //! An observer that writes everything down, a gate that opens and shuts, and one that makes calls wait.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
 
-use towerkit_core::Admission;
-use towerkit_core::AsyncGuard;
-use towerkit_core::Call;
-use towerkit_core::End;
-use towerkit_core::Guard;
-use towerkit_core::Observer;
-use towerkit_core::Outcome;
-use towerkit_core::Policy;
-use towerkit_core::Reason;
-use towerkit_core::Rejection;
+use towerkit_core::{
+    Admission, AsyncGuard, Call, End, Guard, Observer, Outcome, Policy, Reason, Rejection,
+};
 use towerkit_test::Act;
 
 /// What a [`Scribe`] saw of one call's end.

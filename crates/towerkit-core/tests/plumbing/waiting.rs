@@ -1,32 +1,16 @@
 //! What the plumbing does for a guard that may have to wait.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Waker},
+};
 
-use crate::support::Gate;
-use crate::support::Queue;
-use crate::support::Scribe;
-use crate::support::Then;
-use tower::Layer;
-use tower::Service;
-use tower::ServiceExt;
-use towerkit_core::LayerExt;
-use towerkit_core::Outcome;
-use towerkit_core::Reason;
-use towerkit_core::async_guard;
-use towerkit_core::guard;
-use towerkit_core::observe;
-use towerkit_core::stack;
-use towerkit_test::Act;
-use towerkit_test::Probe;
-use towerkit_test::Subject;
-use towerkit_test::contract;
+use crate::support::{Gate, Queue, Scribe, Then};
+use tower::{Layer, Service, ServiceExt};
+use towerkit_core::{LayerExt, Outcome, Reason, async_guard, guard, observe, stack};
+use towerkit_test::{Act, Probe, Subject, contract};
 
 /// A scribe before and after a queue, and a gate at the end.
 macro_rules! row {
