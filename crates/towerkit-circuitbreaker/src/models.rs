@@ -14,17 +14,21 @@ use towerkit_core::{Event, EventSink};
 
 use crate::{
     Snapshot, State, Trip, Verdict, epoch::Epoch, machine::Machine, settings::Settings,
-    window::Window,
+    sync::watched, window::Window,
 };
 
 type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 
 const OPEN_FOR: u64 = 10;
 
-fn model(run: impl Fn() + Sync + Send + 'static) {
+/// Checks a model twice, see [`watched`].
+fn model(run: impl Fn() + Copy + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(3));
-    builder.check(run);
+    for loads_count_as_writes in [false, true] {
+        watched::LOADS_COUNT_AS_WRITES.set(loads_count_as_writes);
+        builder.check(run);
+    }
 }
 
 /// A breaker that opens at the first failure, and the list of its changes.
@@ -208,6 +212,29 @@ fn loom_a_straggler_does_not_touch_the_probes() {
             assert_eq!(changes.lock().unwrap().len(), 3);
         });
     }
+}
+
+/// A call that is admitted as soon as the breaker closes finds the ledger ready for its result.
+#[test]
+fn loom_the_first_result_after_closing_counts() {
+    model(|| {
+        let (machine, changes) = machine(1);
+        open(&machine);
+        let held = admit(&machine).unwrap();
+        let next = thread::spawn({
+            let machine = machine.clone();
+            move || {
+                let next = admit(&machine)?;
+                machine.finish(next, Verdict::Failure, || OPEN_FOR);
+                Some(next)
+            }
+        });
+        machine.finish(held, Verdict::Success, || OPEN_FOR);
+        let next = next.join().unwrap();
+        let expected = next.map_or(State::Closed, |_| State::Open);
+        assert_eq!(machine.state(), expected);
+        assert_is_path(&changes);
+    });
 }
 
 /// CB-13, CB-17: an override meets the last probe.

@@ -1,0 +1,62 @@
+//! States that were forced.
+
+use towerkit_circuitbreaker::State;
+use towerkit_test::Act;
+
+use crate::setup::{OPEN_FOR, Setup, ended};
+
+/// CB-13
+#[test]
+fn a_breaker_forced_open_refuses_until_it_is_released() {
+    let setup = Setup::consecutive();
+    setup.fail(1);
+    setup.breaker.force_open();
+    setup.hand.advance(100 * OPEN_FOR);
+    assert_eq!(setup.refused(), None);
+    setup.breaker.release();
+    assert_eq!(setup.breaker.snapshot().failures, 0);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// CB-13
+#[test]
+fn a_breaker_forced_closed_counts_but_does_not_open() {
+    let setup = Setup::consecutive();
+    setup.open();
+    setup.breaker.force_closed();
+    setup.fail(10);
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!(
+        (snapshot.state, snapshot.failures),
+        (State::ForcedClosed, 10)
+    );
+    setup.breaker.release();
+    setup.fail(1);
+    assert_eq!(setup.breaker.snapshot().failures, 1);
+}
+
+/// CB-13
+#[test]
+fn a_disabled_breaker_counts_nothing() {
+    let setup = Setup::half_open(1);
+    let probe = setup.start(Act::Fail);
+    setup.breaker.disable();
+    setup.fail(10);
+    assert!(ended(probe).is_err());
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.failures), (State::Disabled, 0));
+    setup.breaker.release();
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// CB-13: a release of what is not forced would close an open breaker by accident.
+#[test]
+fn a_release_without_an_override_does_nothing() {
+    let setup = Setup::consecutive();
+    setup.fail(1);
+    setup.breaker.release();
+    setup.fail(1);
+    setup.breaker.release();
+    assert_eq!(setup.refused(), Some(OPEN_FOR));
+}

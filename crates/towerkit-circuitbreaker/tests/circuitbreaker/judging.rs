@@ -1,0 +1,179 @@
+//! What counts as what.
+
+use tower::{Layer, ServiceExt, service_fn};
+use towerkit_circuitbreaker::{State, Verdict};
+use towerkit_core::{BoxError, Clock, LayerExt, Outcome, Plain, Refusable};
+use towerkit_http::HttpExt;
+use towerkit_test::{Act, Probe, ProbeError};
+
+use crate::setup::{OPEN_FOR, Setup, consecutive, ended, panics};
+
+/// CB-06, GK-BR-4
+#[test]
+fn a_panic_is_one_failure_and_goes_on() {
+    for act in [Act::PanicInCall, Act::PanicInFuture] {
+        let setup = Setup::consecutive();
+        assert!(panics(|| drop(setup.call(act))));
+        assert_eq!(setup.breaker.snapshot().failures, 1);
+        setup.succeed(1);
+
+        let setup = Setup::half_open(2);
+        assert!(panics(|| drop(setup.call(act))));
+        assert_eq!(setup.refused(), Some(OPEN_FOR));
+    }
+}
+
+/// CB-10: what is judged stands in the tests of [`Verdict::of`].
+#[test]
+fn a_cancelled_call_does_not_count() {
+    let setup = Setup::consecutive();
+    for _ in 0..10 {
+        drop(setup.start(Act::Pend(1)));
+    }
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.failures), (State::Closed, 0));
+}
+
+/// CB-10: the outer breaker ignores what the inner one refuses, and gets the probe's place back.
+#[test]
+fn a_refusal_further_in_does_not_count() {
+    let (clock, hand) = Clock::manual();
+    let inner = consecutive().clock(clock.clone());
+    let outer = consecutive().clock(clock);
+    let (inside, outside) = (inner.handle(), outer.handle());
+    let service = outer.layer(inner.layer(service_fn(|act| async move {
+        match act {
+            Act::Fail => Err(BoxError::from("failed")),
+            act => Ok(act),
+        }
+    })));
+    let call = |act| ended(service.clone().oneshot(act));
+    inside.force_open();
+    for _ in 0..10 {
+        assert!(call(Act::Succeed).unwrap_err().rejection().is_some());
+    }
+    assert_eq!(outside.state(), State::Closed);
+    assert_eq!(outside.snapshot().failures, 0);
+
+    inside.release();
+    let _ = (call(Act::Fail), call(Act::Fail));
+    assert_eq!(
+        (outside.state(), inside.state()),
+        (State::Open, State::Open)
+    );
+    inside.force_open();
+    hand.advance(OPEN_FOR);
+    assert!(call(Act::Succeed).is_err());
+    assert_eq!(outside.state(), State::HalfOpen);
+    assert_eq!(outside.snapshot().probes_in_flight, 0);
+    inside.release();
+    call(Act::Succeed).unwrap();
+    assert_eq!(outside.state(), State::Closed);
+}
+
+/// CB-10
+#[test]
+fn a_verdict_of_ones_own_decides_what_counts() {
+    let layer = consecutive().verdict(|end| match end.outcome() {
+        Outcome::Cancelled => Verdict::Failure,
+        Outcome::Failure => Verdict::Ignored,
+        _ => Verdict::of(end),
+    });
+    let setup = Setup::new(layer);
+    setup.fail(10);
+    drop(setup.start(Act::Pend(1)));
+    assert_eq!(setup.breaker.snapshot().failures, 1);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.snapshot().failures, 0);
+    assert!(panics(|| drop(setup.call(Act::PanicInFuture))));
+    assert_eq!(setup.breaker.snapshot().failures, 1);
+}
+
+/// While a panic unwinds through a call, a second one would abort the process.
+#[test]
+fn a_verdict_that_panics_is_passed_over() {
+    let setup = Setup::new(consecutive().verdict(|_| panic!("no verdict")));
+    setup.fail(1);
+    assert_eq!(setup.breaker.snapshot().failures, 1);
+    assert!(panics(|| {
+        let _call = setup.start(Act::Pend(1));
+        panic!("around the call");
+    }));
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+#[test]
+fn a_business_failure_counts_when_asked_for() {
+    let layer = consecutive();
+    let breaker = layer.handle();
+    let protocol = Plain::new("probe").classify(|result: &Result<Act, ProbeError>| match result {
+        Ok(Act::Pend(_)) => Outcome::Failure,
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::ClientError,
+    });
+    let service = layer.protocol(protocol).layer(Probe::new());
+    for _ in 0..10 {
+        let _ = ended(service.clone().oneshot(Act::Fail));
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    for _ in 0..2 {
+        ended(service.clone().oneshot(Act::Pend(1))).unwrap();
+    }
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[test]
+fn over_http_a_refusal_is_503_and_over_grpc_unavailable() {
+    let (clock, _hand) = Clock::manual();
+    let layer = consecutive().clock(clock);
+    let request = || http::Request::new(Act::Succeed);
+    let _ = (
+        ended(layer.layer(Probe::new()).oneshot(Act::Fail)),
+        ended(layer.layer(Probe::new()).oneshot(Act::Fail)),
+    );
+    let refused = ended(layer.clone().http().layer(Probe::new()).oneshot(request())).unwrap();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "10");
+    let refused = ended(layer.grpc().layer(Probe::new()).oneshot(request())).unwrap();
+    assert_eq!(refused.headers()["grpc-status"], "14");
+}
+
+/// CB-10
+#[test]
+fn over_http_a_server_error_counts_and_a_client_error_does_not() {
+    let layer = consecutive();
+    let breaker = layer.handle();
+    let service = layer
+        .http()
+        .layer(service_fn(|request: http::Request<u16>| async move {
+            let response = http::Response::builder().status(*request.body());
+            response.body(String::new())
+        }));
+    let call = |status| ended(service.clone().oneshot(http::Request::new(status))).unwrap();
+    for status in [400, 404, 408, 429, 499] {
+        for _ in 0..3 {
+            assert_eq!(call(status).status(), status);
+        }
+        assert_eq!(breaker.snapshot().failures, 0, "{status}");
+    }
+    call(500);
+    call(504);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// CB-10: over HTTP a probe ends with its body; dropped unread after a good head, it has succeeded.
+#[test]
+fn over_http_a_probe_ends_with_its_body() {
+    let (clock, hand) = Clock::manual();
+    let layer = consecutive().clock(clock);
+    let breaker = layer.handle();
+    let service = layer.http().layer(Probe::new());
+    let call = |act| ended(service.clone().oneshot(http::Request::new(act)));
+    assert!(call(Act::Fail).is_err() && call(Act::Fail).is_err());
+    hand.advance(OPEN_FOR);
+    let response = call(Act::Succeed).unwrap();
+    assert_eq!(breaker.snapshot().probes_in_flight, 1);
+    drop(response);
+    assert_eq!(breaker.state(), State::Closed);
+}

@@ -1,0 +1,176 @@
+//! When the breaker opens, and what it does then.
+
+use std::time::{Duration, Instant};
+
+use tower::{Layer, Service, ServiceExt};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, State};
+use towerkit_core::{LayerExt, Refusable};
+use towerkit_test::{Act, Probe};
+
+use crate::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
+
+/// GK-BR-1
+#[test]
+fn failures_in_a_row_open_the_breaker_and_a_success_begins_again() {
+    let setup = Setup::consecutive();
+    for _ in 0..3 {
+        setup.fail(1);
+        setup.succeed(1);
+    }
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+/// CB-09
+#[test]
+fn one_failure_after_a_rest_does_not_open_the_breaker() {
+    let setup = Setup::new(CircuitBreakerLayer::new());
+    setup.hand.advance(Duration::from_secs(86_400));
+    setup.fail(19);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+/// CB-09: the window slides with every result.
+#[test]
+fn a_failure_is_forgotten_when_it_leaves_the_window() {
+    let setup = rate(0.5, 10, 1);
+    setup.succeed(3);
+    setup.fail(1);
+    for later in 1..10 {
+        setup.succeed(1);
+        assert_eq!(setup.breaker.snapshot().failures, 1, "after {later}");
+    }
+    setup.succeed(1);
+    assert_eq!(setup.breaker.snapshot().failures, 0);
+    assert_eq!(setup.breaker.snapshot().results, 10);
+}
+
+/// The count window of a peer kept everything since the last change of state: 10 000 more failures did not open it.
+#[test]
+fn a_long_good_time_does_not_delay_opening() {
+    let setup = rate(0.5, 10, 10);
+    setup.succeed(10_000);
+    setup.fail(4);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+#[test]
+fn a_success_opens_the_breaker_if_it_completes_a_bad_minimum() {
+    let setup = rate(0.5, 10, 4);
+    setup.fail(3);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+#[test]
+fn a_rate_is_reached_by_the_quotient_that_it_is_written_as() {
+    for (failures, results) in [(1, 3), (2, 3), (1, 10), (3, 10), (7, 10), (1, 1)] {
+        let setup = rate(f64::from(failures) / f64::from(results), 100, 1);
+        setup.succeed((results - failures) as usize);
+        setup.fail(failures as usize);
+        assert_eq!(
+            setup.breaker.state(),
+            State::Open,
+            "{failures} in {results}"
+        );
+    }
+}
+
+/// CB-07: the service is neither polled for readiness nor called.
+#[test]
+fn an_open_breaker_refuses_without_a_word_to_the_service() {
+    let setup = Setup::consecutive();
+    setup.open();
+    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    setup.hand.advance(OPEN_FOR - Duration::from_nanos(1));
+    assert_eq!(setup.refused(), Some(Duration::from_nanos(1)));
+}
+
+/// CB-07: the mean of the best of 20 batches, so that a busy machine does not count.
+#[test]
+fn a_refusal_takes_less_than_ten_microseconds() {
+    let setup = Setup::consecutive();
+    setup.open();
+    let batch = |_| {
+        let start = Instant::now();
+        for _ in 0..1000 {
+            assert!(setup.call(Act::Succeed).is_err());
+        }
+        start.elapsed() / 1000
+    };
+    let mean = (0..20).map(batch).min().unwrap();
+    assert!(mean < Duration::from_micros(10), "{mean:?}");
+}
+
+/// A service that was ready when the breaker opened, and one that was shut out and is called when the time is over.
+#[test]
+fn what_readiness_said_does_not_decide_the_call() {
+    let setup = Setup::consecutive();
+    let mut ready = setup.ready();
+    setup.open();
+    assert!(
+        ended(ready.call(Act::Succeed))
+            .unwrap_err()
+            .rejection()
+            .is_some()
+    );
+
+    let mut shut = setup.ready();
+    setup.hand.advance(OPEN_FOR);
+    assert!(
+        ended(shut.call(Act::Succeed))
+            .unwrap_err()
+            .rejection()
+            .is_some()
+    );
+    assert_eq!(setup.breaker.snapshot().probes_in_flight, 0);
+    setup.succeed(1);
+}
+
+/// CB-11
+#[test]
+fn a_straggler_does_not_lengthen_the_open_time() {
+    for act in [Act::Succeed, Act::Fail] {
+        let setup = Setup::consecutive();
+        let late = setup.start(act);
+        setup.open();
+        setup.hand.advance(OPEN_FOR / 2);
+        let _ = ended(late);
+        assert_eq!(setup.refused(), Some(OPEN_FOR / 2));
+        setup.hand.advance(OPEN_FOR / 2);
+        setup.succeed(1);
+    }
+}
+
+/// A clock may step back, see `Clock::fast`.
+#[test]
+fn a_clock_that_steps_back_neither_panics_nor_promises_too_long_a_wait() {
+    let setup = Setup::consecutive();
+    setup.open();
+    setup.hand.set(0);
+    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    setup.hand.set(u64::MAX);
+    setup.fail(1);
+    setup.hand.set(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+    let _ = setup.call(Act::Succeed);
+}
+
+#[test]
+fn services_of_one_layer_share_the_breaker() {
+    let layer = consecutive().plain("probe");
+    let one = layer.layer(Probe::new());
+    let other = layer.clone().layer(Probe::new());
+    let _ = (
+        ended(one.oneshot(Act::Fail)),
+        ended(other.oneshot(Act::Fail)),
+    );
+    assert_eq!(layer.handle().state(), State::Open);
+}

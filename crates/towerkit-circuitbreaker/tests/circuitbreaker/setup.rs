@@ -1,0 +1,123 @@
+//! A breaker around a probe, and how the tests call it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tower::{Layer, Service};
+use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, CircuitBroken, State, Trip};
+use towerkit_core::{Clock, ManualClock, Reason, Refusable};
+use towerkit_test::{Act, Ledger, Probe, ProbeError};
+
+pub(crate) const OPEN_FOR: Duration = Duration::from_secs(10);
+
+/// A breaker around a probe, on a clock that is moved by hand.
+pub(crate) struct Setup {
+    pub(crate) service: CircuitBroken<Probe>,
+    pub(crate) breaker: CircuitBreaker,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) hand: ManualClock,
+}
+
+impl Setup {
+    pub(crate) fn new(layer: CircuitBreakerLayer) -> Self {
+        let (clock, hand) = Clock::manual();
+        let layer = layer.clock(clock);
+        let probe = Probe::new();
+        Self {
+            breaker: layer.handle(),
+            ledger: probe.ledger(),
+            service: layer.layer(probe),
+            hand,
+        }
+    }
+
+    /// Opens at the second failure in a row.
+    pub(crate) fn consecutive() -> Self {
+        Self::new(consecutive())
+    }
+
+    /// The next call is a probe, of `probes`.
+    pub(crate) fn half_open(probes: u16) -> Self {
+        let setup = Self::new(consecutive().probes(probes).unwrap());
+        setup.open();
+        setup.hand.advance(OPEN_FOR);
+        setup
+    }
+
+    /// Starts a call, which is admitted or refused here, and returns its future.
+    pub(crate) fn start(&self, act: Act) -> Calling {
+        self.ready().call(act)
+    }
+
+    pub(crate) fn ready(&self) -> CircuitBroken<Probe> {
+        let mut service = self.service.clone();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Service::<Act>::poll_ready(&mut service, &mut cx).is_ready());
+        service
+    }
+
+    pub(crate) fn call(&self, act: Act) -> Result<Act, ProbeError> {
+        ended(self.start(act))
+    }
+
+    pub(crate) fn succeed(&self, times: usize) {
+        for _ in 0..times {
+            self.call(Act::Succeed).unwrap();
+        }
+    }
+
+    pub(crate) fn fail(&self, times: usize) {
+        for _ in 0..times {
+            assert!(self.call(Act::Fail).unwrap_err().is_failed());
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.fail(2);
+        assert_eq!(self.breaker.state(), State::Open);
+    }
+
+    /// Returns the wait that a refused call is told, and sees to it that nothing reached the service.
+    pub(crate) fn refused(&self) -> Option<Duration> {
+        let (polls, started) = (self.ledger.polls(), self.ledger.started());
+        let error = self.call(Act::Succeed).unwrap_err();
+        let rejection = error.rejection().expect("a refusal");
+        assert_eq!(rejection.reason(), Reason::CircuitOpen);
+        assert_eq!(
+            (self.ledger.polls(), self.ledger.started()),
+            (polls, started)
+        );
+        rejection.wait()
+    }
+}
+
+pub(crate) type Calling = <CircuitBroken<Probe> as Service<Act>>::Future;
+
+pub(crate) fn consecutive() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new().trip(Trip::consecutive_failures(2).unwrap())
+}
+
+pub(crate) fn rate(rate: f64, window: u16, minimum: u16) -> Setup {
+    let trip = Trip::failure_rate(rate, window, minimum).unwrap();
+    Setup::new(CircuitBreakerLayer::new().trip(trip))
+}
+
+/// Polls a call of the probe to its end.
+pub(crate) fn ended<T>(call: impl Future<Output = T>) -> T {
+    let mut call = pin!(call);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(result) = call.as_mut().poll(&mut cx) {
+            return result;
+        }
+    }
+}
+
+pub(crate) fn panics(call: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(call)).is_err()
+}
