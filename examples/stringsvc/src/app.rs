@@ -9,6 +9,7 @@ use tower_http::request_id::SetRequestIdLayer;
 use towerkit::core::BoxError;
 use towerkit::core::stack;
 use towerkit::http::HttpExt;
+use towerkit::log::LogLayer;
 use towerkit::metrics::MetricsLayer;
 use towerkit::metrics::Registry;
 use towerkit::ratelimit::Quota;
@@ -30,6 +31,7 @@ pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
     let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
     let registry = Registry::new();
     let row = stack((
+        LogLayer::new(),
         MetricsLayer::new().registry(registry.clone()),
         RateLimitLayer::new(quota),
     ));

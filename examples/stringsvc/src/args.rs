@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::ValueEnum;
+use towerkit::log::Format;
 use tracing::level_filters::LevelFilter;
 
 /// go-kit's string service on towerkit.
@@ -45,6 +46,15 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object a line.
     Json,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Logfmt => Self::Logfmt,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// Reads a whole number and its unit.

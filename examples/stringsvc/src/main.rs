@@ -20,6 +20,8 @@ async fn main() -> ExitCode {
             .error(ErrorKind::ValueValidation, error)
             .exit()
     });
+    let subscriber = towerkit::log::subscriber(args.log_format.into()).level(args.log);
+    subscriber.try_init().expect("the first subscriber");
     match serve(app, &args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

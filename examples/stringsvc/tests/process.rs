@@ -3,6 +3,7 @@
 
 mod client;
 
+use std::collections::HashMap;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ use std::thread;
 use std::thread::sleep;
 use std::time::Duration;
 use std::time::Instant;
+
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::client::head;
@@ -260,6 +263,101 @@ fn what_does_not_end_in_time_or_before_a_second_signal_is_cut_off() {
         }
         assert_eq!(service.end().status.code(), Some(0), "{drain}");
     }
+}
+
+/// Makes four calls, and returns what was logged until the end.
+fn logged(flags: &[&str]) -> String {
+    let service = start(&[&["--rate", "1", "--burst", "3"], flags].concat());
+    let mut client = service.client();
+    client.post("/uppercase", BODY);
+    client.post("/uppercase", r#"{"s":""}"#);
+    client.get("/nope");
+    client.post("/count", BODY);
+    service.signal("TERM");
+    String::from_utf8(service.end().stderr).unwrap()
+}
+
+/// What the log says of these calls.
+const CALLS: [[(&str, &str); 5]; 4] = [
+    [
+        ("level", "info"),
+        ("operation", "/uppercase"),
+        ("method", "POST"),
+        ("status", "200"),
+        ("outcome", "success"),
+    ],
+    [
+        ("level", "info"),
+        ("operation", "/uppercase"),
+        ("method", "POST"),
+        ("status", "200"),
+        ("outcome", "success"),
+    ],
+    [
+        ("level", "info"),
+        ("operation", "unmatched"),
+        ("method", "GET"),
+        ("status", "404"),
+        ("outcome", "client_error"),
+    ],
+    [
+        ("level", "warn"),
+        ("operation", "/count"),
+        ("method", "POST"),
+        ("status", "429"),
+        ("outcome", "overloaded"),
+    ],
+];
+
+fn assert_logged(lines: &[HashMap<String, String>]) {
+    let (last, calls) = lines.split_last().unwrap();
+    assert_eq!(last["msg"], "draining");
+    assert_eq!(calls.len(), CALLS.len());
+    for (call, expected) in calls.iter().zip(CALLS) {
+        assert_eq!(call["msg"], "call");
+        assert!(call["latency_ms"].parse::<f64>().unwrap() < 30_000.0);
+        for (name, value) in expected {
+            assert_eq!(call[name], value, "{call:?}");
+        }
+    }
+    assert_eq!(calls[0]["bytes"], "20");
+    assert_eq!(calls[3]["refused"], "rate_limited");
+}
+
+/// A1.10
+#[test]
+fn each_call_is_a_line_of_logfmt() {
+    let fields = |line: &str| {
+        let fields = line.split(' ').map(|field| field.split_once('=').unwrap());
+        fields
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let lines: Vec<_> = logged(&[]).lines().map(fields).collect();
+    assert_logged(&lines);
+}
+
+/// A1.10
+#[test]
+fn each_call_is_a_line_of_json_where_asked_for() {
+    let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+    let fields = |line: &str| {
+        let fields: HashMap<String, Value> = serde_json::from_str(line).unwrap();
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect()
+    };
+    let lines: Vec<_> = logged(&["--log-format", "json"])
+        .lines()
+        .map(fields)
+        .collect();
+    assert_logged(&lines);
+}
+
+#[test]
+fn a_log_that_is_off_says_nothing() {
+    assert_eq!(logged(&["--log", "off"]), "");
 }
 
 /// RL-14
