@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_circuitbreaker::Verdict;
@@ -150,10 +150,13 @@ async fn every_code_has_the_outcome_of_the_table() {
     let rows = table("code");
     assert_eq!(rows.len(), 17);
     for row in rows {
+        let code = HeaderValue::from(number(&row[0]));
         let mut answer = Response::default();
-        answer
-            .headers_mut()
-            .insert("grpc-status", number(&row[0]).into());
+        answer.headers_mut().insert("grpc-status", code);
+        let end = ended(grpc(), answer.clone()).await;
+        assert_eq!(end.outcome(), Outcome::Success, "not gRPC: {row:?}");
+        let grpc_type = HeaderValue::from_static("application/grpc");
+        answer.headers_mut().insert("content-type", grpc_type);
         let end = ended(grpc(), answer).await;
         assert_eq!(end.outcome().as_str(), row[1], "{row:?}");
     }

@@ -21,6 +21,7 @@ fn the_guard_and_the_observer_take_thirty_lines() {
         include_str!("../src/room.rs"),
         include_str!("../src/slow_calls.rs"),
     ] {
-        assert!(source.lines().count() <= 32, "{source}");
+        let lines = source.lines().filter(|line| !line.is_empty());
+        assert!(lines.count() <= 30, "{source}");
     }
 }

@@ -1,5 +1,7 @@
 //! The symptom of each wrong order of layers, in the order of `docs/guides/ordering-a-stack.md`.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get};
@@ -8,8 +10,9 @@ use http_body_util::BodyExt;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
-use towerkit_core::{Clock, LayerExt, stack};
+use towerkit_core::{Clock, LayerExt, Refusable, stack};
 use towerkit_http::HttpExt;
+use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe, run_paused};
@@ -111,6 +114,37 @@ async fn metrics_inside_catch_panic_know_no_status() {
     assert_eq!(calls(&wrong, &[failure, r#"status_code="""#]), 1);
 }
 
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_inside_a_limiter_does_not_tell_of_the_refusals() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = towerkit_log::subscriber(Format::Logfmt).writer(move || writer.clone());
+    let _logged = tracing::dispatcher::set_default(&subscriber.dispatch());
+    let log = |name| LogLayer::new().name(name);
+    let outside = hello().layer(stack((log("right"), one_call())).axum());
+    let inside = hello().layer(stack((one_call(), log("wrong"))).axum());
+    for app in [outside, inside] {
+        assert_eq!(ask(&app, "/hello/Ann").await, 200);
+        assert_eq!(ask(&app, "/hello/Ann").await, 429);
+    }
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let told = |name| text.lines().filter(|line| line.contains(name)).count();
+    assert_eq!((told("right"), told("wrong")), (2, 1), "{text}");
+}
+
 #[test]
 fn a_timeout_outside_a_breaker_hides_the_timeouts_from_it() {
     run_paused(async {
@@ -157,18 +191,26 @@ async fn a_limiter_outside_an_open_breaker_spends_tokens_on_calls_that_go_nowher
 /// FIX-10: in go-kit this order opens the breaker.
 #[tokio::test]
 async fn a_breaker_outside_a_limiter_does_not_take_refusals_for_failures() {
-    let breaker = breaker();
-    let handle = breaker.handle();
-    let nested = ServiceBuilder::new()
-        .layer(breaker.http())
-        .layer(one_call().http())
-        .service(Probe::new());
-    for _ in 0..10 {
-        let request = Request::new(Act::Succeed);
-        assert!(nested.clone().oneshot(request).await.is_ok());
+    let (over_http, over_plain) = (breaker(), breaker());
+    let handles = [over_http.handle(), over_plain.handle()];
+    let http = over_http
+        .http()
+        .layer(one_call().http().layer(Probe::new()));
+    let plain = one_call().plain("call").layer(Probe::new());
+    let plain = over_plain.plain("call").layer(plain);
+    for n in 0..10 {
+        let response = http.clone().oneshot(Request::new(Act::Succeed)).await;
+        assert_eq!(response.unwrap().status() == 429, n > 0);
+        let result = plain.clone().oneshot(Act::Succeed).await;
+        assert_eq!(
+            result.is_err_and(|error| error.rejection().is_some()),
+            n > 0
+        );
     }
-    assert_eq!(handle.state(), State::Closed);
-    assert_eq!(handle.snapshot().failures, 0);
+    for handle in handles {
+        assert_eq!(handle.state(), State::Closed);
+        assert_eq!(handle.snapshot().failures, 0);
+    }
 }
 
 #[tokio::test]
