@@ -75,7 +75,9 @@ impl Line {
         &self.bytes
     }
 
-    fn push(&mut self, text: &str) {
+    /// Inlined, so that a constant is stored and not copied.
+    #[inline(always)]
+    fn push(&mut self, text: &'static str) {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 

@@ -18,13 +18,22 @@ pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     let micros = micros.rem_euclid(MICROS_A_DAY);
     let seconds = micros / 1_000_000;
     let mut text = *TEMPLATE;
-    digits(&mut text[0..4], year);
-    digits(&mut text[5..7], month);
-    digits(&mut text[8..10], day);
-    digits(&mut text[11..13], seconds / 3600);
-    digits(&mut text[14..16], seconds / 60 % 60);
-    digits(&mut text[17..19], seconds % 60);
-    digits(&mut text[20..26], micros % 1_000_000);
+    let places = [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, seconds / 3600),
+        (14, seconds / 60 % 60),
+        (17, seconds % 60),
+        (20, micros / 10_000 % 100),
+        (22, micros / 100 % 100),
+        (24, micros % 100),
+    ];
+    for (at, two_digits) in places {
+        text[at] += (two_digits / 10) as u8;
+        text[at + 1] += (two_digits % 10) as u8;
+    }
     text
 }
 
@@ -54,13 +63,6 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let month = (month_from_march + 2) % 12 + 1;
     let year = 400 * era + year_of_era + i64::from(month <= 2);
     (year, month, day)
-}
-
-fn digits(places: &mut [u8], mut value: i64) {
-    for place in places.iter_mut().rev() {
-        *place = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
 }
 
 #[cfg(test)]
