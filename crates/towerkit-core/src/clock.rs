@@ -9,7 +9,7 @@ use std::{
 
 /// A monotonic clock that reads nanoseconds since an origin of its own.
 ///
-/// Every layer that measures or waits takes one; the default is [`Clock::monotonic`].
+/// Every layer that measures time takes one; the default is [`Clock::monotonic`]. Waiting is `tokio::time`.
 /// Two clocks of the same kind share their origin, so that the roles of a row can share one reading.
 ///
 /// ```
@@ -155,12 +155,12 @@ pub(crate) struct Reading {
 impl Reading {
     #[inline(always)]
     pub(crate) fn of(self, clock: &Clock) -> Self {
-        let origin = clock.origin();
-        if self.origin == origin {
+        // The first test folds away where nothing was read before, and the origin with it where nothing is read after.
+        if self.origin != 0 && self.origin == clock.origin() {
             return self;
         }
         Self {
-            origin,
+            origin: clock.origin(),
             nanos: clock.now(),
         }
     }

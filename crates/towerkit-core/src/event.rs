@@ -38,7 +38,7 @@ impl<F: Fn(&Event) + Send + Sync> EventSink for F {
 ///
 /// [`push`](Self::push) under the lock that made the event true, [`deliver`](Self::deliver) after releasing it. Whoever delivers first
 /// delivers for all, so that a sink sees the events in the order in which they became true, one at a time, and holds up no lock.
-/// While a sink is busy at most 1,024 events wait; later ones are dropped.
+/// While a sink is busy at most 1,024 events wait; then the oldest is dropped, so that the last word on a state always arrives.
 #[derive(Default)]
 pub struct Outbox {
     sink: Option<Arc<dyn EventSink>>,
@@ -68,9 +68,10 @@ impl Outbox {
     pub fn push(&self, event: Event) {
         if self.sink.is_some() {
             let mut queue = self.queue();
-            if queue.waiting.len() < Self::CAPACITY {
-                queue.waiting.push_back(event);
+            if queue.waiting.len() == Self::CAPACITY {
+                queue.waiting.pop_front();
             }
+            queue.waiting.push_back(event);
         }
     }
 
@@ -159,6 +160,8 @@ mod tests {
         for _ in 0..2 * Outbox::CAPACITY {
             outbox.push(changed("open"));
         }
+        outbox.push(changed("closed"));
         assert_eq!(outbox.queue().waiting.len(), Outbox::CAPACITY);
+        assert_eq!(outbox.queue().waiting.back(), Some(&changed("closed")));
     }
 }

@@ -29,7 +29,7 @@ impl Plain {
 }
 
 impl<C> Plain<C> {
-    /// Asks a function for the outcome of every result; [`ByResult`] by default.
+    /// Asks a function for the outcome of every result that is no refusal; [`ByResult`] by default.
     #[must_use]
     pub fn classify<T, E, F>(self, classify: F) -> Plain<ByFunction<F, T, E>>
     where
@@ -154,11 +154,10 @@ where
 {
     #[inline(always)]
     fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
-        let refused = match result {
-            Ok(_) => None,
-            Err(error) => refusal_in(error).map(Rejection::reason),
-        };
-        (self.0(result), refused)
+        match result {
+            Err(error) if refusal_in(error).is_some() => ByResult::of_error(error),
+            result => (self.0(result), None),
+        }
     }
 }
 

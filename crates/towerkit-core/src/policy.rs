@@ -19,7 +19,8 @@ pub trait Policy {
 
     /// Whether [`head`](Self::head), [`annotate`](Self::annotate) or [`finish`](Self::finish) do anything.
     ///
-    /// Where no role of a row follows its calls, the plumbing keeps nothing for their length and calls none of the three.
+    /// Where no role of a row follows its calls, the plumbing keeps nothing for the length of an admitted one and calls none of the
+    /// three. `finish` is still called for a call that goes no further than the row, and must do nothing then.
     const FOLLOWS: bool = true;
 
     /// Wraps every poll of the call: its future, its body, and their drop.

@@ -149,7 +149,7 @@ impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
     message = "the error type `{Self}` cannot carry a towerkit refusal",
     label = "a guard has no way to refuse a call of this service",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
-    note = "for your own error type: `impl towerkit_core::Refusable for {Self}`, or use `towerkit_core::BoxError`"
+    note = "for any other service: implement `towerkit_core::Refusable` for an error type of your own, or use `towerkit_core::BoxError`"
 )]
 pub trait Refusable {
     /// Wraps a refusal.

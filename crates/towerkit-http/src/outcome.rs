@@ -34,17 +34,19 @@ pub(crate) fn of_status(status: StatusCode) -> Outcome {
         429 | 503 => Outcome::Overloaded,
         499 => Outcome::Cancelled,
         504 => Outcome::TimedOut,
+        // 408 among them: the caller was slow, not the callee.
         400..500 => Outcome::ClientError,
         500.. => Outcome::Failure,
     }
 }
 
-/// The outcome of a gRPC code, after the descriptions in `google/rpc/code.proto`.
+/// The outcome of a gRPC code. What OpenTelemetry's conventions do not call a server's error is the client's, as they put it, or is
+/// named here.
 pub(crate) fn of_code(code: u16) -> Outcome {
     match code {
         OK => Outcome::Success,
         1 => Outcome::Cancelled,
-        3 | 5 | 6 | 7 | 9 | 11 | 16 => Outcome::ClientError,
+        3 | 5 | 6 | 7 | 9 | 10 | 11 | 16 => Outcome::ClientError,
         4 => Outcome::TimedOut,
         8 | 14 => Outcome::Overloaded,
         _ => Outcome::Failure,
@@ -134,7 +136,7 @@ mod tests {
             (7, Outcome::ClientError),
             (8, Outcome::Overloaded),
             (9, Outcome::ClientError),
-            (10, Outcome::Failure),
+            (10, Outcome::ClientError),
             (11, Outcome::ClientError),
             (12, Outcome::Failure),
             (13, Outcome::Failure),

@@ -181,9 +181,11 @@ impl Kind {
 }
 
 /// Returns what the label of the code says; nothing if no code was given.
-pub(crate) fn code(status: Option<Status>) -> String {
+pub(crate) fn code(kind: Kind, status: Option<Status>) -> String {
     match status {
         None => String::new(),
+        // What claimed to be gRPC and was answered otherwise has no code of gRPC.
+        Some(Status::Http(_)) if kind == Kind::Grpc => String::new(),
         Some(Status::Grpc(code)) => match GRPC_CODES.get(usize::from(code)) {
             Some(name) => (*name).to_owned(),
             None => code.to_string(),
@@ -208,9 +210,10 @@ mod tests {
 
     #[test]
     fn codes_are_written_as_the_conventions_write_them() {
-        assert_eq!(code(Some(Status::Http(404))), "404");
-        assert_eq!(code(Some(Status::Grpc(4))), "DEADLINE_EXCEEDED");
-        assert_eq!(code(Some(Status::Grpc(99))), "99");
-        assert_eq!(code(None), "");
+        assert_eq!(code(Kind::Http(Method(0)), Some(Status::Http(404))), "404");
+        assert_eq!(code(Kind::Grpc, Some(Status::Http(404))), "");
+        assert_eq!(code(Kind::Grpc, Some(Status::Grpc(4))), "DEADLINE_EXCEEDED");
+        assert_eq!(code(Kind::Grpc, Some(Status::Grpc(99))), "99");
+        assert_eq!(code(Kind::Plain, None), "");
     }
 }

@@ -82,7 +82,10 @@ impl Series {
         for slot in &self.ends {
             let (known, duration) = slot.get_or_init(|| {
                 let (status, outcome) = ending;
-                (ending, source.duration(self, &code(status), outcome))
+                (
+                    ending,
+                    source.duration(self, &code(self.kind, status), outcome),
+                )
             });
             if *known == ending {
                 return duration.observe_nanos(nanos);

@@ -37,10 +37,10 @@ async fn answer(request: Request<u16>) -> Result<Response<Full<Bytes>>, Infallib
 
 /// Answers with the gRPC code that the body of the request says.
 async fn answer_grpc(request: Request<u16>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = Response::new(Full::default());
-    let code = (*request.body()).into();
-    response.headers_mut().insert("grpc-status", code);
-    Ok(response)
+    let response = Response::builder()
+        .header("content-type", "application/grpc")
+        .header("grpc-status", *request.body());
+    Ok(response.body(Full::default()).unwrap())
 }
 
 fn request(method: &str, uri: &str, code: u16) -> Request<u16> {

@@ -37,7 +37,7 @@ impl<P> RateLimitLayer<P> {
         self
     }
 
-    /// Returns a handle on the bucket, which all services of this layer share.
+    /// Returns a handle on the bucket, which all services of this layer share. Take it after the options are set.
     #[must_use]
     pub fn handle(&self) -> RateLimitHandle {
         RateLimitHandle(self.row.role().policy().clone())

@@ -27,7 +27,7 @@
 //!
 //! # Readiness
 //!
-//! Is the inner service's, and not timed. The time of a call runs from its first poll.
+//! Is the inner service's, and not timed. The time of a call runs from the first poll that leaves it waiting.
 //!
 //! # Cancellation
 //!
