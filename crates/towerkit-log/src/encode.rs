@@ -1,11 +1,12 @@
-use std::any::Any;
-use std::error::Error;
-use std::fmt;
-use std::fmt::Write;
-use std::io;
-use std::iter::successors;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::{
+    any::Any,
+    error::Error,
+    fmt,
+    fmt::Write,
+    io,
+    iter::successors,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// How a format spells a line.
 pub(crate) trait Encode: Send + Sync + 'static {

@@ -1,7 +1,5 @@
-use towerkit_core::Event;
-use towerkit_core::EventSink;
-use tracing::info;
-use tracing::warn;
+use towerkit_core::{Event, EventSink};
+use tracing::{info, warn};
 
 /// Logs what happens inside of policies, with the target `towerkit::event`: a breaker that opens is a warning.
 ///

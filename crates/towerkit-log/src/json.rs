@@ -1,5 +1,4 @@
-use crate::encode::Encode;
-use crate::escape::escape;
+use crate::{encode::Encode, escape::escape};
 
 /// One JSON object (RFC 8259).
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 
-use towerkit_core::Call;
-use towerkit_core::ProtocolKind;
+use towerkit_core::{Call, ProtocolKind};
 
 /// What is kept of one call: nothing, where it will not be logged.
 #[derive(Debug, Default)]

@@ -1,16 +1,9 @@
 use std::sync::Arc;
 
-use towerkit_core::Clock;
-use towerkit_core::End;
-use towerkit_core::Observes;
-use towerkit_core::Row;
-use towerkit_core::RowLayer;
-use towerkit_core::Unbound;
-use tracing::Level;
-use tracing::level_filters::LevelFilter;
+use towerkit_core::{Clock, End, Observes, Row, RowLayer, Unbound};
+use tracing::{Level, level_filters::LevelFilter};
 
-use crate::Log;
-use crate::level::Threshold;
+use crate::{Log, level::Threshold};
 
 /// A layer that logs each call once, at its end.
 ///

@@ -1,11 +1,10 @@
-use std::fmt;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU8, Ordering},
+};
 
-use towerkit_core::End;
-use towerkit_core::Outcome;
-use tracing::Level;
-use tracing::level_filters::LevelFilter;
+use towerkit_core::{End, Outcome};
+use tracing::{Level, level_filters::LevelFilter};
 
 /// Returns the level of a call that ended so; the table stands in the [crate docs](crate#levels).
 #[must_use]

@@ -1,9 +1,6 @@
-use std::cell::Cell;
-use std::io::Write;
-use std::ops::Range;
+use std::{cell::Cell, io::Write, ops::Range};
 
-use crate::encode::Encode;
-use crate::record::Take;
+use crate::{encode::Encode, record::Take};
 
 /// A line that is being written.
 #[derive(Debug, Default)]

@@ -1,29 +1,22 @@
-use std::io;
-use std::io::Stderr;
-use std::io::Write;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::time::SystemTime;
+use std::{
+    io,
+    io::{Stderr, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::SystemTime,
+};
 
-use tracing::Event;
-use tracing::Level;
-use tracing::Metadata;
-use tracing::Subscriber;
-use tracing::span;
-use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
-use crate::encode::Encode;
-use crate::json::Json;
-use crate::line::Fields;
-use crate::line::Line;
-use crate::line::Message;
-use crate::logfmt::Logfmt;
-use crate::record::Recorder;
-use crate::spans;
-use crate::timestamp::timestamp;
+use crate::{
+    encode::Encode,
+    json::Json,
+    line::{Fields, Line, Message},
+    logfmt::Logfmt,
+    record::Recorder,
+    spans,
+    timestamp::timestamp,
+};
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
-use crate::encode::Encode;
-use crate::escape::escape;
-use crate::escape::is_hostile;
+use crate::{
+    encode::Encode,
+    escape::{escape, is_hostile},
+};
 
 /// `key=value` pairs, spelt as go-logfmt spells them.
 #[derive(Debug)]

@@ -1,24 +1,13 @@
-use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::sync::Arc;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use towerkit_core::Call;
-use towerkit_core::Clock;
-use towerkit_core::End;
-use towerkit_core::Observer;
-use towerkit_core::Outcome;
-use towerkit_core::Policy;
-use towerkit_core::ProtocolKind;
-use towerkit_core::Reason;
-use towerkit_core::Status;
-use tracing::Level;
-use tracing::level_filters::LevelFilter;
+use towerkit_core::{Call, Clock, End, Observer, Outcome, Policy, ProtocolKind, Reason, Status};
+use tracing::{Level, level_filters::LevelFilter};
 
-use crate::LogHeld;
-use crate::kept::Kept;
-use crate::level::Threshold;
-use crate::level_of;
+use crate::{LogHeld, kept::Kept, level::Threshold, level_of};
 
 /// Logs calls: the role behind [`LogLayer`](crate::LogLayer).
 #[derive(Clone)]

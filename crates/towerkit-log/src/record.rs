@@ -1,15 +1,8 @@
-use std::error::Error;
-use std::fmt;
-use std::marker::PhantomData;
+use std::{error::Error, fmt, marker::PhantomData};
 
-use tracing::field::Field;
-use tracing::field::Visit;
+use tracing::field::{Field, Visit};
 
-use crate::encode::Chain;
-use crate::encode::Encode;
-use crate::encode::float;
-use crate::encode::literal;
-use crate::encode::show;
+use crate::encode::{Chain, Encode, float, literal, show};
 
 /// Where recorded fields go.
 pub(crate) trait Take {

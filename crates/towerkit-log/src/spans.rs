@@ -1,15 +1,16 @@
 use std::marker::PhantomData;
 
-use tracing::Subscriber;
-use tracing::span;
-use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::registry::SpanRef;
+use tracing::{Subscriber, span};
+use tracing_subscriber::{
+    layer::Context,
+    registry::{LookupSpan, SpanRef},
+};
 
-use crate::encode::Encode;
-use crate::line::Line;
-use crate::record::Recorder;
-use crate::record::Take;
+use crate::{
+    encode::Encode,
+    line::Line,
+    record::{Recorder, Take},
+};
 
 /// The fields of a span, spelt as `E` spells them when they were recorded.
 #[derive(Debug)]

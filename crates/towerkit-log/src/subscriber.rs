@@ -1,17 +1,9 @@
-use std::error::Error;
-use std::fmt;
-use std::io::Stderr;
+use std::{error::Error, fmt, io::Stderr};
 
-use tracing::Dispatch;
-use tracing::dispatcher;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry;
+use tracing::{Dispatch, dispatcher, level_filters::LevelFilter};
+use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry};
 
-use crate::Format;
-use crate::Lines;
+use crate::{Format, Lines};
 
 /// Sets up a subscriber that writes events as lines: level `info` and above, to stderr.
 ///

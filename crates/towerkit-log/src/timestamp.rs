@@ -1,5 +1,4 @@
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A time in RFC 3339: UTC, with microseconds, 27 characters.
 pub(crate) type Timestamp = [u8; 27];

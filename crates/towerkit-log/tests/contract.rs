@@ -1,0 +1,20 @@
+//! The laws that every layer keeps, for this one.
+
+use towerkit_core::LayerExt;
+use towerkit_http::HttpExt;
+use towerkit_log::{Format, LogLayer};
+use towerkit_test::{Subject, contract};
+
+/// Logs indeed: without a subscriber the layer would keep nothing of a call.
+fn layer() -> LogLayer {
+    static LOGS: std::sync::Once = std::sync::Once::new();
+    LOGS.call_once(|| {
+        let subscriber = towerkit_log::subscriber(Format::Json).writer(std::io::sink);
+        subscriber.try_init().expect("the first of the process");
+    });
+    LogLayer::new()
+}
+
+contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
+contract!(http, HttpCalls, Subject::new(layer().http()));
+contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));

@@ -1,0 +1,60 @@
+//! The set-up of a process, of which there is one: so there is one test here.
+
+use std::{
+    fmt,
+    io::{Read, pipe},
+    sync::Arc,
+};
+
+use towerkit_log::{Format, Targets, subscriber};
+
+/// Logs while it is being logged: neither line may hold a piece of the other.
+struct Logs;
+
+impl fmt::Display for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        tracing::warn!("inner");
+        f.write_str("shown")
+    }
+}
+
+#[test]
+fn the_first_subscriber_of_a_process_stays_and_a_second_is_an_error() {
+    let (mut log, writer) = pipe().unwrap();
+    let targets: Targets = "warn,chatty=debug,quiet=off".parse().unwrap();
+    subscriber(Format::Logfmt)
+        .targets(targets)
+        .writer(Arc::new(writer))
+        .try_init()
+        .unwrap();
+    let error = subscriber(Format::Json).try_init().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the process has a tracing subscriber already"
+    );
+
+    tracing::info!("not this");
+    tracing::warn!("this");
+    tracing::debug!(target: "chatty::module", "and this");
+    tracing::error!(target: "quiet", "nor this");
+    tracing::error!(value = %Logs, "outer");
+    std::thread::spawn(|| tracing::error!("from any thread"))
+        .join()
+        .unwrap();
+
+    let mut read = vec![0; 4096];
+    let count = log.read(&mut read).unwrap();
+    let text = std::str::from_utf8(&read[..count]).unwrap();
+    let ends: Vec<_> = text
+        .lines()
+        .map(|line| line.split_once(" level=").unwrap().1)
+        .collect();
+    let expected = [
+        "warn target=subscriber msg=this",
+        "debug target=chatty::module msg=\"and this\"",
+        "warn target=subscriber msg=inner",
+        "error target=subscriber msg=outer value=shown",
+        "error target=subscriber msg=\"from any thread\"",
+    ];
+    assert_eq!(ends, expected);
+}
