@@ -1,13 +1,8 @@
 //! Measures towerkit beside its peers, interleaved, and prints the tables that `docs/benchmarks.md` keeps.
 
-use std::env;
-use std::process::Command;
+use std::{env, process::Command};
 
-use towerkit_benches::Allocations;
-use towerkit_benches::Bench;
-use towerkit_benches::Table;
-use towerkit_benches::catalogue;
-use towerkit_benches::runtime;
+use towerkit_benches::{Allocations, Bench, Table, catalogue, runtime};
 
 fn main() {
     let runtime = runtime();
@@ -16,9 +11,9 @@ fn main() {
         .skip(1)
         .find(|argument| !argument.starts_with("--"));
     let allocations = allocations();
-    let mut bench = Bench::default();
+    let mut bench = Bench::new(filter.unwrap_or_default());
     catalogue(&mut bench);
-    for group in bench.run(&filter.unwrap_or_default()) {
+    for group in bench.finish() {
         let table = Table {
             group: &group,
             allocations: &allocations,

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use tower::Service;
+use tracing::Dispatch;
 
 use crate::HttpRequest;
 
@@ -33,6 +34,8 @@ pub enum Kind {
     Ours,
     /// A layer of somebody else.
     Peer,
+    /// A layer of somebody else that its clones do not share: shown, but nothing to compare a shared one with.
+    Unshared,
 }
 
 /// What a case is called and how it may be compared.
@@ -65,6 +68,12 @@ impl Label {
         Self::new(name, Kind::Peer, clock)
     }
 
+    /// Labels a layer of somebody else that its clones do not share.
+    #[must_use]
+    pub const fn unshared(name: &'static str, clock: Clocked) -> Self {
+        Self::new(name, Kind::Unshared, clock)
+    }
+
     const fn new(name: &'static str, kind: Kind, clock: Clocked) -> Self {
         Self { name, kind, clock }
     }
@@ -74,6 +83,9 @@ impl Label {
 pub trait Visit {
     /// A group of cases begins, which share an inner service and are compared with one another.
     fn group(&mut self, title: String);
+
+    /// The calls of the cases that follow, up to the next group, are traced to a subscriber.
+    fn under(&mut self, subscriber: Dispatch);
 
     /// A plain case.
     fn plain<S>(&mut self, label: Label, service: S)
@@ -87,4 +99,9 @@ pub trait Visit {
         S: Service<HttpRequest, Response = Response<B>> + 'static,
         S::Future: 'static,
         B: Body<Data = Bytes> + 'static;
+
+    /// A plain case whose service two threads call at once.
+    fn contended<S>(&mut self, label: Label, service: S)
+    where
+        S: Service<u64, Response = u64> + Clone + Send + 'static;
 }

@@ -1,16 +1,12 @@
-use std::io;
 use std::io::Write;
 
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use tower::Service;
+use tracing::{Dispatch, dispatcher::with_default};
 
-use crate::HttpRequest;
-use crate::Label;
-use crate::Visit;
-use crate::call_http;
-use crate::call_plain;
+use crate::{HttpRequest, Label, Visit, call_http, call_plain};
 
 /// Calls that are made before the count begins, to fill tables and to reach the steady state.
 const WARM: u32 = 1_000;
@@ -23,6 +19,7 @@ pub struct Count<F, W> {
     measure: F,
     out: W,
     title: String,
+    subscriber: Option<Dispatch>,
 }
 
 impl<F: Fn(&mut dyn FnMut()) -> u64, W: Write> Count<F, W> {
@@ -32,26 +29,42 @@ impl<F: Fn(&mut dyn FnMut()) -> u64, W: Write> Count<F, W> {
             measure,
             out,
             title: String::new(),
+            subscriber: None,
         }
     }
 
-    fn count(&mut self, label: Label, mut call: impl FnMut()) -> io::Result<()> {
-        for _ in 0..WARM {
+    fn count(&mut self, label: Label, call: impl FnMut()) {
+        let measure = &self.measure;
+        let each = match &self.subscriber {
+            Some(subscriber) => with_default(subscriber, || each(measure, call)),
+            None => each(measure, call),
+        };
+        writeln!(self.out, "{}\t{}\t{each}", self.title, label.name)
+            .expect("the output takes a line");
+    }
+}
+
+/// Returns what one call allocates.
+fn each(measure: impl Fn(&mut dyn FnMut()) -> u64, mut call: impl FnMut()) -> f64 {
+    for _ in 0..WARM {
+        call();
+    }
+    let total = measure(&mut || {
+        for _ in 0..CALLS {
             call();
         }
-        let total = (self.measure)(&mut || {
-            for _ in 0..CALLS {
-                call();
-            }
-        });
-        let each = total as f64 / f64::from(CALLS);
-        writeln!(self.out, "{}\t{}\t{each}", self.title, label.name)
-    }
+    });
+    total as f64 / f64::from(CALLS)
 }
 
 impl<F: Fn(&mut dyn FnMut()) -> u64, W: Write> Visit for Count<F, W> {
     fn group(&mut self, title: String) {
         self.title = title;
+        self.subscriber = None;
+    }
+
+    fn under(&mut self, subscriber: Dispatch) {
+        self.subscriber = Some(subscriber);
     }
 
     fn plain<S>(&mut self, label: Label, mut service: S)
@@ -59,8 +72,7 @@ impl<F: Fn(&mut dyn FnMut()) -> u64, W: Write> Visit for Count<F, W> {
         S: Service<u64, Response = u64> + 'static,
         S::Future: 'static,
     {
-        self.count(label, || call_plain(&mut service))
-            .expect("the output takes a line");
+        self.count(label, || call_plain(&mut service));
     }
 
     fn http<S, B>(&mut self, label: Label, mut service: S)
@@ -69,7 +81,13 @@ impl<F: Fn(&mut dyn FnMut()) -> u64, W: Write> Visit for Count<F, W> {
         S::Future: 'static,
         B: Body<Data = Bytes> + 'static,
     {
-        self.count(label, || call_http(&mut service))
-            .expect("the output takes a line");
+        self.count(label, || call_http(&mut service));
+    }
+
+    fn contended<S>(&mut self, _label: Label, _service: S)
+    where
+        S: Service<u64, Response = u64> + Clone + Send + 'static,
+    {
+        // What it allocates is counted where one thread calls it.
     }
 }

@@ -1,18 +1,17 @@
-use std::convert::Infallible;
-use std::future;
-use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
+use std::{
+    convert::Infallible,
+    future,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::Request;
-use http::Response;
+use http::{Request, Response};
 use http_body_util::Full;
-use tower::BoxError;
-use tower::Service;
+use tower::{BoxError, Service};
 
 /// The request that every HTTP case answers.
 pub type HttpRequest = Request<Full<Bytes>>;

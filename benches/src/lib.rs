@@ -7,12 +7,17 @@ mod case;
 mod catalogue;
 mod count;
 mod drive;
+mod group;
 mod inner;
+#[cfg(feature = "peers")]
+mod loopback;
 mod measure;
 pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
 mod runtime;
+#[cfg(feature = "peers")]
+mod served;
 mod table;
 
 pub use case::Clocked;
@@ -24,6 +29,9 @@ pub use catalogue::catalogue;
 pub use count::Count;
 pub use drive::call_http;
 pub use drive::call_plain;
+pub use group::Group;
+pub use group::Measured;
+pub use group::median;
 pub use inner::Answer;
 pub use inner::Http;
 pub use inner::HttpRequest;
@@ -31,10 +39,15 @@ pub use inner::Late;
 pub use inner::LateFuture;
 pub use inner::Plain;
 pub use inner::Ready;
+#[cfg(feature = "peers")]
+pub use loopback::Pairs;
+#[cfg(feature = "peers")]
+pub use loopback::Server;
 pub use measure::Bench;
-pub use measure::Group;
-pub use measure::Measured;
-pub use measure::median;
 pub use runtime::runtime;
+#[cfg(feature = "peers")]
+pub use served::Served;
+#[cfg(feature = "peers")]
+pub use served::serve_if_told;
 pub use table::Allocations;
 pub use table::Table;

@@ -1,17 +1,20 @@
-use std::time::Duration;
-use std::time::Instant;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use tower::Service;
+use tracing::{Dispatch, dispatcher::with_default};
 
-use crate::HttpRequest;
-use crate::Kind;
-use crate::Label;
-use crate::Visit;
-use crate::call_http;
-use crate::call_plain;
+use crate::{
+    Group, HttpRequest, Label, Visit, call_http, call_plain,
+    group::{Runs, compare},
+};
 
 /// How often a group is measured: more than the nine interleaved runs that a ratio needs.
 const RUNS: usize = 31;
@@ -20,32 +23,13 @@ const BATCH: Duration = Duration::from_micros(500);
 /// Of so many batches in a run the fastest counts, so that a thread that is taken off its core spoils none.
 const BATCHES: usize = 3;
 
-/// A group of cases that were measured together.
-#[derive(Debug)]
-pub struct Group {
-    /// What they have in common.
-    pub title: String,
-    /// The cases, in the order of the catalogue.
-    pub cases: Vec<Measured>,
-}
-
-/// What was measured of a case.
-#[derive(Debug)]
-pub struct Measured {
-    /// The case.
-    pub label: Label,
-    /// Nanoseconds of a call; but for the inner service, over the inner service: the median of the runs.
-    pub nanos: f64,
-    /// The size of its response future, in bytes.
-    pub future: usize,
-    /// Nanoseconds over those of the fastest comparable peer: the median of the runs' ratios.
-    pub ratio: Option<f64>,
-}
-
-/// Collects the cases of the catalogue, to [run](Self::run) them.
-#[derive(Default)]
+/// Measures the groups of the catalogue one after the other, each in interleaved runs.
 pub struct Bench {
-    groups: Vec<(String, Vec<Case>)>,
+    filter: String,
+    title: String,
+    cases: Vec<Case>,
+    subscriber: Option<Dispatch>,
+    groups: Vec<Group>,
 }
 
 struct Case {
@@ -56,16 +40,74 @@ struct Case {
     runs: Vec<f64>,
 }
 
-impl std::fmt::Debug for Bench {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let titles = self.groups.iter().map(|(title, _)| title);
-        f.debug_list().entries(titles).finish()
+impl Bench {
+    /// Measures the groups whose title contains `filter`.
+    #[must_use]
+    pub fn new(filter: String) -> Self {
+        Self {
+            filter,
+            title: String::new(),
+            cases: Vec::new(),
+            subscriber: None,
+            groups: Vec::new(),
+        }
+    }
+
+    /// Returns what was measured.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Group> {
+        self.run();
+        self.groups
+    }
+
+    /// Measures the group at hand before the next one is made, so that a subscriber of the one is not there in the other.
+    fn run(&mut self) {
+        let cases = std::mem::take(&mut self.cases);
+        if !cases.is_empty() && self.title.contains(&self.filter) {
+            self.groups.push(Group {
+                title: std::mem::take(&mut self.title),
+                cases: run(cases),
+            });
+        }
+    }
+
+    fn push(
+        &mut self,
+        label: Label,
+        future: usize,
+        mut batch: impl FnMut(u32) -> Duration + 'static,
+    ) {
+        let batch: Box<dyn FnMut(u32) -> Duration> = match self.subscriber.clone() {
+            Some(subscriber) => Box::new(move |calls| with_default(&subscriber, || batch(calls))),
+            None => Box::new(batch),
+        };
+        self.cases.push(Case {
+            label,
+            future,
+            batch,
+            calls: 1,
+            runs: Vec::new(),
+        });
+    }
+}
+
+impl fmt::Debug for Bench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench")
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
     }
 }
 
 impl Visit for Bench {
     fn group(&mut self, title: String) {
-        self.groups.push((title, Vec::new()));
+        self.run();
+        self.title = title;
+        self.subscriber = None;
+    }
+
+    fn under(&mut self, subscriber: Dispatch) {
+        self.subscriber = Some(subscriber);
     }
 
     fn plain<S>(&mut self, label: Label, mut service: S)
@@ -74,7 +116,7 @@ impl Visit for Bench {
         S::Future: 'static,
     {
         let batch = move |calls| timed(calls, || call_plain(&mut service));
-        self.push(label, size_of::<S::Future>(), Box::new(batch));
+        self.push(label, size_of::<S::Future>(), batch);
     }
 
     fn http<S, B>(&mut self, label: Label, mut service: S)
@@ -84,7 +126,15 @@ impl Visit for Bench {
         B: Body<Data = Bytes> + 'static,
     {
         let batch = move |calls| timed(calls, || call_http(&mut service));
-        self.push(label, size_of::<S::Future>(), Box::new(batch));
+        self.push(label, size_of::<S::Future>(), batch);
+    }
+
+    fn contended<S>(&mut self, label: Label, service: S)
+    where
+        S: Service<u64, Response = u64> + Clone + Send + 'static,
+    {
+        let batch = move |calls| timed_by_two(calls, &service);
+        self.push(label, size_of::<S::Future>(), batch);
     }
 }
 
@@ -97,33 +147,30 @@ fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-impl Bench {
-    fn push(&mut self, label: Label, future: usize, batch: Box<dyn FnMut(u32) -> Duration>) {
-        let group = self.groups.last_mut().expect("a case belongs to a group");
-        group.1.push(Case {
-            label,
-            future,
-            batch,
-            calls: 1,
-            runs: Vec::new(),
-        });
-    }
-
-    /// Measures the groups whose title contains `filter`, one after the other, each in interleaved runs.
-    #[must_use]
-    pub fn run(self, filter: &str) -> Vec<Group> {
-        self.groups
-            .into_iter()
-            .filter(|(title, _)| title.contains(filter))
-            .map(|(title, cases)| Group {
-                title,
-                cases: run_group(cases),
-            })
-            .collect()
-    }
+/// Makes the calls in each of two threads at once, and returns the time from the first start to the last end.
+fn timed_by_two<S>(calls: u32, service: &S) -> Duration
+where
+    S: Service<u64, Response = u64> + Clone + Send,
+{
+    let started = AtomicU32::new(0);
+    let run = |mut service: S| {
+        started.fetch_add(1, Ordering::AcqRel);
+        // Spins, because to be woken takes as long as a batch.
+        while started.load(Ordering::Acquire) < 2 {}
+        let start = Instant::now();
+        timed(calls, || call_plain(&mut service));
+        (start, Instant::now())
+    };
+    let (this, that) = thread::scope(|threads| {
+        let (here, there) = (service.clone(), service.clone());
+        let other = threads.spawn(|| run(there));
+        let this = run(here);
+        (this, other.join().expect("a call does not panic"))
+    });
+    this.1.max(that.1) - this.0.min(that.0)
 }
 
-fn run_group(mut cases: Vec<Case>) -> Vec<Measured> {
+fn run(mut cases: Vec<Case>) -> Vec<crate::Measured> {
     for case in &mut cases {
         case.calibrate();
     }
@@ -134,24 +181,12 @@ fn run_group(mut cases: Vec<Case>) -> Vec<Measured> {
             cases[(place + run) % length].measure();
         }
     }
-    subtract_bare(&mut cases);
-    cases.iter().map(|case| case.result(&cases)).collect()
-}
-
-/// Takes the inner service's time off every other case, run by run.
-fn subtract_bare(cases: &mut [Case]) {
-    let Some(bare) = cases.iter().find(|case| case.label.kind == Kind::Bare) else {
-        return;
-    };
-    let bare = bare.runs.clone();
-    for case in cases
-        .iter_mut()
-        .filter(|case| case.label.kind != Kind::Bare)
-    {
-        for (nanos, bare) in case.runs.iter_mut().zip(&bare) {
-            *nanos -= bare;
-        }
-    }
+    let runs = cases.into_iter().map(|case| Runs {
+        label: case.label,
+        future: case.future,
+        nanos: case.runs,
+    });
+    compare(runs.collect())
 }
 
 impl Case {
@@ -172,45 +207,4 @@ impl Case {
         self.runs
             .push(fastest.as_secs_f64() * 1e9 / f64::from(self.calls));
     }
-
-    fn nanos(&self) -> f64 {
-        median(self.runs.clone())
-    }
-
-    fn result(&self, group: &[Self]) -> Measured {
-        Measured {
-            label: self.label,
-            nanos: self.nanos(),
-            future: self.future,
-            ratio: self.ratio(group),
-        }
-    }
-
-    fn ratio(&self, group: &[Self]) -> Option<f64> {
-        if self.label.kind != Kind::Ours {
-            return None;
-        }
-        let best = group
-            .iter()
-            .filter(|case| case.label.kind == Kind::Peer)
-            .filter(|case| self.label.clock.comparable(case.label.clock))
-            .min_by(|a, b| a.nanos().total_cmp(&b.nanos()))?;
-        let ratios = self
-            .runs
-            .iter()
-            .zip(&best.runs)
-            .map(|(ours, best)| ours / best);
-        Some(median(ratios.collect()))
-    }
-}
-
-/// Returns the median.
-///
-/// # Panics
-///
-/// If there is nothing to take it of.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

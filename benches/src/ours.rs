@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use towerkit_circuitbreaker::CircuitBreakerLayer;
-use towerkit_core::Clock;
-use towerkit_metrics::MetricsLayer;
-use towerkit_metrics::Registry;
-use towerkit_ratelimit::Quota;
-use towerkit_ratelimit::RateLimitLayer;
+use towerkit_core::{Clock, IntoRole, RowLayer, stack};
+use towerkit_log::LogLayer;
+use towerkit_metrics::{MetricsLayer, Registry};
+use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_timeout::TimeoutLayer;
 
 /// Makes a limit of a billion calls a second.
@@ -41,4 +40,24 @@ pub fn timeout() -> TimeoutLayer {
 #[must_use]
 pub fn metrics(clock: Clock) -> MetricsLayer {
     MetricsLayer::new().registry(Registry::new()).clock(clock)
+}
+
+/// Makes a log.
+#[must_use]
+pub fn log(clock: Clock) -> LogLayer {
+    LogLayer::new().clock(clock)
+}
+
+/// All roles there are.
+pub type Roles = <(LogLayer, MetricsLayer, RateLimitLayer, CircuitBreakerLayer) as IntoRole>::Role;
+
+/// Makes the row of all roles there are, as one layer.
+#[must_use]
+pub fn row(clock: Clock) -> RowLayer<Roles> {
+    stack((
+        log(clock.clone()),
+        metrics(clock.clone()),
+        rate_limit(clock.clone()),
+        circuit_breaker(clock),
+    ))
 }

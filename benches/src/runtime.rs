@@ -1,5 +1,4 @@
-use tokio::runtime::Builder;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// Makes a runtime for the timers, and the upkeep, of those who need one. The calls themselves are polled by hand.
 ///

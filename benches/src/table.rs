@@ -1,9 +1,6 @@
-use std::collections::HashMap;
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
-use crate::Group;
-use crate::Kind;
-use crate::Measured;
+use crate::{Group, Kind, Measured};
 
 /// The allocations of every case, by group and name, as [`Count`](crate::Count) writes them.
 #[derive(Debug, Default)]

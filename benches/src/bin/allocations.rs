@@ -4,9 +4,7 @@
 
 use std::io;
 
-use towerkit_benches::Count;
-use towerkit_benches::catalogue;
-use towerkit_benches::runtime;
+use towerkit_benches::{Count, catalogue, runtime};
 
 fn main() {
     let runtime = runtime();

@@ -2,13 +2,7 @@ use tower::Layer;
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
 
-use crate::Clocked;
-use crate::Http;
-use crate::Label;
-use crate::Plain;
-use crate::Visit;
-use crate::ours;
-use crate::peers;
+use crate::{Clocked, Http, Label, Plain, Visit, ours, peers};
 
 pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     visit.group(format!("circuit breaker, closed, plain, {way}"));

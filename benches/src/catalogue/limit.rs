@@ -3,14 +3,7 @@ use tower::Layer;
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
 
-use crate::Clocked;
-use crate::Http;
-use crate::Label;
-use crate::Plain;
-use crate::Ready;
-use crate::Visit;
-use crate::ours;
-use crate::peers;
+use crate::{Clocked, Http, Label, Plain, Ready, Visit, ours, peers};
 
 pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     visit.group(format!("rate limit, plain, {way}"));
@@ -32,7 +25,7 @@ pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
         peers::governor_monotonic(inner.clone()),
     );
     visit.plain(
-        Label::peer("tower RateLimit", Clocked::Standard),
+        Label::unshared("tower RateLimit, not shared", Clocked::Standard),
         peers::tower_rate_limit().layer(inner.clone()),
     );
     visit.plain(
@@ -63,7 +56,7 @@ pub(super) fn http(visit: &mut impl Visit, inner: impl Http, way: &str) {
         peers::governor_monotonic(inner.clone()),
     );
     visit.http(
-        Label::peer("tower RateLimit", Clocked::Standard),
+        Label::unshared("tower RateLimit, not shared", Clocked::Standard),
         peers::tower_rate_limit().layer(inner),
     );
 }

@@ -1,15 +1,8 @@
 use tower::Layer;
-use towerkit_core::Clock;
-use towerkit_core::LayerExt;
+use towerkit_core::{Clock, LayerExt};
 use towerkit_http::HttpExt;
 
-use crate::Clocked;
-use crate::Http;
-use crate::Label;
-use crate::Plain;
-use crate::Visit;
-use crate::ours;
-use crate::peers;
+use crate::{Clocked, Http, Label, Plain, Visit, ours, peers};
 
 pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     visit.group(format!("metrics, plain, {way}"));

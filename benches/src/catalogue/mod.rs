@@ -1,7 +1,9 @@
 //! What is measured.
 
 mod breaker;
+mod contention;
 mod limit;
+mod log;
 mod metrics;
 mod stack;
 mod timeout;
@@ -9,9 +11,7 @@ mod timeout;
 use bytes::Bytes;
 use http_body_util::Full;
 
-use crate::Late;
-use crate::Ready;
-use crate::Visit;
+use crate::{Late, Ready, Visit};
 
 /// Shows `visit` every case: each layer of towerkit and its peers, plain and over HTTP, over both inner services.
 ///
@@ -19,6 +19,9 @@ use crate::Visit;
 pub fn catalogue(visit: &mut impl Visit) {
     over_ready(visit);
     over_late(visit);
+    contended(visit, &Ready::<Full<Bytes>>::new());
+    // Comes last: where a subscriber has been, tracing is never quite as cheap again.
+    log::json(visit, Ready::<Full<Bytes>>::new(), "ready at once");
 }
 
 /// The inner service answers at once, and the compiler sees through it.
@@ -34,6 +37,7 @@ fn over_ready(visit: &mut impl Visit) {
     metrics::plain(visit, inner.clone(), way);
     metrics::http(visit, inner.clone(), way);
     stack::plain(visit, inner.clone(), way);
+    log::off(visit, inner.clone(), way);
     stack::http(visit, inner, way);
 }
 
@@ -50,4 +54,11 @@ fn over_late(visit: &mut impl Visit) {
     metrics::http(visit, inner.clone(), way);
     stack::plain(visit, inner.clone(), way);
     stack::http(visit, inner, way);
+}
+
+/// Two threads call services of one layer.
+fn contended(visit: &mut impl Visit, inner: &Ready) {
+    contention::limit(visit, inner.clone());
+    contention::breaker(visit, inner.clone());
+    contention::metrics(visit, inner.clone());
 }

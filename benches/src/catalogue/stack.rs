@@ -1,63 +1,51 @@
 use tower::Layer;
-use towerkit_core::Clock;
-use towerkit_core::LayerExt;
-use towerkit_core::stack;
+use towerkit_core::{Clock, LayerExt};
 use towerkit_http::HttpExt;
 
-use crate::Clocked;
-use crate::Http;
-use crate::Label;
-use crate::Plain;
-use crate::Visit;
-use crate::ours;
-
-/// The roles there are, as one layer.
-macro_rules! row {
-    ($clock:expr) => {
-        stack((
-            ours::metrics($clock),
-            ours::rate_limit($clock),
-            ours::circuit_breaker($clock),
-        ))
-    };
-}
+use crate::{Clocked, Http, Label, Plain, Visit, ours};
 
 pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
-    visit.group(format!("row of metrics, rate limit, breaker, plain, {way}"));
+    visit.group(format!(
+        "row of log (off), metrics, rate limit, breaker, plain, {way}"
+    ));
     visit.plain(Label::bare(), inner.clone());
     visit.plain(
         Label::ours("towerkit", Clocked::Standard),
-        row!(Clock::monotonic())
+        ours::row(Clock::monotonic())
             .plain("double")
             .layer(inner.clone()),
     );
     visit.plain(
         Label::ours("towerkit, fast clock", Clocked::Fast),
-        row!(Clock::fast()).plain("double").layer(inner.clone()),
+        ours::row(Clock::fast())
+            .plain("double")
+            .layer(inner.clone()),
     );
     let timeout = ours::timeout().plain("double");
     visit.plain(
         Label::ours("towerkit, fast clock, and timeout", Clocked::Fast),
-        row!(Clock::fast())
+        ours::row(Clock::fast())
             .plain("double")
             .layer(timeout.layer(inner)),
     );
 }
 
 pub(super) fn http(visit: &mut impl Visit, inner: impl Http, way: &str) {
-    visit.group(format!("row of metrics, rate limit, breaker, HTTP, {way}"));
+    visit.group(format!(
+        "row of log (off), metrics, rate limit, breaker, HTTP, {way}"
+    ));
     visit.http(Label::bare(), inner.clone());
     visit.http(
         Label::ours("towerkit", Clocked::Standard),
-        row!(Clock::monotonic()).http().layer(inner.clone()),
+        ours::row(Clock::monotonic()).http().layer(inner.clone()),
     );
     visit.http(
         Label::ours("towerkit, fast clock", Clocked::Fast),
-        row!(Clock::fast()).http().layer(inner.clone()),
+        ours::row(Clock::fast()).http().layer(inner.clone()),
     );
     let timeout = ours::timeout().http();
     visit.http(
         Label::ours("towerkit, fast clock, and timeout", Clocked::Fast),
-        row!(Clock::fast()).http().layer(timeout.layer(inner)),
+        ours::row(Clock::fast()).http().layer(timeout.layer(inner)),
     );
 }

@@ -1,20 +1,17 @@
-use std::fmt;
-use std::task::Context;
-use std::task::Poll;
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
 
-use failsafe::StateMachine;
-use failsafe::backoff::EqualJittered;
-use failsafe::failure_policy::ConsecutiveFailures;
-use failsafe::failure_policy::OrElse;
-use failsafe::failure_policy::SuccessRateOverTimeWindow;
-use failsafe::futures::CircuitBreaker;
-use recloser::AnyError;
-use recloser::AsyncRecloser;
-use recloser::Recloser;
-use recloser::RecloserFuture;
+use failsafe::{
+    StateMachine,
+    backoff::EqualJittered,
+    failure_policy::{ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow},
+    futures::CircuitBreaker,
+};
+use recloser::{AnyError, AsyncRecloser, Recloser, RecloserFuture};
 use tower::Service;
-use tower_resilience_circuitbreaker::CircuitBreakerLayer;
-use tower_resilience_circuitbreaker::DefaultClassifier;
+use tower_resilience_circuitbreaker::{CircuitBreakerLayer, DefaultClassifier};
 
 /// A recloser, as the layer that it is not.
 #[derive(Debug, Clone)]
@@ -58,7 +55,6 @@ where
 }
 
 /// A failsafe breaker, as the layer that it is not.
-#[derive(Clone)]
 pub struct Safe<S, P> {
     inner: S,
     breaker: StateMachine<P, ()>,
@@ -77,6 +73,15 @@ impl<S, P> Safe<S, P> {
     /// Puts a failsafe breaker in front of a service.
     pub fn new(inner: S, breaker: StateMachine<P, ()>) -> Self {
         Self { inner, breaker }
+    }
+}
+
+impl<S: Clone, P> Clone for Safe<S, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            breaker: self.breaker.clone(),
+        }
     }
 }
 

@@ -1,29 +1,26 @@
-use std::error::Error;
-use std::fmt;
-use std::future::Future;
-use std::num::NonZeroU32;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
-use std::time::Duration;
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    num::NonZeroU32,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::body::Body;
-use governor::NotUntil;
-use governor::Quota;
-use governor::RateLimiter;
-use governor::clock::Clock;
-use governor::clock::MonotonicClock;
-use governor::clock::QuantaClock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::InMemoryState;
-use governor::state::NotKeyed;
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, MonotonicClock, QuantaClock},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
 use pin_project::pin_project;
-use tower::Service;
-use tower::limit::RateLimitLayer;
-use tower_governor::GovernorLayer;
-use tower_governor::governor::GovernorConfigBuilder;
-use tower_governor::key_extractor::GlobalKeyExtractor;
+use tower::{Service, limit::RateLimitLayer};
+use tower_governor::{
+    GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
+};
 use tower_resilience_ratelimiter::RateLimiterLayer;
 
 /// So many calls a second that no benchmark meets the limit.

@@ -1,7 +1,6 @@
 use std::sync::OnceLock;
 
-use axum_prometheus::PrometheusMetricLayer;
-use axum_prometheus::metrics_exporter_prometheus::PrometheusHandle;
+use axum_prometheus::{PrometheusMetricLayer, metrics_exporter_prometheus::PrometheusHandle};
 
 /// Makes axum-prometheus as its README does. It installs the process's recorder, once, and needs a tokio runtime.
 #[must_use]

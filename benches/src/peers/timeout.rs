@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_resilience_timelimiter::FixedTimeout;
-use tower_resilience_timelimiter::TimeLimiterLayer;
+use tower_resilience_timelimiter::{FixedTimeout, TimeLimiterLayer};
 
 /// How long a call may take: longer than any benchmark does.
 const LONG: Duration = Duration::from_secs(30);

@@ -1,21 +1,16 @@
-use std::thread::sleep;
-use std::time::Duration;
+use std::{thread::sleep, time::Duration};
 
-use failsafe::backoff;
-use failsafe::failure_policy::consecutive_failures;
+use failsafe::{backoff, failure_policy::consecutive_failures};
 use recloser::Recloser;
-use tower::Layer;
-use tower::Service;
+use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::CircuitBreakerLayer as TowerResilience;
-use towerkit_benches::peers::Reclosed;
-use towerkit_benches::peers::Safe;
-use towerkit_circuitbreaker::CircuitBreakerLayer;
-use towerkit_circuitbreaker::Trip;
+use towerkit_benches::peers::{Reclosed, Safe};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
 
-use crate::Bug;
-use crate::callee::Callee;
-use crate::callee::Script;
-use crate::callee::Subject;
+use crate::{
+    Bug,
+    callee::{Callee, Script, Subject},
+};
 
 /// How long a breaker stays open here.
 const OPEN: Duration = Duration::from_millis(20);

@@ -1,16 +1,15 @@
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
 
 use tokio::sync::oneshot;
-use tower::BoxError;
-use tower::Service;
+use tower::{BoxError, Service};
 
 /// What a call does when it reaches the callee.
 pub(crate) enum Script {

@@ -1,22 +1,19 @@
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::error::Error;
-use std::fmt;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    error::Error,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::Request;
-use http::Response;
-use http_body::Body;
-use http_body::Frame;
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
 use tokio::runtime::Handle;
-use tower::Service;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 /// A response body that ends as it is told.
 #[derive(Debug, Default, Clone)]

@@ -1,25 +1,17 @@
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::Request;
-use http::Response;
-use tokio::runtime::Handle;
-use tokio::time::sleep_until;
-use tower::Layer;
-use tower::Service;
-use tower::ServiceExt;
-use tower::limit::RateLimitLayer as TowerRateLimit;
-use tower_governor::GovernorLayer;
-use tower_governor::governor::GovernorConfigBuilder;
-use tower_governor::key_extractor::GlobalKeyExtractor;
+use http::{Request, Response};
+use tokio::{runtime::Handle, time::sleep_until};
+use tower::{Layer, Service, ServiceExt, limit::RateLimitLayer as TowerRateLimit};
+use tower_governor::{
+    GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
+};
 use tower_resilience_ratelimiter::RateLimiterLayer;
 use towerkit_benches::Ready;
-use towerkit_core::Clock;
-use towerkit_core::Refusable;
+use towerkit_core::{Clock, Refusable};
 use towerkit_http::HttpExt;
-use towerkit_ratelimit::Quota;
-use towerkit_ratelimit::RateLimitLayer;
+use towerkit_ratelimit::{Quota, RateLimitLayer};
 
 use crate::Bug;
 

@@ -1,20 +1,18 @@
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
-use axum_prometheus::PrometheusMetricLayer;
-use axum_prometheus::PrometheusMetricLayerBuilder;
-use axum_prometheus::metrics_exporter_prometheus::PrometheusHandle;
-use tower::Layer;
-use tower::ServiceExt;
+use axum::{Router, routing::get};
+use axum_prometheus::{
+    PrometheusMetricLayer, PrometheusMetricLayerBuilder,
+    metrics_exporter_prometheus::PrometheusHandle,
+};
+use tower::{Layer, ServiceExt};
 use towerkit_http::HttpExt;
-use towerkit_metrics::MetricsLayer;
-use towerkit_metrics::Registry;
+use towerkit_metrics::{MetricsLayer, Registry};
 
-use crate::Bug;
-use crate::http_calls;
-use crate::http_calls::Frames;
-use crate::http_calls::Req;
+use crate::{
+    Bug, http_calls,
+    http_calls::{Frames, Req},
+};
 
 const PEER: &str = "axum-prometheus";
 

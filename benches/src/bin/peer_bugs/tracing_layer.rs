@@ -1,24 +1,19 @@
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use http::HeaderMap;
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use tower::Layer;
 use tower_http::trace::TraceLayer;
-use towerkit_core::Call;
-use towerkit_core::End;
-use towerkit_core::Observer;
-use towerkit_core::Policy;
-use towerkit_core::observe;
+use towerkit_core::{Call, End, Observer, Policy, observe};
 use towerkit_http::HttpExt;
 use tracing::Span;
 
-use crate::Bug;
-use crate::http_calls;
-use crate::http_calls::Frames;
+use crate::{Bug, http_calls, http_calls::Frames};
 
 const PEER: &str = "tower-http";
 

@@ -1,0 +1,23 @@
+//! Drives the services of a divan benchmark.
+
+use bytes::Bytes;
+use divan::Bencher;
+use http::Response;
+use http_body::Body;
+use tower::Service;
+use towerkit_benches::{HttpRequest, call_http, call_plain};
+
+/// Measures one call.
+pub(crate) fn plain<S: Service<u64, Response = u64>>(bencher: Bencher<'_, '_>, mut service: S) {
+    bencher.bench_local(|| call_plain(&mut service));
+}
+
+/// Measures one call and its body.
+#[allow(dead_code, reason = "not every benchmark is about HTTP")]
+pub(crate) fn http<S, B>(bencher: Bencher<'_, '_>, mut service: S)
+where
+    S: Service<HttpRequest, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    bencher.bench_local(|| call_http(&mut service));
+}
