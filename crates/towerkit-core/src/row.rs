@@ -124,17 +124,11 @@ where
 #[pin_project(PinnedDrop)]
 pub struct RowFuture<F, R: Shape, X> {
     #[pin]
-    state: State<F, R::Refusal>,
+    inner: Option<F>,
+    /// Boxed, so that the future of an admitted call has no room for it.
+    refusal: Option<Box<R::Refusal>>,
     armed: Armed<R>,
     exchange: X,
-}
-
-#[pin_project(project = StateProj, project_replace = StateReplaced)]
-enum State<F, Refusal> {
-    Running(#[pin] F),
-    /// Boxed, so that the future is no larger than that of an admitted call.
-    Refused(Box<Refusal>),
-    Done,
 }
 
 impl<F, R: Shape, X> RowFuture<F, R, X> {
@@ -142,7 +136,8 @@ impl<F, R: Shape, X> RowFuture<F, R, X> {
     pub(crate) fn run(mut armed: Armed<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
         let inner = armed.watch(call);
         Self {
-            state: State::Running(inner),
+            inner: Some(inner),
+            refusal: None,
             armed,
             exchange,
         }
@@ -151,7 +146,8 @@ impl<F, R: Shape, X> RowFuture<F, R, X> {
     #[cold]
     pub(crate) fn refused(refusal: R::Refusal, exchange: X) -> Self {
         Self {
-            state: State::Refused(Box::new(refusal)),
+            inner: None,
+            refusal: Some(Box::new(refusal)),
             armed: Armed::none(),
             exchange,
         }
@@ -169,12 +165,13 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
-        let StateProj::Running(inner) = me.state.as_mut().project() else {
-            return Poll::Ready(me.exchange.answer(me.state.refusal()));
+        let Some(inner) = me.inner.as_mut().as_pin_mut() else {
+            let refusal = me.refusal.take().expect("not polled after completion");
+            return Poll::Ready(me.exchange.answer(*refusal));
         };
         let result = if R::ENTERS {
-            let state = me.state.as_mut();
-            me.armed.watch(|| poll_and_drop(state, cx))
+            let inner = me.inner.as_mut();
+            me.armed.watch(|| poll_and_drop(inner, cx))
         } else {
             me.armed.watch(|| inner.poll(cx))
         };
@@ -182,27 +179,14 @@ where
     }
 }
 
-impl<F, Refusal> State<F, Refusal> {
-    /// Takes the refusal of a call that was not admitted.
-    #[cold]
-    fn refusal(mut self: Pin<&mut Self>) -> Refusal {
-        let StateReplaced::Refused(refusal) = self.as_mut().project_replace(Self::Done) else {
-            unreachable!("not polled after completion");
-        };
-        *refusal
-    }
-}
-
 /// Polls the inner future and, once it is ready, drops it while the roles are still entered.
-fn poll_and_drop<F: Future, Refusal>(
-    mut state: Pin<&mut State<F, Refusal>>,
+fn poll_and_drop<F: Future>(
+    mut inner: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Poll<F::Output> {
-    let StateProj::Running(inner) = state.as_mut().project() else {
-        unreachable!("polled while it runs");
-    };
-    let output = ready!(inner.poll(cx));
-    state.set(State::Done);
+    let running = inner.as_mut().as_pin_mut();
+    let output = ready!(running.expect("polled while it runs").poll(cx));
+    inner.set(None);
     Poll::Ready(output)
 }
 
@@ -213,7 +197,7 @@ impl<F, R: Shape, X> PinnedDrop for RowFuture<F, R, X> {
         if R::ENTERS {
             let mut me = self.project();
             if me.armed.is_armed() {
-                me.armed.watch(|| me.state.set(State::Done));
+                me.armed.watch(|| me.inner.set(None));
             }
         }
     }
