@@ -110,13 +110,8 @@ where
     W: for<'a> MakeWriter<'a>,
 {
     fn write(&self, metadata: &Metadata<'_>, line: &[u8]) {
-        let write = || {
-            self.writer
-                .make_writer_for(metadata)
-                .write_all(line)
-                // A log that cannot be written fails nobody's call.
-                .unwrap_or_default();
-        };
+        let write = || self.writer.make_writer_for(metadata).write_all(line);
+        // A log that cannot be written fails nobody's call.
         let _ = catch_unwind(AssertUnwindSafe(write));
     }
 }
