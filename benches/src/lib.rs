@@ -11,6 +11,7 @@ mod group;
 mod inner;
 #[cfg(feature = "peers")]
 mod loopback;
+mod machine;
 mod measure;
 pub mod ours;
 #[cfg(feature = "peers")]
@@ -40,14 +41,11 @@ pub use inner::LateFuture;
 pub use inner::Plain;
 pub use inner::Ready;
 #[cfg(feature = "peers")]
-pub use loopback::Pairs;
-#[cfg(feature = "peers")]
-pub use loopback::Server;
+pub use loopback::{Pairs, Server};
+pub use machine::Machine;
 pub use measure::Bench;
 pub use runtime::runtime;
 #[cfg(feature = "peers")]
-pub use served::Served;
-#[cfg(feature = "peers")]
-pub use served::serve_if_told;
+pub use served::{Served, loopback, serve_if_told};
 pub use table::Allocations;
 pub use table::Table;

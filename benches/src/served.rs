@@ -1,8 +1,10 @@
-use std::{error::Error, process::Command, sync::Arc};
+use std::{error::Error, fmt::Write, io, process::Command, sync::Arc};
 
 use clap::Parser;
 use stringsvc::{Args, Strings};
 use tokio::net::TcpListener;
+
+use crate::{Pairs, Server};
 
 /// stringsvc's routes with nothing around them, or with its stack: what the loopback benchmark compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,4 +91,26 @@ pub fn serve_if_told() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(served.serve()).expect("it is served");
     std::process::exit(0);
+}
+
+/// Measures what stringsvc's stack leaves of bare axum's requests a second, as a table.
+///
+/// # Errors
+///
+/// If a server does not start, or breaks off.
+pub fn loopback() -> io::Result<String> {
+    let mut table = "| stringsvc over loopback, requests/s | bare axum | whole stack | share |\n\
+                     |---|---:|---:|---:|\n"
+        .to_owned();
+    for (served, name) in [
+        (Served::Silent, "log off"),
+        (Served::Logging, "log to /dev/null"),
+    ] {
+        let bare = Server::start(&mut Served::Bare.command())?;
+        let full = Server::start(&mut served.command())?;
+        let pairs = Pairs::measure(&bare, &full)?;
+        let (bare, full, share) = (pairs.bare(), pairs.full(), pairs.share());
+        let _ = writeln!(table, "| {name} | {bare:.0} | {full:.0} | {share:.3} |");
+    }
+    Ok(table)
 }

@@ -185,5 +185,5 @@ fn sum(text: &str, name: &str, label: &str) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with(name));
     let lines = lines.filter(|line| line.contains(label));
     let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    values.sum()
+    values.fold(0.0, |sum, value| sum + value)
 }

@@ -34,13 +34,13 @@ fn body_errors_are_silent() -> Bug {
         .on_eos(move |_: Option<&HeaderMap>, _: Duration, _: &Span| eos.note(100));
     http_calls::call(layer.layer(broken()), http_calls::get("/"));
     Bug {
-        id: "LG, peers 0.6",
+        id: "TR-02",
         peer: PEER,
         what: "`TraceLayer::new_for_http`, the body of a 200 breaks off: told of a failure, of an end",
         expected: "1, 1",
         observed: seen.text(),
         ours: ended(|log| {
-            http_calls::call(observe(log).http().layer(broken()), http_calls::get("/"))
+            http_calls::call(observe(log).http().layer(broken()), http_calls::get("/"));
         }),
     }
 }
@@ -60,7 +60,7 @@ fn no_grpc_status_is_good() -> Bug {
         TraceLayer::new_for_grpc().on_failure(move |_: _, _: Duration, _: &Span| failure.note(1));
     http_calls::call(layer.layer(broken()), request());
     Bug {
-        id: "CB-12, peers 0.6",
+        id: "CB-12",
         peer: PEER,
         what: "`TraceLayer::new_for_grpc`, an answer without `grpc-status`: told of a failure",
         expected: "1",
@@ -84,10 +84,8 @@ fn cancellation_is_silent() -> Bug {
         expected: "an end",
         observed: seen.text(),
         ours: ended(|log| {
-            http_calls::cancel(
-                observe(log).http().layer(http_calls::silent()),
-                http_calls::get("/"),
-            )
+            let service = observe(log).http().layer(http_calls::silent());
+            http_calls::cancel(service, http_calls::get("/"));
         }),
     }
 }
