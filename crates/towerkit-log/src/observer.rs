@@ -59,10 +59,9 @@ impl Log {
     }
 
     /// Whether a call that starts now can be logged at its end.
-    #[inline]
+    #[inline(never)]
     fn is_enabled(&self) -> bool {
-        LevelFilter::current() != LevelFilter::OFF
-            && self.threshold.get() != LevelFilter::OFF
+        self.threshold.get() != LevelFilter::OFF
             && is_any_enabled!(
                 Level::ERROR,
                 Level::WARN,
@@ -108,7 +107,7 @@ impl Log {
 impl Policy for Log {
     type Held = LogHeld;
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, held: LogHeld, end: &End) {
         if !held.is_nothing() {
             self.log_and_give_back(held, end);
@@ -117,9 +116,10 @@ impl Policy for Log {
 }
 
 impl<Req> Observer<Req> for Log {
-    #[inline]
+    #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> LogHeld {
-        if !self.is_enabled() {
+        // Where there is no subscriber this is all.
+        if LevelFilter::current() == LevelFilter::OFF || !self.is_enabled() {
             return LogHeld::nothing();
         }
         let start = call.now(&self.clock);
