@@ -1,11 +1,12 @@
 use axum::Router;
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::routing::get_service;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::PropagateRequestIdLayer;
-use tower_http::request_id::SetRequestIdLayer;
+use tower_http::propagate_header::PropagateHeaderLayer;
+use tower_http::set_header::SetRequestHeaderLayer;
 use towerkit::core::BoxError;
 use towerkit::core::stack;
 use towerkit::http::HttpExt;
@@ -18,17 +19,19 @@ use towerkit::timeout::TimeoutLayer;
 
 use crate::Args;
 use crate::http::problem;
+use crate::request_id::REQUEST_ID;
 use crate::request_id::RequestIds;
 
 /// Puts the server stack around `routes`, and beside it, outside of every limit, the routes of the operator.
 ///
-/// The stack is one [`Router::layer`]: axum boxes every call of a route once for each of them.
+/// The stack is one [`Router::layer`], because axum boxes each call once for every one of them.
 ///
 /// # Errors
 ///
 /// If the rate, the burst or the timeout makes no sense.
 pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
     let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
+    let ids = RequestIds::new();
     let registry = Registry::new();
     let row = stack((
         LogLayer::new(),
@@ -36,14 +39,19 @@ pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
         RateLimitLayer::new(quota),
     ));
     let server_stack = ServiceBuilder::new()
-        .layer(SetRequestIdLayer::x_request_id(RequestIds::new()))
-        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestHeaderLayer::if_not_present(
+            REQUEST_ID,
+            move |_: &Request| Some(ids.next()),
+        ))
+        .layer(PropagateHeaderLayer::new(REQUEST_ID))
         .layer(row.axum())
         .layer(TimeoutLayer::new(args.timeout)?.http())
         .layer(CatchPanicLayer::custom(|_| {
             problem(StatusCode::INTERNAL_SERVER_ERROR)
         }));
-    Ok(routes.layer(server_stack).merge(operator_routes(&registry)))
+    let routes = routes.layer(server_stack);
+    // With its state given, axum makes the services of a router now and not for every connection.
+    Ok(routes.merge(operator_routes(&registry)).with_state(()))
 }
 
 fn operator_routes(registry: &Registry) -> Router {

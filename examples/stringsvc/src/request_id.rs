@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use axum::http::Request;
-use tower_http::request_id::MakeRequestId;
-use tower_http::request_id::RequestId;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+
+/// The header that bears the id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Numbers requests from a random start, so that two instances hardly ever use the same number.
 ///
-/// tower-http's own ids are UUIDs. They ask the system for random numbers at each request, which costs more than log, metrics, limit and
-/// timeout together.
+/// A random id for each request, as tower-http's `MakeRequestUuid` makes them, costs more than log, metrics and limit together.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestIds(Arc<AtomicU64>);
 
@@ -20,12 +21,9 @@ impl RequestIds {
         let start = RandomState::new().hash_one("start");
         Self(Arc::new(AtomicU64::new(start)))
     }
-}
 
-impl MakeRequestId for RequestIds {
-    fn make_request_id<B>(&mut self, _request: &Request<B>) -> Option<RequestId> {
+    pub(crate) fn next(&self) -> HeaderValue {
         // Relaxed: only the numbers matter, not their order.
-        let id = self.0.fetch_add(1, Ordering::Relaxed);
-        Some(RequestId::new(id.into()))
+        self.0.fetch_add(1, Ordering::Relaxed).into()
     }
 }
