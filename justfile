@@ -23,6 +23,18 @@ doc:
 loom:
     scripts/test loom
 
+# The string service; `just demo --help` lists its flags.
+demo *arguments:
+    cargo run -p stringsvc -- {{ arguments }}
+
+# What each layer costs, beside its peers: ns, allocations, size of the future, ratio. `just bench limit` shows those groups only.
+bench *filter:
+    cargo bench -p towerkit-benches --all-features --bench report -- {{ filter }}
+
+# The same, appended to docs/benchmarks.md.
+bench-report:
+    cargo bench -p towerkit-benches --all-features --bench report -- --write "{{ justfile_directory() }}/docs/benchmarks.md"
+
 # Licences, sources and duplicates; needs cargo-deny.
 deny:
     scripts/test deny
