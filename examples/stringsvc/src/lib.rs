@@ -13,6 +13,10 @@
 //! curl localhost:8080/metrics
 //! ```
 //!
+//! Flags, and their twins in the environment, are in `--help`. The log goes to stderr. SIGTERM or SIGINT ends the service: it takes no
+//! new connections, lets the calls in flight end for as long as `--drain` says, and exits with 0. A flag that makes no sense exits with
+//! 2, an address that cannot be listened on with 1.
+//!
 //! # The stack
 //!
 //! Outermost first; only `/metrics` and `/healthz` stand outside of it.

@@ -1,0 +1,68 @@
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::BODY;
+use crate::running::start;
+
+/// A1.10
+#[test]
+fn each_call_is_a_line_of_logfmt() {
+    assert_logged(&logged(&[]), |line| {
+        let fields = line.split(' ').map(|field| field.split_once('=').unwrap());
+        fields
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    });
+}
+
+/// A1.10
+#[test]
+fn each_call_is_a_line_of_json_where_asked_for() {
+    assert_logged(&logged(&["--log-format", "json"]), |line| {
+        let fields: HashMap<String, Value> = serde_json::from_str(line).unwrap();
+        let text = |value: Value| value.as_str().map_or(value.to_string(), str::to_owned);
+        fields
+            .into_iter()
+            .map(|(name, value)| (name, text(value)))
+            .collect()
+    });
+}
+
+#[test]
+fn a_log_that_is_off_says_nothing() {
+    assert_eq!(logged(&["--log", "off"]), "");
+}
+
+/// Makes four calls, and returns what was logged until the end.
+fn logged(flags: &[&str]) -> String {
+    let service = start(&[&["--rate", "1", "--burst", "3"], flags].concat());
+    let mut client = service.client();
+    client.post("/uppercase", BODY);
+    client.post("/uppercase", r#"{"s":""}"#);
+    client.get("/nope");
+    client.post("/count", BODY);
+    service.signal("TERM");
+    String::from_utf8(service.end().stderr).unwrap()
+}
+
+fn assert_logged(log: &str, fields_of: impl Fn(&str) -> HashMap<String, String>) {
+    let mut lines: Vec<_> = log.lines().map(fields_of).collect();
+    let last = lines.pop().unwrap();
+    assert_eq!(last["msg"], "draining");
+
+    let said = lines.iter().map(|line| {
+        assert!(line["latency_ms"].parse::<f64>().unwrap() > 0.0);
+        let names = ["level", "msg", "operation", "method", "status", "outcome"];
+        names.map(|name| line[name].as_str()).join(" ")
+    });
+    let expected = [
+        "info call /uppercase POST 200 success",
+        "info call /uppercase POST 200 success",
+        "info call unmatched GET 404 client_error",
+        "warn call /count POST 429 overloaded",
+    ];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+    assert_eq!(lines[0]["bytes"], "20");
+    assert_eq!(lines[3]["refused"], "rate_limited");
+}

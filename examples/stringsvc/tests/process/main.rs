@@ -1,0 +1,12 @@
+//! How the program behaves: its flags, its output, its signals.
+#![cfg(unix)]
+
+#[path = "../client/mod.rs"]
+mod client;
+mod flags;
+mod log;
+mod running;
+mod signals;
+
+/// What the printed lines send.
+const BODY: &str = r#"{"s":"hello, world"}"#;
