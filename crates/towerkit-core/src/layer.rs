@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tower_layer::Layer;
 
@@ -8,39 +8,43 @@ use crate::{As, AsyncGuards, Guards, Observes, Pair, Plain, Shape, Shared, Unbou
 ///
 /// Made by [`stack`], [`guard`], [`async_guard`] and [`observe`], and inside every layer of towerkit that is a guard or an observer.
 #[derive(Debug, Clone)]
-pub struct RowLayer<R, P = Unbound> {
+pub struct RowLayer<R: 'static, P = Unbound> {
     role: R,
     protocol: P,
     leak: bool,
+    /// What all services of this layer share, made with the first: axum makes one for each connection, or even for each request.
+    shared: Arc<OnceLock<Shared<R>>>,
 }
 
 impl<R, P> RowLayer<R, P> {
     /// Makes a row of one role.
-    pub const fn new(role: R, protocol: P) -> Self {
+    pub fn new(role: R, protocol: P) -> Self {
         Self {
             role,
             protocol,
             leak: false,
+            shared: Arc::default(),
         }
     }
 
-    /// Leaks the roles each time that this layer makes a service: calls no longer count references.
+    /// Leaks the roles, once for this layer and its clones: calls no longer count references.
     ///
-    /// Worth it where many threads share one service for as long as the process runs. A layer that makes a service for each
-    /// connection would leak for each connection: make one service of it, and clone that. In a row, leak the row and not its parts.
+    /// Worth it where many threads share one service for as long as the process runs. In a row, leak the row and not its parts.
     #[must_use]
     pub fn leak(mut self) -> Self {
         self.leak = true;
+        self.shared = Arc::default();
         self
     }
 
     /// Returns the role.
-    pub const fn role(&self) -> &R {
+    pub fn role(&self) -> &R {
         &self.role
     }
 
-    /// Returns the role, to be changed before it is shared.
+    /// Returns the role, to be changed. Services that were made before keep the old one.
     pub fn role_mut(&mut self) -> &mut R {
+        self.shared = Arc::default();
         &mut self.role
     }
 }
@@ -49,13 +53,15 @@ impl<S, R: Shape + Clone, P: Clone> Layer<S> for RowLayer<R, P> {
     type Service = <R::Pace as Pace>::Service<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let role = self.role.clone();
-        let roles = if self.leak {
-            Shared::Leaked(Box::leak(Box::new(role)))
-        } else {
-            Shared::Counted(Arc::new(role))
-        };
-        R::Pace::service(inner, roles, self.protocol.clone())
+        let roles = self.shared.get_or_init(|| {
+            let role = self.role.clone();
+            if self.leak {
+                Shared::Leaked(Box::leak(Box::new(role)))
+            } else {
+                Shared::Counted(Arc::new(role))
+            }
+        });
+        R::Pace::service(inner, roles.clone(), self.protocol.clone())
     }
 }
 
@@ -85,6 +91,7 @@ impl<R, P> LayerExt for RowLayer<R, P> {
             role: self.role,
             protocol,
             leak: self.leak,
+            shared: self.shared,
         }
     }
 }

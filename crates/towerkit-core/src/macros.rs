@@ -6,7 +6,7 @@
 macro_rules! row_layer {
     ($layer:ident, $role:ty, $unsaid:ty) => {
         impl<P> $layer<P> {
-            /// Leaks the state of every service that this layer makes, see
+            /// Leaks the state of this layer, once, see
             /// [`RowLayer::leak`](towerkit_core::RowLayer::leak).
             #[must_use]
             pub fn leak(mut self) -> Self {

@@ -281,3 +281,35 @@ async fn a_function_and_a_failer_classify_results() {
 fn a_rejection_stays_small() {
     assert!(size_of::<towerkit_core::Rejection>() <= 56);
 }
+
+/// Counts how often it is cloned.
+#[derive(Debug, Default)]
+struct Copied(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Clone for Copied {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Self(self.0.clone())
+    }
+}
+
+impl towerkit_core::Policy for Copied {
+    type Held = ();
+
+    fn finish(&self, _held: (), _end: &towerkit_core::End) {}
+}
+
+/// axum makes a service of a layer for each connection: neither copies nor leaks may go along with that.
+#[test]
+fn a_layer_makes_its_roles_once_however_many_services_it_makes() {
+    let copied = Copied::default();
+    let role = towerkit_core::Guards::new(Copied(copied.0.clone()));
+    let counted = RowLayer::new(role, towerkit_core::Plain::default());
+    for layer in [counted.clone(), counted.leak()] {
+        let before = copied.0.load(Ordering::SeqCst);
+        for _ in 0..100 {
+            drop(layer.layer(Probe::new()));
+        }
+        assert_eq!(copied.0.load(Ordering::SeqCst), before + 1);
+    }
+}
