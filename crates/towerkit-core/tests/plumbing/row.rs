@@ -304,7 +304,7 @@ impl towerkit_core::Policy for Copied {
 fn a_layer_makes_its_roles_once_however_many_services_it_makes() {
     let copied = Copied::default();
     let role = towerkit_core::Guards::new(Copied(copied.0.clone()));
-    let counted = RowLayer::new(role, towerkit_core::Plain::default());
+    let counted = RowLayer::new(role, towerkit_core::Plain::new("copied"));
     for layer in [counted.clone(), counted.leak()] {
         let before = copied.0.load(Ordering::SeqCst);
         for _ in 0..100 {
