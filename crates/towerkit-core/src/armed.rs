@@ -1,4 +1,4 @@
-use std::{fmt, mem, ops::Deref, sync::Arc};
+use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
 use crate::{End, Fields, Policy};
 
@@ -40,8 +40,9 @@ impl<R> fmt::Debug for Shared<R> {
 
 /// What the roles of a row hold of one call, finished exactly once.
 ///
-/// By hand, by a panic of what it watches, or, as cancelled, by its drop.
-pub struct Armed<R: Policy + 'static>(Option<(Shared<R>, R::Held)>);
+/// By hand, by a panic of what it watches, or, as cancelled, by its drop. What is held is only ever taken out, so that the drop needs
+/// to look once.
+pub struct Armed<R: Policy + 'static>(ManuallyDrop<Option<(Shared<R>, R::Held)>>);
 
 impl<R: Policy> Armed<R> {
     /// Whether there is anything to do between the start of a call and its end.
@@ -50,9 +51,9 @@ impl<R: Policy> Armed<R> {
     #[inline(always)]
     pub(crate) fn new(roles: &Shared<R>, held: R::Held) -> Self {
         if Self::MATTERS {
-            Self(Some((roles.clone(), held)))
+            Self(ManuallyDrop::new(Some((roles.clone(), held))))
         } else {
-            Self(None)
+            Self::none()
         }
     }
 
@@ -60,21 +61,21 @@ impl<R: Policy> Armed<R> {
     #[inline(always)]
     #[must_use]
     pub const fn none() -> Self {
-        Self(None)
+        Self(ManuallyDrop::new(None))
     }
 
     /// Moves what is held out of here.
     #[inline(always)]
     #[must_use]
     pub fn take(&mut self) -> Self {
-        Self(self.0.take())
+        Self(ManuallyDrop::new(self.0.take()))
     }
 
     /// Whether the call is still to be finished.
     #[inline(always)]
     #[must_use]
     pub fn is_armed(&self) -> bool {
-        self.0.is_some()
+        Self::MATTERS && self.0.is_some()
     }
 
     /// Finishes the call, if it is not finished yet.
@@ -96,7 +97,7 @@ impl<R: Policy> Armed<R> {
     /// Tells the roles what the head of the response said.
     #[inline(always)]
     pub fn head(&mut self, so_far: &End) {
-        if let Some((roles, held)) = &mut self.0 {
+        if let Some((roles, held)) = &mut *self.0 {
             roles.head(held, so_far);
         }
     }
@@ -104,7 +105,7 @@ impl<R: Policy> Armed<R> {
     /// Lets the roles add fields to the head of the response.
     #[inline(always)]
     pub fn annotate(&self, fields: &mut dyn Fields) {
-        if let Some((roles, held)) = &self.0 {
+        if let Some((roles, held)) = &*self.0 {
             roles.annotate(held, fields);
         }
     }
@@ -123,7 +124,7 @@ impl<R: Policy> Armed<R> {
             return poll();
         }
         let fuse = Fuse(self);
-        let result = match &mut fuse.0.0 {
+        let result = match &mut *fuse.0.0 {
             Some((roles, held)) => roles.enter(held, poll),
             None => poll(),
         };
@@ -132,10 +133,21 @@ impl<R: Policy> Armed<R> {
     }
 }
 
+impl<R: Policy> Armed<R> {
+    /// Finishes a call that was dropped. Out of line, so that the drop of a call that has ended is a look at one word.
+    #[cold]
+    #[inline(never)]
+    fn cancel(&mut self) {
+        self.finish_with(End::cancelled);
+    }
+}
+
 impl<R: Policy> Drop for Armed<R> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.finish_with(End::cancelled);
+        if Self::MATTERS && self.0.is_some() {
+            self.cancel();
+        }
     }
 }
 

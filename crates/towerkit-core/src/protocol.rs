@@ -105,6 +105,15 @@ impl<X: Follow<T, E>, T, E> Answer<T, E, Infallible> for X {
     }
 }
 
+/// Finishes a call that was refused further in.
+#[cold]
+#[inline(never)]
+fn recognise<X: Refuse<T, E>, T, E, R: Policy>(exchange: &X, error: &E, armed: &mut Armed<R>) {
+    if let Some(reason) = exchange.refused(error) {
+        armed.finish(&End::refused_for(reason));
+    }
+}
+
 impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
     #[inline(always)]
     fn answer<R: Policy>(&self, refusal: Rejection) -> Result<Self::Response<R>, E> {
@@ -117,10 +126,10 @@ impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
         result: Result<T, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        if let Err(error) = &result
-            && let Some(reason) = self.refused(error)
+        if Armed::<R>::MATTERS
+            && let Err(error) = &result
         {
-            armed.finish(&End::refused_for(reason));
+            recognise(self, error, armed);
         }
         self.follow(result, armed)
     }

@@ -101,20 +101,49 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let mut call = Call::new(&mut request, &self.protocol);
+        let call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
-        let held = match self.roles.begin(&mut call) {
-            Ok(held) => held,
-            Err(refusal) => return RowFuture::refused(refusal, exchange),
-        };
-        if let Some(shut) = self.shut.take() {
-            // The inner service was not polled ready, so that the call is refused even if the guard has opened since.
-            let end = call.refused(shut.rejection().reason());
-            self.roles.finish(held, &end);
-            return RowFuture::refused(*shut, exchange);
+        match begin(&*self.roles, &mut self.shut, call) {
+            Ok(held) => {
+                let armed = Armed::new(&self.roles, held);
+                RowFuture::run(armed, exchange, || self.inner.call(request))
+            }
+            Err(refusal) => RowFuture::refused(refusal, exchange),
         }
-        let armed = Armed::new(&self.roles, held);
-        RowFuture::run(armed, exchange, || self.inner.call(request))
+    }
+}
+
+/// Starts the call, unless the guard was shut when the row was asked whether it is ready.
+#[inline(always)]
+fn begin<Req, R: Role<Req>>(
+    roles: &R,
+    shut: &mut Option<Box<R::Refusal>>,
+    mut call: Call<'_, Req>,
+) -> Result<R::Held, Box<R::Refusal>> {
+    match roles.begin(&mut call) {
+        Ok(held) if shut.is_none() => Ok(held),
+        begun => Err(turn_away(roles, shut, begun, call)),
+    }
+}
+
+/// Refuses the call, and finishes the roles that had begun.
+#[cold]
+#[inline(never)]
+fn turn_away<Req, R: Role<Req>>(
+    roles: &R,
+    shut: &mut Option<Box<R::Refusal>>,
+    begun: Result<R::Held, R::Refusal>,
+    call: Call<'_, Req>,
+) -> Box<R::Refusal> {
+    match begun {
+        Err(refusal) => Box::new(refusal),
+        Ok(held) => {
+            // The inner service was not polled ready, so that the call is refused even if the guard has opened since.
+            let shut = shut.take().expect("just seen");
+            let end = call.refused(shut.rejection().reason());
+            roles.finish(held, &end);
+            shut
+        }
     }
 }
 
@@ -125,8 +154,8 @@ where
 pub struct RowFuture<F, R: Shape, X> {
     #[pin]
     inner: Option<F>,
-    /// Boxed, so that the future of an admitted call has no room for it.
-    refusal: Option<Box<R::Refusal>>,
+    /// Boxed, so that the future of an admitted call keeps no room for it.
+    refused: Refused<R::Refusal>,
     armed: Armed<R>,
     exchange: X,
 }
@@ -137,17 +166,17 @@ impl<F, R: Shape, X> RowFuture<F, R, X> {
         let inner = armed.watch(call);
         Self {
             inner: Some(inner),
-            refusal: None,
+            refused: Refused(None),
             armed,
             exchange,
         }
     }
 
     #[cold]
-    pub(crate) fn refused(refusal: R::Refusal, exchange: X) -> Self {
+    pub(crate) fn refused(refusal: Box<R::Refusal>, exchange: X) -> Self {
         Self {
             inner: None,
-            refusal: Some(Box::new(refusal)),
+            refused: Refused(Some(refusal)),
             armed: Armed::none(),
             exchange,
         }
@@ -166,7 +195,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
         let Some(inner) = me.inner.as_mut().as_pin_mut() else {
-            let refusal = me.refusal.take().expect("not polled after completion");
+            let refusal = me.refused.0.take().expect("not polled after completion");
             return Poll::Ready(me.exchange.answer(*refusal));
         };
         let result = if R::ENTERS {
@@ -207,4 +236,22 @@ impl<F, R: Shape, X> fmt::Debug for RowFuture<F, R, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowFuture").finish_non_exhaustive()
     }
+}
+
+/// The refusal of a call that was not admitted, whose drop is one look where there is none.
+struct Refused<R>(Option<Box<R>>);
+
+impl<R> Drop for Refused<R> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            drop_refusal(&mut self.0);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_refusal<R>(refusal: &mut Option<Box<R>>) {
+    *refusal = None;
 }

@@ -87,7 +87,7 @@ where
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
         let state = match self.roles.begin(&mut call) {
-            Err(refusal) => State::Running(RowFuture::refused(refusal, exchange)),
+            Err(refusal) => State::Running(RowFuture::refused(Box::new(refusal), exchange)),
             Ok(Admission::Later(wait)) => State::Waiting(Wait {
                 wait,
                 roles: Some(self.roles.clone()),
@@ -98,7 +98,7 @@ where
                     // As in `Row`: the inner service was not polled ready. A call that waits gets readiness of its own.
                     let end = call.refused(shut.rejection().reason());
                     self.roles.finish(held, &end);
-                    State::Running(RowFuture::refused(*shut, exchange))
+                    State::Running(RowFuture::refused(shut, exchange))
                 } else {
                     let armed = Armed::new(&self.roles, held);
                     State::Running(RowFuture::run(armed, exchange, || self.inner.call(request)))

@@ -31,7 +31,11 @@ impl Bucket {
             interval,
             tolerance,
         } = self.spacing;
-        let now = now.saturating_mul(scale);
+        let now = if scale == 1 {
+            now
+        } else {
+            now.saturating_mul(scale)
+        };
         // Relaxed: the word guards nothing but itself.
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
