@@ -125,7 +125,8 @@ impl End {
         self.panicked
     }
 
-    /// Returns the bytes of the response body that were delivered; 0 where the protocol has no body.
+    /// Returns the bytes of the response body that were delivered; 0 where the protocol has no body, and for a call that a later role
+    /// of the same row refused.
     #[inline(always)]
     #[must_use]
     pub fn bytes(&self) -> u64 {

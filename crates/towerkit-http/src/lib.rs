@@ -52,6 +52,9 @@
 //!
 //! A refusal is a response: problem details (RFC 9457) with `Retry-After` over HTTP, trailers only over gRPC. It carries the
 //! [`Rejection`](towerkit_core::Rejection) in its extensions, by which layers outside recognise it.
+//!
+//! A refusal answers before the request body is read. hyper's HTTP/1 server then closes the connection if the body has not arrived
+//! with the head; over HTTP/2 the connection goes on.
 
 mod body;
 mod ext;
