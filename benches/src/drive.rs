@@ -18,7 +18,7 @@ use crate::HttpRequest;
 /// # Panics
 ///
 /// If the service refuses or fails, since then something else would be measured than a call that is admitted.
-#[inline]
+#[inline(always)]
 pub fn call_plain<S: Service<u64, Response = u64>>(service: &mut S) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(ready(service.poll_ready(&mut cx)), "not ready");
@@ -34,7 +34,7 @@ pub fn call_plain<S: Service<u64, Response = u64>>(service: &mut S) {
 /// # Panics
 ///
 /// If the service refuses or fails, since then something else would be measured than a call that is admitted.
-#[inline]
+#[inline(always)]
 pub fn call_http<S, B>(service: &mut S)
 where
     S: Service<HttpRequest, Response = Response<B>>,
@@ -50,12 +50,12 @@ where
     drain(black_box(response).into_body(), &mut cx);
 }
 
-#[inline]
+#[inline(always)]
 fn ready<T, E>(poll: Poll<Result<T, E>>) -> bool {
     matches!(poll, Poll::Ready(Ok(_)))
 }
 
-#[inline]
+#[inline(always)]
 fn finish<F: Future>(future: F, cx: &mut Context<'_>) -> F::Output {
     let mut future = pin!(future);
     loop {
@@ -66,7 +66,7 @@ fn finish<F: Future>(future: F, cx: &mut Context<'_>) -> F::Output {
 }
 
 /// Polls a body as hyper does: no further once it says that its end is reached.
-#[inline]
+#[inline(always)]
 fn drain<B: Body<Data = Bytes>>(body: B, cx: &mut Context<'_>) {
     let mut body = pin!(body);
     while !body.is_end_stream() {

@@ -137,12 +137,12 @@ impl Service<u64> for Ready {
     type Error = BoxError;
     type Future = future::Ready<Result<u64, BoxError>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: u64) -> Self::Future {
         future::ready(Ok(request))
     }
@@ -153,12 +153,12 @@ impl<B: Answer> Service<HttpRequest> for Ready<B> {
     type Error = Infallible;
     type Future = future::Ready<Result<Response<B>, Infallible>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, _request: HttpRequest) -> Self::Future {
         future::ready(Ok(Response::new(B::answer())))
     }

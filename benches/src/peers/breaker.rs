@@ -43,12 +43,12 @@ where
     type Error = recloser::Error<E>;
     type Future = RecloserFuture<S::Future, AnyError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(recloser::Error::Inner)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         self.breaker.call(self.inner.call(request))
     }
@@ -102,12 +102,12 @@ where
     type Error = failsafe::Error<E>;
     type Future = failsafe::futures::ResponseFuture<S::Future, P, (), failsafe::Any>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(failsafe::Error::Inner)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let answer = self.inner.call(request);
         CircuitBreaker::call(&self.breaker, answer)

@@ -105,12 +105,12 @@ impl<S: Service<Req>, C: Clock, Req> Service<Req> for Governed<S, C> {
     type Error = GovernedError<S::Error, C>;
     type Future = GovernedFuture<S::Future, C>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(GovernedError::Inner)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         match self.limiter.check() {
             Ok(()) => GovernedFuture::Running(self.inner.call(request)),
@@ -137,7 +137,7 @@ impl<F, C: Clock> fmt::Debug for GovernedFuture<F, C> {
 impl<F: Future<Output = Result<T, E>>, T, E, C: Clock> Future for GovernedFuture<F, C> {
     type Output = Result<T, GovernedError<E, C>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             GovernedProj::Running(inner) => inner.poll(cx).map_err(GovernedError::Inner),
