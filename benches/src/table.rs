@@ -50,11 +50,6 @@ impl fmt::Display for Table<'_> {
 impl Table<'_> {
     fn row(&self, f: &mut fmt::Formatter<'_>, case: &Measured) -> fmt::Result {
         let (name, future) = (case.label.name, case.future);
-        let sign = if case.label.kind == Kind::Bare {
-            ""
-        } else {
-            "+"
-        };
         let allocations = match self.allocations.of(&self.group.title, name) {
             Some(count) => format!("{count:.0}"),
             None => String::new(),
@@ -63,7 +58,10 @@ impl Table<'_> {
             Some(ratio) => format!("{ratio:.2}"),
             None => String::new(),
         };
-        let nanos = format!("{sign}{:.1}", case.nanos);
+        let nanos = match case.label.kind {
+            Kind::Bare => format!("{:.1}", case.nanos),
+            _ => format!("{:+.1}", case.nanos),
+        };
         writeln!(
             f,
             "| {name} | {nanos} | {allocations} | {future} | {ratio} |"
