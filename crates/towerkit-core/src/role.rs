@@ -171,7 +171,11 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
     #[inline(always)]
     fn head(&self, held: &mut Self::Held, so_far: &End) {
         let (first, second) = held;
-        self.0.enter(first, || self.1.head(second, so_far));
+        if A::ENTERS {
+            self.0.enter(first, || self.1.head(second, so_far));
+        } else {
+            self.1.head(second, so_far);
+        }
         self.0.head(first, so_far);
     }
 
@@ -184,7 +188,11 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
     #[inline(always)]
     fn finish(&self, held: Self::Held, end: &End) {
         let (mut first, second) = held;
-        self.0.enter(&mut first, || self.1.finish(second, end));
+        if A::ENTERS {
+            self.0.enter(&mut first, || self.1.finish(second, end));
+        } else {
+            self.1.finish(second, end);
+        }
         self.0.finish(first, end);
     }
 }
@@ -203,15 +211,19 @@ where
 {
     #[inline(always)]
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal> {
-        let held = self.0.begin(call).map_err(Join::first)?;
+        let held = match self.0.begin(call) {
+            Ok(held) => held,
+            Err(refusal) => return Err(refusal.first()),
+        };
         let mut first = Begun::new(&self.0, held);
-        match first.enter(|| self.1.begin(call)) {
+        let second = if A::ENTERS {
+            first.enter(|| self.1.begin(call))
+        } else {
+            self.1.begin(call)
+        };
+        match second {
             Ok(second) => Ok((first.keep(), second)),
-            Err(refusal) => {
-                let end = call.refused(refusal.rejection().reason());
-                self.0.finish(first.keep(), &end);
-                Err(A::Refusal::second(refusal))
-            }
+            Err(refusal) => Err(A::Refusal::second(first.turn_away(refusal, call))),
         }
     }
 
@@ -247,6 +259,23 @@ impl<'a, R: Policy> Begun<'a, R> {
         }
     }
 
+    /// Finishes the first role of a call that the second refused.
+    #[cold]
+    #[inline(never)]
+    fn turn_away<Req, Q: Refusal>(self, refusal: Q, call: &Call<'_, Req>) -> Q {
+        let role = self.role;
+        role.finish(self.keep(), &call.refused(refusal.rejection().reason()));
+        refusal
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn panicked(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.role.finish(held, &End::in_panic());
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn keep(mut self) -> R::Held {
         self.held.take().expect("held until it is kept")
@@ -256,8 +285,8 @@ impl<'a, R: Policy> Begun<'a, R> {
 impl<R: Policy> Drop for Begun<'_, R> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.role.finish(held, &End::in_panic());
+        if self.held.is_some() {
+            self.panicked();
         }
     }
 }

@@ -72,7 +72,7 @@ impl SoFar {
 
     /// The body is over without trailers.
     #[inline(always)]
-    fn without_trailers(&self) -> End {
+    pub(crate) fn without_trailers(&self) -> End {
         if self.in_trailers {
             self.with_code(UNKNOWN)
         } else {
@@ -107,11 +107,7 @@ impl SoFar {
 impl<B: Body, R: Policy> TrackedBody<B, R> {
     /// Follows `body` on behalf of `armed`.
     #[inline(always)]
-    pub(crate) fn follow(body: B, mut armed: Armed<R>, so_far: SoFar, length: Option<u64>) -> Self {
-        let is_empty = length == Some(0) && !so_far.in_trailers;
-        if is_empty || body.is_end_stream() {
-            armed.finish_with(|| so_far.without_trailers());
-        }
+    pub(crate) fn follow(body: B, armed: Armed<R>, so_far: SoFar, length: Option<u64>) -> Self {
         Self {
             source: Source::Inner(body),
             armed,

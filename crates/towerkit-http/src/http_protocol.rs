@@ -216,7 +216,12 @@ pub(crate) fn follow<B: Body, E: 'static, R: Policy>(
             let (so_far, length) = read(&response);
             armed.head(&so_far.end());
             armed.annotate(&mut HeaderFields(response.headers_mut()));
-            Ok(response.map(|body| TrackedBody::follow(body, armed.take(), so_far, length)))
+            let is_empty = length == Some(0) && !so_far.in_trailers;
+            if is_empty || response.body().is_end_stream() {
+                armed.finish_with(|| so_far.without_trailers());
+            }
+            let armed = armed.take();
+            Ok(response.map(|body| TrackedBody::follow(body, armed, so_far, length)))
         }
         Err(error) => {
             armed.finish_with(|| {

@@ -112,6 +112,15 @@ impl Kind {
         }
     }
 
+    /// Returns the kind of a number from [`index`](Self::index).
+    pub(crate) fn at(index: u8) -> Self {
+        match index {
+            0 => Self::Plain,
+            1 => Self::Grpc,
+            _ => Self::Http(Method(index - 2)),
+        }
+    }
+
     pub(crate) fn duration(self, side: Side) -> Metric {
         let (name, help) = match (self, side) {
             (Self::Plain, _) => ("towerkit_call_duration_seconds", "Duration of calls."),
