@@ -20,6 +20,7 @@ mod runtime;
 #[cfg(feature = "peers")]
 mod served;
 mod table;
+mod yardstick;
 
 pub use case::Clocked;
 pub use case::Kind;

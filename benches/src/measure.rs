@@ -12,8 +12,9 @@ use tower::Service;
 use tracing::{Dispatch, dispatcher::with_default};
 
 use crate::{
-    Group, HttpRequest, Label, Visit, call_http, call_plain,
+    Group, HttpRequest, Label, Measured, Visit, call_http, call_plain,
     group::{Runs, compare},
+    yardstick::Yardstick,
 };
 
 /// How often a group is measured: more than the nine interleaved runs that a ratio needs.
@@ -22,6 +23,8 @@ const RUNS: usize = 31;
 const BATCH: Duration = Duration::from_micros(500);
 /// Of so many batches in a run the fastest counts, so that a thread that is taken off its core spoils none.
 const BATCHES: usize = 3;
+/// After so many batches that somebody disturbed, a run takes what it has.
+const TRIES: usize = 60;
 
 /// Measures the groups of the catalogue one after the other, each in interleaved runs.
 pub struct Bench {
@@ -29,6 +32,7 @@ pub struct Bench {
     title: String,
     cases: Vec<Case>,
     subscriber: Option<Dispatch>,
+    yardstick: Yardstick,
     groups: Vec<Group>,
 }
 
@@ -49,6 +53,7 @@ impl Bench {
             title: String::new(),
             cases: Vec::new(),
             subscriber: None,
+            yardstick: Yardstick::new(),
             groups: Vec::new(),
         }
     }
@@ -66,7 +71,7 @@ impl Bench {
         if !cases.is_empty() && self.title.contains(&self.filter) {
             self.groups.push(Group {
                 title: std::mem::take(&mut self.title),
-                cases: run(cases),
+                cases: run(cases, &mut self.yardstick),
             });
         }
     }
@@ -170,7 +175,7 @@ where
     this.1.max(that.1) - this.0.min(that.0)
 }
 
-fn run(mut cases: Vec<Case>) -> Vec<crate::Measured> {
+fn run(mut cases: Vec<Case>, yardstick: &mut Yardstick) -> Vec<Measured> {
     for case in &mut cases {
         case.calibrate();
     }
@@ -178,7 +183,7 @@ fn run(mut cases: Vec<Case>) -> Vec<crate::Measured> {
         // Every run begins elsewhere, so that nobody always comes after the same neighbour.
         let length = cases.len();
         for place in 0..length {
-            cases[(place + run) % length].measure();
+            cases[(place + run) % length].measure(yardstick);
         }
     }
     let runs = cases.into_iter().map(|case| Runs {
@@ -201,8 +206,20 @@ impl Case {
         self.calls = (BATCH.as_secs_f64() / per_call) as u32;
     }
 
-    fn measure(&mut self) {
-        let fastest = (0..BATCHES).map(|_| (self.batch)(self.calls)).min();
+    /// Takes the fastest of some batches before and after which nobody disturbed or, if there are none, the fastest of all.
+    fn measure(&mut self, yardstick: &mut Yardstick) {
+        let (mut quiet, mut disturbed) = (Vec::new(), Vec::new());
+        while quiet.len() < BATCHES && disturbed.len() < TRIES {
+            let was_quiet = yardstick.is_quiet();
+            let batch = (self.batch)(self.calls);
+            let kept = if was_quiet && yardstick.is_quiet() {
+                &mut quiet
+            } else {
+                &mut disturbed
+            };
+            kept.push(batch);
+        }
+        let fastest = quiet.iter().min().or(disturbed.iter().min());
         let fastest = fastest.expect("there is a batch");
         self.runs
             .push(fastest.as_secs_f64() * 1e9 / f64::from(self.calls));
