@@ -15,9 +15,11 @@ use tokio::{
 
 /// Connections that are kept alive, each with one request under way.
 const CONNECTIONS: usize = 32;
-/// How long one server is loaded before it is the other's turn.
-const TURN: Duration = Duration::from_millis(1500);
-/// Pairs of turns.
+/// How long one server is loaded before it is the other's turn: short, so that whoever disturbs them disturbs both.
+const TURN: Duration = Duration::from_millis(200);
+/// Turns of each server in a pair.
+const TURNS: usize = 8;
+/// Pairs.
 const PAIRS: usize = 7;
 
 const REQUEST: &[u8] = b"POST /uppercase HTTP/1.1\r\nhost: localhost\r\n\
@@ -76,10 +78,9 @@ impl Pairs {
     ///
     /// If one cannot be reached.
     pub fn measure(bare: &Server, full: &Server) -> io::Result<Self> {
-        load(bare.addr)?;
-        load(full.addr)?;
-        let pair = |_| Ok((load(bare.addr)?, load(full.addr)?));
-        (0..PAIRS).map(pair).collect::<io::Result<_>>().map(Self)
+        // The first pair warms them up.
+        let pairs = (0..=PAIRS).map(|_| pair(bare, full)).skip(1);
+        pairs.collect::<io::Result<_>>().map(Self)
     }
 
     /// Returns the requests a second of the first: the median.
@@ -104,6 +105,21 @@ impl Pairs {
         let values: Vec<_> = self.0.iter().copied().map(of).collect();
         crate::median(&values)
     }
+}
+
+/// Loads both servers, turn by turn and each first as often as the other, and returns their requests a second.
+fn pair(bare: &Server, full: &Server) -> io::Result<(f64, f64)> {
+    let (mut of_bare, mut of_full) = (0.0, 0.0);
+    for turn in 0..TURNS {
+        if turn % 2 == 0 {
+            of_bare += load(bare.addr)?;
+            of_full += load(full.addr)?;
+        } else {
+            of_full += load(full.addr)?;
+            of_bare += load(bare.addr)?;
+        }
+    }
+    Ok((of_bare / TURNS as f64, of_full / TURNS as f64))
 }
 
 /// Loads a server for one turn, and returns how many answers of status 200 it gave a second.
