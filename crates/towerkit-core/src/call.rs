@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Clock, End, Reason, Status, clock::Reading};
+use crate::{Clock, Deadline, End, Reason, Status, clock::Reading};
 
 /// What a request can say of itself, whatever its type.
 ///
@@ -26,6 +26,14 @@ pub trait Describe<Req> {
 
     /// Sets a field of the request, where the protocol has fields and the value fits in one.
     fn set_field(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
+
+    /// Returns the point after which nobody waits for the answer, where the request carries one.
+    fn deadline(&self, _request: &Req) -> Option<Deadline> {
+        None
+    }
+
+    /// Makes the request carry a deadline, where the protocol has a place for it.
+    fn set_deadline(&self, _request: &mut Req, _deadline: Deadline) {}
 
     /// Returns the code with which this protocol answers a refusal.
     fn refusal_status(&self, _kind: ProtocolKind, _reason: Reason) -> Option<Status> {
@@ -99,6 +107,19 @@ impl<'a, Req> Call<'a, Req> {
     #[inline(always)]
     pub fn set_field(&mut self, name: &'static str, value: &str) {
         self.protocol.set_field(self.request, name, value);
+    }
+
+    /// Returns the point after which nobody waits for the answer, where the request carries one.
+    #[inline(always)]
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.protocol.deadline(self.request)
+    }
+
+    /// Makes the request carry a deadline, where the protocol has a place for it.
+    #[inline(always)]
+    pub fn set_deadline(&mut self, deadline: Deadline) {
+        self.protocol.set_deadline(self.request, deadline);
     }
 
     /// Returns the time of the start on `clock`: one reading for all roles that start here.

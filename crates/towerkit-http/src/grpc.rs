@@ -2,8 +2,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    Armed, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse, Rejection,
-    Status,
+    Armed, Deadline, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse,
+    Rejection, Status,
 };
 
 use crate::{
@@ -79,6 +79,14 @@ impl<B> Describe<Request<B>> for Grpc {
         if let Some((name, value)) = refusal::field(name, value) {
             request.headers_mut().insert(name, value);
         }
+    }
+
+    fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
+        request.extensions().get().cloned()
+    }
+
+    fn set_deadline(&self, request: &mut Request<B>, deadline: Deadline) {
+        request.extensions_mut().insert(deadline);
     }
 
     fn refusal_status(&self, _kind: ProtocolKind, reason: Reason) -> Option<Status> {

@@ -2,8 +2,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    Armed, ByResult, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason,
-    Refuse, Rejection, Status,
+    Armed, ByResult, Deadline, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind,
+    Reason, Refuse, Rejection, Status,
 };
 
 use crate::{
@@ -105,6 +105,14 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
         if let Some((name, value)) = refusal::field(name, value) {
             request.headers_mut().insert(name, value);
         }
+    }
+
+    fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
+        request.extensions().get().cloned()
+    }
+
+    fn set_deadline(&self, request: &mut Request<B>, deadline: Deadline) {
+        request.extensions_mut().insert(deadline);
     }
 
     fn refusal_status(&self, kind: ProtocolKind, reason: Reason) -> Option<Status> {

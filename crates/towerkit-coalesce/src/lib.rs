@@ -1,0 +1,1 @@
+//! One call for many that ask the same at the same time.

@@ -1,0 +1,1 @@
+//! Limits on the calls in flight: fixed, adaptive, queued, shed, partitioned.

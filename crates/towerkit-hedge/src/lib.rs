@@ -1,0 +1,1 @@
+//! Hedged calls: a second attempt when the first is slow.

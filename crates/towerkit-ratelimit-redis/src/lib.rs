@@ -1,0 +1,1 @@
+//! The quota of towerkit-ratelimit shared by many processes, on Redis.

@@ -1,0 +1,1 @@
+//! Retries that are safe by default, with a budget.
