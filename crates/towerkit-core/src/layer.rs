@@ -2,7 +2,10 @@ use std::sync::{Arc, OnceLock};
 
 use tower_layer::Layer;
 
-use crate::{As, AsyncGuards, Guards, Observes, Pair, Plain, Shape, Shared, Unbound, row::Pace};
+use crate::{
+    As, AsyncGuards, Guards, Observes, Only, Operations, Pair, Plain, Shape, Shared, Unbound,
+    row::Pace,
+};
 
 /// A row of roles as one layer: one future, one body and one clock reading at each end.
 ///
@@ -69,8 +72,14 @@ impl<S, R: Shape + Clone, P: Clone> Layer<S> for RowLayer<R, P> {
 ///
 /// `towerkit_http::HttpExt` adds `.http()` and `.grpc()`.
 pub trait LayerExt: Sized {
+    /// How it reads calls so far.
+    type Protocol;
+
     /// The same layer with another protocol.
     type With<Q>;
+
+    /// Returns how it reads calls so far.
+    fn said(&self) -> &Self::Protocol;
 
     /// Reads calls by `protocol`, for example `Http::new().classify(..)`.
     #[must_use]
@@ -81,10 +90,21 @@ pub trait LayerExt: Sized {
     fn plain(self, operation: &'static str) -> Self::With<Plain> {
         self.protocol(Plain::new(operation))
     }
+
+    /// Applies the layer to these operations only; all others pass it by.
+    #[must_use]
+    fn only(self, operations: Operations) -> Only<Self> {
+        Only::new(self, operations)
+    }
 }
 
 impl<R, P> LayerExt for RowLayer<R, P> {
+    type Protocol = P;
     type With<Q> = RowLayer<R, Q>;
+
+    fn said(&self) -> &P {
+        &self.protocol
+    }
 
     fn protocol<Q>(self, protocol: Q) -> RowLayer<R, Q> {
         RowLayer {

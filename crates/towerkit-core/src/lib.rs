@@ -69,11 +69,14 @@ mod event;
 mod forward;
 mod layer;
 mod macros;
+mod only;
+mod operations;
 mod outcome;
 mod plain;
 mod policy;
 mod protocol;
 mod rejection;
+mod repeat;
 mod role;
 mod row;
 mod waiting;
@@ -86,6 +89,8 @@ pub use deadline::Deadline;
 pub use end::End;
 pub use event::{Event, EventSink, Outbox};
 pub use layer::{IntoRole, LayerExt, RowLayer, async_guard, guard, observe, stack};
+pub use only::{Only, Selected, Selecting};
+pub use operations::Operations;
 pub use outcome::{Outcome, Status};
 pub use plain::{
     ByFailer, ByFunction, ByRefusable, ByResult, Classify, Failer, Plain, PlainExchange,
@@ -93,6 +98,7 @@ pub use plain::{
 pub use policy::{Admission, AsyncGuard, Fields, Guard, Observer, Policy};
 pub use protocol::{Answer, BoxError, Follow, Protocol, Refusable, Refuse, Unbound};
 pub use rejection::{Join, Reason, Refusal, Rejection};
+pub use repeat::{Attach, Peek, Pushback, Repeat};
 pub use role::{
     As, AsyncGuards, Guarding, GuardingLater, Guards, Observes, Observing, Pair, Role, Shape,
 };

@@ -16,7 +16,7 @@ macro_rules! row_layer {
         }
 
         impl<S, P: Clone> $crate::Layer<S> for $layer<P> {
-            type Service = $crate::Row<S, $role, P>;
+            type Service = <$crate::RowLayer<$role, P> as $crate::Layer<S>>::Service;
 
             fn layer(&self, inner: S) -> Self::Service {
                 self.row.layer(inner)
@@ -24,7 +24,12 @@ macro_rules! row_layer {
         }
 
         impl<P> $crate::LayerExt for $layer<P> {
+            type Protocol = P;
             type With<Q> = $layer<Q>;
+
+            fn said(&self) -> &P {
+                self.row.said()
+            }
 
             fn protocol<Q>(self, protocol: Q) -> $layer<Q> {
                 $layer {

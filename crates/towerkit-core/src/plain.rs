@@ -165,6 +165,12 @@ where
 #[derive(Debug, Clone)]
 pub struct PlainExchange<C>(C);
 
+impl<C> PlainExchange<C> {
+    pub(crate) fn classifier(&self) -> &C {
+        &self.0
+    }
+}
+
 impl<Req, C: Clone> Protocol<Req> for Plain<C> {
     type Exchange = PlainExchange<C>;
 

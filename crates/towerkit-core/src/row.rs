@@ -91,7 +91,10 @@ where
 
     #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if let Some(refusal) = self.roles.shut() {
+        // A call that the roles have nothing to do with needs the inner service, and which call comes is not known here.
+        if !P::SELECTS
+            && let Some(refusal) = self.roles.shut()
+        {
             self.shut = Some(Box::new(refusal));
             return Poll::Ready(Ok(()));
         }
@@ -103,6 +106,9 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
+        if P::SELECTS && !self.protocol.selects(call.request, call.protocol()) {
+            return RowFuture::run(Armed::none(), exchange, || self.inner.call(request));
+        }
         match begin(&*self.roles, &mut self.shut, call) {
             Ok(held) => {
                 let armed = Armed::new(&self.roles, held);

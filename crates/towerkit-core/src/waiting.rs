@@ -75,7 +75,9 @@ where
     type Future = WaitingFuture<S, R, P, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if let Some(refusal) = self.roles.shut() {
+        if !P::SELECTS
+            && let Some(refusal) = self.roles.shut()
+        {
             self.shut = Some(Box::new(refusal));
             return Poll::Ready(Ok(()));
         }
@@ -86,6 +88,12 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
+        if P::SELECTS && !self.protocol.selects(call.request, call.protocol()) {
+            let run = RowFuture::run(Armed::none(), exchange, || self.inner.call(request));
+            return WaitingFuture {
+                state: State::Running(run),
+            };
+        }
         let state = match self.roles.begin(&mut call) {
             Err(refusal) => State::Running(RowFuture::refused(Box::new(refusal), exchange)),
             Ok(Admission::Later(wait)) => State::Waiting(Wait {

@@ -163,6 +163,16 @@ impl<C: ClassifyHead> HttpExchange<C> {
         so_far
     }
 
+    /// Reads the head as HTTP, or as gRPC where the request and the response both are.
+    #[inline(always)]
+    pub(crate) fn read_head(&self, head: ResponseHead<'_>) -> SoFar {
+        if self.is_grpc && grpc::answers(head) {
+            grpc::read(head)
+        } else {
+            self.read(head)
+        }
+    }
+
     /// Whether HTTP allows this response no body (RFC 9110, section 6.4.1).
     #[inline(always)]
     fn is_over_at(&self, status: StatusCode) -> bool {

@@ -64,6 +64,8 @@ mod operation;
 mod outcome;
 mod problem;
 mod refusal;
+mod repeat;
+mod replay;
 
 pub use body::TrackedBody;
 pub use ext::HttpExt;
@@ -74,3 +76,4 @@ pub use operation::ByMatchedPath;
 pub use operation::{ByFunction, Operation, RequestHead, ResponseHead, Unrouted};
 pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
+pub use replay::{KeptRequest, ReplayBody};

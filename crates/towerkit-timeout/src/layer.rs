@@ -51,7 +51,12 @@ impl<P> TimeoutLayer<P> {
 }
 
 impl<P> LayerExt for TimeoutLayer<P> {
+    type Protocol = P;
     type With<Q> = TimeoutLayer<Q>;
+
+    fn said(&self) -> &P {
+        &self.protocol
+    }
 
     fn protocol<Q>(self, protocol: Q) -> TimeoutLayer<Q> {
         TimeoutLayer {

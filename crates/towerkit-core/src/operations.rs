@@ -1,0 +1,141 @@
+use std::{fmt, sync::Arc};
+
+/// A set of operations, by name: what [`LayerExt::only`](crate::LayerExt::only) applies a layer to.
+///
+/// Names are those that logs and metrics show: route templates over HTTP, methods over gRPC, given names elsewhere.
+///
+/// ```
+/// use towerkit_core::Operations;
+///
+/// let operations = Operations::exact("/checkout")
+///     .or(Operations::prefix("/admin/"))
+///     .or(Operations::pattern("/v*/orders/{id}"));
+/// assert!(operations.contains("/checkout"));
+/// assert!(operations.contains("/admin/users"));
+/// assert!(operations.contains("/v2/orders/{id}"));
+/// assert!(!operations.contains("/checkout/now"));
+/// assert!(Operations::exact("/health").not().contains("/checkout"));
+/// ```
+#[derive(Clone)]
+pub struct Operations(Arc<Names>);
+
+#[derive(Debug)]
+enum Names {
+    Exact(Box<str>),
+    Prefix(Box<str>),
+    Pattern(Box<str>),
+    Either(Operations, Operations),
+    Not(Operations),
+}
+
+impl Operations {
+    /// The operation of this name.
+    #[must_use]
+    pub fn exact(name: &str) -> Self {
+        Self(Arc::new(Names::Exact(name.into())))
+    }
+
+    /// All operations whose name begins so.
+    #[must_use]
+    pub fn prefix(prefix: &str) -> Self {
+        Self(Arc::new(Names::Prefix(prefix.into())))
+    }
+
+    /// All operations whose whole name fits the pattern, in which `*` stands for any text, also for none and also for slashes.
+    #[must_use]
+    pub fn pattern(pattern: &str) -> Self {
+        Self(Arc::new(Names::Pattern(pattern.into())))
+    }
+
+    /// The operations of both sets.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(Arc::new(Names::Either(self, other)))
+    }
+
+    /// All other operations.
+    #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it reads after a dot, as the others do"
+    )]
+    pub fn not(self) -> Self {
+        Self(Arc::new(Names::Not(self)))
+    }
+
+    /// Whether the operation belongs to the set.
+    #[must_use]
+    pub fn contains(&self, operation: &str) -> bool {
+        match &*self.0 {
+            Names::Exact(name) => **name == *operation,
+            Names::Prefix(prefix) => operation.starts_with(&**prefix),
+            Names::Pattern(pattern) => fits(operation, pattern),
+            Names::Either(one, other) => one.contains(operation) || other.contains(operation),
+            Names::Not(operations) => !operations.contains(operation),
+        }
+    }
+}
+
+/// Whether the name is what stands between the stars of the pattern, in order.
+///
+/// The first place where a part occurs is as good as any later one, so that nothing is tried twice.
+fn fits(name: &str, pattern: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return name == pattern;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inside = name
+        .strip_prefix(first)
+        .and_then(|name| name.strip_suffix(last));
+    let Some(mut inside) = inside else {
+        return false;
+    };
+    for part in middle.split('*') {
+        let Some(at) = inside.find(part) else {
+            return false;
+        };
+        inside = &inside[at + part.len()..];
+    }
+    true
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition of a pattern, by trying everything.
+    fn model(name: &[u8], pattern: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|at| model(&name[at..], rest)),
+            Some((byte, rest)) => name.first() == Some(byte) && model(&name[1..], rest),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A4.7
+        #[test]
+        fn a_pattern_fits_as_defined(name in "[ab/]{0,8}", pattern in "[ab/*]{0,6}") {
+            let expected = model(name.as_bytes(), pattern.as_bytes());
+            prop_assert_eq!(Operations::pattern(&pattern).contains(&name), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_pattern_takes_no_longer_than_it_must() {
+        let name = "a".repeat(20_000);
+        let pattern = Operations::pattern(&"*a".repeat(30).replace("aa", "a*a"));
+        assert!(pattern.contains(&name));
+        assert!(!Operations::pattern("*a*a*a*a*a*a*a*a*a*b*a").contains(&name));
+    }
+}

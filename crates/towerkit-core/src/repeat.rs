@@ -1,0 +1,112 @@
+//! What drivers need of a protocol: to look at a result, and to send a request more than once.
+
+use std::time::Duration;
+
+use crate::{Classify, End, Plain, PlainExchange, Protocol};
+
+/// Looks at a result without taking it: what drivers decide by.
+#[diagnostic::on_unimplemented(
+    message = "towerkit cannot tell the outcome of a response `{T}` or an error `{E}`",
+    label = "this protocol does not understand the service's response",
+    note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
+)]
+pub trait Peek<T, E> {
+    /// Returns how the call ended, as far as the result tells: over HTTP what the head says, before any of the body.
+    fn peek(&self, result: &Result<T, E>) -> End;
+
+    /// Returns what the callee asks of a caller who would try again.
+    fn pushback(&self, _result: &Result<T, E>) -> Option<Pushback> {
+        None
+    }
+
+    /// Whether the request certainly never reached the callee, so that trying again repeats nothing: the connection was refused, or
+    /// was closed before the request went out.
+    fn is_unsent(&self, _result: &Result<T, E>) -> bool {
+        false
+    }
+}
+
+/// What a callee asks of a caller who would try again: `Retry-After`, or the pushback of gRPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushback {
+    /// To wait that long.
+    After(Duration),
+    /// Not to try again.
+    Never,
+}
+
+/// Attaches what a driver learned on the way to a response that can carry it.
+pub trait Attach<T> {
+    /// Attaches a value to the response: to its extensions over HTTP; elsewhere nothing is done.
+    fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut T, value: V);
+}
+
+/// Sends a request more than once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot repeat requests of type `{Req}`",
+    label = "a request that may be sent again has to be kept",
+    note = "a plain request has to be `Clone`; the body of an HTTP request has to be `Unpin` with `Data = Bytes`"
+)]
+pub trait Repeat<Req>: Protocol<Req> {
+    /// What the inner service is called with.
+    type Attempt;
+
+    /// What is kept of the request, to make further attempts of.
+    type Kept;
+
+    /// Whether sending the request twice does the same as sending it once; `None` where the protocol cannot tell.
+    fn is_idempotent(&self, request: &Req) -> Option<bool>;
+
+    /// Makes the only attempt of a request that is not to be repeated.
+    fn once(&self, request: Req) -> Self::Attempt;
+
+    /// Makes the first attempt, and keeps what further ones need, unless that is more than `cap` bytes of body.
+    fn keep(&self, request: Req, cap: usize) -> (Self::Attempt, Option<Self::Kept>);
+
+    /// Makes a further attempt, or `None` if the body has turned out too long or an earlier attempt is still reading it.
+    fn again(&self, kept: &mut Self::Kept) -> Option<Self::Attempt>;
+
+    /// Sets a field of an attempt, where the protocol has fields.
+    fn stamp(&self, attempt: &mut Self::Attempt, name: &'static str, value: &str);
+}
+
+impl<T, E, C: Classify<T, E>> Peek<T, E> for PlainExchange<C> {
+    #[inline(always)]
+    fn peek(&self, result: &Result<T, E>) -> End {
+        let (outcome, refused) = self.classifier().classify(result);
+        End::new(outcome).with_refused(refused)
+    }
+}
+
+impl<T, C> Attach<T> for PlainExchange<C> {
+    #[inline(always)]
+    fn attach<V: Clone + Send + Sync + 'static>(&self, _response: &mut T, _value: V) {}
+}
+
+impl<Req: Clone, C: Clone> Repeat<Req> for Plain<C> {
+    type Attempt = Req;
+    type Kept = Req;
+
+    #[inline(always)]
+    fn is_idempotent(&self, _request: &Req) -> Option<bool> {
+        None
+    }
+
+    #[inline(always)]
+    fn once(&self, request: Req) -> Req {
+        request
+    }
+
+    #[inline(always)]
+    fn keep(&self, request: Req, _cap: usize) -> (Req, Option<Req>) {
+        (request.clone(), Some(request))
+    }
+
+    #[inline(always)]
+    fn again(&self, kept: &mut Req) -> Option<Req> {
+        Some(kept.clone())
+    }
+
+    #[inline(always)]
+    fn stamp(&self, _attempt: &mut Req, _name: &'static str, _value: &str) {}
+}

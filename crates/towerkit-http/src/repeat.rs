@@ -1,0 +1,275 @@
+//! What drivers need of HTTP and gRPC: to look at a result, and to send a request more than once.
+
+use std::{
+    any::Any,
+    error::Error,
+    io,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, header};
+use http_body::Body;
+use towerkit_core::{Attach, BoxError, ByResult, End, Peek, Pushback, Repeat};
+
+use crate::{
+    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, KeptRequest, Operation, ReplayBody,
+    ResponseHead,
+    grpc::{self, is_grpc},
+    refusal,
+};
+
+impl<B, E: 'static, C: ClassifyHead> Peek<Response<B>, E> for HttpExchange<C> {
+    fn peek(&self, result: &Result<Response<B>, E>) -> End {
+        match result {
+            Ok(response) => self.read_head(ResponseHead::of(response)).end(),
+            Err(error) => of_error(error),
+        }
+    }
+
+    fn pushback(&self, result: &Result<Response<B>, E>) -> Option<Pushback> {
+        pushback(result.as_ref().ok()?.headers())
+    }
+
+    fn is_unsent(&self, result: &Result<Response<B>, E>) -> bool {
+        result.as_ref().is_err_and(is_unsent)
+    }
+}
+
+impl<B, E: 'static> Peek<Response<B>, E> for GrpcExchange {
+    fn peek(&self, result: &Result<Response<B>, E>) -> End {
+        match result {
+            Ok(response) => grpc::read(ResponseHead::of(response)).end(),
+            Err(error) => of_error(error),
+        }
+    }
+
+    fn pushback(&self, result: &Result<Response<B>, E>) -> Option<Pushback> {
+        pushback(result.as_ref().ok()?.headers())
+    }
+
+    fn is_unsent(&self, result: &Result<Response<B>, E>) -> bool {
+        result.as_ref().is_err_and(is_unsent)
+    }
+}
+
+fn of_error<E: 'static>(error: &E) -> End {
+    let (outcome, refused) = ByResult::of_error(error);
+    End::new(outcome).with_refused(refused)
+}
+
+impl<B, C> Attach<Response<B>> for HttpExchange<C> {
+    fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut Response<B>, value: V) {
+        response.extensions_mut().insert(value);
+    }
+}
+
+impl<B> Attach<Response<B>> for GrpcExchange {
+    fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut Response<B>, value: V) {
+        response.extensions_mut().insert(value);
+    }
+}
+
+macro_rules! repeats {
+    ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
+        impl<B: Body<Data = Bytes> + Unpin, $($generics)*> Repeat<Request<B>> for $protocol {
+            type Attempt = Request<ReplayBody<B>>;
+            type Kept = KeptRequest<B>;
+
+            fn is_idempotent(&self, request: &Request<B>) -> Option<bool> {
+                $is_idempotent(request)
+            }
+
+            fn once(&self, request: Request<B>) -> Request<ReplayBody<B>> {
+                request.map(ReplayBody::once)
+            }
+
+            fn keep(
+                &self,
+                request: Request<B>,
+                cap: usize,
+            ) -> (Request<ReplayBody<B>>, Option<KeptRequest<B>>) {
+                KeptRequest::keep(request, cap)
+            }
+
+            fn again(&self, kept: &mut KeptRequest<B>) -> Option<Request<ReplayBody<B>>> {
+                kept.again()
+            }
+
+            fn stamp(
+                &self,
+                attempt: &mut Request<ReplayBody<B>>,
+                name: &'static str,
+                value: &str,
+            ) {
+                if let Some((name, value)) = refusal::field(name, value) {
+                    attempt.headers_mut().insert(name, value);
+                }
+            }
+        }
+    };
+}
+
+repeats!([C: Clone, O: Operation] Http<C, O>, by_method);
+// What a gRPC method does when it is called twice, only its author knows.
+repeats!([] Grpc, |_| None);
+
+/// Whether the method is idempotent (RFC 9110, section 9.2.2); nobody knows of gRPC.
+fn by_method<B>(request: &Request<B>) -> Option<bool> {
+    if is_grpc(request) {
+        return None;
+    }
+    let method = request.method();
+    Some(method.is_idempotent() && *method != Method::CONNECT)
+}
+
+/// Reads `grpc-retry-pushback-ms` (gRPC proposal A6), or else `Retry-After` (RFC 9110, section 10.2.3).
+fn pushback(headers: &HeaderMap) -> Option<Pushback> {
+    if let Some(value) = headers.get("grpc-retry-pushback-ms") {
+        // A6: a negative value, or one that cannot be read, means not to try again.
+        let millis: Option<u32> = value.to_str().ok().and_then(|text| text.parse().ok());
+        return Some(millis.map_or(Pushback::Never, |millis| {
+            Pushback::After(Duration::from_millis(u64::from(millis)))
+        }));
+    }
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let wait = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        // A date is one of the wall clock, and so is how far it is away. One that has passed asks for no wait.
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
+    };
+    Some(Pushback::After(wait))
+}
+
+/// Whether an error says that no connection came about, itself or by what caused it.
+///
+/// Looks into a [`BoxError`], an [`io::Error`] and, with the feature `client`, an error of hyper-util's client.
+fn is_unsent<E: 'static>(error: &E) -> bool {
+    let error: &dyn Any = error;
+    let boxed = error.downcast_ref::<BoxError>();
+    let mut cause: Option<&(dyn Error + 'static)> = match boxed {
+        Some(error) => Some(error.as_ref()),
+        None => match error.downcast_ref::<io::Error>() {
+            Some(error) => Some(error),
+            None => client::error(error),
+        },
+    };
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(is_refused) || client::is_connect(error) {
+            return true;
+        }
+        cause = within(error);
+    }
+    false
+}
+
+/// Returns what caused an error. An [`io::Error`] names as its source the source of what it wraps, and so skips a link.
+fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+#[cfg(feature = "client")]
+mod client {
+    use std::{any::Any, error};
+
+    use hyper_util::client::legacy::Error;
+
+    pub(super) fn error(error: &dyn Any) -> Option<&(dyn error::Error + 'static)> {
+        Some(error.downcast_ref::<Error>()?)
+    }
+
+    pub(super) fn is_connect(error: &(dyn error::Error + 'static)) -> bool {
+        error.downcast_ref().is_some_and(Error::is_connect)
+    }
+}
+
+#[cfg(not(feature = "client"))]
+mod client {
+    use std::{any::Any, error::Error};
+
+    pub(super) fn error(_error: &dyn Any) -> Option<&(dyn Error + 'static)> {
+        None
+    }
+
+    pub(super) fn is_connect(_error: &(dyn Error + 'static)) -> bool {
+        false
+    }
+}
+
+/// The kinds that only connecting gives.
+fn is_refused(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    let kind = error.kind();
+    matches!(
+        kind,
+        ConnectionRefused | HostUnreachable | NetworkUnreachable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pushback_of(name: &'static str, value: &str) -> Option<Pushback> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        pushback(&headers)
+    }
+
+    /// RT-08
+    #[test]
+    fn what_the_callee_asks_is_read_as_specified() {
+        let seconds = |seconds| Some(Pushback::After(Duration::from_secs(seconds)));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let table = [
+            ("retry-after", "3", seconds(3)),
+            ("retry-after", "0", seconds(0)),
+            ("retry-after", past, seconds(0)),
+            ("retry-after", "soon", None),
+            ("retry-after", "-1", None),
+            ("retry-after", "1.5", None),
+            ("retry-after", "99999999999999999999999", None),
+            (
+                "grpc-retry-pushback-ms",
+                "50",
+                Some(Pushback::After(Duration::from_millis(50))),
+            ),
+            ("grpc-retry-pushback-ms", "-1", Some(Pushback::Never)),
+            ("grpc-retry-pushback-ms", "x", Some(Pushback::Never)),
+        ];
+        for (name, value, expected) in table {
+            assert_eq!(pushback_of(name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_date_to_come_is_waited_for() {
+        let date = SystemTime::now() + Duration::from_secs(100);
+        let wait = pushback_of("retry-after", &httpdate::fmt_http_date(date));
+        let Some(Pushback::After(wait)) = wait else {
+            panic!("{wait:?}");
+        };
+        assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
+    }
+
+    /// RT-05
+    #[test]
+    fn only_a_connection_that_was_refused_sent_nothing() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(is_unsent(&refused()));
+        assert!(!is_unsent(&reset()));
+        let boxed: BoxError = Box::new(io::Error::other(refused()));
+        assert!(is_unsent(&boxed));
+        let boxed: BoxError = Box::new(reset());
+        assert!(!is_unsent(&boxed));
+        assert!(!is_unsent(&"an error of some type"));
+    }
+}

@@ -1,0 +1,181 @@
+//! RT-06: request bodies that are sent again, and those that cannot be.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full};
+use towerkit_core::Repeat;
+use towerkit_http::{Grpc, Http, KeptRequest, ReplayBody};
+
+/// A body of so many frames, of unknown length, with trailers.
+#[derive(Debug)]
+struct Streamed(VecDeque<Frame<Bytes>>);
+
+impl Streamed {
+    fn of(parts: &[&'static str]) -> Self {
+        let data = parts
+            .iter()
+            .map(|part| Frame::data(Bytes::from_static(part.as_bytes())));
+        let mut trailers = HeaderMap::new();
+        trailers.insert("checksum", "7".parse().unwrap());
+        Self(data.chain([Frame::trailers(trailers)]).collect())
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+fn keep<B: Body<Data = Bytes> + Unpin>(
+    body: B,
+    cap: usize,
+) -> (ReplayBody<B>, Option<KeptRequest<B>>) {
+    let (attempt, kept) = Http::new().keep(Request::new(body), cap);
+    (attempt.into_body(), kept)
+}
+
+async fn read<B>(body: ReplayBody<B>) -> (Bytes, Option<HeaderMap>)
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+{
+    let collected = body.collect().await.unwrap();
+    let trailers = collected.trailers().cloned();
+    (collected.to_bytes(), trailers)
+}
+
+#[tokio::test]
+async fn every_attempt_sends_the_whole_body_and_its_trailers() {
+    let (first, kept) = keep(Streamed::of(&["a", "bc", "d"]), 64);
+    let mut kept = kept.unwrap();
+    let mut bodies = vec![read(first).await];
+    for _ in 0..2 {
+        bodies.push(read(Http::new().again(&mut kept).unwrap().into_body()).await);
+    }
+    for (data, trailers) in bodies {
+        assert_eq!(data, "abcd");
+        assert_eq!(trailers.unwrap()["checksum"], "7");
+    }
+}
+
+/// An attempt that breaks off after any number of frames leaves the rest to the next.
+#[tokio::test]
+async fn an_attempt_that_breaks_off_leaves_the_rest_to_the_next() {
+    for frames in 0..=4 {
+        let (mut first, kept) = keep(Streamed::of(&["a", "bc", "d"]), 64);
+        let mut kept = kept.unwrap();
+        for _ in 0..frames {
+            first.frame().await.unwrap().unwrap();
+        }
+        drop(first);
+        let mut second = Http::new().again(&mut kept).unwrap().into_body();
+        second.frame().await.unwrap().unwrap();
+        drop(second);
+        let (data, trailers) = read(Http::new().again(&mut kept).unwrap().into_body()).await;
+        assert_eq!(data, "abcd", "{frames}");
+        assert_eq!(trailers.unwrap()["checksum"], "7");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_sent_whole_once_and_not_again() {
+    let (first, kept) = keep(Streamed::of(&["abc", "def", "ghi"]), 5);
+    let mut kept = kept.unwrap();
+    let (data, trailers) = read(first).await;
+    assert_eq!(data, "abcdefghi");
+    assert_eq!(trailers.unwrap()["checksum"], "7");
+    assert!(Http::new().again(&mut kept).is_none());
+}
+
+#[tokio::test]
+async fn a_body_that_declares_too_much_is_not_kept_at_all() {
+    let (first, kept) = keep(Full::<Bytes>::from("abcdef"), 5);
+    assert!(kept.is_none());
+    assert_eq!(read(first).await.0, "abcdef");
+    assert!(keep(Full::<Bytes>::from("abcde"), 5).1.is_some());
+}
+
+#[tokio::test]
+async fn nobody_else_reads_while_an_attempt_does() {
+    let (mut first, kept) = keep(Streamed::of(&["a", "b"]), 64);
+    let mut kept = kept.unwrap();
+    first.frame().await.unwrap().unwrap();
+    assert!(Http::new().again(&mut kept).is_none());
+    let (rest, _) = read(first).await;
+    assert_eq!(rest, "b");
+    // All is kept now, so that any number may read it at once.
+    let one = Http::new().again(&mut kept).unwrap().into_body();
+    let other = Http::new().again(&mut kept).unwrap().into_body();
+    assert_eq!(read(one).await.0, "ab");
+    assert_eq!(read(other).await.0, "ab");
+}
+
+#[tokio::test]
+async fn the_length_is_declared_by_every_attempt() {
+    let (first, kept) = keep(Full::<Bytes>::from("abcde"), 64);
+    let mut kept = kept.unwrap();
+    assert_eq!(first.size_hint().exact(), Some(5));
+    drop(first);
+    let second = Http::new().again(&mut kept).unwrap().into_body();
+    assert_eq!(second.size_hint().exact(), Some(5));
+    assert_eq!(read(second).await.0, "abcde");
+    let third = Http::new().again(&mut kept).unwrap().into_body();
+    assert_eq!(third.size_hint().exact(), Some(5));
+    assert!(!third.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_is_kept_without_one() {
+    let request = Request::get("/there")
+        .header("x-a", "1")
+        .body(Empty::<Bytes>::new());
+    let (first, kept) = Http::new().keep(request.unwrap(), 0);
+    assert!(first.body().is_end_stream());
+    let again = Http::new().again(&mut kept.unwrap()).unwrap();
+    assert!(again.body().is_end_stream());
+    assert_eq!(
+        (again.uri().path(), &again.headers()["x-a"]),
+        ("/there", &"1".parse().unwrap())
+    );
+}
+
+/// RFC 9110, section 9.2.2.
+#[test]
+fn the_method_says_whether_a_request_is_idempotent() {
+    let is_idempotent = |method: &Method| {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.method_mut() = method.clone();
+        Http::new().is_idempotent(&request)
+    };
+    for method in [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PUT,
+        Method::DELETE,
+    ] {
+        assert_eq!(is_idempotent(&method), Some(true), "{method}");
+    }
+    for method in [Method::POST, Method::PATCH, Method::CONNECT] {
+        assert_eq!(is_idempotent(&method), Some(false), "{method}");
+    }
+    let request = Request::post("/s.S/M").header("content-type", "application/grpc");
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(Http::new().is_idempotent(&request), None);
+    assert_eq!(Grpc::new().is_idempotent(&request), None);
+}
