@@ -23,6 +23,10 @@ doc:
 loom:
     scripts/test loom
 
+# Every state machine, broken by hand, to see its tests fail.
+mutants *crates:
+    scripts/mutants {{ crates }}
+
 # The string service; `just demo --help` lists its flags.
 demo *arguments:
     cargo run -p stringsvc -- {{ arguments }}
