@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::Outcome;
+
 /// Something that happened inside a policy, which no single call explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,6 +19,15 @@ pub enum Event {
         from: &'static str,
         /// The state that it entered, in `snake_case`.
         to: &'static str,
+    },
+    /// A fallback was asked for another answer, because a call had failed.
+    FellBack {
+        /// The name of the fallback.
+        name: &'static str,
+        /// How the call had ended.
+        from: Outcome,
+        /// How the fallback ended, as far as its result tells.
+        to: Outcome,
     },
 }
 
