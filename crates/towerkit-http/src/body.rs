@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use towerkit_core::{Armed, End, Outcome, Policy, Reason, Status};
 
-use crate::outcome::{UNKNOWN, code_in, of_code};
+use crate::outcome::{UNKNOWN, code_in, of_body_error, of_code};
 
 /// A response body that carries what the roles of a row hold to the end of the call.
 ///
@@ -95,6 +95,13 @@ impl SoFar {
             .with_status(Some(Status::Grpc(code)))
     }
 
+    /// The body ended with an error: a refusal by a layer further in, or else a failure.
+    #[cold]
+    fn broken<E: 'static>(&self, error: &E) -> End {
+        let (outcome, refused) = of_body_error(error);
+        self.ended(outcome).with_refused(refused.or(self.refused))
+    }
+
     /// The body was dropped before its end.
     fn dropped(&self) -> End {
         match self.outcome {
@@ -147,7 +154,7 @@ impl<B: Body + Default, R: Policy> Default for TrackedBody<B, R> {
     }
 }
 
-impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
+impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -173,7 +180,7 @@ impl<B: Body, R: Policy> Body for TrackedBody<B, R> {
                 let is_end = body.is_end_stream();
                 delivered(frame, is_end, me.armed, me.so_far, me.left);
             }
-            Some(Err(_)) => me.armed.finish(&me.so_far.ended(Outcome::Failure)),
+            Some(Err(error)) => me.armed.finish_with(|| me.so_far.broken(error)),
             None => me.armed.finish(&me.so_far.without_trailers()),
         }
         Poll::Ready(frame)

@@ -1,5 +1,5 @@
 use http::{HeaderMap, StatusCode};
-use towerkit_core::{Outcome, Reason};
+use towerkit_core::{ByResult, Outcome, Reason};
 
 use crate::ResponseHead;
 
@@ -81,6 +81,44 @@ pub(crate) fn code_of_status(status: StatusCode) -> u16 {
     }
 }
 
+/// Tells the outcome of the error with which a body broke off: that of a refusal, if it is one, and otherwise a failure.
+pub(crate) fn of_body_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
+    match axum_body::refusal(error) {
+        Some(reason) => (reason.outcome(), Some(reason)),
+        None => ByResult::of_error(error),
+    }
+}
+
+#[cfg(feature = "axum")]
+mod axum_body {
+    use std::{any::Any, error::Error};
+
+    use towerkit_core::{Reason, Rejection};
+
+    /// Finds a refusal in an error of axum's body, in which axum boxes every other.
+    pub(super) fn refusal(error: &dyn Any) -> Option<Reason> {
+        let mut cause: &(dyn Error + 'static) = error.downcast_ref::<axum::Error>()?;
+        while let Some(error) = cause.source() {
+            if let Some(rejection) = error.downcast_ref::<Rejection>() {
+                return Some(rejection.reason());
+            }
+            cause = error;
+        }
+        None
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+mod axum_body {
+    use std::any::Any;
+
+    use towerkit_core::Reason;
+
+    pub(super) fn refusal(_error: &dyn Any) -> Option<Reason> {
+        None
+    }
+}
+
 /// The HTTP status that answers a refusal.
 pub(crate) fn status_of(reason: Reason) -> StatusCode {
     match reason {
@@ -105,6 +143,8 @@ pub(crate) fn code_of(reason: Reason) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use towerkit_core::{BoxError, Rejection};
+
     use super::*;
 
     #[test]
@@ -121,6 +161,27 @@ mod tests {
             let code = StatusCode::from_u16(status).unwrap();
             assert_eq!(of_status(code), expected(status), "{status}");
         }
+    }
+
+    #[test]
+    fn a_body_that_a_layer_broke_off_has_the_outcome_of_the_refusal() {
+        let refusal = || Rejection::new(Reason::DeadlineExceeded, "test");
+        let timed_out = (Outcome::TimedOut, Some(Reason::DeadlineExceeded));
+        assert_eq!(of_body_error(&refusal()), timed_out);
+        assert_eq!(of_body_error(&BoxError::from(refusal())), timed_out);
+        assert_eq!(of_body_error(&"reset"), (Outcome::Failure, None));
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(of_body_error(&reset), (Outcome::Failure, None));
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn a_refusal_is_found_in_what_axum_makes_of_it() {
+        let refused = Rejection::new(Reason::DeadlineExceeded, "test");
+        let wrapped = axum::Error::new(std::io::Error::other("reset"));
+        assert_eq!(of_body_error(&wrapped), (Outcome::Failure, None));
+        let wrapped = axum::Error::new(refused);
+        assert_eq!(of_body_error(&wrapped).0, Outcome::TimedOut);
     }
 
     #[test]
