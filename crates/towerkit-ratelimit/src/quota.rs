@@ -52,6 +52,24 @@ impl Quota {
         Spacing::of(&self).map(|_| self)
     }
 
+    /// Returns how many calls are admitted in every [`period`](Self::period).
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Returns the time in which [`count`](Self::count) calls are admitted.
+    #[must_use]
+    pub const fn period(&self) -> Duration {
+        self.per
+    }
+
+    /// Returns how many calls are admitted at once after a rest.
+    #[must_use]
+    pub const fn burst_size(&self) -> u32 {
+        self.burst
+    }
+
     pub(crate) fn spacing(&self) -> Spacing {
         Spacing::of(self).expect("a quota is checked when it is made")
     }
