@@ -29,6 +29,13 @@ pub enum Event {
         /// How the fallback ended, as far as its result tells.
         to: Outcome,
     },
+    /// The store that a layer shares with other processes went away, or came back.
+    StoreChanged {
+        /// The name of the layer.
+        name: &'static str,
+        /// Whether it answers.
+        reachable: bool,
+    },
 }
 
 /// Where events go: logs and metrics adapt it, and so does any function of an [`Event`].
