@@ -36,6 +36,24 @@ pub enum Event {
         /// Whether it answers.
         reachable: bool,
     },
+    /// An adaptive concurrency limit is a tenth or more away from the one that was reported last.
+    LimitChanged {
+        /// The name of the limit.
+        name: &'static str,
+        /// The limit that was reported last.
+        from: u32,
+        /// The limit now.
+        to: u32,
+    },
+    /// A concurrency limit refused calls; reported once a second at most.
+    LimitReached {
+        /// The name of the limit.
+        name: &'static str,
+        /// The limit.
+        limit: u32,
+        /// How many calls were refused since the last report.
+        refused: u64,
+    },
 }
 
 /// Where events go: logs and metrics adapt it, and so does any function of an [`Event`].
