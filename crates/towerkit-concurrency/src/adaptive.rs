@@ -1,0 +1,239 @@
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    InvalidSetting, LimitAlgorithm, Window,
+    invalid::{Problem, nanos},
+    word::Word,
+};
+
+/// A limit that finds itself: an algorithm, the bounds it stays in, and how often it is asked.
+///
+/// ```
+/// use std::time::Duration;
+/// use towerkit_concurrency::{Adaptive, ConcurrencyLimitLayer, Vegas};
+///
+/// let adaptive = Adaptive::new(Vegas::new()).try_limits(10, 400)?.window(Duration::from_millis(250))?;
+/// let layer = ConcurrencyLimitLayer::adaptive(adaptive);
+/// assert_eq!(layer.handle().limit(), 20);
+/// # Ok::<_, towerkit_concurrency::InvalidSetting>(())
+/// ```
+#[derive(Clone)]
+pub struct Adaptive {
+    make: Arc<dyn Fn() -> Box<dyn LimitAlgorithm> + Send + Sync>,
+    bounds: Bounds,
+    initial: u32,
+    window: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    min: u32,
+    max: u32,
+}
+
+impl Adaptive {
+    /// Asks `algorithm`, within 4 and 1000, beginning with 20, after every 100 ms.
+    pub fn new(algorithm: impl LimitAlgorithm + Clone + Sync) -> Self {
+        Self {
+            make: Arc::new(move || Box::new(algorithm.clone())),
+            bounds: Bounds { min: 4, max: 1000 },
+            initial: 20,
+            window: 100_000_000,
+        }
+    }
+
+    /// Keeps the limit within these bounds, and begins with 20 or with the bound that is nearest.
+    ///
+    /// # Errors
+    ///
+    /// Unless `1 <= min <= max <= 2 147 483 647`.
+    pub fn try_limits(mut self, min: u32, max: u32) -> Result<Self, InvalidSetting> {
+        if min == 0 || min > max || max > Word::MAX {
+            return Err(InvalidSetting(Problem::Bounds { min, max }));
+        }
+        self.bounds = Bounds { min, max };
+        self.initial = self.initial.clamp(min, max);
+        Ok(self)
+    }
+
+    /// Begins with this limit, or with the bound that is nearest; 20 by default.
+    #[must_use]
+    pub fn initial(mut self, limit: u32) -> Self {
+        self.initial = limit.clamp(self.bounds.min, self.bounds.max);
+        self
+    }
+
+    /// Asks the algorithm each time that so much time has passed and ten calls have ended; 100 ms by default.
+    ///
+    /// After each change the durations of one mean duration are left out, since they still belong to the old limit.
+    ///
+    /// # Errors
+    ///
+    /// If the time is zero or more than a year.
+    pub fn window(mut self, window: Duration) -> Result<Self, InvalidSetting> {
+        self.window = nanos("window", window)?;
+        Ok(self)
+    }
+
+    pub(crate) fn first_limit(&self) -> u32 {
+        self.initial
+    }
+
+    pub(crate) fn meter(&self, limit: u32) -> Meter {
+        Meter {
+            algorithm: (self.make)(),
+            bounds: self.bounds,
+            length: self.window,
+            limit: f64::from(limit),
+            mean: 0,
+            window: Gathered::new(0, 0),
+        }
+    }
+}
+
+impl fmt::Debug for Adaptive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adaptive")
+            .field("bounds", &self.bounds)
+            .field("initial", &self.initial)
+            .field("window", &Duration::from_nanos(self.window))
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a call ended, as far as a limit can learn from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lesson {
+    /// It took its time.
+    Took,
+    /// It was given up after its time, so that it would have taken longer.
+    GivenUp,
+    /// It was more than the callee could take.
+    Dropped,
+}
+
+/// Gathers calls into windows, and asks the algorithm. Pure but for the algorithm: the time is an argument.
+pub(crate) struct Meter {
+    algorithm: Box<dyn LimitAlgorithm>,
+    bounds: Bounds,
+    length: u64,
+    limit: f64,
+    /// The mean duration in the last window that had one; 0 before.
+    mean: u64,
+    window: Gathered,
+}
+
+/// What a window has gathered so far.
+struct Gathered {
+    opens: u64,
+    closes: u64,
+    samples: u32,
+    drops: u32,
+    sum: u64,
+    least: u64,
+    in_flight: u32,
+}
+
+impl Meter {
+    /// A window has at least so many calls.
+    const FEWEST: u32 = 10;
+
+    /// Takes note of one call, of which `in_flight` were in flight at its end, and returns the limit if it is another one now.
+    pub(crate) fn record(
+        &mut self,
+        now: u64,
+        took: u64,
+        in_flight: u32,
+        lesson: Lesson,
+    ) -> Option<u32> {
+        if self.window.closes == 0 {
+            self.window = Gathered::new(now, now.saturating_add(self.length));
+        }
+        match lesson {
+            Lesson::Dropped => self.window.drops = self.window.drops.saturating_add(1),
+            // What began under another limit says nothing about this one.
+            _ if now < self.window.opens => return None,
+            // One that was given up early might have taken no longer than the others.
+            Lesson::GivenUp if took <= self.mean => return None,
+            Lesson::Took | Lesson::GivenUp => self.window.add(took),
+        }
+        self.window.in_flight = self.window.in_flight.max(in_flight);
+        let ended = self.window.samples.saturating_add(self.window.drops);
+        if now < self.window.closes || ended < Self::FEWEST {
+            return None;
+        }
+        self.close(now)
+    }
+
+    /// Goes on from another limit, within the bounds, and returns it.
+    pub(crate) fn restart(&mut self, limit: u32) -> u32 {
+        let limit = limit.clamp(self.bounds.min, self.bounds.max);
+        self.limit = f64::from(limit);
+        limit
+    }
+
+    fn close(&mut self, now: u64) -> Option<u32> {
+        let window = self.window.finished(self.limit, self.mean);
+        let wanted = self.ask(&window);
+        self.mean = window.mean.as_nanos() as u64;
+        let opens = now.saturating_add(self.mean);
+        self.window = Gathered::new(opens, opens.saturating_add(self.length));
+        let before = self.rounded();
+        self.limit = wanted.clamp(f64::from(self.bounds.min), f64::from(self.bounds.max));
+        let after = self.rounded();
+        (before != after).then_some(after)
+    }
+
+    /// Asks for the next limit. One that is no number, or is to grow although half of it would do, stays as it is.
+    fn ask(&mut self, window: &Window) -> f64 {
+        let algorithm = &mut self.algorithm;
+        // This may run while a call unwinds: a panic of the algorithm, let through, would abort the process.
+        let asked = catch_unwind(AssertUnwindSafe(|| algorithm.update(window)));
+        let wanted = asked.unwrap_or(self.limit);
+        if wanted.is_nan() || (wanted > self.limit && window.is_app_limited()) {
+            return self.limit;
+        }
+        wanted
+    }
+
+    fn rounded(&self) -> u32 {
+        self.limit.round() as u32
+    }
+}
+
+impl Gathered {
+    fn new(opens: u64, closes: u64) -> Self {
+        Self {
+            opens,
+            closes,
+            samples: 0,
+            drops: 0,
+            sum: 0,
+            least: u64::MAX,
+            in_flight: 0,
+        }
+    }
+
+    fn add(&mut self, took: u64) {
+        self.samples = self.samples.saturating_add(1);
+        self.sum = self.sum.saturating_add(took);
+        self.least = self.least.min(took);
+    }
+
+    fn finished(&self, limit: f64, last_mean: u64) -> Window {
+        let mean = (self.sum.checked_div(u64::from(self.samples))).unwrap_or(last_mean);
+        Window {
+            limit,
+            in_flight: self.in_flight,
+            samples: self.samples,
+            drops: self.drops,
+            mean: Duration::from_nanos(mean),
+            least: Duration::from_nanos(self.least.min(mean)),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+
+use towerkit_core::{
+    As, AsyncGuards, Call, Clock, EventSink, Guards, IntoRole, Layer, LayerExt, Plain, Row,
+    RowLayer, Shape, WaitingRow,
+};
+
+use crate::{
+    Adaptive, Alike, Class, Classes, ConcurrencyLimit, InvalidSetting, Queue, Sorted,
+    limit::check_limit, settings::Settings,
+};
+
+/// Limits how many calls are in flight, and refuses the others at once.
+///
+/// All services that one layer makes share one limit. `R` is the part that the limit plays: by default it refuses, after
+/// [`queue`](Self::queue) calls wait.
+#[derive(Debug, Clone)]
+pub struct ConcurrencyLimitLayer<P = Plain, R: 'static = Guards<ConcurrencyLimit>> {
+    row: RowLayer<R, P>,
+}
+
+/// A [`ConcurrencyLimitLayer`] under whose limit calls wait in line.
+pub type QueuedLimitLayer<P = Plain, K = Alike> =
+    ConcurrencyLimitLayer<P, AsyncGuards<ConcurrencyLimit<K>>>;
+
+/// A service behind a [`ConcurrencyLimitLayer`].
+pub type ConcurrencyLimited<S, P = Plain, K = Alike> = Row<S, Guards<ConcurrencyLimit<K>>, P>;
+
+/// A service behind a [`QueuedLimitLayer`].
+pub type QueuedLimited<S, P = Plain, K = Alike> =
+    WaitingRow<S, AsyncGuards<ConcurrencyLimit<K>>, P>;
+
+impl ConcurrencyLimitLayer {
+    /// Lets `limit` calls be in flight.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is not 1 to 2 147 483 647.
+    pub fn new(limit: u32) -> Result<Self, InvalidSetting> {
+        check_limit(limit)?;
+        Ok(Self::of(Settings::new(limit)))
+    }
+
+    /// Lets as many calls be in flight as an algorithm finds good.
+    #[must_use]
+    pub fn adaptive(adaptive: Adaptive) -> Self {
+        Self::of(Settings {
+            adaptive: Some(adaptive.clone()),
+            ..Settings::new(adaptive.first_limit())
+        })
+    }
+
+    fn of(settings: Settings) -> Self {
+        let limit = ConcurrencyLimit::new(settings, Alike);
+        Self {
+            row: RowLayer::new(Guards::new(limit), Plain::default()),
+        }
+    }
+}
+
+impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimit<K>>> {
+    /// Lets calls wait for room, instead of refusing them at once.
+    #[must_use]
+    pub fn queue(self, queue: Queue) -> QueuedLimitLayer<P, K> {
+        self.remade(|settings| settings.queue = Some(queue), K::clone)
+    }
+}
+
+impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<K>, Part>> {
+    /// Sorts calls into classes, and says what each may use of the limit. By default all calls are alike.
+    ///
+    /// `class` says which class a call belongs to: a [`Class`] or just a [`Priority`](crate::Priority). It must be quick, and it is
+    /// asked before the call is admitted.
+    ///
+    /// ```
+    /// use towerkit_concurrency::{Class, Classes, ConcurrencyLimitLayer, Priority};
+    /// use towerkit_core::Call;
+    ///
+    /// let layer = ConcurrencyLimitLayer::new(100)?.classes(
+    ///     Classes::new().partition("batch", 0.1)?,
+    ///     |call: &Call<'_, http::Request<()>>| match call.field("x-client") {
+    ///         Some("reports") => Class::new(Priority::Sheddable).partition("batch"),
+    ///         _ => Class::new(Priority::Critical),
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// # Ok::<_, towerkit_concurrency::InvalidSetting>(())
+    /// ```
+    #[must_use]
+    pub fn classes<Req, F, C>(
+        self,
+        classes: Classes,
+        class: F,
+    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<Sorted<F>>, Part>>
+    where
+        F: Fn(&Call<'_, Req>) -> C,
+        C: Into<Class>,
+    {
+        self.remade(
+            |settings| settings.classes = classes,
+            |_| Sorted::new(class),
+        )
+    }
+
+    /// Names this limit in refusals and events; `concurrency` by default.
+    #[must_use]
+    pub fn name(self, name: &'static str) -> Self {
+        self.with(|settings| settings.name = name)
+    }
+
+    /// Reads time from `clock`; [`Clock::monotonic`] by default. A fixed limit reads none for a call that is admitted at once, unless
+    /// there are partitions.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|settings| settings.clock = clock)
+    }
+
+    /// Reports refusals, at most once a second, and an adaptive limit that has changed by a tenth, to `sink`; to no one by default.
+    #[must_use]
+    pub fn events(self, sink: impl EventSink + 'static) -> Self {
+        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+    }
+
+    /// Returns a handle on the limit, which all services of this layer share.
+    ///
+    /// Take it last: a setter makes a new limit, of which an earlier handle knows nothing.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyLimit {
+        self.row.role().policy().sorted(Alike)
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        let limit = self.row.role_mut().policy_mut();
+        let mut settings = limit.shared.settings.clone();
+        set(&mut settings);
+        *limit = ConcurrencyLimit::new(settings, limit.sort.clone());
+        self
+    }
+
+    /// The same layer with another role.
+    fn remade<L, Other>(
+        self,
+        set: impl FnOnce(&mut Settings),
+        sort: impl FnOnce(&K) -> L,
+    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<L>, Other>> {
+        let limit = self.row.role().policy();
+        let mut settings = limit.shared.settings.clone();
+        set(&mut settings);
+        let limit = ConcurrencyLimit::new(settings, sort(&limit.sort));
+        ConcurrencyLimitLayer {
+            row: RowLayer::new(As::new(limit), self.row.said().clone()),
+        }
+    }
+}
+
+impl<P, R> ConcurrencyLimitLayer<P, R> {
+    /// Leaks the state of this layer, once, see [`RowLayer::leak`].
+    #[must_use]
+    pub fn leak(mut self) -> Self {
+        self.row = self.row.leak();
+        self
+    }
+}
+
+impl<S, P: Clone, R: Shape + Clone> Layer<S> for ConcurrencyLimitLayer<P, R> {
+    type Service = <RowLayer<R, P> as Layer<S>>::Service;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.row.layer(inner)
+    }
+}
+
+impl<P, R> LayerExt for ConcurrencyLimitLayer<P, R> {
+    type Protocol = P;
+    type With<Q> = ConcurrencyLimitLayer<Q, R>;
+
+    fn said(&self) -> &P {
+        self.row.said()
+    }
+
+    fn protocol<Q>(self, protocol: Q) -> ConcurrencyLimitLayer<Q, R> {
+        ConcurrencyLimitLayer {
+            row: self.row.protocol(protocol),
+        }
+    }
+}
+
+impl<R: Shape> IntoRole for ConcurrencyLimitLayer<Plain, R> {
+    type Role = R;
+
+    fn into_role(self) -> R {
+        self.row.into_role()
+    }
+}

@@ -1,0 +1,187 @@
+use std::{fmt, sync::Arc};
+
+use towerkit_core::{Call, Clock, End, Guard, Outcome, Policy, Reason, Rejection};
+
+use crate::{
+    sync::{AtomicU64, Ordering},
+    tally::Tally,
+};
+
+/// An adaptive throttle, shared by the layer, its services and whoever holds a handle.
+///
+/// Comes from [`AdaptiveThrottleLayer::handle`](crate::AdaptiveThrottleLayer::handle).
+#[derive(Clone)]
+pub struct AdaptiveThrottle(Arc<Throttle>);
+
+struct Throttle {
+    tally: Tally,
+    settings: Settings,
+    /// When the last call was let through; 0 if none was.
+    sent: AtomicU64,
+    refused: AtomicU64,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) multiple: f64,
+    pub(crate) window: u64,
+    pub(crate) probe_every: u64,
+    pub(crate) name: &'static str,
+    pub(crate) clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            multiple: 2.0,
+            window: 120_000_000_000,
+            probe_every: 1_000_000_000,
+            name: "throttle",
+            clock: Clock::default(),
+        }
+    }
+}
+
+impl AdaptiveThrottle {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self(Arc::new(Throttle {
+            tally: Tally::new(settings.window),
+            settings,
+            sent: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.0.settings.name
+    }
+
+    /// Returns the calls in the window, whether they were sent or refused here.
+    #[must_use]
+    pub fn calls(&self) -> u32 {
+        self.0.tally.counts(self.0.settings.clock.now()).calls
+    }
+
+    /// Returns the calls in the window that the callee accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u32 {
+        self.0.tally.counts(self.0.settings.clock.now()).accepted
+    }
+
+    /// Returns the share of calls that is refused at this moment.
+    #[must_use]
+    pub fn refusal_rate(&self) -> f64 {
+        let counts = self.0.tally.counts(self.0.settings.clock.now());
+        counts.refusals(self.0.settings.multiple)
+    }
+
+    /// Returns how many calls have been refused so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Throttle {
+    /// Decides on a call, and counts it either way.
+    fn admits(&self, now: u64) -> bool {
+        let share = self.tally.counts(now).refusals(self.settings.multiple);
+        self.tally.call();
+        let admits = share == 0.0 || self.is_due(now) || fastrand::f64() >= share;
+        if admits && share > 0.0 {
+            self.sent.store(now.max(1), Ordering::Relaxed);
+        }
+        admits
+    }
+
+    /// Whether no call was let through for so long that one is, whatever the share: the first to ask.
+    fn is_due(&self, now: u64) -> bool {
+        let (now, sent) = (now.max(1), self.sent.load(Ordering::Relaxed));
+        now.saturating_sub(sent) >= self.settings.probe_every
+            && (self.sent)
+                .compare_exchange(sent, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refusal(&self) -> Rejection {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Rejection::new(Reason::Overloaded, self.settings.name)
+    }
+}
+
+impl Policy for AdaptiveThrottle {
+    type Held = ();
+
+    #[inline]
+    fn finish(&self, (): (), end: &End) {
+        if is_accepted(end) {
+            self.0.tally.accept(end.now(&self.0.settings.clock));
+        }
+    }
+}
+
+impl<Req> Guard<Req> for AdaptiveThrottle {
+    #[inline]
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+        if self.0.admits(call.now(&self.0.settings.clock)) {
+            Ok(())
+        } else {
+            Err(self.0.refusal())
+        }
+    }
+}
+
+/// Whether the callee took the call on: it answered, and not that it has enough.
+///
+/// A failure without a code is one without an answer. A call that was cancelled was taken on if the head of its response was there.
+fn is_accepted(end: &End) -> bool {
+    if end.panicked() || end.refused().is_some() {
+        return false;
+    }
+    match end.outcome() {
+        Outcome::Success | Outcome::ClientError => true,
+        Outcome::Failure => end.status().is_some(),
+        Outcome::Cancelled => end.head() == Some(Outcome::Success),
+        _ => false,
+    }
+}
+
+impl fmt::Debug for AdaptiveThrottle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdaptiveThrottle")
+            .field("name", &self.name())
+            .field("calls", &self.calls())
+            .field("accepted", &self.accepted())
+            .field("refused", &self.refused())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use towerkit_core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_an_acceptance_unless_it_pushes_back() {
+        let ended = |outcome| is_accepted(&End::new(outcome));
+        assert!(ended(Outcome::Success) && ended(Outcome::ClientError));
+        assert!(!ended(Outcome::Overloaded) && !ended(Outcome::TimedOut));
+        assert!(!ended(Outcome::Failure), "no answer at all");
+        let internal = End::new(Outcome::Failure).with_status(Some(Status::Http(500)));
+        assert!(is_accepted(&internal), "an answer, if a bad one");
+        assert!(!is_accepted(&End::refused_for(Reason::Unauthenticated)));
+        assert!(!ended(Outcome::Cancelled));
+        let streamed = End::cancelled().with_head(Some(Outcome::Success));
+        assert!(is_accepted(&streamed));
+    }
+}

@@ -1,0 +1,221 @@
+//! The laws that every layer keeps, for the layers of this crate.
+
+use std::time::Duration;
+
+use towerkit_concurrency::{
+    Adaptive, AdaptiveThrottleLayer, Aimd, Class, Classes, ConcurrencyLimitLayer, Gradient2,
+    Priority, Queue, QueuedLimitLayer, Vegas,
+};
+use towerkit_core::{Call, LayerExt};
+use towerkit_http::HttpExt;
+use towerkit_test::{Act, Subject, contract, laws, tokio_clock};
+
+fn fixed() -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(3).unwrap()
+}
+
+fn adaptive() -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(tokio_clock())
+}
+
+fn queued() -> QueuedLimitLayer {
+    let queue = Queue::new(10, Duration::from_secs(100)).unwrap();
+    fixed().queue(queue).clock(tokio_clock())
+}
+
+/// Counts the permits of a limit as held.
+macro_rules! permits {
+    ($layer:expr, $how:ident($($operation:expr)?)) => {{
+        let layer = $layer;
+        let handle = layer.handle();
+        Subject::new(layer.$how($($operation)?)).held(move || i64::from(handle.in_flight()))
+    }};
+}
+
+// LS-02, in T-03 and T-04: permits come back whatever becomes of the call.
+contract!(fixed_plain, PlainCalls, permits!(fixed(), plain("probe")));
+contract!(fixed_http, HttpCalls, permits!(fixed(), http()));
+contract!(fixed_grpc, GrpcCalls, permits!(fixed(), grpc()));
+
+contract!(
+    adaptive_plain,
+    PlainCalls,
+    permits!(adaptive(), plain("probe"))
+);
+contract!(adaptive_http, HttpCalls, permits!(adaptive(), http()));
+contract!(adaptive_grpc, GrpcCalls, permits!(adaptive(), grpc()));
+
+contract!(queued_plain, PlainCalls, permits!(queued(), plain("probe")));
+contract!(queued_http, HttpCalls, permits!(queued(), http()));
+contract!(queued_grpc, GrpcCalls, permits!(queued(), grpc()));
+
+contract!(
+    sorted_plain,
+    PlainCalls,
+    permits!(
+        fixed().classes(partitions(), |_: &Call<'_, Act>| Class::new(
+            Priority::Critical
+        )
+        .partition("web")),
+        plain("probe")
+    )
+);
+
+contract!(
+    throttle_plain,
+    PlainCalls,
+    Subject::new(throttle().plain("probe"))
+);
+contract!(throttle_http, HttpCalls, Subject::new(throttle().http()));
+contract!(throttle_grpc, GrpcCalls, Subject::new(throttle().grpc()));
+
+fn throttle() -> AdaptiveThrottleLayer {
+    AdaptiveThrottleLayer::new().clock(tokio_clock())
+}
+
+fn partitions() -> Classes {
+    Classes::new().partition("web", 0.5).unwrap()
+}
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let limit = |limit| ConcurrencyLimitLayer::new(limit).is_err();
+    let bounds = |min, max| Adaptive::new(Aimd::new()).try_limits(min, max).is_err();
+    let queue = |size, age| Queue::new(size, age).is_err();
+    let waits = || Queue::new(10, Duration::from_millis(10)).unwrap();
+    let share = |share| Classes::new().partition("web", share).is_err();
+    let ceilings = |normal, sheddable| Classes::new().ceilings(normal, sheddable).is_err();
+    let backoff = |backoff| Aimd::new().backoff(backoff).is_err();
+    let tolerance = |tolerance| Gradient2::new().tolerance(tolerance).is_err();
+    let multiple = |multiple| throttle_of(multiple).is_err();
+    let (zero, max) = (Duration::ZERO, Duration::MAX);
+    laws::nonsense_is_refused(&[
+        ("limit 0", &|| limit(0)),
+        ("limit MAX", &|| limit(u32::MAX)),
+        ("changed to 0", &|| fixed().handle().change(0).is_err()),
+        ("changed to MAX", &|| {
+            fixed().handle().change(u32::MAX).is_err()
+        }),
+        ("bounds 0", &|| bounds(0, 10) && bounds(0, 0)),
+        ("min above max", &|| bounds(11, 10)),
+        ("bounds MAX", &|| bounds(1, u32::MAX)),
+        ("window 0", &|| {
+            Adaptive::new(Aimd::new()).window(zero).is_err()
+        }),
+        ("window MAX", &|| {
+            Adaptive::new(Aimd::new()).window(max).is_err()
+        }),
+        ("queue of 0", &|| queue(0, Duration::from_secs(1))),
+        ("queue of MAX", &|| queue(u32::MAX, Duration::from_secs(1))),
+        ("age 0", &|| queue(10, zero)),
+        ("age MAX", &|| queue(10, max)),
+        ("newest first after 0", &|| {
+            waits().newest_first_after(zero).is_err()
+        }),
+        ("newest first after MAX", &|| {
+            waits().newest_first_after(max).is_err()
+        }),
+        ("age under overload 0", &|| {
+            waits()
+                .age_under_overload(zero, Duration::from_secs(1))
+                .is_err()
+        }),
+        ("age under overload above age", &|| {
+            waits()
+                .age_under_overload(Duration::from_millis(11), Duration::from_secs(1))
+                .is_err()
+        }),
+        ("share 0", &|| share(0.0)),
+        ("share -1", &|| share(-1.0)),
+        ("share above 1", &|| share(1.1)),
+        ("share NaN", &|| share(f64::NAN)),
+        ("share ∞", &|| share(f64::INFINITY)),
+        ("partition without a name", &|| {
+            Classes::new().partition("", 0.1).is_err()
+        }),
+        ("partition twice", &|| {
+            partitions().partition("web", 0.1).is_err()
+        }),
+        ("shares above 1", &|| {
+            partitions().partition("api", 0.6).is_err()
+        }),
+        ("ceilings 0", &|| ceilings(0.5, 0.0)),
+        ("ceilings the wrong way around", &|| ceilings(0.5, 0.6)),
+        ("ceilings NaN", &|| {
+            ceilings(f64::NAN, 0.5) && ceilings(0.5, f64::NAN)
+        }),
+        ("ceilings above 1", &|| ceilings(1.1, 0.5)),
+        ("backoff", &|| {
+            [0.0, -1.0, 1.0, f64::NAN, f64::INFINITY]
+                .into_iter()
+                .all(backoff)
+        }),
+        ("slow after 0", &|| Aimd::new().slow_after(zero).is_err()),
+        ("slow after MAX", &|| Aimd::new().slow_after(max).is_err()),
+        ("tolerance", &|| {
+            [0.9, -1.0, f64::NAN, f64::INFINITY]
+                .into_iter()
+                .all(tolerance)
+        }),
+        ("long window 0", &|| {
+            Gradient2::new().long_window(0).is_err()
+        }),
+        ("multiple", &|| {
+            [1.0, 0.0, -1.0, f64::NAN, f64::INFINITY]
+                .into_iter()
+                .all(multiple)
+        }),
+        ("throttle window 0", &|| {
+            AdaptiveThrottleLayer::new().window(zero).is_err()
+        }),
+        ("throttle window MAX", &|| {
+            AdaptiveThrottleLayer::new().window(max).is_err()
+        }),
+        ("probes every 0", &|| {
+            AdaptiveThrottleLayer::new().probe_every(zero).is_err()
+        }),
+        ("probes every MAX", &|| {
+            AdaptiveThrottleLayer::new().probe_every(max).is_err()
+        }),
+    ]);
+}
+
+fn throttle_of(
+    multiple: f64,
+) -> Result<AdaptiveThrottleLayer, towerkit_concurrency::InvalidSetting> {
+    AdaptiveThrottleLayer::new().multiple(multiple)
+}
+
+/// T-07: what is large but makes sense works.
+#[test]
+fn the_largest_settings_work() {
+    let largest = i32::MAX as u32;
+    assert_eq!(
+        ConcurrencyLimitLayer::new(largest)
+            .unwrap()
+            .handle()
+            .limit(),
+        largest
+    );
+    let adaptive = Adaptive::new(Aimd::new())
+        .try_limits(largest, largest)
+        .unwrap();
+    assert_eq!(
+        ConcurrencyLimitLayer::adaptive(adaptive).handle().limit(),
+        largest
+    );
+    let mut classes = Classes::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        classes = classes.partition(name, 0.1).unwrap();
+    }
+    let mut classes = Classes::new();
+    for name in NAMES {
+        classes = classes.partition(name, 1.0 / 16.0).unwrap();
+    }
+    assert!(classes.partition("17th", f64::MIN_POSITIVE).is_err());
+}
+
+const NAMES: [&str; 16] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
+];
