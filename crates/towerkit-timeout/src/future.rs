@@ -1,33 +1,47 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+    task::{Context, Poll, ready},
 };
 
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Sleep;
 use towerkit_core::{Armed, Reason, Refuse, Rejection};
+
+use crate::limit::Limit;
 
 /// The future of a [`Timeout`](crate::Timeout).
 #[pin_project]
 pub struct TimeoutFuture<F, X> {
+    /// `None` once the time is up.
     #[pin]
     inner: Option<F>,
     #[pin]
     timer: Option<Sleep>,
-    timeout: Duration,
+    limit: Limit,
     name: &'static str,
     exchange: X,
 }
 
 impl<F, X> TimeoutFuture<F, X> {
     #[inline(always)]
-    pub(crate) fn new(inner: F, exchange: X, name: &'static str, timeout: Duration) -> Self {
+    pub(crate) fn new(inner: F, exchange: X, name: &'static str, limit: Limit) -> Self {
         Self {
             inner: Some(inner),
             timer: None,
-            timeout,
+            limit,
+            name,
+            exchange,
+        }
+    }
+
+    /// The future of a call whose time was up before it began.
+    #[cold]
+    pub(crate) fn over(exchange: X, name: &'static str) -> Self {
+        Self {
+            inner: None,
+            timer: None,
+            limit: Limit::Never,
             name,
             exchange,
         }
@@ -44,38 +58,33 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
-        let inner = me.inner.as_mut().as_pin_mut();
-        let inner = inner.expect("not polled after completion");
-        if let Poll::Ready(result) = inner.poll(cx) {
-            return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
+        if let Some(inner) = me.inner.as_mut().as_pin_mut() {
+            if let Poll::Ready(result) = inner.poll(cx) {
+                return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
+            }
+            ready!(poll_timer(me.timer, *me.limit, cx));
+            me.inner.set(None);
         }
-        if is_over(me.timer, *me.timeout, cx).is_pending() {
-            return Poll::Pending;
-        }
-        me.inner.set(None);
         let rejection = Rejection::new(Reason::DeadlineExceeded, me.name);
         Poll::Ready(me.exchange.refuse(rejection))
     }
 }
 
 /// Polls the timer, which the first call that waits makes.
-fn is_over(
-    mut timer: Pin<&mut Option<Sleep>>,
-    timeout: Duration,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    loop {
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) => return timer.poll(cx),
-            None => timer.set(Some(sleep(timeout))),
-        }
+fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, limit: Limit, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.is_none() {
+        timer.set(limit.timer());
+    }
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx),
+        None => Poll::Pending,
     }
 }
 
 impl<F, X> fmt::Debug for TimeoutFuture<F, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimeoutFuture")
-            .field("timeout", &self.timeout)
+            .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
 }

@@ -23,3 +23,28 @@ impl fmt::Display for InvalidTimeout {
 }
 
 impl Error for InvalidTimeout {}
+
+/// A text that cannot be the name of a request field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidField(&'static str);
+
+impl InvalidField {
+    /// Returns the name, if it is a token (RFC 9110, section 5.6.2) without upper case, which HTTP/2 forbids.
+    pub(crate) fn check(name: &'static str) -> Result<&'static str, Self> {
+        let is_token = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+        };
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(Self(name));
+        }
+        Ok(name)
+    }
+}
+
+impl fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a field name in lower case", self.0)
+    }
+}
+
+impl Error for InvalidField {}

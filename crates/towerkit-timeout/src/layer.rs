@@ -1,17 +1,11 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tower_layer::Layer;
 use towerkit_core::{LayerExt, Plain};
 
-use crate::{InvalidTimeout, Timeout};
+use crate::{InvalidTimeout, Timeout, TimeoutHandle};
 
-/// Refuses calls whose response is not there in time.
+/// Refuses calls whose response is not there in time, or not before the deadline of the request.
 #[derive(Debug, Clone)]
 pub struct TimeoutLayer<P = Plain> {
     name: &'static str,
@@ -26,10 +20,9 @@ impl TimeoutLayer {
     ///
     /// If it is zero or more than a year.
     pub fn new(timeout: Duration) -> Result<Self, InvalidTimeout> {
-        let nanos = InvalidTimeout::check(timeout)?;
         Ok(Self {
             name: "timeout",
-            handle: TimeoutHandle(Arc::new(AtomicU64::new(nanos))),
+            handle: TimeoutHandle::new(timeout)?,
             protocol: Plain::default(),
         })
     }
@@ -72,30 +65,5 @@ impl<S, P: Clone> Layer<S> for TimeoutLayer<P> {
 
     fn layer(&self, inner: S) -> Timeout<S, P> {
         Timeout::new(inner, self.name, self.handle(), self.protocol.clone())
-    }
-}
-
-/// Reads and changes a timeout while it runs.
-#[derive(Debug, Clone)]
-pub struct TimeoutHandle(Arc<AtomicU64>);
-
-impl TimeoutHandle {
-    /// Returns the timeout.
-    #[inline(always)]
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        // Relaxed: the word guards nothing but itself.
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
-    }
-
-    /// Gives calls that start from now on another timeout.
-    ///
-    /// # Errors
-    ///
-    /// If it is zero or more than a year; the old one stays then.
-    pub fn change(&self, timeout: Duration) -> Result<(), InvalidTimeout> {
-        let nanos = InvalidTimeout::check(timeout)?;
-        self.0.store(nanos, Ordering::Relaxed);
-        Ok(())
     }
 }

@@ -1,7 +1,13 @@
-//! A timeout for tower services, whose timer is made only for calls that wait.
+//! Timeouts and deadlines for tower services.
 //!
-//! A call whose response head is not there in time is dropped and refused. A call that is ready at its first poll costs no timer and
-//! no reading of a clock.
+//! | layer | what it does | kind |
+//! |---|---|---|
+//! | [`TimeoutLayer`] | drops a call whose response head is not there in time, or not before the deadline of its request | driver |
+//! | [`DeadlineLayer`] | gives each request a deadline: the one that its caller sent, and never more than the server allows | guard |
+//! | [`DeadlineInjectLayer`] | tells the callee how much time is left | guard |
+//! | `BodyTimeoutLayer` (feature `http`) | ends response bodies that stall or dribble | driver |
+//!
+//! A call that is ready at its first poll costs no timer, and without a deadline no reading of a clock.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,23 +31,65 @@
 //!
 //! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): the answer is then 504, and `DEADLINE_EXCEEDED` over gRPC.
 //!
+//! # Deadlines
+//!
+//! A timeout says how long one call may take here; a [`Deadline`](towerkit_core::Deadline) says when nobody waits any more, and is
+//! the same on every hop. On the wire it is the time that is left: `grpc-timeout`, or milliseconds in `x-request-timeout-ms`.
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use towerkit_core::{Deadline, stack};
+//! use towerkit_http::HttpExt;
+//! use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! let client = ServiceBuilder::new()
+//!     .layer(DeadlineInjectLayer::new().http())
+//!     .service_fn(|request: Request<()>| async move {
+//!         let left: u64 = request.headers()["x-request-timeout-ms"].to_str().unwrap().parse().unwrap();
+//!         assert!((1..=250).contains(&left));
+//!         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("enough time")))
+//!     });
+//! let server = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(30))?.http())
+//!     .layer(TimeoutLayer::new(Duration::from_secs(30))?.http())
+//!     .service_fn(move |request: Request<()>| {
+//!         let mut further = Request::new(());
+//!         let deadline = request.extensions().get::<Deadline>().expect("every request has one now");
+//!         further.extensions_mut().insert(deadline.clone());
+//!         client.clone().oneshot(further)
+//!     });
+//!
+//! let request = Request::builder().header("x-request-timeout-ms", "250").body(())?;
+//! assert_eq!(server.oneshot(request).await?.status(), 200);
+//! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! What a caller sends can only shorten its time. A value that is not written as specified (at most eight digits and one of
+//! `H M S m u n`; digits alone for milliseconds) counts as none, and the server's limit holds. What goes out is rounded down.
+//!
 //! # Readiness
 //!
-//! Is the inner service's, and not timed. The time of a call runs from the first poll that leaves it waiting.
+//! Is the inner service's, and not timed. The time of a call runs from the first poll that leaves it waiting; where its request has
+//! a deadline, from the call.
 //!
 //! # Cancellation
 //!
 //! When the time is up the inner future is dropped before the refusal is given out. Dropping the response future drops it too.
-//! The body of a response that came in time is not timed.
+//! [`TimeoutLayer`] does not time the body of a response that came in time; `BodyTimeoutLayer` does.
 //!
 //! # Clones
 //!
-//! All services that one layer makes share the timeout, which a [`TimeoutHandle`] can change while they run.
+//! All services that one layer makes share its limits, which a [`TimeoutHandle`] can change while they run.
 //!
 //! # Errors
 //!
-//! A refusal is [`Reason::DeadlineExceeded`](towerkit_core::Reason::DeadlineExceeded). A timeout of zero, or of more than a year, is
-//! an [`InvalidTimeout`].
+//! A refusal is [`Reason::DeadlineExceeded`](towerkit_core::Reason::DeadlineExceeded). A call whose deadline is over when it is made
+//! is refused without the inner service hearing of it. A time of zero, or of more than a year, is an [`InvalidTimeout`].
 //!
 //! # Panics
 //!
@@ -49,19 +97,37 @@
 //!
 //! # Order
 //!
-//! Inside a circuit breaker, so that the breaker learns of the timeout instead of a cancelled call; inside a retry, so that each
-//! attempt has its own time.
+//! [`TimeoutLayer`] stands inside of logs, metrics and a circuit breaker, so that they learn of the timeout instead of a cancelled
+//! call; inside a retry, so that each attempt has its own time. [`DeadlineLayer`] stands outside of it and of whatever may wait, in
+//! the row with logs and metrics, behind them. [`DeadlineInjectLayer`] is the last before the transport.
 //!
 //! # Coming from go-kit
 //!
-//! go-kit has `context.WithTimeout` and the timeout of `hystrix`, which lets the call run on. Here the call is dropped.
+//! go-kit has `context.WithTimeout`, whose deadline only its gRPC transport passes on, and the timeout of `hystrix`, which lets the
+//! call run on. Here the call is dropped.
 
+#[cfg(feature = "http")]
+mod body_timer;
+mod deadline;
 mod future;
+mod handle;
+#[cfg(feature = "http")]
+mod http;
+mod inject;
 mod invalid;
 mod layer;
+mod limit;
 mod service;
+mod wire;
 
+pub use deadline::{DeadlineLayer, ReadDeadline};
 pub use future::TimeoutFuture;
-pub use invalid::InvalidTimeout;
-pub use layer::{TimeoutHandle, TimeoutLayer};
+pub use handle::TimeoutHandle;
+#[cfg(feature = "http")]
+pub use http::{
+    BodyTimedOut, BodyTimeout, BodyTimeoutFuture, BodyTimeoutHandle, BodyTimeoutLayer, TimeoutBody,
+};
+pub use inject::{DeadlineInjectLayer, InjectDeadline};
+pub use invalid::{InvalidField, InvalidTimeout};
+pub use layer::TimeoutLayer;
 pub use service::Timeout;

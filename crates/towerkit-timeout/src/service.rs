@@ -1,9 +1,9 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use towerkit_core::{Follow, Plain, Protocol, Refuse};
+use towerkit_core::{Follow, Plain, Protocol, ProtocolKind, Refuse};
 
-use crate::{TimeoutFuture, TimeoutHandle};
+use crate::{TimeoutFuture, TimeoutHandle, limit::Limit};
 
 /// A service behind a [`TimeoutLayer`](crate::TimeoutLayer).
 #[derive(Debug, Clone)]
@@ -21,6 +21,22 @@ impl<S, P> Timeout<S, P> {
             name,
             handle,
             protocol,
+        }
+    }
+
+    /// Returns the limit of a call, or `None` if its deadline is over.
+    #[inline(always)]
+    fn limit<Req>(&self, request: &Req, kind: ProtocolKind) -> Option<Limit>
+    where
+        P: Protocol<Req>,
+    {
+        if P::SELECTS && !self.protocol.selects(request, kind) {
+            return Some(Limit::Never);
+        }
+        let timeout = self.handle.timeout();
+        match self.protocol.deadline(request) {
+            None => Some(Limit::After(timeout)),
+            Some(deadline) => Limit::by(&deadline, timeout),
         }
     }
 }
@@ -44,7 +60,9 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        let timeout = self.handle.timeout();
-        TimeoutFuture::new(self.inner.call(request), exchange, self.name, timeout)
+        match self.limit(&request, kind) {
+            Some(limit) => TimeoutFuture::new(self.inner.call(request), exchange, self.name, limit),
+            None => TimeoutFuture::over(exchange, self.name),
+        }
     }
 }

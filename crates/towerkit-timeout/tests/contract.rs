@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tower::layer::util::Stack;
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
-use towerkit_timeout::TimeoutLayer;
+use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
 
 fn layer() -> TimeoutLayer {
     TimeoutLayer::new(Duration::from_secs(90)).unwrap()
@@ -20,6 +21,65 @@ contract!(
     Subject::new(TimeoutLayer::new(Duration::from_secs(1)).unwrap())
 );
 
+fn deadline() -> DeadlineLayer {
+    DeadlineLayer::new(Duration::from_secs(90)).unwrap()
+}
+
+fn inject() -> DeadlineInjectLayer {
+    DeadlineInjectLayer::new()
+}
+
+contract!(
+    deadline_plain,
+    PlainCalls,
+    Subject::new(deadline().plain("probe"))
+);
+contract!(deadline_http, HttpCalls, Subject::new(deadline().http()));
+contract!(deadline_grpc, GrpcCalls, Subject::new(deadline().grpc()));
+contract!(
+    inject_plain,
+    PlainCalls,
+    Subject::new(inject().plain("probe"))
+);
+contract!(inject_http, HttpCalls, Subject::new(inject().http()));
+contract!(inject_grpc, GrpcCalls, Subject::new(inject().grpc()));
+contract!(
+    with_a_deadline,
+    HttpCalls,
+    Subject::new(Stack::new(layer().http(), deadline().http()))
+);
+
+#[cfg(feature = "http")]
+mod body {
+    use towerkit_timeout::BodyTimeoutLayer;
+
+    use super::*;
+
+    fn body() -> BodyTimeoutLayer {
+        let second = Duration::from_secs(1);
+        BodyTimeoutLayer::new(second)
+            .unwrap()
+            .total(second)
+            .unwrap()
+    }
+
+    contract!(http, HttpCalls, Subject::new(body().http()));
+    contract!(grpc, GrpcCalls, Subject::new(body().grpc()));
+
+    /// T-07
+    #[test]
+    fn nonsense_in_the_configuration_is_refused() {
+        nonsense_is_refused(&[
+            ("idle 0", &|| BodyTimeoutLayer::new(Duration::ZERO).is_err()),
+            ("idle MAX", &|| {
+                BodyTimeoutLayer::new(Duration::MAX).is_err()
+            }),
+            ("total 0", &|| body().total(Duration::ZERO).is_err()),
+            ("total MAX", &|| body().total(Duration::MAX).is_err()),
+        ]);
+    }
+}
+
 /// T-07
 #[test]
 fn nonsense_in_the_configuration_is_refused() {
@@ -29,5 +89,13 @@ fn nonsense_in_the_configuration_is_refused() {
         ("u64::MAX s", &|| {
             TimeoutLayer::new(Duration::from_secs(u64::MAX)).is_err()
         }),
+        ("deadline 0", &|| {
+            DeadlineLayer::new(Duration::ZERO).is_err()
+        }),
+        ("deadline MAX", &|| {
+            DeadlineLayer::new(Duration::MAX).is_err()
+        }),
+        ("no field", &|| deadline().field("").is_err()),
+        ("no field to inject", &|| inject().field("").is_err()),
     ]);
 }

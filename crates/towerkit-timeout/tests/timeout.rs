@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
-use towerkit_core::{LayerExt, Reason, Refusable, Rejection};
+use towerkit_core::{LayerExt, Operations, Reason, Refusable, Rejection};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe};
 use towerkit_timeout::TimeoutLayer;
@@ -105,6 +105,17 @@ async fn over_http_and_grpc_the_refusal_is_a_response() {
         .unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["grpc-status"], "4");
+}
+
+/// A4.7
+#[tokio::test(start_paused = true)]
+async fn other_operations_take_their_time() {
+    let only = layer().only(Operations::exact("buy"));
+    for (name, is_served) in [("buy", false), ("browse", true)] {
+        let service = only.clone().plain(name).layer(Probe::new());
+        let result = service.oneshot(Act::Sleep(100 * SECOND)).await;
+        assert_eq!(result.is_ok(), is_served, "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,270 @@
+//! How what is left of a deadline is written down: pure functions on text.
+
+use std::time::Duration;
+
+/// A way to write a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `grpc-timeout`: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`).
+    Grpc,
+    /// Whole milliseconds.
+    Millis,
+}
+
+/// The most that eight digits can say.
+const MOST: u128 = 99_999_999;
+
+/// The units of `grpc-timeout` in nanoseconds, finest first.
+const UNITS: [(char, u128); 6] = [
+    ('n', 1),
+    ('u', 1_000),
+    ('m', 1_000_000),
+    ('S', 1_000_000_000),
+    ('M', 60_000_000_000),
+    ('H', 3_600_000_000_000),
+];
+
+impl Format {
+    /// Reads a time, or nothing of what is not written exactly so.
+    pub(crate) fn decode(self, text: &str) -> Option<Duration> {
+        match self {
+            Self::Grpc => decode_grpc(text),
+            Self::Millis => number(text).map(Duration::from_millis),
+        }
+    }
+
+    /// Writes a time, rounded down, or nothing if that would be none at all.
+    pub(crate) fn encode(self, left: Duration) -> Option<String> {
+        match self {
+            Self::Grpc => encode_grpc(left.as_nanos()),
+            Self::Millis => {
+                let millis = left.as_millis().min(u128::from(u64::MAX));
+                (millis > 0).then(|| millis.to_string())
+            }
+        }
+    }
+}
+
+fn decode_grpc(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let amount = number(digits)?;
+    // Eight digits of hours are 11,000 years and fit.
+    Some(match unit {
+        "n" => Duration::from_nanos(amount),
+        "u" => Duration::from_micros(amount),
+        "m" => Duration::from_millis(amount),
+        "S" => Duration::from_secs(amount),
+        "M" => Duration::from_secs(amount * 60),
+        "H" => Duration::from_secs(amount * 3600),
+        _ => return None,
+    })
+}
+
+/// Writes in the finest unit in which eight digits are enough.
+fn encode_grpc(nanos: u128) -> Option<String> {
+    let fits = |&(_, unit): &(char, u128)| nanos / unit <= MOST;
+    let (name, unit) = UNITS.into_iter().find(fits).unwrap_or(UNITS[5]);
+    let amount = (nanos / unit).min(MOST);
+    (amount > 0).then(|| format!("{amount}{name}"))
+}
+
+/// Reads digits and nothing else: `parse` alone would take a sign.
+fn number(digits: &str) -> Option<u64> {
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn thousands() -> ProptestConfig {
+        ProptestConfig {
+            cases: 10_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    /// Reads `grpc-timeout` one character at a time, in nanoseconds.
+    fn model(text: &str) -> Option<i128> {
+        let mut amount = None;
+        let mut chars = text.chars();
+        loop {
+            let scale = match chars.next()? {
+                digit @ '0'..='9' => {
+                    let digit = i128::from(digit as u32 - '0' as u32);
+                    amount = Some(amount.unwrap_or(0) * 10 + digit);
+                    continue;
+                }
+                'n' => 1,
+                'u' => 10_i128.pow(3),
+                'm' => 10_i128.pow(6),
+                'S' => 10_i128.pow(9),
+                'M' => 10_i128.pow(9) * 60,
+                'H' => 10_i128.pow(9) * 60 * 60,
+                _ => return None,
+            };
+            let is_whole = chars.next().is_none() && (2..=9).contains(&text.len());
+            return if is_whole {
+                Some(amount? * scale)
+            } else {
+                None
+            };
+        }
+    }
+
+    /// A time of any order of magnitude.
+    fn time() -> impl Strategy<Value = Duration> {
+        (any::<u64>(), 0..64_u32, 0..1_000_000_000_u32)
+            .prop_map(|(seconds, shift, nanos)| Duration::new(seconds >> shift, nanos))
+    }
+
+    fn signed(time: Duration) -> i128 {
+        i128::try_from(time.as_nanos()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(thousands())]
+
+        /// TO-04
+        #[test]
+        fn a_grpc_timeout_is_read_as_specified(text in "[0-9]{0,10}[HMSmunsh]?[0-9+. -]?") {
+            let read = Format::Grpc.decode(&text).map(signed);
+            prop_assert_eq!(read, model(&text));
+        }
+
+        /// TO-04
+        #[test]
+        fn any_text_is_read_or_rejected_without_a_panic(text in any::<String>()) {
+            prop_assert_eq!(Format::Grpc.decode(&text).map(signed), model(&text));
+            let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+            prop_assert!(is_digits || Format::Millis.decode(&text).is_none());
+        }
+
+        /// TO-03: never more than is left, and no less than the finest unit that fits can say.
+        #[test]
+        fn a_grpc_timeout_is_written_as_closely_as_it_can_be(time in time()) {
+            let written = Format::Grpc.encode(time).map(|text| model(&text).unwrap());
+            let units = [1, 1_000, 1_000_000, 1_000_000_000, 60_000_000_000, 3_600_000_000_000];
+            let closest = units
+                .map(|unit| signed(time).div_euclid(unit))
+                .into_iter()
+                .zip(units)
+                .filter(|(amount, _)| (1..100_000_000).contains(amount))
+                .map(|(amount, unit)| amount * unit)
+                .max();
+            let most = 99_999_999 * 3_600_000_000_000;
+            let expected = if signed(time) > most { Some(most) } else { closest };
+            prop_assert_eq!(written, expected);
+            prop_assert!(written.unwrap_or(0) <= signed(time));
+        }
+
+        /// TO-03
+        #[test]
+        fn milliseconds_are_written_rounded_down(time in time()) {
+            let written = Format::Millis.encode(time);
+            let expected = (signed(time) / 1_000_000).min(i128::from(u64::MAX));
+            match written {
+                None => prop_assert_eq!(expected, 0),
+                Some(text) => {
+                    prop_assert_eq!(text.parse::<i128>().unwrap(), expected);
+                    prop_assert_eq!(Format::Millis.decode(&text).map(|time| time.as_millis()), u128::try_from(expected).ok());
+                }
+            }
+        }
+    }
+
+    /// TO-04: the table of the case, and what else people write.
+    #[test]
+    fn what_is_no_grpc_timeout_is_rejected() {
+        for text in [
+            "",
+            "1",
+            "S",
+            "123456789S",
+            "-1S",
+            "+1S",
+            "1.5S",
+            "1s",
+            "1h",
+            "1SS",
+            "1 S",
+            " 1S",
+            "1S ",
+            "0x1S",
+            "١S",
+            "1\u{fb05}",
+            "1e3S",
+            "18446744073709551616n",
+            "infinity",
+        ] {
+            assert_eq!(Format::Grpc.decode(text), None, "{text:?}");
+        }
+    }
+
+    /// TO-04
+    #[test]
+    fn what_is_a_grpc_timeout_is_read() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let table = [
+            ("99999999H", hours(99_999_999)),
+            ("1H", hours(1)),
+            ("2M", Duration::from_secs(120)),
+            ("3S", Duration::from_secs(3)),
+            ("4m", Duration::from_millis(4)),
+            ("5u", Duration::from_micros(5)),
+            ("6n", Duration::from_nanos(6)),
+            ("00000007S", Duration::from_secs(7)),
+            ("0S", Duration::ZERO),
+        ];
+        for (text, time) in table {
+            assert_eq!(Format::Grpc.decode(text), Some(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_of_milliseconds_is_rejected() {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1.5",
+            " 1",
+            "1 ",
+            "1m",
+            "0x1",
+            "NaN",
+            "18446744073709551616",
+        ] {
+            assert_eq!(Format::Millis.decode(text), None, "{text:?}");
+        }
+        let most = Duration::from_millis(u64::MAX);
+        assert_eq!(Format::Millis.decode("18446744073709551615"), Some(most));
+        assert_eq!(Format::Millis.decode("0"), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_time_is_written_in_the_finest_unit_that_fits() {
+        let table = [
+            (Duration::ZERO, None),
+            (Duration::from_nanos(1), Some("1n")),
+            (Duration::from_nanos(99_999_999), Some("99999999n")),
+            (Duration::from_nanos(100_000_999), Some("100000u")),
+            (Duration::from_secs(2), Some("2000000u")),
+            (Duration::from_secs(100), Some("100000m")),
+            (Duration::MAX, Some("99999999H")),
+        ];
+        for (time, text) in table {
+            assert_eq!(Format::Grpc.encode(time).as_deref(), text, "{time:?}");
+        }
+        let millis = |time| Format::Millis.encode(time);
+        assert_eq!(millis(Duration::from_micros(1999)).as_deref(), Some("1"));
+        assert_eq!(millis(Duration::from_micros(999)), None);
+    }
+}

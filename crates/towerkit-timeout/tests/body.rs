@@ -1,0 +1,343 @@
+//! Timeouts of response bodies, as a reader and as the layers outside see them.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use towerkit_core::{
+    BoxError, Call, Deadline, End, LayerExt, Observer, Operations, Outcome, Policy, Reason,
+    Refusable, Rejection, Status, observe,
+};
+use towerkit_http::{Http, HttpExt};
+use towerkit_test::tokio_clock;
+use towerkit_timeout::{BodyTimeoutLayer, TimeoutBody};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+/// A body that gives a byte after each pause, and then trailers if it has any. It notes when it is dropped.
+struct Dribble {
+    pauses: Vec<Duration>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    trailers: Option<HeaderMap>,
+    _alive: Arc<()>,
+}
+
+impl Dribble {
+    fn new(pauses: &[Duration]) -> (Self, Arc<()>) {
+        let alive = Arc::new(());
+        let body = Self {
+            pauses: pauses.iter().rev().copied().collect(),
+            sleep: None,
+            trailers: None,
+            _alive: alive.clone(),
+        };
+        (body, alive)
+    }
+}
+
+impl Body for Dribble {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(&pause) = self.pauses.last() else {
+            return Poll::Ready(self.trailers.take().map(Frame::trailers).map(Ok));
+        };
+        if pause > Duration::ZERO {
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(pause)));
+            std::task::ready!(sleep.as_mut().poll(cx));
+        }
+        self.sleep = None;
+        self.pauses.pop();
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
+    }
+}
+
+/// What is left of a body once it has been read, and when.
+struct Read {
+    bytes: usize,
+    trailers: Option<HeaderMap>,
+    error: Option<BoxError>,
+    took: Duration,
+}
+
+async fn read<B>(body: B) -> Read
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    let start = Instant::now();
+    let mut body = body;
+    let mut read = Read {
+        bytes: 0,
+        trailers: None,
+        error: None,
+        took: Duration::ZERO,
+    };
+    while let Some(frame) = body.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => read.bytes += data.len(),
+            Ok(Err(frame)) => read.trailers = frame.into_trailers().ok(),
+            Err(error) => read.error = Some(error),
+        }
+    }
+    assert!(body.is_end_stream() || read.error.is_none());
+    read.took = start.elapsed();
+    read
+}
+
+/// A service that answers once, at once, with this body and with the content type of the request.
+fn answering(
+    body: Dribble,
+) -> impl Service<Request<()>, Response = Response<Dribble>, Error = Infallible> {
+    let body = Mutex::new(Some(body));
+    service_fn(move |request: Request<()>| {
+        let mut response = Response::new(body.lock().unwrap().take().unwrap());
+        *response.headers_mut() = request.headers().clone();
+        async { Ok(response) }
+    })
+}
+
+async fn call(
+    layer: BodyTimeoutLayer<Http>,
+    request: Request<()>,
+    body: Dribble,
+) -> Response<TimeoutBody<Dribble>> {
+    let Ok(response) = layer.layer(answering(body)).oneshot(request).await;
+    response
+}
+
+fn layer(idle: Duration) -> BodyTimeoutLayer {
+    BodyTimeoutLayer::new(idle).unwrap()
+}
+
+fn get() -> Request<()> {
+    Request::new(())
+}
+
+fn grpc() -> Request<()> {
+    let request = Request::post("/shop.Orders/Watch");
+    let request = request.header("content-type", "application/grpc");
+    request.body(()).unwrap()
+}
+
+fn about(took: Duration, expected: Duration) {
+    assert!(took >= expected && took <= expected + 2 * MILLI, "{took:?}");
+}
+
+/// TO-02
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_ends_at_its_idle_time() {
+    let (body, alive) = Dribble::new(&[Duration::ZERO, SECOND, 3600 * SECOND]);
+    let response = call(layer(5 * SECOND).name("orders").http(), get(), body).await;
+    assert_eq!(response.status(), 200);
+    let read = read(response.into_body()).await;
+    let error = read.error.unwrap();
+    assert_eq!(error.to_string(), "orders: the body was idle too long");
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "orders: deadline exceeded"
+    );
+    assert_eq!(
+        error.rejection().map(Rejection::reason),
+        Some(Reason::DeadlineExceeded)
+    );
+    assert_eq!(read.bytes, 2);
+    about(read.took, 6 * SECOND);
+    assert_eq!(Arc::strong_count(&alive), 1, "the inner body is dropped");
+}
+
+/// TO-02
+#[tokio::test(start_paused = true)]
+async fn a_body_that_dribbles_ends_at_its_total_time() {
+    let layer = layer(5 * SECOND).total(30 * SECOND).unwrap();
+    let (body, alive) = Dribble::new(&[SECOND; 100]);
+    let response = call(layer.http(), get(), body).await;
+    let read = read(response.into_body()).await;
+    assert_eq!(
+        read.error.unwrap().to_string(),
+        "body-timeout: the body took too long"
+    );
+    about(read.took, 30 * SECOND);
+    assert!((29..=30).contains(&read.bytes), "{}", read.bytes);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// TO-02
+#[tokio::test(start_paused = true)]
+async fn a_body_in_time_is_unchanged() {
+    let layer = layer(5 * SECOND).total(60 * SECOND).unwrap();
+    let (mut body, _alive) = Dribble::new(&[5 * SECOND; 10]);
+    body.trailers = Some(HeaderMap::from_iter([(
+        "x-sum".parse().unwrap(),
+        "1".parse().unwrap(),
+    )]));
+    let response = call(layer.http(), get(), body).await;
+    let read = read(response.into_body()).await;
+    assert!(read.error.is_none());
+    assert_eq!(
+        (read.bytes, read.trailers.unwrap()["x-sum"].as_bytes()),
+        (10, &b"1"[..])
+    );
+}
+
+/// A reader that is slow lets no idle time pass, but the total runs on, also for a body that never lets it wait.
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nobody_reads_counts_to_the_total_alone() {
+    let limited = layer(SECOND).total(20 * SECOND).unwrap();
+    let (body, _alive) = Dribble::new(&[Duration::ZERO; 100]);
+    let mut body = call(limited.http(), get(), body).await.into_body();
+    for _ in 0..4 {
+        sleep(5 * SECOND).await;
+        assert!(body.frame().await.unwrap().is_ok());
+    }
+    sleep(MILLI).await;
+    assert!(body.frame().await.unwrap().is_err());
+    assert!(body.frame().await.is_none(), "over for good");
+    assert_eq!(body.size_hint().exact(), Some(0));
+}
+
+/// TO-05
+#[test]
+fn a_body_that_never_waits_makes_no_timer() {
+    let (body, _alive) = Dribble::new(&[Duration::ZERO; 3]);
+    let mut call = Box::pin(call(
+        layer(SECOND).total(SECOND).unwrap().http(),
+        get(),
+        body,
+    ));
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(response) = call.as_mut().poll(&mut cx) else {
+        panic!("it waits");
+    };
+    let mut body = response.into_body();
+    for _ in 0..3 {
+        let frame = Pin::new(&mut body).poll_frame(&mut cx);
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+    }
+}
+
+/// T-06
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_is_not_polled_needlessly() {
+    let (body, _alive) = Dribble::new(&[60 * SECOND]);
+    let mut body = call(layer(90 * SECOND).http(), get(), body)
+        .await
+        .into_body();
+    let mut polls = 0;
+    poll_fn(|cx| {
+        polls += 1;
+        Pin::new(&mut body).poll_frame(cx).map(drop)
+    })
+    .await;
+    assert!(polls <= 3, "{polls}");
+}
+
+/// TO-03
+#[tokio::test(start_paused = true)]
+async fn a_body_takes_no_longer_than_is_left_of_the_deadline() {
+    let mut request = get();
+    let deadline = Deadline::after(&tokio_clock(), 3 * SECOND);
+    request.extensions_mut().insert(deadline);
+    let (body, _alive) = Dribble::new(&[SECOND; 100]);
+    let layer = layer(5 * SECOND).total(30 * SECOND).unwrap();
+    let response = call(layer.http(), request, body).await;
+    let read = read(response.into_body()).await;
+    about(read.took, 3 * SECOND);
+    assert!(read.error.unwrap().to_string().ends_with("too long"));
+}
+
+/// TO-02
+#[tokio::test(start_paused = true)]
+async fn over_grpc_the_trailers_say_that_time_ran_out() {
+    let (body, alive) = Dribble::new(&[SECOND, 3600 * SECOND]);
+    let response = call(layer(5 * SECOND).http(), grpc(), body).await;
+    let read = read(response.into_body()).await;
+    let trailers = read.trailers.unwrap();
+    assert_eq!(trailers["grpc-status"], "4");
+    assert_eq!(trailers["grpc-message"], "deadline exceeded");
+    assert!(read.error.is_none());
+    about(read.took, 6 * SECOND);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// Takes note of how calls end.
+#[derive(Default)]
+struct Ends(Mutex<Vec<End>>);
+
+impl Policy for Ends {
+    type Held = ();
+    fn finish(&self, (): (), end: &End) {
+        self.0.lock().unwrap().push(end.clone());
+    }
+}
+
+impl<Req> Observer<Req> for Ends {
+    fn start(&self, _call: &mut Call<'_, Req>) {}
+}
+
+/// TO-02: observers outside see a call that timed out, not one that failed or was cancelled.
+#[tokio::test(start_paused = true)]
+async fn layers_outside_see_that_the_call_timed_out() {
+    for (request, status) in [(get(), Status::Http(200)), (grpc(), Status::Grpc(4))] {
+        let ends = Arc::new(Ends::default());
+        let service = observe(ends.clone())
+            .http()
+            .layer(service_fn(|request| async {
+                let (body, _) = Dribble::new(&[3600 * SECOND]);
+                Ok::<_, Infallible>(call(layer(SECOND).http(), request, body).await)
+            }));
+        let Ok(response) = service.oneshot(request).await;
+        read(response.into_body()).await;
+        let ends = ends.0.lock().unwrap();
+        let [end] = &ends[..] else {
+            panic!("{ends:?}");
+        };
+        assert_eq!(end.outcome(), Outcome::TimedOut);
+        assert_eq!(end.head(), Some(Outcome::Success));
+        assert_eq!(end.status(), Some(status));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_changes_the_limits_of_later_bodies() {
+    let layer = layer(SECOND).total(9 * SECOND).unwrap();
+    let handle = layer.handle();
+    assert_eq!((handle.idle(), handle.total()), (SECOND, Some(9 * SECOND)));
+    handle.change_idle(3 * SECOND).unwrap();
+    handle.change_total(None).unwrap();
+    assert!(handle.change_idle(Duration::ZERO).is_err());
+    assert!(handle.change_total(Some(Duration::ZERO)).is_err());
+    assert!(handle.change_total(Some(Duration::MAX)).is_err());
+    assert_eq!((handle.idle(), handle.total()), (3 * SECOND, None));
+    let (body, _alive) =
+        Dribble::new(&[2 * SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND, 4 * SECOND]);
+    let response = call(layer.http(), get(), body).await;
+    about(read(response.into_body()).await.took, 11 * SECOND);
+}
+
+/// A4.7
+#[tokio::test(start_paused = true)]
+async fn bodies_of_other_operations_take_their_time() {
+    for (name, is_whole) in [("other.", true), ("shop.", false)] {
+        let only = layer(SECOND).only(Operations::prefix(name)).http();
+        let (body, _alive) = Dribble::new(&[100 * SECOND]);
+        let Ok(response) = only.layer(answering(body)).oneshot(grpc()).await;
+        let read = read(response.into_body()).await;
+        assert_eq!(read.bytes == 1, is_whole);
+    }
+}

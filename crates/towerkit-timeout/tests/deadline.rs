@@ -1,0 +1,331 @@
+//! Deadlines as they come in, are kept, and go out again.
+
+use std::{convert::Infallible, sync::mpsc, time::Duration};
+
+use bytes::Bytes;
+use http::{Extensions, Request, Response};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use towerkit_core::{Clock, Deadline, LayerExt, Operations, Reason, Rejection, stack};
+use towerkit_http::HttpExt;
+use towerkit_test::{Act, Probe, tokio_clock};
+use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, InvalidField, TimeoutLayer};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn deadlines() -> DeadlineLayer {
+    DeadlineLayer::new(60 * SECOND).unwrap()
+}
+
+fn request(fields: &[(&str, &str)]) -> Request<()> {
+    let with = |request: http::request::Builder, (name, value): &(&str, &str)| {
+        request.header(*name, *value)
+    };
+    let request = fields.iter().fold(Request::post("/"), with);
+    request.body(()).unwrap()
+}
+
+fn grpc(fields: &[(&str, &str)]) -> Request<()> {
+    request(&[&[("content-type", "application/grpc")], fields].concat())
+}
+
+/// A service that passes on what it is called with.
+fn recorder(
+    seen: mpsc::Sender<Request<()>>,
+) -> impl Service<Request<()>, Response = Response<Full<Bytes>>, Error = Infallible> {
+    service_fn(move |request| {
+        let _ = seen.send(request);
+        async { Ok(Response::default()) }
+    })
+}
+
+fn reason(answer: &Extensions) -> Reason {
+    answer.get::<Rejection>().expect("refused").reason()
+}
+
+/// The request that a service behind the layer is called with, or why it is not.
+macro_rules! seen_behind {
+    ($layer:expr, $request:expr) => {{
+        let (send, seen) = mpsc::channel();
+        let Ok(response) = $layer.layer(recorder(send)).oneshot($request).await;
+        seen.try_recv().map_err(|_| reason(response.extensions()))
+    }};
+}
+
+fn left(request: &Request<()>) -> Duration {
+    request.extensions().get::<Deadline>().unwrap().left()
+}
+
+/// TO-03, TO-04: the sooner of what the caller asks in either field and what the server allows; what cannot be read asks nothing.
+#[tokio::test]
+async fn a_request_gets_the_deadline_that_its_fields_ask_for() {
+    let table: [(&[(&str, &str)], Duration); 17] = [
+        (&[], 60 * SECOND),
+        (&[("grpc-timeout", "5S")], 5 * SECOND),
+        (&[("x-request-timeout-ms", "250")], 250 * MILLI),
+        (
+            &[("grpc-timeout", "5S"), ("x-request-timeout-ms", "250")],
+            250 * MILLI,
+        ),
+        (
+            &[("grpc-timeout", "50m"), ("x-request-timeout-ms", "250")],
+            50 * MILLI,
+        ),
+        (&[("grpc-timeout", "99999999H")], 60 * SECOND),
+        (&[("grpc-timeout", "123456789S")], 60 * SECOND),
+        (&[("grpc-timeout", "")], 60 * SECOND),
+        (&[("grpc-timeout", "1")], 60 * SECOND),
+        (&[("grpc-timeout", "-1S")], 60 * SECOND),
+        (&[("grpc-timeout", "1.5S")], 60 * SECOND),
+        (&[("grpc-timeout", "1s")], 60 * SECOND),
+        (&[("grpc-timeout", "é")], 60 * SECOND),
+        (
+            &[("x-request-timeout-ms", "18446744073709551615")],
+            60 * SECOND,
+        ),
+        (
+            &[("x-request-timeout-ms", "18446744073709551616")],
+            60 * SECOND,
+        ),
+        (&[("x-request-timeout-ms", "-1")], 60 * SECOND),
+        (&[("x-request-timeout-ms", "soon")], 60 * SECOND),
+    ];
+    for (fields, expected) in table {
+        let (clock, _hand) = Clock::manual();
+        let seen = seen_behind!(deadlines().clock(clock).http(), request(fields)).unwrap();
+        assert_eq!(left(&seen), expected, "{fields:?}");
+    }
+}
+
+/// TO-03
+#[tokio::test]
+async fn a_deadline_that_is_already_there_is_never_put_off() {
+    for (there, asked, expected) in [
+        (2 * SECOND, "5S", 2 * SECOND),
+        (5 * SECOND, "2S", 2 * SECOND),
+        (90 * SECOND, "99999999H", 60 * SECOND),
+    ] {
+        let (clock, _hand) = Clock::manual();
+        let mut request = request(&[("grpc-timeout", asked)]);
+        request
+            .extensions_mut()
+            .insert(Deadline::after(&clock, there));
+        let seen = seen_behind!(deadlines().http(), request).unwrap();
+        assert_eq!(left(&seen), expected);
+    }
+}
+
+/// TO-03
+#[tokio::test]
+async fn a_request_whose_time_is_up_never_reaches_the_service() {
+    for field in [("grpc-timeout", "0n"), ("x-request-timeout-ms", "0")] {
+        let seen = seen_behind!(deadlines().http(), request(&[field]));
+        assert_eq!(seen.unwrap_err(), Reason::DeadlineExceeded);
+    }
+    let (clock, hand) = Clock::manual();
+    let over = || {
+        let mut request = request(&[]);
+        let deadline = Deadline::after(&clock, SECOND);
+        request.extensions_mut().insert(deadline);
+        hand.advance(SECOND);
+        request
+    };
+    let timeout = || TimeoutLayer::new(SECOND).unwrap().http();
+    let expected = Reason::DeadlineExceeded;
+    assert_eq!(
+        seen_behind!(deadlines().http(), over()).unwrap_err(),
+        expected
+    );
+    assert_eq!(seen_behind!(timeout(), over()).unwrap_err(), expected);
+    let inject = DeadlineInjectLayer::new().http();
+    assert_eq!(seen_behind!(inject, over()).unwrap_err(), expected);
+}
+
+/// TO-03
+#[tokio::test]
+async fn over_grpc_a_request_whose_time_is_up_is_answered_in_trailers() {
+    let service = deadlines().http().layer(recorder(mpsc::channel().0));
+    let Ok(response) = service.oneshot(grpc(&[("grpc-timeout", "0m")])).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "4");
+}
+
+/// TO-03: the whole way, from the caller's field to the callee's.
+#[tokio::test(start_paused = true)]
+async fn a_callee_gets_what_is_left_of_its_callers_time() {
+    for (made, name) in [
+        (request as fn(&[(&str, &str)]) -> _, "x-request-timeout-ms"),
+        (grpc, "grpc-timeout"),
+    ] {
+        let (send, seen) = mpsc::channel();
+        let client = DeadlineInjectLayer::new().http().layer(recorder(send));
+        let client = std::sync::Arc::new(tokio::sync::Mutex::new(client));
+        let server = ServiceBuilder::new()
+            .layer(deadlines().clock(tokio_clock()).http())
+            .service_fn(move |incoming: Request<()>| {
+                let client = client.clone();
+                async move {
+                    tokio::time::sleep(300 * MILLI).await;
+                    let mut outgoing = made(&[]);
+                    let deadline = incoming.extensions().get::<Deadline>().unwrap();
+                    outgoing.extensions_mut().insert(deadline.clone());
+                    let mut client = client.lock().await;
+                    let Ok(response) = client.ready().await?.call(outgoing).await;
+                    Ok::<_, Infallible>(response)
+                }
+            });
+        let asked = request(&[("grpc-timeout", "1S")]);
+        let Ok(_) = server.oneshot(asked).await;
+        let seen = seen.try_recv().unwrap();
+        let expected = if name == "grpc-timeout" {
+            "700000u"
+        } else {
+            "700"
+        };
+        assert_eq!(seen.headers()[name], expected);
+        assert_eq!(
+            seen.headers()
+                .keys()
+                .filter(|key| key.as_str().contains("timeout"))
+                .count(),
+            1
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_smaller_time_that_the_caller_wrote_itself_stays() {
+    let (clock, _hand) = Clock::manual();
+    for (written, expected) in [("50m", "50000000n"), ("5S", "1000000u"), ("x", "1000000u")] {
+        let mut request = grpc(&[("grpc-timeout", written)]);
+        request
+            .extensions_mut()
+            .insert(Deadline::after(&clock, SECOND));
+        let seen = seen_behind!(DeadlineInjectLayer::new().grpc(), request).unwrap();
+        assert_eq!(seen.headers()["grpc-timeout"], expected);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_deadline_goes_out_as_it_is() {
+    let seen = seen_behind!(DeadlineInjectLayer::new().http(), request(&[])).unwrap();
+    assert!(seen.headers().is_empty());
+    let grpc = grpc(&[("grpc-timeout", "5S")]);
+    let seen = seen_behind!(DeadlineInjectLayer::new().http(), grpc).unwrap();
+    assert_eq!(seen.headers()["grpc-timeout"], "5S");
+}
+
+/// TO-03: what cannot be said in whole milliseconds is not rounded up.
+#[tokio::test]
+async fn less_than_a_millisecond_is_too_little_to_call() {
+    let (clock, _hand) = Clock::manual();
+    for (left, expected) in [(MILLI, Ok("1")), (MILLI - Duration::from_nanos(1), Err(()))] {
+        let mut request = request(&[]);
+        request
+            .extensions_mut()
+            .insert(Deadline::after(&clock, left));
+        let seen = seen_behind!(DeadlineInjectLayer::new().http(), request);
+        let written = seen.map(|seen| seen.headers()["x-request-timeout-ms"].clone());
+        assert_eq!(
+            written.map_err(drop),
+            expected.map(http::HeaderValue::from_static)
+        );
+    }
+}
+
+#[tokio::test]
+async fn milliseconds_may_stand_in_another_field() {
+    let (clock, _hand) = Clock::manual();
+    let layer = deadlines().clock(clock).field("x-timeout").unwrap().http();
+    let asked = request(&[("x-timeout", "70"), ("x-request-timeout-ms", "50")]);
+    let seen = seen_behind!(layer, asked).unwrap();
+    assert_eq!(left(&seen), 70 * MILLI);
+    let layer = DeadlineInjectLayer::new().field("x-left").unwrap().http();
+    let mut outgoing = request(&[]);
+    *outgoing.extensions_mut() = seen.extensions().clone();
+    let seen = seen_behind!(layer, outgoing).unwrap();
+    assert_eq!(seen.headers()["x-left"], "70");
+}
+
+/// T-07
+#[test]
+fn a_name_that_no_field_can_have_is_refused() {
+    for name in ["", "a b", "a\r\nb", "X-Timeout", "é", ":path"] {
+        let error = deadlines().field(name).unwrap_err();
+        let expected = format!("{name:?} is not a field name in lower case");
+        assert_eq!(error.to_string(), expected);
+        assert!(DeadlineInjectLayer::new().field(name).is_err());
+    }
+    let _: Result<_, InvalidField> = DeadlineInjectLayer::new().field("x-a.b_c!9");
+}
+
+#[tokio::test]
+async fn a_handle_changes_the_servers_limit() {
+    let (clock, _hand) = Clock::manual();
+    let layer = deadlines().clock(clock);
+    let handle = layer.handle();
+    handle.change(2 * SECOND).unwrap();
+    assert!(handle.change(Duration::MAX).is_err());
+    let seen = seen_behind!(layer.http(), request(&[("grpc-timeout", "5S")])).unwrap();
+    assert_eq!(left(&seen), 2 * SECOND);
+}
+
+/// TO-03: the deadline is enforced by the timeout inside, which takes no longer than is left when it is called.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_drops_the_call_at_the_deadline() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let row = stack((deadlines().clock(tokio_clock()), DeadlineInjectLayer::new()));
+    let service = ServiceBuilder::new()
+        .layer(row.http())
+        .layer(TimeoutLayer::new(10 * SECOND).unwrap().http())
+        .service(probe);
+    for (asked, expected) in [("300m", 300 * MILLI), ("20S", 10 * SECOND)] {
+        let start = Instant::now();
+        let mut request = Request::new(Act::Sleep(60 * SECOND));
+        request
+            .headers_mut()
+            .insert("grpc-timeout", asked.parse().unwrap());
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 504);
+        let elapsed = start.elapsed();
+        assert!(
+            elapsed >= expected && elapsed <= expected + MILLI,
+            "{elapsed:?}"
+        );
+    }
+    assert_eq!((ledger.dropped(), ledger.in_flight()), (2, 0));
+}
+
+/// What happens between the call and its first wait comes off the time that is left.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_polled_late_still_ends_at_its_deadline() {
+    let mut service = TimeoutLayer::new(10 * SECOND)
+        .unwrap()
+        .http()
+        .layer(Probe::new());
+    let mut request = Request::new(Act::Sleep(60 * SECOND));
+    request
+        .extensions_mut()
+        .insert(Deadline::after(&tokio_clock(), SECOND));
+    let start = Instant::now();
+    let call = service.ready().await.unwrap().call(request);
+    tokio::time::sleep(600 * MILLI).await;
+    assert_eq!(call.await.unwrap().status(), 504);
+    assert!(start.elapsed() <= SECOND + MILLI, "{:?}", start.elapsed());
+}
+
+/// A4.7
+#[tokio::test]
+async fn other_operations_have_no_deadline() {
+    let only = Operations::prefix("orders.");
+    let layer = deadlines().only(only).http();
+    let mut request = grpc(&[("grpc-timeout", "0n")]);
+    *request.uri_mut() = "/carts.Carts/Get".parse().unwrap();
+    let seen = seen_behind!(layer.clone(), request.clone()).unwrap();
+    assert!(seen.extensions().get::<Deadline>().is_none());
+    *request.uri_mut() = "/orders.Orders/Get".parse().unwrap();
+    assert!(seen_behind!(layer, request).is_err());
+}
