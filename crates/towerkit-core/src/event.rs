@@ -29,6 +29,13 @@ pub enum Event {
         /// How the fallback ended, as far as its result tells.
         to: Outcome,
     },
+    /// A call was sent once more, because it was slow or an attempt of it had failed.
+    Hedged {
+        /// The name of the hedge layer.
+        name: &'static str,
+        /// The number of the hedge among those of the call, from 1.
+        number: u8,
+    },
     /// The store that a layer shares with other processes went away, or came back.
     StoreChanged {
         /// The name of the layer.
