@@ -40,6 +40,17 @@ impl<R, P> RowLayer<R, P> {
         self
     }
 
+    /// Makes another role of the role, and keeps the protocol.
+    #[must_use]
+    pub fn map<T>(self, make: impl FnOnce(R) -> T) -> RowLayer<T, P> {
+        RowLayer {
+            role: make(self.role),
+            protocol: self.protocol,
+            leak: self.leak,
+            shared: Arc::default(),
+        }
+    }
+
     /// Returns the role.
     pub fn role(&self) -> &R {
         &self.role
