@@ -79,6 +79,7 @@ mod rejection;
 mod repeat;
 mod role;
 mod row;
+mod share;
 mod waiting;
 mod waiting_role;
 
@@ -103,6 +104,7 @@ pub use role::{
     As, AsyncGuards, Guarding, GuardingLater, Guards, Observes, Observing, Pair, Role, Shape,
 };
 pub use row::{Immediate, Pace, Row, RowFuture};
+pub use share::{KeyBy, Keyed, Share};
 pub use tower_layer::Layer;
 pub use waiting::{Waiting, WaitingFuture, WaitingRow};
 pub use waiting_role::{PairWait, WaitingRole};

@@ -81,7 +81,7 @@ impl SoFar {
     }
 
     #[cold]
-    fn with_trailers(&self, trailers: &http::HeaderMap) -> End {
+    pub(crate) fn with_trailers(&self, trailers: &http::HeaderMap) -> End {
         if self.in_trailers {
             self.with_code(code_in(trailers))
         } else {
@@ -97,7 +97,7 @@ impl SoFar {
 
     /// The body ended with an error: a refusal by a layer further in, or else a failure.
     #[cold]
-    fn broken<E: 'static>(&self, error: &E) -> End {
+    pub(crate) fn broken<E: 'static>(&self, error: &E) -> End {
         let (outcome, refused) = of_body_error(error);
         self.ended(outcome).with_refused(refused.or(self.refused))
     }

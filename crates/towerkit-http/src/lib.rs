@@ -57,6 +57,7 @@
 //! with the head; over HTTP/2 the connection goes on.
 
 mod body;
+mod collected;
 mod ext;
 mod grpc;
 mod http_protocol;
@@ -66,8 +67,11 @@ mod problem;
 mod refusal;
 mod repeat;
 mod replay;
+mod request_key;
+mod share;
 
 pub use body::TrackedBody;
+pub use collected::{CollectedBody, KeptResponse};
 pub use ext::HttpExt;
 pub use grpc::{Grpc, GrpcExchange};
 pub use http_protocol::{Http, HttpExchange};
@@ -77,3 +81,5 @@ pub use operation::{ByFunction, Operation, RequestHead, ResponseHead, Unrouted};
 pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
 pub use replay::{KeptRequest, ReplayBody};
+pub use request_key::RequestKey;
+pub use share::Collect;
