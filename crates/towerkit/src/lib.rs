@@ -35,6 +35,8 @@ pub use towerkit_circuitbreaker as circuitbreaker;
 pub use towerkit_core as core;
 #[cfg(feature = "endpoint")]
 pub use towerkit_endpoint as endpoint;
+#[cfg(feature = "fallback")]
+pub use towerkit_fallback as fallback;
 #[cfg(feature = "http")]
 pub use towerkit_http as http;
 #[cfg(feature = "log")]

@@ -1,0 +1,77 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+use towerkit_core::{Attach, Peek, Plain, Repeat};
+
+use crate::{
+    FallbackToFuture, Other,
+    plan::{Plan, Spare},
+    settings::Settings,
+};
+
+/// A service whose failures are answered by another service.
+#[derive(Debug, Clone)]
+pub struct FallbackTo<S, O, P = Plain> {
+    inner: S,
+    other: Other<O>,
+    settings: Arc<Settings>,
+    protocol: P,
+}
+
+impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
+    pub(crate) fn new(inner: S, other: &Other<O>, settings: &Settings, protocol: &P) -> Self {
+        Self {
+            inner,
+            other: other.clone(),
+            settings: Arc::new(settings.clone()),
+            protocol: protocol.clone(),
+        }
+    }
+
+    /// Makes the first attempt, and the plan for the case that it fails.
+    fn plan<Req>(&self, request: Req) -> (P::Attempt, Plan<O, P, Req>)
+    where
+        P: Repeat<Req>,
+    {
+        let (attempt, kept) = self.protocol.keep(request, self.other.body_cap);
+        let spare = kept.map(|kept| Spare {
+            kept,
+            service: self.other.service.clone(),
+            protocol: self.protocol.clone(),
+        });
+        (attempt, Plan::new(self.settings.clone(), spare))
+    }
+}
+
+impl<S, O, P, Req> Service<Req> for FallbackTo<S, O, P>
+where
+    P: Repeat<Req> + Clone,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = FallbackToFuture<S, O, P, Req>;
+
+    #[inline(always)]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let kind = self.protocol.kind(&request);
+        let exchange = self.protocol.open(&request, kind);
+        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
+        let (attempt, plan) = if is_selected && self.settings.handle.is_enabled() {
+            let (attempt, plan) = self.plan(request);
+            (attempt, Some(plan))
+        } else {
+            (self.protocol.once(request), None)
+        };
+        FallbackToFuture::new(self.inner.call(attempt), exchange, plan)
+    }
+}

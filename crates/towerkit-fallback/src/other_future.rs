@@ -1,0 +1,111 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_service::Service;
+use towerkit_core::{Attach, Peek, Repeat};
+
+use crate::plan::Plan;
+
+/// The future of a [`FallbackTo`](crate::FallbackTo).
+#[pin_project]
+pub struct FallbackToFuture<S, O, P, Req>
+where
+    P: Repeat<Req>,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt>,
+{
+    #[pin]
+    phase: Phase<S::Future, O, O::Future, P::Attempt>,
+    exchange: P::Exchange,
+    /// `None` for a call that keeps its answer, whatever it is.
+    plan: Option<Plan<O, P, Req>>,
+}
+
+#[pin_project(project = PhaseProj)]
+enum Phase<F, O, G, Q> {
+    Trying(#[pin] F),
+    Tried,
+    Readying(O, Option<Q>),
+    Answering(#[pin] G),
+}
+
+impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
+where
+    P: Repeat<Req>,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt>,
+{
+    pub(crate) fn new(
+        inner: S::Future,
+        exchange: P::Exchange,
+        plan: Option<Plan<O, P, Req>>,
+    ) -> Self {
+        Self {
+            phase: Phase::Trying(inner),
+            exchange,
+            plan,
+        }
+    }
+}
+
+impl<S, O, P, Req> Future for FallbackToFuture<S, O, P, Req>
+where
+    P: Repeat<Req>,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut me = self.project();
+        loop {
+            let answer = match me.phase.as_mut().project() {
+                PhaseProj::Trying(inner) => {
+                    let result = ready!(inner.poll(cx));
+                    // The inner future lets go of its request before there is a second.
+                    me.phase.set(Phase::Tried);
+                    let Some(plan) = me.plan else {
+                        return Poll::Ready(result);
+                    };
+                    let end = me.exchange.peek(&result);
+                    if !plan.chooses(&end) {
+                        return Poll::Ready(result);
+                    }
+                    let Some((other, attempt)) = plan.fall_back(&end) else {
+                        return Poll::Ready(result);
+                    };
+                    me.phase.set(Phase::Readying(other, Some(attempt)));
+                    continue;
+                }
+                PhaseProj::Readying(other, attempt) => match ready!(other.poll_ready(cx)) {
+                    Ok(()) => {
+                        let answer = other.call(attempt.take().expect("called once"));
+                        me.phase.set(Phase::Answering(answer));
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+                PhaseProj::Answering(answer) => ready!(answer.poll(cx)),
+                PhaseProj::Tried => panic!("polled after completion"),
+            };
+            let plan = me.plan.as_ref().expect("there was one");
+            return Poll::Ready(plan.conclude(me.exchange, answer));
+        }
+    }
+}
+
+impl<S, O, P, Req> fmt::Debug for FallbackToFuture<S, O, P, Req>
+where
+    P: Repeat<Req>,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FallbackToFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+use std::{fmt, sync::Arc};
+
+use towerkit_core::{Attach, End, Event, Outbox, Outcome, Peek};
+
+use crate::{FallbackHandle, FellBack};
+
+pub(crate) type Choose = dyn Fn(&End) -> bool + Send + Sync;
+
+/// What every kind of fallback does alike: to choose, to count and to tell.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) name: &'static str,
+    pub(crate) when: Option<Arc<Choose>>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) handle: FallbackHandle,
+}
+
+impl Settings {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: "fallback",
+            when: None,
+            outbox: Arc::default(),
+            handle: FallbackHandle::new(),
+        }
+    }
+
+    /// Whether a call that ended so gets another answer.
+    #[inline(always)]
+    pub(crate) fn chooses(&self, end: &End) -> bool {
+        end.outcome() != Outcome::Success && self.handle.is_enabled() && self.is_chosen(end)
+    }
+
+    #[cold]
+    fn is_chosen(&self, end: &End) -> bool {
+        match &self.when {
+            Some(when) => when(end),
+            None => matches!(
+                end.outcome(),
+                Outcome::Failure | Outcome::Overloaded | Outcome::TimedOut
+            ),
+        }
+    }
+
+    /// Counts and announces the other answer, and marks it as one.
+    pub(crate) fn conclude<T, E, X>(
+        &self,
+        exchange: &X,
+        failed: FellBack,
+        mut answer: Result<T, E>,
+    ) -> Result<T, E>
+    where
+        X: Peek<T, E> + Attach<T>,
+    {
+        let outcome = exchange.peek(&answer).outcome();
+        self.handle.count(outcome);
+        self.outbox.push(Event::FellBack {
+            name: self.name,
+            from: failed.outcome(),
+            to: outcome,
+        });
+        self.outbox.deliver();
+        if let Ok(response) = &mut answer {
+            exchange.attach(response, failed);
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("name", &self.name)
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
