@@ -11,6 +11,9 @@ use crate::{Classify, End, Plain, PlainExchange, Protocol};
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
 pub trait Peek<T, E> {
+    /// Whether [`is_unsent`](Self::is_unsent) ever says yes. Only then is it worth keeping a request that is not idempotent.
+    const TELLS_UNSENT: bool = false;
+
     /// Returns how the call ended, as far as the result tells: over HTTP what the head says, before any of the body.
     fn peek(&self, result: &Result<T, E>) -> End;
 
@@ -23,6 +26,11 @@ pub trait Peek<T, E> {
     /// was closed before the request went out.
     fn is_unsent(&self, _result: &Result<T, E>) -> bool {
         false
+    }
+
+    /// Returns the value of a response field, if there is a response that has it and it is text.
+    fn field<'a>(&self, _result: &'a Result<T, E>, _name: &str) -> Option<&'a str> {
+        None
     }
 }
 
@@ -39,6 +47,9 @@ pub enum Pushback {
 pub trait Attach<T> {
     /// Attaches a value to the response: to its extensions over HTTP; elsewhere nothing is done.
     fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut T, value: V);
+
+    /// Sets a field of the response, where the protocol has fields.
+    fn stamp(&self, _response: &mut T, _name: &'static str, _value: &str) {}
 }
 
 /// Sends a request more than once.

@@ -19,56 +19,63 @@ use crate::{
     refusal,
 };
 
-impl<B, E: 'static, C: ClassifyHead> Peek<Response<B>, E> for HttpExchange<C> {
-    fn peek(&self, result: &Result<Response<B>, E>) -> End {
-        match result {
-            Ok(response) => self.read_head(ResponseHead::of(response)).end(),
-            Err(error) => of_error(error),
+macro_rules! peeks {
+    ([$($generics:tt)*] $exchange:ty, $peek:expr) => {
+        impl<B, E: 'static, $($generics)*> Peek<Response<B>, E> for $exchange {
+            const TELLS_UNSENT: bool = true;
+
+            fn peek(&self, result: &Result<Response<B>, E>) -> End {
+                match result {
+                    Ok(response) => $peek(self, ResponseHead::of(response)),
+                    Err(error) => of_error(error),
+                }
+            }
+
+            fn pushback(&self, result: &Result<Response<B>, E>) -> Option<Pushback> {
+                pushback(result.as_ref().ok()?.headers())
+            }
+
+            fn is_unsent(&self, result: &Result<Response<B>, E>) -> bool {
+                result.as_ref().is_err_and(is_unsent)
+            }
+
+            fn field<'a>(&self, result: &'a Result<Response<B>, E>, name: &str) -> Option<&'a str> {
+                result.as_ref().ok()?.headers().get(name)?.to_str().ok()
+            }
         }
-    }
-
-    fn pushback(&self, result: &Result<Response<B>, E>) -> Option<Pushback> {
-        pushback(result.as_ref().ok()?.headers())
-    }
-
-    fn is_unsent(&self, result: &Result<Response<B>, E>) -> bool {
-        result.as_ref().is_err_and(is_unsent)
-    }
+    };
 }
 
-impl<B, E: 'static> Peek<Response<B>, E> for GrpcExchange {
-    fn peek(&self, result: &Result<Response<B>, E>) -> End {
-        match result {
-            Ok(response) => grpc::read(ResponseHead::of(response)).end(),
-            Err(error) => of_error(error),
-        }
-    }
-
-    fn pushback(&self, result: &Result<Response<B>, E>) -> Option<Pushback> {
-        pushback(result.as_ref().ok()?.headers())
-    }
-
-    fn is_unsent(&self, result: &Result<Response<B>, E>) -> bool {
-        result.as_ref().is_err_and(is_unsent)
-    }
-}
+peeks!([C: ClassifyHead] HttpExchange<C>, |exchange: &Self, head| exchange.read_head(head).end());
+peeks!([] GrpcExchange, |_: &Self, head| grpc::read(head).end());
 
 fn of_error<E: 'static>(error: &E) -> End {
     let (outcome, refused) = ByResult::of_error(error);
     End::new(outcome).with_refused(refused)
 }
 
-impl<B, C> Attach<Response<B>> for HttpExchange<C> {
-    fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut Response<B>, value: V) {
-        response.extensions_mut().insert(value);
-    }
+macro_rules! attaches {
+    ([$($generics:tt)*] $exchange:ty) => {
+        impl<B, $($generics)*> Attach<Response<B>> for $exchange {
+            fn attach<V: Clone + Send + Sync + 'static>(
+                &self,
+                response: &mut Response<B>,
+                value: V,
+            ) {
+                response.extensions_mut().insert(value);
+            }
+
+            fn stamp(&self, response: &mut Response<B>, name: &'static str, value: &str) {
+                if let Some((name, value)) = refusal::field(name, value) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+        }
+    };
 }
 
-impl<B> Attach<Response<B>> for GrpcExchange {
-    fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut Response<B>, value: V) {
-        response.extensions_mut().insert(value);
-    }
-}
+attaches!([C] HttpExchange<C>);
+attaches!([] GrpcExchange);
 
 macro_rules! repeats {
     ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
@@ -215,6 +222,8 @@ fn is_refused(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use towerkit_core::{Describe, Protocol};
+
     use super::*;
 
     fn pushback_of(name: &'static str, value: &str) -> Option<Pushback> {
@@ -257,6 +266,19 @@ mod tests {
             panic!("{wait:?}");
         };
         assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
+    }
+
+    #[test]
+    fn what_is_stamped_on_a_response_is_a_field_of_it() {
+        let protocol = Http::new();
+        let request = Request::new(());
+        let exchange = protocol.open(&request, protocol.kind(&request));
+        let mut response = Response::new(());
+        exchange.stamp(&mut response, "x-test", "7");
+        exchange.stamp(&mut response, "no field name", "7");
+        let result: Result<_, io::Error> = Ok(response);
+        assert_eq!(exchange.field(&result, "X-Test"), Some("7"));
+        assert_eq!(exchange.field(&result, "x-other"), None);
     }
 
     /// RT-05
