@@ -44,7 +44,7 @@ where
     type Request = Request<Act>;
 
     fn request(act: Act) -> Request<Act> {
-        Request::new(act)
+        request(act)
     }
 
     async fn read(response: Response<B>) {
@@ -64,7 +64,7 @@ where
     type Request = Request<Act>;
 
     fn request(act: Act) -> Request<Act> {
-        let mut request = Request::new(act);
+        let mut request = request(act);
         *request.method_mut() = http::Method::POST;
         let grpc = HeaderValue::from_static("application/grpc");
         request.headers_mut().insert(header::CONTENT_TYPE, grpc);
@@ -74,6 +74,13 @@ where
     async fn read(response: Response<B>) {
         read_body(response.into_body()).await;
     }
+}
+
+/// A request that says in its extensions what the probe is to do, because a layer may wrap its body.
+fn request(act: Act) -> Request<Act> {
+    let mut request = Request::new(act);
+    request.extensions_mut().insert(act);
+    request
 }
 
 async fn read_body<B: Body>(body: B) {

@@ -47,6 +47,28 @@ where
     at_rest(&subject, &ledger, baseline);
 }
 
+/// T-02: each attempt of a layer that makes up to three is preceded by a readiness of its own.
+///
+/// For layers that call more than once; the first two attempts fail.
+pub async fn each_attempt_has_its_own_readiness<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    for probe in [Probe::new(), Probe::ready_after(Duration::from_secs(1))] {
+        let subject = make();
+        let baseline = subject.held_now();
+        let ledger = probe.ledger();
+        let mut service = subject.layer.layer(probe);
+        served::<C, _>(&mut service, Act::FailFirst(2)).await;
+        assert_eq!(ledger.violations(), 0, "called without being ready");
+        assert_eq!(ledger.started(), 3, "attempts that reached the service");
+        assert_eq!(ledger.reserved(), 0, "instances kept ready");
+        at_rest(&subject, &ledger, baseline);
+    }
+}
+
 /// T-03: a call that is dropped after any number of polls, and a body that is dropped unread, release all they held.
 pub async fn a_dropped_call_releases_all<C, L>(make: impl Fn() -> Subject<L>)
 where

@@ -11,8 +11,9 @@ pub struct Ledger {
     pub(crate) polls: AtomicU64,
 }
 
-pub(crate) fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::SeqCst);
+/// Counts one more, and returns how many there were before.
+pub(crate) fn add(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::SeqCst)
 }
 
 fn read(counter: &AtomicU64) -> u64 {

@@ -23,6 +23,7 @@
 //! | law | id |
 //! |---|---|
 //! | `call` only after readiness of that very instance | T-01 |
+//! | each attempt of a layer that calls more than once is preceded by a readiness of its own | T-02 |
 //! | a call that is dropped at any poll releases all it held | T-03 |
 //! | a panic of the inner service releases all that the call held, and the next call is served | T-04 |
 //! | a service that is ready and then dropped releases all it held | T-05 |

@@ -1,4 +1,6 @@
 use std::{
+    any::Any,
+    convert::Infallible,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
@@ -7,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tower_service::Service;
 
@@ -21,6 +23,8 @@ pub enum Act {
     Succeed,
     /// Fails at the first poll; see [`ProbeError::is_failed`].
     Fail,
+    /// Fails, as [`Fail`](Self::Fail) does, in the first so many calls that the probe and its clones get, and then succeeds.
+    FailFirst(u64),
     /// Pends that many times, waking itself, and then succeeds.
     Pend(u32),
     /// Succeeds after that long.
@@ -165,7 +169,10 @@ impl Service<Act> for Probe {
     }
 }
 
-impl Service<Request<Act>> for Probe {
+/// What the probe is to do stands in the extensions of the request, or is its body.
+///
+/// The body alone does not do for a layer that wraps request bodies.
+impl<B: 'static> Service<Request<B>> for Probe {
     type Response = Response<ProbeBody>;
     type Error = ProbeError;
     type Future = ProbeFuture<Response<ProbeBody>>;
@@ -174,16 +181,39 @@ impl Service<Request<Act>> for Probe {
         self.ready(cx)
     }
 
-    fn call(&mut self, request: Request<Act>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let grpc = request.headers().contains_key("content-type");
+        let body: &dyn Any = request.body();
+        let act = request.extensions().get().or_else(|| body.downcast_ref());
         ProbeFuture {
-            running: Some(self.start(*request.body())),
+            running: Some(self.start(*act.expect("the request says what the probe is to do"))),
             respond: if grpc {
                 |running| ProbeBody::respond(running, true)
             } else {
                 |running| ProbeBody::respond(running, false)
             },
         }
+    }
+}
+
+/// An empty request body.
+impl Body for Act {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
     }
 }
 
@@ -201,7 +231,7 @@ impl<T> Future for ProbeFuture<T> {
         let running = self.running.as_mut().expect("not polled after completion");
         ready!(running.poll(cx));
         let running = self.running.take().expect("it has just been polled");
-        if running.act == Act::Fail {
+        if running.fails {
             running.finish();
             return Poll::Ready(Err(ProbeError::failed()));
         }
@@ -214,6 +244,7 @@ impl<T> Future for ProbeFuture<T> {
 struct Running {
     ledger: Arc<Ledger>,
     act: Act,
+    fails: bool,
     pends: u32,
     sleep: Option<Pin<Box<Sleep>>>,
     is_finished: bool,
@@ -221,10 +252,15 @@ struct Running {
 
 impl Running {
     fn new(ledger: Arc<Ledger>, act: Act) -> Self {
-        add(&ledger.started);
+        let before = add(&ledger.started);
         Self {
             ledger,
             act,
+            fails: match act {
+                Act::Fail => true,
+                Act::FailFirst(calls) => before < calls,
+                _ => false,
+            },
             pends: if let Act::Pend(times) = act { times } else { 0 },
             sleep: None,
             is_finished: false,

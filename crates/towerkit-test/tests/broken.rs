@@ -1,6 +1,7 @@
 //! One deliberately broken layer for each law: the suite must reject it. A sound layer passes all.
 
 use std::{
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
@@ -173,6 +174,67 @@ fn a_layer_that_calls_an_unready_clone_is_rejected() {
     assert!(!passes(
         || laws::calls_come_after_readiness::<PlainCalls, _>(subject(fault))
     ));
+}
+
+/// Tries up to three times, with or without asking for readiness before the second and third.
+#[derive(Clone)]
+struct Repeating {
+    asks: bool,
+}
+
+impl Layer<Probe> for Repeating {
+    type Service = RepeatingService;
+
+    fn layer(&self, inner: Probe) -> RepeatingService {
+        RepeatingService {
+            asks: self.asks,
+            inner,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct RepeatingService {
+    asks: bool,
+    inner: Probe,
+}
+
+impl Service<Act> for RepeatingService {
+    type Response = Act;
+    type Error = ProbeError;
+    type Future = Pin<Box<dyn Future<Output = Result<Act, ProbeError>>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        Service::<Act>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, act: Act) -> Self::Future {
+        let mut next = self.clone();
+        let first = self.inner.call(act);
+        Box::pin(async move {
+            let mut result = first.await;
+            for _ in 0..2 {
+                if result.is_ok() {
+                    break;
+                }
+                if next.asks {
+                    poll_fn(|cx| next.poll_ready(cx)).await?;
+                }
+                result = next.inner.call(act).await;
+            }
+            result
+        })
+    }
+}
+
+/// T-02
+#[test]
+fn a_layer_that_tries_again_without_asking_is_rejected() {
+    for asks in [true, false] {
+        let subject = || Subject::new(Repeating { asks });
+        let law = || laws::each_attempt_has_its_own_readiness::<PlainCalls, _>(subject);
+        assert_eq!(passes(law), asks);
+    }
 }
 
 /// T-03

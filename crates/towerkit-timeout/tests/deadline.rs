@@ -311,7 +311,10 @@ async fn a_call_that_is_polled_late_still_ends_at_its_deadline() {
         .extensions_mut()
         .insert(Deadline::after(&tokio_clock(), SECOND));
     let start = Instant::now();
-    let call = service.ready().await.unwrap().call(request);
+    ServiceExt::<Request<Act>>::ready(&mut service)
+        .await
+        .unwrap();
+    let call = service.call(request);
     tokio::time::sleep(600 * MILLI).await;
     assert_eq!(call.await.unwrap().status(), 504);
     assert!(start.elapsed() <= SECOND + MILLI, "{:?}", start.elapsed());
