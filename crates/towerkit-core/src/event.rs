@@ -3,6 +3,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::Outcome;
@@ -35,6 +36,28 @@ pub enum Event {
         name: &'static str,
         /// The number of the hedge among those of the call, from 1.
         number: u8,
+    },
+    /// A call failed, and is tried again.
+    Retried {
+        /// The name of the retry layer.
+        name: &'static str,
+        /// The number of the retry among those of the call, from 1.
+        number: u8,
+        /// How the attempt before it had ended, as far as its result tells.
+        outcome: Outcome,
+        /// The pause before it.
+        wait: Duration,
+    },
+    /// A call failed that was worth another retry, and was not tried again.
+    RetryGivenUp {
+        /// The name of the retry layer.
+        name: &'static str,
+        /// How many retries the call had had.
+        retries: u8,
+        /// How the last attempt had ended, as far as its result tells.
+        outcome: Outcome,
+        /// Why, in `snake_case`.
+        reason: &'static str,
     },
     /// The store that a layer shares with other processes went away, or came back.
     StoreChanged {
