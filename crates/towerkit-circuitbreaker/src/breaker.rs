@@ -1,25 +1,17 @@
 use std::{fmt, sync::Arc};
 
-use crate::{State, epoch::Epoch, machine::Machine, settings::Settings};
+use crate::{Mode, Options, Snapshot, State, calls::Calls, machine::Machine, settings::Settings};
 
 /// A circuit breaker, shared by the layer, its services and whoever holds a handle.
 ///
-/// Comes from [`CircuitBreakerLayer::handle`](crate::CircuitBreakerLayer::handle). It shows how the breaker stands and can force a
-/// state, which lasts until [`release`](Self::release) whatever the results say.
+/// Comes from [`CircuitBreakerLayer::handle`](crate::CircuitBreakerLayer::handle). It shows how the breaker stands, changes its options
+/// and can take the decision from it, which lasts until [`release`](Self::release) whatever the results say.
 #[derive(Clone)]
 pub struct CircuitBreaker(Arc<Shared>);
 
-pub(crate) struct Shared {
-    pub(crate) machine: Machine,
-    pub(crate) settings: Settings,
-}
-
-impl Shared {
-    /// Whether the success of a call that was admitted in `held` changes nothing, whatever a verdict of the user's would say.
-    #[inline]
-    pub(crate) fn is_spotless(&self, held: Epoch) -> bool {
-        self.settings.verdict.is_none() && self.machine.is_spotless(held)
-    }
+struct Shared {
+    machine: Machine,
+    settings: Settings,
 }
 
 impl CircuitBreaker {
@@ -47,32 +39,77 @@ impl CircuitBreaker {
     /// Returns the state and the counts behind it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.0.machine.snapshot()
+        self.0.machine.snapshot(self.0.settings.clock.now())
+    }
+
+    /// Returns the options that are in force.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.0.machine.options()
+    }
+
+    /// Changes the options, all at once.
+    ///
+    /// The state stays as it is. Results stay counted where the new [`Trip`](crate::Trip) counts the same things in the same windows,
+    /// and the next of them is judged by the new limits; otherwise counting starts anew, and the calls that are in flight then do
+    /// not count. An open breaker stays open for as long as it was going to.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
+    ///
+    /// let breaker = CircuitBreakerLayer::new().handle();
+    /// let options = breaker.options();
+    /// breaker.apply(options.trip(Trip::failure_rate(0.2, 100, 20)?).open_for(Duration::from_secs(30))?);
+    /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
+    /// ```
+    pub fn apply(&self, options: Options) {
+        self.0.machine.apply(options);
     }
 
     /// Refuses all calls until the breaker is released.
     pub fn force_open(&self) {
-        self.0.machine.force(State::ForcedOpen);
+        self.switch(Mode::ForcedOpen);
     }
 
     /// Admits all calls until the breaker is released. Results are counted, so that a snapshot shows how they would be judged.
     pub fn force_closed(&self) {
-        self.0.machine.force(State::ForcedClosed);
+        self.switch(Mode::ForcedClosed);
     }
 
     /// Admits all calls, and counts nothing, until the breaker is released.
     pub fn disable(&self) {
-        self.0.machine.force(State::Disabled);
+        self.switch(Mode::Disabled);
     }
 
-    /// Ends a forced state: the breaker is closed and has counted nothing yet. Does nothing in any other state.
+    /// Admits all calls until the breaker is released, which otherwise goes on: it counts, opens and closes.
+    ///
+    /// So it shows what it would do, in its state, its events and [`Snapshot::let_through`]. The state stays as it is, unless it was
+    /// forced: then the breaker is closed and has counted nothing yet.
+    pub fn observe(&self) {
+        self.switch(Mode::Observing);
+    }
+
+    /// Ends all of these: the breaker decides, is closed, and has counted nothing yet. Does nothing if it decides already.
     pub fn release(&self) {
-        self.0.machine.release();
+        self.switch(Mode::Automatic);
     }
 
-    #[inline]
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.0
+    #[inline(always)]
+    pub(crate) fn calls(&self) -> Calls<'_> {
+        Calls {
+            machine: &self.0.machine,
+            settings: &self.0.settings,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    fn switch(&self, mode: Mode) {
+        self.0.machine.switch(mode);
+        self.0.machine.deliver();
     }
 }
 
@@ -83,20 +120,4 @@ impl fmt::Debug for CircuitBreaker {
             .field("snapshot", &self.snapshot())
             .finish_non_exhaustive()
     }
-}
-
-/// How a breaker stands, see [`CircuitBreaker::snapshot`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// The state.
-    pub state: State,
-    /// The results in the window or, where failures in a row are counted, as many as `failures`. Counted in a closed breaker.
-    pub results: u32,
-    /// The failures among them.
-    pub failures: u32,
-    /// The probes of a half-open breaker that have not ended.
-    pub probes_in_flight: u16,
-    /// The probes of a half-open breaker that succeeded.
-    pub probes_succeeded: u16,
 }

@@ -1,11 +1,11 @@
 use crate::State;
 
-/// A state and its number among all the states that the breaker has been in: what a call holds while it lasts.
+/// A state and its number among all the states that the breaker has been in.
 ///
 /// The result of a call is worth nothing in another epoch than the one that admitted it. The number has 29 bits and starts over: to be
 /// mistaken, a result would have to arrive exactly 536 870 912 changes of state late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Epoch(u32);
+pub(crate) struct Epoch(u32);
 
 const NUMBER: u32 = (1 << 29) - 1;
 
@@ -13,23 +13,26 @@ impl Epoch {
     /// The closed state at the very beginning.
     pub(crate) const FIRST: Self = Self(0);
 
-    #[inline]
+    /// An epoch in which nothing is counted.
+    pub(crate) const UNCOUNTED: Self = Self::FIRST.followed_by(State::Disabled);
+
+    #[inline(always)]
     pub(crate) const fn of(bits: u32) -> Self {
         Self(bits)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn bits(self) -> u32 {
         self.0
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn number(self) -> u32 {
         self.0 & NUMBER
     }
 
     /// Whether this is an epoch of the closed state.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn is_closed(self) -> bool {
         self.0 <= NUMBER
     }

@@ -1,154 +1,274 @@
-use std::num::NonZeroU32;
+use std::sync::OnceLock;
 
 use crate::{
-    Trip,
+    Trip, Verdict, Window,
+    count_window::CountWindow,
+    counts::Counts,
     epoch::Epoch,
-    sync::{AtomicU64, Ordering},
-    tally::Tally,
-    trip::Rule,
-    window::Window,
+    limit::Limit,
+    mark::Mark,
+    streak::Streak,
+    sync::{AtomicU32, AtomicU64, Ordering},
+    time_window::TimeWindow,
+    trip::Kind,
 };
 
-/// The results of one epoch, as the rule needs them.
-pub(crate) enum Ledger {
-    Streak {
-        streak: Streak,
-        limit: NonZeroU32,
-    },
-    Rate {
-        window: Window,
-        rate: f64,
-        minimum: u16,
-    },
+/// The results of one epoch, counted as the conditions of the breaker need them, and the limits at which it opens.
+///
+/// What is counted and in which windows changes between two epochs only; the limits change while results come in. So a result that
+/// reaches a limit comes with the revision of the limits that it was judged by, and opens the breaker only if that is still the
+/// current one under the lock that limits are changed under.
+pub(crate) struct Ledger {
+    /// What is counted: one bit for each kind, and [`STREAK`].
+    counted: AtomicU32,
+    revision: AtomicU32,
+    streak: Streak,
+    of_last: [CountWindow; 2],
+    in_time: [OnceLock<Box<TimeWindow>>; 2],
+    streak_limit: AtomicU32,
+    limits: [Limit; 4],
+    slow_after: AtomicU64,
 }
 
+const STREAK: u32 = 1 << 4;
+const FAILURES_OF_LAST: u32 = Kind::FailuresOfLast.bit();
+const SLOW: u32 = Kind::SlowOfLast.bit() | Kind::SlowInTime.bit();
+const IN_TIME: u32 = Kind::FailuresInTime.bit() | Kind::SlowInTime.bit();
+
+/// The limits between two changes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Revision(u32);
+
 impl Ledger {
-    pub(crate) fn new(trip: Trip, epoch: Epoch) -> Self {
-        match trip.0 {
-            Rule::Streak(limit) => Self::Streak {
-                streak: Streak::new(epoch),
-                limit,
-            },
-            Rule::Rate {
-                rate,
-                window,
-                minimum,
-            } => Self::Rate {
-                window: Window::new(window, epoch),
-                rate,
-                minimum,
-            },
-        }
+    /// Makes a ledger that is empty for `epoch`.
+    pub(crate) fn new(trip: &Trip, epoch: Epoch) -> Self {
+        let ledger = Self {
+            counted: AtomicU32::new(0),
+            revision: AtomicU32::new(0),
+            streak: Streak::new(),
+            of_last: [CountWindow::new(), CountWindow::new()],
+            in_time: [OnceLock::new(), OnceLock::new()],
+            streak_limit: AtomicU32::new(0),
+            limits: std::array::from_fn(|_| Limit::new()),
+            slow_after: AtomicU64::new(0),
+        };
+        ledger.reset(epoch);
+        ledger.reshape(trip, epoch);
+        ledger.adopt(trip);
+        ledger
+    }
+
+    /// Whether calls must be timed.
+    #[inline(always)]
+    pub(crate) fn times_calls(&self) -> bool {
+        self.counted() & SLOW != 0
+    }
+
+    /// Returns after how many nanoseconds a call is slow.
+    pub(crate) fn slow_after(&self) -> u64 {
+        self.slow_after.load(Ordering::Relaxed)
     }
 
     /// Whether one more success in `epoch` would change nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_spotless(&self, epoch: Epoch) -> bool {
-        match self {
-            Self::Streak { streak, .. } => streak.is_spotless(epoch),
-            Self::Rate { window, .. } => window.is_spotless(epoch),
+        let counted = self.counted();
+        counted & (SLOW | IN_TIME) == 0
+            && (counted & FAILURES_OF_LAST == 0 || self.of_last[0].is_spotless(epoch))
+            && (counted & STREAK == 0 || self.streak.is_spotless(epoch))
+    }
+
+    /// Counts one result of `epoch`. If it reaches a limit, returns the revision of the limits.
+    #[inline]
+    pub(crate) fn record(
+        &self,
+        epoch: Epoch,
+        mark: Mark,
+        now: impl Fn() -> u64,
+    ) -> Option<Revision> {
+        let revision = self.revision();
+        let counted = self.counted();
+        let mut reached = counted & STREAK != 0 && self.record_in_a_row(epoch, mark);
+        for kind in Kind::ALL {
+            if counted & kind.bit() != 0
+                && let Some(counts) = self.record_share(kind, epoch, mark.is(kind), &now)
+            {
+                reached |= self.limits[kind as usize].is_reached(counts);
+            }
+        }
+        reached.then_some(revision)
+    }
+
+    /// Returns the revision of the limits.
+    pub(crate) fn revision(&self) -> Revision {
+        // Acquire pairs with the Release of `adopt`: who sees a revision sees its limits, or later ones.
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    /// Whether the results of `epoch` reach a limit as they stand at `now`.
+    pub(crate) fn reaches(&self, epoch: Epoch, now: u64) -> bool {
+        let reached = |kind| {
+            let counts = self.counts(kind, epoch, now);
+            counts.is_some_and(|counts| self.limits[kind as usize].is_reached(counts))
+        };
+        self.is_streak_too_long(self.in_a_row(epoch)) || Kind::ALL.into_iter().any(reached)
+    }
+
+    /// Whether no failed and no slow result of `epoch` is remembered at `now`.
+    pub(crate) fn is_unmarked(&self, epoch: Epoch, now: u64) -> bool {
+        let unmarked = |kind| {
+            let counts = self.counts(kind, epoch, now);
+            counts.is_none_or(|counts| counts.marked == 0)
+        };
+        self.in_a_row(epoch).is_none_or(|failures| failures == 0)
+            && Kind::ALL.into_iter().all(unmarked)
+    }
+
+    /// Returns the failures in a row, where they are counted.
+    pub(crate) fn in_a_row(&self, epoch: Epoch) -> Option<u32> {
+        (self.counted() & STREAK != 0).then(|| self.streak.failures(epoch))
+    }
+
+    /// Returns the results of `epoch` that are remembered at `now`, where they are counted.
+    pub(crate) fn counts(&self, kind: Kind, epoch: Epoch, now: u64) -> Option<Counts> {
+        if self.counted() & kind.bit() == 0 {
+            return None;
+        }
+        match self.window(kind)? {
+            Counted::OfLast(window) => Some(window.counts(epoch)),
+            Counted::InTime(window) => Some(window.counts(epoch, now)),
         }
     }
 
-    /// Counts one result of `epoch`, and says whether the breaker must open.
-    pub(crate) fn record(&self, epoch: Epoch, failed: bool) -> bool {
-        match self {
-            Self::Streak { streak, limit } => streak
-                .record(epoch, failed)
-                .is_some_and(|failures| failures >= limit.get()),
-            Self::Rate {
-                window,
-                rate,
-                minimum,
-            } => window
-                .record(epoch, failed)
-                .is_some_and(|tally| reaches(tally, window.size(), *rate, *minimum)),
+    /// Returns what a snapshot shows of the results of `epoch`.
+    pub(crate) fn results(&self, epoch: Epoch, now: u64) -> Results {
+        let in_a_row = u64::from(self.in_a_row(epoch).unwrap_or_default());
+        let windows = [
+            (Kind::FailuresOfLast, Kind::SlowOfLast),
+            (Kind::FailuresInTime, Kind::SlowInTime),
+        ];
+        for (failures, slow) in windows {
+            let failures = self.counts(failures, epoch, now);
+            let slow = self.counts(slow, epoch, now);
+            if let Some(counts) = failures.or(slow) {
+                return Results {
+                    all: counts.results,
+                    failed: failures.map_or(in_a_row, |failures| failures.marked),
+                    slow: slow.map_or(0, |slow| slow.marked),
+                };
+            }
+        }
+        Results {
+            all: in_a_row,
+            failed: in_a_row,
+            slow: 0,
         }
     }
 
     /// Forgets everything; results of other epochs than this one do not count from now on.
     pub(crate) fn reset(&self, epoch: Epoch) {
-        match self {
-            Self::Streak { streak, .. } => streak.reset(epoch),
-            Self::Rate { window, .. } => window.reset(epoch),
+        self.streak.reset(epoch);
+        self.of_last.iter().for_each(|window| window.reset(epoch));
+        let in_time = self.in_time.iter().filter_map(OnceLock::get);
+        in_time.for_each(|window| window.reset(epoch));
+    }
+
+    /// Changes what is counted, and in which windows, in a ledger that is empty for `epoch`.
+    pub(crate) fn reshape(&self, trip: &Trip, epoch: Epoch) {
+        let mut counted = if trip.streak.is_some() { STREAK } else { 0 };
+        for kind in Kind::ALL {
+            if let Some(rate) = trip.rates[kind as usize] {
+                counted |= kind.bit();
+                self.make_room(kind, rate.window, epoch);
+            }
+        }
+        self.counted.store(counted, Ordering::Release);
+    }
+
+    /// Changes the limits.
+    pub(crate) fn adopt(&self, trip: &Trip) {
+        if let Some(failures) = trip.streak {
+            self.streak_limit.store(failures.get(), Ordering::Relaxed);
+        }
+        for (limit, rate) in self.limits.iter().zip(trip.rates) {
+            if let Some(rate) = rate {
+                limit.adopt(rate);
+            }
+        }
+        let slow_after = trip.slow_after.unwrap_or(u64::MAX);
+        self.slow_after.store(slow_after, Ordering::Relaxed);
+        // Release pairs with the Acquire of `revision`.
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+
+    fn make_room(&self, kind: Kind, window: Window, epoch: Epoch) {
+        match window {
+            Window::Results(results) => self.of_last[kind.place()].resize(results, epoch),
+            Window::Time(_) => {
+                let new = || {
+                    let window = Box::new(TimeWindow::new());
+                    window.reset(epoch);
+                    window
+                };
+                let nanos = window.nanos().unwrap_or(u64::MAX);
+                self.in_time[kind.place()].get_or_init(new).resize(nanos);
+            }
         }
     }
 
-    /// Returns how many results are counted and how many of them are failures, both 0 if `epoch` is over.
-    pub(crate) fn counts(&self, epoch: Epoch) -> (u32, u32) {
-        match self {
-            Self::Streak { streak, .. } => {
-                let failures = streak.failures(epoch);
-                (failures, failures)
-            }
-            Self::Rate { window, .. } => {
-                let tally = window.tally();
-                if tally.epoch() == epoch {
-                    (tally.results(window.size()).into(), tally.failures().into())
-                } else {
-                    (0, 0)
-                }
-            }
+    #[inline(always)]
+    fn record_in_a_row(&self, epoch: Epoch, mark: Mark) -> bool {
+        mark.verdict != Verdict::Ignored
+            && self.is_streak_too_long(self.streak.record(epoch, mark.failed()))
+    }
+
+    #[inline(always)]
+    fn is_streak_too_long(&self, failures: Option<u32>) -> bool {
+        let limit = self.streak_limit.load(Ordering::Relaxed);
+        failures.is_some_and(|failures| failures >= limit)
+    }
+
+    #[inline(always)]
+    fn record_share(
+        &self,
+        kind: Kind,
+        epoch: Epoch,
+        marked: bool,
+        now: impl Fn() -> u64,
+    ) -> Option<Counts> {
+        match self.window(kind)? {
+            Counted::OfLast(window) => window.record(epoch, marked),
+            Counted::InTime(window) => window.record(epoch, marked, now()),
         }
+    }
+
+    #[inline(always)]
+    fn window(&self, kind: Kind) -> Option<Counted<'_>> {
+        match kind {
+            Kind::FailuresOfLast | Kind::SlowOfLast => {
+                Some(Counted::OfLast(&self.of_last[kind.place()]))
+            }
+            Kind::FailuresInTime | Kind::SlowInTime => self.in_time[kind.place()]
+                .get()
+                .map(|window| Counted::InTime(window)),
+        }
+    }
+
+    #[inline(always)]
+    fn counted(&self) -> u32 {
+        self.counted.load(Ordering::Relaxed)
     }
 }
 
-/// Whether there are `minimum` results, and the share of failures among them is at least `rate`.
-///
-/// The counts are so small that an `f64` tells any two different quotients apart.
-fn reaches(tally: Tally, size: u16, rate: f64, minimum: u16) -> bool {
-    let (results, failures) = (tally.results(size), tally.failures());
-    results >= minimum && failures > 0 && f64::from(failures) / f64::from(results) >= rate
+/// The results in a window.
+pub(crate) struct Results {
+    pub(crate) all: u64,
+    pub(crate) failed: u64,
+    pub(crate) slow: u64,
 }
 
-/// Failures in a row: the epoch (32 bits) and their number (32).
-pub(crate) struct Streak(AtomicU64);
-
-const FAILURES: u32 = 32;
-
-// Relaxed throughout: the word says everything, and no other memory hangs on it.
-impl Streak {
-    fn new(epoch: Epoch) -> Self {
-        Self(AtomicU64::new(u64::from(epoch.bits())))
-    }
-
-    #[inline]
-    fn is_spotless(&self, epoch: Epoch) -> bool {
-        self.0.load(Ordering::Relaxed) == u64::from(epoch.bits())
-    }
-
-    /// Counts one result; returns the failures in a row, or `None` if that epoch is over.
-    fn record(&self, epoch: Epoch, failed: bool) -> Option<u32> {
-        let mut seen = self.0.load(Ordering::Relaxed);
-        while epoch_of(seen) == epoch {
-            let before = (seen >> FAILURES) as u32;
-            let failures = if failed { before.saturating_add(1) } else { 0 };
-            let next = u64::from(epoch.bits()) | u64::from(failures) << FAILURES;
-            match self
-                .0
-                .compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return Some(failures),
-                Err(other) => seen = other,
-            }
-        }
-        None
-    }
-
-    fn reset(&self, epoch: Epoch) {
-        self.0.swap(u64::from(epoch.bits()), Ordering::Relaxed);
-    }
-
-    fn failures(&self, epoch: Epoch) -> u32 {
-        let seen = self.0.load(Ordering::Relaxed);
-        if epoch_of(seen) == epoch {
-            (seen >> FAILURES) as u32
-        } else {
-            0
-        }
-    }
-}
-
-fn epoch_of(streak: u64) -> Epoch {
-    Epoch::of(streak as u32)
+/// One of the windows.
+enum Counted<'a> {
+    OfLast(&'a CountWindow),
+    InTime(&'a TimeWindow),
 }

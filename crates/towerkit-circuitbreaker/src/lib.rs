@@ -79,26 +79,49 @@
 //! `Plain::new("operation").by_failer()`.
 
 mod breaker;
+mod bucket;
+mod calls;
+mod count_window;
+mod counts;
 mod epoch;
 mod guard;
+mod head;
 mod invalid;
+mod keyed;
 mod layer;
 mod ledger;
+mod limit;
 mod machine;
+mod mark;
+mod mode;
 #[cfg(all(test, towerkit_loom))]
 mod models;
+mod open_time;
+mod options;
+mod setters;
 mod settings;
+mod snapshot;
 mod state;
+mod streak;
 mod sync;
 mod tally;
+mod time_window;
 mod trip;
 mod verdict;
 mod window;
 mod word;
 
-pub use breaker::{CircuitBreaker, Snapshot};
+pub use breaker::CircuitBreaker;
 pub use invalid::InvalidSetting;
+pub use keyed::{
+    CircuitBreakers, Key, Keyed, KeyedCircuitBreakerLayer, KeyedCircuitBroken, Overflow,
+};
 pub use layer::{CircuitBreakerLayer, CircuitBroken};
+pub use mode::Mode;
+pub use open_time::OpenTime;
+pub use options::Options;
+pub use snapshot::Snapshot;
 pub use state::State;
 pub use trip::Trip;
 pub use verdict::Verdict;
+pub use window::Window;

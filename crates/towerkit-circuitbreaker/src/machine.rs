@@ -1,13 +1,17 @@
-use std::{num::NonZeroU16, sync::PoisonError, time::Duration};
+mod control;
+
+use std::{sync::PoisonError, time::Duration};
 
 use towerkit_core::{Event, Outbox};
 
 use crate::{
-    Snapshot, State, Verdict,
+    Mode, Options, State, Verdict,
     epoch::Epoch,
-    ledger::Ledger,
+    ledger::{Ledger, Revision},
+    mark::Mark,
+    open_time::Schedule,
     settings::Settings,
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
     word::Word,
 };
 
@@ -21,11 +25,25 @@ pub(crate) struct Machine {
     word: AtomicU64,
     ledger: Ledger,
     opened_at: AtomicU64,
-    open_for: u64,
-    probes: NonZeroU16,
+    open_for: AtomicU64,
+    /// When the latest probe was let through, or later.
+    probed_at: AtomicU64,
+    probes: AtomicU32,
+    probe_timeout: AtomicU64,
+    /// 1 if calls are admitted that the breaker refuses, and how many were.
+    observing: AtomicU32,
+    let_through: AtomicU64,
     name: &'static str,
-    turn: Mutex<Epoch>,
+    turn: Mutex<Turn>,
     outbox: Outbox,
+}
+
+/// What a change of state starts from.
+struct Turn {
+    epoch: Epoch,
+    mode: Mode,
+    options: Options,
+    schedule: Schedule,
 }
 
 /// Why a call may not go ahead: how long the breaker stays open, where that is known.
@@ -34,28 +52,108 @@ pub(crate) struct Refused(pub(crate) Option<Duration>);
 
 impl Machine {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let first = Epoch::FIRST;
-        Self {
+        let (first, options) = (Epoch::FIRST, settings.options);
+        let machine = Self {
             word: AtomicU64::new(Word::entering(first).bits()),
-            ledger: Ledger::new(settings.trip, first),
+            ledger: Ledger::new(&options.trip, first),
             opened_at: AtomicU64::new(0),
-            open_for: u64::try_from(settings.open_for.as_nanos()).unwrap_or(u64::MAX),
-            probes: settings.probes,
+            open_for: AtomicU64::new(0),
+            probed_at: AtomicU64::new(0),
+            probes: AtomicU32::new(0),
+            probe_timeout: AtomicU64::new(0),
+            observing: AtomicU32::new(0),
+            let_through: AtomicU64::new(0),
             name: settings.name,
-            turn: Mutex::new(first),
+            turn: Mutex::new(Turn {
+                epoch: first,
+                mode: Mode::Automatic,
+                options,
+                schedule: Schedule::new(settings.seed),
+            }),
             outbox: Outbox::new(settings.sink.clone()),
-        }
+        };
+        machine.adopt(&options);
+        machine
     }
 
     /// Returns the epoch, if it is one of the closed state: all there is to the admission of most calls.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn closed(&self) -> Option<Epoch> {
         let epoch = self.word().epoch();
         epoch.is_closed().then_some(epoch)
     }
 
-    /// Admits a call or refuses it. Reads the time in an open breaker only.
-    pub(crate) fn admit(&self, mut now: impl FnMut() -> u64) -> Result<Epoch, Refused> {
+    /// Whether calls must be timed.
+    #[inline(always)]
+    pub(crate) fn times_calls(&self) -> bool {
+        self.ledger.times_calls()
+    }
+
+    /// Returns after how many nanoseconds a call is slow.
+    pub(crate) fn slow_after(&self) -> u64 {
+        self.ledger.slow_after()
+    }
+
+    /// Whether the success of a call that was admitted in `held` changes nothing: so it is with most calls.
+    #[inline(always)]
+    pub(crate) fn is_spotless(&self, held: Epoch) -> bool {
+        held.is_closed() && self.ledger.is_spotless(held)
+    }
+
+    /// Admits a call or refuses it. Reads the time unless the breaker is closed.
+    pub(crate) fn admit(&self, now: impl FnMut() -> u64) -> Result<Epoch, Refused> {
+        let decided = self.decide(now);
+        if decided.is_err() && self.is_observing() {
+            self.let_through.fetch_add(1, Ordering::Relaxed);
+            return Ok(Epoch::UNCOUNTED);
+        }
+        decided
+    }
+
+    /// Says whether a call would be refused now, and changes nothing.
+    pub(crate) fn shut(&self, now: impl Fn() -> u64) -> Option<Refused> {
+        let word = self.word();
+        let refused = match word.state() {
+            State::Closed | State::ForcedClosed | State::Disabled => None,
+            State::Open => self.time_left(now()).map(|left| Refused(Some(left))),
+            State::HalfOpen if self.has_place(word, now()) => None,
+            State::HalfOpen | State::ForcedOpen => Some(Refused(None)),
+        };
+        refused.filter(|_| !self.is_observing())
+    }
+
+    /// Takes the result of an admitted call. Reads the time if results are counted by time, and if the state changes.
+    #[inline]
+    pub(crate) fn finish(&self, held: Epoch, mark: Mark, now: impl Fn() -> u64) {
+        match held.state() {
+            State::Closed | State::ForcedClosed if mark.counts() => {
+                let reached = self.ledger.record(held, mark, &now);
+                if let Some(revision) = reached.filter(|_| held.is_closed()) {
+                    self.open(held, revision, now());
+                }
+            }
+            State::HalfOpen if mark.slow || mark.failed() => self.change(held, State::Open, now()),
+            State::HalfOpen => self.end_probe(held, mark.verdict == Verdict::Success, now),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.word().state()
+    }
+
+    /// Delivers the events of what was done without a word. No lock may be held, since a sink may use the breaker.
+    pub(crate) fn deliver(&self) {
+        self.outbox.deliver();
+    }
+
+    #[inline(always)]
+    fn word(&self) -> Word {
+        // Acquire pairs with the Release of `publish`: who sees an epoch sees its opening time and its empty ledger.
+        Word::of(self.word.load(Ordering::Acquire))
+    }
+
+    fn decide(&self, mut now: impl FnMut() -> u64) -> Result<Epoch, Refused> {
         let mut word = self.word();
         loop {
             match word.state() {
@@ -67,91 +165,56 @@ impl Machine {
                         return Err(Refused(Some(left)));
                     }
                     self.change(word.epoch(), State::HalfOpen, now);
-                    word = self.word();
                 }
                 State::HalfOpen => {
-                    let with_probe = word.with_probe(self.probes.get()).ok_or(Refused(None))?;
-                    match self.exchange(word, with_probe) {
-                        Ok(()) => return Ok(word.epoch()),
-                        Err(seen) => word = seen,
+                    if self.probe(word, now())? {
+                        return Ok(word.epoch());
                     }
                 }
             }
+            word = self.word();
         }
     }
 
-    /// Says whether a call would be refused now, and changes nothing.
-    pub(crate) fn shut(&self, now: impl FnOnce() -> u64) -> Option<Refused> {
-        let word = self.word();
-        match word.state() {
-            State::Closed | State::ForcedClosed | State::Disabled => None,
-            State::Open => self.time_left(now()).map(|left| Refused(Some(left))),
-            State::HalfOpen if word.with_probe(self.probes.get()).is_some() => None,
-            State::HalfOpen | State::ForcedOpen => Some(Refused(None)),
+    /// Takes a place among the probes. Returns false if the breaker has moved on or must be looked at again.
+    fn probe(&self, word: Word, now: u64) -> Result<bool, Refused> {
+        let probes = self.probes();
+        if let Some(with_probe) = word.with_probe(probes) {
+            // First the time, so that whoever sees the probe sees a time that is not too early for it.
+            self.probed_at.fetch_max(now, Ordering::AcqRel);
+            return Ok(self.exchange(word, with_probe).is_ok());
         }
+        if word.succeeded() >= probes {
+            // Fewer are needed than when they were let through.
+            self.change(word.epoch(), State::Closed, now);
+        } else if self.is_overdue(now) {
+            self.reclaim(word);
+        } else {
+            return Err(Refused(None));
+        }
+        Ok(false)
     }
 
-    /// Whether the success of a call that was admitted in `held` changes nothing: so it is with most calls.
-    #[inline]
-    pub(crate) fn is_spotless(&self, held: Epoch) -> bool {
-        held.is_closed() && self.ledger.is_spotless(held)
-    }
-
-    /// Takes the result of an admitted call. Reads the time only if the breaker opens.
-    pub(crate) fn finish(&self, held: Epoch, verdict: Verdict, now: impl FnOnce() -> u64) {
-        match (held.state(), verdict) {
-            (State::HalfOpen, Verdict::Failure) => self.change(held, State::Open, now()),
-            (State::HalfOpen, verdict) => self.end_probe(held, verdict == Verdict::Success),
-            (State::Closed | State::ForcedClosed, Verdict::Success | Verdict::Failure) => {
-                let must_open = self.ledger.record(held, verdict == Verdict::Failure);
-                if must_open && held.is_closed() {
-                    self.change(held, State::Open, now());
-                }
+    /// Goes on without the probes that are in flight: their epoch is over.
+    #[cold]
+    fn reclaim(&self, word: Word) {
+        let mut turn = self.lock();
+        if turn.epoch == word.epoch() {
+            let next = turn.epoch.followed_by(State::HalfOpen);
+            if self.exchange(word, word.reclaimed(next)).is_ok() {
+                turn.epoch = next;
             }
-            _ => {}
         }
-    }
-
-    /// Goes to the forced state `to` and stays there until [`release`](Self::release).
-    pub(crate) fn force(&self, to: State) {
-        self.take_turn(0, |here| (here.state() != to).then_some(to));
-    }
-
-    /// Ends a forced state: the breaker is closed, with an empty ledger.
-    pub(crate) fn release(&self) {
-        self.take_turn(0, |here| here.state().is_forced().then_some(State::Closed));
-    }
-
-    pub(crate) fn state(&self) -> State {
-        self.word().state()
-    }
-
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let word = self.word();
-        let (results, failures) = self.ledger.counts(word.epoch());
-        Snapshot {
-            state: word.state(),
-            results,
-            failures,
-            probes_in_flight: word.in_flight(),
-            probes_succeeded: word.succeeded(),
-        }
-    }
-
-    #[inline]
-    fn word(&self) -> Word {
-        // Acquire pairs with the Release of `take_turn`: who sees an epoch sees its opening time and its empty ledger.
-        Word::of(self.word.load(Ordering::Acquire))
     }
 
     /// Takes a probe of epoch `held` out of flight, and closes the breaker with the last success that it takes.
-    fn end_probe(&self, held: Epoch, succeeded: bool) {
+    fn end_probe(&self, held: Epoch, succeeded: bool, now: impl Fn() -> u64) {
         let mut word = self.word();
         while word.epoch() == held {
             let without_probe = word.without_probe(succeeded);
             match self.exchange(word, without_probe) {
-                Ok(()) if without_probe.succeeded() == self.probes.get() => {
-                    return self.change(held, State::Closed, 0);
+                Ok(()) if without_probe.succeeded() >= self.probes() => {
+                    return self.change(held, State::Closed, now());
                 }
                 Ok(()) => return,
                 Err(seen) => word = seen,
@@ -159,51 +222,98 @@ impl Machine {
         }
     }
 
+    /// Opens the breaker, unless it has gone somewhere else by now or what was reached is no longer the limit.
+    #[cold]
+    fn open(&self, from: Epoch, revision: Revision, now: u64) {
+        let mut turn = self.lock();
+        let is_current = || self.ledger.revision() == revision || self.ledger.reaches(from, now);
+        if turn.epoch == from && is_current() {
+            self.enter(&mut turn, State::Open, now);
+        }
+        drop(turn);
+        self.deliver();
+    }
+
     /// Goes from one epoch to the next, unless the breaker has gone somewhere else by now.
     #[cold]
     fn change(&self, from: Epoch, to: State, now: u64) {
-        self.take_turn(now, |here| (here == from).then_some(to));
+        let mut turn = self.lock();
+        if turn.epoch == from {
+            self.enter(&mut turn, to, now);
+        }
+        drop(turn);
+        self.deliver();
     }
 
-    /// Asks where to go from here, under the lock, goes there, and delivers the event after the lock is released.
-    fn take_turn(&self, now: u64, choose: impl FnOnce(Epoch) -> Option<State>) {
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(to) = choose(*turn) {
-            let next = turn.followed_by(to);
-            if to == State::Open {
+    /// Begins the next epoch, in state `to`; an event says so if the state is another one.
+    fn enter(&self, turn: &mut Turn, to: State, now: u64) {
+        let from = turn.epoch.state();
+        match to {
+            State::Open => {
+                let open_for = turn.schedule.open(turn.options.open_time, now);
+                self.open_for.store(open_for, Ordering::Relaxed);
                 // A clock that steps back must not shorten the time: it goes on from the latest opening.
                 self.opened_at.fetch_max(now, Ordering::Relaxed);
             }
-            self.ledger.reset(next);
-            // Release pairs with the Acquire of `word`. Probes that are counted at this moment fall away with their epoch.
-            self.word
-                .swap(Word::entering(next).bits(), Ordering::AcqRel);
+            State::Closed => turn.schedule.close(now),
+            _ => {}
+        }
+        turn.epoch = turn.epoch.followed_by(to);
+        self.ledger.reset(turn.epoch);
+        self.publish(turn.epoch);
+        if from != to {
             self.outbox.push(Event::CircuitChanged {
                 name: self.name,
-                from: turn.state().as_str(),
+                from: from.as_str(),
                 to: to.as_str(),
             });
-            *turn = next;
         }
-        drop(turn);
-        self.outbox.deliver();
+    }
+
+    fn publish(&self, epoch: Epoch) {
+        // Release pairs with the Acquire of `word`. Probes that are counted at this moment fall away with their epoch.
+        self.word
+            .swap(Word::entering(epoch).bits(), Ordering::AcqRel);
     }
 
     /// Returns how long the open breaker stays so, or `None` if its time is over.
     fn time_left(&self, now: u64) -> Option<Duration> {
         let opened_at = self.opened_at.load(Ordering::Relaxed);
         let left = opened_at
-            .saturating_add(self.open_for)
+            .saturating_add(self.open_for.load(Ordering::Relaxed))
             .saturating_sub(now.max(opened_at));
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Replaces the word, whose epoch stays: only the probes change.
+    fn has_place(&self, word: Word, now: u64) -> bool {
+        let probes = self.probes();
+        word.with_probe(probes).is_some() || word.succeeded() >= probes || self.is_overdue(now)
+    }
+
+    /// Whether all probes that are in flight have been so for longer than they may.
+    fn is_overdue(&self, now: u64) -> bool {
+        let probed_at = self.probed_at.load(Ordering::Acquire);
+        now.saturating_sub(probed_at) >= self.probe_timeout.load(Ordering::Relaxed)
+    }
+
+    fn probes(&self) -> u16 {
+        self.probes.load(Ordering::Relaxed) as u16
+    }
+
+    fn is_observing(&self) -> bool {
+        self.observing.load(Ordering::Relaxed) != 0
+    }
+
+    /// Replaces the word, whose state stays.
     fn exchange(&self, from: Word, to: Word) -> Result<(), Word> {
         // AcqRel: the one that sees the last probe succeed, and closes the breaker, comes after all of them.
         self.word
             .compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
             .map_err(Word::of)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,20 +1,17 @@
 use std::{
-    num::NonZeroU16,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
 };
 
 use towerkit_core::{Clock, End, EventSink};
 
-use crate::{Trip, Verdict};
+use crate::{Options, Verdict};
 
 /// What a breaker is told before it is shared.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) trip: Trip,
-    pub(crate) open_for: Duration,
-    pub(crate) probes: NonZeroU16,
+    pub(crate) options: Options,
+    pub(crate) seed: Option<u64>,
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
@@ -46,9 +43,8 @@ fn ask(verdict: &Judge, end: &End) -> Verdict {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            trip: Trip::default(),
-            open_for: Duration::from_secs(10),
-            probes: NonZeroU16::MIN,
+            options: Options::default(),
+            seed: None,
             name: "circuitbreaker",
             clock: Clock::default(),
             sink: None,

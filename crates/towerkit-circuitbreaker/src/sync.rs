@@ -2,14 +2,14 @@
 
 #[cfg(not(towerkit_loom))]
 pub(crate) use std::sync::{
-    Mutex,
+    Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 #[cfg(towerkit_loom)]
 pub(crate) use self::watched::{AtomicU32, AtomicU64};
 #[cfg(towerkit_loom)]
-pub(crate) use loom::sync::{Mutex, atomic::Ordering};
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::Ordering};
 
 /// loom's atomics, whose loads can be made to count as writes.
 ///

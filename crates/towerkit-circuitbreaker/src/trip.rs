@@ -1,80 +1,234 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
-use crate::{InvalidSetting, invalid::Problem, window::Window};
+use crate::{
+    InvalidSetting, Window,
+    invalid::{Problem, nanos},
+};
 
-/// When a closed breaker opens.
+/// When a closed breaker opens: on one condition, or on [any](Trip::any) of several.
 ///
 /// The default is `failure_rate(0.5, 100, 20)`: half of the last 100 results are failures, once there are 20.
 ///
 /// ```
+/// use std::time::Duration;
 /// use towerkit_circuitbreaker::Trip;
 ///
 /// assert_eq!(Trip::failure_rate(0.5, 100, 20)?, Trip::default());
 /// assert!(Trip::failure_rate(f64::NAN, 100, 20).is_err());
+///
+/// let minute = Duration::from_secs(60);
+/// let trip = Trip::any([
+///     Trip::consecutive_failures(10)?,
+///     Trip::failure_rate(0.5, minute, 20)?,
+///     Trip::slow_rate(0.8, Duration::from_secs(2), minute, 20)?,
+/// ])?;
+/// # let _ = trip;
 /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Trip(pub(crate) Rule);
+pub struct Trip {
+    pub(crate) streak: Option<NonZeroU32>,
+    /// One for each [`Kind`].
+    pub(crate) rates: [Option<Rate>; 4],
+    pub(crate) slow_after: Option<u64>,
+}
 
+/// A share of the results in a window that opens the breaker.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Rule {
-    Streak(NonZeroU32),
-    Rate {
-        rate: f64,
-        window: u16,
-        minimum: u16,
-    },
+pub(crate) struct Rate {
+    pub(crate) rate: f64,
+    pub(crate) window: Window,
+    pub(crate) minimum: u32,
+}
+
+/// What is counted, and in which kind of window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    FailuresOfLast,
+    SlowOfLast,
+    FailuresInTime,
+    SlowInTime,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::FailuresOfLast,
+        Self::SlowOfLast,
+        Self::FailuresInTime,
+        Self::SlowInTime,
+    ];
+
+    /// Returns the bit of this kind among the four.
+    pub(crate) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// Returns the place of this kind among the two of the same kind of window.
+    pub(crate) const fn place(self) -> usize {
+        self as usize % 2
+    }
+
+    const fn failures_in(window: Window) -> Self {
+        match window {
+            Window::Results(_) => Self::FailuresOfLast,
+            Window::Time(_) => Self::FailuresInTime,
+        }
+    }
+
+    const fn slow_in(window: Window) -> Self {
+        match window {
+            Window::Results(_) => Self::SlowOfLast,
+            Window::Time(_) => Self::SlowInTime,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::FailuresOfLast => "failure rates over the last results",
+            Self::SlowOfLast => "slow-call rates over the last results",
+            Self::FailuresInTime => "failure rates over a time",
+            Self::SlowInTime => "slow-call rates over a time",
+        }
+    }
 }
 
 impl Trip {
+    const NEVER: Self = Self {
+        streak: None,
+        rates: [None; 4],
+        slow_after: None,
+    };
+
     /// Opens at the `failures`th failure in a row.
     ///
     /// # Errors
     ///
     /// If `failures` is 0.
     pub fn consecutive_failures(failures: u32) -> Result<Self, InvalidSetting> {
-        NonZeroU32::new(failures)
-            .map(|failures| Self(Rule::Streak(failures)))
-            .ok_or(InvalidSetting(Problem::Zero("number of failures")))
+        let streak = NonZeroU32::new(failures);
+        if streak.is_none() {
+            return Err(InvalidSetting(Problem::Zero("number of failures")));
+        }
+        Ok(Self {
+            streak,
+            ..Self::NEVER
+        })
     }
 
-    /// Opens when the share `rate` of the last `window` results, or more, are failures, and there are at least `minimum` results.
+    /// Opens when the share `rate` of the results in `window`, or more, are failures, and there are at least `minimum` results.
     ///
-    /// The window slides with every result and is empty after every change of state, so that a breaker which has just closed gathers
-    /// `minimum` results before it judges again. It takes 4 bytes a result.
+    /// The window slides with every result, or with time, and is empty after every change of state, so that a breaker which has
+    /// just closed gathers `minimum` results before it judges again. It judges when a result comes in, not when one is forgotten.
     ///
     /// The rate is compared with the quotient in `f64`, so that one failure in three reaches `1.0 / 3.0`.
     ///
     /// # Errors
     ///
-    /// If `rate` is not above 0 and at most 1, if `window` is not 1 to 32 767, or if `minimum` is not 1 to `window`.
-    pub fn failure_rate(rate: f64, window: u16, minimum: u16) -> Result<Self, InvalidSetting> {
-        let problem = match (window, minimum) {
-            _ if !(rate > 0.0 && rate <= 1.0) => Problem::Rate(rate),
-            (0, _) => Problem::Zero("window"),
-            (_, 0) => Problem::Zero("minimum of results"),
-            (window, _) if window > Window::MAX => Problem::WindowTooLarge(window),
-            (window, minimum) if minimum > window => {
-                Problem::MinimumAboveWindow { minimum, window }
-            }
-            (window, minimum) => {
-                return Ok(Self(Rule::Rate {
-                    rate,
-                    window,
-                    minimum,
-                }));
-            }
-        };
-        Err(InvalidSetting(problem))
+    /// If `rate` is not above 0 and at most 1, if `window` is not 1 to 32 767 results, or 20 ns to 584 years, or if `minimum` is 0 or
+    /// more than the window holds.
+    pub fn failure_rate(
+        rate: f64,
+        window: impl Into<Window>,
+        minimum: u32,
+    ) -> Result<Self, InvalidSetting> {
+        let rate = Rate::new(rate, window.into(), minimum)?;
+        Ok(Self::of(Kind::failures_in(rate.window), rate))
+    }
+
+    /// Opens when the share `rate` of the results in `window`, or more, are slow, and there are at least `minimum` results.
+    ///
+    /// A call is slow if it ran longer than `slow_after`, whether it succeeded, failed or was cancelled. Over HTTP a call runs to
+    /// the end of its body. A breaker with such a condition, and no other, reads the clock when a call starts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`failure_rate`](Self::failure_rate), and if `slow_after` is zero or does not fit in 64 bits of nanoseconds (584 years).
+    pub fn slow_rate(
+        rate: f64,
+        slow_after: Duration,
+        window: impl Into<Window>,
+        minimum: u32,
+    ) -> Result<Self, InvalidSetting> {
+        let rate = Rate::new(rate, window.into(), minimum)?;
+        Ok(Self {
+            slow_after: Some(nanos("slow threshold", slow_after)?),
+            ..Self::of(Kind::slow_in(rate.window), rate)
+        })
+    }
+
+    /// Opens when any of these conditions is met.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, if two are of the same kind (the same thing counted in the same kind of window), or if two slow-call rates
+    /// differ about when a call is slow.
+    pub fn any(trips: impl IntoIterator<Item = Self>) -> Result<Self, InvalidSetting> {
+        let all = trips
+            .into_iter()
+            .try_fold(Self::NEVER, |all, trip| all.or(trip))?;
+        if all == Self::NEVER {
+            return Err(InvalidSetting(Problem::Zero("number of conditions")));
+        }
+        Ok(all)
+    }
+
+    /// Whether both count the same things in the same windows, so that what one has counted is worth something to the other.
+    pub(crate) fn counts_like(&self, other: &Self) -> bool {
+        let windows = |trip: &Self| trip.rates.map(|rate| rate.map(|rate| rate.window));
+        self.streak.is_some() == other.streak.is_some() && windows(self) == windows(other)
+    }
+
+    fn of(kind: Kind, rate: Rate) -> Self {
+        let mut trip = Self::NEVER;
+        trip.rates[kind as usize] = Some(rate);
+        trip
+    }
+
+    fn or(mut self, other: Self) -> Result<Self, InvalidSetting> {
+        self.streak = either(self.streak, other.streak, "numbers of failures in a row")?;
+        for kind in Kind::ALL {
+            let (rate, more) = (&mut self.rates[kind as usize], other.rates[kind as usize]);
+            *rate = either(*rate, more, kind.name())?;
+        }
+        if self.slow_after != other.slow_after {
+            self.slow_after = either(self.slow_after, other.slow_after, "slow thresholds")?;
+        }
+        Ok(self)
+    }
+}
+
+fn either<T>(
+    one: Option<T>,
+    other: Option<T>,
+    what: &'static str,
+) -> Result<Option<T>, InvalidSetting> {
+    match (one, other) {
+        (Some(_), Some(_)) => Err(InvalidSetting(Problem::Twice(what))),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+impl Rate {
+    fn new(rate: f64, window: Window, minimum: u32) -> Result<Self, InvalidSetting> {
+        if !(rate > 0.0 && rate <= 1.0) {
+            return Err(InvalidSetting(Problem::Rate(rate)));
+        }
+        window.check(minimum)?;
+        Ok(Self {
+            rate,
+            window,
+            minimum,
+        })
     }
 }
 
 impl Default for Trip {
     fn default() -> Self {
-        Self(Rule::Rate {
+        let rate = Rate {
             rate: 0.5,
-            window: 100,
+            window: Window::Results(100),
             minimum: 20,
-        })
+        };
+        Self::of(Kind::FailuresOfLast, rate)
     }
 }

@@ -36,6 +36,6 @@ fn neither_calls_nor_refusals_nor_changes_of_state_allocate() {
 }
 
 #[test]
-fn a_call_holds_four_bytes() {
-    assert_eq!(size_of::<<CircuitBreaker as Policy>::Held>(), 4);
+fn a_call_holds_sixteen_bytes() {
+    assert_eq!(size_of::<<CircuitBreaker as Policy>::Held>(), 16);
 }

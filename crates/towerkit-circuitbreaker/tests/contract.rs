@@ -83,7 +83,7 @@ fn nonsense_in_the_configuration_is_refused() {
         ("window MAX", &|| counts(u16::MAX, 1) && counts(32_768, 1)),
         ("minimum 0", &|| counts(100, 0)),
         ("minimum above window", &|| {
-            counts(100, 101) && counts(1, u16::MAX)
+            counts(100, 101) && counts(1, u32::MAX)
         }),
         ("failures 0", &|| Trip::consecutive_failures(0).is_err()),
         ("probes 0", &|| layer().probes(0).is_err()),
@@ -97,7 +97,7 @@ fn nonsense_in_the_configuration_is_refused() {
 fn the_largest_settings_work() {
     let layer = layer()
         .trip(Trip::failure_rate(f64::MIN_POSITIVE, 32_767, 32_767).unwrap())
-        .probes(u16::MAX)
+        .probes(1023)
         .unwrap()
         .open_for(Duration::from_nanos(u64::MAX))
         .unwrap();

@@ -210,7 +210,7 @@ fn trip(rule: Rule) -> Trip {
             out_of,
             window,
             minimum,
-        } => Trip::failure_rate(of as f64 / out_of as f64, window, minimum).unwrap(),
+        } => Trip::failure_rate(of as f64 / out_of as f64, window, minimum.into()).unwrap(),
     }
 }
 

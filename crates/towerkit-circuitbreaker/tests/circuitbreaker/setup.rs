@@ -102,7 +102,7 @@ pub(crate) fn consecutive() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().trip(Trip::consecutive_failures(2).unwrap())
 }
 
-pub(crate) fn rate(rate: f64, window: u16, minimum: u16) -> Setup {
+pub(crate) fn rate(rate: f64, window: u16, minimum: u32) -> Setup {
     let trip = Trip::failure_rate(rate, window, minimum).unwrap();
     Setup::new(CircuitBreakerLayer::new().trip(trip))
 }

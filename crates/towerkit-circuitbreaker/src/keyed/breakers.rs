@@ -1,0 +1,119 @@
+use std::{fmt, sync::Arc};
+
+use super::{Key, Overflow, table::Table};
+use crate::{Mode, Options, Snapshot, calls::Calls, settings::Settings};
+
+/// Circuit breakers by key, shared by the layer, its services and whoever holds a handle.
+///
+/// Comes from [`KeyedCircuitBreakerLayer::handle`](crate::KeyedCircuitBreakerLayer::handle).
+#[derive(Clone)]
+pub struct CircuitBreakers(Arc<Shared>);
+
+struct Shared {
+    table: Table,
+    settings: Settings,
+    overflow: Overflow,
+}
+
+impl CircuitBreakers {
+    pub(crate) fn new(settings: Settings, capacity: usize, overflow: Overflow) -> Self {
+        Self(Arc::new(Shared {
+            table: Table::new(settings.clone(), capacity, overflow),
+            settings,
+            overflow,
+        }))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.0.settings.name
+    }
+
+    /// Returns how many keys have a breaker.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.0.table.len()
+    }
+
+    /// Returns how many keys can have a breaker.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.table.capacity()
+    }
+
+    /// Returns how the breaker of `key` stands; `None` if it has none.
+    #[must_use]
+    pub fn snapshot(&self, key: Key) -> Option<Snapshot> {
+        let now = self.0.settings.clock.now();
+        self.0.table.with(key, |machine| machine.snapshot(now))
+    }
+
+    /// Returns how the breaker stands that the keys share which have none of their own; `None` if there is none.
+    #[must_use]
+    pub fn overflow(&self) -> Option<Snapshot> {
+        let now = self.0.settings.clock.now();
+        let overflow = self.0.table.overflow();
+        overflow.map(|machine| machine.snapshot(now))
+    }
+
+    /// Changes the mode of one key's breaker, which is made if there is none; returns false if there is no room for it.
+    ///
+    /// A breaker in another mode than [`switch_all`](Self::switch_all) gave to all never leaves for another key.
+    pub fn switch(&self, key: Key, mode: Mode) -> bool {
+        let switched = self.0.table.with_new(key, |machine| machine.switch(mode));
+        switched.is_some()
+    }
+
+    /// Changes the mode of all breakers, and of those to come.
+    pub fn switch_all(&self, mode: Mode) {
+        self.0.table.switch_all(mode);
+    }
+
+    /// Returns the options that are in force.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.0.table.options()
+    }
+
+    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreaker::apply`](crate::CircuitBreaker::apply) does.
+    pub fn apply(&self, options: Options) {
+        self.0.table.apply(options);
+    }
+
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &Table {
+        &self.0.table
+    }
+
+    #[inline(always)]
+    pub(crate) fn calls(&self, slot: u32) -> Calls<'_> {
+        Calls {
+            machine: self.0.table.machine(slot),
+            settings: &self.0.settings,
+        }
+    }
+
+    /// Makes breakers of their own, with other settings.
+    pub(crate) fn remade(&self, settings: Settings, overflow: Option<Overflow>) -> Self {
+        Self::new(
+            settings,
+            self.capacity(),
+            overflow.unwrap_or(self.0.overflow),
+        )
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+}
+
+impl fmt::Debug for CircuitBreakers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakers")
+            .field("name", &self.name())
+            .field("keys", &self.keys())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use towerkit_core::{
+    Call, Clock, End, EventSink, Guards, IntoRole, Layer, LayerExt, Plain, Row, RowLayer,
+};
+
+use super::{CircuitBreakers, Key, Keyed, table::MAX_CAPACITY};
+use crate::{
+    InvalidSetting, OpenTime, Options, Trip, Verdict, invalid::Problem, setters::setters,
+    settings::Settings,
+};
+
+/// Stops calling what fails behind a service, such as one host or one tenant among many: a breaker for each key.
+///
+/// The number of keys is bounded. When there is no room for a new key, one leaves that remembers nothing bad: its breaker is closed
+/// and counts neither failures nor slow calls. No pressure by other keys makes an open breaker, or one that is about to open,
+/// forgotten. Where every key remembers something bad, the new one is dealt with by [`Overflow`].
+///
+/// A call whose key has a breaker takes no lock and allocates nothing. A call without a key passes by.
+///
+/// ```
+/// use towerkit_circuitbreaker::{Key, KeyedCircuitBreakerLayer};
+/// use towerkit_core::Call;
+///
+/// let layer = KeyedCircuitBreakerLayer::new(1_000, |call: &Call<'_, String>| Some(Key::new(&*call.request)))?;
+/// assert_eq!(layer.handle().capacity(), 1_000);
+/// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
+/// ```
+///
+/// # Readiness
+///
+/// Readiness comes before the call and its key: the inner service is asked for it though the breaker of the key may be open.
+pub struct KeyedCircuitBreakerLayer<F: 'static, P = Plain> {
+    row: RowLayer<Guards<Keyed<F>>, P>,
+}
+
+/// A service behind a [`KeyedCircuitBreakerLayer`].
+pub type KeyedCircuitBroken<S, F, P = Plain> = Row<S, Guards<Keyed<F>>, P>;
+
+/// What happens to a key for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// It shares one more breaker with all other such keys. The default.
+    #[default]
+    Shared,
+    /// Its calls are admitted, and not counted.
+    Unguarded,
+}
+
+impl<F: 'static> KeyedCircuitBreakerLayer<F> {
+    /// Makes breakers for up to `capacity` keys, which `key` finds in the calls.
+    ///
+    /// They take 40 bytes for each key of the capacity, and for each key that has a breaker about 800 bytes and its windows.
+    ///
+    /// # Errors
+    ///
+    /// If `capacity` is not 1 to 1 048 576.
+    pub fn new<Req>(capacity: usize, key: F) -> Result<Self, InvalidSetting>
+    where
+        F: Fn(&Call<'_, Req>) -> Option<Key>,
+    {
+        let problem = match capacity {
+            0 => Problem::Zero("number of keys"),
+            1..=MAX_CAPACITY => {
+                let settings = Settings::default();
+                let breakers = CircuitBreakers::new(settings, capacity, Overflow::default());
+                let key = Arc::new(key);
+                let guard = Guards::new(Keyed { key, breakers });
+                let row = RowLayer::new(guard, Plain::default());
+                return Ok(Self { row });
+            }
+            _ => Problem::TooManyKeys(capacity),
+        };
+        Err(InvalidSetting(problem))
+    }
+}
+
+impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
+    setters!();
+
+    /// Says what happens to a key for which there is no room; it shares a breaker with other such keys by default.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        let breakers = &mut self.row.role_mut().policy_mut().breakers;
+        *breakers = breakers.remade(breakers.settings().clone(), Some(overflow));
+        self
+    }
+
+    /// Returns the breakers, which all services of this layer share.
+    ///
+    /// Take it last: a setter makes new breakers, of which an earlier handle knows nothing.
+    #[must_use]
+    pub fn handle(&self) -> CircuitBreakers {
+        self.row.role().policy().breakers.clone()
+    }
+
+    /// Leaks the state of this layer, once, see [`RowLayer::leak`].
+    #[must_use]
+    pub fn leak(mut self) -> Self {
+        self.row = self.row.leak();
+        self
+    }
+
+    fn settings(&self) -> &Settings {
+        self.row.role().policy().breakers.settings()
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings().clone();
+        set(&mut settings);
+        let breakers = &mut self.row.role_mut().policy_mut().breakers;
+        *breakers = breakers.remade(settings, None);
+        self
+    }
+}
+
+impl<F: 'static, P: Clone> Clone for KeyedCircuitBreakerLayer<F, P> {
+    fn clone(&self) -> Self {
+        Self {
+            row: self.row.clone(),
+        }
+    }
+}
+
+impl<F: 'static, P> fmt::Debug for KeyedCircuitBreakerLayer<F, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyedCircuitBreakerLayer")
+            .field(self.row.role())
+            .finish()
+    }
+}
+
+impl<S, F: 'static, P: Clone> Layer<S> for KeyedCircuitBreakerLayer<F, P> {
+    type Service = KeyedCircuitBroken<S, F, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.row.layer(inner)
+    }
+}
+
+impl<F: 'static, P> LayerExt for KeyedCircuitBreakerLayer<F, P> {
+    type Protocol = P;
+    type With<Q> = KeyedCircuitBreakerLayer<F, Q>;
+
+    fn said(&self) -> &P {
+        self.row.said()
+    }
+
+    fn protocol<Q>(self, protocol: Q) -> KeyedCircuitBreakerLayer<F, Q> {
+        KeyedCircuitBreakerLayer {
+            row: self.row.protocol(protocol),
+        }
+    }
+}
+
+impl<F: 'static> IntoRole for KeyedCircuitBreakerLayer<F> {
+    type Role = Guards<Keyed<F>>;
+
+    fn into_role(self) -> Self::Role {
+        self.row.into_role()
+    }
+}

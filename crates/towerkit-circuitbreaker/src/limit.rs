@@ -1,0 +1,37 @@
+use crate::{
+    counts::Counts,
+    sync::{AtomicU32, AtomicU64, Ordering},
+    trip::Rate,
+};
+
+/// The share of marked results at which the breaker opens, which may change while results come in.
+pub(crate) struct Limit {
+    rate: AtomicU64,
+    minimum: AtomicU32,
+}
+
+// Relaxed: what is read torn is noticed by the revision of the ledger.
+impl Limit {
+    pub(crate) fn new() -> Self {
+        Self {
+            rate: AtomicU64::new(0),
+            minimum: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn adopt(&self, rate: Rate) {
+        self.rate.store(rate.rate.to_bits(), Ordering::Relaxed);
+        self.minimum.store(rate.minimum, Ordering::Relaxed);
+    }
+
+    /// Whether there are enough results, and the share of the marked ones among them is as large as it may not be.
+    ///
+    /// The counts are so small, up to 2²⁶, that an `f64` tells any two different quotients apart.
+    #[inline(always)]
+    pub(crate) fn is_reached(&self, counts: Counts) -> bool {
+        counts.marked > 0
+            && counts.results >= self.minimum.load(Ordering::Relaxed).into()
+            && counts.marked as f64 / counts.results as f64
+                >= f64::from_bits(self.rate.load(Ordering::Relaxed))
+    }
+}

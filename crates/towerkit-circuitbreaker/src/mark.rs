@@ -1,0 +1,41 @@
+use towerkit_core::{End, Outcome};
+
+use crate::{Verdict, trip::Kind};
+
+/// What a breaker learns from the end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) verdict: Verdict,
+    /// Whether the call ran longer than it may, and that says something about the callee.
+    pub(crate) slow: bool,
+}
+
+impl Mark {
+    /// Judges a call that ended so, and ran longer than the slow threshold or not.
+    ///
+    /// What is ignored was not slow either, except a call that its caller gave up: that is how slow calls often end.
+    pub(crate) fn new(verdict: Verdict, end: &End, too_long: bool) -> Self {
+        let given_up = end.outcome() == Outcome::Cancelled;
+        Self {
+            verdict,
+            slow: too_long && (verdict != Verdict::Ignored || given_up),
+        }
+    }
+
+    /// Whether the call counts as a result.
+    pub(crate) fn counts(self) -> bool {
+        self.slow || self.verdict != Verdict::Ignored
+    }
+
+    pub(crate) fn failed(self) -> bool {
+        self.verdict == Verdict::Failure
+    }
+
+    /// Whether this is one of the results of which `kind` limits the share.
+    pub(crate) fn is(self, kind: Kind) -> bool {
+        match kind {
+            Kind::FailuresOfLast | Kind::FailuresInTime => self.failed(),
+            Kind::SlowOfLast | Kind::SlowInTime => self.slow,
+        }
+    }
+}
