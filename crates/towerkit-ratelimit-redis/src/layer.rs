@@ -1,0 +1,236 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use towerkit_core::{
+    AsyncGuards, Call, Clock, EventSink, IntoRole, Layer, LayerExt, Plain, RowLayer, WaitingRow,
+};
+use towerkit_ratelimit::Quota;
+
+use crate::{
+    InvalidSetting, OneKey, Overflow, Redis, RedisRateLimit, RedisRateLimitHandle,
+    invalid::Problem,
+    lease::Lease,
+    limiter::Limiter,
+    measure::Measure,
+    redis_store::RedisStore,
+    settings::{Away, Settings},
+    spare::Spacing,
+    store::Store,
+};
+
+/// Limits the rate of calls by a quota that all processes share on Redis.
+pub struct RedisRateLimitLayer<K: 'static = OneKey, P = Plain> {
+    row: RowLayer<AsyncGuards<RedisRateLimit<K>>, P>,
+}
+
+/// A service behind a [`RedisRateLimitLayer`].
+pub type RedisRateLimited<S, K = OneKey, P = Plain> =
+    WaitingRow<S, AsyncGuards<RedisRateLimit<K>>, P>;
+
+impl RedisRateLimitLayer {
+    /// Limits all calls together to `quota`, which all processes share that use the same [prefix](Self::prefix) on the same Redis.
+    ///
+    /// # Errors
+    ///
+    /// If Redis cannot count the quota exactly, see [`InvalidSetting`].
+    pub fn new(redis: impl Into<Redis>, quota: Quota) -> Result<Self, InvalidSetting> {
+        Self::with_store(Arc::new(RedisStore::new(redis.into())), quota)
+    }
+
+    pub(crate) fn with_store(store: Arc<dyn Store>, quota: Quota) -> Result<Self, InvalidSetting> {
+        let settings = Settings::new(store, quota, Measure::of(&quota)?);
+        Ok(Self::of(settings, Arc::new(OneKey), Plain::default()))
+    }
+}
+
+impl<K, P> RedisRateLimitLayer<K, P> {
+    fn of(settings: Settings, key: Arc<K>, protocol: P) -> Self {
+        let limiter = Arc::new(Limiter::new(settings));
+        let guard = RedisRateLimit { limiter, key };
+        Self {
+            row: RowLayer::new(AsyncGuards::new(guard), protocol),
+        }
+    }
+
+    /// Gives each key a quota of its own: `key` says to which a call belongs. Calls without one share a quota.
+    ///
+    /// The key becomes a part of a name on Redis, where whoever may look can read it; so let it be no secret. One that is longer than
+    /// 128 bytes goes by its SHA-1.
+    #[must_use]
+    pub fn key<Req, F>(self, key: F) -> RedisRateLimitLayer<F, P>
+    where
+        F: for<'a> Fn(&'a Call<'_, Req>) -> Option<&'a str>,
+        P: Clone,
+    {
+        const KEYS: usize = 10_000;
+        let mut settings = self.settings().clone();
+        if settings.capacity == 1 {
+            settings.capacity = KEYS;
+        }
+        RedisRateLimitLayer::of(settings, Arc::new(key), self.row.said().clone())
+    }
+
+    /// Leases up to `size` tokens of a key for `time`; a tenth of the burst, and at least 1, for a second by default.
+    ///
+    /// A process begins with one token and leases more at a time as long as it spends them within half the time. The tokens that it
+    /// holds of a key are never more than `size`.
+    ///
+    /// # Errors
+    ///
+    /// If `size` is not 1 to 65,535, or `time` is zero or more than an hour.
+    pub fn lease(self, size: u32, time: Duration) -> Result<Self, InvalidSetting> {
+        if !(1..=Lease::MOST).contains(&size) {
+            return Err(InvalidSetting(Problem::LeaseSize(size)));
+        }
+        if time.is_zero() || time > Duration::from_secs(3600) {
+            return Err(InvalidSetting(Problem::LeaseTime(time)));
+        }
+        Ok(self.with(|settings| {
+            settings.lease_size = Some(size);
+            settings.lease_time = time;
+        }))
+    }
+
+    /// Waits no longer than `time` for an answer of Redis; 100 ms by default.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero or more than a minute.
+    pub fn timeout(self, time: Duration) -> Result<Self, InvalidSetting> {
+        if time.is_zero() || time > Duration::from_secs(60) {
+            return Err(InvalidSetting(Problem::Timeout(time)));
+        }
+        Ok(self.with(|settings| settings.timeout = time))
+    }
+
+    /// Admits every call while Redis is away.
+    #[must_use]
+    pub fn fail_open(self) -> Self {
+        self.with(|settings| settings.away = Away::Admit)
+    }
+
+    /// Refuses calls as [`Unavailable`](towerkit_core::Reason::Unavailable) while Redis is away, once leased tokens are spent.
+    #[must_use]
+    pub fn fail_closed(self) -> Self {
+        self.with(|settings| settings.away = Away::Refuse)
+    }
+
+    /// Limits the calls of each key by `quota` in this process while Redis is away; the quota itself by default.
+    #[must_use]
+    pub fn fail_open_within(self, quota: Quota) -> Self {
+        self.with(|settings| settings.away = Away::Within(Spacing::of(&quota)))
+    }
+
+    /// Keeps what belongs to a key for up to `keys` of them, rounded up to a power of two; 10,000 by default. About 200 bytes each.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero or more than 16,777,216.
+    pub fn capacity(self, keys: usize) -> Result<Self, InvalidSetting> {
+        if !(1..=1 << 24).contains(&keys) {
+            return Err(InvalidSetting(Problem::Capacity(keys)));
+        }
+        // A place for one key is for layers that have but one.
+        Ok(self.with(|settings| settings.capacity = keys.max(2)))
+    }
+
+    /// Says what becomes of a call whose key finds no room in the process; it asks Redis by default.
+    #[must_use]
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        self.with(|settings| settings.overflow = overflow)
+    }
+
+    /// Begins the names on Redis so; `towerkit:ratelimit` by default. Limits of different prefixes know nothing of each other.
+    #[must_use]
+    pub fn prefix(self, prefix: &str) -> Self {
+        self.with(|settings| settings.prefix = prefix.into())
+    }
+
+    /// Names this limit in refusals and events; `ratelimit` by default.
+    #[must_use]
+    pub fn name(self, name: &'static str) -> Self {
+        self.with(|settings| settings.name = name)
+    }
+
+    /// Reads the time of leases from `clock`; [`Clock::monotonic`] by default. Tokens flow by the clock of Redis.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|settings| settings.clock = clock)
+    }
+
+    /// Reports to `sink` that Redis is away, and that it is back; to no one by default.
+    #[must_use]
+    pub fn events(self, sink: impl EventSink + 'static) -> Self {
+        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+    }
+
+    /// Returns a handle on the limit, which all services of this layer share. Take it after the options are set.
+    #[must_use]
+    pub fn handle(&self) -> RedisRateLimitHandle {
+        RedisRateLimitHandle(self.row.role().policy().limiter.clone())
+    }
+
+    /// Leaks the state of this layer, once, see [`RowLayer::leak`].
+    #[must_use]
+    pub fn leak(mut self) -> Self {
+        self.row = self.row.leak();
+        self
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.row.role().policy().limiter.settings
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings().clone();
+        set(&mut settings);
+        self.row.role_mut().policy_mut().limiter = Arc::new(Limiter::new(settings));
+        self
+    }
+}
+
+impl<K, P: Clone> Clone for RedisRateLimitLayer<K, P> {
+    fn clone(&self) -> Self {
+        Self {
+            row: self.row.clone(),
+        }
+    }
+}
+
+impl<K, P> fmt::Debug for RedisRateLimitLayer<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisRateLimitLayer")
+            .field("limiter", &self.row.role().policy().limiter)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, K, P: Clone> Layer<S> for RedisRateLimitLayer<K, P> {
+    type Service = RedisRateLimited<S, K, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.row.layer(inner)
+    }
+}
+
+impl<K, P> LayerExt for RedisRateLimitLayer<K, P> {
+    type Protocol = P;
+    type With<Q> = RedisRateLimitLayer<K, Q>;
+
+    fn said(&self) -> &P {
+        self.row.said()
+    }
+
+    fn protocol<Q>(self, protocol: Q) -> RedisRateLimitLayer<K, Q> {
+        RedisRateLimitLayer {
+            row: self.row.protocol(protocol),
+        }
+    }
+}
+
+impl<K> IntoRole for RedisRateLimitLayer<K, Plain> {
+    type Role = AsyncGuards<RedisRateLimit<K>>;
+
+    fn into_role(self) -> Self::Role {
+        self.row.into_role()
+    }
+}

@@ -1,0 +1,289 @@
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::runtime::Handle;
+use towerkit_core::{Admission, Event, Outbox, Reason, Rejection};
+use towerkit_ratelimit::Quota;
+
+use crate::{
+    InvalidSetting, Overflow, RedisWait,
+    health::Health,
+    keys::{Keys, Spot},
+    lease::Spent,
+    measure::Measure,
+    place::{Desk, Flight, Place, Terms, nanos},
+    settings::{Away, Settings},
+    spare::Spare,
+    store::{Failure, Grant},
+};
+
+/// A limit: what it was told, what it knows of Redis, and what it holds of each key.
+pub(crate) struct Limiter {
+    pub(crate) settings: Settings,
+    quota: RwLock<(Quota, Measure)>,
+    pub(crate) keys: Keys,
+    health: Health,
+    /// The bucket of all keys that find no room, while Redis is away.
+    others: Spare,
+    outbox: Outbox,
+}
+
+type Answered = Result<Grant, Failure>;
+
+impl Limiter {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            quota: RwLock::new((settings.quota, settings.measure)),
+            keys: Keys::new(settings.capacity),
+            health: Health::new(),
+            others: Spare::new(),
+            outbox: Outbox::new(settings.sink.clone()),
+            settings,
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.settings.clock.now()
+    }
+
+    /// Sees to the next lease of a key whose tokens are few, without waiting for anything.
+    ///
+    /// The request is sent here, and whoever comes next looks whether there is an answer.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn prefetch(&self, spot: Spot, key: Option<&str>, now: u64) {
+        let place = self.keys.place(spot);
+        if place.denied_until() > now || place.failing_until() > now || !self.health.is_well() {
+            return;
+        }
+        let Some(mut desk) = place.free_desk() else {
+            return;
+        };
+        if !self.keys.is_of(spot) {
+            return;
+        }
+        if !desk.has_flight() {
+            let wanted = place.wanted(&mut desk, now, self.terms());
+            if wanted == 0 {
+                return;
+            }
+            self.depart(&mut desk, key, wanted, now);
+        }
+        self.look(place, &mut desk, now);
+        drop(desk);
+        self.outbox.deliver();
+    }
+
+    /// Admits, refuses or delays a call for whose key there is no token here.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        tag: u64,
+        key: Option<&str>,
+        now: u64,
+    ) -> Result<Admission<(), RedisWait>, Rejection> {
+        let found = self.keys.find(tag);
+        if let Some(place) = found.map(|spot| self.keys.place(spot)) {
+            if place.denied_until() > now {
+                return Err(self.denied(place.denied_until() - now));
+            }
+            if place.failing_until() > now {
+                return self.without_redis(tag, now).map(Admission::Now);
+            }
+        }
+        if !self.health.may_ask(now, now.saturating_add(self.timeout())) {
+            return self.without_redis(tag, now).map(Admission::Now);
+        }
+        match found.or_else(|| self.keys.give(tag, now, self.timeout())) {
+            Some(spot) => Ok(self.join(spot, key, now)),
+            None => match self.settings.overflow {
+                Overflow::Ask => Ok(Admission::Later(RedisWait::alone(self, tag, key))),
+                Overflow::Refuse => Err(Rejection::new(Reason::Overloaded, self.settings.name)
+                    .retry_after(self.settings.lease_time)),
+            },
+        }
+    }
+
+    /// Waits for the next lease of the key, together with all who wait for it.
+    fn join(self: &Arc<Self>, spot: Spot, key: Option<&str>, now: u64) -> Admission<(), RedisWait> {
+        let place = self.keys.place(spot);
+        let mut desk = place.desk();
+        if !self.keys.is_of(spot) {
+            return Admission::Later(RedisWait::alone(self, spot.tag(), key));
+        }
+        self.look(place, &mut desk, now);
+        if self.keys.spend(spot, now) != Spent::Nothing {
+            return Admission::Now(());
+        }
+        if desk.fresh_flight(now, self.timeout()).is_none() {
+            let wanted = place.wanted(&mut desk, now, self.terms()).max(1);
+            self.depart(&mut desk, key, wanted, now);
+        }
+        let flight = desk.flight().expect("departed or fresh");
+        Admission::Later(RedisWait::together(self, spot, key, flight))
+    }
+
+    fn depart(&self, desk: &mut Desk, key: Option<&str>, tokens: u32, now: u64) {
+        let answer = self.send(key, tokens).shared();
+        desk.depart(now, tokens, answer);
+    }
+
+    /// Asks Redis for tokens, for no longer than the timeout.
+    pub(crate) fn send(&self, key: Option<&str>, tokens: u32) -> BoxFuture<'static, Answered> {
+        let (_, measure) = self.quota();
+        let answer = self.settings.store.take(self.name_of(key), measure, tokens);
+        let timeout = self.settings.timeout;
+        async move {
+            tokio::time::timeout(timeout, answer)
+                .await
+                .unwrap_or(Err(Failure::Away))
+        }
+        .boxed()
+    }
+
+    /// The name of a key on Redis. One that is long goes by its digest, so that no caller fills Redis with it.
+    fn name_of(&self, key: Option<&str>) -> String {
+        const LONGEST: usize = 128;
+        let prefix = &self.settings.prefix;
+        match key {
+            None => prefix.to_string(),
+            Some(key) if key.len() <= LONGEST => format!("{prefix}:{key}"),
+            Some(key) => format!("{prefix}:sha1:{}", sha1_smol::Sha1::from(key).digest()),
+        }
+    }
+
+    /// Puts the answer of the flight that is under way to use, if it is there.
+    fn look(&self, place: &Place, desk: &mut Desk, now: u64) {
+        // What is polled here may start a timer.
+        let Ok(_runtime) = Handle::try_current() else {
+            return;
+        };
+        let answer = desk.flight().map(|flight| flight.answer.clone());
+        if let Some(answered) = answer.and_then(FutureExt::now_or_never) {
+            let flight = desk.take(None).expect("looked at");
+            self.land(place, desk, &flight, answered, now);
+        }
+    }
+
+    /// Puts the answer of a flight to use, unless that was done.
+    pub(crate) fn landed(&self, spot: Spot, number: u64, answered: Answered, now: u64) {
+        let place = self.keys.place(spot);
+        let mut desk = place.desk();
+        if self.keys.is_of(spot) {
+            if let Some(flight) = desk.take(Some(number)) {
+                self.land(place, &mut desk, &flight, answered, now);
+            }
+        }
+        drop(desk);
+        self.outbox.deliver();
+    }
+
+    fn land(&self, place: &Place, desk: &mut Desk, flight: &Flight, answered: Answered, now: u64) {
+        match answered {
+            // Nobody looked for a while: it failed because nobody drove it, or long ago.
+            Err(_) if !flight.is_fresh(now, 2 * self.timeout()) => return,
+            Err(_) => place.fail_until(now.saturating_add(self.health.patience(fastrand::u32(..)))),
+            Ok(grant) => place.land(desk, flight, grant, now, self.terms()),
+        }
+        self.heard(answered, now);
+    }
+
+    /// Takes note of what an answer says about Redis.
+    pub(crate) fn heard(&self, answered: Answered, now: u64) {
+        let changed = match answered {
+            Err(Failure::Away) => self.health.failed(now, fastrand::u32(..)),
+            Ok(_) | Err(Failure::Broken) => self.health.succeeded(),
+        };
+        if changed {
+            let reachable = answered != Err(Failure::Away);
+            if !reachable {
+                self.settings.store.reset();
+            }
+            self.outbox.push(Event::StoreChanged {
+                name: self.settings.name,
+                reachable,
+            });
+        }
+    }
+
+    pub(crate) fn deliver(&self) {
+        self.outbox.deliver();
+    }
+
+    /// Decides about a call without Redis.
+    pub(crate) fn without_redis(&self, tag: u64, now: u64) -> Result<(), Rejection> {
+        match self.settings.away {
+            Away::Admit => Ok(()),
+            Away::Refuse => Err(self.unavailable(tag, now)),
+            Away::Within(spacing) => {
+                let spot = self.keys.find(tag);
+                let spot = spot.or_else(|| self.keys.give(tag, now, self.timeout()));
+                let spare = spot.map_or(&self.others, |spot| &self.keys.place(spot).spare);
+                spare
+                    .take(now, spacing)
+                    .map_err(|wait| self.denied(nanos(wait)))
+            }
+        }
+    }
+
+    /// Refuses the key here for as long as Redis is known to have no token.
+    pub(crate) fn deny(&self, tag: u64, now: u64, wait: Duration) {
+        if let Some(spot) = self.keys.find(tag) {
+            let until = now.saturating_add(nanos(wait));
+            self.keys.place(spot).deny_until(until);
+        }
+    }
+
+    fn unavailable(&self, tag: u64, now: u64) -> Rejection {
+        let place = self.keys.find(tag).map(|spot| self.keys.place(spot));
+        let failing_for = place.map_or(0, |place| place.failing_until().saturating_sub(now));
+        let wait = self
+            .health
+            .away_for(now)
+            .max(Duration::from_nanos(failing_for));
+        Rejection::new(Reason::Unavailable, self.settings.name)
+            .retry_after(wait.max(Duration::from_millis(1)))
+    }
+
+    pub(crate) fn denied(&self, wait: u64) -> Rejection {
+        Rejection::new(Reason::RateLimited, self.settings.name)
+            .retry_after(Duration::from_nanos(wait.max(1)))
+    }
+
+    fn terms(&self) -> Terms {
+        self.settings.terms(self.quota().1)
+    }
+
+    fn timeout(&self) -> u64 {
+        nanos(self.settings.timeout)
+    }
+
+    pub(crate) fn quota(&self) -> (Quota, Measure) {
+        *self.quota.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn change(&self, quota: Quota) -> Result<(), InvalidSetting> {
+        let measure = Measure::of(&quota)?;
+        *self.quota.write().unwrap_or_else(PoisonError::into_inner) = (quota, measure);
+        self.keys.allow_all();
+        Ok(())
+    }
+
+    pub(crate) fn is_well(&self) -> bool {
+        self.health.is_well()
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter")
+            .field("name", &self.settings.name)
+            .field("quota", &self.quota().0)
+            .finish_non_exhaustive()
+    }
+}

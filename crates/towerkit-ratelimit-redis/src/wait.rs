@@ -1,0 +1,133 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use towerkit_core::Rejection;
+
+use crate::{
+    keys::Spot,
+    lease::Spent,
+    limiter::Limiter,
+    place::{Answer, Flight, nanos},
+    store::{Failure, Grant},
+};
+
+/// What a call waits for that found no token in the process: the answer of Redis, for no longer than the timeout.
+///
+/// All calls with one key wait for one answer. Each of them drives it, so that it comes though some are dropped. A call that gets
+/// none of the tokens that the answer brings, because others were faster, asks for one of its own.
+#[must_use = "futures do nothing unless polled"]
+pub struct RedisWait {
+    limiter: Arc<Limiter>,
+    tag: u64,
+    key: Option<Box<str>>,
+    step: Step,
+}
+
+enum Step {
+    Together {
+        spot: Spot,
+        number: u64,
+        answer: Answer,
+    },
+    Alone(BoxFuture<'static, Result<Grant, Failure>>),
+}
+
+impl RedisWait {
+    pub(crate) fn together(
+        limiter: &Arc<Limiter>,
+        spot: Spot,
+        key: Option<&str>,
+        flight: &Flight,
+    ) -> Self {
+        Self {
+            limiter: limiter.clone(),
+            tag: spot.tag(),
+            key: key.map(Into::into),
+            step: Step::Together {
+                spot,
+                number: flight.number,
+                answer: flight.answer.clone(),
+            },
+        }
+    }
+
+    pub(crate) fn alone(limiter: &Arc<Limiter>, tag: u64, key: Option<&str>) -> Self {
+        Self {
+            limiter: limiter.clone(),
+            tag,
+            key: key.map(Into::into),
+            step: Step::Alone(limiter.send(key, 1)),
+        }
+    }
+
+    /// Decides once the common answer is there; `None` if this call has to ask for itself.
+    fn decide(
+        &self,
+        spot: Spot,
+        number: u64,
+        answered: Result<Grant, Failure>,
+    ) -> Option<Result<(), Rejection>> {
+        let limiter = &self.limiter;
+        let now = limiter.now();
+        limiter.landed(spot, number, answered, now);
+        if limiter.keys.spend(spot, now) != Spent::Nothing {
+            return Some(Ok(()));
+        }
+        match answered {
+            Err(_) => Some(limiter.without_redis(self.tag, now)),
+            Ok(grant) if !grant.wait.is_zero() => Some(Err(limiter.denied(nanos(grant.wait)))),
+            Ok(_) => None,
+        }
+    }
+
+    fn decide_alone(&self, answered: Result<Grant, Failure>) -> Result<(), Rejection> {
+        let limiter = &self.limiter;
+        let now = limiter.now();
+        limiter.heard(answered, now);
+        limiter.deliver();
+        match answered {
+            Ok(Grant { tokens: 1.., .. }) => Ok(()),
+            Ok(Grant { wait, .. }) => {
+                limiter.deny(self.tag, now, wait);
+                Err(limiter.denied(nanos(wait)))
+            }
+            Err(_) => limiter.without_redis(self.tag, now),
+        }
+    }
+}
+
+impl Future for RedisWait {
+    type Output = Result<(), Rejection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Step::Together {
+            spot,
+            number,
+            answer,
+        } = &mut self.step
+        {
+            let (spot, number) = (*spot, *number);
+            let answered = ready!(answer.poll_unpin(cx));
+            if let Some(decided) = self.decide(spot, number, answered) {
+                return Poll::Ready(decided);
+            }
+            self.step = Step::Alone(self.limiter.send(self.key.as_deref(), 1));
+        }
+        let Step::Alone(answer) = &mut self.step else {
+            unreachable!("together ends alone");
+        };
+        let answered = ready!(answer.poll_unpin(cx));
+        Poll::Ready(self.decide_alone(answered))
+    }
+}
+
+impl fmt::Debug for RedisWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisWait").finish_non_exhaustive()
+    }
+}

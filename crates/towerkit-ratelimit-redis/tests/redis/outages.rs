@@ -1,0 +1,174 @@
+//! What holds while Redis is not there.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use towerkit_core::{Event, Reason};
+use towerkit_ratelimit_redis::RedisRateLimitLayer;
+
+use crate::{
+    call, quota,
+    server::{Server, free_port},
+    service, who,
+};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Killed and started again under load, with an open limit: no caller hears of it, none waits for long, and it is found again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn a_redis_that_dies_under_load_is_no_error() {
+    let mut server = Server::start();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    let layer = RedisRateLimitLayer::new(server.client(), quota(1_000_000, 1_000_000))
+        .unwrap()
+        .key(who)
+        .lease(20, Duration::from_secs(1))
+        .unwrap()
+        .fail_open()
+        .events(move |event: &Event| sink.lock().unwrap().push(event.clone()));
+    let over = Arc::new(AtomicBool::new(false));
+    let tasks = (0..8).map(|task| {
+        let (service, over) = (service(&layer), over.clone());
+        tokio::spawn(async move {
+            let (mut calls, mut slowest) = (0u32, Duration::ZERO);
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let key = (task * 1000 + calls % 50).to_string();
+                call(&service, &key).await.expect("no caller hears of it");
+                slowest = slowest.max(begun.elapsed());
+                calls += 1;
+                tokio::time::sleep(MILLI).await;
+            }
+            (calls, slowest)
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    let pause = || tokio::time::sleep(700 * MILLI);
+    for _ in 0..2 {
+        pause().await;
+        server.kill();
+        eventually(|| !layer.handle().snapshot().reachable).await;
+        pause().await;
+        server.restart();
+        let begun = Instant::now();
+        eventually(|| layer.handle().snapshot().reachable).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    pause().await;
+    over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        let (calls, slowest) = task.await.unwrap();
+        assert!(calls > 500, "{calls}");
+        assert!(slowest < 500 * MILLI, "{slowest:?}");
+    }
+    let changed = |reachable| Event::StoreChanged {
+        name: "ratelimit",
+        reachable,
+    };
+    let expected = [false, true, false, true].map(changed);
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn a_closed_limit_refuses_while_redis_is_away_and_is_back_within_a_second() {
+    let mut server = Server::start();
+    let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 10)).unwrap();
+    let service = service(&layer.fail_closed());
+    call(&service, "Ann").await.unwrap();
+    server.kill();
+    let begun = Instant::now();
+    while begun.elapsed() < 500 * MILLI {
+        if let Err(refused) = call(&service, "Ann").await {
+            assert_eq!(refused.reason(), Reason::Unavailable);
+            assert!((MILLI..=500 * MILLI).contains(&refused.wait().unwrap()));
+        }
+        tokio::time::sleep(5 * MILLI).await;
+    }
+    server.restart();
+    let begun = Instant::now();
+    while call(&service, "Ann").await.is_err() {
+        tokio::time::sleep(MILLI).await;
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// A server that takes connections and says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn a_silent_redis_does_not_cost_every_call_the_timeout() {
+    let server = Server::start();
+    let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 10))
+        .unwrap()
+        .timeout(50 * MILLI)
+        .unwrap()
+        .fail_open();
+    let service = service(&layer);
+    call(&service, "Ann").await.unwrap();
+    server.signal("STOP");
+    let (begun, mut slow, mut calls) = (Instant::now(), 0, 0);
+    while begun.elapsed() < Duration::from_secs(2) {
+        let begun = Instant::now();
+        call(&service, "Ann").await.unwrap();
+        assert!(begun.elapsed() < 400 * MILLI);
+        slow += u32::from(begun.elapsed() > 25 * MILLI);
+        calls += 1;
+        tokio::time::sleep(MILLI).await;
+    }
+    assert!(
+        slow < 20 && calls > 200,
+        "{slow} of {calls} calls were slow"
+    );
+    assert!(!layer.handle().snapshot().reachable);
+    server.signal("CONT");
+    let begun = Instant::now();
+    while !layer.handle().snapshot().reachable {
+        call(&service, "Ann").await.unwrap();
+        tokio::time::sleep(MILLI).await;
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// Nobody listens there, which needs no server to try.
+#[tokio::test]
+async fn without_a_redis_the_quota_holds_in_each_process() {
+    let client = format!("redis://127.0.0.1:{}", free_port());
+    let client = towerkit_ratelimit_redis::redis::Client::open(client).unwrap();
+    let layer = RedisRateLimitLayer::new(client, quota(1, 5)).unwrap();
+    let service = service(&layer);
+    let mut admitted = 0;
+    for _ in 0..20 {
+        match call(&service, "Ann").await {
+            Ok(()) => admitted += 1,
+            Err(refused) => assert_eq!(refused.reason(), Reason::RateLimited),
+        }
+    }
+    assert_eq!(admitted, 5);
+}
+
+async fn eventually(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never");
+        tokio::time::sleep(MILLI).await;
+    }
+}
