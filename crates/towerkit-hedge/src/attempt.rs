@@ -1,0 +1,58 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_service::Service;
+
+use crate::state::Withdrawal;
+
+/// A hedge: it waits until an instance of its own is ready, and is sent then.
+#[pin_project(project = AttemptProject)]
+pub(crate) enum Attempt<S, F, A> {
+    Waiting {
+        service: S,
+        /// Taken when it is sent.
+        request: Option<A>,
+        number: u8,
+        withdrawal: Withdrawal,
+    },
+    Sent {
+        #[pin]
+        future: F,
+    },
+}
+
+impl<S: Service<A>, A> Attempt<S, S::Future, A> {
+    /// Whether the request has gone out.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent { .. })
+    }
+
+    /// Returns the result, or `None` if the hedge will never be sent.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<S::Response, S::Error>>> {
+        loop {
+            let future = match self.as_mut().project() {
+                AttemptProject::Sent { future } => return future.poll(cx).map(Some),
+                AttemptProject::Waiting {
+                    service,
+                    request,
+                    number,
+                    withdrawal,
+                } => {
+                    let is_ready = ready!(service.poll_ready(cx)).is_ok();
+                    if !is_ready || !withdrawal.spend(*number) {
+                        return Poll::Ready(None);
+                    }
+                    let request = request.take().expect("a hedge is sent once");
+                    service.call(request)
+                }
+            };
+            self.set(Self::Sent { future });
+        }
+    }
+}

@@ -1,0 +1,156 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+use towerkit_core::{Clock, EventSink, LayerExt, Plain};
+use towerkit_retry::Budget;
+
+use crate::{
+    Hedge, HedgeHandle, InvalidSetting, Percentile,
+    allowance::Terms,
+    invalid::Problem,
+    percentile::Bounds,
+    settings::{Aim, Settings},
+    state::State,
+};
+
+/// Sends calls that are slow a second time, and takes the answer that comes first.
+#[derive(Clone)]
+pub struct HedgeLayer<P = Plain> {
+    state: Arc<State>,
+    protocol: P,
+}
+
+impl HedgeLayer {
+    /// Hedges calls that have waited for `delay`. Timers of tokio have a resolution of a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// If it is less than a microsecond or more than 71 minutes.
+    pub fn after(delay: Duration) -> Result<Self, InvalidSetting> {
+        Ok(Self::new(Aim::Fixed(Bounds::fixed(delay)?)))
+    }
+
+    /// Hedges calls that have waited for longer than that share of recent calls.
+    #[must_use]
+    pub fn at(percentile: Percentile) -> Self {
+        Self::new(Aim::Percentile(percentile))
+    }
+
+    fn new(aim: Aim) -> Self {
+        Self {
+            state: Arc::new(State::new(Settings::new(aim))),
+            protocol: Plain::default(),
+        }
+    }
+}
+
+impl<P> HedgeLayer<P> {
+    /// Says how often one call is hedged at most, after the same delay each time; once by default.
+    ///
+    /// # Errors
+    ///
+    /// If it is not between 1 and 4: gRPC, too, stops at five attempts.
+    pub fn max_hedges(self, hedges: u8) -> Result<Self, InvalidSetting> {
+        if !(1..=4).contains(&hedges) {
+            return Err(InvalidSetting(Problem::Hedges(hedges)));
+        }
+        Ok(self.with(|settings| settings.hedges = hedges))
+    }
+
+    /// Allows `ratio` hedges for each call that may be hedged, and `burst` of them on top; 0.05 and 10 by default.
+    ///
+    /// # Errors
+    ///
+    /// If `ratio` is not above 0 and at most 1, or `burst` is 0.
+    pub fn cap(self, ratio: f64, burst: u32) -> Result<Self, InvalidSetting> {
+        let cap = Terms::new(ratio, burst)?;
+        Ok(self.with(|settings| settings.cap = cap))
+    }
+
+    /// Takes each hedge out of this budget as well, which retries to the same callee share; no other by default.
+    ///
+    /// Nothing is paid in for calls: that is done by the retry layer outside.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        self.with(|settings| settings.budget = Some(budget))
+    }
+
+    /// Takes all calls for idempotent, also where the protocol knows that they are not (`POST`) or cannot tell (gRPC, and services
+    /// without a wire protocol). For some operations only, add [`.only(..)`](LayerExt::only) to the layer.
+    #[must_use]
+    pub fn idempotent(self) -> Self {
+        self.with(|settings| settings.is_idempotent = true)
+    }
+
+    /// Hedges no call whose request body is longer than that many bytes, which are kept until the call is over; 64 KiB by default.
+    #[must_use]
+    pub fn replay_up_to(self, bytes: usize) -> Self {
+        self.with(|settings| settings.replay = bytes)
+    }
+
+    /// Reads the time that calls take from `clock`; [`Clock::monotonic`] by default. Where the delay is fixed, none is read.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|settings| settings.clock = clock)
+    }
+
+    /// Names this layer in events; `hedge` by default.
+    #[must_use]
+    pub fn name(self, name: &'static str) -> Self {
+        self.with(|settings| settings.name = name)
+    }
+
+    /// Reports every hedge to `sink`; to no one by default.
+    #[must_use]
+    pub fn events(self, sink: impl EventSink + 'static) -> Self {
+        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+    }
+
+    /// Returns a handle on what all services of this layer share.
+    ///
+    /// Take it last: a setter begins anew, and an earlier handle knows nothing of that.
+    #[must_use]
+    pub fn handle(&self) -> HedgeHandle {
+        HedgeHandle::new(self.state.clone())
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.state.settings.clone();
+        set(&mut settings);
+        self.state = Arc::new(State::new(settings));
+        self
+    }
+}
+
+impl<P> LayerExt for HedgeLayer<P> {
+    type Protocol = P;
+    type With<Q> = HedgeLayer<Q>;
+
+    fn said(&self) -> &P {
+        &self.protocol
+    }
+
+    fn protocol<Q>(self, protocol: Q) -> HedgeLayer<Q> {
+        HedgeLayer {
+            state: self.state,
+            protocol,
+        }
+    }
+}
+
+impl<S, P: Clone> Layer<S> for HedgeLayer<P> {
+    type Service = Hedge<S, P>;
+
+    fn layer(&self, inner: S) -> Hedge<S, P> {
+        Hedge::new(inner, self.state.clone(), self.protocol.clone())
+    }
+}
+
+impl<P> fmt::Debug for HedgeLayer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeLayer")
+            .field("settings", &self.state.settings)
+            .field("state", &self.state.snapshot())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+use towerkit_core::{Peek, Plain, Repeat};
+
+use crate::{
+    HedgeFuture,
+    hedging::{Hedging, Means},
+    state::State,
+};
+
+/// A service behind a [`HedgeLayer`](crate::HedgeLayer).
+pub struct Hedge<S, P = Plain> {
+    inner: S,
+    shared: Arc<Shared<P>>,
+}
+
+/// What a call takes along that may be hedged, in one reference.
+pub(crate) struct Shared<P> {
+    pub(crate) state: Arc<State>,
+    pub(crate) protocol: P,
+}
+
+impl<S, P> Hedge<S, P> {
+    pub(crate) fn new(inner: S, state: Arc<State>, protocol: P) -> Self {
+        let shared = Arc::new(Shared { state, protocol });
+        Self { inner, shared }
+    }
+}
+
+impl<P> Shared<P> {
+    /// Whether a call may be sent more than once.
+    #[inline(always)]
+    fn may_hedge<Req>(&self, request: &Req) -> bool
+    where
+        P: Repeat<Req>,
+    {
+        let protocol = &self.protocol;
+        if P::SELECTS && !protocol.selects(request, protocol.kind(request)) {
+            return false;
+        }
+        self.state.settings.is_idempotent || protocol.is_idempotent(request) == Some(true)
+    }
+}
+
+impl<S, P, Req> Service<Req> for Hedge<S, P>
+where
+    P: Repeat<Req>,
+    P::Exchange: Peek<S::Response, S::Error>,
+    S: Service<P::Attempt> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = HedgeFuture<S, P, Req>;
+
+    #[inline(always)]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline(always)]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let Shared { protocol, state } = &*self.shared;
+        if !self.shared.may_hedge(&request) {
+            return HedgeFuture::new(self.inner.call(protocol.once(request)), None);
+        }
+        let exchange = protocol.open(&request, protocol.kind(&request));
+        let deadline = protocol.deadline(&request);
+        let (attempt, kept) = protocol.keep(request, state.settings.replay);
+        let Some(kept) = kept else {
+            return HedgeFuture::new(self.inner.call(attempt), None);
+        };
+        let delay = state.begin();
+        let first = self.inner.call(attempt);
+        let means = Means {
+            // Cloned after the call, which has used the readiness up that a clone must not count on.
+            service: self.inner.clone(),
+            exchange,
+            kept,
+            deadline,
+        };
+        HedgeFuture::new(first, Some(Hedging::new(self.shared.clone(), means, delay)))
+    }
+}
+
+impl<S: Clone, P> Clone for Hedge<S, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, P> fmt::Debug for Hedge<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hedge")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

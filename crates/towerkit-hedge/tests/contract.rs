@@ -1,0 +1,109 @@
+//! The laws that every layer keeps, for this one.
+
+use std::time::Duration;
+
+use towerkit_hedge::{HedgeLayer, Percentile};
+use towerkit_http::HttpExt;
+use towerkit_test::{Subject, contract, laws::nonsense_is_refused, tokio_clock};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn after(delay: Duration) -> HedgeLayer {
+    HedgeLayer::after(delay).unwrap().idempotent()
+}
+
+fn at_percentile() -> HedgeLayer {
+    HedgeLayer::at(Percentile::new(0.95).unwrap())
+        .clock(tokio_clock())
+        .idempotent()
+}
+
+fn slower_than_the_call() -> HedgeLayer {
+    after(2 * MINUTE)
+}
+
+fn faster_than_the_call() -> HedgeLayer {
+    after(Duration::from_secs(1))
+}
+
+contract!(plain, PlainCalls, Subject::new(slower_than_the_call()));
+contract!(http, HttpCalls, Subject::new(slower_than_the_call().http()));
+contract!(grpc, GrpcCalls, Subject::new(slower_than_the_call().grpc()));
+contract!(hedged, PlainCalls, Subject::new(faster_than_the_call()));
+contract!(
+    hedged_http,
+    HttpCalls,
+    Subject::new(faster_than_the_call().http())
+);
+contract!(
+    hedged_grpc,
+    GrpcCalls,
+    Subject::new(faster_than_the_call().grpc())
+);
+contract!(percentile, PlainCalls, Subject::new(at_percentile()));
+contract!(
+    not_idempotent,
+    PlainCalls,
+    Subject::new(HedgeLayer::after(MINUTE).unwrap())
+);
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let layer = || HedgeLayer::after(MINUTE).unwrap();
+    let percentile = || Percentile::new(0.5).unwrap();
+    nonsense_is_refused(&[
+        ("a delay of 0", &|| {
+            HedgeLayer::after(Duration::ZERO).is_err()
+        }),
+        ("a delay of MAX", &|| {
+            HedgeLayer::after(Duration::MAX).is_err()
+        }),
+        ("a delay of 72 minutes", &|| {
+            HedgeLayer::after(72 * MINUTE).is_err()
+        }),
+        ("percentile 0", &|| Percentile::new(0.0).is_err()),
+        ("percentile 1", &|| Percentile::new(1.0).is_err()),
+        ("percentile 95", &|| Percentile::new(95.0).is_err()),
+        ("percentile -1", &|| Percentile::new(-1.0).is_err()),
+        ("percentile 1e-7", &|| Percentile::new(1e-7).is_err()),
+        ("percentile 1 - 1e-7", &|| {
+            Percentile::new(1.0 - 1e-7).is_err()
+        }),
+        ("percentile NaN", &|| Percentile::new(f64::NAN).is_err()),
+        ("percentile inf", &|| {
+            Percentile::new(f64::INFINITY).is_err()
+        }),
+        ("floor > ceiling", &|| {
+            percentile().between(2 * MINUTE, MINUTE).is_err()
+        }),
+        ("floor 0", &|| {
+            percentile().between(Duration::ZERO, MINUTE).is_err()
+        }),
+        ("ceiling MAX", &|| {
+            percentile().between(MINUTE, Duration::MAX).is_err()
+        }),
+        ("0 samples", &|| percentile().minimum_samples(0).is_err()),
+        ("a window of 0", &|| {
+            percentile().window(Duration::ZERO).is_err()
+        }),
+        ("a window of MAX", &|| {
+            percentile().window(Duration::MAX).is_err()
+        }),
+        ("0 hedges", &|| layer().max_hedges(0).is_err()),
+        ("5 hedges", &|| layer().max_hedges(5).is_err()),
+        ("a ratio of 0", &|| layer().cap(0.0, 10).is_err()),
+        ("a ratio of -1", &|| layer().cap(-1.0, 10).is_err()),
+        ("a ratio of NaN", &|| layer().cap(f64::NAN, 10).is_err()),
+        ("a ratio of inf", &|| {
+            layer().cap(f64::INFINITY, 10).is_err()
+        }),
+        ("a burst of 0", &|| layer().cap(0.05, 0).is_err()),
+        ("a ratio of 2, live", &|| {
+            layer().handle().cap(2.0, 10).is_err()
+        }),
+        ("a delay of 0, live", &|| {
+            layer().handle().hedge_after(Duration::ZERO).is_err()
+        }),
+    ]);
+}

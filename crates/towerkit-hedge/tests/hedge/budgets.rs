@@ -1,0 +1,102 @@
+//! How many hedges there are.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use towerkit_hedge::{HedgeLayer, Percentile};
+use towerkit_http::{Http, HttpExt};
+use towerkit_retry::Budget;
+use towerkit_test::tokio_clock;
+
+use crate::{
+    backend::{Backend, MS, reply},
+    call, get, layer, number,
+};
+
+/// Calls every 10 ms, without waiting for answers, and returns how many requests reached the backend.
+async fn load(layer: &HedgeLayer<Http>, backend: &Backend, calls: usize) -> usize {
+    let before = backend.times().len();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..calls {
+        let (layer, backend) = (layer.clone(), backend.clone());
+        running.spawn(async move { call(&layer, &backend, get()).await.unwrap() });
+        sleep(10 * MS).await;
+    }
+    running.join_all().await;
+    backend.times().len() - before
+}
+
+/// HG-02: a minute, after a minute of health.
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_slows_down_as_a_whole_gets_a_twentieth_more() {
+    const CALLS: usize = 6000;
+    let percentile = Percentile::new(0.95).unwrap();
+    let at = HedgeLayer::at(percentile).clock(tokio_clock()).http();
+    for layer in [layer(), at.clone(), layer().max_hedges(4).unwrap()] {
+        let sent = load(&layer, &Backend::new([reply(20 * MS, 200)]), CALLS).await;
+        assert!(sent <= CALLS + CALLS / 20 + 10, "{sent}");
+        let sent = load(&layer, &Backend::new([reply(200 * MS, 200)]), CALLS).await;
+        assert!(sent <= CALLS + CALLS / 20 + 10, "{sent}");
+    }
+    // The fixed delay uses all it is allowed.
+    let sent = load(&layer(), &Backend::new([reply(200 * MS, 200)]), CALLS).await;
+    assert!(sent >= CALLS + CALLS / 20, "{sent}");
+}
+
+/// HG-03
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_not_be_hedged_is_answered_as_if_nothing_were() {
+    let layer = layer().cap(0.05, 1).unwrap();
+    let backend = Backend::new([reply(300 * MS, 200)]);
+    call(&layer, &backend, get()).await.unwrap();
+    assert_eq!(backend.times().len(), 2);
+    for _ in 0..10 {
+        let start = Instant::now();
+        let backend = Backend::new([reply(300 * MS, 200)]);
+        let response = call(&layer, &backend, get()).await.unwrap();
+        assert_eq!((number(response).await, start.elapsed()), (0, 300 * MS));
+        assert_eq!(backend.times().len(), 1);
+    }
+    // And a failure is returned as it is.
+    let backend = Backend::new([reply(10 * MS, 503), reply(Duration::ZERO, 200)]);
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), backend.times().len()),
+        (503, 1)
+    );
+    assert_eq!(layer.handle().snapshot().refused, 11);
+}
+
+/// HG-03, for the budget that retries share.
+#[tokio::test(start_paused = true)]
+async fn the_shared_budget_must_allow_a_hedge_as_well() {
+    let budget = Budget::new(1.0, 0).unwrap().clock(tokio_clock());
+    let layer = layer().budget(budget.clone());
+    budget.deposit();
+    for attempts in [2, 1] {
+        let backend = Backend::new([reply(300 * MS, 200)]);
+        let response = call(&layer, &backend, get()).await.unwrap();
+        assert_eq!(number(response).await, 0);
+        assert_eq!(backend.times().len(), attempts);
+    }
+    // What the cap allowed and the budget did not is given back to the cap, and the rest of the first call's twentieth with it.
+    let snapshot = layer.handle().snapshot();
+    assert_eq!(
+        (snapshot.hedges, snapshot.refused, snapshot.available),
+        (1, 1, 9)
+    );
+    assert_eq!(budget.snapshot().withdrawn, 1);
+}
+
+/// A cap that refuses costs the shared budget nothing.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_by_the_cap_spends_nothing_of_the_shared_budget() {
+    let budget = Budget::new(1.0, 0).unwrap().clock(tokio_clock());
+    (0..5).for_each(|_| budget.deposit());
+    let layer = layer().budget(budget.clone()).cap(0.05, 1).unwrap();
+    let backend = Backend::new([reply(300 * MS, 200)]);
+    for _ in 0..5 {
+        call(&layer, &backend, get()).await.unwrap();
+    }
+    assert_eq!(budget.snapshot().withdrawn, 1);
+}

@@ -1,0 +1,118 @@
+//! Which calls may be sent twice.
+
+use std::time::Duration;
+
+use http::Method;
+use tower::{Layer, ServiceExt};
+use towerkit_core::{LayerExt, Operations};
+use towerkit_hedge::HedgeLayer;
+use towerkit_http::HttpExt;
+use towerkit_test::{Act, Probe};
+
+use crate::{
+    backend::{Backend, MS, reply},
+    call, get, layer, request,
+};
+
+fn slow() -> Backend {
+    Backend::new([reply(300 * MS, 200)])
+}
+
+/// HG-04
+#[tokio::test(start_paused = true)]
+async fn only_idempotent_methods_are_hedged() {
+    for (method, attempts) in [
+        (Method::GET, 2),
+        (Method::HEAD, 2),
+        (Method::PUT, 2),
+        (Method::DELETE, 2),
+        (Method::POST, 1),
+        (Method::PATCH, 1),
+        (Method::CONNECT, 1),
+    ] {
+        let backend = slow();
+        let request = request(method.clone(), "");
+        call(&layer(), &backend, request).await.unwrap();
+        assert_eq!(backend.times().len(), attempts, "{method}");
+    }
+}
+
+/// HG-04: nor is a failure a reason.
+#[tokio::test(start_paused = true)]
+async fn a_post_that_failed_is_not_sent_again() {
+    let backend = Backend::new([reply(MS, 503), reply(MS, 200)]);
+    let post = request(Method::POST, "");
+    let response = call(&layer(), &backend, post).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), backend.times().len()),
+        (503, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_caller_takes_for_idempotent_is_hedged() {
+    let backend = slow();
+    let layer = layer().idempotent();
+    call(&layer, &backend, request(Method::POST, "a search"))
+        .await
+        .unwrap();
+    let bodies: Vec<_> = backend.seen().into_iter().map(|seen| seen.body).collect();
+    assert_eq!(bodies, ["a search", "a search"]);
+}
+
+/// HG-04
+#[tokio::test(start_paused = true)]
+async fn what_the_protocol_cannot_tell_is_not_hedged_unless_marked() {
+    let layer = || HedgeLayer::after(50 * MS).unwrap();
+    let slow = Act::Sleep(300 * MS);
+    for (layer, attempts) in [(layer(), 1), (layer().idempotent(), 2)] {
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        layer.clone().layer(probe).oneshot(slow).await.unwrap();
+        assert_eq!(ledger.started(), attempts);
+
+        let backend = Backend::new([reply(300 * MS, 200)]);
+        let mut request = get();
+        let grpc = "application/grpc".parse().unwrap();
+        request.headers_mut().insert("content-type", grpc);
+        let service = layer.grpc().layer(backend.clone());
+        service.oneshot(request).await.unwrap();
+        assert_eq!(backend.times().len() as u64, attempts);
+    }
+}
+
+/// HG-04
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_kept_is_not_sent_again() {
+    let put = || request(Method::PUT, "0123456789");
+    for (cap, attempts) in [(9, 1), (10, 2)] {
+        let backend = slow();
+        call(&layer().replay_up_to(cap), &backend, put())
+            .await
+            .unwrap();
+        assert_eq!(backend.times().len(), attempts, "{cap}");
+    }
+    // The first attempt has not read it to its end.
+    let backend = Backend::new([reply(300 * MS, 200).without_reading()]);
+    let layer = layer();
+    call(&layer, &backend, put()).await.unwrap();
+    assert_eq!(backend.times().len(), 1);
+    assert_eq!(layer.handle().snapshot().available, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_selected_operations_are_hedged() {
+    let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
+    for (operation, attempts) in [("search", 2), ("pay", 1)] {
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        let layer = layer.clone().plain(operation);
+        let service = layer.only(Operations::exact("search")).layer(probe);
+        service
+            .oneshot(Act::Sleep(Duration::from_secs(1)))
+            .await
+            .unwrap();
+        assert_eq!(ledger.started(), attempts, "{operation}");
+    }
+    assert_eq!(layer.handle().snapshot().calls, 1);
+}

@@ -1,0 +1,58 @@
+//! Hedging as a caller sees it, in the order of the docs.
+
+mod backend;
+mod budgets;
+mod gate;
+mod handle;
+mod percentile;
+mod race;
+mod readiness;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, ServiceExt};
+use towerkit_core::BoxError;
+use towerkit_hedge::{Hedge, HedgeFuture, HedgeLayer};
+use towerkit_http::{Http, HttpExt};
+
+use crate::backend::Backend;
+
+/// Hedges over HTTP after 50 ms.
+fn layer() -> HedgeLayer<Http> {
+    HedgeLayer::after(Duration::from_millis(50)).unwrap().http()
+}
+
+type Get = Request<Full<Bytes>>;
+
+fn get() -> Get {
+    Request::new(Full::default())
+}
+
+fn request(method: Method, body: &'static str) -> Get {
+    let mut request = Request::new(Full::from(body));
+    *request.method_mut() = method;
+    request
+}
+
+async fn call(
+    layer: &HedgeLayer<Http>,
+    backend: &Backend,
+    request: Get,
+) -> Result<Response<Full<Bytes>>, BoxError> {
+    layer.layer(backend.clone()).oneshot(request).await
+}
+
+/// Calls a service that is ready, so that its own future is in hand.
+async fn start(service: &mut Hedge<Backend, Http>) -> HedgeFuture<Backend, Http, Get> {
+    let service = ServiceExt::<Get>::ready(service).await.unwrap();
+    service.call(get())
+}
+
+/// Which attempt a response comes from, the first being 0.
+async fn number(response: Response<Full<Bytes>>) -> usize {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    std::str::from_utf8(&body).unwrap().parse().unwrap()
+}

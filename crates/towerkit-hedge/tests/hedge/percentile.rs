@@ -1,0 +1,130 @@
+//! A delay that follows how long calls take.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use towerkit_hedge::{HedgeHandle, HedgeLayer, Percentile};
+use towerkit_http::{Http, HttpExt};
+use towerkit_test::tokio_clock;
+
+use crate::{
+    backend::{Backend, MS, reply},
+    call, get,
+};
+
+fn percentile() -> Percentile {
+    let percentile = Percentile::new(0.95).unwrap().between(MS, 1000 * MS);
+    percentile.unwrap().window(Duration::from_secs(20)).unwrap()
+}
+
+fn layer(percentile: Percentile) -> (HedgeLayer<Http>, HedgeHandle) {
+    let layer = HedgeLayer::at(percentile).clock(tokio_clock()).http();
+    let handle = layer.handle();
+    (layer, handle)
+}
+
+async fn answered(layer: &HedgeLayer<Http>, after: Duration, calls: usize) {
+    let backend = Backend::new([reply(after, 200)]);
+    for _ in 0..calls {
+        call(layer, &backend, get()).await.unwrap();
+    }
+}
+
+/// Within what the histogram and the millisecond of a timer allow.
+fn is_about(delay: Duration, expected: Duration) -> bool {
+    (expected..=expected + expected / 16 + MS).contains(&delay)
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_there_are_enough_samples_the_ceiling_holds() {
+    let (layer, handle) = layer(percentile().minimum_samples(10).unwrap());
+    answered(&layer, 10 * MS, 9).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(handle.snapshot().delay, 1000 * MS);
+    answered(&layer, 10 * MS, 1).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_about(handle.snapshot().delay, 10 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_delay_follows_and_stays_within_its_bounds() {
+    let (layer, handle) = layer(percentile().minimum_samples(20).unwrap());
+    for (taken, expected) in [(10, 10), (200, 200), (0, 1), (2000, 1000)] {
+        for _ in 0..40 {
+            answered(&layer, taken * MS, 50).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        let delay = handle.snapshot().delay;
+        assert!(is_about(delay, expected * MS), "{taken}: {delay:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_are_forgotten() {
+    let (layer, handle) = layer(percentile());
+    answered(&layer, 10 * MS, 200).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_about(handle.snapshot().delay, 10 * MS));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(handle.snapshot().delay, 1000 * MS);
+}
+
+/// Times of 1 to 96 ms, all as frequent, and of half a second: hedges beat the slowest ones, over and over.
+#[tokio::test(start_paused = true)]
+async fn what_a_hedge_beats_does_not_make_the_delay_shorter() {
+    let (layer, handle) = layer(percentile());
+    let layer = layer.cap(1.0, 1000).unwrap();
+    let handle = (drop(handle), layer.handle()).1;
+    for round in 0..60u32 {
+        for call_number in 0..100u32 {
+            let first = match 1 + (call_number * 37 + round * 13) % 100 {
+                slow @ 97.. => 5 * slow,
+                usual => usual,
+            };
+            let backend = Backend::new([reply(first * MS, 200), reply(MS, 200)]);
+            call(&layer, &backend, get()).await.unwrap();
+        }
+        if round > 2 {
+            let delay = handle.snapshot().delay;
+            assert!(is_about(delay, 95 * MS), "{round}: {delay:?}");
+        }
+    }
+    assert!(handle.snapshot().wins > 200);
+}
+
+/// Failures at once, and callers that go away.
+#[tokio::test(start_paused = true)]
+async fn attempts_without_an_answer_do_not_make_the_delay_shorter() {
+    let (layer, handle) = layer(percentile());
+    let layer = layer.cap(0.01, 1).unwrap();
+    let handle = (drop(handle), layer.handle()).1;
+    for _ in 0..10 {
+        answered(&layer, 100 * MS, 20).await;
+        let failing = Backend::new([reply(MS, 500)]);
+        let slow = Backend::new([reply(100 * MS, 200)]);
+        for _ in 0..50 {
+            call(&layer, &failing, get()).await.unwrap();
+            timeout(10 * MS, call(&layer, &slow, get()))
+                .await
+                .unwrap_err();
+        }
+    }
+    let delay = handle.snapshot().delay;
+    assert!(is_about(delay, 100 * MS), "{delay:?}");
+}
+
+/// Callers that go away after the delay make it longer: their calls were slow.
+#[tokio::test(start_paused = true)]
+async fn calls_that_were_given_up_late_count_as_slow() {
+    let (layer, handle) = layer(percentile());
+    answered(&layer, 10 * MS, 200).await;
+    let hanging = Backend::new([reply(Duration::from_secs(9), 200)]);
+    for _ in 0..50 {
+        timeout(200 * MS, call(&layer, &hanging, get()))
+            .await
+            .unwrap_err();
+    }
+    sleep(Duration::from_secs(1)).await;
+    let delay = handle.snapshot().delay;
+    assert!(is_about(delay, 200 * MS), "{delay:?}");
+}

@@ -1,0 +1,208 @@
+//! Who wins, and what becomes of the others.
+
+use std::{pin::pin, time::Duration};
+
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+use towerkit_core::{Clock, Deadline, Reason, Refusable, Rejection};
+
+use crate::{
+    backend::{Backend, MS, reply},
+    call, get, layer, number, start,
+};
+
+/// HG-01
+#[tokio::test(start_paused = true)]
+async fn the_losers_are_dropped_in_the_poll_that_knows_the_winner() {
+    // The winner, and when it has won.
+    for (first, hedge, winner, at) in [(500, 20, 1, 70), (60, 500, 0, 60)] {
+        let backend = Backend::new([reply(first * MS, 200), reply(hedge * MS, 200)]);
+        let mut service = layer().layer(backend.clone());
+        let began = Instant::now();
+        let mut call = pin!(start(&mut service).await);
+        let response = call.as_mut().await.unwrap();
+        // The future is still there.
+        assert_eq!(backend.in_flight(), 0);
+        assert_eq!(backend.times().len(), 2);
+        assert_eq!(began.elapsed(), at * MS);
+        assert_eq!(number(response).await, winner);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_quick_is_sent_once() {
+    for after in [0, 49] {
+        let backend = Backend::new([reply(after * MS, 200)]);
+        call(&layer(), &backend, get()).await.unwrap();
+        assert_eq!(backend.times().len(), 1);
+    }
+}
+
+/// A call that is ready at once needs no timer, and so no runtime.
+#[test]
+fn a_call_that_is_ready_at_once_makes_no_timer() {
+    let clocked = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let backend = clocked.block_on(async { Backend::new([reply(Duration::ZERO, 200)]) });
+    let mut call = pin!(layer().layer(backend).oneshot(get()));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_are_numbered_and_follow_at_the_same_distance() {
+    let backend = Backend::new([reply(500 * MS, 200)]);
+    let layer = layer().max_hedges(3).unwrap();
+    let began = Instant::now();
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!(began.elapsed(), 500 * MS);
+    assert_eq!(number(response).await, 0);
+    let hedges: Vec<_> = backend.seen().into_iter().map(|seen| seen.hedge).collect();
+    assert_eq!(
+        hedges,
+        [None, Some("1".into()), Some("2".into()), Some("3".into())]
+    );
+    assert_eq!(
+        backend.times(),
+        [Duration::ZERO, 50 * MS, 100 * MS, 150 * MS]
+    );
+    assert_eq!(backend.in_flight(), 0);
+}
+
+/// HG-05
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_next_hedge_is_sent_at_once() {
+    for status in [500, 503, 504, 429] {
+        let backend = Backend::new([reply(10 * MS, status), reply(20 * MS, 200)]);
+        let response = call(&layer(), &backend, get()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(backend.times(), [Duration::ZERO, 10 * MS], "{status}");
+    }
+}
+
+/// HG-05: the hedge that a failure brings forward begins the delay of the next one anew.
+#[tokio::test(start_paused = true)]
+async fn after_a_hedge_the_delay_begins_anew() {
+    let backend = Backend::new([reply(30 * MS, 500), reply(500 * MS, 200)]);
+    let layer = layer().max_hedges(2).unwrap();
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!(number(response).await, 1);
+    assert_eq!(backend.times(), [Duration::ZERO, 30 * MS, 80 * MS]);
+}
+
+/// HG-05
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_caller_ends_the_race() {
+    for status in [400, 404, 499] {
+        let backend = Backend::new([reply(500 * MS, 200), reply(20 * MS, status)]);
+        let began = Instant::now();
+        let response = call(&layer(), &backend, get()).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!((began.elapsed(), backend.in_flight()), (70 * MS, 0));
+    }
+}
+
+/// HG-05
+#[tokio::test(start_paused = true)]
+async fn any_success_wins_over_earlier_failures() {
+    let layer = layer().max_hedges(2).unwrap();
+    for winner in 0..3 {
+        let status = |attempt| if attempt == winner { 200 } else { 500 };
+        let backend = Backend::new([
+            reply(300 * MS, status(0)),
+            reply(100 * MS, status(1)),
+            reply(100 * MS, status(2)),
+        ]);
+        let response = call(&layer, &backend, get()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(number(response).await, winner);
+        assert_eq!(backend.in_flight(), 0);
+    }
+}
+
+/// HG-05
+#[tokio::test(start_paused = true)]
+async fn if_all_fail_the_last_failure_is_the_result() {
+    let backend = Backend::new([reply(100 * MS, 500), reply(20 * MS, 502)]);
+    let response = call(&layer(), &backend, get()).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let backend = Backend::new([reply(60 * MS, 500), reply(20 * MS, 502)]);
+    let response = call(&layer(), &backend, get()).await.unwrap();
+    assert_eq!(response.status(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_asks_not_to_be_called_again_is_not() {
+    let never = reply(20 * MS, 503).with_field("grpc-retry-pushback-ms", "-1");
+    let backend = Backend::new([never, reply(Duration::ZERO, 200)]);
+    let response = call(&layer(), &backend, get()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(backend.times().len(), 1);
+    // What is under way goes on.
+    let backend = Backend::new([reply(300 * MS, 200), never]);
+    let layer = layer().max_hedges(4).unwrap();
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(backend.times(), [Duration::ZERO, 50 * MS]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_asks_for_time_gets_it() {
+    let later = |millis| reply(20 * MS, 503).with_field("grpc-retry-pushback-ms", millis);
+    let layer = layer().max_hedges(2).unwrap();
+    for (millis, next) in [("200", 270), ("10", 80), ("0", 70)] {
+        let backend = Backend::new([reply(400 * MS, 200), later(millis), reply(400 * MS, 200)]);
+        call(&layer, &backend, get()).await.unwrap();
+        let times = backend.times();
+        assert_eq!(times, [Duration::ZERO, 50 * MS, next * MS], "{millis}");
+    }
+    // Nobody else is under way: it is for a retry to wait.
+    let backend = Backend::new([later("200"), reply(Duration::ZERO, 200)]);
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!(
+        (response.status(), backend.times().len()),
+        (503.try_into().unwrap(), 1)
+    );
+}
+
+/// As RT-14 for retries.
+#[tokio::test(start_paused = true)]
+async fn what_a_guard_on_the_way_refuses_is_not_sent_again() {
+    let backend = Backend::new([reply(10 * MS, 0).refused(), reply(Duration::ZERO, 200)]);
+    let error = call(&layer(), &backend, get()).await.unwrap_err();
+    let reason = error.rejection().map(Rejection::reason);
+    assert_eq!(
+        (reason, backend.times().len()),
+        (Some(Reason::CircuitOpen), 1)
+    );
+    // And does not end a call that goes on.
+    let backend = Backend::new([reply(300 * MS, 200), reply(10 * MS, 0).refused()]);
+    let response = call(&layer(), &backend, get()).await.unwrap();
+    assert_eq!(number(response).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_hedge_is_sent_past_the_deadline() {
+    let clock = towerkit_test::tokio_clock();
+    let within = |left: u32, clock: &Clock| {
+        let mut request = get();
+        let deadline = Deadline::after(clock, left * MS);
+        request.extensions_mut().insert(deadline);
+        request
+    };
+    for (left, attempts) in [(20, 1), (50, 1), (51, 2), (99, 2), (101, 3)] {
+        let backend = Backend::new([reply(400 * MS, 200)]);
+        let layer = layer().max_hedges(2).unwrap();
+        call(&layer, &backend, within(left, &clock)).await.unwrap();
+        assert_eq!(backend.times().len(), attempts, "{left}");
+    }
+    // Nor is one after a failure that came too late.
+    let backend = Backend::new([reply(30 * MS, 500), reply(Duration::ZERO, 200)]);
+    let response = call(&layer(), &backend, within(30, &clock)).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), backend.times().len()),
+        (500, 1)
+    );
+}

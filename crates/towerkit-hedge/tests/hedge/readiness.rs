@@ -1,0 +1,133 @@
+//! Each attempt has a readiness of its own.
+
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::{Instant, advance};
+use tower::{Layer, ServiceExt};
+use towerkit_hedge::HedgeLayer;
+use towerkit_test::{Act, Probe};
+
+use crate::{
+    backend::{Backend, MS, reply},
+    call, get, layer, number, start,
+};
+
+/// T-02
+#[tokio::test(start_paused = true)]
+async fn every_attempt_comes_after_a_readiness_of_its_own() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
+    let service = layer.max_hedges(2).unwrap().layer(probe);
+    service.oneshot(Act::Sleep(300 * MS)).await.unwrap();
+    assert_eq!((ledger.started(), ledger.violations()), (3, 0));
+    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_waits_for_its_instance_and_holds_up_nobody() {
+    let late = reply(10 * MS, 200).ready_after(100 * MS);
+    for (first, winner, at) in [(120, 0, 120), (500, 1, 160)] {
+        let backend = Backend::new([reply(first * MS, 200), late]);
+        let layer = layer();
+        let began = Instant::now();
+        let response = call(&layer, &backend, get()).await.unwrap();
+        assert_eq!((began.elapsed(), number(response).await), (at * MS, winner));
+        // What was not sent was not paid.
+        let spent = 10 - layer.handle().snapshot().available;
+        assert_eq!(spent as usize, backend.times().len() - 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_hedge_waits_for_an_instance_no_other_is_begun() {
+    let late = reply(10 * MS, 200).ready_after(500 * MS);
+    let backend = Backend::new([reply(300 * MS, 200), late, reply(Duration::ZERO, 200)]);
+    let layer = layer().max_hedges(4).unwrap();
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!((number(response).await, backend.times().len()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_wait_for_a_hedge_that_is_not_sent() {
+    let late = reply(10 * MS, 200).ready_after(100 * MS);
+    for failed_at in [20, 80] {
+        let backend = Backend::new([reply(failed_at * MS, 500), late]);
+        let began = Instant::now();
+        let response = call(&layer(), &backend, get()).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), began.elapsed()),
+            (500, failed_at * MS)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_gone_does_not_harm_the_call() {
+    let gone = reply(Duration::ZERO, 200).never_ready();
+    let layer = layer().max_hedges(4).unwrap();
+    for status in [200, 500] {
+        let backend = Backend::new([reply(300 * MS, status), gone]);
+        let response = call(&layer, &backend, get()).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), backend.times().len()),
+            (status, 1)
+        );
+    }
+    let snapshot = layer.handle().snapshot();
+    assert_eq!((snapshot.hedges, snapshot.available), (0, 10));
+}
+
+/// T-03: dropped at every point of a call with two hedges, of which one is still waiting for its instance.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_with_hedges_under_way_releases_all() {
+    for polls in 0..40 {
+        let late = reply(300 * MS, 200).ready_after(100 * MS);
+        let backend = Backend::new([reply(350 * MS, 200), reply(300 * MS, 500), late]);
+        let layer = layer().max_hedges(2).unwrap();
+        let mut service = layer.layer(backend.clone());
+        {
+            let mut call = pin!(start(&mut service).await);
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..polls {
+                if call.as_mut().poll(&mut cx).is_ready() {
+                    break;
+                }
+                advance(10 * MS).await;
+            }
+            if (6..20).contains(&polls) {
+                assert!(backend.in_flight() >= 2, "{polls}");
+            }
+        }
+        assert_eq!(backend.in_flight(), 0, "{polls}");
+        let (seen, snapshot) = (backend.times().len(), layer.handle().snapshot());
+        assert_eq!(snapshot.hedges as usize, seen - 1, "{polls}");
+        assert_eq!(snapshot.available as usize, 10 - (seen - 1), "{polls}");
+    }
+}
+
+/// T-04: a panic of a hedge is one of the call.
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_panics_releases_all() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
+    // The first attempt sleeps; the hedge, which is told apart by being the second, panics.
+    let mut attempts = 0;
+    let told = tower::util::MapRequest::new(probe, move |act| {
+        attempts += 1;
+        if attempts == 1 {
+            Act::PanicInFuture
+        } else {
+            act
+        }
+    });
+    let service = layer.layer(told);
+    let call = tokio::spawn(service.oneshot(Act::Sleep(300 * MS)));
+    assert!(call.await.unwrap_err().is_panic());
+    assert_eq!(ledger.in_flight(), 0);
+}
