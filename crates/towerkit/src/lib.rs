@@ -37,6 +37,8 @@ pub use towerkit_core as core;
 pub use towerkit_endpoint as endpoint;
 #[cfg(feature = "fallback")]
 pub use towerkit_fallback as fallback;
+#[cfg(feature = "hedge")]
+pub use towerkit_hedge as hedge;
 #[cfg(feature = "http")]
 pub use towerkit_http as http;
 #[cfg(feature = "log")]
