@@ -1,15 +1,20 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use towerkit_core::{Call, Clock, End, Guard, Policy, Reason, Rejection};
+use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
 
-use crate::{Quota, bucket::Bucket};
+use crate::{
+    Meter, One, Quota, Taken, Terms,
+    bucket::Bucket,
+    meter::{After, Held, Source},
+    rate::{Enough, Short},
+};
 
-/// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for a token.
-#[derive(Debug, Clone)]
-pub struct RateLimit {
+/// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for its tokens.
+#[derive(Clone)]
+pub struct RateLimit<M = One> {
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
-    pub(crate) quota: Quota,
+    pub(crate) meter: M,
     pub(crate) bucket: Arc<Bucket>,
 }
 
@@ -18,26 +23,96 @@ impl RateLimit {
         Self {
             name: "ratelimit",
             clock: Clock::default(),
-            quota,
-            bucket: Arc::new(Bucket::new(quota.spacing())),
+            meter: One,
+            bucket: Arc::new(Bucket::new(quota)),
         }
     }
 }
 
-impl Policy for RateLimit {
-    type Held = ();
-    const FOLLOWS: bool = false;
-
-    #[inline(always)]
-    fn finish(&self, (): (), _end: &End) {}
+impl<M> RateLimit<M> {
+    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimit<N> {
+        RateLimit {
+            name: self.name,
+            clock: self.clock,
+            meter: turn(self.meter),
+            bucket: self.bucket,
+        }
+    }
 }
 
-impl<Req> Guard<Req> for RateLimit {
+impl<M: Terms> RateLimit<M> {
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, short: Short, kind: ProtocolKind) -> Rejection {
+        let advert = self.bucket.rate.advert();
+        refused(self.name, self.meter.after(), short, advert, kind)
+    }
+}
+
+impl<M: Terms> Policy for RateLimit<M> {
+    type Held = M::Held;
+    const FOLLOWS: bool = M::FOLLOWS;
+
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+    fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {
+        annotate(self.meter.after(), held, fields);
+    }
+
+    #[inline(always)]
+    fn finish(&self, _held: M::Held, end: &End) {
+        if M::FOLLOWS {
+            let cost = self.meter.after().cost(end);
+            if cost > 0 {
+                self.bucket.charge(end.now(&self.clock), cost);
+            }
+        }
+    }
+}
+
+impl<Req, M: Meter<Req>> Guard<Req> for RateLimit<M> {
+    #[inline(always)]
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
         let now = call.now(&self.clock);
-        self.bucket
-            .take(now)
-            .map_err(|wait| Rejection::new(Reason::RateLimited, self.name).retry_after(wait))
+        match self.bucket.take(now, self.meter.cost(call)) {
+            Ok(level) => Ok(M::Held::of(|| Taken {
+                level,
+                advert: self.bucket.rate.advert(),
+                from: Source::default(),
+            })),
+            Err(short) => Err(self.refused(short, call.protocol())),
+        }
+    }
+}
+
+impl<M> fmt::Debug for RateLimit<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("name", &self.name)
+            .field("bucket", &self.bucket)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn annotate<H: Held>(after: &After, held: &H, fields: &mut dyn Fields) {
+    if let (Some(policy), Some(taken)) = (after.fields(), held.taken()) {
+        policy.annotate(taken, fields);
+    }
+}
+
+/// Makes the refusal of a call for which there are not enough tokens.
+pub(crate) fn refused(
+    name: &'static str,
+    after: &After,
+    short: Short,
+    advert: [u64; 2],
+    kind: ProtocolKind,
+) -> Rejection {
+    let rejection = match short.enough() {
+        Enough::After(wait) => Rejection::new(Reason::RateLimited, name).retry_after(wait),
+        Enough::Never => Rejection::new(Reason::InsufficientCapacity, name),
+    };
+    match after.fields() {
+        Some(fields) => fields.refuse(rejection, &short.level, advert, kind),
+        None => rejection,
     }
 }

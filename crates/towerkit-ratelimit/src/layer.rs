@@ -1,15 +1,14 @@
-use towerkit_core::{Clock, Guards, Plain, Row, RowLayer};
+use towerkit_core::{Call, Clock, End, Guards, Plain, Row, RowLayer};
 
-use crate::{Quota, RateLimit};
+use crate::{Cost, InvalidSetting, One, Quota, RateLimit, Terms, fields::Fields, macros::layer_of};
 
 /// Limits the rate of calls: one bucket for all callers, refusing.
-#[derive(Debug, Clone)]
-pub struct RateLimitLayer<P = Plain> {
-    row: RowLayer<Guards<RateLimit>, P>,
+pub struct RateLimitLayer<M: 'static = One, P = Plain> {
+    row: RowLayer<Guards<RateLimit<M>>, P>,
 }
 
 /// A service behind a [`RateLimitLayer`].
-pub type RateLimited<S, P = Plain> = Row<S, Guards<RateLimit>, P>;
+pub type RateLimited<S, M = One, P = Plain> = Row<S, Guards<RateLimit<M>>, P>;
 
 impl RateLimitLayer {
     /// Limits calls to `quota`. The bucket is full at the start.
@@ -22,7 +21,56 @@ impl RateLimitLayer {
     }
 }
 
-impl<P> RateLimitLayer<P> {
+impl<M: Terms, P> RateLimitLayer<M, P> {
+    /// Takes as many tokens as `cost` says; 1 by default. A call that costs nothing is admitted, whatever the bucket holds.
+    ///
+    /// A call that costs more than the burst is refused as
+    /// [`InsufficientCapacity`](towerkit_core::Reason::InsufficientCapacity), since no wait would help it.
+    #[must_use]
+    pub fn cost<Req, F>(self, cost: F) -> RateLimitLayer<Cost<M, F>, P>
+    where
+        F: Fn(&Call<'_, Req>) -> u32 + 'static,
+    {
+        self.map(|meter| Cost::new(meter, cost))
+    }
+
+    /// Takes the tokens that `cost` says once a call is over, besides those that were taken at its start; none by default.
+    ///
+    /// For what is known only then, such as [`End::bytes`]. It may leave the bucket in debt, at most by another burst, and calls are
+    /// refused until the debt is paid. A call that panicked is not asked for.
+    #[must_use]
+    pub fn cost_at_end<F>(self, cost: F) -> RateLimitLayer<M::Followed, P>
+    where
+        F: Fn(&End) -> u32 + Send + Sync + 'static,
+    {
+        self.map(|meter| meter.followed(|after| after.set_cost(cost)))
+    }
+
+    /// Tells callers how they stand, in the fields `RateLimit-Policy` and `RateLimit` of admitted and refused answers, where the
+    /// protocol has fields.
+    ///
+    /// `policy` is the name that the fields give this limit. Source: draft-ietf-httpapi-ratelimit-headers-11. A refusal over gRPC
+    /// has none, since its head is all trailers.
+    ///
+    /// # Errors
+    ///
+    /// If the name is empty, or has anything but printable ASCII, or a quote or backslash.
+    pub fn fields(
+        self,
+        policy: &'static str,
+    ) -> Result<RateLimitLayer<M::Followed, P>, InvalidSetting> {
+        let fields = Fields::new(policy)?;
+        Ok(self.map(|meter| meter.followed(|after| after.set_fields(fields))))
+    }
+
+    fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimitLayer<N, P> {
+        RateLimitLayer {
+            row: self
+                .row
+                .map(|limit| Guards::new(limit.policy().clone().map(turn))),
+        }
+    }
+
     /// Names this limit in refusals; `ratelimit` by default.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
@@ -37,21 +85,22 @@ impl<P> RateLimitLayer<P> {
         self
     }
 
-    /// Returns a handle on the bucket, which all services of this layer share. Take it after the options are set.
+    /// Returns a handle on the bucket, which all services of this layer share. Take it after the clock is set.
     #[must_use]
     pub fn handle(&self) -> RateLimitHandle {
-        RateLimitHandle(self.row.role().policy().clone())
+        let limit = self.row.role().policy().clone();
+        RateLimitHandle(limit.map(|_| One))
     }
 }
 
-towerkit_core::row_layer!(RateLimitLayer, Guards<RateLimit>, Plain);
+layer_of!(RateLimitLayer<M: Terms>, Guards<RateLimit<M>>);
 
-/// Reads the state of a rate limit while it runs.
+/// Reads and changes a rate limit while it runs.
 #[derive(Debug, Clone)]
 pub struct RateLimitHandle(RateLimit);
 
 impl RateLimitHandle {
-    /// Returns how many calls would be admitted at this moment.
+    /// Returns how many calls would be admitted at this moment, each for one token.
     #[must_use]
     pub fn available(&self) -> u32 {
         self.0.bucket.available(self.0.clock.now())
@@ -60,6 +109,13 @@ impl RateLimitHandle {
     /// Returns the quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.0.quota
+        self.0.bucket.quota()
+    }
+
+    /// Changes the quota.
+    ///
+    /// Every call is judged by the old quota or by the new one. The tokens in the bucket stay, up to the new burst; so does a debt.
+    pub fn set_quota(&self, quota: Quota) {
+        self.0.bucket.set_quota(quota, self.0.clock.now());
     }
 }

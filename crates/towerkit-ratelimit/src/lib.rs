@@ -60,11 +60,20 @@
 //! 500 and `Unknown`; here the status tells.
 
 mod bucket;
+mod fields;
 mod guard;
+mod invalid;
 mod layer;
+mod macros;
+mod meter;
+#[cfg(all(test, towerkit_loom))]
+mod models;
 mod quota;
+mod rate;
 mod sync;
 
 pub use guard::RateLimit;
+pub use invalid::InvalidSetting;
 pub use layer::{RateLimitHandle, RateLimitLayer, RateLimited};
+pub use meter::{After, Cost, Followed, Held, Meter, One, Taken, Terms};
 pub use quota::{InvalidQuota, Quota};

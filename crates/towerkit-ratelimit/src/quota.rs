@@ -23,7 +23,7 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// If either is zero, or if a bucket of that size takes longer to fill than about 36 years.
+    /// If either is zero, or if a bucket of that size takes longer to fill than about 2 years.
     pub fn new(count: u32, per: Duration) -> Result<Self, InvalidQuota> {
         let quota = Self {
             count,
@@ -103,23 +103,21 @@ impl fmt::Display for InvalidQuota {
 
 impl Error for InvalidQuota {}
 
-/// A quota in the arithmetic of the bucket: ticks, of which there are a whole number in a nanosecond.
+/// A quota in the arithmetic of the buckets: sixteenths of a nanosecond, see [`Rate`](crate::rate::Rate).
 ///
-/// The interval between two tokens is rarely a whole number of nanoseconds. Ticks are chosen so that it is a whole number of them
-/// where 1 to 16 ticks a nanosecond can do that; otherwise it is rounded up by the least there is, at most 1/16 ns, so that the rate
-/// is never exceeded.
-#[derive(Debug, Clone, Copy)]
+/// The interval between two tokens is rarely a whole number of them. It is rounded up, so that the rate is never exceeded, and by so
+/// little that a million calls a second lose one in sixteen thousand at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spacing {
-    /// Ticks in a nanosecond.
-    pub(crate) scale: u64,
-    /// Ticks between two tokens.
+    /// Twice the sixteenths between two tokens.
     pub(crate) interval: u64,
-    /// Ticks that the bucket may be ahead of the clock: the burst but one.
-    pub(crate) tolerance: u64,
+    /// Twice the sixteenths in which an empty bucket fills.
+    pub(crate) depth: u64,
 }
 
 impl Spacing {
-    const SCALES: std::ops::RangeInclusive<u64> = 1..=16;
+    /// The sixteenths of a nanosecond, twice: the lowest bit of a word is not part of the time.
+    pub(crate) const SHIFT: u32 = 5;
 
     fn of(quota: &Quota) -> Result<Self, InvalidQuota> {
         let parts = [
@@ -130,28 +128,29 @@ impl Spacing {
         if let Some((what, _)) = parts.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(InvalidQuota(Problem::Zero(what)));
         }
-        let count = u128::from(quota.count);
-        let interval = |scale| (quota.per.as_nanos() * u128::from(scale)).div_ceil(count);
-        // The excess of `scale` whole nanoseconds' worth of ticks over the exact interval, in 1/count ticks.
-        let excess = |scale| interval(scale) * count - quota.per.as_nanos() * u128::from(scale);
-        let scale = Self::SCALES
-            .min_by(|a, b| (excess(*a) * u128::from(*b)).cmp(&(excess(*b) * u128::from(*a))))
-            .expect("there is a scale");
-        let fits = |ticks: u128| {
-            let ticks = u64::try_from(ticks).ok();
-            ticks.filter(|ticks| *ticks <= u64::MAX / 2)
-        };
-        let interval = fits(interval(scale));
-        let tolerance =
-            interval.and_then(|interval| fits(u128::from(interval) * u128::from(quota.burst - 1)));
-        match (interval, tolerance) {
-            (Some(interval), Some(tolerance)) => Ok(Self {
-                scale,
-                interval,
-                tolerance,
-            }),
+        let sixteenths = (quota.per.as_nanos() << (Self::SHIFT - 1)).div_ceil(quota.count.into());
+        let interval = sixteenths << 1;
+        let depth = interval.saturating_mul(quota.burst.into());
+        match (u64::try_from(interval), u64::try_from(depth)) {
+            (Ok(interval), Ok(depth)) if depth <= Self::DEEPEST => Ok(Self { interval, depth }),
             _ => Err(InvalidQuota(Problem::DoesNotFit)),
         }
+    }
+
+    /// The depth that no bucket exceeds.
+    pub(crate) const DEEPEST: u64 = 1 << 61;
+
+    /// The end of time, in nanoseconds: 9 years after the clock's origin.
+    pub(crate) const END: u64 = 1 << (63 - Self::SHIFT);
+
+    /// A point in time, or a length of it, in the unit of the words.
+    pub(crate) fn units(nanos: u64) -> u64 {
+        nanos.min(Self::END) << Self::SHIFT
+    }
+
+    /// Whole nanoseconds, rounded up.
+    pub(crate) fn nanos(units: u64) -> u64 {
+        units.div_ceil(1 << Self::SHIFT)
     }
 }
 
@@ -160,16 +159,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_is_exact_where_sixteenths_of_a_nanosecond_allow() {
-        for (count, scale, interval) in [
-            (1, 1, 1_000_000_000),
-            (3, 3, 1_000_000_000),
-            (30_000, 3, 100_000),
-            (700_000_000, 7, 10),
-            (1_000_000_000, 1, 1),
+    fn an_interval_is_rounded_up_to_a_sixteenth_of_a_nanosecond() {
+        for (count, sixteenths) in [
+            (1, 16_000_000_000),
+            (3, 5_333_333_334),
+            (30_000, 533_334),
+            (1_000_000_000, 16),
+            (u32::MAX, 4),
         ] {
             let spacing = Quota::per_second(count).unwrap().spacing();
-            assert_eq!((spacing.scale, spacing.interval), (scale, interval));
+            assert_eq!(spacing.interval, 2 * sixteenths);
+            assert_eq!(spacing.depth, spacing.interval * u64::from(count));
         }
     }
 

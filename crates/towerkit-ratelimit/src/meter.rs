@@ -1,0 +1,249 @@
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use towerkit_core::{Call, End};
+
+use crate::{fields::Fields, rate::Level};
+
+/// What a limit does with a call besides taking its tokens.
+///
+/// Implemented by what the setters of the layers make, and by nothing else.
+pub trait Terms: Clone + 'static {
+    /// Whether anything remains to be done after the call was admitted.
+    const FOLLOWS: bool;
+
+    /// What is kept of an admitted call.
+    type Held: Held;
+
+    /// The same terms for a call that is followed to its end.
+    type Followed: Terms;
+
+    /// Follows calls to their end.
+    #[doc(hidden)]
+    fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed;
+
+    /// Returns what is done afterwards.
+    #[doc(hidden)]
+    fn after(&self) -> &After;
+}
+
+/// How many tokens a call takes.
+///
+/// Implemented by what the setters of the layers make, and by nothing else.
+pub trait Meter<Req>: Terms {
+    /// Returns the cost of a call.
+    fn cost(&self, call: &Call<'_, Req>) -> u32;
+}
+
+/// Every call takes one token, as by default.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct One;
+
+/// Every call takes as many tokens as a function says.
+#[derive(Debug)]
+pub struct Cost<M, F>(M, Arc<F>);
+
+/// Calls are followed to their end.
+#[derive(Debug, Clone)]
+pub struct Followed<M> {
+    meter: M,
+    after: After,
+}
+
+impl<M, F> Cost<M, F> {
+    pub(crate) fn new(meter: M, cost: F) -> Self {
+        Self(meter, Arc::new(cost))
+    }
+
+    pub(crate) fn inner(&self) -> &M {
+        &self.0
+    }
+}
+
+impl<M> Followed<M> {
+    pub(crate) fn new(meter: M, set: impl FnOnce(&mut After)) -> Self {
+        let mut after = After::NOTHING.clone();
+        set(&mut after);
+        Self { meter, after }
+    }
+
+    pub(crate) fn inner(&self) -> &M {
+        &self.meter
+    }
+}
+
+impl<M: Clone, F> Clone for Cost<M, F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+impl Terms for One {
+    const FOLLOWS: bool = false;
+    type Held = ();
+    type Followed = Followed<Self>;
+
+    fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed {
+        Followed::new(self, set)
+    }
+
+    fn after(&self) -> &After {
+        &After::NOTHING
+    }
+}
+
+impl<Req> Meter<Req> for One {
+    #[inline(always)]
+    fn cost(&self, _call: &Call<'_, Req>) -> u32 {
+        1
+    }
+}
+
+impl<M: Terms, F: 'static> Terms for Cost<M, F> {
+    const FOLLOWS: bool = M::FOLLOWS;
+    type Held = M::Held;
+    type Followed = Cost<M::Followed, F>;
+
+    fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed {
+        Cost(self.0.followed(set), self.1)
+    }
+
+    fn after(&self) -> &After {
+        self.0.after()
+    }
+}
+
+impl<Req, M: Terms, F> Meter<Req> for Cost<M, F>
+where
+    F: Fn(&Call<'_, Req>) -> u32 + 'static,
+{
+    #[inline(always)]
+    fn cost(&self, call: &Call<'_, Req>) -> u32 {
+        (self.1)(call)
+    }
+}
+
+impl<M: Terms> Terms for Followed<M> {
+    const FOLLOWS: bool = true;
+    type Held = Taken;
+    type Followed = Self;
+
+    fn followed(mut self, set: impl FnOnce(&mut After)) -> Self {
+        set(&mut self.after);
+        self
+    }
+
+    fn after(&self) -> &After {
+        &self.after
+    }
+}
+
+impl<Req, M: Meter<Req>> Meter<Req> for Followed<M> {
+    #[inline(always)]
+    fn cost(&self, call: &Call<'_, Req>) -> u32 {
+        self.meter.cost(call)
+    }
+}
+
+type CostAtEnd = dyn Fn(&End) -> u32 + Send + Sync;
+
+/// What is done after a call was admitted.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct After {
+    cost: Option<Arc<CostAtEnd>>,
+    fields: Option<Fields>,
+}
+
+impl After {
+    pub(crate) const NOTHING: Self = Self {
+        cost: None,
+        fields: None,
+    };
+
+    pub(crate) fn set_cost(&mut self, cost: impl Fn(&End) -> u32 + Send + Sync + 'static) {
+        self.cost = Some(Arc::new(cost));
+    }
+
+    pub(crate) fn set_fields(&mut self, fields: Fields) {
+        self.fields = Some(fields);
+    }
+
+    pub(crate) fn fields(&self) -> Option<Fields> {
+        self.fields
+    }
+
+    /// Returns what a call cost besides, now that it is over. A panic, of the service or of the function, costs nothing more.
+    pub(crate) fn cost(&self, end: &End) -> u32 {
+        match &self.cost {
+            Some(cost) if !end.panicked() => {
+                catch_unwind(AssertUnwindSafe(|| cost(end))).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for After {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("After")
+            .field("costs", &self.cost.is_some())
+            .field("fields", &self.fields)
+            .finish()
+    }
+}
+
+/// What a limit keeps of an admitted call: nothing, or what is needed to follow it.
+///
+/// Implemented by `()` and [`Taken`].
+pub trait Held {
+    /// Makes it of what was taken.
+    #[doc(hidden)]
+    fn of(taken: impl FnOnce() -> Taken) -> Self;
+
+    /// Returns what was taken.
+    #[doc(hidden)]
+    fn taken(&self) -> Option<&Taken>;
+}
+
+/// What a call took, kept until its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    pub(crate) level: Level,
+    /// The calls and the seconds of the policy.
+    pub(crate) advert: [u64; 2],
+    /// Of whom it was taken, where there is more than one bucket.
+    pub(crate) from: Source,
+}
+
+/// The bucket of a keyed limit that a call took from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Source {
+    pub(crate) tag: u64,
+    pub(crate) class: u8,
+}
+
+impl Held for () {
+    #[inline(always)]
+    fn of(_taken: impl FnOnce() -> Taken) -> Self {}
+
+    #[inline(always)]
+    fn taken(&self) -> Option<&Taken> {
+        None
+    }
+}
+
+impl Held for Taken {
+    #[inline(always)]
+    fn of(taken: impl FnOnce() -> Taken) -> Self {
+        taken()
+    }
+
+    #[inline(always)]
+    fn taken(&self) -> Option<&Taken> {
+        Some(self)
+    }
+}
