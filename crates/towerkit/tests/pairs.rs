@@ -7,6 +7,7 @@ use tower_layer::Stack;
 use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
     core::{LayerExt, stack},
+    hedge::HedgeLayer,
     http::HttpExt,
     log::LogLayer,
     metrics::{MetricsLayer, Registry},
@@ -17,6 +18,11 @@ use towerkit_test::{Subject, laws, run_paused};
 
 fn breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new()
+}
+
+fn hedge() -> HedgeLayer {
+    let after = HedgeLayer::after(Duration::from_secs(60));
+    after.unwrap().idempotent()
 }
 
 fn limit() -> RateLimitLayer {
@@ -89,11 +95,12 @@ macro_rules! fused {
 }
 
 nested! {
-    breaker: [breaker limit log metrics timeout]
-    limit: [breaker limit log metrics timeout]
-    log: [breaker limit log metrics timeout]
-    metrics: [breaker limit log metrics timeout]
-    timeout: [breaker limit log metrics timeout]
+    breaker: [breaker hedge limit log metrics timeout]
+    hedge: [breaker hedge limit log metrics timeout]
+    limit: [breaker hedge limit log metrics timeout]
+    log: [breaker hedge limit log metrics timeout]
+    metrics: [breaker hedge limit log metrics timeout]
+    timeout: [breaker hedge limit log metrics timeout]
 }
 
 fused! {
