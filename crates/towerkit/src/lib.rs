@@ -47,5 +47,7 @@ pub use towerkit_log as log;
 pub use towerkit_metrics as metrics;
 #[cfg(feature = "ratelimit")]
 pub use towerkit_ratelimit as ratelimit;
+#[cfg(feature = "retry")]
+pub use towerkit_retry as retry;
 #[cfg(feature = "timeout")]
 pub use towerkit_timeout as timeout;

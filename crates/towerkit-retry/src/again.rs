@@ -1,0 +1,146 @@
+use std::{sync::Arc, time::Duration};
+
+use towerkit_core::{Attach, Deadline, End, Event, Peek, Repeat};
+
+use crate::{FailedAttempt, GaveUp, RETRY_ATTEMPT, RetryReport, policy::Policy};
+
+/// What a call takes along that may be tried again.
+pub(crate) struct Again<S, P: Repeat<Req>, Req> {
+    pub(crate) inner: S,
+    pub(crate) shared: Arc<Shared<P>>,
+    pub(crate) exchange: P::Exchange,
+    pub(crate) kept: P::Kept,
+    pub(crate) is_idempotent: bool,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) failed: Vec<FailedAttempt>,
+}
+
+pub(crate) struct Shared<P> {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) protocol: P,
+}
+
+/// A result that is worth another attempt, and the pause before it, unless there is none to be.
+pub(crate) struct Trouble {
+    end: End,
+    pause: Result<Duration, GaveUp>,
+}
+
+impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
+    /// Looks for trouble in a result; `None` if it is to be given out as it is.
+    pub(crate) fn trouble<T, E>(&self, result: &Result<T, E>) -> Option<Trouble>
+    where
+        P::Exchange: Peek<T, E>,
+    {
+        let end = self.exchange.peek(result);
+        let is_another = self.shared.policy.is_worth_another(&end)
+            && (self.is_idempotent || self.exchange.is_unsent(result));
+        is_another.then(|| Trouble {
+            end,
+            pause: self.pause(result),
+        })
+    }
+
+    fn pause<T, E>(&self, result: &Result<T, E>) -> Result<Duration, GaveUp>
+    where
+        P::Exchange: Peek<T, E>,
+    {
+        let policy = &self.shared.policy;
+        if policy.unless_retried && self.exchange.field(result, RETRY_ATTEMPT).is_some() {
+            return Err(GaveUp::Retried);
+        }
+        let retries = self.retries();
+        if retries + 1 >= policy.attempts() {
+            return Err(GaveUp::Attempts);
+        }
+        let wait = policy.pause(retries, self.exchange.pushback(result))?;
+        match &self.deadline {
+            Some(deadline) if deadline.left() <= wait => Err(GaveUp::Deadline),
+            _ => Ok(wait),
+        }
+    }
+
+    /// Makes the next attempt, if the request can be sent again and the budget allows.
+    ///
+    /// The future of the last one is to be dropped before: it may hold the request body.
+    pub(crate) fn next(&mut self, trouble: Trouble) -> Result<(Duration, P::Attempt), GaveUp> {
+        let Trouble { end, pause } = trouble;
+        let next = pause.and_then(|wait| {
+            let Shared { policy, protocol } = &*self.shared;
+            let attempt = protocol.again(&mut self.kept).ok_or(GaveUp::Body)?;
+            policy.pay()?;
+            Ok((wait, attempt))
+        });
+        match next {
+            Ok((wait, attempt)) => Ok((wait, self.retry(&end, wait, attempt))),
+            Err(reason) => {
+                self.give_up(&end, reason);
+                Err(reason)
+            }
+        }
+    }
+
+    fn retry(&mut self, end: &End, wait: Duration, mut attempt: P::Attempt) -> P::Attempt {
+        self.failed.push(FailedAttempt::new(end, wait));
+        let Shared { policy, protocol } = &*self.shared;
+        let number = self.retries();
+        protocol.stamp(&mut attempt, RETRY_ATTEMPT, &number.to_string());
+        policy.emit(Event::Retried {
+            name: policy.name,
+            number,
+            outcome: end.outcome(),
+            wait,
+        });
+        attempt
+    }
+
+    fn give_up(&self, end: &End, reason: GaveUp) {
+        let policy = &self.shared.policy;
+        policy.emit(Event::RetryGivenUp {
+            name: policy.name,
+            retries: self.retries(),
+            outcome: end.outcome(),
+            reason: reason.as_str(),
+        });
+    }
+
+    /// Tells in the response, where there is one, how the call went.
+    #[inline(always)]
+    pub(crate) fn report<T, E>(
+        &mut self,
+        mut result: Result<T, E>,
+        gave_up: Option<GaveUp>,
+    ) -> Result<T, E>
+    where
+        P::Exchange: Attach<T>,
+    {
+        if let Ok(response) = &mut result
+            && (gave_up.is_some() || !self.failed.is_empty())
+        {
+            self.attach(response, gave_up);
+        }
+        result
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn attach<T>(&mut self, response: &mut T, gave_up: Option<GaveUp>)
+    where
+        P::Exchange: Attach<T>,
+    {
+        // A mark that is there already says more.
+        let is_news = gave_up.is_some_and(|reason| reason != GaveUp::Retried);
+        if is_news && self.shared.policy.unless_retried {
+            let retries = self.retries().to_string();
+            self.exchange.stamp(response, RETRY_ATTEMPT, &retries);
+        }
+        let failed = std::mem::take(&mut self.failed);
+        self.exchange
+            .attach(response, RetryReport { failed, gave_up });
+    }
+
+    /// One for each attempt that failed: at most 254, as there are at most 255 attempts.
+    fn retries(&self) -> u8 {
+        self.failed.len() as u8
+    }
+}

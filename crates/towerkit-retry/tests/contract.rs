@@ -1,0 +1,78 @@
+//! The laws that every layer keeps, for this one.
+
+use std::time::Duration;
+
+use towerkit_core::LayerExt;
+use towerkit_http::HttpExt;
+use towerkit_retry::{Budget, RetryLayer};
+use towerkit_test::{
+    Subject, contract,
+    laws::{self, nonsense_is_refused},
+    run_paused,
+};
+
+contract!(
+    plain,
+    PlainCalls,
+    Subject::new(RetryLayer::new().plain("probe").idempotent())
+);
+contract!(
+    plain_tried_once,
+    PlainCalls,
+    Subject::new(RetryLayer::new())
+);
+contract!(http, HttpCalls, Subject::new(RetryLayer::new().http()));
+contract!(
+    grpc,
+    GrpcCalls,
+    Subject::new(RetryLayer::new().grpc().idempotent())
+);
+
+/// T-02
+#[test]
+fn each_attempt_has_its_own_readiness() {
+    use laws::each_attempt_has_its_own_readiness as law;
+    use towerkit_test::{GrpcCalls, HttpCalls, PlainCalls};
+    let layer = || RetryLayer::new().idempotent();
+    run_paused(async {
+        law::<PlainCalls, _>(|| Subject::new(layer())).await;
+        law::<HttpCalls, _>(|| Subject::new(layer().http())).await;
+        law::<GrpcCalls, _>(|| Subject::new(layer().grpc())).await;
+    });
+}
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let second = Duration::from_secs(1);
+    let layer = RetryLayer::new;
+    let handle = || layer().handle();
+    nonsense_is_refused(&[
+        ("0 attempts", &|| layer().attempts(0).is_err()),
+        ("no pause", &|| {
+            layer().backoff(Duration::ZERO, second).is_err()
+        }),
+        ("cap below base", &|| {
+            layer().backoff(second, second / 2).is_err()
+        }),
+        ("backoff MAX", &|| {
+            layer().backoff(second, Duration::MAX).is_err()
+        }),
+        ("pushback MAX", &|| {
+            layer().longest_pushback(Duration::MAX).is_err()
+        }),
+        ("change to 0 attempts", &|| {
+            handle().change_attempts(0).is_err()
+        }),
+        ("change to no pause", &|| {
+            handle().change_backoff(Duration::ZERO, second).is_err()
+        }),
+        ("ratio NaN", &|| Budget::new(f64::NAN, 10).is_err()),
+        ("ratio -1", &|| Budget::new(-1.0, 10).is_err()),
+        ("ratio infinite", &|| {
+            Budget::new(f64::INFINITY, 10).is_err()
+        }),
+        ("ratio MAX", &|| Budget::new(f64::MAX, 10).is_err()),
+        ("nothing", &|| Budget::new(0.0, 0).is_err()),
+    ]);
+}

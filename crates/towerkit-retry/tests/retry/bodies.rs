@@ -1,0 +1,110 @@
+//! RT-06: request bodies.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, service_fn};
+use towerkit_http::{HttpExt, ReplayBody};
+use towerkit_retry::{GaveUp, RetryLayer, RetryReport};
+
+/// Frames of a kilobyte, of unknown number, and trailers.
+struct Streamed(VecDeque<Frame<Bytes>>);
+
+impl Streamed {
+    fn of(kilobytes: usize) -> Self {
+        let data = (0..kilobytes).map(|_| Frame::data(Bytes::from_static(&[7; 1024])));
+        let trailers = HeaderMap::from_iter([("checksum".parse().unwrap(), 7.into())]);
+        Self(data.chain([Frame::trailers(trailers)]).collect())
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+/// Sends a body to a service that reads it and is overloaded; returns what came in each attempt, and why the call was given up.
+async fn send<B>(layer: RetryLayer, body: B) -> (Vec<(usize, bool)>, Option<GaveUp>)
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+{
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let inner = service_fn(|request: Request<ReplayBody<B>>| {
+        let seen = seen.clone();
+        async move {
+            let body = request.into_body().collect().await.unwrap();
+            let has_trailers = body
+                .trailers()
+                .is_some_and(|trailers| trailers.contains_key("checksum"));
+            seen.lock()
+                .unwrap()
+                .push((body.to_bytes().len(), has_trailers));
+            let mut response = Response::new(Full::<Bytes>::default());
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::PUT;
+    let response = layer.http().layer(inner).oneshot(request).await.unwrap();
+    let report = response.extensions().get::<RetryReport>();
+    let seen = seen.lock().unwrap().clone();
+    (seen, report.and_then(RetryReport::gave_up))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_within_the_cap_is_sent_with_every_attempt() {
+    let attempts = Some(GaveUp::Attempts);
+    let whole = vec![(65_536, true); 3];
+    assert_eq!(
+        send(RetryLayer::new(), Streamed::of(64)).await,
+        (whole, attempts)
+    );
+    let whole = vec![(5, false); 3];
+    assert_eq!(
+        send(RetryLayer::new(), Full::from("hello")).await,
+        (whole, attempts)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_cap_is_sent_once_and_whole() {
+    let (seen, gave_up) = send(RetryLayer::new(), Streamed::of(65)).await;
+    assert_eq!(seen, [(65 * 1024, true)]);
+    assert_eq!(gave_up, Some(GaveUp::Body));
+    // One that says so at once is not even kept.
+    let (seen, gave_up) = send(RetryLayer::new(), Full::from(vec![7; 65_537])).await;
+    assert_eq!((seen, gave_up), (vec![(65_537, false)], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cap_can_be_set() {
+    let (seen, _) = send(RetryLayer::new().replay_up_to(65 * 1024), Streamed::of(65)).await;
+    assert_eq!(seen.len(), 3);
+    let (seen, _) = send(RetryLayer::new().replay_up_to(0), Full::from("hello")).await;
+    assert_eq!(seen.len(), 1);
+    let (seen, _) = send(RetryLayer::new().replay_up_to(0), Full::from("")).await;
+    assert_eq!(seen.len(), 3);
+    let (seen, _) = send(
+        RetryLayer::new().replay_up_to(usize::MAX),
+        Streamed::of(200),
+    )
+    .await;
+    assert_eq!(seen.len(), 3);
+}

@@ -1,0 +1,453 @@
+//! Which calls are tried again, and what comes of them.
+
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use towerkit_core::{
+    BoxError, Call, End, Event, Guard, LayerExt, Operations, Outcome, Plain, Policy, Reason,
+    Rejection, Status, guard,
+};
+use towerkit_http::{Http, HttpExt};
+use towerkit_retry::{GaveUp, RETRY_ATTEMPT, RetryLayer};
+use towerkit_test::{Act, Probe};
+
+use crate::setup::{Script, answer, call, get, grpc, report, request};
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_passes_is_never_seen() {
+    let script = Script::of(&[503, 502]);
+    let service = RetryLayer::new().http().layer(script.clone());
+    let response = call(&service, get()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(script.calls(), 3);
+    let report = report(&response);
+    let failed: Vec<_> = report
+        .failed()
+        .iter()
+        .map(|a| (a.outcome, a.status))
+        .collect();
+    let expected = [
+        (Outcome::Overloaded, Some(Status::Http(503))),
+        (Outcome::Failure, Some(Status::Http(502))),
+    ];
+    assert_eq!(failed, expected);
+    assert_eq!(report.gave_up(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_but_the_first_says_which_it_is() {
+    let script = Script::of(&[503, 503, 503]);
+    let service = RetryLayer::new().http().layer(script.clone());
+    let response = call(&service, get()).await;
+    let expected = [None, Some("1".into()), Some("2".into())];
+    assert_eq!(script.headers(RETRY_ATTEMPT), expected);
+    assert_eq!(response.status(), 503);
+    assert_eq!(report(&response).gave_up(), Some(GaveUp::Attempts));
+    assert!(!response.headers().contains_key(RETRY_ATTEMPT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_succeeds_at_once_has_no_report() {
+    let script = Script::of(&[200]);
+    let service = RetryLayer::new().http().layer(script.clone());
+    assert!(call(&service, get()).await.extensions().is_empty());
+    assert_eq!(script.calls(), 1);
+}
+
+/// The table in the crate docs.
+#[tokio::test(start_paused = true)]
+async fn statuses_that_may_pass_are_retried() {
+    for status in 200..600 {
+        let script = Script::of(&[status]);
+        let service = RetryLayer::new().http().layer(script.clone());
+        call(&service, get()).await;
+        let is_retried = matches!(status, 429 | 500 | 502 | 503 | 504);
+        assert_eq!(script.calls() == 2, is_retried, "{status}");
+    }
+}
+
+/// RT-05
+#[tokio::test(start_paused = true)]
+async fn only_idempotent_methods_are_retried() {
+    let table = [
+        (Method::GET, true),
+        (Method::HEAD, true),
+        (Method::OPTIONS, true),
+        (Method::TRACE, true),
+        (Method::PUT, true),
+        (Method::DELETE, true),
+        (Method::POST, false),
+        (Method::PATCH, false),
+        (Method::CONNECT, false),
+        (Method::from_bytes(b"BREW").unwrap(), false),
+    ];
+    for (method, is_retried) in table {
+        let script = Script::of(&[503]);
+        let service = RetryLayer::new().http().layer(script.clone());
+        call(&service, request(method.clone())).await;
+        assert_eq!(script.calls() == 2, is_retried, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_can_say_what_is_idempotent() {
+    let has_key =
+        |request: &Request<Full<Bytes>>| request.headers().contains_key("idempotency-key");
+    let script = Script::of(&[503, 503, 503]);
+    let service = RetryLayer::new()
+        .http()
+        .idempotent_if(has_key)
+        .layer(script.clone());
+    call(&service, request(Method::POST)).await;
+    assert_eq!(script.calls(), 1);
+    let mut with_key = request(Method::POST);
+    with_key
+        .headers_mut()
+        .insert("idempotency-key", "7".parse().unwrap());
+    call(&service, with_key).await;
+    assert_eq!(script.calls(), 4);
+
+    let script = Script::of(&[503]);
+    let service = RetryLayer::new().http().idempotent().layer(script.clone());
+    call(&service, request(Method::POST)).await;
+    assert_eq!(script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn grpc_is_retried_only_where_the_caller_says_so() {
+    for (code, is_retried) in [
+        ("14", true),
+        ("8", true),
+        ("4", true),
+        ("13", false),
+        ("2", false),
+        ("0", false),
+    ] {
+        let script = || {
+            let headers = [("content-type", "application/grpc"), ("grpc-status", code)];
+            Script::new([answer(200, &headers)])
+        };
+        let (by_default, said, over_http) = (script(), script(), script());
+        call(&RetryLayer::new().grpc().layer(by_default.clone()), grpc()).await;
+        assert_eq!(by_default.calls(), 1, "{code}");
+        call(
+            &RetryLayer::new().grpc().idempotent().layer(said.clone()),
+            grpc(),
+        )
+        .await;
+        assert_eq!(said.calls() == 2, is_retried, "{code}");
+        call(
+            &RetryLayer::new()
+                .http()
+                .idempotent()
+                .layer(over_http.clone()),
+            grpc(),
+        )
+        .await;
+        assert_eq!(over_http.calls() == 2, is_retried, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let error = RetryLayer::new().layer(probe).oneshot(Act::Fail).await;
+    assert!(error.unwrap_err().is_failed());
+    assert_eq!(ledger.started(), 1);
+
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = RetryLayer::new().idempotent().layer(probe);
+    assert!(service.clone().oneshot(Act::FailFirst(2)).await.is_ok());
+    assert_eq!(ledger.started(), 3);
+    let error = service.oneshot(Act::Fail).await.unwrap_err();
+    assert!(error.is_failed());
+    assert_eq!((ledger.started(), ledger.in_flight()), (6, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_can_say_which_results_are_worth_another_attempt() {
+    let script = Script::of(&[404, 503]);
+    let layer = RetryLayer::new().http();
+    let service = layer
+        .when(|end| end.status() == Some(Status::Http(404)))
+        .layer(script.clone());
+    assert_eq!(call(&service, get()).await.status(), 503);
+    assert_eq!(script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_that_are_not_selected_pass_by() {
+    let layer = RetryLayer::new().idempotent();
+    let handle = layer.handle();
+    let operations = Operations::exact;
+    for (name, calls) in [("other", 1), ("probe", 2)] {
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        let service = layer
+            .clone()
+            .plain("probe")
+            .only(operations(name))
+            .layer(probe);
+        _ = service.oneshot(Act::FailFirst(1)).await;
+        assert_eq!(ledger.started(), calls, "{name}");
+        assert_eq!(handle.snapshot().budget.calls, calls - 1, "{name}");
+    }
+    let protocol = Http::new().operation(|head| head.uri.path());
+    let layer = RetryLayer::new()
+        .protocol(protocol)
+        .only(operations("/other"));
+    let script = Script::of(&[503]);
+    assert_eq!(
+        call(&layer.layer(script.clone()), get()).await.status(),
+        503
+    );
+}
+
+struct Refuses(Reason);
+
+impl Policy for Refuses {
+    type Held = ();
+    const FOLLOWS: bool = false;
+    fn finish(&self, (): (), _end: &End) {}
+}
+
+impl<Req> Guard<Req> for Refuses {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+        match call.field(RETRY_ATTEMPT) {
+            None => Err(Rejection::new(self.0, "guard")),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// RT-14
+#[tokio::test(start_paused = true)]
+async fn refusals_further_in_are_not_retried_and_spend_nothing() {
+    for reason in Reason::ALL {
+        let layer = RetryLayer::new().http();
+        let handle = layer.handle();
+        let script = Script::of(&[]);
+        let service = ServiceBuilder::new()
+            .layer(layer)
+            .layer(guard(Refuses(reason)).http())
+            .service(script.clone());
+        let response = call(&service, get()).await;
+        let is_retried = reason == Reason::DeadlineExceeded;
+        assert_eq!(response.status() == 200, is_retried, "{reason}");
+        assert_eq!(handle.snapshot().budget.withdrawn, u64::from(is_retried));
+    }
+}
+
+/// RT-14: the same in the error of a plain service.
+#[tokio::test(start_paused = true)]
+async fn refusals_in_an_error_are_not_retried_unless_told_so() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let inner = {
+        let refused = refused.clone();
+        service_fn(move |(): ()| {
+            refused.fetch_add(1, Ordering::SeqCst);
+            let rejection = Rejection::new(Reason::CircuitOpen, "breaker");
+            async { Err::<(), BoxError>(rejection.into()) }
+        })
+    };
+    let layer = RetryLayer::new().idempotent();
+    assert!(
+        layer
+            .clone()
+            .layer(inner.clone())
+            .oneshot(())
+            .await
+            .is_err()
+    );
+    assert_eq!(refused.swap(0, Ordering::SeqCst), 1);
+    let layer = layer.when(|end| end.refused() == Some(Reason::CircuitOpen));
+    assert!(layer.layer(inner).oneshot(()).await.is_err());
+    assert_eq!(refused.load(Ordering::SeqCst), 3);
+}
+
+/// Answers whose readiness fails once a call was made.
+#[derive(Clone)]
+struct OneCallOnly(Arc<AtomicUsize>);
+
+impl Service<()> for OneCallOnly {
+    type Response = ();
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<(), &'static str>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        Poll::Ready(match self.0.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            _ => Err("finished for good"),
+        })
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Err("failed"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_readiness_is_the_last_word() {
+    let inner = OneCallOnly(Arc::default());
+    let layer = RetryLayer::new().plain("test").idempotent();
+    assert_eq!(
+        layer.layer(inner.clone()).oneshot(()).await,
+        Err("finished for good")
+    );
+    assert_eq!(inner.0.load(Ordering::SeqCst), 1);
+}
+
+/// A body that counts how many of its kind there are.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(10)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_response_is_dropped_before_the_next_attempt() {
+    let bodies = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let inner = {
+        let (bodies, seen) = (bodies.clone(), seen.clone());
+        service_fn(move |_request| {
+            seen.lock().unwrap().push(bodies.load(Ordering::SeqCst));
+            let mut response = Response::new(Counted::new(&bodies));
+            *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+            async { Ok::<_, Infallible>(response) }
+        })
+    };
+    let response = RetryLayer::new()
+        .http()
+        .layer(inner)
+        .oneshot(get())
+        .await
+        .unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0, 0, 0]);
+    assert_eq!(bodies.load(Ordering::SeqCst), 1);
+    drop(response);
+}
+
+/// RT-10, T-03: dropped after any number of polls, in an attempt and in a pause.
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_on_after_the_caller_has_gone() {
+    let mut cx = Context::from_waker(Waker::noop());
+    for polls in 0..12 {
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        let mut service = RetryLayer::new().idempotent().layer(probe);
+        std::future::poll_fn(|cx| Service::<Act>::poll_ready(&mut service, cx))
+            .await
+            .unwrap();
+        let started = {
+            let mut call = pin!(service.call(Act::FailFirst(2)));
+            for _ in 0..polls {
+                if call.as_mut().poll(&mut cx).is_ready() {
+                    break;
+                }
+                tokio::time::advance(Duration::from_millis(30)).await;
+            }
+            ledger.started()
+        };
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(ledger.started(), started, "{polls}");
+        assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0), "{polls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_and_calls_given_up_are_reported() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let seen = seen.clone();
+        move |event: &Event| seen.lock().unwrap().push(event.clone())
+    };
+    let layer = RetryLayer::new()
+        .attempts(2)
+        .unwrap()
+        .name("search")
+        .events(sink);
+    let service = layer
+        .protocol(Plain::new("search"))
+        .idempotent()
+        .layer(Probe::new());
+    assert!(service.oneshot(Act::Fail).await.is_err());
+    let seen = seen.lock().unwrap();
+    let [
+        Event::Retried {
+            name,
+            number,
+            outcome,
+            ..
+        },
+        given_up,
+    ] = &seen[..]
+    else {
+        panic!("{seen:?}");
+    };
+    assert_eq!((*name, *number, *outcome), ("search", 1, Outcome::Failure));
+    let expected = Event::RetryGivenUp {
+        name: "search",
+        retries: 1,
+        outcome: Outcome::Failure,
+        reason: "attempts",
+    };
+    assert_eq!(*given_up, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_changes_the_attempts_of_later_calls() {
+    let layer = RetryLayer::new().http();
+    let handle = layer.handle();
+    let service = layer.layer(Script::of(&[503; 100]));
+    let mut attempts = Vec::new();
+    for change in [1, 5, 3] {
+        handle.change_attempts(change).unwrap();
+        let before = handle.snapshot().retries;
+        call(&service, get()).await;
+        attempts.push(handle.snapshot().retries - before + 1);
+    }
+    assert_eq!(attempts, [1, 5, 3]);
+    assert_eq!(handle.snapshot().budget.calls, 3);
+}

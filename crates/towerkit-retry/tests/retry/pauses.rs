@@ -1,0 +1,169 @@
+//! How long it is between attempts, and when it is too long.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+use towerkit_core::{Deadline, Outcome};
+use towerkit_http::HttpExt;
+use towerkit_retry::{Budget, GaveUp, RetryLayer};
+use towerkit_test::{Act, Probe, tokio_clock};
+
+use crate::setup::{Script, answer, call, get, grpc, report};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(1);
+
+fn about(wait: Duration, expected: Duration) -> bool {
+    (expected..=expected + TICK).contains(&wait)
+}
+
+/// RT-07, RT-11
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_to_a_cap_and_differ_from_call_to_call() {
+    let layer = RetryLayer::new().http().attempts(6).unwrap();
+    let layer = layer.backoff(SECOND, 4 * SECOND).unwrap();
+    let layer = layer.budget(Budget::new(10.0, 0).unwrap());
+    let mut first = HashSet::new();
+    for _ in 0..50 {
+        let script = Script::of(&[503; 10]);
+        call(&layer.layer(script.clone()), get()).await;
+        let times = script.times();
+        assert_eq!(times.len(), 6);
+        for (pause, bound) in times
+            .windows(2)
+            .map(|two| two[1] - two[0])
+            .zip([1, 2, 4, 4, 4])
+        {
+            assert!(pause <= bound * SECOND + TICK, "{pause:?}");
+        }
+        first.insert(times[1] - times[0]);
+    }
+    assert!(first.len() > 40, "{}", first.len());
+}
+
+/// RT-11: failing at once is no reason to hurry.
+#[tokio::test(start_paused = true)]
+async fn instant_failures_are_limited_by_the_attempts() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = RetryLayer::new().idempotent().layer(probe);
+    assert!(service.oneshot(Act::Fail).await.is_err());
+    assert_eq!(ledger.started(), 3);
+}
+
+/// RT-08
+#[tokio::test(start_paused = true)]
+async fn the_callee_says_how_long_to_wait() {
+    let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (value, wait) in [
+        ("3", 3 * SECOND),
+        ("0", Duration::ZERO),
+        (past, Duration::ZERO),
+    ] {
+        let script = Script::new([answer(503, &[("retry-after", value)])]);
+        let service = RetryLayer::new().http().layer(script.clone());
+        assert_eq!(call(&service, get()).await.status(), 200);
+        assert!(
+            about(script.times()[1], wait),
+            "{value}: {:?}",
+            script.times()
+        );
+    }
+    // What cannot be read is as if it were not there.
+    let script = Script::new([answer(503, &[("retry-after", "soon")])]);
+    let service = RetryLayer::new().http().layer(script.clone());
+    call(&service, get()).await;
+    assert!(script.times()[1] <= 50 * TICK + TICK);
+}
+
+/// RT-08, gRPC proposal A6
+#[tokio::test(start_paused = true)]
+async fn pushback_over_grpc_is_obeyed() {
+    for (value, wait) in [("50", Some(50 * TICK)), ("-1", None), ("x", None)] {
+        let headers = [("grpc-status", "14"), ("grpc-retry-pushback-ms", value)];
+        let script = Script::new([answer(200, &headers)]);
+        let service = RetryLayer::new().grpc().idempotent().layer(script.clone());
+        let response = call(&service, grpc()).await;
+        match wait {
+            Some(wait) => assert!(about(script.times()[1], wait), "{value}"),
+            None => {
+                assert_eq!(script.calls(), 1, "{value}");
+                assert_eq!(report(&response).gave_up(), Some(GaveUp::Pushback));
+            }
+        }
+    }
+}
+
+/// RT-08: a callee cannot hold its caller up.
+#[tokio::test(start_paused = true)]
+async fn a_longer_pause_than_is_waited_for_is_none() {
+    for (longest, value, calls) in [
+        (10, "10", 2),
+        (10, "11", 1),
+        (10, "18446744073709551615", 1),
+        (60, "11", 2),
+    ] {
+        let script = Script::new([answer(503, &[("retry-after", value)])]);
+        let layer = RetryLayer::new()
+            .longest_pushback(longest * SECOND)
+            .unwrap();
+        let start = Instant::now();
+        let response = call(&layer.http().layer(script.clone()), get()).await;
+        assert_eq!(script.calls(), calls, "{value}");
+        if calls == 1 {
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            assert_eq!(report(&response).gave_up(), Some(GaveUp::Pushback));
+        }
+    }
+}
+
+/// RT-09
+#[tokio::test(start_paused = true)]
+async fn a_pause_beyond_the_deadline_is_not_made() {
+    let script = Script::new([
+        answer(500, &[("retry-after", "0")]),
+        answer(503, &[("retry-after", "3"), ("x-which", "the last")]),
+    ]);
+    let service = RetryLayer::new().http().layer(script.clone());
+    let mut request = get();
+    let deadline = Deadline::after(&tokio_clock(), SECOND);
+    request.extensions_mut().insert(deadline);
+    let start = Instant::now();
+    let response = call(&service, request).await;
+    assert!(start.elapsed() <= TICK);
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["x-which"], "the last");
+    let report = report(&response);
+    assert_eq!(report.gave_up(), Some(GaveUp::Deadline));
+    assert_eq!(report.failed().len(), 1);
+    assert_eq!(report.failed()[0].outcome, Outcome::Failure);
+    assert_eq!(script.calls(), 2);
+}
+
+/// RT-09: up to the very deadline there is no point in another attempt.
+#[tokio::test(start_paused = true)]
+async fn a_pause_within_the_deadline_is_made() {
+    for (left, calls) in [(999 * TICK, 1), (SECOND, 1), (1001 * TICK, 2)] {
+        let script = Script::new([answer(503, &[("retry-after", "1")])]);
+        let service = RetryLayer::new().http().layer(script.clone());
+        let mut request = get();
+        request
+            .extensions_mut()
+            .insert(Deadline::after(&tokio_clock(), left));
+        call(&service, request).await;
+        assert_eq!(script.calls(), calls, "{left:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_changes_the_pauses() {
+    let layer = RetryLayer::new().http().attempts(100).unwrap();
+    let handle = layer.handle();
+    handle.change_backoff(TICK, TICK).unwrap();
+    let script = Script::of(&[503; 100]);
+    call(&layer.layer(script.clone()), get()).await;
+    // Tokio rounds a pause up to the next tick, and one more.
+    assert!(*script.times().last().unwrap() <= 99 * 2 * TICK);
+    assert_eq!(script.calls(), 100);
+}
