@@ -2,13 +2,22 @@ use std::sync::Arc;
 
 use towerkit_core::{Admission, AsyncGuard, Call, End, Policy, Rejection};
 
-use crate::{KeyOf, RedisWait, lease::Spent, limiter::Limiter};
+use crate::{KeyOf, RedisWait, lease::Spent, limiter::Limiter, settings::Settings};
 
 /// The guard behind [`RedisRateLimitLayer`](crate::RedisRateLimitLayer): admits a call for a token of its key.
 #[derive(Debug)]
 pub struct RedisRateLimit<K> {
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) key: Arc<K>,
+}
+
+impl<K> RedisRateLimit<K> {
+    pub(crate) fn new(settings: Settings, key: K) -> Self {
+        Self {
+            limiter: Arc::new(Limiter::new(settings)),
+            key: Arc::new(key),
+        }
+    }
 }
 
 impl<K> Clone for RedisRateLimit<K> {

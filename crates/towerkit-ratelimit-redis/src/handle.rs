@@ -38,7 +38,7 @@ impl RedisRateLimitHandle {
         self.0.quota().0
     }
 
-    /// Leases by another quota from now on.
+    /// Changes the quota: by the next lease on.
     ///
     /// Tokens that are leased already can be spent. The buckets on Redis keep what they lack of being full, in tokens, at most the new
     /// burst. What holds while Redis is away stays as it is.
@@ -46,7 +46,7 @@ impl RedisRateLimitHandle {
     /// # Errors
     ///
     /// If Redis cannot count the quota exactly; the old one stays then.
-    pub fn change(&self, quota: Quota) -> Result<(), InvalidSetting> {
-        self.0.change(quota)
+    pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
+        self.0.set_quota(quota)
     }
 }

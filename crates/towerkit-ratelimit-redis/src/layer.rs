@@ -38,19 +38,14 @@ impl RedisRateLimitLayer {
 
     pub(crate) fn with_store(store: Arc<dyn Store>, quota: Quota) -> Result<Self, InvalidSetting> {
         let settings = Settings::new(store, quota, Measure::of(&quota)?);
-        Ok(Self::of(settings, Arc::new(OneKey), Plain::default()))
+        let guard = RedisRateLimit::new(settings, OneKey);
+        Ok(Self {
+            row: RowLayer::new(AsyncGuards::new(guard), Plain::default()),
+        })
     }
 }
 
 impl<K, P> RedisRateLimitLayer<K, P> {
-    fn of(settings: Settings, key: Arc<K>, protocol: P) -> Self {
-        let limiter = Arc::new(Limiter::new(settings));
-        let guard = RedisRateLimit { limiter, key };
-        Self {
-            row: RowLayer::new(AsyncGuards::new(guard), protocol),
-        }
-    }
-
     /// Gives each key a quota of its own: `key` says to which a call belongs. Calls without one share a quota.
     ///
     /// The key becomes a part of a name on Redis, where whoever may look can read it; so let it be no secret. One that is longer than
@@ -59,14 +54,16 @@ impl<K, P> RedisRateLimitLayer<K, P> {
     pub fn key<Req, F>(self, key: F) -> RedisRateLimitLayer<F, P>
     where
         F: for<'a> Fn(&'a Call<'_, Req>) -> Option<&'a str>,
-        P: Clone,
     {
         const KEYS: usize = 10_000;
         let mut settings = self.settings().clone();
         if settings.capacity == 1 {
             settings.capacity = KEYS;
         }
-        RedisRateLimitLayer::of(settings, Arc::new(key), self.row.said().clone())
+        let guard = RedisRateLimit::new(settings, key);
+        RedisRateLimitLayer {
+            row: self.row.map(|_| AsyncGuards::new(guard)),
+        }
     }
 
     /// Leases up to `size` tokens of a key for `time`; a tenth of the burst, and at least 1, for a second by default.

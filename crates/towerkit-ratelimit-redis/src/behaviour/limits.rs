@@ -1,0 +1,235 @@
+//! Quotas and leases.
+
+use super::*;
+
+/// RL-03
+#[test]
+fn a_call_beyond_the_quota_is_refused_with_the_wait() {
+    run_paused(async {
+        let service = service(&layer(&Memory::new(2 * MILLI), quota(10, 2)));
+        assert!(call(&service, "Ann").await.is_ok());
+        assert!(call(&service, "Ann").await.is_ok());
+        let refused = call(&service, "Ann").await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::RateLimited);
+        let wait = refused.wait().unwrap();
+        assert!(wait > 94 * MILLI && wait <= 100 * MILLI, "{wait:?}");
+        advance(wait - Duration::from_nanos(1)).await;
+        assert!(call(&service, "Ann").await.is_err());
+        advance(Duration::from_nanos(1)).await;
+        assert!(call(&service, "Ann").await.is_ok());
+    });
+}
+
+#[test]
+fn a_refused_key_is_refused_without_asking() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(1, 1)));
+        assert!(call(&service, "Ann").await.is_ok());
+        assert!(call(&service, "Ann").await.is_err());
+        assert_eq!(memory.asked().len(), 1);
+        for left in (1..=9).rev() {
+            sleep(100 * MILLI).await;
+            let refused = at_once(&service, "Ann").unwrap().unwrap_err();
+            let wait = refused.wait().unwrap();
+            assert!(wait > left * 100 * MILLI - 10 * MILLI && wait <= left * 100 * MILLI);
+        }
+        assert!(memory.asked().is_empty());
+    });
+}
+
+#[test]
+fn in_the_steady_state_no_call_waits_and_few_ask() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(10_000, 10_000)));
+        run(&service, 100, MILLI).await;
+        memory.asked();
+        let (admitted, waited) = run(&service, 10_000, MILLI).await;
+        assert_eq!((admitted, waited), (10_000, 0));
+        let asked = memory.asked();
+        assert!(asked.len() <= 30, "{asked:?}");
+    });
+}
+
+#[test]
+fn a_key_that_is_asked_for_now_and_then_uses_no_more_tokens_than_calls() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(1000, 1000)));
+        assert_eq!(run(&service, 20, 3 * SECOND).await, (20, 20));
+        assert_eq!(
+            memory.asked().iter().map(|(_, tokens)| tokens).sum::<u32>(),
+            20
+        );
+    });
+}
+
+#[test]
+fn calls_that_wait_together_ask_once() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let layer = layer(&memory, quota(1000, 1000));
+        let service = service(&layer);
+        run(&service, 100, MILLI).await;
+        // What was leased ends, but not what was learned.
+        sleep(SECOND).await;
+        memory.asked();
+        let all = join_all((0..8).map(|_| call(&service, "Ann"))).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(memory.asked().len(), 1);
+    });
+}
+
+#[test]
+fn a_call_that_gets_none_of_the_common_tokens_asks_for_its_own() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(1, 30)));
+        let begun = Instant::now();
+        let all = join_all((0..40).map(|_| call(&service, "Ann"))).await;
+        assert_eq!(all.iter().filter(|result| result.is_ok()).count(), 30);
+        assert!(
+            begun.elapsed() <= 6 * MILLI,
+            "two round trips, and a little"
+        );
+    });
+}
+
+/// T-03
+#[test]
+fn when_the_call_that_asks_is_dropped_another_goes_on() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(10, 10)));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut asks = Box::pin(call(&service, "Ann"));
+        assert!(asks.as_mut().poll(&mut cx).is_pending());
+        let mut waits = pin!(call(&service, "Ann"));
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        drop(asks);
+        assert!(waits.await.is_ok());
+        assert_eq!(memory.asked().len(), 1);
+    });
+}
+
+/// T-03: what a call asked for is there for the next one.
+#[test]
+fn a_dropped_call_leaves_its_token_to_the_next() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(1, 1)));
+        let mut asks = Box::pin(call(&service, "Ann"));
+        let _ = asks.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        advance(MILLI).await;
+        let _ = asks.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        drop(asks);
+        sleep(300 * MILLI).await;
+        assert!(call(&service, "Ann").await.is_ok());
+        assert!(call(&service, "Ann").await.is_err());
+    });
+}
+
+#[test]
+fn tokens_end_with_their_lease() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let layer = layer(&memory, quota(100, 100)).lease(50, SECOND).unwrap();
+        let service = service(&layer);
+        run(&service, 20, MILLI).await;
+        assert!(layer.handle().snapshot().tokens > 0);
+        sleep(SECOND).await;
+        assert_eq!(layer.handle().snapshot().tokens, 0);
+        assert!(at_once(&service, "Ann").is_none());
+    });
+}
+
+#[test]
+fn processes_share_the_quota() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let layers = [0; 4].map(|_| layer(&memory, quota(100, 50)));
+        let services = layers.map(|layer| service(&layer));
+        let begun = Instant::now();
+        let all = join_all(
+            services
+                .iter()
+                .map(|service| run(service, 1000, 10 * MILLI)),
+        )
+        .await;
+        let admitted: u32 = all.iter().map(|(admitted, _)| admitted).sum();
+        let flowed = begun.elapsed().as_millis() as u32 / 10;
+        assert!(
+            (flowed..=50 + flowed + 4 * 5).contains(&admitted),
+            "{admitted} of {flowed}"
+        );
+    });
+}
+
+#[test]
+fn the_quota_can_be_changed_while_it_runs() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let layer = layer(&memory, quota(1, 1));
+        let (service, handle) = (service(&layer), layer.handle());
+        assert!(call(&service, "Ann").await.is_ok());
+        handle.set_quota(quota(10, 1)).unwrap();
+        assert_eq!(handle.quota(), quota(10, 1));
+        sleep(200 * MILLI).await;
+        assert!(call(&service, "Ann").await.is_ok());
+        let odd = Quota::new(999_999_937, Duration::from_nanos(999_999_999)).unwrap();
+        assert!(handle.set_quota(odd.burst(10_000_000).unwrap()).is_err());
+        assert_eq!(handle.quota(), quota(10, 1));
+    });
+}
+
+#[test]
+fn a_call_may_be_made_outside_the_runtime_that_runs_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let layer = runtime.block_on(async { layer(&Memory::new(2 * MILLI), quota(1000, 1000)) });
+    let service = service(&layer);
+    for _ in 0..100 {
+        let future = service.clone().call("Ann");
+        assert!(runtime.block_on(future).is_ok());
+    }
+}
+
+#[test]
+fn waiting_calls_are_polled_by_whoever_is_woken() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(10, 10)));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut idle = pin!(call(&service, "Ann"));
+        assert!(idle.as_mut().poll(&mut cx).is_pending());
+        // It is never polled again while the other one waits.
+        assert!(call(&service, "Bob").await.is_ok());
+        assert!(matches!(
+            idle.as_mut().poll(&mut cx),
+            Poll::Ready(_) | Poll::Pending
+        ));
+        assert!(idle.await.is_ok());
+    });
+}
+
+#[test]
+fn a_call_from_a_lease_allocates_nothing() {
+    run_paused(async {
+        let layer = warm();
+        let guard = layer.into_role();
+        let protocol = Plain::new("test");
+        let seen = allocation_counter::measure(|| {
+            for _ in 0..5 {
+                let admitted = guard.policy().admit(&mut Call::new(&mut "Ann", &protocol));
+                assert!(matches!(admitted, Ok(Admission::Now(()))));
+            }
+        });
+        assert_eq!(seen.count_total, 0);
+        let counted = allocation_counter::measure(|| drop(Box::new(1)));
+        assert!(counted.count_total > 0, "the counter counts");
+    });
+}
