@@ -1,0 +1,98 @@
+use std::{
+    fmt,
+    hash::Hash,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+use towerkit_core::{KeyBy, Keyed, Plain, Protocol, Share};
+
+use crate::{
+    CoalesceFuture,
+    flights::{Flights, Joined},
+    future::Parked,
+    settings::Settings,
+};
+
+/// A service behind a [`CoalesceLayer`](crate::CoalesceLayer).
+pub struct Coalesce<S, X: Keyed, P = Plain> {
+    pub(crate) inner: S,
+    pub(crate) keys: X,
+    pub(crate) flights: Arc<Flights<X::Key>>,
+    pub(crate) settings: Settings,
+    pub(crate) protocol: P,
+}
+
+impl<S, F, K, P, Req> Service<Req> for Coalesce<S, KeyBy<F, K>, P>
+where
+    S: Service<Req> + Clone,
+    F: Fn(&Req) -> Option<K>,
+    K: Hash + Eq + Send + Sync + 'static,
+    P: Protocol<Req>,
+    P::Exchange: Share<S::Response, S::Error>,
+{
+    type Response = <P::Exchange as Share<S::Response, S::Error>>::Response;
+    type Error = S::Error;
+    type Future = CoalesceFuture<S, K, P::Exchange, Req>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let kind = self.protocol.kind(&request);
+        let exchange = self.protocol.open(&request, kind);
+        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
+        let key = if is_selected {
+            self.keys.key(&request)
+        } else {
+            None
+        };
+        let Some(key) = key else {
+            let call = self.inner.call(request);
+            return CoalesceFuture::calling(call, None, exchange, &self.settings);
+        };
+        match self.flights.join(key) {
+            Joined::Lead(lead) => {
+                let call = self.inner.call(request);
+                CoalesceFuture::calling(call, Some(lead), exchange, &self.settings)
+            }
+            Joined::Wait(wait) => {
+                let inner = self.unready();
+                CoalesceFuture::waiting(wait, Parked { inner, request }, exchange, &self.settings)
+            }
+        }
+    }
+}
+
+impl<S: Clone, X: Keyed, P> Coalesce<S, X, P> {
+    /// Gives back the readiness of the inner service, which a call that waits must not hold; returns an instance for later.
+    fn unready(&mut self) -> S {
+        let fresh = self.inner.clone();
+        mem::replace(&mut self.inner, fresh).clone()
+    }
+}
+
+impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Coalesce<S, X, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            keys: self.keys.clone(),
+            flights: self.flights.clone(),
+            settings: self.settings.clone(),
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, X: Keyed, P> fmt::Debug for Coalesce<S, X, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalesce")
+            .field("inner", &self.inner)
+            .field("flights", &self.flights)
+            .finish_non_exhaustive()
+    }
+}

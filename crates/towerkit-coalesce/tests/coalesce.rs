@@ -1,0 +1,354 @@
+//! Coalescing as callers see it.
+
+mod desk;
+
+use std::{task::Poll, time::Duration};
+
+use desk::{Desk, Failed, Task};
+use tower::{Layer, Service, ServiceExt};
+use towerkit_coalesce::{CoalesceHandle, CoalesceLayer};
+use towerkit_core::{BoxError, KeyBy, LayerExt, Operations, Outcome, Plain, Reason, Rejection};
+use towerkit_test::{Act, Probe, run_paused};
+
+type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
+
+fn layer() -> CoalesceLayer<Keys<u8>> {
+    CoalesceLayer::new(|key| Some(*key))
+}
+
+/// A layer around a desk, and as many calls with the same key as are asked for, each polled once.
+struct Scene {
+    desk: Desk,
+    handle: CoalesceHandle<u8>,
+    tasks: Vec<Task<Result<u64, Failed>>>,
+}
+
+fn scene(layer: CoalesceLayer<Keys<u8>>, calls: usize) -> Scene {
+    let desk = Desk::default();
+    let handle = layer.handle();
+    let mut service = layer.layer(desk.clone());
+    let mut call = || {
+        let mut task = Task::new(service.call(7));
+        assert!(task.poll().is_pending());
+        task
+    };
+    let tasks = (0..calls).map(|_| call()).collect();
+    Scene {
+        desk,
+        handle,
+        tasks,
+    }
+}
+
+impl Scene {
+    /// Polls those who have been woken so far, and returns what they got.
+    fn poll_woken(&mut self) -> Vec<Result<u64, Failed>> {
+        let is_woken = |task: &&mut Task<_>| task.wakes() > 0 && !task.is_over();
+        let woken: Vec<_> = self.tasks.iter_mut().filter(is_woken).collect();
+        let ready = woken.into_iter().filter_map(|task| match task.poll() {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        });
+        ready.collect()
+    }
+}
+
+#[test]
+fn calls_that_ask_for_the_same_share_one_call() {
+    let mut scene = scene(layer(), 100);
+    assert_eq!(scene.desk.calls(), [7]);
+    scene.desk.answer(0, true);
+    let led = scene.poll_woken();
+    assert_eq!(led.len(), 1);
+    let shared = scene.poll_woken();
+    assert_eq!(shared.len(), 99);
+    assert!(shared.iter().all(|result| matches!(result, Ok(0))));
+    let snapshot = scene.handle.snapshot();
+    assert_eq!(
+        (snapshot.in_flight, snapshot.led, snapshot.shared),
+        (0, 1, 99)
+    );
+}
+
+#[test]
+fn a_call_after_the_answer_is_made_anew() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = one_key().layer(probe);
+    run_paused(async {
+        for _ in 0..3 {
+            service.clone().oneshot(Act::Succeed).await.unwrap();
+        }
+    });
+    assert_eq!(ledger.started(), 3);
+}
+
+/// One of those who wait leads, the others wait for it.
+#[test]
+fn after_a_failure_one_of_the_others_calls() {
+    let mut scene = scene(layer(), 4);
+    scene.desk.answer(0, false);
+    assert!(matches!(scene.poll_woken()[..], [Err(Failed)]));
+    assert!(scene.poll_woken().is_empty());
+    assert_eq!(scene.desk.calls().len(), 2);
+    scene.desk.answer(1, true);
+    assert!(matches!(scene.poll_woken()[..], [Ok(1)]));
+    assert!(matches!(scene.poll_woken()[..], [Ok(1), Ok(1)]));
+    assert_eq!(scene.handle.snapshot().in_flight, 0);
+}
+
+/// Ten callers of a service that always fails are done after three rounds, and not after ten.
+#[test]
+fn a_row_of_failures_holds_nobody_up_for_long() {
+    for waits in [1, 2, 5] {
+        let mut scene = scene(layer().waits(waits).unwrap(), 10);
+        let mut rounds = 0;
+        while !scene.tasks.iter().all(Task::is_over) {
+            rounds += 1;
+            for call in scene.desk.open() {
+                scene.desk.answer(call, false);
+            }
+            // The leader, those who wait, and the new leader's first poll.
+            for _ in 0..3 {
+                scene.poll_woken();
+            }
+        }
+        assert_eq!(rounds, waits + 1);
+        assert_eq!(scene.desk.calls().len(), 10);
+        assert_eq!(scene.handle.snapshot().in_flight, 0);
+    }
+}
+
+/// T-03
+#[test]
+fn when_the_leader_is_dropped_another_leads() {
+    let mut scene = scene(layer(), 3);
+    scene.tasks[0].abandon();
+    assert!(scene.poll_woken().is_empty());
+    assert_eq!(scene.desk.open(), [1]);
+    scene.tasks[1].abandon();
+    assert!(scene.poll_woken().is_empty());
+    assert_eq!(scene.desk.open(), [2]);
+    scene.desk.answer(2, true);
+    assert!(matches!(scene.poll_woken()[..], [Ok(2)]));
+    assert_eq!(scene.handle.snapshot().in_flight, 0);
+}
+
+/// T-06
+#[test]
+fn who_waits_is_woken_once_a_round() {
+    let mut scene = scene(layer(), 50);
+    assert_eq!(scene.tasks.iter().map(Task::wakes).sum::<u32>(), 0);
+    scene.desk.answer(0, false);
+    scene.tasks[0].wakes();
+    assert!(scene.tasks[0].poll().is_ready());
+    assert!(scene.tasks[1..].iter().all(|task| task.wakes() == 1));
+}
+
+/// T-06: also one that is polled again and again in between.
+#[test]
+fn polling_for_no_reason_does_no_harm() {
+    let mut scene = scene(layer(), 2);
+    for _ in 0..100 {
+        assert!(scene.tasks[1].poll().is_pending());
+    }
+    scene.desk.answer(0, true);
+    assert!(scene.tasks[0].poll().is_ready());
+    assert_eq!(scene.tasks[1].wakes(), 1);
+}
+
+type ProbeLayer = CoalesceLayer<Keys<Act>>;
+
+fn one_key() -> ProbeLayer {
+    CoalesceLayer::new(|_| Some(1))
+}
+
+/// T-04
+#[test]
+fn a_panic_of_the_leader_leaves_the_others_to_themselves() {
+    run_paused(async {
+        for act in [Act::PanicInCall, Act::PanicInFuture] {
+            let probe = Probe::new();
+            let ledger = probe.ledger();
+            let layer = one_key();
+            let service = layer.layer(probe);
+            let leader = tokio::spawn(service.clone().oneshot(act));
+            let others: Vec<_> = (0..3)
+                .map(|_| tokio::spawn(service.clone().oneshot(Act::Pend(3))))
+                .collect();
+            assert!(leader.await.unwrap_err().is_panic());
+            for other in others {
+                assert_eq!(other.await.unwrap().unwrap(), Act::Pend(3));
+            }
+            assert!(ledger.started() <= 3, "{act:?}");
+            assert_eq!(layer.handle().snapshot().in_flight, 0);
+        }
+    });
+}
+
+/// A panic ends the flight even if whoever catches it keeps the future.
+#[test]
+fn a_panic_ends_the_flight_before_the_future_is_dropped() {
+    let layer = one_key();
+    let mut service = layer.layer(Probe::new());
+    let mut ready = async || {
+        std::future::poll_fn(|cx| service.poll_ready(cx))
+            .await
+            .unwrap()
+    };
+    run_paused(ready());
+    let mut leader = Task::new(service.call(Act::PanicInFuture));
+    assert_eq!(layer.handle().snapshot().in_flight, 1);
+    let poll = std::panic::AssertUnwindSafe(|| leader.poll());
+    assert!(std::panic::catch_unwind(poll).is_err());
+    assert_eq!(layer.handle().snapshot().in_flight, 0);
+}
+
+/// T-02, T-05: who waits holds no readiness, and gets its own before it calls.
+#[test]
+fn who_waits_holds_no_readiness_and_gets_its_own() {
+    run_paused(async {
+        let probe = Probe::ready_after(Duration::from_secs(1));
+        let ledger = probe.ledger();
+        let service = one_key().layer(probe);
+        let call = |act| {
+            let mut service = service.clone();
+            async move {
+                let call = service.ready().await.unwrap().call(act);
+                (service, call)
+            }
+        };
+        let (_leading, leader) = call(Act::Sleep(Duration::from_secs(10))).await;
+        let (_waiting, waiter) = call(Act::Succeed).await;
+        assert_eq!((ledger.started(), ledger.reserved()), (1, 0));
+        drop(leader);
+        waiter.await.unwrap();
+        assert_eq!(
+            (ledger.started(), ledger.reserved(), ledger.violations()),
+            (2, 0, 0)
+        );
+    });
+}
+
+/// T-03: a waiter that is dropped at any poll, also when it is about to lead.
+#[test]
+fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
+    for polls in 0..6 {
+        run_paused(async {
+            let probe = Probe::ready_after(Duration::from_millis(1));
+            let ledger = probe.ledger();
+            let layer = one_key();
+            let handle = layer.handle();
+            let service = layer.layer(probe);
+            let call = async |act| service.clone().ready_oneshot().await.unwrap().call(act);
+            let leader = call(Act::Fail).await;
+            let mut dropped = Task::new(call(Act::Pend(2)).await);
+            let last = tokio::spawn(call(Act::Succeed).await);
+            let mut leader = Some(leader);
+            for _ in 0..polls {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if dropped.is_over() || dropped.poll().is_ready() {
+                    break;
+                }
+                if let Some(leader) = leader.take() {
+                    assert!(leader.await.is_err());
+                }
+            }
+            drop((dropped, leader));
+            last.await.unwrap().unwrap();
+            assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0), "{polls}");
+            assert_eq!(handle.snapshot().in_flight, 0, "{polls}");
+        });
+    }
+}
+
+#[test]
+fn a_refusal_is_for_the_one_who_got_it() {
+    run_paused(async {
+        let layer = CoalesceLayer::new(|_: &u8| Some(())).share(|_| true);
+        let inner = tower::service_fn(|caller: u8| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            match caller {
+                0 => Err(BoxError::from(Rejection::new(Reason::RateLimited, "test"))),
+                _ => Ok(caller),
+            }
+        });
+        let service = layer.layer(inner);
+        let [refused, served] = [0, 1].map(|caller| service.clone().oneshot(caller));
+        let (refused, served) = tokio::join!(refused, served);
+        assert!(refused.unwrap_err().is::<Rejection>());
+        assert_eq!(served.unwrap(), 1);
+    });
+}
+
+/// What is a failure is the protocol's word.
+#[test]
+fn an_answer_that_counts_as_a_failure_is_not_shared_unless_asked_for() {
+    for (share, calls) in [(None, 2), (Some(true), 1)] {
+        run_paused(async {
+            let probe = Probe::new();
+            let ledger = probe.ledger();
+            let mut layer = one_key();
+            if let Some(share) = share {
+                layer = layer.share(move |_| share);
+            }
+            let failing = Plain::new("probe").classify(|_: &Result<Act, _>| Outcome::Failure);
+            let service = layer.protocol(failing).layer(probe);
+            let nap = Act::Sleep(Duration::from_secs(1));
+            let [one, other] = [nap, nap].map(|act| service.clone().oneshot(act));
+            let (one, other) = tokio::join!(one, other);
+            assert!(one.is_ok() && other.is_ok());
+            assert_eq!(ledger.started(), calls);
+        });
+    }
+}
+
+#[test]
+fn operations_that_are_not_selected_pass_by() {
+    run_paused(async {
+        for (name, calls) in [("read", 1), ("write", 2)] {
+            let probe = Probe::new();
+            let ledger = probe.ledger();
+            let reads = Operations::exact("read");
+            let layer = one_key().plain(name).only(reads);
+            let service = layer.layer(probe);
+            let nap = Act::Sleep(Duration::from_secs(1));
+            let [one, other] = [nap, nap].map(|act| service.clone().oneshot(act));
+            let (one, other) = tokio::join!(one, other);
+            assert!(one.is_ok() && other.is_ok());
+            assert_eq!(ledger.started(), calls, "{name}");
+        }
+    });
+}
+
+/// One layer around two services: callers of the second are not given what the first answers.
+#[test]
+fn services_with_other_answers_call_for_themselves() {
+    run_paused(async {
+        let layer = CoalesceLayer::new(|_: &u8| Some(()));
+        let nap = || tokio::time::sleep(Duration::from_secs(1));
+        let numbers = layer.layer(tower::service_fn(move |_: u8| async move {
+            nap().await;
+            Ok::<_, BoxError>(1)
+        }));
+        let words = layer.layer(tower::service_fn(move |_: u8| async move {
+            nap().await;
+            Ok::<_, BoxError>("one")
+        }));
+        let (number, word) = tokio::join!(numbers.oneshot(0), words.oneshot(0));
+        assert_eq!((number.unwrap(), word.unwrap()), (1, "one"));
+    });
+}
+
+#[test]
+fn services_and_futures_go_where_tower_wants_them() {
+    fn anywhere<T: Send + Sync + 'static>(_: &T) {}
+    let layer = one_key();
+    let mut service = layer.layer(Probe::new());
+    anywhere(&layer);
+    anywhere(&layer.handle());
+    anywhere(&service);
+    run_paused(async { service.ready().await.map(drop) }).unwrap();
+    fn sent<T: Send>(_: &T) {}
+    sent(&service.call(Act::Succeed));
+}
