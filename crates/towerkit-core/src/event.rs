@@ -59,6 +59,15 @@ pub enum Event {
         /// Why, in `snake_case`.
         reason: &'static str,
     },
+    /// A rate limit by key had no room for the keys of some calls; reported once a second at most.
+    RateLimitCrowded {
+        /// The name of the limit.
+        name: &'static str,
+        /// The calls whose key found no room since the last report.
+        calls: u64,
+        /// The idle keys that lost their place to others since the last report.
+        evicted: u64,
+    },
     /// The store that a layer shares with other processes went away, or came back.
     StoreChanged {
         /// The name of the layer.
