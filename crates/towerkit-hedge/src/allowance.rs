@@ -76,12 +76,12 @@ impl Allowance {
         self.terms.store(terms.pack(), Ordering::Relaxed);
     }
 
-    /// Pays in for one call.
+    /// Pays in for one call. What is more than a full purse holds is lost.
     #[inline(always)]
     pub(crate) fn deposit(&self) {
         let terms = self.terms();
         if self.purse.load(Ordering::Relaxed) < terms.full() {
-            self.pay_in(terms, u64::from(terms.per_call));
+            self.pay_in(terms.per_call.into());
         }
     }
 
@@ -96,7 +96,7 @@ impl Allowance {
 
     /// Gives back what was taken out for a hedge that was not sent.
     pub(crate) fn give_back(&self) {
-        self.pay_in(self.terms(), HEDGE);
+        self.pay_in(HEDGE);
     }
 
     /// Returns how many hedges it would allow at once.
@@ -105,12 +105,9 @@ impl Allowance {
         u32::try_from(purse.min(self.terms().full()) / HEDGE).unwrap_or(u32::MAX)
     }
 
-    fn pay_in(&self, terms: Terms, amount: u64) {
-        let paid = |purse: u64| Some(purse.saturating_add(amount).min(terms.full()));
-        // It never refuses.
-        let _ = self
-            .purse
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid);
+    /// Never overflows: paid in for calls only until the purse is full, and given back only what was taken.
+    fn pay_in(&self, amount: u64) {
+        self.purse.fetch_add(amount, Ordering::Relaxed);
     }
 
     fn terms(&self) -> Terms {

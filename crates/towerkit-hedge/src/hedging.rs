@@ -7,9 +7,12 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
-use towerkit_core::{Deadline, Outcome, Peek, Pushback, Repeat};
+use towerkit_core::{Deadline, Outcome, Peek, Pushback, Reason, Repeat};
 
 use crate::{attempt::Attempt, service::Shared, state::Watch};
+
+/// The header of a hedge: its number among those of the call, from 1. A first attempt has none.
+pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
 
 /// What a call has besides its first attempt, if it may be hedged.
 pub(crate) struct Hedging<S, P, Req>
@@ -98,8 +101,9 @@ where
         ) {
             return true;
         }
-        // What was refused on the way never reached the callee: a hedge would meet the same guard.
-        if self.exchange.peek(result).refused().is_some() {
+        // What was refused on the way never reached the callee: a hedge would meet the same guard. What timed out did.
+        let refused = self.exchange.peek(result).refused();
+        if refused.is_some_and(|reason| reason != Reason::DeadlineExceeded) {
             self.left = 0;
         }
         match self.exchange.pushback(result) {
@@ -200,7 +204,7 @@ where
         let protocol = &self.shared.protocol;
         let mut request = protocol.again(&mut self.kept)?;
         let number = self.begun + 1;
-        protocol.stamp(&mut request, Self::FIELD, &number.to_string());
+        protocol.stamp(&mut request, HEDGE_ATTEMPT, &number.to_string());
         Some(Box::pin(Attempt::Waiting {
             service: self.service.clone(),
             request: Some(request),
@@ -208,15 +212,6 @@ where
             withdrawal,
         }))
     }
-}
-
-impl<S, P, Req> Hedging<S, P, Req>
-where
-    S: Service<P::Attempt>,
-    P: Repeat<Req>,
-{
-    /// The field that tells a hedge from a first attempt: the number of the hedge, from 1.
-    const FIELD: &str = "x-hedge-attempt";
 }
 
 /// A first attempt that is dropped was beaten by a hedge, or given up by its caller.

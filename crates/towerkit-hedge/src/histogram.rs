@@ -257,7 +257,7 @@ mod tests {
         /// Against a sorted list of all samples, also when the clock steps back.
         #[test]
         fn a_quantile_is_never_too_small_and_less_than_a_sixteenth_too_great(
-            start in prop_oneof![1000..1_000_000u64, Just(u64::MAX / 1_000_000)],
+            start in prop_oneof![50_000..1_000_000u64, Just(u64::MAX / 1_000_000)],
             steps in steps(),
         ) {
             const HALF: u64 = History::HALF as u64;

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 use towerkit_core::{Clock, EventSink, LayerExt, Plain};
-use towerkit_retry::Budget;
+use towerkit_retry::{Always, Budget, ByProtocol};
 
 use crate::{
     Hedge, HedgeHandle, InvalidSetting, Percentile,
@@ -15,9 +15,10 @@ use crate::{
 
 /// Sends calls that are slow a second time, and takes the answer that comes first.
 #[derive(Clone)]
-pub struct HedgeLayer<P = Plain> {
+pub struct HedgeLayer<P = Plain, I = ByProtocol> {
     state: Arc<State>,
     protocol: P,
+    idempotence: I,
 }
 
 impl HedgeLayer {
@@ -40,11 +41,12 @@ impl HedgeLayer {
         Self {
             state: Arc::new(State::new(Settings::new(aim))),
             protocol: Plain::default(),
+            idempotence: ByProtocol,
         }
     }
 }
 
-impl<P> HedgeLayer<P> {
+impl<P, I> HedgeLayer<P, I> {
     /// Says how often one call is hedged at most, after the same delay each time; once by default.
     ///
     /// # Errors
@@ -75,11 +77,27 @@ impl<P> HedgeLayer<P> {
         self.with(|settings| settings.budget = Some(budget))
     }
 
-    /// Takes all calls for idempotent, also where the protocol knows that they are not (`POST`) or cannot tell (gRPC, and services
-    /// without a wire protocol). For some operations only, add [`.only(..)`](LayerExt::only) to the layer.
+    /// Says that every request may be sent twice.
     #[must_use]
-    pub fn idempotent(self) -> Self {
-        self.with(|settings| settings.is_idempotent = true)
+    pub fn idempotent(self) -> HedgeLayer<P, Always> {
+        self.idempotence(Always)
+    }
+
+    /// Says which requests may be sent twice; by default those that the protocol calls idempotent.
+    ///
+    /// Over HTTP those are the ones with an idempotent method (RFC 9110, section 9.2.2); gRPC and [`Plain`] cannot tell, and so
+    /// call none idempotent.
+    #[must_use]
+    pub fn idempotent_if<Req, F: Fn(&Req) -> bool>(self, is_idempotent: F) -> HedgeLayer<P, F> {
+        self.idempotence(is_idempotent)
+    }
+
+    fn idempotence<J>(self, idempotence: J) -> HedgeLayer<P, J> {
+        HedgeLayer {
+            state: self.state,
+            protocol: self.protocol,
+            idempotence,
+        }
     }
 
     /// Hedges no call whose request body is longer than that many bytes, which are kept until the call is over; 64 KiB by default.
@@ -122,31 +140,33 @@ impl<P> HedgeLayer<P> {
     }
 }
 
-impl<P> LayerExt for HedgeLayer<P> {
+impl<P, I> LayerExt for HedgeLayer<P, I> {
     type Protocol = P;
-    type With<Q> = HedgeLayer<Q>;
+    type With<Q> = HedgeLayer<Q, I>;
 
     fn said(&self) -> &P {
         &self.protocol
     }
 
-    fn protocol<Q>(self, protocol: Q) -> HedgeLayer<Q> {
+    fn protocol<Q>(self, protocol: Q) -> HedgeLayer<Q, I> {
         HedgeLayer {
             state: self.state,
             protocol,
+            idempotence: self.idempotence,
         }
     }
 }
 
-impl<S, P: Clone> Layer<S> for HedgeLayer<P> {
-    type Service = Hedge<S, P>;
+impl<S, P: Clone, I: Clone> Layer<S> for HedgeLayer<P, I> {
+    type Service = Hedge<S, P, I>;
 
-    fn layer(&self, inner: S) -> Hedge<S, P> {
-        Hedge::new(inner, self.state.clone(), self.protocol.clone())
+    fn layer(&self, inner: S) -> Hedge<S, P, I> {
+        let (state, protocol) = (self.state.clone(), self.protocol.clone());
+        Hedge::new(inner, state, protocol, self.idempotence.clone())
     }
 }
 
-impl<P> fmt::Debug for HedgeLayer<P> {
+impl<P, I> fmt::Debug for HedgeLayer<P, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HedgeLayer")
             .field("settings", &self.state.settings)

@@ -33,8 +33,8 @@
 //! ```
 //!
 //! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): calls with an idempotent method are then hedged without being marked. The
-//! service inside gets requests whose body is a `ReplayBody`; a hedge carries the field `x-hedge-attempt`, with its number from 1.
-//! It is not `x-retry-attempt`, because a retry may stand outside, each of whose attempts may be hedged.
+//! service inside gets requests whose body is a `ReplayBody`; a hedge carries the header [`HEDGE_ATTEMPT`]. That is not the header
+//! of a retry, because a retry may stand outside, each of whose attempts may be hedged.
 //!
 //! # When a call is hedged
 //!
@@ -42,8 +42,9 @@
 //!   request carries.
 //! - At once, when an attempt has failed. After a pushback (`grpc-retry-pushback-ms`, `Retry-After`), after that time; if that forbids
 //!   it, not at all. These are the rules of gRPC (proposal A6). What a guard on the way refused never reached the callee, and is
-//!   no reason to send the call again.
-//! - Only if the call is idempotent: by its method over HTTP, elsewhere if [`HedgeLayer::idempotent`] says so.
+//!   no reason to send the call again; what a time-out ended did.
+//! - Only if the call is idempotent: by its method over HTTP, elsewhere if [`idempotent`](HedgeLayer::idempotent) or
+//!   [`idempotent_if`](HedgeLayer::idempotent_if) says so.
 //! - Only if its body is kept ([`HedgeLayer::replay_up_to`]), and the first attempt has read it to its end.
 //! - Only if the [`cap`](HedgeLayer::cap) of the layer allows it, and the [`budget`](HedgeLayer::budget) that is shared with retries.
 //!   If one of them does not, the call goes on as if there were no hedging, and is not asked for again.
@@ -111,6 +112,7 @@ mod sync;
 
 pub use future::HedgeFuture;
 pub use handle::{HedgeHandle, Snapshot};
+pub use hedging::HEDGE_ATTEMPT;
 pub use invalid::InvalidSetting;
 pub use layer::HedgeLayer;
 pub use percentile::Percentile;

@@ -6,6 +6,7 @@ use std::{
 
 use tower_service::Service;
 use towerkit_core::{Peek, Plain, Repeat};
+use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
     HedgeFuture,
@@ -14,9 +15,10 @@ use crate::{
 };
 
 /// A service behind a [`HedgeLayer`](crate::HedgeLayer).
-pub struct Hedge<S, P = Plain> {
+pub struct Hedge<S, P = Plain, I = ByProtocol> {
     inner: S,
     shared: Arc<Shared<P>>,
+    idempotence: I,
 }
 
 /// What a call takes along that may be hedged, in one reference.
@@ -25,33 +27,38 @@ pub(crate) struct Shared<P> {
     pub(crate) protocol: P,
 }
 
-impl<S, P> Hedge<S, P> {
-    pub(crate) fn new(inner: S, state: Arc<State>, protocol: P) -> Self {
+impl<S, P, I> Hedge<S, P, I> {
+    pub(crate) fn new(inner: S, state: Arc<State>, protocol: P, idempotence: I) -> Self {
         let shared = Arc::new(Shared { state, protocol });
-        Self { inner, shared }
+        Self {
+            inner,
+            shared,
+            idempotence,
+        }
     }
-}
 
-impl<P> Shared<P> {
     /// Whether a call may be sent more than once.
     #[inline(always)]
     fn may_hedge<Req>(&self, request: &Req) -> bool
     where
         P: Repeat<Req>,
+        I: Idempotence<Req>,
     {
-        let protocol = &self.protocol;
+        let protocol = &self.shared.protocol;
         if P::SELECTS && !protocol.selects(request, protocol.kind(request)) {
             return false;
         }
-        self.state.settings.is_idempotent || protocol.is_idempotent(request) == Some(true)
+        let said = protocol.is_idempotent(request);
+        self.idempotence.is_idempotent(request, said)
     }
 }
 
-impl<S, P, Req> Service<Req> for Hedge<S, P>
+impl<S, P, I, Req> Service<Req> for Hedge<S, P, I>
 where
     P: Repeat<Req>,
     P::Exchange: Peek<S::Response, S::Error>,
     S: Service<P::Attempt> + Clone,
+    I: Idempotence<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -65,7 +72,7 @@ where
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let Shared { protocol, state } = &*self.shared;
-        if !self.shared.may_hedge(&request) {
+        if !self.may_hedge(&request) {
             return HedgeFuture::new(self.inner.call(protocol.once(request)), None);
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
@@ -87,16 +94,17 @@ where
     }
 }
 
-impl<S: Clone, P> Clone for Hedge<S, P> {
+impl<S: Clone, P, I: Clone> Clone for Hedge<S, P, I> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             shared: self.shared.clone(),
+            idempotence: self.idempotence.clone(),
         }
     }
 }
 
-impl<S: fmt::Debug, P> fmt::Debug for Hedge<S, P> {
+impl<S: fmt::Debug, P, I> fmt::Debug for Hedge<S, P, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hedge")
             .field("inner", &self.inner)

@@ -14,7 +14,6 @@ pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) aim: Aim,
     pub(crate) hedges: u8,
-    pub(crate) is_idempotent: bool,
     pub(crate) replay: usize,
     pub(crate) cap: Terms,
     pub(crate) budget: Option<Budget>,
@@ -35,7 +34,6 @@ impl Settings {
             name: "hedge",
             aim,
             hedges: 1,
-            is_idempotent: false,
             replay: 64 * 1024,
             cap: Terms::DEFAULT,
             budget: None,
@@ -51,7 +49,6 @@ impl fmt::Debug for Settings {
             .field("name", &self.name)
             .field("aim", &self.aim)
             .field("hedges", &self.hedges)
-            .field("is_idempotent", &self.is_idempotent)
             .field("cap", &self.cap)
             .finish_non_exhaustive()
     }

@@ -2,27 +2,29 @@
 
 use std::time::Duration;
 
+use towerkit_core::Plain;
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
+use towerkit_retry::Always;
 use towerkit_test::{Subject, contract, laws::nonsense_is_refused, tokio_clock};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn after(delay: Duration) -> HedgeLayer {
+fn after(delay: Duration) -> HedgeLayer<Plain, Always> {
     HedgeLayer::after(delay).unwrap().idempotent()
 }
 
-fn at_percentile() -> HedgeLayer {
+fn at_percentile() -> HedgeLayer<Plain, Always> {
     HedgeLayer::at(Percentile::new(0.95).unwrap())
         .clock(tokio_clock())
         .idempotent()
 }
 
-fn slower_than_the_call() -> HedgeLayer {
+fn slower_than_the_call() -> HedgeLayer<Plain, Always> {
     after(2 * MINUTE)
 }
 
-fn faster_than_the_call() -> HedgeLayer {
+fn faster_than_the_call() -> HedgeLayer<Plain, Always> {
     after(Duration::from_secs(1))
 }
 

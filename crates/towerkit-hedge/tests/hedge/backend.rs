@@ -23,7 +23,7 @@ pub(crate) struct Reply {
     after: Duration,
     status: u16,
     field: Option<(&'static str, &'static str)>,
-    refused: bool,
+    refused: Option<Reason>,
     ready_after: Option<Duration>,
     reads_body: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn reply(after: Duration, status: u16) -> Reply {
         after,
         status,
         field: None,
-        refused: false,
+        refused: None,
         ready_after: Some(Duration::ZERO),
         reads_body: true,
     }
@@ -46,8 +46,8 @@ impl Reply {
     }
 
     /// By a guard on the way to the callee.
-    pub(crate) fn refused(mut self) -> Self {
-        self.refused = true;
+    pub(crate) fn refused(mut self, reason: Reason) -> Self {
+        self.refused = Some(reason);
         self
     }
 
@@ -198,8 +198,8 @@ where
 }
 
 fn respond(reply: Reply, number: usize) -> Result<Response<Full<Bytes>>, BoxError> {
-    if reply.refused {
-        return Err(Rejection::new(Reason::CircuitOpen, "breaker").into());
+    if let Some(reason) = reply.refused {
+        return Err(Rejection::new(reason, "breaker").into());
     }
     let mut response = Response::new(Full::from(number.to_string()));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use http::Method;
 use tower::{Layer, ServiceExt};
-use towerkit_core::{LayerExt, Operations};
+use towerkit_core::{LayerExt, Operations, Plain};
 use towerkit_hedge::HedgeLayer;
 use towerkit_http::HttpExt;
+use towerkit_retry::Idempotence;
 use towerkit_test::{Act, Probe};
 
 use crate::{
+    Get,
     backend::{Backend, MS, reply},
     call, get, layer, request,
 };
@@ -58,27 +60,43 @@ async fn what_the_caller_takes_for_idempotent_is_hedged() {
         .unwrap();
     let bodies: Vec<_> = backend.seen().into_iter().map(|seen| seen.body).collect();
     assert_eq!(bodies, ["a search", "a search"]);
+
+    let layer = crate::layer().idempotent_if(|request: &Get| request.uri().path() == "/search");
+    for (path, attempts) in [("/search", 2), ("/pay", 1)] {
+        let backend = slow();
+        let mut post = request(Method::POST, "ferris");
+        *post.uri_mut() = path.parse().unwrap();
+        call(&layer, &backend, post).await.unwrap();
+        assert_eq!(backend.times().len(), attempts, "{path}");
+    }
 }
 
 /// HG-04
 #[tokio::test(start_paused = true)]
 async fn what_the_protocol_cannot_tell_is_not_hedged_unless_marked() {
     let layer = || HedgeLayer::after(50 * MS).unwrap();
-    let slow = Act::Sleep(300 * MS);
-    for (layer, attempts) in [(layer(), 1), (layer().idempotent(), 2)] {
-        let probe = Probe::new();
-        let ledger = probe.ledger();
-        layer.clone().layer(probe).oneshot(slow).await.unwrap();
-        assert_eq!(ledger.started(), attempts);
+    assert_eq!(plain_attempts(layer()).await, 1);
+    assert_eq!(plain_attempts(layer().idempotent()).await, 2);
+    assert_eq!(grpc_attempts(layer()).await, 1);
+    assert_eq!(grpc_attempts(layer().idempotent()).await, 2);
+}
 
-        let backend = Backend::new([reply(300 * MS, 200)]);
-        let mut request = get();
-        let grpc = "application/grpc".parse().unwrap();
-        request.headers_mut().insert("content-type", grpc);
-        let service = layer.grpc().layer(backend.clone());
-        service.oneshot(request).await.unwrap();
-        assert_eq!(backend.times().len() as u64, attempts);
-    }
+async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<Plain, I>) -> u64 {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = layer.layer(probe);
+    service.oneshot(Act::Sleep(300 * MS)).await.unwrap();
+    ledger.started()
+}
+
+async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<Plain, I>) -> usize {
+    let backend = slow();
+    let mut request = get();
+    let grpc = "application/grpc".parse().unwrap();
+    request.headers_mut().insert("content-type", grpc);
+    let service = layer.grpc().layer(backend.clone());
+    service.oneshot(request).await.unwrap();
+    backend.times().len()
 }
 
 /// HG-04

@@ -17,6 +17,7 @@ use tower::{Layer, Service, ServiceExt};
 use towerkit_core::BoxError;
 use towerkit_hedge::{Hedge, HedgeFuture, HedgeLayer};
 use towerkit_http::{Http, HttpExt};
+use towerkit_retry::Idempotence;
 
 use crate::backend::Backend;
 
@@ -37,8 +38,8 @@ fn request(method: Method, body: &'static str) -> Get {
     request
 }
 
-async fn call(
-    layer: &HedgeLayer<Http>,
+async fn call<I: Idempotence<Get> + Clone>(
+    layer: &HedgeLayer<Http, I>,
     backend: &Backend,
     request: Get,
 ) -> Result<Response<Full<Bytes>>, BoxError> {

@@ -95,14 +95,14 @@ async fn what_a_hedge_beats_does_not_make_the_delay_shorter() {
 /// Failures at once, and callers that go away.
 #[tokio::test(start_paused = true)]
 async fn attempts_without_an_answer_do_not_make_the_delay_shorter() {
-    let (layer, handle) = layer(percentile());
+    let (layer, handle) = layer(percentile().minimum_samples(20).unwrap());
     let layer = layer.cap(0.01, 1).unwrap();
     let handle = (drop(handle), layer.handle()).1;
-    for _ in 0..10 {
-        answered(&layer, 100 * MS, 20).await;
+    for _ in 0..20 {
+        answered(&layer, 100 * MS, 5).await;
         let failing = Backend::new([reply(MS, 500)]);
         let slow = Backend::new([reply(100 * MS, 200)]);
-        for _ in 0..50 {
+        for _ in 0..100 {
             call(&layer, &failing, get()).await.unwrap();
             timeout(10 * MS, call(&layer, &slow, get()))
                 .await

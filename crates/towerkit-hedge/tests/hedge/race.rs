@@ -7,7 +7,7 @@ use tower::{Layer, ServiceExt};
 use towerkit_core::{Clock, Deadline, Reason, Refusable, Rejection};
 
 use crate::{
-    backend::{Backend, MS, reply},
+    backend::{Backend, MS, Reply, reply},
     call, get, layer, number, start,
 };
 
@@ -167,10 +167,14 @@ async fn a_callee_that_asks_for_time_gets_it() {
     );
 }
 
+fn refusal(reason: Reason) -> Reply {
+    reply(10 * MS, 0).refused(reason)
+}
+
 /// As RT-14 for retries.
 #[tokio::test(start_paused = true)]
 async fn what_a_guard_on_the_way_refuses_is_not_sent_again() {
-    let backend = Backend::new([reply(10 * MS, 0).refused(), reply(Duration::ZERO, 200)]);
+    let backend = Backend::new([refusal(Reason::CircuitOpen), reply(Duration::ZERO, 200)]);
     let error = call(&layer(), &backend, get()).await.unwrap_err();
     let reason = error.rejection().map(Rejection::reason);
     assert_eq!(
@@ -178,9 +182,16 @@ async fn what_a_guard_on_the_way_refuses_is_not_sent_again() {
         (Some(Reason::CircuitOpen), 1)
     );
     // And does not end a call that goes on.
-    let backend = Backend::new([reply(300 * MS, 200), reply(10 * MS, 0).refused()]);
+    let backend = Backend::new([reply(300 * MS, 200), refusal(Reason::CircuitOpen)]);
     let response = call(&layer(), &backend, get()).await.unwrap();
     assert_eq!(number(response).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_timeout_ended_did_reach_the_callee() {
+    let backend = Backend::new([refusal(Reason::DeadlineExceeded), reply(MS, 200)]);
+    let response = call(&layer(), &backend, get()).await.unwrap();
+    assert_eq!(number(response).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
