@@ -32,6 +32,8 @@
 
 #[cfg(feature = "circuitbreaker")]
 pub use towerkit_circuitbreaker as circuitbreaker;
+#[cfg(feature = "concurrency")]
+pub use towerkit_concurrency as concurrency;
 pub use towerkit_core as core;
 #[cfg(feature = "endpoint")]
 pub use towerkit_endpoint as endpoint;
