@@ -191,12 +191,8 @@ fn a_panic_of_the_leader_leaves_the_others_to_themselves() {
 fn a_panic_ends_the_flight_before_the_future_is_dropped() {
     let layer = one_key();
     let mut service = layer.layer(Probe::new());
-    let mut ready = async || {
-        std::future::poll_fn(|cx| service.poll_ready(cx))
-            .await
-            .unwrap()
-    };
-    run_paused(ready());
+    let ready = std::future::poll_fn(|cx| service.poll_ready(cx));
+    run_paused(ready).unwrap();
     let mut leader = Task::new(service.call(Act::PanicInFuture));
     assert_eq!(layer.handle().snapshot().in_flight, 1);
     let poll = std::panic::AssertUnwindSafe(|| leader.poll());

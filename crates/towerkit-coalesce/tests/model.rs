@@ -147,9 +147,11 @@ impl Model {
     }
 }
 
+type Key = fn(&u8) -> Option<u8>;
+
 struct Both {
     desk: Desk,
-    service: Coalesce<Desk, KeyBy<fn(&u8) -> Option<u8>, u8>>,
+    service: Coalesce<Desk, KeyBy<Key, u8>>,
     handle: CoalesceHandle<u8>,
     tasks: Vec<Task<Result<u64, Failed>>>,
     model: Model,
@@ -158,7 +160,7 @@ struct Both {
 impl Both {
     fn new(waits: usize) -> Self {
         let desk = Desk::default();
-        let key: fn(&u8) -> Option<u8> = |key| Some(*key);
+        let key: Key = |key| Some(*key);
         let layer = CoalesceLayer::new(key).waits(waits).unwrap();
         Self {
             service: layer.layer(desk.clone()),
