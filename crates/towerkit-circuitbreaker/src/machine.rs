@@ -46,6 +46,13 @@ struct Turn {
     schedule: Schedule,
 }
 
+impl Turn {
+    /// Whether the next opening stays as short as the first.
+    fn is_fresh(&self, now: u64) -> bool {
+        self.schedule.is_fresh(self.options.open_time, now)
+    }
+}
+
 /// Why a call may not go ahead: how long the breaker stays open, where that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) Option<Duration>);

@@ -151,9 +151,10 @@ impl Schedule {
         self.last = None;
     }
 
-    /// Whether the next opening is one like the first.
-    pub(crate) fn is_fresh(&self, now: u64) -> bool {
-        self.last.is_none_or(|last| self.has_recovered(last.1, now))
+    /// Whether the next opening at this or a later time is one like the first.
+    pub(crate) fn is_fresh(&self, time: OpenTime, now: u64) -> bool {
+        let is_recovered = |last: (u64, u64)| self.has_recovered(last.1, now);
+        time.factor == 1.0 || self.last.is_none_or(is_recovered)
     }
 
     fn has_recovered(&self, was_open: u64, now: u64) -> bool {

@@ -69,7 +69,7 @@ impl Machine {
         let mut turn = self.lock();
         let here = turn.epoch;
         let is_idle = match here.state() {
-            State::Closed => self.ledger.is_unmarked(here, now) && turn.schedule.is_fresh(now),
+            State::Closed => self.ledger.is_unmarked(here, now) && turn.is_fresh(now),
             state => state.is_forced(),
         };
         let retires = is_idle && turn.mode == mode;

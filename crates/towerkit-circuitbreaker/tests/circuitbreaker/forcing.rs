@@ -1,6 +1,6 @@
-//! States that were forced.
+//! Breakers that do not decide for themselves.
 
-use towerkit_circuitbreaker::State;
+use towerkit_circuitbreaker::{Mode, State};
 use towerkit_test::Act;
 
 use crate::setup::{OPEN_FOR, Setup, ended};
@@ -59,4 +59,64 @@ fn a_release_without_an_override_does_nothing() {
     setup.fail(1);
     setup.breaker.release();
     assert_eq!(setup.refused(), Some(OPEN_FOR));
+}
+
+/// CB-13
+#[test]
+fn a_breaker_that_only_observes_does_everything_but_refuse() {
+    let setup = Setup::consecutive();
+    setup.breaker.observe();
+    setup.open();
+    setup.succeed(3);
+    setup.fail(2);
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!(
+        (snapshot.state, snapshot.mode),
+        (State::Open, Mode::Observing)
+    );
+    assert_eq!(snapshot.let_through, 5);
+
+    setup.hand.advance(OPEN_FOR);
+    let probe = setup.start(Act::Pend(1));
+    assert_eq!(setup.breaker.state(), State::HalfOpen);
+    setup.fail(1);
+    assert_eq!(setup.breaker.snapshot().let_through, 6);
+    ended(probe).unwrap();
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// CB-13
+#[test]
+fn a_breaker_that_observed_begins_with_an_empty_window() {
+    let setup = Setup::consecutive();
+    setup.breaker.observe();
+    setup.fail(1);
+    let late = setup.start(Act::Fail);
+    setup.breaker.release();
+    assert!(ended(late).is_err());
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!((snapshot.mode, snapshot.failures), (Mode::Automatic, 0));
+
+    setup.breaker.observe();
+    setup.open();
+    setup.breaker.release();
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// CB-13: what is counted stays, whether the breaker has been looked at or not.
+#[test]
+fn observing_begins_where_the_breaker_stands_unless_it_was_forced() {
+    let setup = Setup::consecutive();
+    setup.fail(1);
+    setup.breaker.observe();
+    assert_eq!(setup.breaker.snapshot().failures, 1);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+    setup.breaker.force_open();
+    assert_eq!(setup.refused(), None);
+    setup.breaker.observe();
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.open();
+    setup.succeed(1);
 }

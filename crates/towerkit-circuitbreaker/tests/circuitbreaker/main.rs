@@ -1,8 +1,15 @@
 //! The circuit breaker as a caller sees it.
 
+mod applying;
+mod conditions;
 mod events;
 mod forcing;
+mod in_time;
 mod judging;
+mod keyed;
+mod open_time;
 mod opening;
 mod probing;
 mod setup;
+mod slow;
+mod streams;

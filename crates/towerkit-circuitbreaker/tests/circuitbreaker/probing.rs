@@ -1,6 +1,6 @@
 //! Half-open: probes, and results from before.
 
-use std::{sync::Barrier, thread};
+use std::{sync::Barrier, thread, time::Duration};
 
 use towerkit_circuitbreaker::State;
 use towerkit_test::Act;
@@ -133,4 +133,99 @@ fn a_probe_from_before_makes_no_place() {
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 1);
     drop(probe);
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 0);
+}
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+const NANO: Duration = Duration::from_nanos(1);
+
+/// CB-03: with the default, and never stuck.
+#[test]
+fn a_probe_that_never_ends_gives_its_place_up() {
+    let setup = Setup::half_open(1);
+    let mut hung = Vec::new();
+    for _ in 0..3 {
+        hung.push(setup.start(Act::Pend(9)));
+        setup.hand.advance(PROBE_TIMEOUT - NANO);
+        assert_eq!(setup.refused(), None);
+        setup.hand.advance(NANO);
+    }
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// CB-03: whatever it says, and whenever.
+#[test]
+fn the_late_result_of_a_probe_that_gave_its_place_up_counts_for_nothing() {
+    for act in [Act::Succeed, Act::Fail, Act::Pend(0)] {
+        let setup = Setup::half_open(1);
+        let late = setup.start(act);
+        let later = setup.start(act);
+        drop(later);
+        setup.hand.advance(PROBE_TIMEOUT);
+        let probe = setup.start(Act::Pend(1));
+        if act == Act::Pend(0) {
+            drop(late);
+        } else {
+            let _ = ended(late);
+        }
+        let snapshot = setup.breaker.snapshot();
+        assert_eq!(
+            (snapshot.state, snapshot.probes_in_flight),
+            (State::HalfOpen, 1)
+        );
+        assert_eq!(setup.refused(), None);
+        ended(probe).unwrap();
+        assert_eq!(setup.breaker.state(), State::Closed);
+    }
+}
+
+/// CB-03: as long as nobody wants its place, a probe may take its time.
+#[test]
+fn a_late_probe_counts_if_its_place_was_not_given_away() {
+    let setup = Setup::half_open(1);
+    let late = setup.start(Act::Succeed);
+    setup.hand.advance(100 * PROBE_TIMEOUT);
+    ended(late).unwrap();
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// CB-03: those that succeeded are not asked for again.
+#[test]
+fn probes_that_succeeded_stay_counted_when_others_give_their_places_up() {
+    let setup = Setup::half_open(3);
+    let hung = [setup.start(Act::Pend(9)), setup.start(Act::Pend(9))];
+    setup.succeed(1);
+    assert_eq!(setup.refused(), None);
+    setup.hand.advance(PROBE_TIMEOUT);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.snapshot().probes_succeeded, 2);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    drop(hung);
+}
+
+/// CB-01, CB-03: when places are given up under many callers at once, no more are given out.
+#[test]
+fn no_more_places_are_given_out_than_were_given_up() {
+    for _ in 0..50 {
+        let setup = Setup::half_open(3);
+        let hung: Vec<_> = (0..3).map(|_| setup.start(Act::Pend(9))).collect();
+        setup.hand.advance(PROBE_TIMEOUT);
+        let (before, start) = (setup.ledger.started(), Barrier::new(16));
+        let calls: Vec<Calling> = thread::scope(|scope| {
+            let call = || {
+                start.wait();
+                setup.start(Act::Pend(9))
+            };
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(call)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert_eq!(setup.ledger.started() - before, 3);
+        assert_eq!(setup.breaker.snapshot().probes_in_flight, 3);
+        drop((hung, calls));
+        assert_eq!(setup.breaker.snapshot().probes_in_flight, 0);
+    }
 }

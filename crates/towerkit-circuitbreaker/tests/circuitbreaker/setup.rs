@@ -9,7 +9,9 @@ use std::{
 };
 
 use tower::{Layer, Service};
-use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, CircuitBroken, State, Trip};
+use towerkit_circuitbreaker::{
+    CircuitBreaker, CircuitBreakerLayer, CircuitBroken, State, Trip, Window,
+};
 use towerkit_core::{Clock, ManualClock, Reason, Refusable};
 use towerkit_test::{Act, Ledger, Probe, ProbeError};
 
@@ -102,7 +104,7 @@ pub(crate) fn consecutive() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().trip(Trip::consecutive_failures(2).unwrap())
 }
 
-pub(crate) fn rate(rate: f64, window: u16, minimum: u32) -> Setup {
+pub(crate) fn rate(rate: f64, window: impl Into<Window>, minimum: u32) -> Setup {
     let trip = Trip::failure_rate(rate, window, minimum).unwrap();
     Setup::new(CircuitBreakerLayer::new().trip(trip))
 }
@@ -116,6 +118,17 @@ pub(crate) fn ended<T>(call: impl Future<Output = T>) -> T {
             return result;
         }
     }
+}
+
+/// Makes one call, as soon as the service is ready.
+pub(crate) fn call<S>(service: &mut S, act: Act) -> Result<S::Response, S::Error>
+where
+    S: Service<Act>,
+    S::Error: std::fmt::Debug,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    ended(service.call(act))
 }
 
 pub(crate) fn panics(call: impl FnOnce()) -> bool {

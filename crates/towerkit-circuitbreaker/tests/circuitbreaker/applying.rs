@@ -1,0 +1,147 @@
+//! Options that change while the breaker runs.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_test::Act;
+
+use crate::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
+
+fn apply(setup: &Setup, trip: Trip) {
+    setup.breaker.apply(setup.breaker.options().trip(trip));
+}
+
+#[test]
+fn what_is_counted_stays_where_the_window_stays() {
+    let setup = rate(1.0, 10, 10);
+    setup.succeed(2);
+    setup.fail(3);
+    let late = setup.start(Act::Fail);
+    apply(&setup, Trip::failure_rate(0.5, 10, 6).unwrap());
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!((snapshot.results, snapshot.failures), (5, 3));
+    assert_eq!(setup.breaker.state(), State::Closed);
+    assert!(ended(late).is_err());
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+#[test]
+fn another_window_starts_anew_and_calls_from_before_do_not_count() {
+    for trip in [
+        Trip::failure_rate(1.0, 11, 10),
+        Trip::failure_rate(1.0, 9, 9),
+        Trip::failure_rate(1.0, Duration::from_secs(1), 10),
+        Trip::consecutive_failures(9),
+    ] {
+        let setup = rate(1.0, 10, 10);
+        setup.fail(5);
+        let late = setup.start(Act::Fail);
+        apply(&setup, trip.unwrap());
+        assert!(ended(late).is_err());
+        let snapshot = setup.breaker.snapshot();
+        assert_eq!((snapshot.results, snapshot.failures), (0, 0), "{trip:?}");
+        setup.fail(8);
+        assert_eq!(setup.breaker.snapshot().failures, 8);
+        let _ = (setup.call(Act::Fail), setup.call(Act::Fail));
+        assert_eq!(setup.breaker.state(), State::Open, "{trip:?}");
+    }
+}
+
+/// Windows grow, shrink and grow again.
+#[test]
+fn every_size_holds_as_many_results_as_it_says() {
+    let setup = rate(1.0, 3, 3);
+    for size in [7_u16, 2, 32_767, 1, 40, 3] {
+        apply(&setup, Trip::failure_rate(1.0, size, size.into()).unwrap());
+        setup.succeed(1);
+        setup.fail(usize::from(size) - 1);
+        let snapshot = setup.breaker.snapshot();
+        assert_eq!(
+            (snapshot.results, snapshot.failures),
+            (size.into(), u64::from(size) - 1)
+        );
+        setup.succeed(usize::from(size));
+        assert_eq!(setup.breaker.snapshot().failures, 0);
+    }
+}
+
+#[test]
+fn an_open_breaker_stays_open_for_as_long_as_it_was_going_to() {
+    let setup = Setup::consecutive();
+    setup.open();
+    let options = setup.breaker.options();
+    setup.breaker.apply(options.open_for(2 * OPEN_FOR).unwrap());
+    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    setup.hand.advance(OPEN_FOR);
+    setup.fail(1);
+    assert_eq!(setup.refused(), Some(2 * OPEN_FOR));
+}
+
+/// CB-01: more or fewer probes, while some are under way.
+#[test]
+fn the_number_of_probes_changes_while_some_are_under_way() {
+    let setup = Setup::half_open(2);
+    let probe = setup.start(Act::Pend(1));
+    setup.succeed(1);
+    assert_eq!(setup.refused(), None);
+    let options = setup.breaker.options();
+    setup.breaker.apply(options.probes(3).unwrap());
+    setup.succeed(1);
+    assert_eq!(setup.breaker.snapshot().probes_succeeded, 2);
+    setup.breaker.apply(options.probes(1).unwrap());
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    ended(probe).unwrap();
+    assert_eq!(setup.breaker.snapshot().probes_in_flight, 0);
+}
+
+#[test]
+fn slow_calls_count_from_the_calls_that_start_after_they_were_asked_for() {
+    let setup = Setup::new(CircuitBreakerLayer::new());
+    let before = setup.start(Act::Pend(1));
+    apply(
+        &setup,
+        Trip::slow_rate(1.0, Duration::from_secs(1), 10, 10).unwrap(),
+    );
+    let after = setup.start(Act::Pend(1));
+    setup.hand.advance(Duration::from_secs(2));
+    ended(before).unwrap();
+    assert_eq!(setup.breaker.snapshot().results, 0);
+    ended(after).unwrap();
+    assert_eq!(setup.breaker.snapshot().slow, 1);
+}
+
+/// No mixture of two sets of options opens the breaker: neither does alone.
+#[test]
+fn no_result_is_judged_by_half_of_the_old_limits_and_half_of_the_new() {
+    // All of the last ten, or one in ten of a hundred that are never reached: together they would open at one in ten of ten.
+    let strict = Trip::failure_rate(1.0, 1000, 10).unwrap();
+    let late = Trip::failure_rate(0.001, 1000, 1000).unwrap();
+    let setup = Setup::new(consecutive().trip(strict));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                apply(&setup, late);
+                apply(&setup, strict);
+            }
+        });
+        for _ in 0..300 {
+            setup.breaker.force_closed();
+            setup.breaker.release();
+            for _ in 0..90 {
+                setup.fail(1);
+                setup.succeed(9);
+                if setup.breaker.state() != State::Closed {
+                    break;
+                }
+            }
+            assert_eq!(setup.breaker.state(), State::Closed);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}

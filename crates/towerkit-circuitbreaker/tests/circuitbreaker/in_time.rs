@@ -1,0 +1,199 @@
+//! Windows of time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tower::Layer;
+use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_core::Clock;
+use towerkit_test::{Act, Probe};
+
+use crate::setup::{OPEN_FOR, rate};
+
+const WINDOW: Duration = Duration::from_secs(20);
+const BUCKET: Duration = Duration::from_secs(1);
+const NANO: Duration = Duration::from_nanos(1);
+
+/// CB-09: a bucket of a twentieth of the window is forgotten when the window has passed since it began, not a nanosecond sooner.
+#[test]
+fn a_failure_is_forgotten_exactly_when_its_bucket_leaves_the_window() {
+    for late in [Duration::ZERO, BUCKET / 2, BUCKET - NANO] {
+        let setup = rate(1.0, WINDOW, 100);
+        setup.hand.advance(late);
+        setup.fail(3);
+        setup.hand.advance(WINDOW - late - NANO);
+        assert_eq!(setup.breaker.snapshot().failures, 3);
+        setup.hand.advance(NANO);
+        assert_eq!(setup.breaker.snapshot().failures, 0);
+    }
+}
+
+/// CB-09: buckets leave one by one.
+#[test]
+fn results_leave_in_the_order_in_which_they_came() {
+    let setup = rate(1.0, WINDOW, 1000);
+    for _ in 0..20 {
+        setup.fail(1);
+        setup.succeed(2);
+        setup.hand.advance(BUCKET);
+    }
+    for left in (0..20_u64).rev() {
+        let snapshot = setup.breaker.snapshot();
+        assert_eq!((snapshot.results, snapshot.failures), (3 * left, left));
+        setup.hand.advance(BUCKET);
+    }
+}
+
+/// CB-09: with the minimum that a peer's window does not have.
+#[test]
+fn one_failure_after_a_rest_does_not_open_the_breaker() {
+    let setup = rate(0.5, WINDOW, 20);
+    setup.fail(19);
+    setup.hand.advance(WINDOW);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.fail(18);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+/// However long the rest: also one of exactly so many turns of the ring.
+#[test]
+fn a_rest_of_any_length_forgets_everything() {
+    for windows in [1, 2, 3, 1_000_000] {
+        for more in [0, 1, 19] {
+            let setup = rate(1.0, WINDOW, 100);
+            setup.fail(5);
+            setup.hand.advance(WINDOW * windows + BUCKET * more);
+            setup.succeed(1);
+            let snapshot = setup.breaker.snapshot();
+            assert_eq!((snapshot.results, snapshot.failures), (1, 0));
+        }
+    }
+}
+
+#[test]
+fn a_success_opens_the_breaker_if_it_completes_a_bad_minimum() {
+    let setup = rate(0.5, WINDOW, 4);
+    setup.fail(3);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+/// The breaker judges when a result comes in, by what it remembers then.
+#[test]
+fn a_rate_that_rises_as_successes_are_forgotten_opens_with_the_next_result() {
+    let setup = rate(0.5, WINDOW, 4);
+    setup.succeed(10);
+    setup.hand.advance(BUCKET);
+    setup.fail(4);
+    setup.hand.advance(WINDOW - BUCKET);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+}
+
+/// CB-13, CB-04: every epoch begins with an empty window.
+#[test]
+fn a_breaker_that_closes_has_forgotten_why_it_opened() {
+    let setup = rate(0.5, Duration::from_secs(3600), 4);
+    setup.fail(4);
+    setup.hand.advance(OPEN_FOR);
+    setup.succeed(1);
+    assert_eq!(setup.breaker.state(), State::Closed);
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!((snapshot.results, snapshot.failures), (0, 0));
+    setup.fail(3);
+    assert_eq!(setup.breaker.state(), State::Closed);
+}
+
+/// A clock may step back, see `Clock::fast`: what comes then counts in the latest bucket that was seen.
+#[test]
+fn a_clock_that_steps_back_costs_accuracy_only() {
+    let setup = rate(1.0, WINDOW, 100);
+    setup.hand.set(100 * WINDOW.as_nanos() as u64);
+    setup.fail(1);
+    setup.hand.set(0);
+    setup.fail(1);
+    assert_eq!(setup.breaker.snapshot().failures, 2);
+    setup.hand.set(101 * WINDOW.as_nanos() as u64 - 1);
+    assert_eq!(setup.breaker.snapshot().failures, 2);
+    setup.hand.set(101 * WINDOW.as_nanos() as u64);
+    assert_eq!(setup.breaker.snapshot().failures, 0);
+    setup.hand.set(u64::MAX);
+    setup.fail(1);
+    setup.fail(1);
+    assert_eq!(setup.breaker.snapshot().failures, 2);
+}
+
+/// The shortest and the longest window work.
+#[test]
+fn the_most_extreme_windows_work() {
+    for window in [Duration::from_nanos(20), Duration::from_nanos(u64::MAX)] {
+        let setup = rate(1.0, window, 3);
+        setup.fail(2);
+        assert_eq!(setup.breaker.snapshot().failures, 2);
+        setup.fail(1);
+        assert_eq!(setup.breaker.state(), State::Open);
+    }
+}
+
+/// All of 4 × 50 000 results are counted, while the ring turns under them.
+#[test]
+fn no_result_of_many_threads_is_lost() {
+    const EACH: usize = 50_000;
+    let setup = rate(1.0, WINDOW, u32::MAX);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for call in 0..EACH {
+                    let act = if call % 4 == 0 {
+                        Act::Fail
+                    } else {
+                        Act::Succeed
+                    };
+                    let _ = setup.call(act);
+                    if call % (EACH / 4) == 0 {
+                        setup.hand.advance(BUCKET);
+                    }
+                }
+            });
+        }
+    });
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!(snapshot.results, 4 * EACH as u64);
+    assert_eq!(snapshot.failures, EACH as u64);
+}
+
+/// A breaker reads no more time than it needs: none for the last results, the end for a window of time.
+#[test]
+fn time_is_read_only_by_those_who_count_by_it() {
+    let trips = [
+        (Trip::default(), 0),
+        (Trip::consecutive_failures(50).unwrap(), 0),
+        (Trip::failure_rate(0.5, WINDOW, 20).unwrap(), 1),
+        (Trip::slow_rate(0.5, WINDOW, 100, 20).unwrap(), 2),
+        (Trip::slow_rate(0.5, WINDOW, WINDOW, 20).unwrap(), 2),
+    ];
+    for (trip, expected) in trips {
+        let readings = Arc::new(AtomicU64::new(0));
+        let read = readings.clone();
+        let clock =
+            Clock::custom(move || Duration::from_nanos(read.fetch_add(1, Ordering::Relaxed)));
+        let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+        let mut service = layer.layer(Probe::new());
+        for act in [Act::Succeed, Act::Fail] {
+            readings.store(0, Ordering::Relaxed);
+            let _ = crate::setup::call(&mut service, act);
+            assert_eq!(readings.load(Ordering::Relaxed), expected, "{trip:?}");
+        }
+    }
+}

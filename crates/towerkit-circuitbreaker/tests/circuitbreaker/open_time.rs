@@ -1,0 +1,103 @@
+//! Open times that grow, with jitter.
+
+use std::time::Duration;
+
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenTime, State};
+
+use crate::setup::{Setup, consecutive};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn growing() -> OpenTime {
+    let first = OpenTime::new(SECOND).unwrap();
+    first.growing(2.0, 5 * SECOND).unwrap()
+}
+
+fn layer(time: OpenTime) -> CircuitBreakerLayer {
+    consecutive().open_time(time)
+}
+
+/// Waits as told, and then fails the probe.
+fn fail_probe(setup: &Setup) -> Duration {
+    let wait = setup.refused().unwrap();
+    setup.hand.advance(wait);
+    setup.fail(1);
+    assert_eq!(setup.breaker.state(), State::Open);
+    wait
+}
+
+#[test]
+fn a_failed_probe_makes_the_next_time_longer_up_to_the_longest() {
+    let setup = Setup::new(layer(growing()));
+    setup.open();
+    let waits: Vec<_> = (0..5).map(|_| fail_probe(&setup)).collect();
+    assert_eq!(waits, [1, 2, 4, 5, 5].map(|seconds| seconds * SECOND));
+}
+
+/// A breaker that flaps has not recovered.
+#[test]
+fn a_breaker_that_opens_soon_after_it_closed_stays_open_longer() {
+    let setup = Setup::new(layer(growing()));
+    setup.open();
+    for expected in [1, 2, 4, 5].map(|seconds| seconds * SECOND) {
+        assert_eq!(setup.refused(), Some(expected));
+        setup.hand.advance(expected);
+        setup.succeed(1);
+        setup.hand.advance(expected - Duration::from_nanos(1));
+        setup.open();
+    }
+}
+
+#[test]
+fn a_breaker_that_was_closed_for_as_long_as_it_was_open_has_recovered() {
+    let setup = Setup::new(layer(growing()));
+    setup.open();
+    fail_probe(&setup);
+    assert_eq!(setup.refused(), Some(2 * SECOND));
+    setup.hand.advance(2 * SECOND);
+    setup.succeed(1);
+    setup.hand.advance(2 * SECOND);
+    setup.open();
+    assert_eq!(setup.refused(), Some(SECOND));
+}
+
+/// CB-13
+#[test]
+fn a_release_starts_over() {
+    let setup = Setup::new(layer(growing()));
+    setup.open();
+    fail_probe(&setup);
+    setup.breaker.force_closed();
+    setup.breaker.release();
+    setup.open();
+    assert_eq!(setup.refused(), Some(SECOND));
+}
+
+#[test]
+fn jitter_is_never_below_the_time_and_repeats_with_its_seed() {
+    let waits = |seed| {
+        let time = growing().jitter(0.5).unwrap();
+        let setup = Setup::new(layer(time).seed(seed));
+        setup.open();
+        (0..100).map(|_| fail_probe(&setup)).collect::<Vec<_>>()
+    };
+    let seen = waits(7);
+    for (wait, seconds) in seen.iter().zip([1, 2, 4].into_iter().chain([5; 97])) {
+        let least = seconds * SECOND;
+        assert!(*wait >= least && *wait <= least + least / 2, "{wait:?}");
+    }
+    assert_eq!(seen, waits(7));
+    assert_ne!(seen, waits(8));
+}
+
+/// Many breakers of one process do not probe at the same moment.
+#[test]
+fn without_a_seed_every_breaker_has_jitter_of_its_own() {
+    let first = || {
+        let time = OpenTime::new(SECOND).unwrap().jitter(1.0).unwrap();
+        let setup = Setup::new(layer(time));
+        setup.open();
+        setup.refused().unwrap()
+    };
+    assert_ne!((first(), first()), (first(), first()));
+}

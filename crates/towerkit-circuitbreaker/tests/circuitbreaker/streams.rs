@@ -1,0 +1,121 @@
+//! Calls whose answer is a stream.
+
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use tower::{Layer, ServiceExt, service_fn};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_core::Clock;
+use towerkit_http::HttpExt;
+
+use crate::setup::{consecutive, ended};
+
+/// So many messages, and trailers that say how it went.
+struct Messages {
+    left: usize,
+    status: Option<&'static str>,
+}
+
+impl Body for Messages {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left > 0 {
+            self.left -= 1;
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"message")))));
+        }
+        let trailers = self.status.take().map(|status| {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", status.parse().unwrap());
+            Ok(Frame::trailers(trailers))
+        });
+        Poll::Ready(trailers)
+    }
+}
+
+/// A layer, and what becomes of a call of gRPC that is answered by HTTP 200, ten messages and this status.
+fn stream(
+    layer: &CircuitBreakerLayer,
+    status: &'static str,
+) -> impl Body<Data = Bytes, Error = impl Sized> {
+    let service = layer
+        .clone()
+        .http()
+        .layer(service_fn(move |_: Request<()>| async move {
+            let messages = Messages {
+                left: 10,
+                status: Some(status),
+            };
+            let response = Response::builder().header("content-type", "application/grpc");
+            Ok::<_, Infallible>(response.body(messages).unwrap())
+        }));
+    let request = Request::post("/stock.Stock/Watch").header("content-type", "application/grpc");
+    let response = ended(service.oneshot(request.body(()).unwrap())).unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+/// Reads so many frames.
+fn read(body: &mut Pin<&mut impl Body>, frames: usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..frames {
+        let frame = body.as_mut().poll_frame(&mut cx);
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+    }
+}
+
+/// CB-12
+#[test]
+fn a_stream_whose_trailers_say_unavailable_after_ten_messages_is_a_failure() {
+    let layer = consecutive();
+    let breaker = layer.handle();
+    for failures in 1..=2 {
+        let mut body = pin!(stream(&layer, "14"));
+        read(&mut body, 10);
+        assert_eq!(breaker.snapshot().failures, failures - 1);
+        read(&mut body, 1);
+        if failures < 2 {
+            assert_eq!(breaker.snapshot().failures, failures);
+        }
+    }
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// CB-12
+#[test]
+fn a_stream_whose_trailers_say_not_found_or_ok_is_none() {
+    let layer = consecutive();
+    let breaker = layer.handle();
+    for status in ["5", "0", "5", "0"] {
+        let mut body = pin!(stream(&layer, status));
+        read(&mut body, 11);
+        assert_eq!(breaker.snapshot().failures, 0, "{status}");
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// A stream is a call until its end: long ones are slow, unless the breaker is told not to look.
+#[test]
+fn a_stream_that_goes_on_for_too_long_is_slow() {
+    let (clock, hand) = Clock::manual();
+    let second = Duration::from_secs(1);
+    let trip = Trip::slow_rate(1.0, second, 10, 1).unwrap();
+    let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+    let mut body = pin!(stream(&layer, "0"));
+    read(&mut body, 10);
+    hand.advance(2 * second);
+    assert_eq!(layer.handle().state(), State::Closed);
+    read(&mut body, 1);
+    assert_eq!(layer.handle().state(), State::Open);
+}

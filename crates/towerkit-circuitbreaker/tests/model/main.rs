@@ -1,0 +1,34 @@
+//! CB-08: random operations against a model that remembers everything and shares no code with the breaker.
+
+mod both;
+mod options;
+mod reference;
+mod steps;
+
+use proptest::{prelude::*, test_runner::RngSeed};
+
+use crate::{both::Both, options::options, steps::step};
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 10_000,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(8),
+        ..ProptestConfig::default()
+    })]
+
+    /// CB-08: consecutive failures, rates of failures and of slow calls over results and over time, and any of them; open times that
+    /// grow, probes that do not end, every mode, and options that change on the way.
+    #[test]
+    fn the_breaker_does_what_the_model_does(
+        options in options(),
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let mut both = Both::new(options);
+        for step in steps {
+            both.run(&step)?;
+            both.compare()?;
+        }
+        prop_assert_eq!(&*both.events.lock().unwrap(), &both.model.events);
+    }
+}
