@@ -46,8 +46,8 @@ impl Spot {
 }
 
 impl Keys {
-    /// The only key, where there is but one.
-    pub(crate) const ONLY: u64 = 1;
+    /// What calls without a key have in common.
+    const ONLY: u64 = 1;
 
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Keys {
         if self.capacity == 1 {
             return Self::ONLY;
         }
-        self.hasher.hash_one(key).max(1)
+        key.map_or(Self::ONLY, |key| self.hasher.hash_one(key).max(2))
     }
 
     /// Finds the place of a key.

@@ -136,7 +136,9 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         self.with(|settings| settings.overflow = overflow)
     }
 
-    /// Begins the names on Redis so; `towerkit:ratelimit` by default. Limits of different prefixes know nothing of each other.
+    /// Begins the names on Redis so; `towerkit:ratelimit` by default. The name of a key is the prefix, a colon and the key.
+    ///
+    /// Limits share their buckets if they have one prefix, and only then, as long as no prefix is another one, a colon and more.
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
         self.with(|settings| settings.prefix = prefix.into())

@@ -33,8 +33,8 @@
 //!
 //! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
 //! gRPC. A server that speaks TLS is one whose address begins with `rediss://`, with the feature `tls`, and a Redis Cluster is a
-//! [`ClusterClient`](redis::cluster::ClusterClient), with the feature `cluster`. Redis 5 or later; users need the commands `EVAL`,
-//! `EVALSHA`, `GET`, `SET` and `TIME`.
+//! `ClusterClient`, with the feature `cluster`. TLS is rustls with ring, which becomes the provider of the process if it has none by
+//! then. The server is Redis 5 or later, and its user needs the commands `EVAL`, `EVALSHA`, `GET`, `SET` and `TIME`.
 //!
 //! # How exact it is
 //!
@@ -43,7 +43,7 @@
 //! Any burst up to four billion of any whole number of calls a second is exact, for example.
 //!
 //! A leased token may be spent later than Redis gave it, up to the end of its lease. So, of calls with one key in all processes
-//! together, a window of time `t` admits no more than
+//! together (in each of them one layer), a window of time `t` admits no more than
 //!
 //! - `burst + rate × t + processes × lease size`, and
 //! - `burst + rate × (t + lease time)`,
@@ -77,8 +77,8 @@
 //!
 //! # Cancellation
 //!
-//! A call that is dropped while it waits takes nothing with it: those who wait for the same answer go on, and what it brings is there
-//! for the next call. A call that was admitted has used its token, also if it is cancelled.
+//! Calls that wait for the same answer go on when one of them is dropped, and what the answer brings is there for the next call. The
+//! token that a call asked for by itself is lost with it. A call that was admitted has used its token, also if it is cancelled.
 //!
 //! # Clones
 //!

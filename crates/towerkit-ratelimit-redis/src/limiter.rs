@@ -88,19 +88,18 @@ impl Limiter {
         now: u64,
     ) -> Result<Admission<(), RedisWait>, Rejection> {
         let found = self.keys.find(tag);
-        if let Some(place) = found.map(|spot| self.keys.place(spot)) {
-            if place.denied_until() > now {
-                return Err(self.denied(place.denied_until() - now));
-            }
-            if place.failing_until() > now {
-                return self.without_redis(tag, now).map(Admission::Now);
-            }
+        if let Some(decided) = found.and_then(|spot| self.decided(spot, now)) {
+            return decided.map(Admission::Now);
         }
         if !self.health.may_ask(now, now.saturating_add(self.timeout())) {
             return self.without_redis(tag, now).map(Admission::Now);
         }
         match found.or_else(|| self.keys.give(tag, now, self.timeout())) {
-            Some(spot) => Ok(self.join(spot, key, now)),
+            Some(spot) => {
+                let joined = self.join(spot, key, now);
+                self.deliver();
+                joined
+            }
             None => match self.settings.overflow {
                 Overflow::Ask => Ok(Admission::Later(RedisWait::alone(self, tag, key))),
                 Overflow::Refuse => Err(Rejection::new(Reason::Overloaded, self.settings.name)
@@ -109,23 +108,40 @@ impl Limiter {
         }
     }
 
+    /// What is known without asking: that Redis has no token for the key, or that it fails.
+    fn decided(&self, spot: Spot, now: u64) -> Option<Result<(), Rejection>> {
+        let place = self.keys.place(spot);
+        if place.denied_until() > now {
+            return Some(Err(self.denied(place.denied_until() - now)));
+        }
+        (place.failing_until() > now).then(|| self.without_redis(spot.tag(), now))
+    }
+
     /// Waits for the next lease of the key, together with all who wait for it.
-    fn join(self: &Arc<Self>, spot: Spot, key: Option<&str>, now: u64) -> Admission<(), RedisWait> {
+    fn join(
+        self: &Arc<Self>,
+        spot: Spot,
+        key: Option<&str>,
+        now: u64,
+    ) -> Result<Admission<(), RedisWait>, Rejection> {
         let place = self.keys.place(spot);
         let mut desk = place.desk();
         if !self.keys.is_of(spot) {
-            return Admission::Later(RedisWait::alone(self, spot.tag(), key));
+            return Ok(Admission::Later(RedisWait::alone(self, spot.tag(), key)));
         }
+        // Another caller may have asked, and nobody may have looked at the answer.
         self.look(place, &mut desk, now);
         if self.keys.spend(spot, now) != Spent::Nothing {
-            return Admission::Now(());
+            return Ok(Admission::Now(()));
         }
         if desk.fresh_flight(now, self.timeout()).is_none() {
             let wanted = place.wanted(&mut desk, now, self.terms()).max(1);
             self.depart(&mut desk, key, wanted, now);
         }
         let flight = desk.flight().expect("departed or fresh");
-        Admission::Later(RedisWait::together(self, spot, key, flight))
+        Ok(Admission::Later(RedisWait::together(
+            self, spot, key, flight,
+        )))
     }
 
     fn depart(&self, desk: &mut Desk, key: Option<&str>, tokens: u32, now: u64) {
@@ -153,7 +169,7 @@ impl Limiter {
         match key {
             None => prefix.to_string(),
             Some(key) if key.len() <= LONGEST => format!("{prefix}:{key}"),
-            Some(key) => format!("{prefix}:sha1:{}", sha1_smol::Sha1::from(key).digest()),
+            Some(key) => format!("{prefix}#{}", sha1_smol::Sha1::from(key).digest()),
         }
     }
 

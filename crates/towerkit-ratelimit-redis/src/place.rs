@@ -210,3 +210,51 @@ impl Flight {
 pub(crate) fn nanos(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        time: 1000,
+        most: 10,
+        timeout: 100,
+    };
+
+    /// Looked at in time, or long after.
+    #[test]
+    fn a_denial_lasts_as_long_as_redis_said_from_when_it_came_at_the_latest() {
+        for (looked_at, until) in [(50, 550), (100, 600), (5000, 600)] {
+            let place = Place::new();
+            let grant = Grant {
+                tokens: 0,
+                wait: Duration::from_nanos(500),
+            };
+            let mut desk = place.desk();
+            desk.depart(0, 1, async move { Ok(grant) }.boxed().shared());
+            let flight = desk.take(Some(1)).unwrap();
+            place.land(&mut desk, &flight, grant, looked_at, TERMS);
+            assert_eq!(place.denied_until(), until);
+        }
+    }
+
+    #[test]
+    fn a_flight_is_taken_by_its_number_and_once() {
+        let place = Place::new();
+        let mut desk = place.desk();
+        desk.depart(0, 1, std::future::pending().boxed().shared());
+        desk.depart(0, 1, std::future::pending().boxed().shared());
+        assert!(desk.take(Some(1)).is_none());
+        assert!(desk.fresh_flight(99, 100).is_some() && desk.fresh_flight(100, 100).is_none());
+        assert!(desk.take(Some(2)).is_some() && desk.take(None).is_none());
+    }
+
+    #[test]
+    fn a_key_takes_no_more_room_than_is_said() {
+        assert!(size_of::<Place>() + size_of::<AtomicU64>() <= 200);
+    }
+}

@@ -4,6 +4,7 @@ use towerkit_core::{Clock, EventSink};
 use towerkit_ratelimit::Quota;
 
 use crate::{
+    lease::Lease,
     measure::Measure,
     place::{Terms, nanos},
     spare::Spacing,
@@ -70,7 +71,7 @@ impl Settings {
         let most = self.lease_size.unwrap_or(measure.burst / 10);
         Terms {
             time: nanos(self.lease_time),
-            most: most.clamp(1, measure.burst),
+            most: most.clamp(1, measure.burst.min(Lease::MOST)),
             timeout: nanos(self.timeout),
         }
     }

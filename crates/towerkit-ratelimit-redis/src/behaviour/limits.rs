@@ -233,3 +233,31 @@ fn a_call_from_a_lease_allocates_nothing() {
         assert!(counted.count_total > 0, "the counter counts");
     });
 }
+
+#[test]
+fn a_lease_is_never_larger_than_it_can_count() {
+    run_paused(async {
+        let memory = Memory::new(Duration::ZERO);
+        let service = service(&layer(&memory, quota(1_000_000_000, u32::MAX)));
+        for _ in 0..200_000 {
+            assert!(at_once(&service, "Ann").unwrap().is_ok());
+        }
+        let most = memory.asked().into_iter().map(|(_, tokens)| tokens).max();
+        assert!((50_000..=65_535).contains(&most.unwrap()), "{most:?}");
+    });
+}
+
+/// What a prefetch has brought that nobody looked at is not asked for again.
+#[test]
+fn an_answer_that_came_late_is_looked_at_first() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let service = service(&layer(&memory, quota(100, 100)).lease(2, SECOND).unwrap());
+        run(&service, 3, MILLI).await;
+        while at_once(&service, "Ann").is_some() {}
+        sleep(300 * MILLI).await;
+        memory.asked();
+        assert!(at_once(&service, "Ann").unwrap().is_ok());
+        assert!(memory.asked().len() <= 1);
+    });
+}
