@@ -70,7 +70,8 @@ impl Adaptive {
 
     /// Asks the algorithm each time that so much time has passed and ten calls have ended; 100 ms by default.
     ///
-    /// After each change the durations of one mean duration are left out, since they still belong to the old limit.
+    /// A window lasts for two mean durations at least, as Netflix's does. What ends within one mean duration of its start is left out,
+    /// since it still belongs to the old limit.
     ///
     /// # Errors
     ///
@@ -91,6 +92,7 @@ impl Adaptive {
             length: self.window,
             limit: f64::from(limit),
             mean: 0,
+            lowered_at: 0,
             window: Gathered::new(0, 0),
         }
     }
@@ -125,6 +127,8 @@ pub(crate) struct Meter {
     limit: f64,
     /// The mean duration in the last window that had one; 0 before.
     mean: u64,
+    /// When the limit was last lowered.
+    lowered_at: u64,
     window: Gathered,
 }
 
@@ -155,11 +159,13 @@ impl Meter {
             self.window = Gathered::new(now, now.saturating_add(self.length));
         }
         match lesson {
+            // One overload lowers the limit once, however late its victims time out, as with the lost packets of RFC 6582.
+            Lesson::Dropped if now.saturating_sub(took) < self.lowered_at => return None,
             Lesson::Dropped => self.window.drops = self.window.drops.saturating_add(1),
             // What began under another limit says nothing about this one.
             _ if now < self.window.opens => return None,
             // One that was given up early might have taken no longer than the others.
-            Lesson::GivenUp if took <= self.mean => return None,
+            Lesson::GivenUp if self.mean == 0 || took <= self.mean => return None,
             Lesson::Took | Lesson::GivenUp => self.window.add(took),
         }
         self.window.in_flight = self.window.in_flight.max(in_flight);
@@ -182,10 +188,14 @@ impl Meter {
         let wanted = self.ask(&window);
         self.mean = window.mean.as_nanos() as u64;
         let opens = now.saturating_add(self.mean);
-        self.window = Gathered::new(opens, opens.saturating_add(self.length));
+        let length = self.length.max(self.mean.saturating_mul(2));
+        self.window = Gathered::new(opens, opens.saturating_add(length));
         let before = self.rounded();
         self.limit = wanted.clamp(f64::from(self.bounds.min), f64::from(self.bounds.max));
         let after = self.rounded();
+        if after < before {
+            self.lowered_at = now;
+        }
         (before != after).then_some(after)
     }
 

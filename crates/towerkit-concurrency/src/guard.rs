@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a call holds while it is in flight.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     pub(crate) pool: Pool,
     /// When it was admitted, where durations matter.

@@ -15,6 +15,8 @@ mod layer;
 mod learn;
 mod limit;
 mod line;
+#[cfg(all(test, towerkit_loom))]
+mod models;
 mod pools;
 mod queue;
 mod report;

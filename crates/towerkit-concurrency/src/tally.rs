@@ -26,7 +26,7 @@ const CALL: u64 = 1;
 const ACCEPTED: u64 = 1 << 32;
 
 impl Tally {
-    const BUCKETS: u64 = 24;
+    pub(crate) const BUCKETS: u64 = 24;
 
     /// Makes a tally over a window of so many nanoseconds.
     pub(crate) fn new(window: u64) -> Self {

@@ -92,6 +92,8 @@ impl Future for Turn {
         let key = me.key.expect("not polled after completion");
         if let Some(result) = me.shared.room.look(key, Some(cx.waker())) {
             me.key = None;
+            // Or it would wake the task once more, for nothing.
+            me.timer = None;
             return Poll::Ready(match result {
                 Ok(pool) => me.take(pool),
                 Err(Turned::Away) => Err(me.shared.refusal(Reason::Overloaded)),

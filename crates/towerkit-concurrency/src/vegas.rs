@@ -54,9 +54,9 @@ impl Seen {
         self.in_flight * (1.0 - (no_load / self.round_trip).min(1.0))
     }
 
-    /// Returns the step, of which Linux takes 2 as its alpha and 4 as its beta.
+    /// Returns the step, of which alpha is 2 and beta 4.
     fn step(&self) -> f64 {
-        self.in_flight.log10().max(1.0)
+        self.in_flight.log10().max(self.in_flight * 0.03).max(1.0)
     }
 }
 
@@ -64,6 +64,11 @@ impl Vegas {
     const ALPHA: f64 = 2.0;
     const BETA: f64 = 4.0;
     const PROBE: f64 = 0.75;
+    /// So far from proportion may a duration be that shrank with the calls in flight: less than if only the tolerated queue went away.
+    const DOUBT: f64 = 0.2;
+    /// A duration without load that has risen by this factor is looked at again, in so many windows.
+    const MORE: f64 = 1.05;
+    const SOON: u32 = 3;
 
     /// Makes one that has seen nothing yet.
     #[must_use]
@@ -85,25 +90,30 @@ impl Vegas {
     }
 
     fn cruise(&mut self, seen: Seen) -> f64 {
-        if self.no_load == 0.0 || seen.round_trip < self.no_load {
-            self.no_load = seen.round_trip;
-        }
+        self.look_for_less(seen.round_trip);
         let (queue, step) = (seen.queue(self.no_load), seen.step());
         self.probe_in -= 1;
         if self.probe_in == 0 || queue > 2.0 * Self::BETA * step {
             return self.lower(seen, Self::PROBE);
         }
-        if queue > step {
-            self.growing = 0;
+        if queue <= Self::ALPHA * step {
+            return self.grow(seen.limit, step);
         }
-        if queue <= step {
-            self.grow(seen.limit, Self::BETA * step)
-        } else if queue < Self::ALPHA * step {
-            seen.limit + step
-        } else if queue <= Self::BETA * step {
+        if queue <= Self::BETA * step {
+            self.growing = (self.growing - 1).max(0);
             seen.limit
         } else {
+            self.growing = 0;
             seen.limit - step
+        }
+    }
+
+    /// Lowers the duration without load. Half the way, for the least of many means lies below the mean; all of it if it is far.
+    fn look_for_less(&mut self, round_trip: f64) {
+        if self.no_load == 0.0 || round_trip < 0.8 * self.no_load {
+            self.no_load = round_trip;
+        } else if round_trip < self.no_load {
+            self.no_load = self.no_load.midpoint(round_trip);
         }
     }
 
@@ -115,7 +125,6 @@ impl Vegas {
     }
 
     fn lower(&mut self, seen: Seen, to: f64) -> f64 {
-        self.growing = 0;
         self.probing = Some(seen);
         seen.in_flight * to
     }
@@ -130,15 +139,21 @@ impl Vegas {
             self.no_load = self.no_load.min(seen.round_trip);
             return before.limit;
         }
+        if seen.round_trip > Self::MORE * self.no_load {
+            // Calls that had begun before it rose may have been among these.
+            self.probe_in = Self::SOON;
+        }
         self.no_load = seen.round_trip;
-        if faster < (1.0 + fewer) / 2.0 {
+        if faster < fewer + Self::DOUBT * (1.0 - fewer) {
+            self.growing = 0;
             return self.lower(seen, 0.5);
         }
-        let (queue, tolerated) = (before.queue(self.no_load), Self::ALPHA * before.step());
-        if queue <= tolerated {
+        let (queue, step) = (before.queue(self.no_load), before.step());
+        if queue <= Self::BETA * step {
             before.limit
         } else {
-            before.in_flight - queue + tolerated
+            self.growing = 0;
+            before.in_flight - queue + Self::ALPHA * step
         }
     }
 }
