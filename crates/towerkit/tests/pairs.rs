@@ -6,12 +6,13 @@ use std::time::Duration;
 use tower_layer::Stack;
 use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
-    core::{LayerExt, stack},
+    core::{LayerExt, Plain, stack},
     hedge::HedgeLayer,
     http::HttpExt,
     log::LogLayer,
     metrics::{MetricsLayer, Registry},
     ratelimit::{Quota, RateLimitLayer},
+    retry::{Always, RetryLayer},
     timeout::TimeoutLayer,
 };
 use towerkit_test::{Subject, laws, run_paused};
@@ -20,7 +21,7 @@ fn breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new()
 }
 
-fn hedge() -> HedgeLayer {
+fn hedge() -> HedgeLayer<Plain, Always> {
     let after = HedgeLayer::after(Duration::from_secs(60));
     after.unwrap().idempotent()
 }
@@ -35,6 +36,10 @@ fn log() -> LogLayer {
 
 fn metrics() -> MetricsLayer {
     MetricsLayer::new().registry(Registry::new())
+}
+
+fn retry() -> RetryLayer<Plain, Always> {
+    RetryLayer::new().idempotent()
 }
 
 fn timeout() -> TimeoutLayer {
@@ -95,12 +100,13 @@ macro_rules! fused {
 }
 
 nested! {
-    breaker: [breaker hedge limit log metrics timeout]
-    hedge: [breaker hedge limit log metrics timeout]
-    limit: [breaker hedge limit log metrics timeout]
-    log: [breaker hedge limit log metrics timeout]
-    metrics: [breaker hedge limit log metrics timeout]
-    timeout: [breaker hedge limit log metrics timeout]
+    breaker: [breaker hedge limit log metrics retry timeout]
+    hedge: [breaker hedge limit log metrics retry timeout]
+    limit: [breaker hedge limit log metrics retry timeout]
+    log: [breaker hedge limit log metrics retry timeout]
+    metrics: [breaker hedge limit log metrics retry timeout]
+    retry: [breaker hedge limit log metrics retry timeout]
+    timeout: [breaker hedge limit log metrics retry timeout]
 }
 
 fused! {
