@@ -12,7 +12,11 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::{
     client::legacy::{Client, Error},
     rt::{TokioExecutor, TokioIo},
@@ -151,4 +155,52 @@ async fn an_order_that_may_be_sent_twice_is_sent_again() {
         "{}",
         orders[2]
     );
+}
+
+/// Reads two orders and is overloaded, and takes the third, over HTTP/1 or HTTP/2.
+fn overloaded_twice(http2: bool) -> SocketAddr {
+    let (listener, at) = free_port();
+    let listener = listening(listener);
+    let seen = Arc::new(AtomicUsize::new(0));
+    let echo = service_fn(move |request: Request<Incoming>| {
+        let seen = seen.clone();
+        async move {
+            let body = request.into_body().collect().await?.to_bytes();
+            let mut response = Response::new(Full::new(body));
+            if seen.fetch_add(1, Ordering::SeqCst) < 2 {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            Ok::<_, hyper::Error>(response)
+        }
+    });
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (stream, echo) = (TokioIo::new(stream), echo.clone());
+            if http2 {
+                let server = http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(server.serve_connection(stream, echo));
+            } else {
+                tokio::spawn(http1::Builder::new().serve_connection(stream, echo));
+            }
+        }
+    });
+    at
+}
+
+/// RT-06: hyper has let go of the body by the time that the response is there.
+#[tokio::test]
+async fn a_body_is_sent_again_over_a_real_connection() {
+    for http2 in [false, true] {
+        let at = overloaded_twice(http2);
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(http2)
+            .build_http();
+        let layer = RetryLayer::new().idempotent().http();
+        let call = layer.layer(client).oneshot(post(at));
+        let response = timeout(Duration::from_secs(60), call).await.unwrap();
+        let response = response.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{http2}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "one apple");
+    }
 }
