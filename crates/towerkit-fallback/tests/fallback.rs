@@ -220,6 +220,10 @@ async fn what_is_chosen_may_be_said() {
         Err::<u32, _>(BoxError::from(Rejection::new(Reason::Overloaded, "pool")))
     });
     assert_eq!(layer.layer(full).oneshot(7).await.unwrap(), 99);
+
+    let all = FallbackLayer::value(99).when(|_| true);
+    let answer = all.layer(halve()).oneshot(8).await;
+    assert_eq!(answer.unwrap(), 4, "a success is no failure");
 }
 
 /// A business failure has no error and is one all the same.
