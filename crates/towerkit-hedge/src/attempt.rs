@@ -5,6 +5,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
+use towerkit_core::Deadline;
 
 use crate::state::Withdrawal;
 
@@ -17,6 +18,7 @@ pub(crate) enum Attempt<S, F, A> {
         request: Option<A>,
         number: u8,
         withdrawal: Withdrawal,
+        deadline: Option<Deadline>,
     },
     Sent {
         #[pin]
@@ -43,9 +45,11 @@ impl<S: Service<A>, A> Attempt<S, S::Future, A> {
                     request,
                     number,
                     withdrawal,
+                    deadline,
                 } => {
                     let is_ready = ready!(service.poll_ready(cx)).is_ok();
-                    if !is_ready || !withdrawal.spend(*number) {
+                    let is_late = deadline.as_ref().is_some_and(Deadline::is_over);
+                    if !is_ready || is_late || !withdrawal.spend(*number) {
                         return Poll::Ready(None);
                     }
                     let request = request.take().expect("a hedge is sent once");

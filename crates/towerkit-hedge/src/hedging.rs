@@ -1,13 +1,14 @@
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
-use towerkit_core::{Deadline, Outcome, Peek, Pushback, Reason, Repeat};
+use towerkit_core::{Deadline, End, Outcome, Peek, Pushback, Reason, Repeat};
 
 use crate::{attempt::Attempt, service::Shared, state::Watch};
 
@@ -33,7 +34,10 @@ where
     /// The time before the next hedge: the delay, unless the callee asks for another.
     wait: Duration,
     watch: Option<Watch>,
+    /// At most one of them, the last, is not sent yet.
     hedges: Vec<Begun<S, P::Attempt>>,
+    /// Whether one that is not sent must not be any more.
+    is_pushed_back: bool,
 }
 
 /// In a box, so that a call that is not hedged, as nearly all are, carries no room for it.
@@ -71,48 +75,53 @@ where
             wait: delay,
             watch,
             hedges: Vec::new(),
+            is_pushed_back: false,
         }
     }
 
     /// Takes note of the result of the first attempt, and returns whether it is that of the call.
     pub(crate) fn first_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
-        let outcome = self.exchange.peek(result).outcome();
+        let end = self.exchange.peek(result);
         if let Some(watch) = self.watch.take() {
-            let is_answered = matches!(outcome, Outcome::Success | Outcome::ClientError);
+            let is_answered = matches!(end.outcome(), Outcome::Success | Outcome::ClientError);
             watch.stop(&self.shared.state, is_answered);
         }
-        self.settles(outcome, result)
+        self.settles(&end, result)
     }
 
     fn hedge_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
-        let outcome = self.exchange.peek(result).outcome();
-        if outcome == Outcome::Success {
+        let end = self.exchange.peek(result);
+        if end.outcome() == Outcome::Success {
             self.shared.state.count_win();
         }
-        self.settles(outcome, result)
+        self.settles(&end, result)
     }
 
     /// Whether a result is that of the call, whatever the other attempts would come to. After one that is not, hedges the call at
     /// once, if nothing speaks against it.
-    fn settles(&mut self, outcome: Outcome, result: &Result<S::Response, S::Error>) -> bool {
-        if matches!(
-            outcome,
-            Outcome::Success | Outcome::ClientError | Outcome::Cancelled
-        ) {
+    fn settles(&mut self, end: &End, result: &Result<S::Response, S::Error>) -> bool {
+        use Outcome::{Cancelled, ClientError, Success};
+        if matches!(end.outcome(), Success | ClientError | Cancelled) {
             return true;
         }
         // What was refused on the way never reached the callee: a hedge would meet the same guard. What timed out did.
-        let refused = self.exchange.peek(result).refused();
-        if refused.is_some_and(|reason| reason != Reason::DeadlineExceeded) {
-            self.left = 0;
-        }
+        let is_refused = end.refused().is_some_and(|r| r != Reason::DeadlineExceeded);
         match self.exchange.pushback(result) {
-            None => self.hedge(),
-            Some(Pushback::After(wait)) if wait.is_zero() => self.hedge(),
-            Some(Pushback::After(wait)) => self.wait = wait,
-            Some(Pushback::Never) => self.left = 0,
+            _ if is_refused => self.push_back(None),
+            Some(Pushback::Never) => self.push_back(None),
+            Some(Pushback::After(wait)) if !wait.is_zero() => self.push_back(Some(wait)),
+            _ => self.hedge(),
         }
         false
+    }
+
+    /// Sends no hedge before that time, or none at all.
+    fn push_back(&mut self, wait: Option<Duration>) {
+        self.is_pushed_back = true;
+        match wait {
+            Some(wait) => self.wait = wait,
+            None => self.left = 0,
+        }
     }
 
     /// Polls the hedges, and begins another one when it is time; ready with the result of the call.
@@ -128,7 +137,11 @@ where
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut at = 0;
         loop {
-            while let Some(hedge) = self.hedges.get_mut(at) {
+            if mem::take(&mut self.is_pushed_back) {
+                self.hedges.retain(|hedge| hedge.is_sent());
+                at = 0;
+            }
+            if let Some(hedge) = self.hedges.get_mut(at) {
                 let Poll::Ready(ended) = hedge.as_mut().poll(cx) else {
                     at += 1;
                     continue;
@@ -140,6 +153,7 @@ where
                     Some(result) => failed = Some(result),
                     None => self.left = 0,
                 }
+                continue;
             }
             let goes_on = is_first_going_on || self.hedges.iter().any(|hedge| hedge.is_sent());
             if let Some(result) = failed.take()
@@ -147,34 +161,32 @@ where
             {
                 return Poll::Ready(result);
             }
-            if self.poll_timer(timer.as_mut(), cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(self.poll_timer(timer.as_mut(), cx));
             self.hedge();
         }
     }
 
     /// Waits until the next hedge is due. The first call that waits makes the timer.
     fn poll_timer(&mut self, mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
-        // One at a time waits for an instance.
-        if self.left == 0 || !self.hedges.iter().all(|hedge| hedge.is_sent()) {
-            return Poll::Pending;
-        }
-        loop {
-            match timer.as_mut().as_pin_mut() {
-                Some(sleep) => std::task::ready!(sleep.poll(cx)),
-                None if self.is_past(self.wait) => {
-                    self.left = 0;
-                    return Poll::Pending;
-                }
-                None => {
-                    timer.set(Some(sleep(self.wait)));
-                    continue;
-                }
+        if timer.is_none() {
+            if self.is_past(self.wait) {
+                self.left = 0;
             }
-            timer.set(None);
-            return Poll::Ready(());
+            if self.left == 0 || self.is_one_waiting() {
+                return Poll::Pending;
+            }
+            timer.set(Some(sleep(self.wait)));
         }
+        if let Some(sleep) = timer.as_mut().as_pin_mut() {
+            ready!(sleep.poll(cx));
+        }
+        timer.set(None);
+        Poll::Ready(())
+    }
+
+    /// Whether a hedge waits for its instance: there is only one at a time.
+    fn is_one_waiting(&self) -> bool {
+        !self.hedges.iter().all(|hedge| hedge.is_sent())
     }
 
     /// Whether nobody waits any more for an answer, that much later.
@@ -186,6 +198,9 @@ where
     /// Begins a hedge. What speaks against it now will still do so later, so that the call is not hedged again.
     fn hedge(&mut self) {
         self.wait = self.delay;
+        if self.is_one_waiting() {
+            return;
+        }
         match self.next_hedge() {
             Some(hedge) => {
                 self.begun += 1;
@@ -210,6 +225,7 @@ where
             request: Some(request),
             number,
             withdrawal,
+            deadline: self.deadline.clone(),
         }))
     }
 }

@@ -4,6 +4,7 @@ mod backend;
 mod budgets;
 mod gate;
 mod handle;
+mod model;
 mod percentile;
 mod race;
 mod readiness;
@@ -15,9 +16,10 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::BoxError;
-use towerkit_hedge::{Hedge, HedgeFuture, HedgeLayer};
+use towerkit_hedge::{Hedge, HedgeFuture, HedgeHandle, HedgeLayer};
 use towerkit_http::{Http, HttpExt};
 use towerkit_retry::Idempotence;
+use towerkit_test::Probe;
 
 use crate::backend::Backend;
 
@@ -56,4 +58,14 @@ async fn start(service: &mut Hedge<Backend, Http>) -> HedgeFuture<Backend, Http,
 async fn number(response: Response<Full<Bytes>>) -> usize {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     std::str::from_utf8(&body).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_calls_pass_between_threads_can_pass() {
+    fn send_sync<T: Send + Sync>() {}
+    fn send<T: Send>() {}
+    send_sync::<HedgeLayer<Http>>();
+    send_sync::<Hedge<Probe, Http>>();
+    send_sync::<HedgeHandle>();
+    send::<HedgeFuture<Backend, Http, Get>>();
 }

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
+use towerkit_core::Deadline;
 use towerkit_hedge::HedgeLayer;
 use towerkit_test::{Act, Probe};
 
@@ -80,6 +81,31 @@ async fn an_instance_that_is_gone_does_not_harm_the_call() {
     }
     let snapshot = layer.handle().snapshot();
     assert_eq!((snapshot.hedges, snapshot.available), (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_waits_is_given_up_when_the_callee_pushes_back() {
+    let late = reply(Duration::ZERO, 200).ready_after(100 * MS);
+    let pushing = reply(70 * MS, 503).with_field("grpc-retry-pushback-ms", "-1");
+    let layer = layer().max_hedges(2).unwrap();
+    // The first hedge, sent at 50 ms, pushes back at 120 ms, when the second has been waiting since 100 ms.
+    let backend = Backend::new([reply(400 * MS, 200), pushing, late]);
+    let response = call(&layer, &backend, get()).await.unwrap();
+    assert_eq!((number(response).await, backend.times().len()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_whose_instance_is_ready_past_the_deadline_is_not_sent() {
+    let late = reply(Duration::ZERO, 200).ready_after(100 * MS);
+    let clock = towerkit_test::tokio_clock();
+    for (left, attempts) in [(140, 1), (160, 2)] {
+        let backend = Backend::new([reply(400 * MS, 200), late]);
+        let mut request = get();
+        let deadline = Deadline::after(&clock, left * MS);
+        request.extensions_mut().insert(deadline);
+        call(&layer(), &backend, request).await.unwrap();
+        assert_eq!(backend.times().len(), attempts, "{left}");
+    }
 }
 
 /// T-03: dropped at every point of a call with two hedges, of which one is still waiting for its instance.
