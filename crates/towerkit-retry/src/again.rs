@@ -32,9 +32,11 @@ impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
     where
         P::Exchange: Peek<T, E>,
     {
+        if !(self.is_idempotent || self.exchange.is_unsent(result)) {
+            return None;
+        }
         let end = self.exchange.peek(result);
-        let is_another = self.shared.policy.is_worth_another(&end)
-            && (self.is_idempotent || self.exchange.is_unsent(result));
+        let is_another = self.shared.policy.is_worth_another(&end);
         is_another.then(|| Trouble {
             end,
             pause: self.pause(result),

@@ -131,7 +131,7 @@ impl<P, I> RetryLayer<P, I> {
 
     /// Returns a handle on what all services of this layer share.
     ///
-    /// Take it last: a setter makes a layer of which an earlier handle knows nothing.
+    /// Take it last: a setter makes a layer that counts anew, and of which an earlier handle knows nothing.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
         RetryHandle(self.policy.clone())

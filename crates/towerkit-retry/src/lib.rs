@@ -52,7 +52,7 @@
 //! A failure is given back at once, as it is, if the attempts or the [`Budget`] are used up, if the pause would last beyond the
 //! request's [`Deadline`](towerkit_core::Deadline), if the callee asks for no retry or for a longer pause than
 //! [is waited for](RetryLayer::longest_pushback), and if the body is over the cap. A [`RetryReport`] in the extensions of the response
-//! says so, and what came before.
+//! says so, and what came before; so do [events](RetryLayer::events), also over a plain service.
 //!
 //! # Several tiers
 //!

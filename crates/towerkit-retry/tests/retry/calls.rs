@@ -21,7 +21,7 @@ use towerkit_core::{
     Rejection, Status, guard,
 };
 use towerkit_http::{Http, HttpExt};
-use towerkit_retry::{GaveUp, RETRY_ATTEMPT, RetryLayer};
+use towerkit_retry::{Budget, GaveUp, RETRY_ATTEMPT, RetryLayer};
 use towerkit_test::{Act, Probe};
 
 use crate::setup::{Script, answer, call, get, grpc, report, request};
@@ -177,6 +177,23 @@ async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
     let error = service.oneshot(Act::Fail).await.unwrap_err();
     assert!(error.is_failed());
     assert_eq!((ledger.started(), ledger.in_flight()), (6, 0));
+}
+
+/// GK-LB-4
+#[tokio::test(start_paused = true)]
+async fn there_are_as_many_attempts_as_said() {
+    for (attempts, is_served) in [(1, false), (2, false), (3, true), (255, true)] {
+        let layer = RetryLayer::new().attempts(attempts).unwrap().idempotent();
+        let result = layer.layer(Probe::new()).oneshot(Act::FailFirst(2)).await;
+        assert_eq!(result.is_ok(), is_served, "{attempts}");
+    }
+    let endless = RetryLayer::new().attempts(255).unwrap().idempotent();
+    let budget = Budget::new(0.0, 1000).unwrap();
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = endless.budget(budget).layer(probe);
+    assert!(service.oneshot(Act::Fail).await.is_err());
+    assert_eq!(ledger.started(), 255);
 }
 
 #[tokio::test(start_paused = true)]
