@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towerkit_circuitbreaker::CircuitBreakerLayer;
+use towerkit_concurrency::ConcurrencyLimitLayer;
 use towerkit_core::{Clock, IntoRole, RowLayer, stack};
 use towerkit_log::LogLayer;
 use towerkit_metrics::{MetricsLayer, Registry};
@@ -24,6 +25,16 @@ pub fn rate_limit(clock: Clock) -> RateLimitLayer {
 #[must_use]
 pub fn circuit_breaker(clock: Clock) -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().clock(clock)
+}
+
+/// Makes a limit of a million calls at a time.
+///
+/// # Panics
+///
+/// Never: the limit is valid.
+#[must_use]
+pub fn concurrency_limit() -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(1_000_000).expect("a valid limit")
 }
 
 /// Makes a timeout of 30 seconds.

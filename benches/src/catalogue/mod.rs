@@ -1,10 +1,13 @@
 //! What is measured.
 
 mod breaker;
+mod concurrency;
 mod contention;
+mod hedge;
 mod limit;
 mod log;
 mod metrics;
+mod retry;
 mod stack;
 mod timeout;
 
@@ -32,6 +35,10 @@ fn over_ready(visit: &mut impl Visit) {
     limit::axum(visit, Ready::new(), way);
     breaker::plain(visit, inner.clone(), way);
     breaker::http(visit, inner.clone(), way);
+    concurrency::plain(visit, inner.clone(), way);
+    concurrency::http(visit, inner.clone(), way);
+    retry::plain(visit, inner.clone(), way);
+    hedge::plain(visit, inner.clone(), way);
     timeout::plain(visit, inner.clone(), way);
     timeout::http(visit, inner.clone(), way);
     metrics::plain(visit, inner.clone(), way);
@@ -48,6 +55,10 @@ fn over_late(visit: &mut impl Visit) {
     limit::http(visit, inner.clone(), way);
     breaker::plain(visit, inner.clone(), way);
     breaker::http(visit, inner.clone(), way);
+    concurrency::plain(visit, inner.clone(), way);
+    concurrency::http(visit, inner.clone(), way);
+    retry::plain(visit, inner.clone(), way);
+    hedge::plain(visit, inner.clone(), way);
     timeout::plain(visit, inner.clone(), way);
     timeout::http(visit, inner.clone(), way);
     metrics::plain(visit, inner.clone(), way);

@@ -3,8 +3,12 @@
 //! A peer that is no layer stands in a service written by hand that does what its README shows and nothing more.
 
 mod breaker;
+mod concurrency;
+mod hedge;
+mod keyed;
 mod limiter;
 mod metrics;
+mod retry;
 mod timeout;
 
 pub use breaker::FailsafeDefault;
@@ -13,6 +17,11 @@ pub use breaker::Safe;
 pub use breaker::failsafe;
 pub use breaker::recloser;
 pub use breaker::tower_resilience_breaker;
+pub use concurrency::tower_concurrency_limit;
+pub use concurrency::tower_resilience_bulkhead;
+pub use hedge::tower_hedge;
+pub use keyed::KeyGoverned;
+pub use keyed::governor_keyed;
 pub use limiter::Governed;
 pub use limiter::governor;
 pub use limiter::governor_monotonic;
@@ -20,6 +29,8 @@ pub use limiter::tower_governor;
 pub use limiter::tower_rate_limit;
 pub use limiter::tower_resilience_limiter;
 pub use metrics::axum_prometheus;
+pub use retry::tower_resilience_retry;
+pub use retry::tower_retry;
 pub use timeout::tower_http_timeout;
 pub use timeout::tower_resilience_timeout;
 pub use timeout::tower_timeout;

@@ -80,6 +80,23 @@ impl<S: Service<Script>> Subject<S> {
         }
     }
 
+    /// Returns another handle on the same service.
+    pub(crate) fn another(&self) -> Self
+    where
+        S: Clone,
+    {
+        Self {
+            service: self.service.clone(),
+            callee: self.callee.clone(),
+        }
+    }
+
+    /// Asks whether the service is ready.
+    pub(crate) fn poll_ready(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(self.service.poll_ready(&mut cx), Poll::Ready(Ok(())))
+    }
+
     /// Makes a call; whether it reached the callee.
     pub(crate) fn call(&mut self, script: Script) -> bool {
         let before = self.callee.reached();
@@ -106,9 +123,8 @@ impl<S: Service<Script>> Subject<S> {
     }
 
     fn start(&mut self, script: Script) -> Option<Pin<Box<S::Future>>> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let ready = self.service.poll_ready(&mut cx);
-        matches!(ready, Poll::Ready(Ok(()))).then(|| Box::pin(self.service.call(script)))
+        self.poll_ready()
+            .then(|| Box::pin(self.service.call(script)))
     }
 }
 

@@ -3,10 +3,13 @@
 //! The ids are those of the project's acceptance cases. A peer that has mended a bug since shows it here.
 
 mod breakers;
+mod bulkheads;
 mod callee;
+mod coalescing;
 mod http_calls;
 mod limiters;
 mod metrics;
+mod retries;
 mod tracing_layer;
 
 use towerkit_benches::runtime;
@@ -38,6 +41,9 @@ fn main() {
 fn all() -> Vec<Bug> {
     let mut bugs = breakers::bugs();
     bugs.extend(limiters::bugs());
+    bugs.extend(bulkheads::bugs());
+    bugs.extend(retries::bugs());
+    bugs.extend(coalescing::bugs());
     bugs.extend(metrics::bugs());
     bugs.extend(tracing_layer::bugs());
     bugs
