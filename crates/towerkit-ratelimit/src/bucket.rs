@@ -2,7 +2,7 @@ use crate::{
     Quota,
     quota::Spacing,
     rate::{Level, Rate, Short},
-    sync::{AtomicU64, Mutex, lock},
+    sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
 /// A token bucket in one word, and its quota.
@@ -40,6 +40,17 @@ impl Bucket {
         self.rate.give_back(&self.word, taken, now, cost);
     }
 
+    /// Whether it has been full for a while.
+    pub(crate) fn is_full(&self, now: u64) -> bool {
+        self.word.load(Ordering::Relaxed) | 1 < Spacing::units(now)
+    }
+
+    /// Fills it, at a time at which [it was full](Self::is_full) already and another one owned it.
+    pub(crate) fn fill(&self, now: u64) {
+        let is_ours = || true;
+        self.rate.update(&self.word, now, is_ours, |_, _| 0);
+    }
+
     /// Returns how many tokens there are.
     pub(crate) fn available(&self, now: u64) -> u32 {
         let level = self.rate.look(&self.word, now);
@@ -66,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{rate::Enough, sync::Ordering};
+    use crate::rate::Enough;
 
     const SECOND: u64 = 1_000_000_000;
 

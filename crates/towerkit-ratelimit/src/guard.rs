@@ -77,7 +77,7 @@ impl<Req, M: Meter<Req>> Guard<Req> for RateLimit<M> {
             Ok(level) => Ok(M::Held::of(|| Taken {
                 level,
                 advert: self.bucket.rate.advert(),
-                from: Source::default(),
+                source: Source::default(),
             })),
             Err(short) => Err(self.refused(short, call.protocol())),
         }

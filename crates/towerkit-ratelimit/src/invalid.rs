@@ -10,6 +10,7 @@ pub(crate) enum Problem {
     Capacity(usize),
     Classes(usize),
     NoClass(usize),
+    NoTotal,
     Overrides,
     MaxWait(Duration),
     Queue(usize),
@@ -27,6 +28,7 @@ impl fmt::Display for InvalidSetting {
             }
             Problem::Classes(classes) => write!(f, "{classes} further quotas, not 1 to 15"),
             Problem::NoClass(class) => write!(f, "there is no quota number {class}"),
+            Problem::NoTotal => f.write_str("there is no quota for all keys together"),
             Problem::Overrides => f.write_str("there are 1000 keys with a quota of their own"),
             Problem::MaxWait(wait) => {
                 write!(

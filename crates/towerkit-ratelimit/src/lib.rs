@@ -63,17 +63,33 @@ mod bucket;
 mod fields;
 mod guard;
 mod invalid;
+mod key;
+mod keyed;
+mod keyed_guard;
+mod keyed_handle;
+mod keyed_layer;
+#[cfg(all(test, not(towerkit_loom)))]
+mod keyed_model;
+mod keyed_settings;
 mod layer;
 mod macros;
 mod meter;
 #[cfg(all(test, towerkit_loom))]
 mod models;
+mod overrides;
+mod pressure;
 mod quota;
 mod rate;
 mod sync;
+mod table;
 
 pub use guard::RateLimit;
 pub use invalid::InvalidSetting;
+pub use key::{ByClass, ByField, ByKey, ByText, KeyOf, Tags};
+pub use keyed_guard::KeyedRateLimit;
+pub use keyed_handle::{KeyedRateLimitHandle, KeyedSnapshot};
+pub use keyed_layer::{KeyedRateLimitLayer, KeyedRateLimited};
+pub use keyed_settings::Overflow;
 pub use layer::{RateLimitHandle, RateLimitLayer, RateLimited};
 pub use meter::{After, Cost, Followed, Held, Meter, One, Taken, Terms};
 pub use quota::{InvalidQuota, Quota};

@@ -81,26 +81,35 @@ impl<M: Clone, F> Clone for Cost<M, F> {
     }
 }
 
-impl Terms for One {
-    const FOLLOWS: bool = false;
-    type Held = ();
-    type Followed = Followed<Self>;
+/// Terms that nothing was added to.
+macro_rules! bare_terms {
+    ($terms:ty $(, $param:ident)*) => {
+        impl<$($param: 'static),*> $crate::Terms for $terms {
+            const FOLLOWS: bool = false;
+            type Held = ();
+            type Followed = $crate::Followed<Self>;
 
-    fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed {
-        Followed::new(self, set)
-    }
+            fn followed(self, set: impl FnOnce(&mut $crate::After)) -> Self::Followed {
+                $crate::Followed::new(self, set)
+            }
 
-    fn after(&self) -> &After {
-        &After::NOTHING
-    }
+            fn after(&self) -> &$crate::After {
+                &$crate::After::NOTHING
+            }
+        }
+
+        impl<Req $(, $param: 'static)*> $crate::Meter<Req> for $terms {
+            #[inline(always)]
+            fn cost(&self, _call: &towerkit_core::Call<'_, Req>) -> u32 {
+                1
+            }
+        }
+    };
 }
 
-impl<Req> Meter<Req> for One {
-    #[inline(always)]
-    fn cost(&self, _call: &Call<'_, Req>) -> u32 {
-        1
-    }
-}
+pub(crate) use bare_terms;
+
+bare_terms!(One);
 
 impl<M: Terms, F: 'static> Terms for Cost<M, F> {
     const FOLLOWS: bool = M::FOLLOWS;
@@ -215,15 +224,28 @@ pub struct Taken {
     pub(crate) level: Level,
     /// The calls and the seconds of the policy.
     pub(crate) advert: [u64; 2],
-    /// Of whom it was taken, where there is more than one bucket.
-    pub(crate) from: Source,
+    /// Whose it was, where there is more than one bucket.
+    pub(crate) source: Source,
 }
 
-/// The bucket of a keyed limit that a call took from.
+/// Whose bucket a call takes from: the tag of a key, of which the lowest four bits are its class.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Source {
-    pub(crate) tag: u64,
-    pub(crate) class: u8,
+pub(crate) struct Source(pub(crate) u64);
+
+impl Source {
+    /// The bits of the class.
+    pub(crate) const CLASS: u64 = 15;
+
+    #[inline(always)]
+    pub(crate) fn class(self) -> usize {
+        (self.0 & Self::CLASS) as usize
+    }
+
+    /// The tag of the key without its class.
+    #[inline(always)]
+    pub(crate) fn key(self) -> u64 {
+        self.0 & !Self::CLASS
+    }
 }
 
 impl Held for () {

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use loom::{sync::Arc, thread};
 
-use crate::{Quota, bucket::Bucket};
+use crate::{
+    Quota,
+    bucket::Bucket,
+    rate::Rate,
+    table::{Claim, Table},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -55,5 +60,100 @@ fn loom_a_change_makes_no_token_and_loses_none() {
         // Both before the change: one of three is left. One before, one after: one of two. Both after: none.
         assert!(bucket.available(SECOND) <= 1);
         assert_eq!(bucket.available(100 * SECOND), 2);
+    });
+}
+
+/// A table with one place, or with two, of which a tag may stand in either.
+fn table(places: usize) -> (Arc<Table>, Arc<Rate>) {
+    let rate = Rate::forgetting(&quota(1, 1));
+    (Arc::new(Table::new(places)), Arc::new(rate))
+}
+
+/// The tag of a key that may stand in the first place or in the second.
+const EITHER: u64 = 0xf << 4;
+
+/// Takes the one token of a key that has a place.
+fn take(table: &Table, rate: &Rate, tag: u64, now: u64) -> bool {
+    let place = table.find(tag);
+    place.is_some_and(|place| rate.take(place.word, now, 1, || place.is_ours()).is_ok())
+}
+
+/// Gives a newcomer a place and takes its one token.
+fn claim(table: &Table, rate: &Rate, tag: u64, now: u64) -> Claim<()> {
+    let make = |full_at| rate.first(full_at, now, 1).map(|(word, _)| (word, ()));
+    table.claim(tag, now, make).unwrap_or(Claim::NoRoom)
+}
+
+fn has_token(table: &Table, rate: &Rate, tag: u64, now: u64) -> Option<bool> {
+    let level = rate.look(table.find(tag)?.word, now)?;
+    Some(level.tokens() > 0)
+}
+
+/// A place that changes hands never mixes two keys: either the old owner takes its token and keeps its place, or the newcomer has it.
+#[test]
+fn loom_a_place_belongs_to_one_key() {
+    loom::model(|| {
+        let (table, rate) = table(1);
+        assert!(matches!(claim(&table, &rate, 32, SECOND), Claim::Made(())));
+        let owner = thread::spawn({
+            let (table, rate) = (table.clone(), rate.clone());
+            move || take(&table, &rate, 32, 3 * SECOND)
+        });
+        let claimed = matches!(claim(&table, &rate, 48, 3 * SECOND), Claim::Made(()));
+        let taken = owner.join().unwrap();
+        assert!(claimed != taken);
+        let owner = if claimed { 48 } else { 32 };
+        assert_eq!(has_token(&table, &rate, owner, 3 * SECOND), Some(false));
+        assert_eq!(table.evicted(), u64::from(claimed));
+    });
+}
+
+/// Two threads with the first calls of one key: one place, one token.
+#[test]
+fn loom_a_key_has_one_place() {
+    loom::model(|| {
+        let (table, rate) = table(2);
+        let other = thread::spawn({
+            let (table, rate) = (table.clone(), rate.clone());
+            move || claim(&table, &rate, EITHER << 28, SECOND)
+        });
+        let one = claim(&table, &rate, EITHER << 28, SECOND);
+        let made = [one, other.join().unwrap()].map(|claim| matches!(claim, Claim::Made(())));
+        assert!(made[0] != made[1]);
+        assert_eq!(table.keys(), 1);
+    });
+}
+
+/// Two newcomers and one place whose bucket is full.
+#[test]
+fn loom_newcomers_do_not_share_a_place() {
+    loom::model(|| {
+        let (table, rate) = table(1);
+        assert!(matches!(claim(&table, &rate, 32, SECOND), Claim::Made(())));
+        let other = thread::spawn({
+            let (table, rate) = (table.clone(), rate.clone());
+            move || matches!(claim(&table, &rate, 48, 3 * SECOND), Claim::Made(()))
+        });
+        let one = matches!(claim(&table, &rate, 64, 3 * SECOND), Claim::Made(()));
+        assert!(one != other.join().unwrap());
+    });
+}
+
+/// RL-05: a key that comes back with an early timestamp, after its full bucket was forgotten at a later one, finds no full bucket.
+#[test]
+fn loom_a_forgotten_bucket_comes_back_no_fuller() {
+    loom::model(|| {
+        let (table, rate) = table(2);
+        // Empty until 2 s; at 3 s it is full and may be forgotten.
+        assert!(matches!(claim(&table, &rate, 32, SECOND), Claim::Made(())));
+        let newcomer = thread::spawn({
+            let (table, rate) = (table.clone(), rate.clone());
+            move || claim(&table, &rate, 48, 3 * SECOND)
+        });
+        let early = SECOND + SECOND / 2;
+        let taken = take(&table, &rate, 32, early)
+            || matches!(claim(&table, &rate, 32, early), Claim::Made(()));
+        assert!(!taken);
+        newcomer.join().unwrap();
     });
 }

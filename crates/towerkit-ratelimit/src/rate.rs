@@ -27,6 +27,8 @@ pub(crate) struct Rate {
     /// The numbers of the era before.
     was: [AtomicU64; 2],
     advert: AtomicU64,
+    /// Whether a bucket that is full may be forgotten, and so stays full whatever the burst.
+    forgets: bool,
 }
 
 /// What a bucket holds after a call took from it, or could not.
@@ -54,8 +56,18 @@ pub(crate) enum Enough {
 
 impl Rate {
     pub(crate) fn new(quota: &Quota) -> Self {
+        Self::with(quota, false)
+    }
+
+    /// The rate of buckets that are forgotten once they are full.
+    pub(crate) fn forgetting(quota: &Quota) -> Self {
+        Self::with(quota, true)
+    }
+
+    fn with(quota: &Quota, forgets: bool) -> Self {
         let Spacing { interval, depth } = quota.spacing();
         Self {
+            forgets,
             interval: AtomicU64::new(interval),
             depth: AtomicU64::new(depth),
             was: [AtomicU64::new(interval), AtomicU64::new(depth)],
@@ -222,18 +234,53 @@ impl Rate {
             if seen & ERA == era {
                 return Some((new, era, seen));
             }
-            let [interval, depth] = [0, 1].map(|i| self.was[i].load(Ordering::Relaxed));
-            let old = Spacing { interval, depth };
-            let next = converted(seen & !ERA, units, old, new) | era;
+            let next = match seen & !ERA {
+                full_at if self.forgets && full_at <= units => full_at,
+                full_at => converted(full_at, units, self.was(), new),
+            };
+            let next = next | era;
             // Release: see above. Whoever fails reads what another thread made of it.
             let _ = word.compare_exchange(seen, next, Ordering::Release, Ordering::Relaxed);
         }
     }
 
-    /// The bit that words of the present era end in.
-    pub(crate) fn era(&self) -> u64 {
-        // Acquire pairs with the Release of `change`.
-        self.interval.load(Ordering::Acquire) & ERA
+    fn was(&self) -> Spacing {
+        // Relaxed: the numbers of the present era were read, with Acquire, before.
+        let [interval, depth] = [0, 1].map(|i| self.was[i].load(Ordering::Relaxed));
+        Spacing { interval, depth }
+    }
+
+    /// Makes the word of a bucket that was full at the time `full_at`, after `cost` tokens were taken from it.
+    pub(crate) fn first(&self, full_at: u64, now: u64, cost: u32) -> Result<(u64, Level), Short> {
+        let word = self.full(full_at);
+        let level = self.take(&word, now, cost, || true)?;
+        Ok((word.load(Ordering::Relaxed), level))
+    }
+
+    /// Makes the word of a bucket that was full at the time `full_at`, after `cost` tokens were [charged](Self::charge).
+    pub(crate) fn first_charge(&self, full_at: u64, now: u64, cost: u32) -> u64 {
+        let word = self.full(full_at);
+        self.charge(&word, now, cost, || true);
+        word.load(Ordering::Relaxed)
+    }
+
+    fn full(&self, full_at: u64) -> AtomicU64 {
+        let era = self.interval.load(Ordering::Relaxed) & ERA;
+        AtomicU64::new(Spacing::units(full_at) | era)
+    }
+
+    /// Says whether `cost` tokens could be taken.
+    pub(crate) fn check(&self, word: &AtomicU64, now: u64, cost: u32) -> Result<(), Short> {
+        let Some(level) = self.look(word, now) else {
+            return Err(Short::LOST);
+        };
+        let price = price(level.spacing.interval, cost);
+        let is_short = level.ahead.saturating_add(price) > level.spacing.depth;
+        if is_short && cost > 0 {
+            let lost = false;
+            return Err(Short { level, price, lost });
+        }
+        Ok(())
     }
 
     /// Returns the quota as a `RateLimit-Policy` shows it: the calls, and the seconds.

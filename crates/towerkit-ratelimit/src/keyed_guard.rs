@@ -1,0 +1,127 @@
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
+
+use crate::{
+    KeyOf, Meter, Taken, Terms,
+    guard::{annotate, refused},
+    key::Tags,
+    keyed::{Denied, Keyed},
+    keyed_settings::Settings,
+    meter::{After, Held},
+};
+
+/// The guard behind [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer): admits a call for tokens of its key.
+#[derive(Clone)]
+pub struct KeyedRateLimit<M> {
+    pub(crate) clock: Clock,
+    pub(crate) meter: M,
+    pub(crate) settings: Settings,
+    /// Made with the first call, or the first handle: before, the settings may change.
+    keyed: Arc<OnceLock<Keyed>>,
+}
+
+impl<M> KeyedRateLimit<M> {
+    pub(crate) fn new(settings: Settings, meter: M) -> Self {
+        Self {
+            clock: Clock::default(),
+            meter,
+            settings,
+            keyed: Arc::default(),
+        }
+    }
+
+    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimit<N> {
+        KeyedRateLimit {
+            clock: self.clock,
+            meter: turn(self.meter),
+            settings: self.settings,
+            keyed: self.keyed,
+        }
+    }
+
+    /// Changes the settings. What was made by the old ones is left to those who have it.
+    pub(crate) fn set(&mut self, set: impl FnOnce(&mut Settings)) {
+        set(&mut self.settings);
+        self.keyed = Arc::default();
+    }
+
+    #[inline(always)]
+    pub(crate) fn keyed(&self) -> &Keyed {
+        match self.keyed.get() {
+            Some(keyed) => keyed,
+            None => self.make(),
+        }
+    }
+
+    #[cold]
+    fn make(&self) -> &Keyed {
+        self.keyed.get_or_init(|| Keyed::new(&self.settings))
+    }
+}
+
+impl<M: Terms> Policy for KeyedRateLimit<M> {
+    type Held = M::Held;
+    const FOLLOWS: bool = M::FOLLOWS;
+
+    #[inline(always)]
+    fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {
+        annotate(self.meter.after(), held, fields);
+    }
+
+    #[inline(always)]
+    fn finish(&self, held: M::Held, end: &End) {
+        if let Some(taken) = held.taken() {
+            let cost = self.meter.after().cost(end);
+            if cost > 0 {
+                let now = end.now(&self.clock);
+                self.keyed().charge(taken.source, now, cost);
+            }
+        }
+    }
+}
+
+impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimit<M> {
+    #[inline(always)]
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
+        let now = call.now(&self.clock);
+        let keyed = self.keyed();
+        let tag = self.meter.tag(call, Tags(keyed));
+        let source = keyed.source(tag, self.meter.class(call));
+        let cost = self.meter.cost(call);
+        match keyed.take(source, now, cost, || self.clock.now()) {
+            Ok((level, advert)) => Ok(M::Held::of(|| Taken {
+                level,
+                advert,
+                source,
+            })),
+            Err(denied) => Err(self.refuse(denied, call.protocol())),
+        }
+    }
+}
+
+impl<M: Terms> KeyedRateLimit<M> {
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, denied: Denied, kind: ProtocolKind) -> Rejection {
+        let name = self.settings.name;
+        match denied {
+            Denied::Key(short, advert) => refused(name, self.meter.after(), short, advert, kind),
+            // How the limit for all stands is not the caller's business.
+            Denied::Total(short) => refused(name, &After::NOTHING, short, [0; 2], kind),
+            Denied::NoRoom => Rejection::new(Reason::Overloaded, name),
+        }
+    }
+}
+
+impl<M> fmt::Debug for KeyedRateLimit<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedRateLimit")
+            .field("name", &self.settings.name)
+            .field("quotas", &self.settings.quotas)
+            .finish_non_exhaustive()
+    }
+}

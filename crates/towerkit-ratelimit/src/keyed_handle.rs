@@ -1,0 +1,116 @@
+use std::hash::Hash;
+
+use crate::{InvalidSetting, KeyedRateLimit, Quota, invalid::Problem, keyed::Keyed};
+
+/// Reads and changes a rate limit by key while it runs.
+///
+/// Where it takes a key, that is what the key function returns: a value of the same type, or the text.
+#[derive(Debug, Clone)]
+pub struct KeyedRateLimitHandle(KeyedRateLimit<()>);
+
+/// How a rate limit by key stands, see [`KeyedRateLimitHandle::snapshot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyedSnapshot {
+    /// The keys that have a place; those whose buckets are full keep theirs until a newcomer needs it.
+    pub keys: u64,
+    /// The keys that lost their place to a newcomer, since the start. Their buckets were full.
+    pub evicted: u64,
+    /// The calls whose key found no room, since the start.
+    pub overflowed: u64,
+    /// The keys that have a quota of their own.
+    pub overrides: u64,
+}
+
+impl KeyedRateLimitHandle {
+    pub(crate) fn new(limit: KeyedRateLimit<()>) -> Self {
+        limit.keyed();
+        Self(limit)
+    }
+
+    /// Returns how the limit stands.
+    #[must_use]
+    pub fn snapshot(&self) -> KeyedSnapshot {
+        let keyed = self.keyed();
+        KeyedSnapshot {
+            keys: keyed.keys(),
+            evicted: keyed.evicted(),
+            overflowed: keyed.pressure.count(),
+            overrides: keyed.overrides.count(),
+        }
+    }
+
+    /// Returns how many calls of a key would be admitted at this moment, each for one token of the first quota, or of its own.
+    #[must_use]
+    pub fn available<K: Hash + ?Sized>(&self, key: &K) -> u32 {
+        let keyed = self.keyed();
+        let source = keyed.source(keyed.tag(key), 0);
+        keyed.available(source, self.now())
+    }
+
+    /// Returns the quota of this number, see [`KeyedRateLimitLayer::classes`](crate::KeyedRateLimitLayer::classes).
+    #[must_use]
+    pub fn quota(&self, class: usize) -> Option<Quota> {
+        self.keyed().quota(class)
+    }
+
+    /// Changes the quota of this number; 0 is the first.
+    ///
+    /// Every call is judged by the old quota or by the new one. The tokens in a bucket stay, up to the new burst; a full one stays
+    /// full. This goes through all buckets, about a millisecond for the default capacity, while calls go on.
+    ///
+    /// # Errors
+    ///
+    /// If there is no quota of this number.
+    pub fn set_quota(&self, class: usize, quota: Quota) -> Result<(), InvalidSetting> {
+        self.keyed().set_quota(class, quota, self.now())
+    }
+
+    /// Returns the quota of all keys together.
+    #[must_use]
+    pub fn total(&self) -> Option<Quota> {
+        let total = self.keyed().total.as_ref()?;
+        Some(total.quota())
+    }
+
+    /// Changes the quota of all keys together.
+    ///
+    /// # Errors
+    ///
+    /// If there was [none](crate::KeyedRateLimitLayer::total) at the start.
+    pub fn set_total(&self, quota: Quota) -> Result<(), InvalidSetting> {
+        let total = self.keyed().total.as_ref();
+        let total = total.ok_or(InvalidSetting(Problem::NoTotal))?;
+        total.set_quota(quota, self.now());
+        Ok(())
+    }
+
+    /// Gives a key a quota of its own, whatever its class, and a bucket that is never forgotten and full at first. If it has one, its
+    /// quota is changed.
+    ///
+    /// # Errors
+    ///
+    /// If 1,000 keys have a quota of their own.
+    pub fn set_override<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        quota: Quota,
+    ) -> Result<(), InvalidSetting> {
+        let keyed = self.keyed();
+        keyed.overrides.set(keyed.tag(key), quota, self.now())
+    }
+
+    /// Takes its own quota from a key. Says whether it had one.
+    pub fn remove_override<K: Hash + ?Sized>(&self, key: &K) -> bool {
+        let keyed = self.keyed();
+        keyed.overrides.remove(keyed.tag(key))
+    }
+
+    fn keyed(&self) -> &Keyed {
+        self.0.keyed()
+    }
+
+    fn now(&self) -> u64 {
+        self.0.clock.now()
+    }
+}

@@ -1,0 +1,220 @@
+//! A limit by key beside a model that keeps the whole history of every key.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use crate::{
+    Overflow, Quota,
+    keyed::{Denied, Keyed},
+    keyed_settings::Settings,
+    meter::Source,
+    rate::Enough,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn keyed(quota: Quota, set: impl FnOnce(&mut Settings)) -> Keyed {
+    let mut settings = Settings::new(quota);
+    set(&mut settings);
+    Keyed::new(&settings)
+}
+
+fn quota(count: u32, burst: u32) -> Quota {
+    Quota::per_second(count).unwrap().burst(burst).unwrap()
+}
+
+fn source(keyed: &Keyed, key: u64) -> Source {
+    keyed.source(keyed.tag(&key), 0)
+}
+
+fn take(keyed: &Keyed, key: u64, now: u64, cost: u32) -> Result<(), Denied> {
+    let source = source(keyed, key);
+    keyed.take(source, now, cost, || now).map(drop)
+}
+
+/// The admitted calls of one key, or of all: when, and how many tokens.
+#[derive(Default)]
+struct History(Vec<(u64, u32)>);
+
+impl History {
+    /// Whether so many tokens more would exceed burst + rate × time in some window that ends now.
+    fn exceeds(&self, count: u32, burst: u32, now: u64, cost: u32) -> bool {
+        let mut tokens = i128::from(cost);
+        let excess = |tokens: i128, since: u64| {
+            let time = i128::from(now) - i128::from(since);
+            (tokens - i128::from(burst)) * i128::from(SECOND) - time * i128::from(count)
+        };
+        let mut worst = excess(tokens, now);
+        for (at, cost) in self.0.iter().rev() {
+            tokens += i128::from(*cost);
+            worst = worst.max(excess(tokens, *at));
+        }
+        worst > 0
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// RL-01 for every key, however many come and go: giving a place to another key never raises a bound, and a key that keeps its
+    /// place is refused for want of tokens only.
+    #[test]
+    fn no_key_exceeds_its_bound_though_places_change_hands(
+        count in 1..5u32,
+        burst in 1..4u32,
+        steps in prop::collection::vec((0..40u64, 0..SECOND / 2, 1..4u32, 0..10u32), 1..100),
+    ) {
+        let keyed = keyed(quota(count, burst), |settings| {
+            settings.capacity = 4;
+            settings.overflow = Overflow::Refuse;
+        });
+        let mut histories = HashMap::<u64, History>::new();
+        let mut was_late = HashSet::new();
+        let mut now = 100 * SECOND;
+        for (key, step, cost, kind) in steps {
+            // Now and then a thread that is late.
+            let at = if kind == 0 { now - step } else { now + step / 8 };
+            now = now.max(at);
+            if kind == 0 {
+                was_late.insert(key);
+            }
+            let history = histories.entry(key).or_default();
+            match take(&keyed, key, at, cost) {
+                Ok(()) => {
+                    let at = history.0.last().map_or(at, |(last, _)| at.max(*last));
+                    prop_assert!(!history.exceeds(count, burst, at, cost));
+                    history.0.push((at, cost));
+                }
+                Err(Denied::Key(short, _)) if short.enough() == Enough::Never => {
+                    prop_assert!(cost > burst);
+                }
+                // Rounding is against the caller, by far less than a microsecond; so is what a late call is taken for.
+                Err(Denied::Key(..)) if !was_late.contains(&key) => {
+                    prop_assert!(history.exceeds(count, burst, at - 1000, cost));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A call passes both limits or takes from neither.
+    #[test]
+    fn what_one_limit_refuses_costs_the_other_nothing(
+        steps in prop::collection::vec((0..4u64, 0..SECOND / 4, 1..4u32), 1..80),
+    ) {
+        let (of_key, of_all) = (quota(2, 3), quota(4, 5));
+        let keyed = keyed(of_key, |settings| {
+            settings.capacity = 8;
+            settings.total = Some(of_all);
+        });
+        let mut histories = HashMap::<u64, History>::new();
+        let mut all = History::default();
+        let mut now = 100 * SECOND;
+        for (key, step, cost) in steps {
+            now += step;
+            let history = histories.entry(key).or_default();
+            let fits = |at| {
+                !history.exceeds(2, 3, at, cost) && !all.exceeds(4, 5, at, cost)
+            };
+            let admitted = take(&keyed, key, now, cost).is_ok();
+            // Rounding is against the caller, by far less than a microsecond.
+            let is_right = if admitted { fits(now) } else { !fits(now - 1000) };
+            prop_assert!(is_right);
+            if admitted {
+                history.0.push((now, cost));
+                all.0.push((now, cost));
+            }
+        }
+    }
+}
+
+/// RL-09 in small: a hundred keys fit, also when all of them are in use, and the next one shares a bucket with those that do not.
+#[test]
+fn keys_in_use_keep_their_places_and_others_share_a_bucket() {
+    let keyed = keyed(quota(1, 2), |settings| settings.capacity = 1000);
+    for key in 0..1000 {
+        assert!(take(&keyed, key, SECOND, 2).is_ok());
+    }
+    assert_eq!((keyed.keys(), keyed.pressure.count()), (1000, 0));
+    let crowd = (1000..100_000).filter(|key| take(&keyed, *key, SECOND, 2).is_ok());
+    let admitted = crowd.count() as u64;
+    // A place for each, as far as they go, and one call for all the others.
+    assert_eq!(admitted, keyed.keys() - 1000 + 1);
+    assert!(keyed.keys() <= 2008 && keyed.pressure.count() > 97_000);
+    assert!((0..1000).all(|key| take(&keyed, key, SECOND, 1).is_err()));
+    assert!((0..1000).all(|key| take(&keyed, key, 3 * SECOND, 2).is_ok()));
+    assert_eq!(keyed.evicted(), 0);
+}
+
+/// Idle keys give way, and what they had then was a full bucket.
+#[test]
+fn a_full_bucket_is_forgotten_for_a_newcomer() {
+    let keyed = keyed(quota(1, 1), |settings| settings.capacity = 8);
+    for key in 0..1000u64 {
+        let now = SECOND + key * 2 * SECOND;
+        assert!(take(&keyed, key, now, 1).is_ok());
+        assert!(take(&keyed, key, now, 1).is_err());
+    }
+    assert!(keyed.keys() <= 16);
+    assert_eq!(keyed.evicted(), 1000 - keyed.keys());
+    assert_eq!(keyed.pressure.count(), 0);
+}
+
+/// At time zero too, when nothing lies in the past.
+#[test]
+fn the_first_moment_of_a_clock_is_like_any_other() {
+    let keyed = keyed(quota(1, 1), |settings| settings.capacity = 8);
+    assert!(take(&keyed, 1, 0, 1).is_ok());
+    assert!(take(&keyed, 1, 0, 1).is_err());
+    assert_eq!((keyed.keys(), keyed.pressure.count()), (1, 0));
+}
+
+#[test]
+fn a_cost_at_the_end_finds_its_key_also_when_it_was_forgotten() {
+    let keyed = keyed(quota(1, 5), |settings| settings.capacity = 8);
+    let source = source(&keyed, 7);
+    keyed.charge(source, SECOND, 3);
+    assert_eq!(keyed.available(source, SECOND), 2);
+    keyed.charge(source, SECOND, 100);
+    assert!(take(&keyed, 7, 6 * SECOND, 1).is_err());
+    assert!(take(&keyed, 7, 7 * SECOND, 1).is_ok());
+}
+
+/// A change of the quota goes through all buckets, whoever calls meanwhile.
+#[test]
+fn a_change_reaches_every_bucket_once() {
+    let keyed = keyed(quota(1, 10), |settings| settings.capacity = 1000);
+    for key in 0..1000 {
+        take(&keyed, key, SECOND, (key % 10) as u32).unwrap_or(());
+    }
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for key in (0..1000).cycle().take(20_000) {
+                let available = keyed.available(source(&keyed, key), SECOND);
+                assert!(available <= 10 - (key % 10) as u32);
+            }
+        });
+        for burst in [8, 20, 7, 30, 6, 40, 5] {
+            keyed.set_quota(0, quota(1, burst), SECOND).unwrap_or(());
+        }
+    });
+    for key in (0..1000).filter(|key| key % 10 > 0) {
+        let left = (10 - (key % 10) as u32).min(5);
+        let available = keyed.available(source(&keyed, key), SECOND);
+        assert!(
+            available <= left && available + 1 >= left,
+            "{key}: {available}"
+        );
+    }
+    assert!(keyed.set_quota(1, quota(1, 1), SECOND).is_err());
+    assert_eq!(keyed.quota(0), Some(quota(1, 5)));
+    assert_eq!(keyed.quota(1), None);
+}
+
+/// The memory of a table is what was said.
+#[test]
+fn a_key_takes_32_bytes() {
+    let of_a_hundred_thousand = crate::table::Table::new(100_000).bytes();
+    assert_eq!(of_a_hundred_thousand, 3_200_000);
+}

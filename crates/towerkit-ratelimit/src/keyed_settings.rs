@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use towerkit_core::EventSink;
+
+use crate::Quota;
+
+/// What becomes of a call whose key finds no room, because no bucket is full that could be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// It takes from a bucket that all such keys share, of the same quota. The default.
+    #[default]
+    Share,
+    /// It is refused as [`Overloaded`](towerkit_core::Reason::Overloaded).
+    Refuse,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) quotas: Vec<Quota>,
+    pub(crate) total: Option<Quota>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) name: &'static str,
+    pub(crate) sink: Option<Arc<dyn EventSink>>,
+}
+
+impl Settings {
+    pub(crate) const LARGEST: usize = 1 << 24;
+
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self {
+            quotas: vec![quota],
+            total: None,
+            capacity: 100_000,
+            overflow: Overflow::default(),
+            name: "ratelimit",
+            sink: None,
+        }
+    }
+}
