@@ -1,9 +1,14 @@
-use std::task::{Context, Poll, Waker};
+use std::{
+    convert::Infallible,
+    task::{Context, Poll, Waker},
+};
 
-use axum::body::Body;
-use http::Request;
-use tower::{Layer, Service, limit::ConcurrencyLimitLayer as Tower, load_shed::LoadShedLayer};
-use towerkit_benches::Ready;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{
+    Layer, Service, limit::ConcurrencyLimitLayer as Tower, load_shed::LoadShedLayer, service_fn,
+};
 use towerkit_concurrency::ConcurrencyLimitLayer;
 use towerkit_http::HttpExt;
 
@@ -74,7 +79,7 @@ fn idle_handles() -> Bug {
 fn streams() -> Bug {
     fn streaming<S, B>(mut service: S) -> String
     where
-        S: Service<Request<http_body_util::Full<bytes::Bytes>>, Response = http::Response<B>>,
+        S: Service<Request<Full<Bytes>>, Response = Response<B>>,
     {
         let mut cx = Context::from_waker(Waker::noop());
         let mut held = Vec::new();
@@ -94,7 +99,11 @@ fn streams() -> Bug {
         peer: "tower",
         what: "limit of 2: responses being sent at once",
         expected: "2",
-        observed: streaming(Tower::new(2).layer(Ready::<Body>::new())),
-        ours: streaming(limit(2).http().layer(Ready::<Body>::new())),
+        observed: streaming(Tower::new(2).layer(service_fn(hello))),
+        ours: streaming(limit(2).http().layer(service_fn(hello))),
     }
+}
+
+async fn hello(_request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from("hello")))
 }

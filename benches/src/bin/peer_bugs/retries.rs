@@ -1,6 +1,9 @@
 use std::{
     collections::HashSet,
-    sync::{Arc, Barrier, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -73,10 +76,17 @@ fn overspent() -> Bug {
         const ROUNDS: usize = 20_000;
         let purses: Vec<P> = (0..ROUNDS).map(|_| make()).collect();
         purses.iter().for_each(Purse::pay_in);
-        let start = Barrier::new(2);
+        let arrivals = AtomicUsize::new(0);
         let run = || -> Vec<bool> {
-            start.wait();
-            purses.iter().map(Purse::take_out).collect()
+            let take = |(round, purse): (usize, &P)| {
+                // Both begin each round at the same time.
+                arrivals.fetch_add(1, Ordering::AcqRel);
+                while arrivals.load(Ordering::Acquire) < 2 * (round + 1) {
+                    thread::yield_now();
+                }
+                purse.take_out()
+            };
+            purses.iter().enumerate().map(take).collect()
         };
         let (one, other) = thread::scope(|threads| {
             let other = threads.spawn(run);
@@ -117,7 +127,7 @@ fn pauses_of_tower() -> String {
     let start = tokio::time::Instant::now();
     let pause = |_| {
         let pause = maker.make_backoff().next_backoff();
-        (pause.deadline() - start).as_millis()
+        (pause.deadline() - start).as_micros()
     };
     let pauses: HashSet<_> = (0..4).map(pause).collect();
     pauses.len().to_string()
@@ -141,7 +151,7 @@ fn pauses_of_towerkit() -> String {
             }));
             let _ = service.oneshot(()).await;
             let attempts = attempts.lock().unwrap_or_else(PoisonError::into_inner);
-            pauses.insert((attempts[1] - attempts[0]).as_millis());
+            pauses.insert((attempts[1] - attempts[0]).as_micros());
         }
         pauses
     });
