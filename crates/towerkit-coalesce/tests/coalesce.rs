@@ -1,14 +1,11 @@
 //! Coalescing as callers see it.
 
-mod desk;
-
 use std::{task::Poll, time::Duration};
 
-use desk::{Desk, Failed, Task};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_coalesce::{CoalesceHandle, CoalesceLayer};
 use towerkit_core::{BoxError, KeyBy, LayerExt, Operations, Outcome, Plain, Reason, Rejection};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Act, Desk, DeskError, Probe, Task, run_paused};
 
 type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
 
@@ -20,7 +17,7 @@ fn layer() -> CoalesceLayer<Keys<u8>> {
 struct Scene {
     desk: Desk,
     handle: CoalesceHandle<u8>,
-    tasks: Vec<Task<Result<u64, Failed>>>,
+    tasks: Vec<Task<Result<u64, DeskError>>>,
 }
 
 fn scene(layer: CoalesceLayer<Keys<u8>>, calls: usize) -> Scene {
@@ -42,8 +39,8 @@ fn scene(layer: CoalesceLayer<Keys<u8>>, calls: usize) -> Scene {
 
 impl Scene {
     /// Polls those who have been woken so far, and returns what they got.
-    fn poll_woken(&mut self) -> Vec<Result<u64, Failed>> {
-        let is_woken = |task: &&mut Task<_>| task.wakes() > 0 && !task.is_over();
+    fn poll_woken(&mut self) -> Vec<Result<u64, DeskError>> {
+        let is_woken = |task: &&mut Task<_>| task.take_wakes() > 0 && !task.is_over();
         let woken: Vec<_> = self.tasks.iter_mut().filter(is_woken).collect();
         let ready = woken.into_iter().filter_map(|task| match task.poll() {
             Poll::Ready(result) => Some(result),
@@ -57,7 +54,7 @@ impl Scene {
 fn calls_that_ask_for_the_same_share_one_call() {
     let mut scene = scene(layer(), 100);
     assert_eq!(scene.desk.calls(), [7]);
-    scene.desk.answer(0, true);
+    scene.desk.answer(0);
     let led = scene.poll_woken();
     assert_eq!(led.len(), 1);
     let shared = scene.poll_woken();
@@ -87,11 +84,11 @@ fn a_call_after_the_answer_is_made_anew() {
 #[test]
 fn after_a_failure_one_of_the_others_calls() {
     let mut scene = scene(layer(), 4);
-    scene.desk.answer(0, false);
-    assert!(matches!(scene.poll_woken()[..], [Err(Failed)]));
+    scene.desk.answer_with(0, Err(DeskError));
+    assert!(matches!(scene.poll_woken()[..], [Err(_)]));
     assert!(scene.poll_woken().is_empty());
     assert_eq!(scene.desk.calls().len(), 2);
-    scene.desk.answer(1, true);
+    scene.desk.answer(1);
     assert!(matches!(scene.poll_woken()[..], [Ok(1)]));
     assert!(matches!(scene.poll_woken()[..], [Ok(1), Ok(1)]));
     assert_eq!(scene.handle.snapshot().in_flight, 0);
@@ -106,7 +103,7 @@ fn a_row_of_failures_holds_nobody_up_for_long() {
         while !scene.tasks.iter().all(Task::is_over) {
             rounds += 1;
             for call in scene.desk.open() {
-                scene.desk.answer(call, false);
+                scene.desk.answer_with(call, Err(DeskError));
             }
             // The leader, those who wait, and the new leader's first poll.
             for _ in 0..3 {
@@ -129,7 +126,7 @@ fn when_the_leader_is_dropped_another_leads() {
     scene.tasks[1].abandon();
     assert!(scene.poll_woken().is_empty());
     assert_eq!(scene.desk.open(), [2]);
-    scene.desk.answer(2, true);
+    scene.desk.answer(2);
     assert!(matches!(scene.poll_woken()[..], [Ok(2)]));
     assert_eq!(scene.handle.snapshot().in_flight, 0);
 }
@@ -138,11 +135,11 @@ fn when_the_leader_is_dropped_another_leads() {
 #[test]
 fn who_waits_is_woken_once_a_round() {
     let mut scene = scene(layer(), 50);
-    assert_eq!(scene.tasks.iter().map(Task::wakes).sum::<u32>(), 0);
-    scene.desk.answer(0, false);
-    scene.tasks[0].wakes();
+    assert_eq!(scene.tasks.iter().map(Task::take_wakes).sum::<u32>(), 0);
+    scene.desk.answer_with(0, Err(DeskError));
+    scene.tasks[0].take_wakes();
     assert!(scene.tasks[0].poll().is_ready());
-    assert!(scene.tasks[1..].iter().all(|task| task.wakes() == 1));
+    assert!(scene.tasks[1..].iter().all(|task| task.take_wakes() == 1));
 }
 
 /// T-06: also one that is polled again and again in between.
@@ -152,9 +149,9 @@ fn polling_for_no_reason_does_no_harm() {
     for _ in 0..100 {
         assert!(scene.tasks[1].poll().is_pending());
     }
-    scene.desk.answer(0, true);
+    scene.desk.answer(0);
     assert!(scene.tasks[0].poll().is_ready());
-    assert_eq!(scene.tasks[1].wakes(), 1);
+    assert_eq!(scene.tasks[1].take_wakes(), 1);
 }
 
 type ProbeLayer = CoalesceLayer<Keys<Act>>;

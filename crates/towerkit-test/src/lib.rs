@@ -34,15 +34,19 @@
 mod calls;
 mod clock;
 mod contract;
+mod desk;
 mod error;
 pub mod laws;
 mod ledger;
 mod probe;
 mod subject;
+mod task;
 
 pub use calls::{Calls, GrpcCalls, HttpCalls, PlainCalls};
 pub use clock::{run_paused, tokio_clock};
+pub use desk::{Desk, DeskCall, DeskError};
 pub use error::ProbeError;
 pub use ledger::Ledger;
 pub use probe::{Act, Probe, ProbeBody, ProbeFuture};
 pub use subject::Subject;
+pub use task::Task;
