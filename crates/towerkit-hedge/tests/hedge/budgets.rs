@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::{Http, HttpExt};
-use towerkit_retry::Budget;
+use towerkit_retry::{Budget, RetryLayer};
 use towerkit_test::tokio_clock;
 
 use crate::{
     backend::{Backend, MS, reply},
-    call, get, layer, number,
+    call, get, layer, number, request,
 };
 
 /// Calls every 10 ms, without waiting for answers, and returns how many requests reached the backend.
@@ -26,15 +28,15 @@ async fn load(layer: &HedgeLayer<Http>, backend: &Backend, calls: usize) -> usiz
     backend.times().len() - before
 }
 
-/// HG-02: a minute, after a minute of health.
+/// HG-02: a minute, after some seconds of health.
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_slows_down_as_a_whole_gets_a_twentieth_more() {
     const CALLS: usize = 6000;
     let percentile = Percentile::new(0.95).unwrap();
     let at = HedgeLayer::at(percentile).clock(tokio_clock()).http();
     for layer in [layer(), at.clone(), layer().max_hedges(4).unwrap()] {
-        let sent = load(&layer, &Backend::new([reply(20 * MS, 200)]), CALLS).await;
-        assert!(sent <= CALLS + CALLS / 20 + 10, "{sent}");
+        let healthy = Backend::new([reply(20 * MS, 200)]);
+        assert_eq!(load(&layer, &healthy, 1000).await, 1000);
         let sent = load(&layer, &Backend::new([reply(200 * MS, 200)]), CALLS).await;
         assert!(sent <= CALLS + CALLS / 20 + 10, "{sent}");
     }
@@ -99,4 +101,24 @@ async fn a_refusal_by_the_cap_spends_nothing_of_the_shared_budget() {
         call(&layer, &backend, get()).await.unwrap();
     }
     assert_eq!(budget.snapshot().withdrawn, 1);
+}
+
+/// Retries and hedges multiply without it: three attempts, each of them hedged, are six.
+#[tokio::test(start_paused = true)]
+async fn a_retry_outside_and_its_hedges_share_what_there_is() {
+    let attempts = async |budget: Budget| {
+        let hedge = layer().budget(budget.clone());
+        let retry = RetryLayer::new().budget(budget).http();
+        let backend = Backend::new([reply(10 * MS, 503)]);
+        let service = retry.layer(hedge.layer(backend.clone()));
+        let put = request(Method::PUT, "ferris");
+        let response = service.oneshot(put).await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert!(backend.seen().iter().all(|seen| seen.body == "ferris"));
+        backend.times().len()
+    };
+    let budget = |ratio| Budget::new(ratio, 0).unwrap().clock(tokio_clock());
+    assert_eq!(attempts(budget(10.0)).await, 6);
+    assert_eq!(attempts(budget(2.0)).await, 3);
+    assert_eq!(attempts(budget(1.0)).await, 2);
 }
