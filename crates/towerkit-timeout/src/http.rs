@@ -56,11 +56,9 @@ impl BodyTimeoutLayer {
     ///
     /// If it is zero or more than a year.
     pub fn new(idle: Duration) -> Result<Self, InvalidTimeout> {
-        let handle = BodyTimeoutHandle(Arc::default());
-        handle.change_idle(idle)?;
         Ok(Self {
             name: "body-timeout",
-            handle,
+            handle: BodyTimeoutHandle::new(idle, None)?,
             protocol: Unbound::default(),
         })
     }
@@ -72,8 +70,9 @@ impl<P> BodyTimeoutLayer<P> {
     /// # Errors
     ///
     /// If it is zero or more than a year.
-    pub fn total(self, total: Duration) -> Result<Self, InvalidTimeout> {
-        self.handle.change_total(Some(total))?;
+    pub fn total(mut self, total: Duration) -> Result<Self, InvalidTimeout> {
+        // A handle of its own: clones of this layer keep what they have.
+        self.handle = BodyTimeoutHandle::new(self.handle.idle(), Some(total))?;
         Ok(self)
     }
 
@@ -84,7 +83,7 @@ impl<P> BodyTimeoutLayer<P> {
         self
     }
 
-    /// Returns a handle on the limits, which all services of this layer share.
+    /// Returns a handle on the limits, which all services of this layer share. Take it after the limits are set.
     #[must_use]
     pub fn handle(&self) -> BodyTimeoutHandle {
         self.handle.clone()
@@ -132,6 +131,13 @@ struct Limits {
 
 // Relaxed: either word guards nothing but itself.
 impl BodyTimeoutHandle {
+    fn new(idle: Duration, total: Option<Duration>) -> Result<Self, InvalidTimeout> {
+        let handle = Self(Arc::default());
+        handle.change_idle(idle)?;
+        handle.change_total(total)?;
+        Ok(handle)
+    }
+
     /// Returns how long a body may be idle.
     #[must_use]
     pub fn idle(&self) -> Duration {

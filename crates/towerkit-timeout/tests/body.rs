@@ -315,7 +315,9 @@ async fn layers_outside_see_that_the_call_timed_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handle_changes_the_limits_of_later_bodies() {
-    let layer = layer(SECOND).total(9 * SECOND).unwrap();
+    let idle_alone = layer(SECOND);
+    let layer = idle_alone.clone().total(9 * SECOND).unwrap();
+    assert_eq!(idle_alone.handle().total(), None, "a clone of its own");
     let handle = layer.handle();
     assert_eq!((handle.idle(), handle.total()), (SECOND, Some(9 * SECOND)));
     handle.change_idle(3 * SECOND).unwrap();
