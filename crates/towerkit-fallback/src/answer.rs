@@ -29,7 +29,7 @@ pub struct Function<F>(Arc<F>);
 #[derive(Debug, Clone)]
 pub struct Other<O> {
     pub(crate) service: O,
-    pub(crate) body_cap: usize,
+    pub(crate) replay_up_to: usize,
 }
 
 impl<V> Value<V> {
@@ -48,7 +48,7 @@ impl<O> Other<O> {
     pub(crate) fn new(service: O) -> Self {
         Self {
             service,
-            body_cap: 65_536,
+            replay_up_to: 65_536,
         }
     }
 }

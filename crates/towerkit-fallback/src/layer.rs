@@ -62,8 +62,8 @@ impl<O, P> FallbackLayer<Other<O>, P> {
     ///
     /// A call whose request has more than that fails as if there were no fallback.
     #[must_use]
-    pub fn body_cap(mut self, bytes: usize) -> Self {
-        self.answer.body_cap = bytes;
+    pub fn replay_up_to(mut self, bytes: usize) -> Self {
+        self.answer.replay_up_to = bytes;
         self
     }
 }

@@ -39,7 +39,7 @@
 //! Over HTTP and gRPC add `.http()` or `.grpc()` (`use towerkit_http::HttpExt`). What is judged there is the head of the response; a
 //! body that breaks off later has been handed out already, and so has a gRPC stream whose trailers tell of a failure. A response from a
 //! fallback has [`FellBack`] in its extensions. The other service is called with a body that has been kept, up to
-//! [`body_cap`](FallbackLayer::body_cap).
+//! [`replay_up_to`](FallbackLayer::replay_up_to).
 //!
 //! # Readiness
 //!

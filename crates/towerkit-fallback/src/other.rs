@@ -36,7 +36,7 @@ impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
     where
         P: Repeat<Req>,
     {
-        let (attempt, kept) = self.protocol.keep(request, self.other.body_cap);
+        let (attempt, kept) = self.protocol.keep(request, self.other.replay_up_to);
         let spare = kept.map(|kept| Spare {
             kept,
             service: self.other.service.clone(),

@@ -79,7 +79,7 @@ async fn another_service_gets_the_request_with_its_body() {
 #[tokio::test]
 async fn a_body_that_is_too_long_to_keep_leaves_the_failure_as_it_is() {
     for (cap, status) in [(7, 500), (8, 200)] {
-        let layer = FallbackLayer::service(service_fn(echo)).body_cap(cap);
+        let layer = FallbackLayer::service(service_fn(echo)).replay_up_to(cap);
         let handle = layer.handle();
         let Ok(response) = layer
             .http()
