@@ -3,7 +3,7 @@
 /// Any function of the request does, see [`RetryLayer::idempotent_if`](crate::RetryLayer::idempotent_if).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say of a request of type `{Req}` whether it is idempotent",
-    note = "give the closure the type of the request: `.idempotent_if(|request: &http::Request<_>| ..)`"
+    note = "give the closure the type of the request: `.idempotent_if(|request: &Request<_>| ..)`"
 )]
 pub trait Idempotence<Req> {
     /// Whether sending the request twice does the same as sending it once; `said` is what the protocol says.
