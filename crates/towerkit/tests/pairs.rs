@@ -6,6 +6,7 @@ use std::time::Duration;
 use tower_layer::Stack;
 use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
+    concurrency::{ConcurrencyLimitLayer, Queue, QueuedLimitLayer},
     core::{LayerExt, Plain, stack},
     hedge::HedgeLayer,
     http::HttpExt,
@@ -28,6 +29,14 @@ fn hedge() -> HedgeLayer<Plain, Always> {
 
 fn limit() -> RateLimitLayer {
     RateLimitLayer::new(Quota::per_second(1000).unwrap())
+}
+
+fn in_flight() -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(1000).unwrap()
+}
+
+fn queue() -> QueuedLimitLayer {
+    in_flight().queue(Queue::new(100, Duration::from_secs(1)).unwrap())
 }
 
 fn log() -> LogLayer {
@@ -100,18 +109,22 @@ macro_rules! fused {
 }
 
 nested! {
-    breaker: [breaker hedge limit log metrics retry timeout]
-    hedge: [breaker hedge limit log metrics retry timeout]
-    limit: [breaker hedge limit log metrics retry timeout]
-    log: [breaker hedge limit log metrics retry timeout]
-    metrics: [breaker hedge limit log metrics retry timeout]
-    retry: [breaker hedge limit log metrics retry timeout]
-    timeout: [breaker hedge limit log metrics retry timeout]
+    breaker: [breaker hedge in_flight limit log metrics queue retry timeout]
+    hedge: [breaker hedge in_flight limit log metrics queue retry timeout]
+    in_flight: [breaker hedge in_flight limit log metrics queue retry timeout]
+    limit: [breaker hedge in_flight limit log metrics queue retry timeout]
+    log: [breaker hedge in_flight limit log metrics queue retry timeout]
+    metrics: [breaker hedge in_flight limit log metrics queue retry timeout]
+    queue: [breaker hedge in_flight limit log metrics queue retry timeout]
+    retry: [breaker hedge in_flight limit log metrics queue retry timeout]
+    timeout: [breaker hedge in_flight limit log metrics queue retry timeout]
 }
 
 fused! {
-    breaker: [breaker limit log metrics]
-    limit: [breaker limit log metrics]
-    log: [breaker limit log metrics]
-    metrics: [breaker limit log metrics]
+    breaker: [breaker in_flight limit log metrics queue]
+    in_flight: [breaker in_flight limit log metrics queue]
+    limit: [breaker in_flight limit log metrics queue]
+    log: [breaker in_flight limit log metrics queue]
+    metrics: [breaker in_flight limit log metrics queue]
+    queue: [breaker in_flight limit log metrics queue]
 }
