@@ -40,6 +40,24 @@ impl Bucket {
         self.rate.give_back(&self.word, taken, now, cost);
     }
 
+    /// Returns what it holds.
+    pub(crate) fn level(&self, now: u64) -> Level {
+        let level = self.rate.look(&self.word, now);
+        level.expect("a bucket of its own has no other owner")
+    }
+
+    /// Returns the time when it would be full, and the numbers of its quota.
+    pub(crate) fn read(&self, units: u64) -> (u64, Spacing) {
+        let read = self.rate.read(&self.word, units);
+        let (spacing, era, seen) = read.expect("a bucket of its own has no other owner");
+        (seen ^ era, spacing)
+    }
+
+    /// Puts another time into the word, given the one that is there.
+    pub(crate) fn rewrite(&self, units: u64, next: impl FnMut(u64, Spacing) -> u64) {
+        self.rate.rewrite(&self.word, units, || true, next);
+    }
+
     /// Whether it has been full for a while.
     pub(crate) fn is_full(&self, now: u64) -> bool {
         self.word.load(Ordering::Relaxed) | 1 < Spacing::units(now)
@@ -53,8 +71,7 @@ impl Bucket {
 
     /// Returns how many tokens there are.
     pub(crate) fn available(&self, now: u64) -> u32 {
-        let level = self.rate.look(&self.word, now);
-        level.map_or(0, |level| level.tokens())
+        self.level(now).tokens()
     }
 
     pub(crate) fn quota(&self) -> Quota {

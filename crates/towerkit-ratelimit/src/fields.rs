@@ -38,9 +38,15 @@ impl Fields {
         if kind == ProtocolKind::Grpc {
             return rejection;
         }
+        let mut limit = self.limit(level);
+        // Who is told to come back earlier, because calls may wait here, is not told to keep away for longer.
+        if let Some(wait) = rejection.wait() {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            limit.2[1] = limit.2[1].min(seconds.max(1));
+        }
         rejection
             .field(POLICY, self.policy(advert).to_string())
-            .field(LIMIT, self.limit(level).to_string())
+            .field(LIMIT, limit.to_string())
     }
 
     fn policy(self, advert: [u64; 2]) -> Item {

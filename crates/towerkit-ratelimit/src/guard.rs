@@ -5,8 +5,8 @@ use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reaso
 use crate::{
     Meter, One, Quota, Taken, Terms,
     bucket::Bucket,
-    meter::{After, Held, Source},
-    rate::{Enough, Short},
+    meter::{After, Held},
+    rate::{Enough, Level, Short},
 };
 
 /// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for its tokens.
@@ -45,7 +45,8 @@ impl<M: Terms> RateLimit<M> {
     #[inline(never)]
     fn refused(&self, short: Short, kind: ProtocolKind) -> Rejection {
         let advert = self.bucket.rate.advert();
-        refused(self.name, self.meter.after(), short, advert, kind)
+        let after = self.meter.after();
+        refused(self.name, after, &short.level, short.enough(), advert, kind)
     }
 }
 
@@ -74,11 +75,10 @@ impl<Req, M: Meter<Req>> Guard<Req> for RateLimit<M> {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
         let now = call.now(&self.clock);
         match self.bucket.take(now, self.meter.cost(call)) {
-            Ok(level) => Ok(M::Held::of(|| Taken {
-                level,
-                advert: self.bucket.rate.advert(),
-                source: Source::default(),
-            })),
+            Ok(level) => {
+                let advert = || self.bucket.rate.advert();
+                Ok(M::Held::of(|| Taken::of_one(level, advert())))
+            }
             Err(short) => Err(self.refused(short, call.protocol())),
         }
     }
@@ -103,16 +103,17 @@ pub(crate) fn annotate<H: Held>(after: &After, held: &H, fields: &mut dyn Fields
 pub(crate) fn refused(
     name: &'static str,
     after: &After,
-    short: Short,
+    level: &Level,
+    enough: Enough,
     advert: [u64; 2],
     kind: ProtocolKind,
 ) -> Rejection {
-    let rejection = match short.enough() {
+    let rejection = match enough {
         Enough::After(wait) => Rejection::new(Reason::RateLimited, name).retry_after(wait),
         Enough::Never => Rejection::new(Reason::InsufficientCapacity, name),
     };
     match after.fields() {
-        Some(fields) => fields.refuse(rejection, &short.level, advert, kind),
+        Some(fields) => fields.refuse(rejection, level, advert, kind),
         None => rejection,
     }
 }

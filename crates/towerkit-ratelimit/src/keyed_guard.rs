@@ -109,9 +109,15 @@ impl<M: Terms> KeyedRateLimit<M> {
     fn refuse(&self, denied: Denied, kind: ProtocolKind) -> Rejection {
         let name = self.settings.name;
         match denied {
-            Denied::Key(short, advert) => refused(name, self.meter.after(), short, advert, kind),
+            Denied::Key(short, advert) => {
+                let after = self.meter.after();
+                refused(name, after, &short.level, short.enough(), advert, kind)
+            }
             // How the limit for all stands is not the caller's business.
-            Denied::Total(short) => refused(name, &After::NOTHING, short, [0; 2], kind),
+            Denied::Total(short) => {
+                let after = &After::NOTHING;
+                refused(name, after, &short.level, short.enough(), [0; 2], kind)
+            }
             Denied::NoRoom => Rejection::new(Reason::Overloaded, name),
         }
     }

@@ -60,6 +60,10 @@
 //! 500 and `Unknown`; here the status tells.
 
 mod bucket;
+mod delay;
+mod delayed;
+mod delaying_guard;
+mod delaying_layer;
 mod fields;
 mod guard;
 mod invalid;
@@ -72,6 +76,9 @@ mod keyed_layer;
 mod keyed_model;
 mod keyed_settings;
 mod layer;
+mod line;
+#[cfg(all(test, not(towerkit_loom)))]
+mod line_model;
 mod macros;
 mod meter;
 #[cfg(all(test, towerkit_loom))]
@@ -83,6 +90,9 @@ mod rate;
 mod sync;
 mod table;
 
+pub use delay::Delay;
+pub use delaying_guard::DelayingRateLimit;
+pub use delaying_layer::{DelayingRateLimitHandle, DelayingRateLimitLayer, DelayingRateLimited};
 pub use guard::RateLimit;
 pub use invalid::InvalidSetting;
 pub use key::{ByClass, ByField, ByKey, ByText, KeyOf, Tags};

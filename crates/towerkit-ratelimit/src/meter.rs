@@ -228,6 +228,17 @@ pub struct Taken {
     pub(crate) source: Source,
 }
 
+impl Taken {
+    /// Of the only bucket that there is.
+    pub(crate) fn of_one(level: Level, advert: [u64; 2]) -> Self {
+        Self {
+            level,
+            advert,
+            source: Source::default(),
+        }
+    }
+}
+
 /// Whose bucket a call takes from: the tag of a key, of which the lowest four bits are its class.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Source(pub(crate) u64);

@@ -162,15 +162,28 @@ impl Rate {
         next: impl Fn(u64, Spacing) -> u64,
     ) -> bool {
         let units = Spacing::units(now);
+        let next = |full_at: u64, spacing| {
+            units.saturating_add(next(full_at.saturating_sub(units), spacing))
+        };
+        self.rewrite(word, units, is_ours, next)
+    }
+
+    /// Puts another time into a word. Returns false if the bucket is lost.
+    pub(crate) fn rewrite(
+        &self,
+        word: &AtomicU64,
+        units: u64,
+        is_ours: impl Fn() -> bool,
+        mut next: impl FnMut(u64, Spacing) -> u64,
+    ) -> bool {
         loop {
             let Some((spacing, era, seen)) = self.read(word, units) else {
                 return false;
             };
-            let ahead = (seen ^ era).saturating_sub(units);
             if !is_ours() {
                 return false;
             }
-            let next = units.saturating_add(next(ahead, spacing)) & !ERA | era;
+            let next = next(seen ^ era, spacing) & !ERA | era;
             // Relaxed: the word guards nothing but itself.
             if word
                 .compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed)
@@ -212,7 +225,7 @@ impl Rate {
     }
 
     /// Reads the numbers and a word of one era.
-    fn read(&self, word: &AtomicU64, units: u64) -> Option<(Spacing, u64, u64)> {
+    pub(crate) fn read(&self, word: &AtomicU64, units: u64) -> Option<(Spacing, u64, u64)> {
         loop {
             // The word first. Acquire pairs with the Release that brought it into its era: the numbers are of that era or of the next,
             // never of the one before.

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use towerkit_core::{AsyncGuards, Call, Clock, End, Plain, RowLayer, WaitingRow};
+
+use crate::{
+    Cost, DelayingRateLimit, InvalidSetting, One, Quota, Terms, fields::Fields, invalid::Problem,
+    macros::layer_of,
+};
+
+/// Limits the rate of calls: one bucket for all callers, in which calls wait for their tokens, first come, first served.
+pub struct DelayingRateLimitLayer<M: 'static = One, P = Plain> {
+    row: RowLayer<AsyncGuards<DelayingRateLimit<M>>, P>,
+}
+
+/// A service behind a [`DelayingRateLimitLayer`].
+pub type DelayingRateLimited<S, M = One, P = Plain> =
+    WaitingRow<S, AsyncGuards<DelayingRateLimit<M>>, P>;
+
+impl DelayingRateLimitLayer {
+    /// Limits calls to `quota`, and lets each wait for up to `max_wait`. The bucket is full at the start.
+    ///
+    /// A call that would wait longer than that, or past its [deadline](towerkit_core::Deadline), is refused at once.
+    ///
+    /// # Errors
+    ///
+    /// If `max_wait` is zero or more than a year.
+    pub fn new(quota: Quota, max_wait: Duration) -> Result<Self, InvalidSetting> {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        if max_wait.is_zero() || max_wait > YEAR {
+            return Err(InvalidSetting(Problem::MaxWait(max_wait)));
+        }
+        let limit = DelayingRateLimit::new(quota, max_wait);
+        Ok(Self {
+            row: RowLayer::new(AsyncGuards::new(limit), Plain::default()),
+        })
+    }
+}
+
+impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
+    /// Lets no more than `calls` wait at a time; 10,000 by default. What comes then is refused at once.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero or more than a million.
+    pub fn queue(mut self, calls: usize) -> Result<Self, InvalidSetting> {
+        if !(1..=1_000_000).contains(&calls) {
+            return Err(InvalidSetting(Problem::Queue(calls)));
+        }
+        self.row.role_mut().policy_mut().patience.calls = calls;
+        Ok(self)
+    }
+
+    /// Takes as many tokens as `cost` says, see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
+    #[must_use]
+    pub fn cost<Req, F>(self, cost: F) -> DelayingRateLimitLayer<Cost<M, F>, P>
+    where
+        F: Fn(&Call<'_, Req>) -> u32 + 'static,
+    {
+        self.map(|meter| Cost::new(meter, cost))
+    }
+
+    /// Takes the tokens that `cost` says once a call is over, see
+    /// [`RateLimitLayer::cost_at_end`](crate::RateLimitLayer::cost_at_end). Those who wait already are not put off by it.
+    #[must_use]
+    pub fn cost_at_end<F>(self, cost: F) -> DelayingRateLimitLayer<M::Followed, P>
+    where
+        F: Fn(&End) -> u32 + Send + Sync + 'static,
+    {
+        self.map(|meter| meter.followed(|after| after.set_cost(cost)))
+    }
+
+    /// Tells callers how they stand, see [`RateLimitLayer::fields`](crate::RateLimitLayer::fields).
+    ///
+    /// # Errors
+    ///
+    /// If the name is empty, or has anything but printable ASCII, or a quote or backslash.
+    pub fn fields(
+        self,
+        policy: &'static str,
+    ) -> Result<DelayingRateLimitLayer<M::Followed, P>, InvalidSetting> {
+        let fields = Fields::new(policy)?;
+        Ok(self.map(|meter| meter.followed(|after| after.set_fields(fields))))
+    }
+
+    /// Names this limit in refusals; `ratelimit` by default.
+    #[must_use]
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.row.role_mut().policy_mut().name = name;
+        self
+    }
+
+    /// Reads time from `clock`; [`Clock::monotonic`] by default. It must run like the time of tokio, by which calls wait.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.row.role_mut().policy_mut().clock = clock;
+        self
+    }
+
+    /// Returns a handle on the bucket, which all services of this layer share. Take it after the clock is set.
+    #[must_use]
+    pub fn handle(&self) -> DelayingRateLimitHandle {
+        let limit = self.row.role().policy().clone();
+        DelayingRateLimitHandle(limit.map(|_| One))
+    }
+
+    fn map<N>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimitLayer<N, P> {
+        let turned = |limit: AsyncGuards<DelayingRateLimit<M>>| limit.policy().clone().map(turn);
+        DelayingRateLimitLayer {
+            row: self.row.map(|limit| AsyncGuards::new(turned(limit))),
+        }
+    }
+}
+
+layer_of!(DelayingRateLimitLayer<M: Terms>, AsyncGuards<DelayingRateLimit<M>>);
+
+/// Reads and changes a delaying rate limit while it runs.
+#[derive(Debug, Clone)]
+pub struct DelayingRateLimitHandle(DelayingRateLimit);
+
+impl DelayingRateLimitHandle {
+    /// Returns how many calls would be admitted at this moment without a wait, each for one token.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        self.0.delayed.bucket().available(self.0.clock.now())
+    }
+
+    /// Returns how many calls wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.delayed.waiting()
+    }
+
+    /// Returns the quota.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        self.0.delayed.bucket().quota()
+    }
+
+    /// Changes the quota, see [`RateLimitHandle::set_quota`](crate::RateLimitHandle::set_quota). Those who wait go on by the new one,
+    /// from the tokens that they had to wait for still.
+    pub fn set_quota(&self, quota: Quota) {
+        self.0.delayed.set_quota(quota, self.0.clock.now());
+    }
+}
