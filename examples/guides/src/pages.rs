@@ -29,6 +29,10 @@ mod from_tower_resilience {}
 mod ordering_a_stack {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/tuning.md")]
+mod tuning {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/writing-a-layer.md")]
 mod writing_a_layer {}
 
