@@ -1,4 +1,4 @@
-use std::{fmt, panic::AssertUnwindSafe};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, aio::MultiplexedConnection};
@@ -17,21 +17,21 @@ pub struct Redis(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Server(Client),
+    Server(Arc<Client>),
     #[cfg(feature = "cluster")]
-    Cluster(redis::cluster::ClusterClient),
+    Cluster(Arc<redis::cluster::ClusterClient>),
 }
 
 impl From<Client> for Redis {
     fn from(client: Client) -> Self {
-        Self(Kind::Server(client))
+        Self(Kind::Server(Arc::new(client)))
     }
 }
 
 #[cfg(feature = "cluster")]
 impl From<redis::cluster::ClusterClient> for Redis {
     fn from(client: redis::cluster::ClusterClient) -> Self {
-        Self(Kind::Cluster(client))
+        Self(Kind::Cluster(Arc::new(client)))
     }
 }
 

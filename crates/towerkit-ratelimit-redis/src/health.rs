@@ -75,7 +75,7 @@ impl Health {
     /// Half of it is fixed and half random, so that processes that lost Redis together do not return together.
     fn delay(doublings: u32, share: u32) -> u64 {
         let delay = Self::FIRST << doublings.min(Self::DOUBLINGS);
-        delay / 2 + (u128::from(delay / 2) * u128::from(share) >> 32) as u64
+        delay / 2 + ((u128::from(delay / 2) * u128::from(share)) >> 32) as u64
     }
 
     /// How long until the next caller may ask.

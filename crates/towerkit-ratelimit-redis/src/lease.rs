@@ -153,7 +153,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Advance(u64),
-        StepBack(u64),
+        Retreat(u64),
         Spend(u32),
         Renew(u32, u64),
         Clear,
@@ -162,7 +162,7 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             2 => (0..60u64).prop_map(Step::Advance),
-            1 => (0..20u64).prop_map(Step::StepBack),
+            1 => (0..20u64).prop_map(Step::Retreat),
             9 => (0..4u32).prop_map(Step::Spend),
             3 => (1..6u32, 0..100u64).prop_map(|(count, time)| Step::Renew(count, time)),
             1 => Just(Step::Clear),
@@ -225,7 +225,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Advance(by) => now += by,
-                    Step::StepBack(by) => now -= by,
+                    Step::Retreat(by) => now -= by,
                     Step::Spend(mark) => {
                         let expected = model.spend(now.into(), mark.into());
                         prop_assert_eq!(lease.spend(now, mark, || true), expected);

@@ -190,10 +190,10 @@ impl Limiter {
     pub(crate) fn landed(&self, spot: Spot, number: u64, answered: Answered, now: u64) {
         let place = self.keys.place(spot);
         let mut desk = place.desk();
-        if self.keys.is_of(spot) {
-            if let Some(flight) = desk.take(Some(number)) {
-                self.land(place, &mut desk, &flight, answered, now);
-            }
+        if self.keys.is_of(spot)
+            && let Some(flight) = desk.take(Some(number))
+        {
+            self.land(place, &mut desk, &flight, answered, now);
         }
         drop(desk);
         self.outbox.deliver();

@@ -243,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_not_asked_for() {
+        let place = Place::new();
+        let grant = Grant {
+            tokens: 1,
+            wait: Duration::ZERO,
+        };
+        let mut desk = place.desk();
+        assert_eq!(place.wanted(&mut desk, 0, TERMS), 1);
+        desk.depart(0, 1, async move { Ok(grant) }.boxed().shared());
+        let flight = desk.take(None).unwrap();
+        place.land(&mut desk, &flight, grant, 10, TERMS);
+        // Busy enough for two, of which it has one.
+        assert_eq!(place.wanted(&mut desk, 10, TERMS), 1);
+        assert_eq!(place.wanted(&mut desk, 1000, TERMS), 2);
+    }
+
+    #[test]
     fn a_flight_is_taken_by_its_number_and_once() {
         let place = Place::new();
         let mut desk = place.desk();

@@ -104,6 +104,11 @@ mod tests {
                     Err(wait) => {
                         let wait = wait.as_nanos() as u64;
                         prop_assert!(wait > 0 && spare.take(now + wait - 1, spacing).is_err());
+                        if step % 3 == 0 {
+                            now += wait;
+                            prop_assert!(spare.take(now, spacing).is_ok());
+                            admitted.push(now.into());
+                        }
                     }
                 }
             }

@@ -49,6 +49,8 @@ pub use towerkit_log as log;
 pub use towerkit_metrics as metrics;
 #[cfg(feature = "ratelimit")]
 pub use towerkit_ratelimit as ratelimit;
+#[cfg(feature = "ratelimit-redis")]
+pub use towerkit_ratelimit_redis as ratelimit_redis;
 #[cfg(feature = "retry")]
 pub use towerkit_retry as retry;
 #[cfg(feature = "timeout")]

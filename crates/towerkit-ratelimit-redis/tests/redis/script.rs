@@ -99,6 +99,9 @@ fn run(
     (granted.into(), wait.into())
 }
 
+/// A quota, and steps: their kind, their size, and how much is asked for.
+type Case = ((u32, u64, u32), Vec<(u32, u32, u32)>);
+
 /// RL-01, RL-03, RL-06: in every step the script says what exact arithmetic says, also where its numbers are as large as they get, and
 /// where the clock of the server is set back.
 #[test]
@@ -120,7 +123,7 @@ fn the_script_is_exact() {
         failure_persistence: None,
         ..Config::default()
     };
-    let agrees = |((count, period, burst), steps): ((u32, u64, u32), Vec<(u32, u32, u32)>)| {
+    let agrees = |((count, period, burst), steps): Case| {
         let mut exact = Exact {
             count: count.into(),
             period: period.into(),
