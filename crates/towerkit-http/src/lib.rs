@@ -57,6 +57,7 @@
 //! with the head; over HTTP/2 the connection goes on.
 
 mod body;
+mod client_address;
 mod collected;
 mod ext;
 mod grpc;
@@ -71,6 +72,7 @@ mod request_key;
 mod share;
 
 pub use body::TrackedBody;
+pub use client_address::{ClientAddress, InvalidNetwork, PeerAddress};
 pub use collected::{CollectedBody, KeptResponse};
 pub use ext::HttpExt;
 pub use grpc::{Grpc, GrpcExchange};
