@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use towerkit_circuitbreaker::CircuitBreakerLayer;
 use towerkit_concurrency::ConcurrencyLimitLayer;
-use towerkit_core::{Clock, IntoRole, RowLayer, stack};
+use towerkit_core::{Call, Clock, IntoRole, RowLayer, stack};
 use towerkit_log::LogLayer;
 use towerkit_metrics::{MetricsLayer, Registry};
-use towerkit_ratelimit::{Quota, RateLimitLayer};
+use towerkit_ratelimit::{ByKey, KeyedRateLimitLayer, Quota, RateLimitLayer};
 use towerkit_timeout::TimeoutLayer;
 
 /// Makes a limit of a billion calls a second.
@@ -19,6 +19,19 @@ use towerkit_timeout::TimeoutLayer;
 pub fn rate_limit(clock: Clock) -> RateLimitLayer {
     let quota = Quota::per_second(1_000_000_000).expect("a valid quota");
     RateLimitLayer::new(quota).clock(clock)
+}
+
+/// Makes a limit of a billion calls a second for each key, which the request itself is.
+///
+/// # Panics
+///
+/// Never: the quota is valid.
+#[must_use]
+pub fn keyed_rate_limit(
+    clock: Clock,
+) -> KeyedRateLimitLayer<ByKey<impl Fn(&Call<'_, u64>) -> u64 + Send + Sync + 'static>> {
+    let quota = Quota::per_second(1_000_000_000).expect("a valid quota");
+    KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| *call.request).clock(clock)
 }
 
 /// Makes a breaker with the default settings: half of the last 100 calls failed, as recloser's and tower-resilience's.

@@ -34,6 +34,23 @@ pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     );
 }
 
+pub(super) fn keyed(visit: &mut impl Visit, inner: impl Plain, way: &str) {
+    visit.group(format!("rate limit by key, plain, {way}"));
+    visit.plain(Label::bare(), inner.clone());
+    visit.plain(
+        Label::ours("towerkit", Clocked::Standard),
+        ours::keyed_rate_limit(Clock::monotonic()).layer(inner.clone()),
+    );
+    visit.plain(
+        Label::ours("towerkit, fast clock", Clocked::Fast),
+        ours::keyed_rate_limit(Clock::fast()).layer(inner.clone()),
+    );
+    visit.plain(
+        Label::peer("governor, quanta", Clocked::Fast),
+        peers::governor_keyed().layer(inner),
+    );
+}
+
 pub(super) fn http(visit: &mut impl Visit, inner: impl Http, way: &str) {
     visit.group(format!("rate limit, HTTP, {way}"));
     visit.http(Label::bare(), inner.clone());

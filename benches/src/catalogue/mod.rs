@@ -31,6 +31,7 @@ pub fn catalogue(visit: &mut impl Visit) {
 fn over_ready(visit: &mut impl Visit) {
     let (inner, way) = (Ready::<Full<Bytes>>::new(), "ready at once");
     limit::plain(visit, inner.clone(), way);
+    limit::keyed(visit, inner.clone(), way);
     limit::http(visit, inner.clone(), way);
     limit::axum(visit, Ready::new(), way);
     breaker::plain(visit, inner.clone(), way);
@@ -52,6 +53,7 @@ fn over_ready(visit: &mut impl Visit) {
 fn over_late(visit: &mut impl Visit) {
     let (inner, way) = (Late::<Full<Bytes>>::new(), "opaque, pending once");
     limit::plain(visit, inner.clone(), way);
+    limit::keyed(visit, inner.clone(), way);
     limit::http(visit, inner.clone(), way);
     breaker::plain(visit, inner.clone(), way);
     breaker::http(visit, inner.clone(), way);

@@ -7,6 +7,7 @@ mod bulkheads;
 mod callee;
 mod coalescing;
 mod http_calls;
+mod keys;
 mod limiters;
 mod metrics;
 mod retries;
@@ -41,6 +42,7 @@ fn main() {
 fn all() -> Vec<Bug> {
     let mut bugs = breakers::bugs();
     bugs.extend(limiters::bugs());
+    bugs.extend(keys::bugs());
     bugs.extend(bulkheads::bugs());
     bugs.extend(retries::bugs());
     bugs.extend(coalescing::bugs());
