@@ -10,7 +10,7 @@ pub trait LimitAlgorithm: Send + 'static {
 }
 
 /// What was seen under one limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Window {
     /// The limit, before it was rounded.

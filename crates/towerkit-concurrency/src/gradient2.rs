@@ -99,3 +99,69 @@ impl LimitAlgorithm for Gradient2 {
         window.limit + (wanted - window.limit) * Self::SMOOTHING
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn window(limit: f64, millis: u64) -> Window {
+        Window {
+            limit,
+            in_flight: limit as u32,
+            samples: 100,
+            mean: Duration::from_millis(millis),
+            ..Window::default()
+        }
+    }
+
+    /// One that has long seen calls of 100 ms.
+    fn used_to_100_ms() -> Gradient2 {
+        let mut gradient = Gradient2::new();
+        for _ in 0..50 {
+            let grown = gradient.update(&window(100.0, 100));
+            assert!((grown - 100.8).abs() < 1e-9, "{grown}");
+        }
+        gradient
+    }
+
+    fn assert_is(limit: f64, expected: f64) {
+        assert!((limit - expected).abs() < 1e-9, "{limit} is not {expected}");
+    }
+
+    #[test]
+    fn calls_that_take_longer_are_tolerated_to_a_degree() {
+        assert_is(used_to_100_ms().update(&window(100.0, 149)), 100.8);
+        // A fifth of the way to what is left of the limit at half the speed, and a queue of 4.
+        let mut gradient = used_to_100_ms();
+        let long = 100.0 + 200.0 * 2.0 / 601.0;
+        let expected = 80.0 + 0.2 * (100.0 * 1.5 * long / 300.0 + 4.0);
+        assert_is(gradient.update(&window(100.0, 300)), expected);
+    }
+
+    #[test]
+    fn a_single_window_costs_a_tenth_at_most() {
+        let fallen = used_to_100_ms().update(&window(100.0, 1_000_000));
+        assert_is(fallen, 80.0 + 0.2 * (50.0 + 4.0));
+    }
+
+    #[test]
+    fn a_load_that_is_over_is_soon_forgotten() {
+        let mut gradient = used_to_100_ms();
+        for _ in 0..40 {
+            gradient.update(&window(100.0, 10));
+        }
+        let alarmed = gradient.update(&window(100.0, 100));
+        assert!(alarmed < 100.0, "{alarmed}: 100 ms are normal no more");
+    }
+
+    #[test]
+    fn dropped_calls_cost_a_tenth() {
+        let mut overloaded = window(100.0, 100);
+        overloaded.drops = 1;
+        assert_is(used_to_100_ms().update(&overloaded), 100.8);
+        overloaded.drops = 2;
+        assert_is(used_to_100_ms().update(&overloaded), 90.0);
+    }
+}

@@ -126,12 +126,7 @@ impl<P, W> Line<P, W> {
 
     /// Returns the call of a lane that is next.
     pub(crate) fn next(&self, lane: LaneNumber, now: u64) -> Option<Key> {
-        let lane = &self.lanes[lane.index()];
-        if self.is_newest_first(now) {
-            lane.newest
-        } else {
-            lane.oldest
-        }
+        self.end(lane, self.is_newest_first(now))
     }
 
     /// Whether a call is too old to be admitted.
@@ -209,16 +204,15 @@ impl<P, W> Line<P, W> {
         let newest_first = self.is_newest_first(now);
         let lower = (Priority::ALL.into_iter().rev())
             .take_while(|priority| *priority > comes.priority)
-            .find_map(|priority| {
-                let lane = &self.lanes[LaneNumber { priority, ..comes }.index()];
-                if newest_first {
-                    lane.oldest
-                } else {
-                    lane.newest
-                }
-            });
-        let alike = || self.lanes[comes.index()].oldest.filter(|_| newest_first);
+            .find_map(|priority| self.end(LaneNumber { priority, ..comes }, !newest_first));
+        let alike = || self.end(comes, false).filter(|_| newest_first);
         lower.or_else(alike)
+    }
+
+    /// One end of a lane: its newest call, or its oldest.
+    fn end(&self, lane: LaneNumber, newest: bool) -> Option<Key> {
+        let lane = &self.lanes[lane.index()];
+        if newest { lane.newest } else { lane.oldest }
     }
 
     fn entry(&mut self, lane: LaneNumber, expires: u64) -> Key {

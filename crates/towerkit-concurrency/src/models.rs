@@ -128,6 +128,23 @@ fn loom_who_begins_to_wait_is_not_missed_by_who_leaves() {
     });
 }
 
+/// A call that comes while another leaves does not get ahead of the one that waits.
+#[test]
+fn loom_nobody_gets_ahead_of_who_waits() {
+    model(|| {
+        let room = room(1);
+        assert!(room.enter());
+        let first = begin(&room).unwrap_err();
+        let other = thread::spawn({
+            let room = room.clone();
+            move || leave(&room, Pools::NONE)
+        });
+        assert!(!room.enter());
+        other.join().unwrap();
+        assert!(matches!(room.look(first, None), Some(Ok(_))));
+    });
+}
+
 /// LS-12: a call that gives up just when it is admitted passes the permit on.
 #[test]
 fn loom_who_gives_up_does_not_keep_the_permit() {

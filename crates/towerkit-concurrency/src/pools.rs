@@ -78,7 +78,8 @@ impl Owned {
     fn ask(&self, now: u64) {
         let now = now.max(1);
         // Relaxed: the time guards nothing but itself, and a moment more or less makes no difference.
-        if now.saturating_sub(self.asked.load(Ordering::Relaxed)) > Pools::GRAIN {
+        let asked = self.asked.load(Ordering::Relaxed);
+        if asked == 0 || now.saturating_sub(asked) > Pools::GRAIN {
             self.asked.store(now, Ordering::Relaxed);
         }
     }
@@ -99,4 +100,107 @@ fn take(in_use: &AtomicU32, places: u32) -> bool {
             (in_use < places).then_some(in_use + 1)
         })
         .is_ok()
+}
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use proptest::{prelude::*, sample::Index};
+
+    use super::*;
+
+    /// Which partition each place belongs to and who has it, worked out anew each time.
+    struct Model {
+        shares: Vec<i128>,
+        asked: Vec<Option<i128>>,
+        /// The pool that each call has its place in.
+        calls: Vec<usize>,
+    }
+
+    impl Model {
+        /// A share is so many sixteenths.
+        fn places(&self, pool: usize, limit: i128) -> i128 {
+            let owned = |sixteenths: &i128| limit * sixteenths / 16;
+            match self.shares.get(pool) {
+                Some(share) => owned(share),
+                None => limit - self.shares.iter().map(owned).sum::<i128>(),
+            }
+        }
+
+        fn has_room(&self, pool: usize, limit: i128) -> bool {
+            let taken = self.calls.iter().filter(|call| **call == pool).count();
+            (taken as i128) < self.places(pool, limit)
+        }
+
+        fn take(&mut self, number: usize, limit: i128, now: i128) -> Option<usize> {
+            if let Some(asked) = self.asked.get_mut(number) {
+                *asked = Some(now);
+            }
+            let shared = self.shares.len();
+            let lent = (0..shared).filter(|pool| {
+                self.asked[*pool].is_none_or(|asked| now - asked > Pools::LENT_AFTER.into())
+            });
+            let order = [number, shared].into_iter().chain(lent);
+            let pool = order.into_iter().find(|pool| self.has_room(*pool, limit))?;
+            self.calls.push(pool);
+            Some(pool)
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Take(usize),
+        GiveBack(Index),
+        Advance(u64),
+        Change(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            12 => (0..4_usize).prop_map(Step::Take),
+            6 => any::<Index>().prop_map(Step::GiveBack),
+            // A whole number of grains and a little, so that what was written is what was asked.
+            2 => (1..20_u64).prop_map(|grains| Step::Advance(grains * (Pools::GRAIN + 1))),
+            1 => (1..20_u32).prop_map(Step::Change),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 10_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// LS-01: no more places than the limit, and each partition its share.
+        #[test]
+        fn the_pools_do_what_the_model_does(
+            shares in prop::collection::vec(1..6_i128, 1..4),
+            steps in prop::collection::vec(step(), 1..30),
+        ) {
+            let mut classes = Classes::new();
+            for (name, share) in ["a", "b", "c"].into_iter().zip(&shares) {
+                classes = classes.partition(name, *share as f64 / 16.0).unwrap();
+            }
+            let pools = Pools::new(&classes).unwrap();
+            let asked = vec![None; shares.len()];
+            let mut model = Model { shares, asked, calls: Vec::new() };
+            let (mut limit, mut now) = (10_u32, 1);
+            for step in steps {
+                match step {
+                    Step::Take(number) => {
+                        let number = number.min(model.shares.len());
+                        let expected = model.take(number, limit.into(), now.into());
+                        prop_assert_eq!(pools.take(number, limit, now).map(usize::from), expected);
+                    }
+                    Step::GiveBack(which) if !model.calls.is_empty() => {
+                        let call = which.index(model.calls.len());
+                        pools.give_back(model.calls.swap_remove(call) as u8);
+                    }
+                    Step::Advance(time) => now += time,
+                    Step::Change(changed) => limit = changed,
+                    Step::GiveBack(_) => {}
+                }
+            }
+        }
+    }
 }

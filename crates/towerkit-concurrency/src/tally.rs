@@ -109,3 +109,85 @@ impl Counts {
         ((calls - multiple * accepted) / (calls + 1.0)).max(0.0)
     }
 }
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Call,
+        Accept,
+        Advance(u64),
+        Back(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => Just(Step::Call),
+            8 => Just(Step::Accept),
+            4 => (0..30_u64).prop_map(Step::Advance),
+            1 => (0..400_u64).prop_map(Step::Advance),
+            1 => (0..50_u64).prop_map(Step::Back),
+        ]
+    }
+
+    /// The counts of those that lie less than a window of buckets back, from the whole history.
+    fn model(history: &[(i128, bool)], now: i128) -> (usize, usize) {
+        let oldest = now - (Tally::BUCKETS as i128 - 1);
+        let count = |wanted| {
+            let counts =
+                |(bucket, accepted): &&(i128, bool)| *bucket >= oldest && *accepted == wanted;
+            history.iter().filter(counts).count()
+        };
+        (count(false), count(true))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 10_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// LS-09: what is in the window is counted, and nothing else.
+        #[test]
+        fn the_tally_does_what_the_model_does(steps in prop::collection::vec(step(), 1..40)) {
+            const BUCKET: u64 = 10;
+            let tally = Tally::new(BUCKET * Tally::BUCKETS);
+            let (mut now, mut latest) = (1_000_u64, 0_i128);
+            let mut history = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Advance(time) => now += time,
+                    Step::Back(time) => now -= time,
+                    _ => {}
+                }
+                latest = latest.max((now / BUCKET).into());
+                let counts = tally.counts(now);
+                match step {
+                    Step::Call => {
+                        tally.call();
+                        history.push((latest, false));
+                    }
+                    Step::Accept => {
+                        tally.accept(now);
+                        history.push((latest, true));
+                    }
+                    _ => {
+                        let (calls, accepted) = model(&history, latest);
+                        prop_assert_eq!((counts.calls as usize, counts.accepted as usize), (calls, accepted));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_share_of_refusals_is_one_at_most(calls: u32, accepted: u32, multiple in 1.0..1e9_f64) {
+            let share = Counts { calls, accepted }.refusals(multiple);
+            prop_assert!((0.0..1.0).contains(&share));
+        }
+    }
+}

@@ -187,3 +187,61 @@ impl LimitAlgorithm for Vegas {
         self.cruise(seen)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_window() -> impl Strategy<Value = Window> {
+        let limit = prop_oneof![1.0..2e3_f64, Just(1.0), Just(f64::from(i32::MAX))];
+        let mean = prop_oneof![Just(0), 1..1_000_u64, any::<u64>()];
+        (limit, any::<u32>(), any::<u32>(), 0..3_u32, mean).prop_map(
+            |(limit, in_flight, samples, drops, mean)| Window {
+                limit,
+                in_flight,
+                samples,
+                drops,
+                mean: Duration::from_nanos(mean),
+                least: Duration::ZERO,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 10_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// LS-05: whatever it sees, it asks for a number, and for half as much again at most.
+        #[test]
+        fn a_limit_is_a_number(windows in prop::collection::vec(any_window(), 1..40)) {
+            let mut vegas = Vegas::new();
+            for window in windows {
+                let asked = vegas.update(&window);
+                prop_assert!(asked.is_finite() && asked >= 0.0, "{asked} after {window:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_probe_comes_after_eight_to_sixteen_windows() {
+        let window = Window {
+            limit: 100.0,
+            in_flight: 100,
+            samples: 1_000,
+            mean: Duration::from_millis(10),
+            ..Window::default()
+        };
+        for _ in 0..100 {
+            let mut vegas = Vegas::new();
+            let before = (1..).find(|_| vegas.update(&window) < 100.0).unwrap_or(0);
+            assert!((8..=16).contains(&before), "{before}");
+        }
+    }
+}

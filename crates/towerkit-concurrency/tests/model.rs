@@ -259,8 +259,10 @@ impl Model {
     }
 }
 
+type ByPriority = fn(&Call<'_, Priority>) -> Class;
+
 struct Both {
-    limit: ConcurrencyLimit<Sorted<fn(&Call<'_, Priority>) -> Class>>,
+    limit: ConcurrencyLimit<Sorted<ByPriority>>,
     model: Model,
     permits: Vec<Permit>,
     turns: Vec<Waits>,
@@ -296,7 +298,7 @@ impl Both {
         if let Some((age, time)) = options.overload {
             queue = queue.age_under_overload(ms(age), ms(time)).unwrap();
         }
-        let sort: fn(&Call<'_, Priority>) -> Class = |call| (*call.request).into();
+        let sort: ByPriority = |call| (*call.request).into();
         let layer = ConcurrencyLimitLayer::new(options.limit as u32)
             .unwrap()
             .clock(tokio_clock())

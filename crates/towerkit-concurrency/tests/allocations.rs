@@ -1,0 +1,82 @@
+//! What a limit allocates once it is made: nothing, for a call that is admitted at once or refused.
+
+use std::time::Duration;
+
+use allocation_counter::measure;
+use towerkit_concurrency::{
+    Adaptive, AdaptiveThrottleLayer, Class, Classes, ConcurrencyLimitLayer, Permit, Priority,
+    Queue, Turn, Vegas,
+};
+use towerkit_core::{
+    Admission, AsyncGuard, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy,
+};
+
+fn call<G: Guard<()>>(guard: &G, outcome: Outcome) {
+    let protocol = Plain::new("test");
+    if let Ok(held) = guard.admit(&mut Call::new(&mut (), &protocol)) {
+        guard.finish(held, &End::new(outcome));
+    }
+}
+
+fn allocations<G: Guard<()>>(guard: &G) -> u64 {
+    let seen = measure(|| {
+        for outcome in [Outcome::Success, Outcome::Overloaded, Outcome::Cancelled] {
+            (0..500).for_each(|_| call(guard, outcome));
+        }
+    });
+    seen.count_total
+}
+
+#[test]
+fn calls_that_do_not_wait_allocate_nothing() {
+    let fixed = ConcurrencyLimitLayer::new(1).unwrap();
+    assert_eq!(allocations(&fixed.handle()), 0);
+    let (clock, hand) = Clock::manual();
+    let adaptive = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(clock);
+    let limit = adaptive.handle();
+    for _ in 0..20 {
+        assert_eq!(allocations(&limit), 0);
+        hand.advance(Duration::from_secs(1));
+    }
+    let classes = Classes::new().partition("web", 0.5).unwrap();
+    let sorted = fixed.classes(classes, |_: &Call<'_, ()>| {
+        Class::new(Priority::Sheddable).partition("web")
+    });
+    assert_eq!(allocations(sorted.into_role().policy()), 0);
+    assert_eq!(allocations(&AdaptiveThrottleLayer::new().handle()), 0);
+}
+
+#[test]
+fn refusals_allocate_nothing() {
+    let limit = ConcurrencyLimitLayer::new(1).unwrap().handle();
+    let protocol = Plain::new("test");
+    let _permit = Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
+    assert_eq!(allocations(&limit), 0);
+    assert_eq!(limit.refused(), 1_500);
+}
+
+#[test]
+fn a_queued_limit_allocates_nothing_while_nobody_waits() {
+    let queue = Queue::new(10, Duration::from_secs(1)).unwrap();
+    let limit = ConcurrencyLimitLayer::new(1).unwrap().queue(queue).handle();
+    let protocol = Plain::new("test");
+    let seen = measure(|| {
+        for _ in 0..500 {
+            match AsyncGuard::admit(&limit, &mut Call::new(&mut (), &protocol)) {
+                Ok(Admission::Now(permit)) => limit.finish(permit, &End::new(Outcome::Success)),
+                _ => panic!("there is room"),
+            }
+        }
+    });
+    assert_eq!(seen.count_total, 0);
+    assert!(
+        measure(|| drop(Box::new(1))).count_total > 0,
+        "the counter counts"
+    );
+}
+
+#[test]
+fn what_a_call_holds_is_small() {
+    assert_eq!(size_of::<Permit>(), 16);
+    assert!(size_of::<Turn>() <= 88);
+}
