@@ -97,6 +97,7 @@
 
 #[cfg(all(test, not(towerkit_loom)))]
 mod behaviour;
+mod common;
 mod connection;
 mod guard;
 mod handle;

@@ -11,6 +11,7 @@ use towerkit_ratelimit::Quota;
 
 use crate::{
     InvalidSetting, Overflow, RedisWait,
+    common::Common,
     health::Health,
     keys::{Keys, Spot},
     lease::Spent,
@@ -145,7 +146,7 @@ impl Limiter {
     }
 
     fn depart(&self, desk: &mut Desk, key: Option<&str>, tokens: u32, now: u64) {
-        let answer = self.send(key, tokens).shared();
+        let answer = Common::new(self.send(key, tokens));
         desk.depart(now, tokens, answer);
     }
 
@@ -179,8 +180,7 @@ impl Limiter {
         let Ok(_runtime) = Handle::try_current() else {
             return;
         };
-        let answer = desk.flight().map(|flight| flight.answer.clone());
-        if let Some(answered) = answer.and_then(FutureExt::now_or_never) {
+        if let Some(answered) = desk.flight().and_then(|flight| flight.answer.look()) {
             let flight = desk.take(None).expect("looked at");
             self.land(place, desk, &flight, answered, now);
         }

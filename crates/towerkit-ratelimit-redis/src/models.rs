@@ -1,10 +1,13 @@
 //! Processes that lease from one bucket, in every order that a generator finds.
 
+use std::future::ready;
+
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use towerkit_ratelimit::Quota;
 
 use crate::{
+    common::Common,
     lease::Spent,
     measure::Measure,
     memory::Bucket,
@@ -102,7 +105,7 @@ impl World {
             let wanted = place.wanted(&mut desk, self.now, self.terms);
             if wanted > 0 {
                 let grant = self.bucket.take(self.now.into(), self.measure, wanted);
-                let answer = async move { Ok(grant) }.boxed().shared();
+                let answer = Common::new(ready(Ok(grant)).boxed());
                 desk.depart(self.now, wanted, answer);
                 *flying = Some(grant);
             }
@@ -166,7 +169,7 @@ fn leases_spent_late_crowd_a_window_by_their_size() {
     let mut world = World::new(quota, 3, 10_000 * MILLI);
     for process in 0..3 {
         let grant = world.bucket.take(world.now.into(), world.measure, 3);
-        let answer = async move { Ok(grant) }.boxed().shared();
+        let answer = Common::new(ready(Ok(grant)).boxed());
         let Process { place, flying } = &mut world.processes[process];
         place.desk().depart(world.now, 3, answer);
         *flying = Some(grant);

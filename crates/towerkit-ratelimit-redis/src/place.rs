@@ -1,8 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use futures_util::future::{BoxFuture, Shared};
-
 use crate::{
+    common::Common,
     lease::{Lease, Spent},
     pace::Pace,
     spare::Spare,
@@ -42,7 +41,7 @@ pub(crate) struct Flight {
 }
 
 /// The answer to come. Whoever waits for it drives it, and whoever is left goes on if that one is dropped.
-pub(crate) type Answer = Shared<BoxFuture<'static, Result<Grant, Failure>>>;
+pub(crate) type Answer = Common<Result<Grant, Failure>>;
 
 /// The times that a place goes by, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +212,10 @@ pub(crate) fn nanos(duration: std::time::Duration) -> u64 {
 
 #[cfg(all(test, not(towerkit_loom)))]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        future::{pending, ready},
+        time::Duration,
+    };
 
     use futures_util::FutureExt;
 
@@ -235,7 +237,7 @@ mod tests {
                 wait: Duration::from_nanos(500),
             };
             let mut desk = place.desk();
-            desk.depart(0, 1, async move { Ok(grant) }.boxed().shared());
+            desk.depart(0, 1, Common::new(ready(Ok(grant)).boxed()));
             let flight = desk.take(Some(1)).unwrap();
             place.land(&mut desk, &flight, grant, looked_at, TERMS);
             assert_eq!(place.denied_until(), until);
@@ -251,7 +253,7 @@ mod tests {
         };
         let mut desk = place.desk();
         assert_eq!(place.wanted(&mut desk, 0, TERMS), 1);
-        desk.depart(0, 1, async move { Ok(grant) }.boxed().shared());
+        desk.depart(0, 1, Common::new(ready(Ok(grant)).boxed()));
         let flight = desk.take(None).unwrap();
         place.land(&mut desk, &flight, grant, 10, TERMS);
         // Busy enough for two, of which it has one.
@@ -263,8 +265,8 @@ mod tests {
     fn a_flight_is_taken_by_its_number_and_once() {
         let place = Place::new();
         let mut desk = place.desk();
-        desk.depart(0, 1, std::future::pending().boxed().shared());
-        desk.depart(0, 1, std::future::pending().boxed().shared());
+        desk.depart(0, 1, Common::new(pending().boxed()));
+        desk.depart(0, 1, Common::new(pending().boxed()));
         assert!(desk.take(Some(1)).is_none());
         assert!(desk.fresh_flight(99, 100).is_some() && desk.fresh_flight(100, 100).is_none());
         assert!(desk.take(Some(2)).is_some() && desk.take(None).is_none());

@@ -4,15 +4,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use futures_util::{FutureExt, future::BoxFuture};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, cmd};
 use tokio::time::Instant;
 
 use crate::{
     Redis,
+    common::Common,
     connection::Connection,
     measure::Measure,
     store::{Failure, Grant, Store},
@@ -46,7 +44,7 @@ struct State {
 
 struct Attempt {
     begun_at: Instant,
-    connected: Shared<BoxFuture<'static, Result<Connection, Failure>>>,
+    connected: Common<Result<Connection, Failure>>,
 }
 
 impl RedisStore {
@@ -107,17 +105,21 @@ impl Link {
                 .take_if(|attempt| attempt.begun_at.elapsed() >= CONNECT);
             let attempt = state.connecting.get_or_insert_with(|| Attempt {
                 begun_at: Instant::now(),
-                connected: self.redis.connect().boxed().shared(),
+                connected: Common::new(self.redis.connect().boxed()),
             });
-            attempt.connected.clone()
+            attempt.connected.wait()
         };
         let connected = connected.await;
         let mut state = self.state();
         // Whoever hears of the end of the attempt first puts it away; nobody begins another one before.
-        let ended = |attempt: &mut Attempt| attempt.connected.peek().is_some();
-        if let Some(attempt) = state.connecting.take_if(ended) {
+        if let Some(ended) = state
+            .connecting
+            .as_ref()
+            .and_then(|attempt| attempt.connected.result())
+        {
             state.number += 1;
-            state.connection = attempt.connected.now_or_never().and_then(Result::ok);
+            state.connection = ended.ok();
+            state.connecting = None;
         }
         connected.map(|connection| (state.number, connection))
     }

@@ -9,10 +9,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use towerkit_core::Rejection;
 
 use crate::{
+    common::Waiting,
     keys::Spot,
     lease::Spent,
     limiter::Limiter,
-    place::{Answer, Flight, nanos},
+    place::{Flight, nanos},
     store::{Failure, Grant},
 };
 
@@ -32,7 +33,7 @@ enum Step {
     Together {
         spot: Spot,
         number: u64,
-        answer: Answer,
+        answer: Waiting<Result<Grant, Failure>>,
     },
     Alone(BoxFuture<'static, Result<Grant, Failure>>),
 }
@@ -51,7 +52,7 @@ impl RedisWait {
             step: Step::Together {
                 spot,
                 number: flight.number,
-                answer: flight.answer.clone(),
+                answer: flight.answer.wait(),
             },
         }
     }
