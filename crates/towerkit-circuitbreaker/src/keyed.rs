@@ -7,7 +7,7 @@ mod layer;
 mod table;
 
 pub use breakers::CircuitBreakers;
-pub use guard::Keyed;
+pub use guard::KeyedCircuitBreaker;
 pub use key::Key;
 pub use layer::{KeyedCircuitBreakerLayer, KeyedCircuitBroken, Overflow};
 pub(crate) use table::MAX_CAPACITY;

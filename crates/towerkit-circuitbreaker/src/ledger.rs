@@ -16,8 +16,8 @@ use crate::{
 /// The results of one epoch, counted as the conditions of the breaker need them, and the limits at which it opens.
 ///
 /// What is counted and in which windows changes between two epochs only; the limits change while results come in. So a result that
-/// reaches a limit comes with the revision of the limits that it was judged by, and opens the breaker only if that is still the
-/// current one under the lock that limits are changed under.
+/// reaches a limit comes with the revision of the limits that it was judged by, and opens the breaker only if that is the current one
+/// under the lock that limits are changed under.
 pub(crate) struct Ledger {
     /// What is counted: one bit for each kind, and [`STREAK`].
     counted: AtomicU32,
@@ -54,7 +54,6 @@ impl Ledger {
         };
         ledger.reset(epoch);
         ledger.reshape(trip, epoch);
-        ledger.adopt(trip);
         ledger
     }
 
@@ -86,7 +85,7 @@ impl Ledger {
         mark: Mark,
         now: impl Fn() -> u64,
     ) -> Option<Revision> {
-        let revision = self.revision();
+        let revision = Revision(self.revision.load(Ordering::Acquire));
         let counted = self.counted();
         let mut reached = counted & STREAK != 0 && self.record_in_a_row(epoch, mark);
         for kind in Kind::ALL {
@@ -99,19 +98,15 @@ impl Ledger {
         reached.then_some(revision)
     }
 
-    /// Returns the revision of the limits.
-    pub(crate) fn revision(&self) -> Revision {
-        // Acquire pairs with the Release of `adopt`: who sees a revision sees its limits, or later ones.
-        Revision(self.revision.load(Ordering::Acquire))
-    }
-
-    /// Whether the results of `epoch` reach a limit as they stand at `now`.
-    pub(crate) fn reaches(&self, epoch: Epoch, now: u64) -> bool {
+    /// Whether the results of `epoch`, as they stand at `now`, reach a limit of `trip`.
+    pub(crate) fn reaches(&self, trip: &Trip, epoch: Epoch, now: u64) -> bool {
+        let failures = self.in_a_row(epoch).unwrap_or_default();
         let reached = |kind| {
-            let counts = self.counts(kind, epoch, now);
-            counts.is_some_and(|counts| self.limits[kind as usize].is_reached(counts))
+            let counts = self.counts(kind, epoch, now).unwrap_or_default();
+            trip.rates[kind as usize].is_some_and(|rate| counts.reach(rate.rate, rate.minimum))
         };
-        self.is_streak_too_long(self.in_a_row(epoch)) || Kind::ALL.into_iter().any(reached)
+        trip.streak.is_some_and(|limit| failures >= limit.get())
+            || Kind::ALL.into_iter().any(reached)
     }
 
     /// Whether no failed and no slow result of `epoch` is remembered at `now`.
@@ -185,8 +180,8 @@ impl Ledger {
         self.counted.store(counted, Ordering::Release);
     }
 
-    /// Changes the limits.
-    pub(crate) fn adopt(&self, trip: &Trip) {
+    /// Changes the limits, and returns their revision.
+    pub(crate) fn adopt(&self, trip: &Trip) -> Revision {
         if let Some(failures) = trip.streak {
             self.streak_limit.store(failures.get(), Ordering::Relaxed);
         }
@@ -197,8 +192,9 @@ impl Ledger {
         }
         let slow_after = trip.slow_after.unwrap_or(u64::MAX);
         self.slow_after.store(slow_after, Ordering::Relaxed);
-        // Release pairs with the Acquire of `revision`.
-        self.revision.fetch_add(1, Ordering::Release);
+        // Release pairs with the Acquire of `record`: who sees a revision sees its limits, or later ones.
+        let before = self.revision.fetch_add(1, Ordering::Release);
+        Revision(before.wrapping_add(1))
     }
 
     fn make_room(&self, kind: Kind, window: Window, epoch: Epoch) {
@@ -219,13 +215,10 @@ impl Ledger {
     #[inline(always)]
     fn record_in_a_row(&self, epoch: Epoch, mark: Mark) -> bool {
         mark.verdict != Verdict::Ignored
-            && self.is_streak_too_long(self.streak.record(epoch, mark.failed()))
-    }
-
-    #[inline(always)]
-    fn is_streak_too_long(&self, failures: Option<u32>) -> bool {
-        let limit = self.streak_limit.load(Ordering::Relaxed);
-        failures.is_some_and(|failures| failures >= limit)
+            && self
+                .streak
+                .record(epoch, mark.failed())
+                .is_some_and(|failures| failures >= self.streak_limit.load(Ordering::Relaxed))
     }
 
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! A circuit breaker for tower services: it stops calling a service that fails, and tries it again later.
 //!
-//! A breaker is **closed** while all is well: it admits every call and judges the results. Too many failures, in a row or among the
-//! last so many results, **open** it: it refuses every call at once, with the time after which it is worth another try. That time
-//! over, it is **half-open**: it lets a few calls through as probes. Their success closes it, a failure opens it again. A result
-//! counts only if its call was admitted since the last change of state, so that stragglers move nothing.
+//! A breaker is **closed** while all is well: it admits every call and judges the results. Too many failures or slow calls **open**
+//! it: it refuses every call at once, with the time after which it is worth another try. That time over, it is **half-open**: it
+//! lets a few calls through as probes. Their success closes it, a failure opens it again. A result counts only if its call was
+//! admitted since the last change of state, so that stragglers move nothing.
 //!
 //! ```
 //! use std::time::Duration;
@@ -40,8 +40,14 @@
 //! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 503 with `Retry-After`, and `UNAVAILABLE` over gRPC.
 //! What counts as a failure stands at [`Verdict::of`], and [`CircuitBreakerLayer::verdict`] changes it.
 //!
-//! A closed breaker costs a call two or three atomic reads: no lock, no clock, no allocation, and no write while the window is full
-//! of successes.
+//! A [`Trip`] says how many are too many: failures in a row, a share of failures or of slow calls among the last so many results or
+//! in the last so much time, or any of several such conditions. An [`OpenTime`] can grow while the callee stays away. A
+//! [`CircuitBreaker`], the handle, shows how a breaker stands, changes its options while it runs, and takes the decision from it:
+//! forced open, forced closed, disabled, or observing only. A [`KeyedCircuitBreakerLayer`] has a breaker for each host, tenant, or
+//! whatever else a call is about, in bounded memory.
+//!
+//! A closed breaker costs a call a few atomic reads: no lock, no clock, no allocation, and no write while the window is full of
+//! successes. A window of time costs a reading of the clock and one atomic write, slow calls one reading more.
 //!
 //! # Readiness
 //!
@@ -51,12 +57,14 @@
 //! # Cancellation
 //!
 //! A cancelled call counts for nothing, and a cancelled probe leaves its place to the next call. If the head of the response had
-//! come, the head counts. A time-out *outside* a breaker cancels calls and so hides every slow call from it: put it inside. A probe
-//! that never ends keeps its place for ever: another reason for a time-out inside.
+//! come, the head counts. A time-out *outside* a breaker cancels calls and so hides them from it: put it inside, or count slow calls,
+//! of which a cancelled call is one if it ran longer than they may. A probe that never ends loses its place after a minute
+//! ([`probe_timeout`](CircuitBreakerLayer::probe_timeout)), and its result then counts no more.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share the breaker; so do its handles. For one breaker each, make a layer each.
+//! All services that one layer makes, and their clones, share the breaker, or the breakers by key; so do its handles. For one breaker
+//! each, make a layer each.
 //!
 //! # Errors
 //!
@@ -74,7 +82,7 @@
 //!
 //! `circuitbreaker.Gobreaker` with its defaults is
 //! `CircuitBreakerLayer::new().trip(Trip::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and `HandyBreaker` judge
-//! by the share of failures in the last seconds; [`Trip::failure_rate`] judges by the last results. Unlike go-kit's, this breaker does
+//! by the share of failures in the last seconds: `Trip::failure_rate(0.5, Duration::from_secs(10), 20)?`. Unlike go-kit's, this breaker does
 //! not count cancelled calls or refusals by a limiter, and counts a business failure (`Failer`) when asked to, by
 //! `Plain::new("operation").by_failer()`.
 
@@ -114,7 +122,8 @@ mod word;
 pub use breaker::CircuitBreaker;
 pub use invalid::InvalidSetting;
 pub use keyed::{
-    CircuitBreakers, Key, Keyed, KeyedCircuitBreakerLayer, KeyedCircuitBroken, Overflow,
+    CircuitBreakers, Key, KeyedCircuitBreaker, KeyedCircuitBreakerLayer, KeyedCircuitBroken,
+    Overflow,
 };
 pub use layer::{CircuitBreakerLayer, CircuitBroken};
 pub use mode::Mode;

@@ -24,14 +24,10 @@ impl Limit {
         self.minimum.store(rate.minimum, Ordering::Relaxed);
     }
 
-    /// Whether there are enough results, and the share of the marked ones among them is as large as it may not be.
-    ///
-    /// The counts are so small, up to 2²⁶, that an `f64` tells any two different quotients apart.
+    /// Whether these counts are as bad as they may not be, as far as can be seen while the limit changes.
     #[inline(always)]
     pub(crate) fn is_reached(&self, counts: Counts) -> bool {
-        counts.marked > 0
-            && counts.results >= self.minimum.load(Ordering::Relaxed).into()
-            && counts.marked as f64 / counts.results as f64
-                >= f64::from_bits(self.rate.load(Ordering::Relaxed))
+        let minimum = self.minimum.load(Ordering::Relaxed);
+        counts.reach(f64::from_bits(self.rate.load(Ordering::Relaxed)), minimum)
     }
 }

@@ -43,6 +43,8 @@ struct Turn {
     epoch: Epoch,
     mode: Mode,
     options: Options,
+    /// The revision of the limits in the options.
+    revision: Revision,
     schedule: Schedule,
 }
 
@@ -60,27 +62,28 @@ pub(crate) struct Refused(pub(crate) Option<Duration>);
 impl Machine {
     pub(crate) fn new(settings: &Settings) -> Self {
         let (first, options) = (Epoch::FIRST, settings.options);
-        let machine = Self {
+        let ledger = Ledger::new(&options.trip, first);
+        let turn = Turn {
+            epoch: first,
+            mode: Mode::Automatic,
+            options,
+            revision: ledger.adopt(&options.trip),
+            schedule: Schedule::new(settings.seed),
+        };
+        Self {
             word: AtomicU64::new(Word::entering(first).bits()),
-            ledger: Ledger::new(&options.trip, first),
+            ledger,
             opened_at: AtomicU64::new(0),
             open_for: AtomicU64::new(0),
             probed_at: AtomicU64::new(0),
-            probes: AtomicU32::new(0),
-            probe_timeout: AtomicU64::new(0),
+            probes: AtomicU32::new(options.probes.get().into()),
+            probe_timeout: AtomicU64::new(options.probe_timeout),
             observing: AtomicU32::new(0),
             let_through: AtomicU64::new(0),
             name: settings.name,
-            turn: Mutex::new(Turn {
-                epoch: first,
-                mode: Mode::Automatic,
-                options,
-                schedule: Schedule::new(settings.seed),
-            }),
+            turn: Mutex::new(turn),
             outbox: Outbox::new(settings.sink.clone()),
-        };
-        machine.adopt(&options);
-        machine
+        }
     }
 
     /// Returns the epoch, if it is one of the closed state: all there is to the admission of most calls.
@@ -233,8 +236,9 @@ impl Machine {
     #[cold]
     fn open(&self, from: Epoch, revision: Revision, now: u64) {
         let mut turn = self.lock();
-        let is_current = || self.ledger.revision() == revision || self.ledger.reaches(from, now);
-        if turn.epoch == from && is_current() {
+        let trip = &turn.options.trip;
+        let is_reached = turn.revision == revision || self.ledger.reaches(trip, from, now);
+        if turn.epoch == from && is_reached {
             self.enter(&mut turn, State::Open, now);
         }
         drop(turn);

@@ -16,6 +16,9 @@ pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::Ordering};
 /// loom 0.7 keeps the last access to an atomic only. If one thread loads and then another one loads and writes, it does not see that
 /// the write could have come first, and leaves that order out. A load that counts as a write is never left out, but it always
 /// reads the latest value. Models therefore run both ways.
+///
+/// Nor does it see that nothing comes between what a read-modify-write reads and what it writes: it lets a store of another thread
+/// fall in there, as it were. A store is therefore a swap.
 #[cfg(towerkit_loom)]
 pub(crate) mod watched {
     use std::{cell::Cell, ops::Deref};
@@ -33,6 +36,10 @@ pub(crate) mod watched {
             impl $name {
                 pub(crate) fn new(value: $value) -> Self {
                     Self(loom::sync::atomic::$name::new(value))
+                }
+
+                pub(crate) fn store(&self, value: $value, ordering: Ordering) {
+                    self.0.swap(value, ordering);
                 }
 
                 pub(crate) fn load(&self, ordering: Ordering) -> $value {

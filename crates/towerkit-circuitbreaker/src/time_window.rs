@@ -8,8 +8,8 @@ use crate::{
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
 };
 
-/// How many buckets a window of time has.
-const BUCKETS: usize = 20;
+/// How many buckets a window of time has; in a model as few as show everything.
+const BUCKETS: usize = if cfg!(towerkit_loom) { 3 } else { 20 };
 
 /// The results of one epoch in the last so much time; some of them are marked, as failed or as slow.
 ///
@@ -18,8 +18,9 @@ const BUCKETS: usize = 20;
 /// that the head shows. So recording is one compare-and-swap, two for a marked result. Every word that it touches has the tag of a
 /// turn: a bucket that was cleared takes no result from before, and a sum is never taken together with a bucket that is in it.
 ///
-/// Results that are recorded one after the other are counted exactly. One that is recorded while the ring turns may be missing from
-/// the sum until the next turn. A reading of the clock from before the present bucket counts in that bucket.
+/// Results that are recorded one after the other are counted exactly. One that is recorded while another thread turns the ring may be
+/// missing from the sum until the next turn, or, after a rest of a whole window, for good; it is not judged, since what it sees may
+/// be forgotten. A reading of the clock from before the present bucket counts in that bucket.
 pub(crate) struct TimeWindow {
     head: AtomicU64,
     /// When the time of the present bucket is over.
@@ -58,13 +59,11 @@ impl TimeWindow {
 
     /// Counts one result of `epoch` at `now`; returns the counts to judge by, or `None` if that epoch is over.
     ///
-    /// Also returns `None` while another thread turns the ring, which will judge by this result as well.
+    /// Also returns `None` while another thread turns the ring.
     #[inline(always)]
     pub(crate) fn record(&self, epoch: Epoch, marked: bool, now: u64) -> Option<Counts> {
         // Acquire, as for the head: who sees the new end sees the new sum.
-        if now >= self.ends.load(Ordering::Acquire) {
-            self.turn(now);
-        }
+        let is_turning = now >= self.ends.load(Ordering::Acquire) && !self.turn(now);
         loop {
             let head = self.head();
             if head.epoch() != epoch {
@@ -72,7 +71,8 @@ impl TimeWindow {
             }
             // Where the bucket was cleared in the meantime, the head had moved on before.
             if let Some(here) = self.buckets[head.place()].add(head.tag(), marked) {
-                return Some(here.and(self.rest.counts_of(head.tag())?));
+                let rest = self.rest.counts_of(head.tag())?;
+                return (!is_turning).then(|| here.and(rest));
             }
         }
     }
@@ -101,15 +101,17 @@ impl TimeWindow {
         self.ends.store(0, Ordering::Release);
     }
 
+    /// Goes on to the bucket of `now`, unless another thread is doing so.
     #[cold]
     #[inline(never)]
-    fn turn(&self, now: u64) {
+    fn turn(&self, now: u64) -> bool {
         let mut turn = match self.turn.try_lock() {
             Ok(turn) => turn,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::WouldBlock) => return false,
         };
         self.turn_to(&mut turn, now);
+        true
     }
 
     /// Goes on to the bucket of `now`.

@@ -163,9 +163,7 @@ impl Trip {
     /// If there are none, if two are of the same kind (the same thing counted in the same kind of window), or if two slow-call rates
     /// differ about when a call is slow.
     pub fn any(trips: impl IntoIterator<Item = Self>) -> Result<Self, InvalidSetting> {
-        let all = trips
-            .into_iter()
-            .try_fold(Self::NEVER, |all, trip| all.or(trip))?;
+        let all = trips.into_iter().try_fold(Self::NEVER, Self::or)?;
         if all == Self::NEVER {
             return Err(InvalidSetting(Problem::Zero("number of conditions")));
         }

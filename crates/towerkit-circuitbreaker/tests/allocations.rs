@@ -1,10 +1,13 @@
 //! What a breaker allocates once it is made: nothing.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use allocation_counter::measure;
-use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, State, Trip};
-use towerkit_core::{Call, Clock, End, Guard, Outcome, Plain, Policy};
+use tower::{Layer, Service, service_fn};
+use towerkit_circuitbreaker::{
+    CircuitBreaker, CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, State, Trip,
+};
+use towerkit_core::{BoxError, Call, Clock, End, Guard, Outcome, Plain, Policy};
 
 fn call(breaker: &CircuitBreaker, outcome: Outcome) {
     let protocol = Plain::new("test");
@@ -13,9 +16,23 @@ fn call(breaker: &CircuitBreaker, outcome: Outcome) {
     }
 }
 
+/// Conditions of every kind, at which 100 failures after 100 successes open the breaker.
+fn trips() -> [Trip; 5] {
+    let minute = Duration::from_secs(60);
+    let slow = Trip::slow_rate(1.0, minute, minute, 20).unwrap();
+    let in_time = Trip::failure_rate(0.5, minute, 20).unwrap();
+    [
+        Trip::default(),
+        Trip::consecutive_failures(50).unwrap(),
+        in_time,
+        Trip::any([in_time, slow]).unwrap(),
+        Trip::any([Trip::default(), slow]).unwrap(),
+    ]
+}
+
 #[test]
 fn neither_calls_nor_refusals_nor_changes_of_state_allocate() {
-    for trip in [Trip::default(), Trip::consecutive_failures(50).unwrap()] {
+    for trip in trips() {
         let (clock, hand) = Clock::manual();
         let breaker = CircuitBreakerLayer::new().trip(trip).clock(clock).handle();
         let seen = measure(|| {
@@ -26,13 +43,30 @@ fn neither_calls_nor_refusals_nor_changes_of_state_allocate() {
             hand.advance(Duration::from_secs(10));
             call(&breaker, Outcome::Success);
             assert_eq!(breaker.state(), State::Closed);
+            hand.advance(Duration::from_secs(30));
+            call(&breaker, Outcome::Failure);
         });
-        assert_eq!(seen.count_total, 0);
+        assert_eq!(seen.count_total, 0, "{trip:?}");
     }
     assert!(
         measure(|| drop(Box::new(1))).count_total > 0,
         "the counter counts"
     );
+}
+
+/// A known key has its breaker; so has one that takes the place of another.
+#[test]
+fn a_key_allocates_once() {
+    let find = |call: &Call<'_, &str>| Some(Key::new(*call.request));
+    let layer = KeyedCircuitBreakerLayer::new(2, find).unwrap();
+    let mut service = layer.layer(service_fn(|name: &'static str| {
+        ready(Ok::<_, BoxError>(name))
+    }));
+    let mut call = |name| measure(|| drop(service.call(name))).count_total;
+    assert!(call("stock") > 0 && call("price") > 0);
+    for name in ["stock", "price", "order", "stock"] {
+        assert_eq!(call(name), 0, "{name}");
+    }
 }
 
 #[test]

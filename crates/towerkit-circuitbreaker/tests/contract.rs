@@ -7,8 +7,8 @@ use std::{
 };
 
 use tower::{Layer, ServiceExt};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
-use towerkit_core::{Clock, LayerExt};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenTime, Trip};
+use towerkit_core::{Call, Clock, LayerExt};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, PlainCalls, Probe, Subject, contract, laws, run_paused};
 
@@ -19,6 +19,38 @@ fn layer() -> CircuitBreakerLayer {
 contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
 contract!(http, HttpCalls, Subject::new(layer().http()));
 contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
+
+/// The same for a breaker that times its calls and counts them by time.
+fn timing() -> CircuitBreakerLayer {
+    let minute = Duration::from_secs(60);
+    let slow = Trip::slow_rate(0.5, minute, minute, 20).unwrap();
+    let failed = Trip::failure_rate(0.5, minute, 20).unwrap();
+    layer().trip(Trip::any([slow, failed]).unwrap())
+}
+
+contract!(
+    timing_plain,
+    PlainCalls,
+    Subject::new(timing().plain("probe"))
+);
+contract!(timing_http, HttpCalls, Subject::new(timing().http()));
+contract!(timing_grpc, GrpcCalls, Subject::new(timing().grpc()));
+
+type Find<Req> = fn(&Call<'_, Req>) -> Option<Key>;
+
+/// The same for breakers by key, of which there is one.
+fn keyed<Req>() -> KeyedCircuitBreakerLayer<Find<Req>> {
+    let key: Find<Req> = |call| Some(Key::new(call.method()));
+    KeyedCircuitBreakerLayer::new(4, key).unwrap()
+}
+
+contract!(
+    keyed_plain,
+    PlainCalls,
+    Subject::new(keyed().plain("probe"))
+);
+contract!(keyed_http, HttpCalls, Subject::new(keyed().http()));
+contract!(keyed_grpc, GrpcCalls, Subject::new(keyed().grpc()));
 
 /// A breaker that is half-open, with room for more probes than a law makes calls.
 fn half_open() -> Subject<CircuitBreakerLayer> {
@@ -67,10 +99,28 @@ fn readiness_without_a_call_is_no_probe() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
-    let rate = |rate| Trip::failure_rate(rate, 100, 20).is_err();
-    let counts = |window, minimum| Trip::failure_rate(0.5, window, minimum).is_err();
-    let open_for = |time| layer().open_for(time).is_err();
+fn nonsense_in_a_condition_is_refused() {
+    let second = Duration::from_secs(1);
+    let rate = |rate| {
+        let failures = [
+            Trip::failure_rate(rate, 100, 20),
+            Trip::failure_rate(rate, second, 20),
+        ];
+        let slow = Trip::slow_rate(rate, second, 100, 20);
+        failures.iter().chain([&slow]).all(Result::is_err)
+    };
+    let counts = |window: u16, minimum| {
+        let slow = Trip::slow_rate(0.5, second, window, minimum).is_err();
+        slow && Trip::failure_rate(0.5, window, minimum).is_err()
+    };
+    let window = |window: Duration| {
+        let slow = Trip::slow_rate(0.5, second, window, 1).is_err();
+        slow && Trip::failure_rate(0.5, window, 1).is_err()
+    };
+    let slow_after = |after| Trip::slow_rate(0.5, after, 100, 20).is_err();
+    let twice = |one: Trip, other: Trip| Trip::any([one, other]).is_err();
+    let slow = |after| Trip::slow_rate(0.5, after, 10, 1).unwrap();
+    let slow_in_time = |after| Trip::slow_rate(0.5, after, second, 1).unwrap();
     laws::nonsense_is_refused(&[
         ("rate 0", &|| rate(0.0) && rate(-0.0)),
         ("rate -1", &|| rate(-1.0)),
@@ -85,10 +135,59 @@ fn nonsense_in_the_configuration_is_refused() {
         ("minimum above window", &|| {
             counts(100, 101) && counts(1, u32::MAX)
         }),
+        ("time 0", &|| {
+            window(Duration::ZERO) && window(Duration::from_nanos(19))
+        }),
+        ("time MAX", &|| window(Duration::MAX)),
+        ("slow threshold 0", &|| slow_after(Duration::ZERO)),
+        ("slow threshold MAX", &|| slow_after(Duration::MAX)),
         ("failures 0", &|| Trip::consecutive_failures(0).is_err()),
+        ("no condition", &|| Trip::any([]).is_err()),
+        ("one kind twice", &|| {
+            twice(Trip::default(), Trip::default())
+        }),
+        ("two thresholds", &|| {
+            twice(slow(second), slow_in_time(2 * second))
+        }),
+    ]);
+    assert!(Trip::any([slow(second), slow_in_time(second)]).is_ok());
+}
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let second = Duration::from_secs(1);
+    let open_for = |time| layer().open_for(time).is_err() && OpenTime::new(time).is_err();
+    let time = OpenTime::new(second).unwrap();
+    let growth = |factor| time.growing(factor, 2 * second).is_err();
+    let longest = |longest| time.growing(2.0, longest).is_err();
+    let jitter = |share| time.jitter(share).is_err();
+    let timeout = |time| layer().probe_timeout(time).is_err();
+    let capacity = |capacity| {
+        let key = |_: &Call<'_, ()>| None;
+        KeyedCircuitBreakerLayer::new(capacity, key).is_err()
+    };
+    laws::nonsense_is_refused(&[
         ("probes 0", &|| layer().probes(0).is_err()),
+        ("probes MAX", &|| {
+            layer().probes(u16::MAX).is_err() && layer().probes(1024).is_err()
+        }),
         ("open time 0", &|| open_for(Duration::ZERO)),
         ("open time MAX", &|| open_for(Duration::MAX)),
+        ("growth 0", &|| growth(0.0) && growth(-1.0)),
+        ("growth below 1", &|| growth(0.999)),
+        ("growth NaN", &|| growth(f64::NAN)),
+        ("growth ∞", &|| growth(f64::INFINITY)),
+        ("longest time 0", &|| longest(Duration::ZERO)),
+        ("longest time below the first", &|| longest(second / 2)),
+        ("longest time MAX", &|| longest(Duration::MAX)),
+        ("jitter -1", &|| jitter(-1.0)),
+        ("jitter above 1", &|| jitter(1.0 + f64::EPSILON)),
+        ("jitter NaN", &|| jitter(f64::NAN)),
+        ("probe timeout 0", &|| timeout(Duration::ZERO)),
+        ("probe timeout MAX", &|| timeout(Duration::MAX)),
+        ("capacity 0", &|| capacity(0)),
+        ("capacity MAX", &|| capacity(usize::MAX)),
     ]);
 }
 

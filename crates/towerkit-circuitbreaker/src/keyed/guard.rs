@@ -6,7 +6,7 @@ use super::{CircuitBreakers, Key};
 use crate::calls;
 
 /// The guard behind a [`KeyedCircuitBreakerLayer`](crate::KeyedCircuitBreakerLayer): asks the breaker of the call's key.
-pub struct Keyed<F> {
+pub struct KeyedCircuitBreaker<F> {
     pub(crate) key: Arc<F>,
     pub(crate) breakers: CircuitBreakers,
 }
@@ -18,7 +18,7 @@ pub struct Held {
     held: calls::Held,
 }
 
-impl<F> Policy for Keyed<F> {
+impl<F> Policy for KeyedCircuitBreaker<F> {
     type Held = Option<Held>;
 
     #[inline(always)]
@@ -29,7 +29,7 @@ impl<F> Policy for Keyed<F> {
     }
 }
 
-impl<Req, F> Guard<Req> for Keyed<F>
+impl<Req, F> Guard<Req> for KeyedCircuitBreaker<F>
 where
     F: Fn(&Call<'_, Req>) -> Option<Key>,
 {
@@ -55,7 +55,7 @@ where
     }
 }
 
-impl<F> Clone for Keyed<F> {
+impl<F> Clone for KeyedCircuitBreaker<F> {
     fn clone(&self) -> Self {
         Self {
             key: self.key.clone(),
@@ -64,7 +64,7 @@ impl<F> Clone for Keyed<F> {
     }
 }
 
-impl<F> fmt::Debug for Keyed<F> {
+impl<F> fmt::Debug for KeyedCircuitBreaker<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.breakers.fmt(f)
     }

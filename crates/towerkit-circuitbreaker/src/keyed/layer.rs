@@ -4,7 +4,7 @@ use towerkit_core::{
     Call, Clock, End, EventSink, Guards, IntoRole, Layer, LayerExt, Plain, Row, RowLayer,
 };
 
-use super::{CircuitBreakers, Key, Keyed, table::MAX_CAPACITY};
+use super::{CircuitBreakers, Key, KeyedCircuitBreaker, table::MAX_CAPACITY};
 use crate::{
     InvalidSetting, OpenTime, Options, Trip, Verdict, invalid::Problem, setters::setters,
     settings::Settings,
@@ -31,11 +31,11 @@ use crate::{
 ///
 /// Readiness comes before the call and its key: the inner service is asked for it though the breaker of the key may be open.
 pub struct KeyedCircuitBreakerLayer<F: 'static, P = Plain> {
-    row: RowLayer<Guards<Keyed<F>>, P>,
+    row: RowLayer<Guards<KeyedCircuitBreaker<F>>, P>,
 }
 
 /// A service behind a [`KeyedCircuitBreakerLayer`].
-pub type KeyedCircuitBroken<S, F, P = Plain> = Row<S, Guards<Keyed<F>>, P>;
+pub type KeyedCircuitBroken<S, F, P = Plain> = Row<S, Guards<KeyedCircuitBreaker<F>>, P>;
 
 /// What happens to a key for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,7 +65,7 @@ impl<F: 'static> KeyedCircuitBreakerLayer<F> {
                 let settings = Settings::default();
                 let breakers = CircuitBreakers::new(settings, capacity, Overflow::default());
                 let key = Arc::new(key);
-                let guard = Guards::new(Keyed { key, breakers });
+                let guard = Guards::new(KeyedCircuitBreaker { key, breakers });
                 let row = RowLayer::new(guard, Plain::default());
                 return Ok(Self { row });
             }
@@ -154,7 +154,7 @@ impl<F: 'static, P> LayerExt for KeyedCircuitBreakerLayer<F, P> {
 }
 
 impl<F: 'static> IntoRole for KeyedCircuitBreakerLayer<F> {
-    type Role = Guards<Keyed<F>>;
+    type Role = Guards<KeyedCircuitBreaker<F>>;
 
     fn into_role(self) -> Self::Role {
         self.row.into_role()

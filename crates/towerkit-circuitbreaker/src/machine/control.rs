@@ -39,7 +39,11 @@ impl Machine {
             }
         }
         turn.options = options;
-        self.adopt(&options);
+        turn.revision = self.ledger.adopt(&options.trip);
+        self.probes
+            .store(options.probes.get().into(), Ordering::Relaxed);
+        self.probe_timeout
+            .store(options.probe_timeout, Ordering::Relaxed);
     }
 
     /// Changes the mode, and says nothing of it until [`deliver`](Self::deliver).
@@ -79,13 +83,5 @@ impl Machine {
             self.enter(&mut turn, here.state(), now);
         }
         retires
-    }
-
-    pub(super) fn adopt(&self, options: &Options) {
-        self.ledger.adopt(&options.trip);
-        self.probes
-            .store(options.probes.get().into(), Ordering::Relaxed);
-        self.probe_timeout
-            .store(options.probe_timeout, Ordering::Relaxed);
     }
 }

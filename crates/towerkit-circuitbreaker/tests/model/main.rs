@@ -1,13 +1,14 @@
 //! CB-08: random operations against a model that remembers everything and shares no code with the breaker.
 
 mod both;
+mod keys;
 mod options;
 mod reference;
 mod steps;
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
-use crate::{both::Both, options::options, steps::step};
+use crate::{both::Both, keys::Keys, options::options, steps::step};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -30,5 +31,16 @@ proptest! {
             both.compare()?;
         }
         prop_assert_eq!(&*both.events.lock().unwrap(), &both.model.events);
+    }
+
+    /// CB-08, for a table that is too small for its keys.
+    #[test]
+    fn every_key_has_a_breaker_like_its_model(
+        steps in prop::collection::vec(keys::step(), 1..60),
+    ) {
+        let mut keys = Keys::new();
+        for step in steps {
+            keys.run(&step)?;
+        }
     }
 }

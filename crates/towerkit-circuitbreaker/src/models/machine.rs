@@ -1,0 +1,369 @@
+//! Changes of state, probes and results that meet.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use loom::thread;
+use towerkit_core::{Event, EventSink};
+
+use super::model;
+use crate::{
+    Mode, Options, State, Trip, Verdict, epoch::Epoch, machine::Machine, mark::Mark,
+    settings::Settings,
+};
+
+type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
+
+const OPEN_FOR: u64 = 10;
+const PROBE_TIMEOUT: u64 = 100;
+
+const SUCCESS: Mark = mark(Verdict::Success);
+const FAILURE: Mark = mark(Verdict::Failure);
+const IGNORED: Mark = mark(Verdict::Ignored);
+
+const fn mark(verdict: Verdict) -> Mark {
+    Mark {
+        verdict,
+        slow: false,
+    }
+}
+
+/// A breaker that opens at the first failure, and the list of its changes.
+fn machine(probes: u16) -> (Arc<Machine>, Changes) {
+    let changes = Changes::default();
+    let seen = changes.clone();
+    let sink: Arc<dyn EventSink> = Arc::new(move |event: &Event| {
+        if let Event::CircuitChanged { from, to, .. } = event {
+            seen.lock().unwrap().push((*from, *to));
+        }
+    });
+    let machine = Machine::new(&Settings {
+        options: options(probes),
+        seed: Some(1),
+        sink: Some(sink),
+        ..Settings::default()
+    });
+    (Arc::new(machine), changes)
+}
+
+fn options(probes: u16) -> Options {
+    Options::default()
+        .trip(Trip::consecutive_failures(1).unwrap())
+        .open_for(Duration::from_nanos(OPEN_FOR))
+        .and_then(|options| options.probes(probes))
+        .and_then(|options| options.probe_timeout(Duration::from_nanos(PROBE_TIMEOUT)))
+        .unwrap()
+}
+
+/// Opens the breaker at time 0; at [`OPEN_FOR`] its time is over.
+fn open(machine: &Machine) {
+    let held = admit(machine).unwrap();
+    machine.finish(held, FAILURE, || 0);
+}
+
+fn admit(machine: &Machine) -> Option<Epoch> {
+    machine.admit(|| OPEN_FOR).ok()
+}
+
+/// Sends one probe, checks that not more than `limit` are in flight, and ends it.
+fn probe(machine: &Machine, in_flight: &AtomicU16, limit: u16, mark: Mark) -> bool {
+    let Some(held) = admit(machine) else {
+        return false;
+    };
+    if held.state() == State::HalfOpen {
+        assert!(in_flight.fetch_add(1, Ordering::SeqCst) < limit);
+        thread::yield_now();
+        in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+    machine.finish(held, mark, || OPEN_FOR);
+    true
+}
+
+fn assert_is_path(changes: &Changes) {
+    let changes = changes.lock().unwrap();
+    assert!(
+        changes.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "{changes:?}"
+    );
+}
+
+/// CB-01, CB-02: one slot, of which a cancelled probe leaves nothing behind.
+#[test]
+fn loom_one_probe_at_a_time_and_a_cancelled_one_gives_its_slot_back() {
+    model(|| {
+        let (machine, changes) = machine(1);
+        let in_flight = Arc::new(AtomicU16::new(0));
+        open(&machine);
+        let other = thread::spawn({
+            let (machine, in_flight) = (machine.clone(), in_flight.clone());
+            move || probe(&machine, &in_flight, 1, IGNORED)
+        });
+        let succeeded = probe(&machine, &in_flight, 1, SUCCESS);
+        other.join().unwrap();
+        if succeeded {
+            assert_eq!(machine.state(), State::Closed);
+        } else {
+            assert_eq!(machine.snapshot(OPEN_FOR).probes_in_flight, 0);
+            assert!(probe(&machine, &in_flight, 1, SUCCESS));
+            assert_eq!(machine.state(), State::Closed);
+        }
+        assert_is_path(&changes);
+    });
+}
+
+/// CB-01: the third finds no slot until the breaker is closed.
+#[test]
+fn loom_two_probes_close_once() {
+    model(|| {
+        let (machine, changes) = machine(2);
+        let in_flight = Arc::new(AtomicU16::new(0));
+        open(&machine);
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (machine, in_flight) = (machine.clone(), in_flight.clone());
+                thread::spawn(move || probe(&machine, &in_flight, 2, SUCCESS))
+            })
+            .collect();
+        let third = admit(&machine);
+        let admitted = others
+            .into_iter()
+            .map(|other| other.join().unwrap())
+            .filter(|admitted| *admitted)
+            .count();
+        if let Some(third) = third {
+            machine.finish(third, SUCCESS, || OPEN_FOR);
+        }
+        assert!(admitted + usize::from(third.is_some()) >= 2);
+        assert_eq!(machine.state(), State::Closed);
+        assert_eq!(
+            *changes.lock().unwrap(),
+            [
+                ("closed", "open"),
+                ("open", "half_open"),
+                ("half_open", "closed")
+            ]
+        );
+    });
+}
+
+/// CB-01: the failure of one probe and the success of the other meet.
+#[test]
+fn loom_a_failed_probe_reopens_whatever_the_others_say() {
+    model(|| {
+        let (machine, changes) = machine(2);
+        open(&machine);
+        let (one, other) = (admit(&machine).unwrap(), admit(&machine).unwrap());
+        let failing = thread::spawn({
+            let machine = machine.clone();
+            move || machine.finish(one, FAILURE, || OPEN_FOR)
+        });
+        machine.finish(other, SUCCESS, || OPEN_FOR);
+        failing.join().unwrap();
+        assert_eq!(machine.state(), State::Open);
+        assert_eq!(
+            *changes.lock().unwrap(),
+            [
+                ("closed", "open"),
+                ("open", "half_open"),
+                ("half_open", "open")
+            ]
+        );
+    });
+}
+
+/// CB-11: of two results that would open the breaker the later one changes nothing, not even the time.
+#[test]
+fn loom_two_trippers_open_once() {
+    model(|| {
+        let (machine, changes) = machine(1);
+        let (one, other) = (admit(&machine).unwrap(), admit(&machine).unwrap());
+        let first = thread::spawn({
+            let machine = machine.clone();
+            move || machine.finish(one, FAILURE, || 0)
+        });
+        machine.finish(other, FAILURE, || 7);
+        first.join().unwrap();
+        assert_eq!(*changes.lock().unwrap(), [("closed", "open")]);
+        let left = machine.shut(|| 7).unwrap().0.unwrap().as_nanos() as u64;
+        assert!(left == OPEN_FOR || left == OPEN_FOR - 7, "{left}");
+    });
+}
+
+/// CB-04, CB-05: a straggler meets the change to half-open, and its failure or success changes nothing there.
+#[test]
+fn loom_a_straggler_does_not_touch_the_probes() {
+    for mark in [SUCCESS, FAILURE, IGNORED] {
+        model(move || {
+            let (machine, changes) = machine(1);
+            let straggler = admit(&machine).unwrap();
+            open(&machine);
+            let late = thread::spawn({
+                let machine = machine.clone();
+                move || machine.finish(straggler, mark, || OPEN_FOR)
+            });
+            let held = admit(&machine).unwrap();
+            assert!(admit(&machine).is_none());
+            late.join().unwrap();
+            let snapshot = machine.snapshot(OPEN_FOR);
+            assert_eq!(snapshot.state, State::HalfOpen);
+            assert_eq!(snapshot.failures, 0);
+            assert_eq!(
+                (snapshot.probes_in_flight, snapshot.probes_succeeded),
+                (1, 0)
+            );
+            machine.finish(held, SUCCESS, || OPEN_FOR);
+            assert_eq!(machine.state(), State::Closed);
+            assert_eq!(changes.lock().unwrap().len(), 3);
+        });
+    }
+}
+
+/// A call that is admitted as soon as the breaker closes finds the ledger ready for its result.
+#[test]
+fn loom_the_first_result_after_closing_counts() {
+    model(|| {
+        let (machine, changes) = machine(1);
+        open(&machine);
+        let held = admit(&machine).unwrap();
+        let next = thread::spawn({
+            let machine = machine.clone();
+            move || {
+                let next = admit(&machine)?;
+                machine.finish(next, FAILURE, || OPEN_FOR);
+                Some(next)
+            }
+        });
+        machine.finish(held, SUCCESS, || OPEN_FOR);
+        let next = next.join().unwrap();
+        let expected = next.map_or(State::Closed, |_| State::Open);
+        assert_eq!(machine.state(), expected);
+        assert_is_path(&changes);
+    });
+}
+
+/// CB-13, CB-17: an override meets the last probe.
+#[test]
+fn loom_an_override_holds_against_a_probe() {
+    model(|| {
+        let (machine, changes) = machine(1);
+        open(&machine);
+        let held = admit(&machine).unwrap();
+        let forcing = thread::spawn({
+            let machine = machine.clone();
+            move || {
+                machine.switch(Mode::ForcedOpen);
+                machine.deliver();
+            }
+        });
+        machine.finish(held, SUCCESS, || OPEN_FOR);
+        forcing.join().unwrap();
+        assert_eq!(machine.state(), State::ForcedOpen);
+        assert_is_path(&changes);
+    });
+}
+
+/// CB-03: two callers find a probe overdue; one of them takes its place, and its own end changes nothing any more.
+#[test]
+fn loom_an_overdue_place_is_given_out_once() {
+    for late in [SUCCESS, FAILURE, IGNORED] {
+        model(move || {
+            const LATER: u64 = OPEN_FOR + PROBE_TIMEOUT;
+            let (machine, changes) = machine(1);
+            open(&machine);
+            let overdue = admit(&machine).unwrap();
+            let other = thread::spawn({
+                let machine = machine.clone();
+                move || machine.admit(|| LATER).ok()
+            });
+            let here = machine.admit(|| LATER).ok();
+            let other = other.join().unwrap();
+            assert!(here.is_some() != other.is_some());
+            machine.finish(overdue, late, || LATER);
+            assert_eq!(machine.state(), State::HalfOpen);
+            machine.finish(here.or(other).unwrap(), SUCCESS, || LATER);
+            assert_eq!(machine.state(), State::Closed);
+            assert_is_path(&changes);
+        });
+    }
+}
+
+/// CB-03: the overdue probe ends while its place is given out: there is one place, whoever comes first.
+#[test]
+fn loom_an_overdue_probe_that_ends_at_last_makes_no_second_place() {
+    model(|| {
+        const LATER: u64 = OPEN_FOR + PROBE_TIMEOUT;
+        let (machine, _) = machine(1);
+        open(&machine);
+        let overdue = admit(&machine).unwrap();
+        let ending = thread::spawn({
+            let machine = machine.clone();
+            move || machine.finish(overdue, IGNORED, || LATER)
+        });
+        let probe = machine.admit(|| LATER).ok();
+        ending.join().unwrap();
+        assert!(probe.is_some());
+        assert_eq!(machine.snapshot(LATER).probes_in_flight, 1);
+        assert!(machine.admit(|| LATER).is_err());
+    });
+}
+
+/// A result is judged by the old limits or by the new, never by half of each.
+#[test]
+fn loom_limits_change_all_at_once() {
+    model(|| {
+        let options = |rate, minimum| {
+            let trip = Trip::failure_rate(rate, 4, minimum).unwrap();
+            Options::default().trip(trip)
+        };
+        let machine = Arc::new(Machine::new(&Settings {
+            options: options(1.0, 2),
+            seed: Some(1),
+            ..Settings::default()
+        }));
+        let held = admit(&machine).unwrap();
+        machine.finish(held, SUCCESS, || 0);
+        let applying = thread::spawn({
+            let machine = machine.clone();
+            move || machine.apply(options(0.5, 3))
+        });
+        machine.finish(held, FAILURE, || 0);
+        applying.join().unwrap();
+        assert_eq!(machine.state(), State::Closed);
+        assert_eq!(machine.snapshot(0).results, 2);
+    });
+}
+
+/// A result meets the change to another window, in which it may not count.
+#[test]
+fn loom_a_result_from_before_does_not_reach_the_new_window() {
+    model(|| {
+        let options = |window| {
+            let trip = Trip::failure_rate(1.0, window, 1).unwrap();
+            Options::default().trip(trip)
+        };
+        let machine = Arc::new(Machine::new(&Settings {
+            options: options(1),
+            seed: Some(1),
+            ..Settings::default()
+        }));
+        machine.switch(Mode::ForcedClosed);
+        let held = admit(&machine).unwrap();
+        machine.finish(held, FAILURE, || 0);
+        let late = thread::spawn({
+            let machine = machine.clone();
+            move || machine.finish(held, FAILURE, || 0)
+        });
+        machine.apply(options(3));
+        late.join().unwrap();
+        assert_eq!(machine.snapshot(0).results, 0);
+        let held = admit(&machine).unwrap();
+        machine.finish(held, FAILURE, || 0);
+        let snapshot = machine.snapshot(0);
+        assert_eq!((snapshot.results, snapshot.failures), (1, 1));
+    });
+}
