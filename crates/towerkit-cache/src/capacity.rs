@@ -1,0 +1,105 @@
+use std::hash::{Hash, Hasher};
+
+use crate::InvalidCache;
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    most: u64,
+    unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Entries,
+    Bytes,
+}
+
+impl Capacity {
+    /// Keeps so many answers, 1 to 2³².
+    ///
+    /// # Errors
+    ///
+    /// If it is 0 or more than 2³².
+    pub fn entries(most: u64) -> Result<Self, InvalidCache> {
+        Ok(Self {
+            most: InvalidCache::check("a number of entries", most, 1 << 32)?,
+            unit: Unit::Entries,
+        })
+    }
+
+    /// Keeps so many bytes, 1 to 2⁴⁰: of keys and answers, and of what keeping them takes.
+    ///
+    /// Over HTTP that is head, body and trailers. Over a plain service it is the size of the response type: what stands behind
+    /// pointers is not seen, so that [`entries`](Self::entries) suits better there.
+    ///
+    /// # Errors
+    ///
+    /// If it is 0 or more than 2⁴⁰.
+    pub fn bytes(most: u64) -> Result<Self, InvalidCache> {
+        Ok(Self {
+            most: InvalidCache::check("a number of bytes", most, 1 << 40)?,
+            unit: Unit::Bytes,
+        })
+    }
+
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Returns what an answer of so many bytes weighs with its key. `None` if there is no room for it, however little else is kept.
+    pub(crate) fn weigh<K: Hash>(&self, key: &K, bytes: usize) -> Option<u32> {
+        let weight = match self.unit {
+            Unit::Entries => 1,
+            Unit::Bytes => bytes.saturating_add(size_of::<K>() + content(key) + BOOKKEEPING),
+        };
+        let weight = u32::try_from(weight).ok()?;
+        (u64::from(weight) <= self.most).then_some(weight)
+    }
+}
+
+/// What the map, its order of use and its counts take for each entry, about.
+const BOOKKEEPING: usize = 256;
+
+/// Returns the bytes of a key, also of those behind pointers: as many as it shows to a hasher.
+fn content<K: Hash>(key: &K) -> usize {
+    #[derive(Default)]
+    struct Count(usize);
+
+    impl Hasher for Count {
+        fn finish(&self) -> u64 {
+            self.0 as u64
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0 = self.0.saturating_add(bytes.len());
+        }
+    }
+
+    let mut count = Count::default();
+    key.hash(&mut count);
+    count.0
+}
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_weighs_one_or_its_bytes_and_those_of_its_key() {
+        let entries = Capacity::entries(1).unwrap();
+        assert_eq!(entries.weigh(&"a".repeat(1_000), 1_000), Some(1));
+        let bytes = Capacity::bytes(100_000).unwrap();
+        let small = bytes.weigh(&String::new(), 0).unwrap();
+        assert_eq!(bytes.weigh(&"a".repeat(1_000), 500), Some(small + 1_500));
+    }
+
+    #[test]
+    fn what_is_more_than_the_capacity_weighs_nothing() {
+        let bytes = Capacity::bytes(10_000).unwrap();
+        assert_eq!(bytes.weigh(&0_u8, 10_000), None);
+        assert_eq!(bytes.weigh(&"a".repeat(10_000), 0), None);
+        let most = Capacity::bytes(1 << 40).unwrap();
+        assert_eq!(most.weigh(&0_u8, usize::MAX), None);
+    }
+}

@@ -1,0 +1,132 @@
+use std::{fmt, hash::Hash, sync::Arc};
+
+use tower_layer::Layer;
+use towerkit_core::{Clock, End, KeyBy, Keyed, LayerExt, Plain};
+
+use crate::{
+    CacheHandle, Cached, Capacity, InvalidCache, Lifetime,
+    settings::{KeepPolicy, Settings},
+    store::Store,
+};
+
+/// Keeps answers for a while, and gives them to callers who ask for the same.
+///
+/// `X` is what finds the keys, a [`KeyBy`].
+pub struct CacheLayer<X: Keyed, P = Plain> {
+    keys: X,
+    store: Arc<Store<X::Key>>,
+    settings: Settings,
+    protocol: P,
+}
+
+impl<F, K> CacheLayer<KeyBy<F, K>>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+{
+    /// Keeps answers for `lifetime`, no more than `capacity` of them, by the key that `key` finds. A call for which it returns `None` is
+    /// made as if there were no layer.
+    ///
+    /// Equal keys have to mean that the same answer is right for both callers: what the answer depends on, who asks included,
+    /// belongs in the key. Over HTTP `towerkit_http::RequestKey::of` is such a function.
+    #[must_use]
+    pub fn new<Req>(lifetime: Lifetime, capacity: Capacity, key: F) -> Self
+    where
+        F: Fn(&Req) -> Option<K>,
+    {
+        Self {
+            keys: KeyBy::new(key),
+            store: Arc::new(Store::new(lifetime, capacity)),
+            settings: Settings::default(),
+            protocol: Plain::default(),
+        }
+    }
+}
+
+impl<X: Keyed, P> CacheLayer<X, P> {
+    /// Keeps response bodies of up to so many bytes, 1 byte to 1 GiB; 256 KiB by default.
+    ///
+    /// A response with a longer body is passed on as it comes.
+    ///
+    /// # Errors
+    ///
+    /// If it is 0 or more than 1 GiB.
+    pub fn max_body(mut self, bytes: usize) -> Result<Self, InvalidCache> {
+        InvalidCache::check("a body", bytes as u64, 1 << 30)?;
+        self.settings.max_body = bytes;
+        Ok(self)
+    }
+
+    /// Keeps what `keep` returns true for; successes by default.
+    ///
+    /// Errors, which cannot be cloned, and refusals by a layer further in are never kept.
+    #[must_use]
+    pub fn keep(mut self, keep: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+        self.settings.keep = KeepPolicy::asking(keep);
+        self
+    }
+
+    /// Reads time from `clock`; [`Clock::monotonic`] by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.settings.clock = clock;
+        self
+    }
+
+    /// Returns a handle on what is kept, which all services of this layer share.
+    #[must_use]
+    pub fn handle(&self) -> CacheHandle<X::Key> {
+        CacheHandle::new(self.store.clone())
+    }
+}
+
+impl<X: Keyed, P> LayerExt for CacheLayer<X, P> {
+    type Protocol = P;
+    type With<Q> = CacheLayer<X, Q>;
+
+    fn said(&self) -> &P {
+        &self.protocol
+    }
+
+    fn protocol<Q>(self, protocol: Q) -> CacheLayer<X, Q> {
+        CacheLayer {
+            keys: self.keys,
+            store: self.store,
+            settings: self.settings,
+            protocol,
+        }
+    }
+}
+
+impl<S, X: Keyed + Clone, P: Clone> Layer<S> for CacheLayer<X, P> {
+    type Service = Cached<S, X, P>;
+
+    fn layer(&self, inner: S) -> Cached<S, X, P> {
+        Cached {
+            inner,
+            keys: self.keys.clone(),
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+impl<X: Keyed + Clone, P: Clone> Clone for CacheLayer<X, P> {
+    fn clone(&self) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+impl<X: Keyed, P> fmt::Debug for CacheLayer<X, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer")
+            .field("store", &self.store)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

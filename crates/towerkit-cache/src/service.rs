@@ -1,0 +1,88 @@
+use std::{
+    fmt,
+    hash::Hash,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+use towerkit_core::{KeyBy, Keyed, Plain, Protocol, Share};
+
+use crate::{CacheFuture, errand::Errand, settings::Settings, store::Store};
+
+/// A service behind a [`CacheLayer`](crate::CacheLayer).
+pub struct Cached<S, X: Keyed, P = Plain> {
+    pub(crate) inner: S,
+    pub(crate) keys: X,
+    pub(crate) store: Arc<Store<X::Key>>,
+    pub(crate) settings: Settings,
+    pub(crate) protocol: P,
+}
+
+impl<S, F, K, P, Req> Service<Req> for Cached<S, KeyBy<F, K>, P>
+where
+    S: Service<Req> + Clone,
+    F: Fn(&Req) -> Option<K>,
+    K: Hash + Eq + Send + Sync + 'static,
+    P: Protocol<Req>,
+    P::Exchange: Share<S::Response, S::Error>,
+{
+    type Response = <P::Exchange as Share<S::Response, S::Error>>::Response;
+    type Error = S::Error;
+    type Future = CacheFuture<S, K, P::Exchange, Req>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let kind = self.protocol.kind(&request);
+        let exchange = self.protocol.open(&request, kind);
+        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
+        let key = if is_selected {
+            self.keys.key(&request)
+        } else {
+            None
+        };
+        let errand = match key {
+            None => None,
+            Some(key) => match self
+                .store
+                .look_up(&exchange, &key, self.settings.clock.now())
+            {
+                Ok(response) => {
+                    // The readiness that is not needed is given back.
+                    self.inner = self.inner.clone();
+                    return CacheFuture::kept(response, exchange);
+                }
+                Err(old) => {
+                    let (store, settings) = (self.store.clone(), self.settings.clone());
+                    Some(Box::new(Errand::new(store, settings, key, old)))
+                }
+            },
+        };
+        CacheFuture::calling(self.inner.call(request), errand, exchange)
+    }
+}
+
+impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Cached<S, X, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            keys: self.keys.clone(),
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, X: Keyed, P> fmt::Debug for Cached<S, X, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("inner", &self.inner)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+    sync::{Arc, Mutex, PoisonError, atomic},
+};
+
+use moka::sync::Cache;
+use towerkit_core::Share;
+
+use crate::{
+    CacheSnapshot, Capacity, Lifetime,
+    entry::{Claim, Entry, Kept},
+    epochs::{Epochs, Stamp},
+    freshness::Freshness,
+};
+
+/// The answers of a layer, by key, within its capacity.
+pub(crate) struct Store<K> {
+    kept: Cache<Arc<K>, Kept>,
+    capacity: Capacity,
+    /// Read when an answer is kept, and not when it is found.
+    lifetime: Mutex<Lifetime>,
+    epochs: Epochs,
+    hasher: RandomState,
+    pub(crate) hits: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) misses: Counter,
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
+    pub(crate) fn new(lifetime: Lifetime, capacity: Capacity) -> Self {
+        let kept = Cache::builder()
+            .max_capacity(capacity.most())
+            .weigher(|_, entry: &Kept| entry.weight)
+            .build();
+        Self {
+            kept,
+            capacity,
+            lifetime: Mutex::new(lifetime),
+            epochs: Epochs::new(),
+            hasher: RandomState::new(),
+            hits: Counter::default(),
+            stale: Counter::default(),
+            misses: Counter::default(),
+        }
+    }
+
+    /// Answers from what is kept; otherwise there is a call to make, and what is kept until then.
+    pub(crate) fn look_up<T, E, X: Share<T, E>>(
+        &self,
+        exchange: &X,
+        key: &K,
+        now: u64,
+    ) -> Result<X::Response, Option<Old>> {
+        let Some(entry) = self.kept.get(key) else {
+            return Err(None);
+        };
+        // It may be of another type: one layer stands around services with different responses, whose keys are equal all the same.
+        let Some(value) = entry.value.downcast_ref().filter(|_| self.is_valid(&entry)) else {
+            return Err(None);
+        };
+        let claim = match entry.terms.at(now) {
+            Freshness::Fresh => {
+                self.hits.add();
+                return Ok(exchange.again(value));
+            }
+            Freshness::Stale => match Claim::take(&entry) {
+                None => {
+                    self.stale.add();
+                    return Ok(exchange.again(value));
+                }
+                claim => claim,
+            },
+            Freshness::Over => None,
+        };
+        Err(Some(Old {
+            entry,
+            _claim: claim,
+        }))
+    }
+
+    fn is_valid(&self, entry: &Kept) -> bool {
+        self.epochs.is_of(entry.generation)
+    }
+
+    /// Takes note of the moment at which an answer is asked for.
+    pub(crate) fn stamp(&self, key: &K) -> Stamp {
+        self.epochs.stamp(self.hasher.hash_one(key))
+    }
+
+    /// Whether nothing that concerns the key was invalidated since.
+    pub(crate) fn is_current(&self, stamp: &Stamp) -> bool {
+        self.epochs.is_current(stamp)
+    }
+
+    /// Keeps an answer of so many bytes that was asked for at `stamp`, unless its key was invalidated since.
+    pub(crate) fn keep<V>(&self, key: K, stamp: &Stamp, value: V, bytes: usize, now: u64)
+    where
+        V: Send + Sync + 'static,
+    {
+        if !self.is_current(stamp) {
+            return;
+        }
+        let Some(weight) = self.capacity.weigh(&key, bytes) else {
+            return self.discard(&key);
+        };
+        let terms = self.lifetime().from(now);
+        let key = Arc::new(key);
+        let entry = Entry::new(value, terms, weight, stamp.generation);
+        self.kept.insert(key.clone(), Arc::new(entry));
+        // Once more: it may have been invalidated in between.
+        if !self.is_current(stamp) {
+            self.discard(&key);
+        }
+    }
+
+    /// Throws an answer away that has been overtaken by another.
+    pub(crate) fn discard(&self, key: &K) {
+        self.kept.invalidate(key);
+    }
+
+    /// Throws an answer away, and those that are being fetched.
+    pub(crate) fn invalidate(&self, key: &K) {
+        self.epochs.end(self.hasher.hash_one(key));
+        self.discard(key);
+    }
+
+    /// Throws all answers away, and those that are being fetched.
+    pub(crate) fn clear(&self) {
+        self.epochs.end_all();
+        self.kept.invalidate_all();
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        *self.lifetime.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn change(&self, lifetime: Lifetime) {
+        *self.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = lifetime;
+    }
+
+    pub(crate) fn snapshot(&self) -> CacheSnapshot {
+        self.kept.run_pending_tasks();
+        CacheSnapshot {
+            entries: self.kept.entry_count(),
+            weight: self.kept.weighted_size(),
+            hits: self.hits.read(),
+            stale: self.stale.read(),
+            misses: self.misses.read(),
+        }
+    }
+}
+
+impl<K> fmt::Debug for Store<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is kept for a key until the next answer is there, and perhaps the claim to fetch that.
+#[derive(Debug)]
+pub(crate) struct Old {
+    pub(crate) entry: Kept,
+    /// Held until this is dropped.
+    pub(crate) _claim: Option<Claim>,
+}
+
+/// A figure for people to read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(atomic::AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self) {
+        // Relaxed: nothing is read through it.
+        self.0.fetch_add(1, atomic::Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(atomic::Ordering::Relaxed)
+    }
+}

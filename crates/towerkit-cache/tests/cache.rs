@@ -1,0 +1,408 @@
+//! A cache as callers see it.
+
+use std::{task::Poll, time::Duration};
+
+use tower::{Layer, Service, ServiceExt};
+use towerkit_cache::{CacheHandle, CacheLayer, Cached, Capacity, Lifetime};
+use towerkit_coalesce::CoalesceLayer;
+use towerkit_core::{
+    BoxError, Clock, KeyBy, LayerExt, ManualClock, Operations, Outcome, Plain, Reason, Rejection,
+};
+use towerkit_test::{Act, Desk, DeskError, Probe, Task, run_paused, tokio_clock};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
+
+fn lifetime() -> Lifetime {
+    Lifetime::new(10 * SECOND).unwrap()
+}
+
+fn capacity() -> Capacity {
+    Capacity::entries(1_000).unwrap()
+}
+
+/// A layer around a desk.
+struct Scene {
+    desk: Desk,
+    hand: ManualClock,
+    handle: CacheHandle<u8>,
+    service: Cached<Desk, Keys<u8>>,
+}
+
+fn scene(lifetime: Lifetime) -> Scene {
+    let desk = Desk::default();
+    let (clock, hand) = Clock::manual();
+    let key: fn(&u8) -> Option<u8> = |key| Some(*key);
+    let layer = CacheLayer::new(lifetime, capacity(), key).clock(clock);
+    Scene {
+        service: layer.layer(desk.clone()),
+        handle: layer.handle(),
+        desk,
+        hand,
+    }
+}
+
+impl Scene {
+    /// Calls, and polls once.
+    fn call(&mut self, key: u8) -> (Task<Result<u64, DeskError>>, Option<u64>) {
+        let mut task = Task::new(self.service.call(key));
+        let answer = match task.poll() {
+            Poll::Ready(result) => result.ok(),
+            Poll::Pending => None,
+        };
+        (task, answer)
+    }
+
+    /// Calls, answers the call that is made of it, and so has the answer kept.
+    fn fetch(&mut self, key: u8) -> u64 {
+        let (mut task, answer) = self.call(key);
+        assert_eq!(answer, None, "it was kept already");
+        let call = self.desk.calls().len() - 1;
+        self.desk.answer(call);
+        assert!(matches!(task.poll(), Poll::Ready(Ok(answer)) if answer == call as u64));
+        call as u64
+    }
+}
+
+#[test]
+fn an_answer_is_given_to_all_who_ask_within_its_time() {
+    let mut scene = scene(lifetime());
+    assert_eq!(scene.fetch(7), 0);
+    assert_eq!(scene.call(7).1, Some(0));
+    assert_eq!(scene.fetch(8), 1);
+    scene.hand.advance(10 * SECOND - Duration::from_nanos(1));
+    assert_eq!(scene.call(7).1, Some(0));
+    scene.hand.advance(Duration::from_nanos(1));
+    assert_eq!(scene.fetch(7), 2);
+    assert_eq!(scene.call(7).1, Some(2));
+    let seen = scene.handle.snapshot();
+    assert_eq!((seen.entries, seen.weight), (2, 2));
+    assert_eq!((seen.hits, seen.stale, seen.misses), (3, 0, 3));
+}
+
+#[test]
+fn while_one_fetches_the_next_answer_the_others_get_the_old_one_at_once() {
+    let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
+    scene.fetch(7);
+    scene.hand.advance(12 * SECOND);
+    let (mut fetching, nothing) = scene.call(7);
+    assert_eq!(nothing, None);
+    for _ in 0..3 {
+        assert_eq!(scene.call(7).1, Some(0));
+    }
+    assert_eq!(scene.desk.calls().len(), 2);
+    scene.desk.answer(1);
+    assert!(matches!(fetching.poll(), Poll::Ready(Ok(1))));
+    assert_eq!(scene.call(7).1, Some(1));
+    assert_eq!(scene.handle.snapshot().stale, 3);
+}
+
+/// T-03: the one who fetches goes away, or fails.
+#[test]
+fn the_next_caller_fetches_if_the_first_does_not() {
+    let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
+    scene.fetch(7);
+    scene.hand.advance(12 * SECOND);
+    let (gone, _) = scene.call(7);
+    assert_eq!(scene.call(7).1, Some(0));
+    drop(gone);
+    let (mut failing, _) = scene.call(7);
+    assert_eq!(scene.desk.calls().len(), 3);
+    scene.desk.answer_with(2, Err(DeskError));
+    assert!(matches!(failing.poll(), Poll::Ready(Err(DeskError))));
+    scene.fetch(7);
+    assert_eq!(scene.desk.calls().len(), 4);
+}
+
+/// Past the window nobody gets the old answer, though one has been fetching the next all the time.
+#[test]
+fn one_who_never_comes_back_holds_nobody_up() {
+    let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
+    scene.fetch(7);
+    scene.hand.advance(12 * SECOND);
+    let _lost = scene.call(7);
+    scene.hand.advance(3 * SECOND);
+    assert_eq!(scene.fetch(7), 2);
+}
+
+#[test]
+fn an_old_answer_stands_in_for_a_failure() {
+    let mut scene = scene(lifetime().stale_if_error(60 * SECOND).unwrap());
+    scene.fetch(7);
+    scene.hand.advance(69 * SECOND);
+    let (mut failing, _) = scene.call(7);
+    scene.desk.answer_with(1, Err(DeskError));
+    assert!(matches!(failing.poll(), Poll::Ready(Ok(0))));
+    let (mut failing, _) = scene.call(7);
+    // It counts when the failure is there, and not when the call began.
+    scene.hand.advance(SECOND);
+    scene.desk.answer_with(2, Err(DeskError));
+    assert!(matches!(failing.poll(), Poll::Ready(Err(DeskError))));
+    assert_eq!(scene.handle.snapshot().stale, 1);
+}
+
+#[test]
+fn what_is_invalidated_is_not_given_out_even_if_it_was_asked_for_before() {
+    for clear in [false, true] {
+        let mut scene = scene(lifetime().stale_if_error(60 * SECOND).unwrap());
+        scene.fetch(7);
+        let handle = scene.handle.clone();
+        let throw_away = || {
+            if clear {
+                handle.clear();
+            } else {
+                handle.invalidate(&7);
+            }
+        };
+        throw_away();
+        let (mut asked_before, _) = scene.call(7);
+        throw_away();
+        scene.desk.answer(1);
+        assert!(matches!(asked_before.poll(), Poll::Ready(Ok(1))));
+        assert_eq!(scene.fetch(7), 2);
+        // Nor does it stand in for a failure.
+        scene.hand.advance(20 * SECOND);
+        let (mut failing, _) = scene.call(7);
+        throw_away();
+        scene.desk.answer_with(3, Err(DeskError));
+        assert!(matches!(failing.poll(), Poll::Ready(Err(DeskError))));
+    }
+}
+
+#[test]
+fn a_key_that_is_invalidated_leaves_the_others() {
+    let mut scene = scene(lifetime());
+    for key in 0..200 {
+        scene.fetch(key);
+    }
+    scene.handle.invalidate(&7);
+    for key in (0..200).filter(|key| *key != 7) {
+        assert_eq!(scene.call(key).1, Some(u64::from(key)));
+    }
+    assert_eq!(scene.handle.snapshot().entries, 199);
+}
+
+#[test]
+fn a_handle_changes_the_lifetime_of_later_answers() {
+    let mut scene = scene(lifetime());
+    scene.fetch(7);
+    let shorter = Lifetime::new(SECOND).unwrap();
+    scene.handle.change(shorter);
+    assert_eq!(scene.handle.lifetime(), shorter);
+    scene.fetch(8);
+    scene.hand.advance(SECOND);
+    assert_eq!(scene.call(7).1, Some(0));
+    assert_eq!(scene.fetch(8), 2);
+}
+
+/// A crowd of keys that nobody asks for twice stays within the capacity, and leaves those that are asked for often.
+#[test]
+fn a_flood_of_keys_is_bounded() {
+    let capacity = Capacity::entries(100).unwrap();
+    let layer = CacheLayer::new(lifetime(), capacity, |key: &u64| Some(*key));
+    let handle = layer.handle();
+    let mut service = layer.layer(tower::service_fn(async |key| Ok::<_, BoxError>(key)));
+    let mut call = async |key: u64| service.ready().await.unwrap().call(key).await.unwrap();
+    run_paused(async {
+        for key in 0..20_000 {
+            call(key % 10).await;
+            call(1_000 + key).await;
+        }
+    });
+    let seen = handle.snapshot();
+    assert!(seen.entries <= 100, "{seen:?}");
+    assert!(seen.hits > 19_000, "{seen:?}");
+}
+
+type ProbeLayer = CacheLayer<Keys<Act>>;
+
+fn one_key() -> ProbeLayer {
+    CacheLayer::new(lifetime(), capacity(), |_| Some(1))
+}
+
+/// T-05: a call that is answered from what is kept gives back the readiness that it did not need.
+#[test]
+fn a_hit_holds_no_readiness() {
+    run_paused(async {
+        let probe = Probe::ready_after(SECOND);
+        let ledger = probe.ledger();
+        let mut service = one_key().layer(probe);
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(Act::Succeed)
+            .await
+            .unwrap();
+        let hit = service.ready().await.unwrap().call(Act::Succeed);
+        assert_eq!((ledger.started(), ledger.reserved()), (1, 0));
+        hit.await.unwrap();
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(Act::Succeed)
+            .await
+            .unwrap();
+        assert_eq!((ledger.started(), ledger.violations()), (1, 0));
+    });
+}
+
+/// T-03, T-04: dropped at any poll, or in a panic, a caller leaves what it was to fetch to the next.
+#[test]
+fn a_caller_that_does_not_end_leaves_its_errand_to_the_next() {
+    for ending in 0..7 {
+        run_paused(async {
+            let probe = Probe::new();
+            let ledger = probe.ledger();
+            let lifetime = lifetime().stale_while_revalidate(60 * SECOND).unwrap();
+            let key: fn(&Act) -> Option<u8> = |_| Some(1);
+            let layer = CacheLayer::new(lifetime, capacity(), key).clock(tokio_clock());
+            let mut service = layer.layer(probe);
+            let answer = service.ready().await.unwrap().call(Act::Succeed).await;
+            assert_eq!(answer.unwrap(), Act::Succeed);
+            tokio::time::advance(20 * SECOND).await;
+
+            let act = if ending < 5 {
+                Act::Pend(4)
+            } else {
+                Act::PanicInFuture
+            };
+            let mut other = service.clone();
+            let mut lost = Task::new(other.ready().await.unwrap().call(act));
+            if ending < 5 {
+                for _ in 0..ending {
+                    assert!(lost.poll().is_pending());
+                }
+            } else {
+                let poll = std::panic::AssertUnwindSafe(|| lost.poll());
+                assert!(std::panic::catch_unwind(poll).is_err());
+            }
+            if ending < 6 {
+                lost.abandon();
+            }
+            let next = service.ready().await.unwrap().call(Act::Pend(1)).await;
+            assert_eq!(next.unwrap(), Act::Pend(1), "{ending}");
+            let kept = service.ready().await.unwrap().call(Act::Succeed).await;
+            assert_eq!(kept.unwrap(), Act::Pend(1), "{ending}");
+            drop(lost);
+            assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+        });
+    }
+}
+
+/// What is a success is the protocol's word.
+#[test]
+fn only_successes_are_kept_unless_asked_for() {
+    for (keep_all, calls) in [(false, 2), (true, 1)] {
+        run_paused(async {
+            let probe = Probe::new();
+            let ledger = probe.ledger();
+            let mut layer = one_key();
+            if keep_all {
+                layer = layer.keep(|_| true);
+            }
+            let failing = Plain::new("probe").classify(|_: &Result<Act, _>| Outcome::Failure);
+            let mut service = layer.protocol(failing).layer(probe);
+            for _ in 0..2 {
+                service
+                    .ready()
+                    .await
+                    .unwrap()
+                    .call(Act::Succeed)
+                    .await
+                    .unwrap();
+            }
+            assert_eq!(ledger.started(), calls);
+        });
+    }
+}
+
+#[test]
+fn a_refusal_is_not_kept_and_an_old_answer_stands_in_for_it() {
+    run_paused(async {
+        let lifetime = lifetime().stale_if_error(60 * SECOND).unwrap();
+        let layer = CacheLayer::new(lifetime, capacity(), |_: &bool| Some(()))
+            .clock(tokio_clock())
+            .keep(|_| true);
+        let inner = tower::service_fn(async |refuse: bool| {
+            let rejection = Rejection::new(Reason::RateLimited, "test");
+            if refuse {
+                Err(BoxError::from(rejection))
+            } else {
+                Ok("fresh")
+            }
+        });
+        let service = layer.layer(inner);
+        let refused = service.clone().oneshot(true).await.unwrap_err();
+        assert!(refused.is::<Rejection>());
+        assert_eq!(service.clone().oneshot(false).await.unwrap(), "fresh");
+        tokio::time::advance(20 * SECOND).await;
+        assert_eq!(service.oneshot(true).await.unwrap(), "fresh");
+    });
+}
+
+#[test]
+fn operations_that_are_not_selected_pass_by() {
+    run_paused(async {
+        for (name, calls) in [("read", 1), ("write", 2)] {
+            let probe = Probe::new();
+            let ledger = probe.ledger();
+            let layer = one_key().plain(name).only(Operations::exact("read"));
+            let mut service = layer.layer(probe);
+            for _ in 0..2 {
+                service
+                    .ready()
+                    .await
+                    .unwrap()
+                    .call(Act::Succeed)
+                    .await
+                    .unwrap();
+            }
+            assert_eq!(ledger.started(), calls, "{name}");
+        }
+    });
+}
+
+/// What one caller at a time is for a stale answer, coalescing is for one that is missing.
+#[test]
+fn with_coalesce_inside_all_who_miss_an_answer_make_one_call() {
+    run_paused(async {
+        let probe = Probe::new();
+        let ledger = probe.ledger();
+        let coalesce = CoalesceLayer::new(|_: &Act| Some(()));
+        let service = one_key().layer(coalesce.layer(probe));
+        let call = || service.clone().oneshot(Act::Sleep(SECOND));
+        let (one, two, three) = tokio::join!(call(), call(), call());
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        call().await.unwrap();
+        assert_eq!(ledger.started(), 1);
+    });
+}
+
+/// One layer around two services: callers of the second are not given what the first answers.
+#[test]
+fn services_with_other_answers_fetch_their_own() {
+    run_paused(async {
+        let layer = CacheLayer::new(lifetime(), capacity(), |_: &u8| Some(()));
+        let numbers = layer.layer(tower::service_fn(async |_: u8| Ok::<_, BoxError>(1)));
+        let words = layer.layer(tower::service_fn(async |_: u8| Ok::<_, BoxError>("one")));
+        assert_eq!(numbers.clone().oneshot(0).await.unwrap(), 1);
+        assert_eq!(words.oneshot(0).await.unwrap(), "one");
+        assert_eq!(numbers.oneshot(0).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn services_and_futures_go_where_tower_wants_them() {
+    fn anywhere<T: Send + Sync + 'static>(_: &T) {}
+    fn sent<T: Send>(_: &T) {}
+    let layer = one_key();
+    let mut service = layer.layer(Probe::new());
+    anywhere(&layer);
+    anywhere(&layer.handle());
+    anywhere(&service);
+    run_paused(async { service.ready().await.map(drop) }).unwrap();
+    sent(&service.call(Act::Succeed));
+}

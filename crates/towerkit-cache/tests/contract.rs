@@ -1,0 +1,103 @@
+//! The laws that every layer keeps, for this one: for calls that fetch an answer, and for calls that pass by.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ::http::Request;
+use towerkit_cache::{CacheLayer, Capacity, Lifetime};
+use towerkit_core::{KeyBy, LayerExt};
+use towerkit_http::HttpExt;
+use towerkit_test::{Act, Subject, contract, laws::nonsense_is_refused};
+
+fn lifetime() -> Lifetime {
+    Lifetime::new(Duration::from_secs(60)).unwrap()
+}
+
+fn capacity() -> Capacity {
+    Capacity::entries(100).unwrap()
+}
+
+type Keys<Req> = KeyBy<fn(&Req) -> Option<u64>, u64>;
+
+/// Every call has another key, so that all of a law reach the probe.
+fn layer<Req>() -> CacheLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
+    let calls = Arc::new(AtomicU64::new(0));
+    let key = move |_: &Req| Some(calls.fetch_add(1, Ordering::Relaxed));
+    CacheLayer::new(lifetime(), capacity(), key)
+}
+
+fn passing_by_layer<Req>() -> CacheLayer<Keys<Req>> {
+    CacheLayer::new(lifetime(), capacity(), |_| None)
+}
+
+contract!(
+    plain,
+    PlainCalls,
+    Subject::new(layer::<Act>().plain("probe"))
+);
+contract!(
+    http,
+    HttpCalls,
+    Subject::new(layer::<Request<Act>>().http())
+);
+contract!(
+    grpc,
+    GrpcCalls,
+    Subject::new(layer::<Request<Act>>().grpc())
+);
+contract!(
+    passing_by,
+    PlainCalls,
+    Subject::new(passing_by_layer::<Act>())
+);
+contract!(
+    passing_by_over_http,
+    HttpCalls,
+    Subject::new(passing_by_layer::<Request<Act>>().http())
+);
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let max = Duration::MAX;
+    nonsense_is_refused(&[
+        ("a ttl of 0", &|| Lifetime::new(Duration::ZERO).is_err()),
+        ("a ttl of MAX", &|| Lifetime::new(max).is_err()),
+        ("a window of MAX", &|| {
+            lifetime().stale_while_revalidate(max).is_err()
+        }),
+        ("an error window of MAX", &|| {
+            lifetime().stale_if_error(max).is_err()
+        }),
+        ("0 entries", &|| Capacity::entries(0).is_err()),
+        ("MAX entries", &|| Capacity::entries(u64::MAX).is_err()),
+        ("0 bytes", &|| Capacity::bytes(0).is_err()),
+        ("MAX bytes", &|| Capacity::bytes(u64::MAX).is_err()),
+        ("a body of 0", &|| layer::<Act>().max_body(0).is_err()),
+        ("a body of MAX", &|| {
+            layer::<Act>().max_body(usize::MAX).is_err()
+        }),
+    ]);
+}
+
+#[test]
+fn what_is_refused_is_said() {
+    let table = [
+        (
+            Lifetime::new(Duration::ZERO).unwrap_err(),
+            "a time to live of 0ns is not between 1ns and a year",
+        ),
+        (
+            Capacity::entries(0).unwrap_err(),
+            "a number of entries of 0 is not between 1 and 4294967296",
+        ),
+    ];
+    for (error, message) in table {
+        assert_eq!(error.to_string(), message);
+    }
+}
