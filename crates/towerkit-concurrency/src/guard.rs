@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use towerkit_core::{Admission, AsyncGuard, Call, Deadline, End, Guard, Policy, Reason, Rejection};
 
@@ -39,8 +39,8 @@ impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimit<K> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Permit, Rejection> {
         match self.enter(call) {
-            Some(permit) => Ok(permit),
-            None => Err(self.shared.refusal(Reason::Overloaded)),
+            Ok(permit) => Ok(permit),
+            Err(_) => Err(self.shared.refusal(Reason::Overloaded)),
         }
     }
 }
@@ -52,76 +52,38 @@ impl<Req, K: Sort<Req>> AsyncGuard<Req> for ConcurrencyLimit<K> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Admission<Permit, Turn>, Rejection> {
         match self.enter(call) {
-            Some(permit) => Ok(Admission::Now(permit)),
-            None => self.join(call),
+            Ok(permit) => Ok(Admission::Now(permit)),
+            Err(lane) => self.shared.join(lane, call),
         }
     }
 
+    /// The time in line is none of the callee's.
     fn stamp(&self, permit: &mut Permit, call: &mut Call<'_, Req>) {
         permit.started = self.shared.started(call);
     }
 }
 
 impl<K> ConcurrencyLimit<K> {
-    /// Enters, if there is room and nobody waits.
+    /// Enters, if there is room and nobody waits; or says where to wait.
     #[inline(always)]
-    fn enter<Req>(&self, call: &mut Call<'_, Req>) -> Option<Permit>
+    fn enter<Req>(&self, call: &mut Call<'_, Req>) -> Result<Permit, LaneNumber>
     where
         K: Sort<Req>,
     {
         let shared = &*self.shared;
         let pool = if K::SORTS {
             let lane = shared.lane(self.sort.class(call));
-            let now = if shared.room.is_partitioned() {
-                call.now(&shared.clock)
-            } else {
-                0
-            };
-            shared.room.enter_as(lane, now, false)?
+            let now = shared.time_of_places(call);
+            shared.room.enter_as(lane, now, false).ok_or(lane)?
         } else if shared.room.enter() {
             Pools::NONE
         } else {
-            return None;
+            return Err(LaneNumber::ALIKE);
         };
-        Some(Permit {
+        Ok(Permit {
             pool,
             started: shared.started(call),
         })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn join<Req>(&self, call: &mut Call<'_, Req>) -> Result<Admission<Permit, Turn>, Rejection>
-    where
-        K: Sort<Req>,
-    {
-        let shared = &self.shared;
-        let deadline = call.deadline();
-        let left = deadline.as_ref().map(Deadline::left);
-        if left == Some(Duration::ZERO) {
-            return Err(shared.refusal(Reason::DeadlineExceeded));
-        }
-        let patience = left.map_or(u64::MAX, |left| {
-            u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
-        });
-        let lane = shared.lane(self.sort.class(call));
-        let now = call.now(&shared.clock);
-        match shared.room.join(lane, patience, now) {
-            Wait::Admitted(pool) => Ok(Admission::Now(Permit {
-                pool,
-                started: shared.started(call),
-            })),
-            Wait::Joined { key, expires } => {
-                let reason = if expires == now.saturating_add(patience) {
-                    Reason::DeadlineExceeded
-                } else {
-                    Reason::Overloaded
-                };
-                let turn = Turn::new(shared.clone(), key, expires, deadline, reason);
-                Ok(Admission::Later(turn))
-            }
-            Wait::Full => Err(shared.refusal(Reason::Overloaded)),
-        }
     }
 }
 
@@ -133,10 +95,54 @@ impl Shared {
         }
     }
 
+    /// Puts a call into the line, unless its deadline is over.
+    #[cold]
+    #[inline(never)]
+    fn join<Req>(
+        self: &Arc<Self>,
+        lane: LaneNumber,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Permit, Turn>, Rejection> {
+        let deadline = call.deadline();
+        let patience = match deadline.as_ref().map(Deadline::left) {
+            Some(Duration::ZERO) => return Err(self.refusal(Reason::DeadlineExceeded)),
+            Some(left) => u64::try_from(left.as_nanos()).unwrap_or(u64::MAX),
+            None => u64::MAX,
+        };
+        let now = call.now(&self.settings.clock);
+        match self.room.join(lane, patience, now) {
+            Wait::Admitted(pool) => Ok(Admission::Now(Permit {
+                pool,
+                started: self.started(call),
+            })),
+            Wait::Joined { key, expires } => {
+                let reason = if expires == now.saturating_add(patience) {
+                    Reason::DeadlineExceeded
+                } else {
+                    Reason::Overloaded
+                };
+                let turn = Turn::new(self.clone(), key, expires, deadline, reason);
+                Ok(Admission::Later(turn))
+            }
+            Wait::Full => Err(self.refusal(Reason::Overloaded)),
+        }
+    }
+
+    /// The time, if places depend on it.
+    #[inline(always)]
+    fn time_of_places<Req>(&self, call: &mut Call<'_, Req>) -> u64 {
+        if self.room.is_partitioned() {
+            call.now(&self.settings.clock)
+        } else {
+            0
+        }
+    }
+
+    /// The time, if durations matter.
     #[inline(always)]
     fn started<Req>(&self, call: &mut Call<'_, Req>) -> u64 {
         match self.meter {
-            Some(_) => call.now(&self.clock),
+            Some(_) => call.now(&self.settings.clock),
             None => 0,
         }
     }
@@ -144,7 +150,8 @@ impl Shared {
     #[cold]
     #[inline(never)]
     pub(crate) fn refusal(&self, reason: Reason) -> Rejection {
-        self.report.refuse(self.room.word().limit(), &self.clock);
+        self.report
+            .refuse(self.room.word().limit(), &self.settings.clock);
         Rejection::new(reason, self.settings.name)
     }
 
@@ -155,7 +162,7 @@ impl Shared {
             self.learn(meter, word.in_flight(), permit, end);
         }
         if word.is_waiting() {
-            self.room.hand_over(self.clock.now());
+            self.room.hand_over(self.settings.clock.now());
         }
     }
 }

@@ -11,7 +11,7 @@ impl Shared {
     /// Learns from the end of one call, unless another thread is just learning from another: no call waits for that.
     pub(crate) fn learn(&self, meter: &Mutex<Meter>, in_flight: u32, permit: Permit, end: &End) {
         let Some(lesson) = lesson(end) else { return };
-        let now = end.now(&self.clock);
+        let now = end.now(&self.settings.clock);
         let took = now.saturating_sub(permit.started);
         let Ok(mut meter) = meter.try_lock() else {
             return;

@@ -1,7 +1,5 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::Clock;
-
 use crate::{
     Alike, InvalidSetting,
     adaptive::Meter,
@@ -26,7 +24,6 @@ pub(crate) struct Shared {
     pub(crate) room: Room,
     pub(crate) meter: Option<Mutex<Meter>>,
     pub(crate) report: Report,
-    pub(crate) clock: Clock,
     pub(crate) settings: Settings,
 }
 
@@ -37,7 +34,6 @@ impl<K> ConcurrencyLimit<K> {
             meter: (settings.adaptive.as_ref())
                 .map(|adaptive| Mutex::new(adaptive.meter(settings.limit))),
             report: Report::new(&settings),
-            clock: settings.clock.clone(),
             settings,
         };
         Self {
@@ -95,7 +91,7 @@ impl<K> ConcurrencyLimit<K> {
             None => room.set_limit(limit),
         };
         if waiting {
-            room.hand_over(self.shared.clock.now());
+            room.hand_over(self.shared.settings.clock.now());
         }
         Ok(())
     }

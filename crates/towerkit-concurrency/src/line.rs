@@ -61,6 +61,12 @@ pub(crate) struct LaneNumber {
 }
 
 impl LaneNumber {
+    /// The only lane there is where all calls are alike.
+    pub(crate) const ALIKE: Self = Self {
+        partition: 0,
+        priority: Priority::Critical,
+    };
+
     fn index(self) -> usize {
         self.partition * Priority::ALL.len() + self.priority as usize
     }

@@ -12,7 +12,7 @@ use std::{
 use loom::thread;
 
 use crate::{
-    class::{Classes, Priority},
+    class::Classes,
     line::{Key, LaneNumber},
     pools::Pools,
     queue::Queue,
@@ -31,11 +31,6 @@ fn model(run: impl Fn() + Copy + Sync + Send + 'static) {
     }
 }
 
-const ALIKE: LaneNumber = LaneNumber {
-    partition: 0,
-    priority: Priority::Critical,
-};
-
 fn room(limit: u32) -> Arc<Room> {
     let queue = Queue::new(9, Duration::from_secs(1)).unwrap();
     Arc::new(Room::new(limit, &Classes::new(), Some(queue)))
@@ -46,7 +41,7 @@ fn begin(room: &Room) -> Result<Pool, Key> {
     if room.enter() {
         return Ok(Pools::NONE);
     }
-    match room.join(ALIKE, u64::MAX, 0) {
+    match room.join(LaneNumber::ALIKE, u64::MAX, 0) {
         Wait::Admitted(pool) => Ok(pool),
         Wait::Joined { key, .. } => Err(key),
         Wait::Full => panic!("there is a place in the line"),
@@ -214,8 +209,8 @@ fn loom_a_place_in_a_pool_is_not_lost_between_two_calls() {
         let classes = Classes::new().partition("web", 1.0).unwrap();
         let queue = Queue::new(1, Duration::from_secs(1)).unwrap();
         let room = Arc::new(Room::new(1, &classes, Some(queue)));
-        let pool = room.enter_as(ALIKE, 1, false).unwrap();
-        let Wait::Joined { key, .. } = room.join(ALIKE, u64::MAX, 1) else {
+        let pool = room.enter_as(LaneNumber::ALIKE, 1, false).unwrap();
+        let Wait::Joined { key, .. } = room.join(LaneNumber::ALIKE, u64::MAX, 1) else {
             panic!("waits");
         };
         let other = thread::spawn({
@@ -223,7 +218,7 @@ fn loom_a_place_in_a_pool_is_not_lost_between_two_calls() {
             move || leave(&room, pool)
         });
         assert!(
-            room.enter_as(ALIKE, 1, false).is_none(),
+            room.enter_as(LaneNumber::ALIKE, 1, false).is_none(),
             "ahead of who waits"
         );
         other.join().unwrap();

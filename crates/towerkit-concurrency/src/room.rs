@@ -218,12 +218,8 @@ mod tests {
     fn whether_somebody_waits_is_known_without_a_look_at_the_line() {
         let queue = Queue::new(2, Duration::from_secs(1)).unwrap();
         let room = Room::new(1, &Classes::new(), Some(queue));
-        let lane = LaneNumber {
-            partition: 0,
-            priority: Default::default(),
-        };
         assert!(room.enter() && !room.word().is_waiting());
-        let Wait::Joined { key, .. } = room.join(lane, u64::MAX, 0) else {
+        let Wait::Joined { key, .. } = room.join(LaneNumber::ALIKE, u64::MAX, 0) else {
             panic!("there is no room");
         };
         assert!(room.word().is_waiting());

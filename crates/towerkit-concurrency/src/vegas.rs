@@ -8,8 +8,8 @@ use crate::{LimitAlgorithm, Window, algorithm::BACKOFF};
 /// queue = in flight * (1 - duration without load / duration)
 /// ```
 ///
-/// The limit grows while the queue is shorter than `2 log10(limit)`, at first by ever larger steps, and falls while it is longer than
-/// `4 log10(limit)`.
+/// With `s`, the largest of `log10(in flight)`, 3 % of the calls in flight and 1: the limit grows while the queue is shorter than `2 s`,
+/// first by `s` and then by twice as much each time, though never by more than a half; it stays up to `4 s`, and falls by `s` beyond.
 ///
 /// The duration without load is the least that was seen, and that is also the trap: if calls come to take longer for another reason
 /// than load, all of them seem to queue; and if there is a queue from the start, it is never seen. So now and then, after 8 to 16

@@ -13,7 +13,8 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_concurrency::{
-    ConcurrencyLimit, ConcurrencyLimitLayer, Permit, Queue, QueuedLimitLayer, Turn,
+    Adaptive, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Queue,
+    QueuedLimitLayer, Turn, Window,
 };
 use towerkit_core::{
     Admission, AsyncGuard, Call, Clock, Deadline, Describe, End, Outcome, Plain, Policy,
@@ -503,4 +504,37 @@ fn a_call_that_waits_holds_nothing_of_the_inner_service() {
 
 async fn readied<S: Service<Act, Error: std::fmt::Debug>>(service: &mut S) -> &mut S {
     service.ready().await.unwrap()
+}
+
+/// Takes note of the mean durations.
+#[derive(Clone, Default)]
+struct Means(Arc<std::sync::Mutex<Vec<Duration>>>);
+
+impl LimitAlgorithm for Means {
+    fn update(&mut self, window: &Window) -> f64 {
+        self.0.lock().unwrap().push(window.mean);
+        window.limit
+    }
+}
+
+#[test]
+fn an_adaptive_limit_does_not_count_the_time_in_the_queue() {
+    run_paused(async {
+        let means = Means::default();
+        let adaptive = Adaptive::new(means.clone()).try_limits(1, 1).unwrap();
+        let patient = Queue::new(100, Duration::from_secs(10)).unwrap();
+        let layer = ConcurrencyLimitLayer::adaptive(adaptive).queue(patient);
+        let service = layer.clock(tokio_clock()).layer(Probe::new());
+        let calls: Vec<_> = (0..60)
+            .map(|_| tokio::spawn(service.clone().oneshot(Act::Sleep(10 * MS))))
+            .collect();
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        let means = means.0.lock().unwrap();
+        assert!(
+            means.len() > 1 && means.iter().all(|mean| *mean <= 11 * MS),
+            "{means:?}"
+        );
+    });
 }
