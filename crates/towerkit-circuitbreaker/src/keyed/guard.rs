@@ -47,7 +47,7 @@ where
             if self.breakers.table().is_of(slot, key) {
                 return admitted.map(|held| Some(Held { slot, held }));
             }
-            // The key went while its breaker was asked, which means that the breaker was closed.
+            // The key went, or was about to, while its breaker was asked.
             if let Ok(held) = admitted {
                 calls.give_back(held);
             }

@@ -16,7 +16,9 @@ use crate::{
 /// and counts neither failures nor slow calls. No pressure by other keys makes an open breaker, or one that is about to open,
 /// forgotten. Where every key remembers something bad, the new one is dealt with by [`Overflow`].
 ///
-/// A call whose key has a breaker takes no lock and allocates nothing. A call without a key passes by.
+/// A call whose key has a breaker takes no lock and allocates nothing; the first call of a key takes one, and so does every call of a
+/// key without room. A call without a key passes by. Of the keys that remember nothing bad, those that are in use leave last, and
+/// calls that are under way then do not count.
 ///
 /// ```
 /// use towerkit_circuitbreaker::{Key, KeyedCircuitBreakerLayer};
@@ -50,7 +52,7 @@ pub enum Overflow {
 impl<F: 'static> KeyedCircuitBreakerLayer<F> {
     /// Makes breakers for up to `capacity` keys, which `key` finds in the calls.
     ///
-    /// They take 40 bytes for each key of the capacity, and for each key that has a breaker about 800 bytes and its windows.
+    /// They take 40 bytes for each key of the capacity, and for each key that has a breaker about 700 bytes and its windows.
     ///
     /// # Errors
     ///

@@ -40,9 +40,10 @@ struct Slot {
 struct Room {
     /// How many slots were ever taken.
     taken: usize,
-    /// Where the search for a slot goes on.
+    /// Where the search for room goes on, and how many slots it has looked at in vain.
     hand: usize,
-    /// How many keys are turned away without a search, since one has just found nothing.
+    in_vain: usize,
+    /// How many keys are turned away without a search, since there was room nowhere.
     pause: usize,
     mode: Mode,
     /// As the breakers of this table are made.
@@ -54,6 +55,9 @@ pub(crate) const OVERFLOW: u32 = u32::MAX;
 
 /// How many slots of a chain a reader looks at before it asks under the lock. More are hardly ever needed, or it went astray.
 const LOOKS: usize = 64;
+
+/// How many slots a search for room looks at before it leaves the rest to the next one, so that nobody waits for long.
+const SEARCH: usize = 4096;
 
 impl Table {
     /// Makes a table with room for `capacity` keys, at most [`MAX_CAPACITY`] and at least one.
@@ -67,6 +71,7 @@ impl Table {
             room: Mutex::new(Room {
                 taken: 0,
                 hand: 0,
+                in_vain: 0,
                 pause: 0,
                 mode: Mode::Automatic,
                 settings,
@@ -231,16 +236,22 @@ impl Table {
         }
         let now = room.settings.clock.now();
         // In the first round every slot may have been used, in the second few have.
-        for _ in 0..2 * self.slots.len() {
+        let rounds = 2 * self.slots.len();
+        for _ in 0..rounds.min(SEARCH) {
             let at = room.hand;
             room.hand = (at + 1) % self.slots.len();
-            if self.slots[at].used.swap(0, Ordering::Relaxed) == 0 && self.free(at, room.mode, now)
-            {
+            room.in_vain += 1;
+            let was_used = self.slots[at].used.swap(0, Ordering::Relaxed) != 0;
+            if !was_used && self.free(at, room.mode, now) {
+                room.in_vain = 0;
                 return Some(at as u32);
             }
         }
-        // So a key that finds no room looks, on average, at no more than so many slots.
-        room.pause = 2 * self.slots.len() / LOOKS;
+        if room.in_vain >= rounds {
+            // So a key that finds no room looks, on average, at no more than so many slots.
+            room.pause = rounds / LOOKS;
+            room.in_vain = 0;
+        }
         None
     }
 
