@@ -325,6 +325,20 @@ mod loom_models {
         });
     }
 
+    /// Nor does a new token get the end of the lease before it.
+    #[test]
+    fn loom_a_token_never_gets_the_end_of_one_before() {
+        loom::model(|| {
+            let lease = Arc::new(Lease::new());
+            lease.renew(0, 100);
+            lease.renew(0, 100);
+            let other = lease.clone();
+            let there = thread::spawn(move || other.renew(1, 10));
+            assert_eq!(spend(&lease, 50), 0);
+            there.join().unwrap();
+        });
+    }
+
     /// The tokens of a key are never spent for the one that had the place before.
     #[test]
     fn loom_a_place_that_changes_hands_keeps_its_tokens() {
