@@ -1,7 +1,8 @@
 use crate::{
     Quota,
+    level::{Level, Short},
     quota::Spacing,
-    rate::{Level, Rate, Short},
+    rate::Rate,
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
@@ -94,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rate::Enough;
+    use crate::level::Enough;
 
     const SECOND: u64 = 1_000_000_000;
 

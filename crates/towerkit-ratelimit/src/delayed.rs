@@ -155,7 +155,9 @@ impl Delayed {
                 base = late.map(|(base, _)| base);
                 late.map_or(word, |(_, word)| unsigned(word))
             });
-            base.map(|base| line.put_off(base));
+            if let Some(base) = base {
+                line.put_off(base);
+            }
         }
         while let Some((number, waker)) = line.grant(units.into(), spacing) {
             wake.extend(waker.filter(|_| Some(number) != me));

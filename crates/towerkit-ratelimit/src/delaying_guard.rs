@@ -8,8 +8,8 @@ use crate::{
     Delay, Meter, One, Quota, Taken, Terms,
     delayed::{Delayed, Joined, Patience},
     guard::{annotate, refused},
+    level::{Enough, Short},
     meter::Held,
-    rate::{Enough, Short},
 };
 
 /// The guard behind [`DelayingRateLimitLayer`](crate::DelayingRateLimitLayer): lets a call wait for its tokens.

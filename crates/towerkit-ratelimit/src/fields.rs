@@ -2,7 +2,7 @@ use std::fmt;
 
 use towerkit_core::{ProtocolKind, Rejection};
 
-use crate::{InvalidSetting, invalid::Problem, meter::Taken, rate::Level};
+use crate::{InvalidSetting, invalid::Problem, level::Level, meter::Taken};
 
 const LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";

@@ -5,8 +5,8 @@ use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reaso
 use crate::{
     Meter, One, Quota, Taken, Terms,
     bucket::Bucket,
+    level::{Enough, Level, Short},
     meter::{After, Held},
-    rate::{Enough, Level, Short},
 };
 
 /// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for its tokens.

@@ -5,11 +5,12 @@ use crate::{
     bucket::Bucket,
     invalid::Problem,
     keyed_settings::{Overflow, Settings},
+    level::{Level, Short},
     meter::Source,
     overrides::Overrides,
     pressure::Pressure,
     quota::Spacing,
-    rate::{Level, Rate, Short},
+    rate::Rate,
     sync::{AtomicU64, Mutex, lock},
     table::{Claim, Place, Table},
 };

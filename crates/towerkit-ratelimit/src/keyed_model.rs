@@ -8,8 +8,8 @@ use crate::{
     Overflow, Quota,
     keyed::{Denied, Keyed},
     keyed_settings::Settings,
+    level::Enough,
     meter::Source,
-    rate::Enough,
 };
 
 const SECOND: u64 = 1_000_000_000;

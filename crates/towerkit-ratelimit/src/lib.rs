@@ -66,6 +66,8 @@ mod delaying_guard;
 mod delaying_layer;
 mod fields;
 mod guard;
+#[cfg(feature = "http")]
+mod http;
 mod invalid;
 mod key;
 mod keyed;
@@ -76,6 +78,7 @@ mod keyed_layer;
 mod keyed_model;
 mod keyed_settings;
 mod layer;
+mod level;
 mod line;
 #[cfg(all(test, not(towerkit_loom)))]
 mod line_model;
@@ -94,6 +97,8 @@ pub use delay::Delay;
 pub use delaying_guard::DelayingRateLimit;
 pub use delaying_layer::{DelayingRateLimitHandle, DelayingRateLimitLayer, DelayingRateLimited};
 pub use guard::RateLimit;
+#[cfg(feature = "http")]
+pub use http::ByClientAddress;
 pub use invalid::InvalidSetting;
 pub use key::{ByClass, ByField, ByKey, ByText, KeyOf, Tags};
 pub use keyed_guard::KeyedRateLimit;

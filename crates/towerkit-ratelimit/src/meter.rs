@@ -5,7 +5,7 @@ use std::{
 
 use towerkit_core::{Call, End};
 
-use crate::{fields::Fields, rate::Level};
+use crate::{fields::Fields, level::Level};
 
 /// What a limit does with a call besides taking its tokens.
 ///

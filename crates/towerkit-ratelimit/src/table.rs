@@ -1,6 +1,7 @@
 use crate::{
+    level::Short,
     quota::Spacing,
-    rate::{CLAIMED, Short},
+    rate::CLAIMED,
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
@@ -154,7 +155,7 @@ impl Table {
 }
 
 /// Finds the bucket that has been full for longest, in the set that has more of them.
-fn oldest<'a>(sets: [&'a Set; 2], now: u64) -> Option<(&'a Set, usize, u64)> {
+fn oldest(sets: [&Set; 2], now: u64) -> Option<(&Set, usize, u64)> {
     let full = |set: &Set| {
         let places = set.tags.iter().zip(&set.words).enumerate();
         let full = places.filter_map(|(place, (tag, word))| {

@@ -1,30 +1,94 @@
-//! The laws that every layer keeps, for this one.
+//! The laws that every layer keeps, for these.
 
-use towerkit_core::LayerExt;
+use std::time::Duration;
+
+use towerkit_core::{Call, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
+use towerkit_ratelimit::{
+    DelayingRateLimitLayer, Followed, KeyedRateLimitLayer, One, Quota, RateLimitLayer,
+};
+use towerkit_test::{Act, Subject, contract, laws::nonsense_is_refused, tokio_clock};
+
+fn quota() -> Quota {
+    Quota::per_second(1000).unwrap()
+}
 
 fn layer() -> RateLimitLayer {
-    RateLimitLayer::new(Quota::per_second(1000).unwrap())
+    RateLimitLayer::new(quota())
+}
+
+/// A limit that follows its calls to their end.
+fn following() -> RateLimitLayer<Followed<One>> {
+    layer().cost_at_end(|_| 1).fields("default").unwrap()
+}
+
+/// A limit in which calls might wait.
+fn delaying() -> Subject<DelayingRateLimitLayer> {
+    let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
+    let layer = layer.clock(tokio_clock());
+    let handle = layer.handle();
+    Subject::new(layer).held(move || handle.waiting() as i64)
+}
+
+fn over<L: LayerExt, M>(subject: Subject<L>, how: impl FnOnce(L) -> M) -> Subject<M> {
+    Subject::new(how(subject.layer))
 }
 
 contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
 contract!(http, HttpCalls, Subject::new(layer().http()));
 contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
+contract!(
+    following_plain,
+    PlainCalls,
+    Subject::new(following().plain("probe"))
+);
+contract!(following_http, HttpCalls, Subject::new(following().http()));
+contract!(following_grpc, GrpcCalls, Subject::new(following().grpc()));
+contract!(delaying_plain, PlainCalls, delaying());
+contract!(delaying_http, HttpCalls, over(delaying(), HttpExt::http));
+contract!(delaying_grpc, GrpcCalls, over(delaying(), HttpExt::grpc));
+contract!(
+    keyed_plain,
+    PlainCalls,
+    Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Act>| 7).plain("probe"))
+);
+contract!(
+    keyed_http,
+    HttpCalls,
+    Subject::new(KeyedRateLimitLayer::by_field(quota(), "x-api-key").http())
+);
+contract!(
+    keyed_grpc,
+    GrpcCalls,
+    Subject::new(KeyedRateLimitLayer::by_field(quota(), "x-api-key").grpc())
+);
 
 /// T-07
 #[test]
 fn nonsense_in_the_configuration_is_refused() {
     let burst = |burst| Quota::per_second(1).and_then(|quota| quota.burst(burst));
+    let keyed = || KeyedRateLimitLayer::by_field(quota(), "k");
+    let classes = |count| keyed().classes(vec![quota(); count], |_: &Call<'_, Act>| 0);
+    let delay = |wait| DelayingRateLimitLayer::new(quota(), wait);
+    let queue = |calls| delay(Duration::from_secs(1)).unwrap().queue(calls);
     nonsense_is_refused(&[
         ("count 0", &|| Quota::per_second(0).is_err()),
         ("burst 0", &|| burst(0).is_err()),
-        ("period 0", &|| {
-            Quota::new(1, std::time::Duration::ZERO).is_err()
-        }),
-        ("period MAX", &|| {
-            Quota::new(1, std::time::Duration::MAX).is_err()
-        }),
+        ("period 0", &|| Quota::new(1, Duration::ZERO).is_err()),
+        ("period MAX", &|| Quota::new(1, Duration::MAX).is_err()),
+        ("capacity 0", &|| keyed().capacity(0).is_err()),
+        ("capacity MAX", &|| keyed().capacity(usize::MAX).is_err()),
+        ("no classes", &|| classes(0).is_err()),
+        ("16 classes", &|| classes(16).is_err()),
+        ("no wait", &|| delay(Duration::ZERO).is_err()),
+        ("wait MAX", &|| delay(Duration::MAX).is_err()),
+        ("queue 0", &|| queue(0).is_err()),
+        ("queue MAX", &|| queue(usize::MAX).is_err()),
+        ("no policy name", &|| layer().fields("").is_err()),
+        ("a quote", &|| layer().fields("a\"b").is_err()),
+        ("a line", &|| layer().fields("a\r\nb").is_err()),
+        ("not ASCII", &|| keyed().fields("ü").is_err()),
     ]);
+    assert!(classes(15).is_ok() && queue(1_000_000).is_ok());
+    assert!(keyed().capacity(1).is_ok());
 }

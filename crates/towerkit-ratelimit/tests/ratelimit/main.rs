@@ -1,5 +1,11 @@
 //! The rate limit as a caller sees it.
 
+mod costs;
+mod delaying;
+mod fields;
+mod keyed;
+mod live;
+
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt};

@@ -1,0 +1,86 @@
+//! What a limit allocates once it is made: nothing.
+
+use std::time::Duration;
+
+use allocation_counter::measure;
+use towerkit_core::{Admission, AsyncGuard, Call, Clock, End, Guard, IntoRole, Outcome, Plain};
+use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
+
+const CALLS: u64 = 1000;
+
+fn quota() -> Quota {
+    Quota::per_second(500).unwrap()
+}
+
+/// Admits and ends calls, half of which are refused.
+fn call<G: Guard<u64>>(guard: &G) {
+    let protocol = Plain::new("test");
+    let mut admitted = 0;
+    for mut key in 0..CALLS {
+        if let Ok(held) = guard.admit(&mut Call::new(&mut key, &protocol)) {
+            guard.finish(held, &End::new(Outcome::Success));
+            admitted += 1;
+        }
+    }
+    assert!((1..=CALLS).contains(&admitted));
+}
+
+#[test]
+fn neither_calls_nor_refusals_nor_changes_allocate() {
+    let (clock, hand) = Clock::manual();
+    let direct = RateLimitLayer::new(quota()).clock(clock.clone());
+    let handle = direct.handle();
+    let following = direct
+        .clone()
+        .cost(|_: &Call<'_, u64>| 2)
+        .cost_at_end(|_| 1);
+    let (direct, following) = (direct.into_role(), following.into_role());
+    let seen = measure(|| {
+        call(direct.policy());
+        handle.set_quota(Quota::per_second(7).unwrap());
+        hand.advance(Duration::from_secs(5));
+        call(following.policy());
+    });
+    assert_eq!(seen.count_total, 0);
+    assert!(
+        measure(|| drop(Box::new(1))).count_total > 0,
+        "the counter counts"
+    );
+}
+
+#[test]
+fn neither_known_keys_nor_newcomers_allocate() {
+    let (clock, hand) = Clock::manual();
+    let quota = Quota::per_second(1).unwrap();
+    let layer = KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| *call.request)
+        .clock(clock)
+        .capacity(100)
+        .unwrap()
+        .total(Quota::per_second(500).unwrap());
+    let handle = layer.handle();
+    handle.set_override(&1u64, quota).unwrap();
+    let limit = layer.into_role();
+    let seen = measure(|| {
+        call(limit.policy());
+        hand.advance(Duration::from_secs(2));
+        call(limit.policy());
+        hand.advance(Duration::from_secs(2));
+        handle.set_quota(0, Quota::per_second(2).unwrap()).unwrap();
+        call(limit.policy());
+    });
+    assert_eq!(seen.count_total, 0);
+}
+
+#[test]
+fn a_call_that_need_not_wait_allocates_nothing() {
+    let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
+    let limit = layer.into_role();
+    let protocol = Plain::new("test");
+    let seen = measure(|| {
+        for mut key in 0..400u64 {
+            let admitted = limit.policy().admit(&mut Call::new(&mut key, &protocol));
+            assert!(matches!(admitted, Ok(Admission::Now(()))));
+        }
+    });
+    assert_eq!(seen.count_total, 0);
+}

@@ -1,0 +1,186 @@
+//! `RateLimit` and `RateLimit-Policy`.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Request};
+use tower::{Layer, ServiceExt};
+use towerkit_core::{Call, Clock};
+use towerkit_http::HttpExt;
+use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
+use towerkit_test::{Act, Probe};
+
+/// A field that is a list of one string with parameters that are integers (RFC 9651), as (string, parameters).
+fn parsed(headers: &HeaderMap, name: &str) -> (String, Vec<(String, u64)>) {
+    let value = headers[name].to_str().unwrap();
+    assert_eq!(headers.get_all(name).iter().count(), 1);
+    let rest = value.strip_prefix('"').expect("a string");
+    let (policy, parameters) = rest.split_once('"').expect("a string that ends");
+    assert!(
+        policy
+            .bytes()
+            .all(|b| (b' '..=b'~').contains(&b) && b != b'\\')
+    );
+    let parameters = parameters.split(';').skip(1).map(|parameter| {
+        let (key, number) = parameter.split_once('=').expect("a parameter with a value");
+        assert!(number.len() <= 15 && number.bytes().all(|b| b.is_ascii_digit()));
+        (key.to_owned(), number.parse().unwrap())
+    });
+    (policy.to_owned(), parameters.collect())
+}
+
+fn fields(headers: &HeaderMap) -> [u64; 4] {
+    let (policy, numbers) = parsed(headers, "ratelimit-policy");
+    let (same, counts) = parsed(headers, "ratelimit");
+    assert_eq!(policy, same);
+    let [(q, quota), (w, window)] = &numbers[..] else {
+        panic!("{numbers:?}")
+    };
+    let [(r, left), (t, seconds)] = &counts[..] else {
+        panic!("{counts:?}")
+    };
+    assert_eq!([&q[..], w, r, t], ["q", "w", "r", "t"]);
+    [*quota, *window, *left, *seconds]
+}
+
+/// RL-13, RL-19
+#[tokio::test]
+async fn callers_are_told_how_they_stand() {
+    let (clock, hand) = Clock::manual();
+    let quota = Quota::new(100, Duration::from_secs(60))
+        .unwrap()
+        .burst(3)
+        .unwrap();
+    let layer = RateLimitLayer::new(quota)
+        .clock(clock)
+        .fields("default")
+        .unwrap();
+    let service = layer.http().layer(Probe::new());
+    let call = async || {
+        let response = service
+            .clone()
+            .oneshot(Request::new(Act::Succeed))
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.headers().clone())
+    };
+    for left in [2, 1, 0] {
+        let (status, headers) = call().await;
+        assert_eq!((status, fields(&headers)), (200, [100, 60, left, 1]));
+        assert_eq!(headers["ratelimit-policy"], "\"default\";q=100;w=60");
+    }
+    let (status, headers) = call().await;
+    assert_eq!((status, fields(&headers)), (429, [100, 60, 0, 1]));
+    assert_eq!(headers["retry-after"], "1");
+    assert_eq!(headers["ratelimit"], "\"default\";r=0;t=1");
+    hand.advance(Duration::from_millis(1700));
+    assert_eq!(fields(&call().await.1), [100, 60, 1, 1]);
+}
+
+/// RL-13: for any quota, whole seconds and no more calls than fit in them; and never a window that is longer than `Retry-After`.
+#[tokio::test]
+async fn the_policy_promises_no_more_than_the_quota() {
+    let millis = Duration::from_millis;
+    for (count, per, burst, expected) in [
+        (10, millis(1000), 10, [10, 1]),
+        (10, millis(1000), 50, [50, 5]),
+        (10, millis(1000), 55, [60, 6]),
+        (1, millis(100), 1, [10, 1]),
+        (3, millis(1500), 3, [4, 2]),
+        (7, millis(3000), 7, [7, 3]),
+        (1, Duration::from_secs(30 * 24 * 3600), 2, [2, 5_184_000]),
+        (
+            1_000_000_000,
+            millis(1000),
+            u32::MAX,
+            [u64::from(u32::MAX), 5],
+        ),
+    ] {
+        let (clock, _hand) = Clock::manual();
+        let quota = Quota::new(count, per).unwrap().burst(burst).unwrap();
+        let layer = RateLimitLayer::new(quota).clock(clock).fields("p").unwrap();
+        let layer = layer.cost(move |_: &Call<'_, Request<Act>>| burst);
+        let service = layer.http().layer(Probe::new());
+        let call = || service.clone().oneshot(Request::new(Act::Succeed));
+        let [quota, window, left, _] = fields(call().await.unwrap().headers());
+        assert_eq!(([quota, window], left), (expected, 0));
+        let refused = call().await.unwrap();
+        let after: u64 = refused.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let [.., seconds] = fields(refused.headers());
+        assert!(seconds >= 1 && after >= seconds);
+    }
+}
+
+/// RL-13: a refusal over gRPC is all trailers, where the fields are forbidden; an admitted answer has them in its head.
+#[tokio::test]
+async fn over_grpc_only_admitted_answers_have_the_fields() {
+    let (clock, _hand) = Clock::manual();
+    let layer = RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock);
+    let service = layer.fields("default").unwrap().grpc().layer(Probe::new());
+    let call = || service.clone().oneshot(Request::new(Act::Succeed));
+    assert_eq!(fields(call().await.unwrap().headers()), [1, 1, 0, 1]);
+    let refused = call().await.unwrap();
+    assert_eq!(refused.headers()["grpc-status"], "8");
+    assert!(!refused.headers().contains_key("ratelimit"));
+    assert!(!refused.headers().contains_key("ratelimit-policy"));
+}
+
+/// RL-15: neither the key nor anything made of it.
+#[tokio::test]
+async fn keys_stay_secret() {
+    let secret = "sk-live-0123456789";
+    let (clock, _hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::by_field(Quota::per_second(1).unwrap(), "x-api-key")
+        .clock(clock)
+        .fields("per-key")
+        .unwrap();
+    let handle = layer.handle();
+    handle
+        .set_override("another", Quota::per_second(5).unwrap())
+        .unwrap();
+    assert!(!format!("{layer:?} {handle:?} {:?}", handle.snapshot()).contains("another"));
+    let service = layer.http().layer(Probe::new());
+    for status in [200, 429] {
+        let request = Request::builder().header("x-api-key", secret);
+        let request = request.body(Act::Succeed).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(fields(response.headers()), [1, 1, 0, 1]);
+        let shown = format!("{:?} {:?}", response.headers(), response.extensions());
+        assert!(!shown.contains("pk=") && !shown.contains(secret));
+    }
+    assert!(!format!("{service:?} {handle:?}").contains(secret));
+}
+
+#[tokio::test]
+async fn a_quota_that_changes_changes_the_policy() {
+    let (clock, _hand) = Clock::manual();
+    let layer = RateLimitLayer::new(Quota::per_second(5).unwrap()).clock(clock);
+    let handle = layer.handle();
+    let service = layer.fields("default").unwrap().http().layer(Probe::new());
+    handle.set_quota(Quota::new(2, Duration::from_secs(60)).unwrap());
+    let response = service.oneshot(Request::new(Act::Succeed)).await.unwrap();
+    assert_eq!(fields(response.headers()), [2, 60, 1, 30]);
+}
+
+/// Where calls may wait, a refused one is told when there will be room, and not to keep away for longer.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_would_wait_too_long_is_told_when_to_come_back() {
+    let quota = Quota::new(1, Duration::from_secs(10)).unwrap();
+    let layer = DelayingRateLimitLayer::new(quota, Duration::from_secs(3)).unwrap();
+    let layer = layer
+        .clock(towerkit_test::tokio_clock())
+        .fields("default")
+        .unwrap();
+    let service = layer.http().layer(Probe::new());
+    let call = || service.clone().oneshot(Request::new(Act::Succeed));
+    assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
+    let refused = call().await.unwrap();
+    assert_eq!(refused.headers()["retry-after"], "7");
+    assert_eq!(fields(refused.headers()), [1, 10, 0, 7]);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
+}

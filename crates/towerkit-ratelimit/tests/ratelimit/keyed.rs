@@ -1,0 +1,367 @@
+//! The limit by key.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Request, StatusCode};
+use tower::{Layer, Service, ServiceExt};
+use towerkit_core::{Call, Clock, Event, LayerExt, Reason, Refusable, Rejection, stack};
+use towerkit_http::HttpExt;
+use towerkit_ratelimit::{KeyedRateLimitLayer, Overflow, Quota, RateLimitLayer};
+use towerkit_test::{Act, Probe, ProbeError};
+
+fn quota(count: u32, burst: u32) -> Quota {
+    Quota::per_second(count).unwrap().burst(burst).unwrap()
+}
+
+/// The key of a call is what it asks for.
+fn key(call: &Call<'_, Act>) -> u32 {
+    match &*call.request {
+        Act::Pend(key) => *key,
+        _ => 0,
+    }
+}
+
+/// Calls with a key until it is refused, and returns how many were admitted and why the last was not.
+async fn admitted<S>(service: &S, key: u32) -> (u32, Rejection)
+where
+    S: Service<Act, Error = ProbeError> + Clone,
+{
+    let mut admitted = 0;
+    loop {
+        match service.clone().oneshot(Act::Pend(key)).await {
+            Ok(_) => admitted += 1,
+            Err(error) => return (admitted, error.rejection().cloned().unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_key_has_a_bucket() {
+    let (clock, hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(10, 3), key)
+        .clock(clock)
+        .name("search");
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    for key in 0..5 {
+        let (admitted, rejection) = admitted(&service, key).await;
+        assert_eq!(admitted, 3);
+        assert_eq!(rejection.reason(), Reason::RateLimited);
+        assert_eq!(rejection.wait(), Some(Duration::from_millis(100)));
+        assert_eq!(rejection.layer(), "search");
+    }
+    assert_eq!(handle.snapshot().keys, 5);
+    hand.advance(Duration::from_millis(200));
+    assert_eq!(handle.available(&3u32), 2);
+    assert_eq!(handle.available(&99u32), 3);
+    assert_eq!(admitted(&service, 3).await.0, 2);
+}
+
+/// Over HTTP by a header. Calls without it share a bucket.
+#[tokio::test]
+async fn a_field_is_a_key() {
+    let (clock, _hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::by_field(quota(1, 2), "x-api-key").clock(clock);
+    let handle = layer.handle();
+    let service = layer.http().layer(Probe::new());
+    let call = async |key: Option<&str>| {
+        let mut request = Request::new(Act::Succeed);
+        if let Some(key) = key {
+            request
+                .headers_mut()
+                .insert("x-api-key", key.parse().unwrap());
+        }
+        service.clone().oneshot(request).await.unwrap().status()
+    };
+    for key in [Some("a"), Some("b"), None] {
+        assert_eq!(call(key).await, StatusCode::OK);
+        assert_eq!(call(key).await, StatusCode::OK);
+        assert_eq!(call(key).await, StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!((handle.available("a"), handle.available("c")), (0, 2));
+}
+
+#[tokio::test]
+async fn text_in_the_call_is_a_key() {
+    let (clock, _hand) = Clock::manual();
+    let quota = quota(1, 1);
+    let layer = KeyedRateLimitLayer::by_text(quota, |call: &Call<'_, Act>| {
+        matches!(call.request, Act::Succeed).then(|| call.operation())
+    });
+    let layer = layer.clock(clock).plain("greet");
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(Act::Succeed).await.unwrap();
+    assert_eq!(handle.available("greet"), 0);
+    assert!(service.clone().oneshot(Act::Succeed).await.is_err());
+    assert!(service.clone().oneshot(Act::Pend(1)).await.is_ok());
+    assert!(service.oneshot(Act::Pend(2)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_function_chooses_among_quotas() {
+    let (clock, _hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(1, 1), key).clock(clock);
+    let layer = layer.classes([quota(1, 4), quota(1, 9)], |call: &Call<'_, Act>| {
+        key(call) as usize % 4
+    });
+    let layer = layer.unwrap();
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    for (key, burst) in [(0, 1), (1, 4), (2, 9), (3, 1), (5, 4)] {
+        assert_eq!(admitted(&service, key).await.0, burst);
+    }
+    assert_eq!(handle.quota(2), Some(quota(1, 9)));
+    assert_eq!(handle.quota(3), None);
+    handle.set_quota(1, quota(1, 6)).unwrap();
+    assert_eq!(admitted(&service, 9).await.0, 6);
+    assert_eq!(admitted(&service, 5).await.0, 0);
+    assert!(handle.set_quota(3, quota(1, 1)).is_err());
+}
+
+#[tokio::test]
+async fn a_key_can_have_a_quota_of_its_own() {
+    let (clock, hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(1, 1), key).clock(clock);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    assert_eq!(admitted(&service, 7).await.0, 1);
+    handle.set_override(&7u32, quota(1, 5)).unwrap();
+    assert_eq!(admitted(&service, 7).await.0, 5);
+    assert_eq!(admitted(&service, 8).await.0, 1);
+    handle.set_override(&7u32, quota(1, 8)).unwrap();
+    assert_eq!(admitted(&service, 7).await.0, 0);
+    hand.advance(Duration::from_secs(100));
+    assert_eq!(
+        (handle.available(&7u32), handle.snapshot().overrides),
+        (8, 1)
+    );
+    assert_eq!(admitted(&service, 7).await.0, 8);
+    assert!(handle.remove_override(&7u32) && !handle.remove_override(&7u32));
+    assert_eq!(admitted(&service, 7).await.0, 1);
+}
+
+/// Both limits admit a call, or neither loses a token.
+#[tokio::test]
+async fn a_call_passes_the_limit_of_its_key_and_the_one_for_all() {
+    let (clock, hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(1, 3), key)
+        .clock(clock)
+        .total(quota(10, 5));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    assert_eq!(admitted(&service, 1).await.0, 3);
+    let (of_two, rejection) = admitted(&service, 2).await;
+    assert_eq!(
+        (of_two, rejection.wait()),
+        (2, Some(Duration::from_millis(100)))
+    );
+    // What was refused to the one key is there for the other, and what all refused to key 2 is there for it later.
+    hand.advance(Duration::from_millis(100));
+    assert_eq!(
+        admitted(&service, 1).await.1.wait(),
+        Some(Duration::from_millis(900))
+    );
+    assert_eq!(handle.available(&2u32), 1);
+    assert_eq!(admitted(&service, 2).await.0, 1);
+    assert_eq!(handle.total(), Some(quota(10, 5)));
+    handle.set_total(quota(10, 50)).unwrap();
+    assert_eq!(handle.total(), Some(quota(10, 50)));
+    let without = KeyedRateLimitLayer::new(quota(1, 1), key).handle();
+    assert!(without.set_total(quota(1, 1)).is_err() && without.total().is_none());
+}
+
+#[tokio::test]
+async fn a_key_pays_for_what_a_call_costs_at_the_end() {
+    let (clock, hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(1, 10), key)
+        .clock(clock)
+        .cost(|call: &Call<'_, Act>| key(call))
+        .cost_at_end(|_| 6);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(Act::Pend(2)).await.unwrap();
+    assert_eq!((handle.available(&2u32), handle.available(&3u32)), (2, 10));
+    service.clone().oneshot(Act::Pend(2)).await.unwrap();
+    assert!(service.clone().oneshot(Act::Pend(2)).await.is_err());
+    hand.advance(Duration::from_secs(8));
+    service.oneshot(Act::Pend(2)).await.unwrap();
+}
+
+/// A crowd is reported once a second, not once a call.
+#[tokio::test]
+async fn a_key_without_room_shares_a_bucket_or_is_refused() {
+    let (clock, hand) = Clock::manual();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = events.clone();
+    let layer = KeyedRateLimitLayer::new(quota(1, 1), key)
+        .clock(clock)
+        .capacity(8)
+        .unwrap()
+        .events(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+    let service = layer.layer(Probe::new());
+    let handle = layer.handle();
+    let mut total = 0;
+    for key in 0..1000 {
+        total += admitted(&service, key).await.0;
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!(u64::from(total), snapshot.keys + 1);
+    assert!((8..=16).contains(&snapshot.keys) && snapshot.evicted == 0);
+    // The one that was admitted asked twice.
+    assert_eq!(snapshot.overflowed, 1000 - snapshot.keys + 1);
+    hand.advance(Duration::from_secs(1));
+    for key in 2000..2100 {
+        admitted(&service, key).await;
+    }
+    let said = events.lock().unwrap().clone();
+    let [
+        Event::RateLimitCrowded { calls: 1, .. },
+        Event::RateLimitCrowded { calls, .. },
+    ] = &said[..]
+    else {
+        panic!("{said:?}");
+    };
+    assert_eq!(*calls, snapshot.overflowed);
+
+    let layer = layer.overflow(Overflow::Refuse);
+    let service = layer.layer(Probe::new());
+    let reasons = async |key| admitted(&service, key).await.1.reason();
+    for key in 0..100 {
+        reasons(key).await;
+    }
+    assert_eq!(reasons(999).await, Reason::Overloaded);
+}
+
+/// RL-14: time that jumps ahead, as after a stopped process, gives each key its burst and no more.
+#[tokio::test]
+async fn after_a_stopped_process_goes_on_a_key_has_its_burst() {
+    let (clock, hand) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(100, 4), key).clock(clock);
+    let service = layer.layer(Probe::new());
+    for _ in 0..3 {
+        for key in 0..10 {
+            assert_eq!(admitted(&service, key).await.0, 4);
+        }
+        hand.advance(Duration::from_secs(3));
+    }
+}
+
+/// RL-19, also by key, and the two limits in one row.
+#[tokio::test]
+async fn who_waits_as_told_is_admitted_by_both_limits() {
+    let (clock, hand) = Clock::manual();
+    let row = stack((
+        RateLimitLayer::new(Quota::new(7, Duration::from_secs(3)).unwrap()).clock(clock.clone()),
+        KeyedRateLimitLayer::by_field(Quota::new(1, Duration::from_millis(1500)).unwrap(), "k")
+            .clock(clock),
+    ));
+    let service = row.http().layer(Probe::new());
+    let call = async || {
+        service
+            .clone()
+            .oneshot(Request::new(Act::Succeed))
+            .await
+            .unwrap()
+    };
+    for _ in 0..1000 {
+        let refused = loop {
+            let response = call().await;
+            if response.status() == 429 {
+                break response;
+            }
+        };
+        let after: u64 = refused.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        hand.advance(Duration::from_secs(after));
+        assert_eq!(call().await.status(), 200);
+    }
+}
+
+#[cfg(feature = "http")]
+mod by_client_address {
+    use std::net::{IpAddr, SocketAddr};
+
+    use towerkit_http::{ClientAddress, PeerAddress};
+
+    use super::*;
+
+    fn request(peer: &str, forwarded_for: &str) -> Request<Act> {
+        let peer = SocketAddr::new(peer.parse().unwrap(), 443);
+        let request = Request::builder().header("x-forwarded-for", forwarded_for);
+        request
+            .extension(PeerAddress(peer))
+            .body(Act::Succeed)
+            .unwrap()
+    }
+
+    /// RL-10, RL-12: one key, whatever the peer says, and whichever of its 2^64 addresses it takes.
+    #[tokio::test]
+    async fn a_client_is_one_key_whatever_it_says() {
+        let (clock, _hand) = Clock::manual();
+        let layer = KeyedRateLimitLayer::by_client_address(quota(1, 1), ClientAddress::new());
+        let layer = layer.clock(clock);
+        let handle = layer.handle();
+        let service = layer.http().layer(Probe::new());
+        let mut admitted = 0;
+        for i in 0..1000u32 {
+            let peer = format!("2001:db8:0:1:{:x}::{i:x}", i % 7);
+            let response = service
+                .clone()
+                .oneshot(request(&peer, &format!("9.9.{}.{}", i / 256, i % 256)));
+            admitted += u32::from(response.await.unwrap().status() == 200);
+        }
+        assert_eq!((admitted, handle.snapshot().keys), (1, 1));
+        for (peer, status) in [("1.2.3.4", 200), ("::ffff:1.2.3.4", 429), ("1.2.3.5", 200)] {
+            let response = service
+                .clone()
+                .oneshot(request(peer, "9.9.9.9"))
+                .await
+                .unwrap();
+            assert_eq!(response.status(), status, "{peer}");
+        }
+    }
+
+    /// RL-11
+    #[tokio::test]
+    async fn behind_a_trusted_proxy_clients_are_told_apart() {
+        let (clock, _hand) = Clock::manual();
+        let address = ClientAddress::new().trust(["10.0.0.0/8"]).unwrap();
+        let layer =
+            KeyedRateLimitLayer::by_client_address(quota(1, 1), address.clone()).clock(clock);
+        let handle = layer.handle();
+        let service = layer.http().layer(Probe::new());
+        for (line, status) in [
+            ("203.0.113.7, 10.0.0.2", 200),
+            ("1.1.1.1, 203.0.113.7, 10.0.0.2", 429),
+            ("203.0.113.8", 200),
+        ] {
+            let response = service
+                .clone()
+                .oneshot(request("10.0.0.1", line))
+                .await
+                .unwrap();
+            assert_eq!(response.status(), status, "{line}");
+        }
+        let client: IpAddr = "203.0.113.9".parse().unwrap();
+        let client = address.network_of(client);
+        handle.set_override(&client, quota(1, 3)).unwrap();
+        assert_eq!(handle.available(&client), 3);
+        assert_eq!(
+            service
+                .clone()
+                .oneshot(request("10.0.0.1", "203.0.113.9"))
+                .await
+                .unwrap()
+                .status(),
+            200
+        );
+        assert_eq!(handle.available(&client), 2);
+    }
+}

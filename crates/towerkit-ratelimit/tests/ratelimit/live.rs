@@ -1,0 +1,79 @@
+//! Changes while calls go on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tower::{Layer, ServiceExt};
+use towerkit_core::Clock;
+use towerkit_ratelimit::{Quota, RateLimitLayer};
+use towerkit_test::{Act, Probe};
+
+fn quota(burst: u32) -> Quota {
+    Quota::per_second(1).unwrap().burst(burst).unwrap()
+}
+
+#[tokio::test]
+async fn a_new_quota_holds_for_services_that_exist() {
+    let (clock, _hand) = Clock::manual();
+    let layer = RateLimitLayer::new(quota(5)).clock(clock);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(Act::Succeed).await.unwrap();
+    for (burst, available) in [(10, 4), (3, 3), (20, 3), (1, 1)] {
+        handle.set_quota(quota(burst));
+        assert_eq!(handle.available(), available);
+        assert_eq!(handle.quota(), quota(burst));
+    }
+    service.clone().oneshot(Act::Succeed).await.unwrap();
+    assert!(service.oneshot(Act::Succeed).await.is_err());
+}
+
+/// Tokens are neither made nor lost, whoever takes them while the quota changes all the time.
+#[test]
+fn changes_mint_no_tokens_under_load() {
+    const TOKENS: u32 = 1_000_000;
+    let (clock, _hand) = Clock::manual();
+    let layer = RateLimitLayer::new(quota(TOKENS)).clock(clock);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let done = AtomicBool::new(false);
+    let admitted: u32 = std::thread::scope(|threads| {
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let service = service.clone();
+                threads.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .build()
+                        .unwrap();
+                    runtime.block_on(async {
+                        let mut admitted = 0;
+                        for _ in 0..20_000 {
+                            let call = service.clone().oneshot(Act::Succeed);
+                            admitted += u32::from(call.await.is_ok());
+                        }
+                        admitted
+                    })
+                })
+            })
+            .collect();
+        let (handle, done) = (handle.clone(), &done);
+        threads.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                handle.set_quota(Quota::per_second(3).unwrap().burst(2 * TOKENS).unwrap());
+                handle.set_quota(quota(TOKENS));
+            }
+        });
+        let admitted = callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .sum();
+        done.store(true, Ordering::Relaxed);
+        admitted
+    });
+    assert_eq!(admitted, 40_000);
+    let left = handle.available();
+    // Each change may round a token away by a part of it that is too small to see.
+    assert!(
+        left <= TOKENS - admitted && left > TOKENS - admitted - 1000,
+        "{left}"
+    );
+}
