@@ -54,7 +54,7 @@ impl Short {
     };
 
     /// At the end of time the bucket stays shut.
-    const AT_THE_END: Self = Self::NOTHING;
+    pub(crate) const AT_THE_END: Self = Self::NOTHING;
 
     /// The bucket has another owner by now.
     pub(crate) const LOST: Self = Self {
