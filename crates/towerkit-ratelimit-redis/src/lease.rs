@@ -333,9 +333,9 @@ mod loom_models {
             lease.renew(0, 100);
             lease.renew(0, 100);
             let other = lease.clone();
-            let there = thread::spawn(move || other.renew(1, 10));
-            assert_eq!(spend(&lease, 50), 0);
-            there.join().unwrap();
+            let there = thread::spawn(move || spend(&other, 50));
+            lease.renew(1, 10);
+            assert_eq!(there.join().unwrap(), 0);
         });
     }
 
