@@ -135,6 +135,9 @@ impl Limiter {
         if self.keys.spend(spot, now) != Spent::Nothing {
             return Ok(Admission::Now(()));
         }
+        if let Some(decided) = self.decided(spot, now) {
+            return decided.map(Admission::Now);
+        }
         if desk.fresh_flight(now, self.timeout()).is_none() {
             let wanted = place.wanted(&mut desk, now, self.terms()).max(1);
             self.depart(&mut desk, key, wanted, now);
