@@ -2,7 +2,7 @@ use http::Request;
 use towerkit_core::Call;
 use towerkit_http::ClientAddress;
 
-use crate::{KeyOf, KeyedRateLimitLayer, Quota, key::Tags, meter::bare_terms};
+use crate::{KeyOf, KeyedRateLimitLayer, Quota, Tags, meter::bare_terms};
 
 /// Keys are the addresses of clients.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
-//! A rate limit for tower services: one token bucket, exact over every window.
+//! Rate limits for tower services: token buckets for all callers or for each, refusing or delaying, exact over every window.
 //!
 //! A call takes a token; where there is none it is refused at once, with the time after which it would have been admitted. In any
-//! window of time, however it is laid, no more calls are admitted than the burst plus what the rate allows for the window. The
-//! bucket is one atomic word: no lock, no task, no allocation.
+//! window of time, however it is laid, no more calls are admitted than the burst plus what the rate allows for the window. A bucket
+//! is one atomic word: no lock, no task, no allocation.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt};
@@ -30,81 +30,90 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over gRPC.
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
+//! gRPC.
+//!
+//! # Which limit
+//!
+//! - [`RateLimitLayer`]: one bucket for all callers, refusing.
+//! - [`KeyedRateLimitLayer`]: a bucket for each key, refusing: for each API key, user, tenant or, with the feature `http`, client
+//!   address.
+//! - [`DelayingRateLimitLayer`]: one bucket for all callers, in which calls wait in line for their tokens.
+//!
+//! All of them can charge more than a token for a call (`cost`), also once it is over (`cost_at_end`), tell callers how they stand
+//! (`fields`), and change their quota while calls go on (`handle`).
+//!
+//! # Keys
+//!
+//! Keys come from outside, so the memory for them is of a fixed size: 32 bytes for each key of the
+//! [capacity](KeyedRateLimitLayer::capacity), 3.2 MB by default, however many keys come. A key is not kept, only 60 bits of its hash,
+//! which is seeded so that nobody can find two keys that share them. A key whose bucket is full again is as good as one that never
+//! came, and gives its place to a newcomer; a key in use keeps its place. Where all around are in use, a newcomer takes from a bucket
+//! that all such keys share, or is [refused](Overflow). A key that is known takes no lock; a newcomer takes one of 64.
+//!
+//! Keys appear in no answer, event, log or label.
 //!
 //! # Readiness
 //!
-//! The token is taken in `call`. A service that is ready but never called has taken none.
+//! The token is taken in `call`. A service that is ready but never called has taken none. The key is not known before.
 //!
 //! # Cancellation
 //!
-//! A call that was admitted has used its token, also if it is cancelled.
+//! A call that was admitted has used its tokens, also if it is cancelled. One that gives up while it waits in line gives them back, and
+//! all behind it move up.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share the bucket.
+//! All services that one layer makes, and their clones, share the buckets.
 //!
 //! # Errors
 //!
 //! A refusal is [`Reason::RateLimited`](towerkit_core::Reason::RateLimited) with the wait, to the nanosecond: a call made that much
-//! later is admitted, if no other comes first. A [`Quota`] that makes no sense is an [`InvalidQuota`].
+//! later is admitted, if no other comes first. A call that costs more than the burst is
+//! [`Reason::InsufficientCapacity`](towerkit_core::Reason::InsufficientCapacity). A [`Quota`] that makes no sense is an
+//! [`InvalidQuota`], any other setting an [`InvalidSetting`].
 //!
 //! # Order
 //!
-//! Inside logs, metrics and traces, so that they see the refusals; outside whatever costs more than a token. Outside a circuit
-//! breaker or not makes no difference: the breaker knows a refusal from a failure.
+//! Inside logs, metrics and traces, so that they see the refusals; outside whatever costs more than a token. By user or API key: inside
+//! of whatever checks who that is. Outside a circuit breaker or not makes no difference: the breaker knows a refusal from a failure. A
+//! limit that delays stands outside of a timeout, so that the wait does not use up the time of the call.
 //!
 //! # Coming from go-kit
 //!
-//! `ratelimit.NewErroringLimiter(rate.NewLimiter(r, b))` is `RateLimitLayer::new(Quota::per_second(r)?.burst(b)?)`. go-kit answers
-//! 500 and `Unknown`; here the status tells.
+//! `ratelimit.NewErroringLimiter(rate.NewLimiter(r, b))` is `RateLimitLayer::new(Quota::per_second(r)?.burst(b)?)`, and
+//! `NewDelayingLimiter` is [`DelayingRateLimitLayer`], whose calls are refused at once if their deadline comes before their token, as
+//! there. go-kit answers 500 and `Unknown`; here the status tells.
 
 mod bucket;
-mod delay;
-mod delayed;
-mod delaying_guard;
-mod delaying_layer;
+mod delaying;
 mod fields;
 mod guard;
 #[cfg(feature = "http")]
 mod http;
 mod invalid;
-mod key;
 mod keyed;
-mod keyed_guard;
-mod keyed_handle;
-mod keyed_layer;
-#[cfg(all(test, not(towerkit_loom)))]
-mod keyed_model;
-mod keyed_settings;
 mod layer;
 mod level;
-mod line;
-#[cfg(all(test, not(towerkit_loom)))]
-mod line_model;
 mod macros;
 mod meter;
 #[cfg(all(test, towerkit_loom))]
 mod models;
-mod overrides;
-mod pressure;
 mod quota;
 mod rate;
 mod sync;
-mod table;
 
-pub use delay::Delay;
-pub use delaying_guard::DelayingRateLimit;
-pub use delaying_layer::{DelayingRateLimitHandle, DelayingRateLimitLayer, DelayingRateLimited};
+pub use delaying::{
+    Delay, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer, DelayingRateLimited,
+};
 pub use guard::RateLimit;
 #[cfg(feature = "http")]
 pub use http::ByClientAddress;
 pub use invalid::InvalidSetting;
-pub use key::{ByClass, ByField, ByKey, ByText, KeyOf, Tags};
-pub use keyed_guard::KeyedRateLimit;
-pub use keyed_handle::{KeyedRateLimitHandle, KeyedSnapshot};
-pub use keyed_layer::{KeyedRateLimitLayer, KeyedRateLimited};
-pub use keyed_settings::Overflow;
+pub use keyed::{
+    ByClass, ByField, ByKey, ByText, KeyOf, KeyedRateLimit, KeyedRateLimitHandle,
+    KeyedRateLimitLayer, KeyedRateLimited, KeyedSnapshot, Overflow, Tags,
+};
 pub use layer::{RateLimitHandle, RateLimitLayer, RateLimited};
 pub use meter::{After, Cost, Followed, Held, Meter, One, Taken, Terms};
 pub use quota::{InvalidQuota, Quota};

@@ -7,8 +7,8 @@ use loom::{sync::Arc, thread};
 use crate::{
     Quota,
     bucket::Bucket,
+    keyed::{Claim, Table},
     rate::Rate,
-    table::{Claim, Table},
 };
 
 const SECOND: u64 = 1_000_000_000;

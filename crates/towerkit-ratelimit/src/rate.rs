@@ -8,7 +8,7 @@ use crate::{
 /// The era of a word: how many times the quota was changed, of which one bit is kept.
 pub(crate) const ERA: u64 = 1;
 
-/// The word of a place whose owner is about to change, see [`Table`](crate::table::Table).
+/// The word of a place whose owner is about to change, see `keyed/table.rs`.
 pub(crate) const CLAIMED: u64 = u64::MAX;
 
 /// How fast tokens come and how many there can be, for any number of buckets, each of which is one word.

@@ -4,31 +4,30 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use crate::{
-    Overflow, Quota,
-    keyed::{Denied, Keyed},
-    keyed_settings::Settings,
-    level::Enough,
-    meter::Source,
+use super::{
+    Overflow,
+    buckets::{Buckets, Denied},
+    settings::Settings,
 };
+use crate::{Quota, level::Enough, meter::Source};
 
 const SECOND: u64 = 1_000_000_000;
 
-fn keyed(quota: Quota, set: impl FnOnce(&mut Settings)) -> Keyed {
+fn keyed(quota: Quota, set: impl FnOnce(&mut Settings)) -> Buckets {
     let mut settings = Settings::new(quota);
     set(&mut settings);
-    Keyed::new(&settings)
+    Buckets::new(&settings)
 }
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-fn source(keyed: &Keyed, key: u64) -> Source {
+fn source(keyed: &Buckets, key: u64) -> Source {
     keyed.source(keyed.tag(&key), 0)
 }
 
-fn take(keyed: &Keyed, key: u64, now: u64, cost: u32) -> Result<(), Denied> {
+fn take(keyed: &Buckets, key: u64, now: u64, cost: u32) -> Result<(), Denied> {
     let source = source(keyed, key);
     keyed.take(source, now, cost, || now).map(drop)
 }
@@ -215,6 +214,6 @@ fn a_change_reaches_every_bucket_once() {
 /// The memory of a table is what was said.
 #[test]
 fn a_key_takes_32_bytes() {
-    let of_a_hundred_thousand = crate::table::Table::new(100_000).bytes();
+    let of_a_hundred_thousand = super::table::Table::new(100_000).bytes();
     assert_eq!(of_a_hundred_thousand, 3_200_000);
 }

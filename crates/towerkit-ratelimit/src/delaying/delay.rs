@@ -11,7 +11,8 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Sleep, sleep};
 use towerkit_core::{Clock, Rejection};
 
-use crate::{delayed::Delayed, meter::Held};
+use super::delayed::Delayed;
+use crate::meter::Held;
 
 /// What a call waits for whose tokens are still to come.
 ///

@@ -1,6 +1,7 @@
 use std::hash::Hash;
 
-use crate::{InvalidSetting, KeyedRateLimit, Quota, invalid::Problem, keyed::Keyed};
+use super::{KeyedRateLimit, buckets::Buckets};
+use crate::{InvalidSetting, Quota, invalid::Problem};
 
 /// Reads and changes a rate limit by key while it runs.
 ///
@@ -24,34 +25,34 @@ pub struct KeyedSnapshot {
 
 impl KeyedRateLimitHandle {
     pub(crate) fn new(limit: KeyedRateLimit<()>) -> Self {
-        limit.keyed();
+        limit.buckets();
         Self(limit)
     }
 
     /// Returns how the limit stands.
     #[must_use]
     pub fn snapshot(&self) -> KeyedSnapshot {
-        let keyed = self.keyed();
+        let buckets = self.buckets();
         KeyedSnapshot {
-            keys: keyed.keys(),
-            evicted: keyed.evicted(),
-            overflowed: keyed.pressure.count(),
-            overrides: keyed.overrides.count(),
+            keys: buckets.keys(),
+            evicted: buckets.evicted(),
+            overflowed: buckets.pressure.count(),
+            overrides: buckets.overrides.count(),
         }
     }
 
     /// Returns how many calls of a key would be admitted at this moment, each for one token of the first quota, or of its own.
     #[must_use]
     pub fn available<K: Hash + ?Sized>(&self, key: &K) -> u32 {
-        let keyed = self.keyed();
-        let source = keyed.source(keyed.tag(key), 0);
-        keyed.available(source, self.now())
+        let buckets = self.buckets();
+        let source = buckets.source(buckets.tag(key), 0);
+        buckets.available(source, self.now())
     }
 
     /// Returns the quota of this number, see [`KeyedRateLimitLayer::classes`](crate::KeyedRateLimitLayer::classes).
     #[must_use]
     pub fn quota(&self, class: usize) -> Option<Quota> {
-        self.keyed().quota(class)
+        self.buckets().quota(class)
     }
 
     /// Changes the quota of this number; 0 is the first.
@@ -63,13 +64,13 @@ impl KeyedRateLimitHandle {
     ///
     /// If there is no quota of this number.
     pub fn set_quota(&self, class: usize, quota: Quota) -> Result<(), InvalidSetting> {
-        self.keyed().set_quota(class, quota, self.now())
+        self.buckets().set_quota(class, quota, self.now())
     }
 
     /// Returns the quota of all keys together.
     #[must_use]
     pub fn total(&self) -> Option<Quota> {
-        let total = self.keyed().total.as_ref()?;
+        let total = self.buckets().total.as_ref()?;
         Some(total.quota())
     }
 
@@ -79,7 +80,7 @@ impl KeyedRateLimitHandle {
     ///
     /// If there was [none](crate::KeyedRateLimitLayer::total) at the start.
     pub fn set_total(&self, quota: Quota) -> Result<(), InvalidSetting> {
-        let total = self.keyed().total.as_ref();
+        let total = self.buckets().total.as_ref();
         let total = total.ok_or(InvalidSetting(Problem::NoTotal))?;
         total.set_quota(quota, self.now());
         Ok(())
@@ -96,18 +97,18 @@ impl KeyedRateLimitHandle {
         key: &K,
         quota: Quota,
     ) -> Result<(), InvalidSetting> {
-        let keyed = self.keyed();
-        keyed.overrides.set(keyed.tag(key), quota, self.now())
+        let buckets = self.buckets();
+        buckets.overrides.set(buckets.tag(key), quota, self.now())
     }
 
     /// Takes its own quota from a key. Says whether it had one.
     pub fn remove_override<K: Hash + ?Sized>(&self, key: &K) -> bool {
-        let keyed = self.keyed();
-        keyed.overrides.remove(keyed.tag(key))
+        let buckets = self.buckets();
+        buckets.overrides.remove(buckets.tag(key))
     }
 
-    fn keyed(&self) -> &Keyed {
-        self.0.keyed()
+    fn buckets(&self) -> &Buckets {
+        self.0.buckets()
     }
 
     fn now(&self) -> u64 {

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use towerkit_core::{AsyncGuards, Call, Clock, End, Plain, RowLayer, WaitingRow};
 
+use super::DelayingRateLimit;
 use crate::{
-    Cost, DelayingRateLimit, InvalidSetting, One, Quota, Terms, fields::Fields, invalid::Problem,
-    macros::layer_of,
+    Cost, InvalidSetting, One, Quota, Terms, fields::Fields, invalid::Problem, macros::layer_of,
 };
 
 /// Limits the rate of calls: one bucket for all callers, in which calls wait for their tokens, first come, first served.

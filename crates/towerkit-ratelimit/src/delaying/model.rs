@@ -4,10 +4,8 @@ use std::{task::Waker, time::Duration};
 
 use proptest::prelude::*;
 
-use crate::{
-    Quota,
-    delayed::{Delayed, Joined, Patience},
-};
+use super::delayed::{Delayed, Joined, Patience};
+use crate::Quota;
 
 const MILLI: u64 = 1_000_000;
 

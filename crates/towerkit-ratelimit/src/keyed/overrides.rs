@@ -1,17 +1,17 @@
 use std::sync::OnceLock;
 
+use super::table::Place;
 use crate::{
     InvalidSetting, Quota,
     bucket::Bucket,
     invalid::Problem,
     sync::{AtomicU64, Mutex, Ordering, lock},
-    table::Place,
 };
 
 /// Keys that have a quota of their own, and their buckets, which are never forgotten.
 ///
 /// Open addressing with linear probing. A key that is removed leaves its place to the same key, or to another one once its bucket is
-/// full: then the word of the next owner is another one, as in the [`Table`](crate::table::Table).
+/// full: then the word of the next owner is another one, as in the [`Table`](super::table::Table).
 #[derive(Debug)]
 pub(crate) struct Overrides {
     /// Made with the first key.
@@ -29,7 +29,7 @@ struct Own {
 
 /// A place at which a search ends.
 const FREE: u64 = 0;
-/// A place whose key was removed. No tag is this, see [`Keyed`](crate::keyed::Keyed).
+/// A place whose key was removed. No tag is this, see [`Buckets`](super::buckets::Buckets).
 const LEFT: u64 = 1;
 
 impl Overrides {

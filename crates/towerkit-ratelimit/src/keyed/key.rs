@@ -2,9 +2,9 @@ use std::{hash::Hash, sync::Arc};
 
 use towerkit_core::Call;
 
+use super::buckets::Buckets;
 use crate::{
-    Cost, Followed, Terms,
-    keyed::Keyed,
+    After, Cost, Followed, Terms,
     meter::{Meter, bare_terms},
 };
 
@@ -27,7 +27,7 @@ pub trait KeyOf<Req>: Terms {
 /// Makes tags of keys.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-pub struct Tags<'a>(pub(crate) &'a Keyed);
+pub struct Tags<'a>(pub(crate) &'a Buckets);
 
 impl Tags<'_> {
     /// The tag of calls that have no key. The hash of a key is another one, but for once in 2^59.
@@ -139,11 +139,11 @@ impl<M: Terms, F: 'static> Terms for ByClass<M, F> {
     type Held = M::Held;
     type Followed = ByClass<M::Followed, F>;
 
-    fn followed(self, set: impl FnOnce(&mut crate::After)) -> Self::Followed {
+    fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed {
         ByClass(self.0.followed(set), self.1)
     }
 
-    fn after(&self) -> &crate::After {
+    fn after(&self) -> &After {
         self.0.after()
     }
 }

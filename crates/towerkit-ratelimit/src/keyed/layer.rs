@@ -2,10 +2,13 @@ use std::{hash::Hash, sync::Arc};
 
 use towerkit_core::{Call, Clock, End, EventSink, Guards, Plain, Row, RowLayer};
 
+use super::{
+    ByClass, ByField, ByKey, ByText, KeyedRateLimit, KeyedRateLimitHandle, Overflow,
+    settings::Settings,
+};
 use crate::{
-    ByField, ByKey, ByText, Cost, InvalidSetting, KeyedRateLimit, KeyedRateLimitHandle, Overflow,
-    Quota, Terms, fields::Fields, invalid::Problem, key::ByClass, keyed_settings::Settings,
-    macros::layer_of, meter::Source,
+    Cost, InvalidSetting, Quota, Terms, fields::Fields, invalid::Problem, macros::layer_of,
+    meter::Source,
 };
 
 /// Limits the rate of calls by key: one bucket for each key, refusing, in memory of a fixed size.

@@ -5,12 +5,14 @@ use std::{
 
 use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
 
+use super::{
+    KeyOf, Tags,
+    buckets::{Buckets, Denied},
+    settings::Settings,
+};
 use crate::{
-    KeyOf, Meter, Taken, Terms,
+    Meter, Taken, Terms,
     guard::{annotate, refused},
-    key::Tags,
-    keyed::{Denied, Keyed},
-    keyed_settings::Settings,
     meter::{After, Held},
 };
 
@@ -21,7 +23,7 @@ pub struct KeyedRateLimit<M> {
     pub(crate) meter: M,
     pub(crate) settings: Settings,
     /// Made with the first call, or the first handle: before, the settings may change.
-    keyed: Arc<OnceLock<Keyed>>,
+    buckets: Arc<OnceLock<Buckets>>,
 }
 
 impl<M> KeyedRateLimit<M> {
@@ -30,7 +32,7 @@ impl<M> KeyedRateLimit<M> {
             clock: Clock::default(),
             meter,
             settings,
-            keyed: Arc::default(),
+            buckets: Arc::default(),
         }
     }
 
@@ -39,27 +41,27 @@ impl<M> KeyedRateLimit<M> {
             clock: self.clock,
             meter: turn(self.meter),
             settings: self.settings,
-            keyed: self.keyed,
+            buckets: self.buckets,
         }
     }
 
     /// Changes the settings. What was made by the old ones is left to those who have it.
     pub(crate) fn set(&mut self, set: impl FnOnce(&mut Settings)) {
         set(&mut self.settings);
-        self.keyed = Arc::default();
+        self.buckets = Arc::default();
     }
 
     #[inline(always)]
-    pub(crate) fn keyed(&self) -> &Keyed {
-        match self.keyed.get() {
-            Some(keyed) => keyed,
+    pub(crate) fn buckets(&self) -> &Buckets {
+        match self.buckets.get() {
+            Some(buckets) => buckets,
             None => self.make(),
         }
     }
 
     #[cold]
-    fn make(&self) -> &Keyed {
-        self.keyed.get_or_init(|| Keyed::new(&self.settings))
+    fn make(&self) -> &Buckets {
+        self.buckets.get_or_init(|| Buckets::new(&self.settings))
     }
 }
 
@@ -78,7 +80,7 @@ impl<M: Terms> Policy for KeyedRateLimit<M> {
             let cost = self.meter.after().cost(end);
             if cost > 0 {
                 let now = end.now(&self.clock);
-                self.keyed().charge(taken.source, now, cost);
+                self.buckets().charge(taken.source, now, cost);
             }
         }
     }
@@ -88,11 +90,11 @@ impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimit<M> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
         let now = call.now(&self.clock);
-        let keyed = self.keyed();
-        let tag = self.meter.tag(call, Tags(keyed));
-        let source = keyed.source(tag, self.meter.class(call));
+        let buckets = self.buckets();
+        let tag = self.meter.tag(call, Tags(buckets));
+        let source = buckets.source(tag, self.meter.class(call));
         let cost = self.meter.cost(call);
-        match keyed.take(source, now, cost, || self.clock.now()) {
+        match buckets.take(source, now, cost, || self.clock.now()) {
             Ok((level, advert)) => Ok(M::Held::of(|| Taken {
                 level,
                 advert,

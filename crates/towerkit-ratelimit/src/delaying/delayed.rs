@@ -1,9 +1,9 @@
 use std::{task::Waker, time::Duration};
 
+use super::line::Line;
 use crate::{
     Quota, Taken,
     bucket::Bucket,
-    line::Line,
     quota::Spacing,
     sync::{Mutex, lock},
 };

@@ -4,9 +4,12 @@ use towerkit_core::{
     Admission, AsyncGuard, Call, Clock, End, Fields, Policy, ProtocolKind, Rejection,
 };
 
-use crate::{
-    Delay, Meter, One, Quota, Taken, Terms,
+use super::{
+    Delay,
     delayed::{Delayed, Joined, Patience},
+};
+use crate::{
+    Meter, One, Quota, Taken, Terms,
     guard::{annotate, refused},
     level::{Enough, Short},
     meter::Held,
