@@ -52,7 +52,8 @@
 //! # Readiness
 //!
 //! Admission happens in `call`: a service that is ready but never called holds no probe. A breaker that is open, or half-open with
-//! all its probes under way, is ready without asking the inner service, and its `call` refuses.
+//! all its probes under way, is ready without asking the inner service, and its `call` refuses. Breakers by key do not know the key
+//! there, and ask.
 //!
 //! # Cancellation
 //!

@@ -7,7 +7,8 @@ pub enum Verdict {
     Success,
     /// The callee is unwell: counts towards opening, and opens a half-open breaker at once.
     Failure,
-    /// Says nothing about the callee: counts as no call at all.
+    /// Says nothing about the callee: counts as no call at all, unless the call was cancelled after it had run for too long where
+    /// slow calls count.
     Ignored,
 }
 
