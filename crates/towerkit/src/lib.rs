@@ -30,8 +30,12 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "cache")]
+pub use towerkit_cache as cache;
 #[cfg(feature = "circuitbreaker")]
 pub use towerkit_circuitbreaker as circuitbreaker;
+#[cfg(feature = "coalesce")]
+pub use towerkit_coalesce as coalesce;
 #[cfg(feature = "concurrency")]
 pub use towerkit_concurrency as concurrency;
 pub use towerkit_core as core;

@@ -1,18 +1,26 @@
 //! T-11: every ordered pair of layers keeps the laws T-01, T-03 and T-04, nested over a plain service and over HTTP, and every
 //! ordered pair of guards and observers does so fused into one row.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tower_layer::Stack;
 use towerkit::{
+    cache::{CacheLayer, Capacity, Lifetime},
     circuitbreaker::CircuitBreakerLayer,
+    coalesce::CoalesceLayer,
     concurrency::{ConcurrencyLimitLayer, Queue, QueuedLimitLayer},
-    core::{LayerExt, Plain, stack},
+    core::{KeyBy, LayerExt, Plain, stack},
     hedge::HedgeLayer,
     http::HttpExt,
     log::LogLayer,
     metrics::{MetricsLayer, Registry},
-    ratelimit::{Quota, RateLimitLayer},
+    ratelimit::{ByField, DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer},
     retry::{Always, RetryLayer},
     timeout::TimeoutLayer,
 };
@@ -22,6 +30,21 @@ fn breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new()
 }
 
+/// No two calls have the same key, so that all of them reach the probe.
+fn one_each<Req>() -> impl Fn(&Req) -> Option<u64> + Clone {
+    let calls = Arc::new(AtomicU64::new(0));
+    move |_| Some(calls.fetch_add(1, Ordering::Relaxed))
+}
+
+fn cache<Req>() -> CacheLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
+    let lifetime = Lifetime::new(Duration::from_secs(60)).unwrap();
+    CacheLayer::new(lifetime, Capacity::entries(100).unwrap(), one_each())
+}
+
+fn coalesce<Req>() -> CoalesceLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
+    CoalesceLayer::new(one_each())
+}
+
 fn hedge() -> HedgeLayer<Plain, Always> {
     let after = HedgeLayer::after(Duration::from_secs(60));
     after.unwrap().idempotent()
@@ -29,6 +52,15 @@ fn hedge() -> HedgeLayer<Plain, Always> {
 
 fn limit() -> RateLimitLayer {
     RateLimitLayer::new(Quota::per_second(1000).unwrap())
+}
+
+fn by_key() -> KeyedRateLimitLayer<ByField> {
+    KeyedRateLimitLayer::by_field(Quota::per_second(1000).unwrap(), "x-api-key")
+}
+
+fn delaying() -> DelayingRateLimitLayer {
+    let quota = Quota::per_second(1000).unwrap();
+    DelayingRateLimitLayer::new(quota, Duration::from_secs(1)).unwrap()
 }
 
 fn in_flight() -> ConcurrencyLimitLayer {
@@ -109,22 +141,28 @@ macro_rules! fused {
 }
 
 nested! {
-    breaker: [breaker hedge in_flight limit log metrics queue retry timeout]
-    hedge: [breaker hedge in_flight limit log metrics queue retry timeout]
-    in_flight: [breaker hedge in_flight limit log metrics queue retry timeout]
-    limit: [breaker hedge in_flight limit log metrics queue retry timeout]
-    log: [breaker hedge in_flight limit log metrics queue retry timeout]
-    metrics: [breaker hedge in_flight limit log metrics queue retry timeout]
-    queue: [breaker hedge in_flight limit log metrics queue retry timeout]
-    retry: [breaker hedge in_flight limit log metrics queue retry timeout]
-    timeout: [breaker hedge in_flight limit log metrics queue retry timeout]
+    breaker: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    by_key: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    cache: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    coalesce: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    delaying: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    hedge: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    in_flight: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    limit: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    log: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    metrics: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    queue: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    retry: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
+    timeout: [breaker by_key cache coalesce delaying hedge in_flight limit log metrics queue retry timeout]
 }
 
 fused! {
-    breaker: [breaker in_flight limit log metrics queue]
-    in_flight: [breaker in_flight limit log metrics queue]
-    limit: [breaker in_flight limit log metrics queue]
-    log: [breaker in_flight limit log metrics queue]
-    metrics: [breaker in_flight limit log metrics queue]
-    queue: [breaker in_flight limit log metrics queue]
+    breaker: [breaker by_key delaying in_flight limit log metrics queue]
+    by_key: [breaker by_key delaying in_flight limit log metrics queue]
+    delaying: [breaker by_key delaying in_flight limit log metrics queue]
+    in_flight: [breaker by_key delaying in_flight limit log metrics queue]
+    limit: [breaker by_key delaying in_flight limit log metrics queue]
+    log: [breaker by_key delaying in_flight limit log metrics queue]
+    metrics: [breaker by_key delaying in_flight limit log metrics queue]
+    queue: [breaker by_key delaying in_flight limit log metrics queue]
 }
