@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower::{Layer, hedge, layer::layer_fn};
 
 /// Hedges every call.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Every;
 
 impl hedge::Policy<u64> for Every {

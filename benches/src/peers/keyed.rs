@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Layer, Service, layer::layer_fn};
 
 /// A service behind governor's limit for each key, which the request itself is.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct KeyGoverned<S> {
     inner: S,
     limiter: Arc<DefaultKeyedRateLimiter<u64>>,
@@ -64,6 +64,7 @@ impl<S: Service<u64, Error = BoxError>> Service<u64> for KeyGoverned<S> {
 }
 
 /// The future of a [`KeyGoverned`].
+#[derive(Debug)]
 #[pin_project(project = Projection)]
 pub enum KeyGovernedFuture<F> {
     /// The call goes ahead.

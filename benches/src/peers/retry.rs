@@ -10,7 +10,7 @@ use tower::{
 use tower_resilience_retry::RetryLayer as TowerResilience;
 
 /// Three attempts within a budget of 20 % and 10 a second, as tower's own documentation writes it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Attempts {
     budget: Arc<TpsBudget>,
     left: u8,
