@@ -29,11 +29,13 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Adaptive {
-    make: Arc<dyn Fn() -> Box<dyn LimitAlgorithm> + Send + Sync>,
+    make: Arc<Make>,
     bounds: Bounds,
     initial: u32,
     window: u64,
 }
+
+type Make = dyn Fn() -> Box<dyn LimitAlgorithm> + Send + Sync;
 
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
@@ -93,6 +95,7 @@ impl Adaptive {
     pub(crate) fn meter(&self, limit: u32) -> Meter {
         Meter {
             algorithm: (self.make)(),
+            make: self.make.clone(),
             bounds: self.bounds,
             length: self.window,
             limit: f64::from(limit),
@@ -127,6 +130,7 @@ pub(crate) enum Lesson {
 /// Gathers calls into windows, and asks the algorithm. Pure but for the algorithm: the time is an argument.
 pub(crate) struct Meter {
     algorithm: Box<dyn LimitAlgorithm>,
+    make: Arc<Make>,
     bounds: Bounds,
     length: u64,
     limit: f64,
@@ -181,10 +185,12 @@ impl Meter {
         self.close(now)
     }
 
-    /// Goes on from another limit, within the bounds, and returns it.
+    /// Begins anew from another limit, within the bounds, and returns it.
     pub(crate) fn restart(&mut self, limit: u32) -> u32 {
         let limit = limit.clamp(self.bounds.min, self.bounds.max);
         self.limit = f64::from(limit);
+        self.algorithm = (self.make)();
+        self.window = Gathered::new(0, 0);
         limit
     }
 

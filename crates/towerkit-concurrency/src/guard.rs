@@ -162,7 +162,7 @@ impl Shared {
             self.learn(meter, word.in_flight(), permit, end);
         }
         if word.is_waiting() {
-            self.room.hand_over(self.settings.clock.now());
+            self.room.hand_over(self.now());
         }
     }
 }

@@ -72,7 +72,7 @@ impl<K> ConcurrencyLimit<K> {
         self.shared.report.refused()
     }
 
-    /// Changes the limit. An adaptive limit goes on from there, inside its bounds.
+    /// Changes the limit. An adaptive limit begins anew from there, inside its bounds.
     ///
     /// Calls in flight go on. If they are more than the new limit, none is admitted until enough of them have ended.
     ///
@@ -91,7 +91,7 @@ impl<K> ConcurrencyLimit<K> {
             None => room.set_limit(limit),
         };
         if waiting {
-            room.hand_over(self.shared.settings.clock.now());
+            room.hand_over(self.shared.now());
         }
         Ok(())
     }
@@ -102,6 +102,12 @@ impl<K> ConcurrencyLimit<K> {
             shared: self.shared.clone(),
             sort,
         }
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> u64 {
+        self.settings.clock.now()
     }
 }
 

@@ -54,7 +54,7 @@ impl Turn {
     fn take(&self, pool: Pool) -> Result<Permit, Rejection> {
         if self.is_over() {
             if self.shared.room.leave(pool).is_waiting() {
-                self.shared.room.hand_over(self.shared.settings.clock.now());
+                self.shared.room.hand_over(self.shared.now());
             }
             return Err(self.refusal());
         }
@@ -62,7 +62,7 @@ impl Turn {
     }
 
     fn is_over(&self) -> bool {
-        self.shared.settings.clock.now() >= self.expires || self.deadline_is_over()
+        self.shared.now() >= self.expires || self.deadline_is_over()
     }
 
     fn deadline_is_over(&self) -> bool {
@@ -78,12 +78,7 @@ impl Turn {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let left = || {
-            Duration::from_nanos(
-                self.expires
-                    .saturating_sub(self.shared.settings.clock.now()),
-            )
-        };
+        let left = || Duration::from_nanos(self.expires.saturating_sub(self.shared.now()));
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(left())));
         timer.as_mut().poll(cx)
     }
@@ -107,9 +102,7 @@ impl Future for Turn {
         }
         ready!(me.poll_timer(cx));
         me.key = None;
-        me.shared
-            .room
-            .abandon(key, || me.shared.settings.clock.now());
+        me.shared.room.abandon(key, || me.shared.now());
         Poll::Ready(Err(me.refusal()))
     }
 }
@@ -117,9 +110,7 @@ impl Future for Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.shared
-                .room
-                .abandon(key, || self.shared.settings.clock.now());
+            self.shared.room.abandon(key, || self.shared.now());
         }
     }
 }
