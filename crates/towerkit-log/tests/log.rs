@@ -131,11 +131,9 @@ async fn a_call_that_is_dropped_is_logged_as_cancelled() {
     let (log, _guard) = capture();
     let layer = LogLayer::new().http();
     let mut service = layer.layer(Probe::new());
-    let call = service
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(Act::Pend(1)));
+    let request = Request::new(Act::Pend(1));
+    let ready = ServiceExt::<Request<Act>>::ready(&mut service).await;
+    let call = ready.unwrap().call(request);
     drop(call);
     let seen = log.only();
     assert_eq!(seen.level, Level::INFO);
