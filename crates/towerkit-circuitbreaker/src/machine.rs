@@ -133,18 +133,14 @@ impl Machine {
     }
 
     /// Takes the result of an admitted call. Reads the time if results are counted by time, and if the state changes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(&self, held: Epoch, mark: Mark, now: impl Fn() -> u64) {
-        match held.state() {
-            State::Closed | State::ForcedClosed if mark.counts() => {
-                let reached = self.ledger.record(held, mark, &now);
-                if let Some(revision) = reached.filter(|_| held.is_closed()) {
-                    self.open(held, revision, now());
-                }
-            }
-            State::HalfOpen if mark.slow || mark.failed() => self.change(held, State::Open, now()),
-            State::HalfOpen => self.end_probe(held, mark.verdict == Verdict::Success, now),
-            _ => {}
+        if !held.is_closed() {
+            self.finish_elsewhere(held, mark, now);
+        } else if mark.counts()
+            && let Some(revision) = self.ledger.record(held, mark, &now)
+        {
+            self.open(held, revision, now());
         }
     }
 
@@ -214,6 +210,17 @@ impl Machine {
             if self.exchange(word, word.reclaimed(next)).is_ok() {
                 turn.epoch = next;
             }
+        }
+    }
+
+    /// Takes the result of a call that was not admitted in the closed state.
+    #[cold]
+    fn finish_elsewhere(&self, held: Epoch, mark: Mark, now: impl Fn() -> u64) {
+        match held.state() {
+            State::HalfOpen if mark.slow || mark.failed() => self.change(held, State::Open, now()),
+            State::HalfOpen => self.end_probe(held, mark.verdict == Verdict::Success, now),
+            State::ForcedClosed if mark.counts() => drop(self.ledger.record(held, mark, now)),
+            _ => {}
         }
     }
 

@@ -14,6 +14,7 @@ impl Mark {
     /// Judges a call that ended so, and ran longer than the slow threshold or not.
     ///
     /// What is ignored was not slow either, except a call that its caller gave up: that is how slow calls often end.
+    #[inline(always)]
     pub(crate) fn new(verdict: Verdict, end: &End, too_long: bool) -> Self {
         let given_up = end.outcome() == Outcome::Cancelled;
         Self {
@@ -23,15 +24,18 @@ impl Mark {
     }
 
     /// Whether the call counts as a result.
+    #[inline(always)]
     pub(crate) fn counts(self) -> bool {
         self.slow || self.verdict != Verdict::Ignored
     }
 
+    #[inline(always)]
     pub(crate) fn failed(self) -> bool {
         self.verdict == Verdict::Failure
     }
 
     /// Whether this is one of the results of which `kind` limits the share.
+    #[inline(always)]
     pub(crate) fn is(self, kind: Kind) -> bool {
         match kind {
             Kind::FailuresOfLast | Kind::FailuresInTime => self.failed(),
