@@ -23,8 +23,8 @@ impl<F, K> CacheLayer<KeyBy<F, K>>
 where
     K: Hash + Eq + Send + Sync + 'static,
 {
-    /// Keeps answers for `lifetime`, no more than `capacity` of them, by the key that `key` finds. A call for which it returns `None` is
-    /// made as if there were no layer.
+    /// Keeps answers for `lifetime`, no more than `capacity` of them, by the key that `key` finds. A call for which it returns
+    /// `None` is made as if there were no layer.
     ///
     /// Equal keys have to mean that the same answer is right for both callers: what the answer depends on, who asks included,
     /// belongs in the key. Over HTTP `towerkit_http::RequestKey::of` is such a function.

@@ -1,9 +1,9 @@
 //! Answers kept for a while, bounded in number and in age.
 //!
-//! Calls have a key. The answer to one is kept for a [`Lifetime`], within a [`Capacity`], and given to all who ask with an equal key.
-//! Past its time it can be given out while one caller fetches the next, or to a caller whose own call fails. Nothing is spawned:
-//! answers are fetched by the callers' own futures, and the map ([`moka`], which keeps what is asked for often) does its chores on
-//! their threads.
+//! Calls have a key. The answer to one is kept for a [`Lifetime`], within a [`Capacity`], and given to all who ask with an equal
+//! key. Past its time it can be given out while one caller fetches the next, or to a caller whose own call fails. Nothing is
+//! spawned: answers are fetched by the callers' own futures, and the map ([`moka`], which keeps what is asked for often) does its
+//! chores on their threads.
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,21 +31,23 @@
 //!
 //! # Keys
 //!
-//! Equal keys have to mean that one answer is right for both callers, whoever they are. A call whose key is `None` is made as if there
-//! were no layer. A flood of keys that are asked for once is bounded by the capacity, and does not drive out what is asked for often.
+//! Equal keys have to mean that one answer is right for both callers, whoever they are. A call whose key is `None` is made as if
+//! there were no layer. A flood of keys that are asked for once is bounded by the capacity, and does not drive out what is asked
+//! for often.
 //!
 //! # Over HTTP
 //!
-//! **This is not an HTTP cache as RFC 9111 has it.** It does not read `max-age`, `Expires` or the requests' `Cache-Control`, does not
-//! validate, and adds no `Age`: how long an answer is good is what you say. Put a real one in front where origins and clients rule.
+//! **This is not an HTTP cache as RFC 9111 has it.** It does not read `max-age`, `Expires` or the requests' `Cache-Control`, does
+//! not validate, and adds no `Age`: how long an answer is good is what you say. Put a real one in front where origins and clients
+//! rule.
 //!
-//! Take `towerkit_http::RequestKey::of` for the key, a capacity in bytes, and add `.http()`. Kept are answers to a `GET` or `HEAD` that
-//! has neither credentials nor conditions. Bodies are read ahead up to [`max_body`](CacheLayer::max_body), so that a response begins when
-//! all of it is there: choose the operations that profit by `.only(..)`, and leave out those that stream.
+//! Take `towerkit_http::RequestKey::of` for the key, a capacity in bytes, and add `.http()`. Kept are answers to a `GET` or
+//! `HEAD` that has neither credentials nor conditions. Bodies are read ahead up to [`max_body`](CacheLayer::max_body), so that a
+//! response begins when all of it is there: choose the operations that profit by `.only(..)`, and leave out those that stream.
 //!
-//! Not kept, on the safe side, is a response that sets a cookie, is partial or an event stream, whose `Cache-Control` says `private`,
-//! `no-store` or `no-cache`, or that varies by a field which is not in the key. What is kept of a response is its head, body and
-//! trailers, but not its extensions.
+//! Not kept, on the safe side, is a response that sets a cookie, is partial, an event stream or a redirect for now, whose
+//! `Cache-Control` says `private`, `no-store` or `no-cache`, or that varies by a field which is not in the key. What is kept of a
+//! response is its head, body and trailers, but not its extensions.
 //!
 //! # Readiness
 //!
@@ -61,15 +63,15 @@
 //!
 //! # Errors
 //!
-//! An error is never kept, nor is a refusal by a layer further in. Kept are successes, unless [`keep`](CacheLayer::keep) says otherwise.
-//! An answer that is no failure and is not kept, such as a 404, throws away what was kept before.
+//! An error is never kept, nor is a refusal by a layer further in. Kept are successes, unless [`keep`](CacheLayer::keep) says
+//! otherwise. An answer that is no failure and is not kept, such as a 404, throws away what was kept before.
 //!
 //! # Order
 //!
 //! Inside authentication, or anyone is given what only some may see; who may see it belongs in the key. Outside
-//! [coalesce](https://docs.rs/towerkit-coalesce), or all who miss the same answer at the same time fetch it: this layer lets one caller
-//! fetch only where the others can have the old answer. Outside retry, circuit breaker and timeout, so that an old answer can stand in
-//! for what they give up on.
+//! [coalesce](https://docs.rs/towerkit-coalesce), or all who miss the same answer at the same time fetch it: this layer lets one
+//! caller fetch only where the others can have the old answer. Outside retry, circuit breaker and timeout, so that an old answer
+//! can stand in for what they give up on.
 //!
 //! # Coming from go-kit
 //!

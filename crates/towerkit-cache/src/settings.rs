@@ -51,7 +51,8 @@ impl fmt::Debug for KeepPolicy {
     }
 }
 
-/// Whether a call failed, so that an answer which is kept may stand in for it. Anything else is the callee's word, and overtakes it.
+/// Whether a call failed, so that an answer which is kept may stand in for it. Anything else is the callee's word, and overtakes
+/// it.
 pub(crate) fn is_error(end: &End) -> bool {
     let outcome = end.outcome();
     end.refused().is_some() || !matches!(outcome, Outcome::Success | Outcome::ClientError)

@@ -13,8 +13,8 @@ pub(crate) enum Landing<V> {
 
 /// A call in flight, and who waits for it.
 ///
-/// `V` is the answer, `W` what wakes who waits. A seat that is given up is taken by the next, so that there are never more seats than
-/// have waited at the same time.
+/// `V` is the answer, `W` what wakes who waits. A seat that is given up is taken by the next, so that there are never more seats
+/// than have waited at the same time.
 #[derive(Debug)]
 pub(crate) struct Flight<V, W> {
     landing: Option<Landing<V>>,

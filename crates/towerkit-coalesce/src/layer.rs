@@ -44,8 +44,8 @@ where
 impl<X: Keyed, P> CoalesceLayer<X, P> {
     /// Waits for so many calls of others in vain, 1 to 100, before making its own; 2 by default.
     ///
-    /// Of those who wait for a call that failed, one calls next and the others wait for that. This bounds the time for which a row of
-    /// failures can hold them up.
+    /// Of those who wait for a call that failed, one calls next and the others wait for that. This bounds the time for which a
+    /// row of failures can hold them up.
     ///
     /// # Errors
     ///

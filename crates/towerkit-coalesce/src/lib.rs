@@ -31,19 +31,19 @@
 //!
 //! # Keys
 //!
-//! Equal keys have to mean that one answer is right for both callers, whoever they are. A call whose key is `None` is made as if there
-//! were no layer. Keys are hashed with a secret, and there are never more of them than calls in flight.
+//! Equal keys have to mean that one answer is right for both callers, whoever they are. A call whose key is `None` is made as if
+//! there were no layer. Keys are hashed with a secret, and there are never more of them than calls in flight.
 //!
 //! # Over HTTP
 //!
-//! Take `towerkit_http::RequestKey::of` for the key and add `.http()`: calls share a `GET` or `HEAD` that has neither credentials nor
-//! conditions. Bodies are read ahead up to [`max_body`](CoalesceLayer::max_body), so that the answer of one call can be given to many;
-//! also that of a call for which nobody waits, since somebody might. Choose the operations that profit by `.only(..)`, and leave
-//! out those that stream.
+//! Take `towerkit_http::RequestKey::of` for the key and add `.http()`: calls share a `GET` or `HEAD` that has neither credentials
+//! nor conditions. Bodies are read ahead up to [`max_body`](CoalesceLayer::max_body), so that the answer of one call can be given
+//! to many; also that of a call for which nobody waits, since somebody might. Choose the operations that profit by `.only(..)`,
+//! and leave out those that stream.
 //!
-//! A response that is longer, sets a cookie, is partial or an event stream, whose `Cache-Control` says `private`, `no-store` or
-//! `no-cache`, or that varies by a field which is not in the key, is for its caller alone; the others call for themselves at once.
-//! A copy has the head, body and trailers of the response, but not its extensions.
+//! A response that is longer, sets a cookie, is partial, an event stream or a redirect for now, whose `Cache-Control` says
+//! `private`, `no-store` or `no-cache`, or that varies by a field which is not in the key, is for its caller alone; the others
+//! call for themselves at once. A copy has the head, body and trailers of the response, but not its extensions.
 //!
 //! # Readiness
 //!
@@ -51,8 +51,8 @@
 //!
 //! # Cancellation
 //!
-//! When the caller who makes the call goes away, or the call panics, those who wait are woken: one makes the call, with its own request,
-//! and the others wait for that. Who waits can go away at any time, and leaves nothing behind.
+//! When the caller who makes the call goes away, or the call panics, those who wait are woken: one makes the call, with its own
+//! request, and the others wait for that. Who waits can go away at any time, and leaves nothing behind.
 //!
 //! The call goes on while its caller polls it. A caller that neither polls nor drops its future holds up all who wait for it; a
 //! timeout around this layer bounds that. A call that asks, from inside, for its own key waits for itself.
@@ -63,10 +63,10 @@
 //!
 //! # Errors
 //!
-//! An error is its caller's alone, as errors cannot be cloned. One of those who waited for it calls next, and the others wait again: at
-//! most [`waits`](CoalesceLayer::waits) times each, so that failures do not queue up. Of the answers that are no errors, those with the
-//! outcome of a success or a client error are shared, unless [`share`](CoalesceLayer::share) says otherwise. A refusal by a layer
-//! further in is never shared.
+//! An error is its caller's alone, as errors cannot be cloned. One of those who waited for it calls next, and the others wait
+//! again: at most [`waits`](CoalesceLayer::waits) times each, so that failures do not queue up. Of the answers that are no
+//! errors, those with the outcome of a success or a client error are shared, unless [`share`](CoalesceLayer::share) says
+//! otherwise. A refusal by a layer further in is never shared.
 //!
 //! # Order
 //!
@@ -75,8 +75,8 @@
 //!
 //! # Coming from go-kit
 //!
-//! go-kit has no such middleware; one writes it with `golang.org/x/sync/singleflight`. There, errors and panics are shared too, and a
-//! caller's context ends the call for all.
+//! go-kit has no such middleware; one writes it with `golang.org/x/sync/singleflight`. There, errors and panics are shared too,
+//! and a caller's context ends the call for all.
 
 mod flight;
 mod flights;

@@ -32,7 +32,8 @@ pub trait Share<T, E> {
     /// Reads the result of a call, up to `limit` bytes of its body, and tells how the call ended, as far as it was read.
     fn collect(&self, result: Result<T, E>, limit: usize) -> Self::Collect;
 
-    /// Keeps what further responses can be made of. `None` if the response is not there as a whole, or says that it is not for others.
+    /// Keeps what further responses can be made of. `None` if the response is not there as a whole, or says that it is not for
+    /// others.
     fn keep(&self, response: &Self::Response) -> Option<Self::Kept>;
 
     /// Makes a further response.

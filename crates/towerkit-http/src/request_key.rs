@@ -6,24 +6,24 @@ use http_body::Body;
 /// What a request asks for, as bytes: two requests with equal keys have the same answer, as far as HTTP can tell.
 ///
 /// It is made of the method, the scheme, the authority, the path, the query, and the header fields that answers commonly vary by:
-/// those of content negotiation, `Origin`, and those by which proxies tell where a request came from (`Forwarded`, `X-Forwarded-Host`
-/// and their like), so that nobody puts an answer to a forged one into the hands of others.
+/// those of content negotiation, `Origin`, and those by which proxies tell where a request came from (`Forwarded`,
+/// `X-Forwarded-Host` and their like), so that nobody puts an answer to a forged one into the hands of others.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestKey(Box<[u8]>);
 
 impl RequestKey {
     /// Returns the key of a `GET` or `HEAD` whose answer may be given to others.
     ///
-    /// `None` for any other method, for a request with credentials (`Authorization`, `Proxy-Authorization`, `Cookie`, `X-Api-Key`,
-    /// `Api-Key`, `X-Auth-Token`), a condition, a range, an upgrade or a body. Credentials in other places (fields of your own, client
-    /// certificates) are not recognised: find keys by a function of your own there.
+    /// `None` for any other method, for a request with credentials (`Authorization`, `Proxy-Authorization`, `Cookie`,
+    /// `X-Api-Key`, `Api-Key`, `X-Auth-Token`), a condition, a range, an upgrade or a body. Credentials in other places (fields
+    /// of your own, client certificates) are not recognised: find keys by a function of your own there.
     #[must_use]
     pub fn of<B: Body>(request: &Request<B>) -> Option<Self> {
         Self::make(request, false)
     }
 
-    /// Returns the key as [`of`](Self::of) does, also of a request with credentials: for answers that are the same whoever asks, or as
-    /// a part of a key that says who it is.
+    /// Returns the key as [`of`](Self::of) does, also of a request with credentials: for answers that are the same whoever asks,
+    /// or as a part of a key that says who it is.
     #[must_use]
     pub fn for_anyone<B: Body>(request: &Request<B>) -> Option<Self> {
         Self::make(request, true)
@@ -38,7 +38,9 @@ impl RequestKey {
         if request.body().size_hint().upper() != Some(0) && !request.body().is_end_stream() {
             return None;
         }
-        let mut key = vec![method];
+        // Room for most keys, given back at the end: what grows step by step is copied at every step.
+        let mut key = Vec::with_capacity(256);
+        key.push(method);
         target(&mut key, request.uri());
         for (name, value) in request.headers() {
             match Matter::of(name) {

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, Response, header, response::Parts};
 use http_body::Body;
 use towerkit_core::{ByResult, End, Share};
 
@@ -119,15 +119,15 @@ fn end<E: 'static>(so_far: &SoFar, stop: &Stop<E>, trailers: Option<&HeaderMap>)
 
 /// Whether others than the caller may have this answer: a part of what RFC 9111 asks of a shared cache, on the safe side.
 ///
-/// Not one that is interim, partial or endless; that sets a cookie; that its `Cache-Control` keeps from caches; or that varies by a
-/// field which is no part of a [`RequestKey`](crate::RequestKey).
+/// Not one that is interim, partial, endless or a redirect for now, which may be made up for one caller; that sets a cookie; that
+/// its `Cache-Control` keeps from caches; or that varies by a field which is no part of a [`RequestKey`](crate::RequestKey).
 fn is_for_others(head: &Parts) -> bool {
     let headers = &head.headers;
-    let is_partial = head.status.is_informational() || head.status == StatusCode::PARTIAL_CONTENT;
+    let is_passing = matches!(head.status.as_u16(), 100..200 | 206 | 302..=304 | 307);
     let is_endless = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    !is_partial
+    !is_passing
         && !is_endless
         && !headers.contains_key(header::SET_COOKIE)
         && items(headers, header::CACHE_CONTROL).all(|item| item.is_some_and(is_open))

@@ -188,12 +188,18 @@ async fn what_a_response_says_of_itself_keeps_it_from_others() {
 }
 
 #[tokio::test]
-async fn interim_and_partial_answers_are_not_for_others() {
-    for status in [101, 206] {
+async fn answers_that_are_for_the_moment_are_not_for_others() {
+    for status in [101, 206, 302, 303, 304, 307] {
         let mut response = Response::new(Streamed::of(&["hello"]));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         let (response, _) = collect(&http(), response).await;
         assert!(again(&http(), &response).is_none(), "{status}");
+    }
+    for status in [200, 204, 301, 308, 404, 410] {
+        let mut response = Response::new(Streamed::of(&["hello"]));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        let (response, _) = collect(&http(), response).await;
+        assert!(again(&http(), &response).is_some(), "{status}");
     }
 }
 
