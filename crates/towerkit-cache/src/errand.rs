@@ -3,9 +3,10 @@ use std::{hash::Hash, sync::Arc};
 use towerkit_core::{End, Share};
 
 use crate::{
+    entry::Claim,
     epochs::Stamp,
     settings::{Settings, is_error},
-    store::{Old, Store},
+    store::Store,
 };
 
 /// A call that is made for an answer to keep.
@@ -17,11 +18,17 @@ pub(crate) struct Errand<K> {
     settings: Settings,
     key: K,
     stamp: Stamp,
-    old: Option<Old>,
+    /// Whether it fetches what comes after an answer that others still get.
+    claim: Option<Claim>,
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Errand<K> {
-    pub(crate) fn new(store: Arc<Store<K>>, settings: Settings, key: K, old: Option<Old>) -> Self {
+    pub(crate) fn new(
+        store: Arc<Store<K>>,
+        settings: Settings,
+        key: K,
+        claim: Option<Claim>,
+    ) -> Self {
         let stamp = store.stamp(&key);
         store.misses.add();
         Self {
@@ -29,7 +36,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Errand<K> {
             settings,
             key,
             stamp,
-            old,
+            claim,
         }
     }
 
@@ -48,10 +55,11 @@ impl<K: Hash + Eq + Send + Sync + 'static> Errand<K> {
             Ok(response) if self.settings.keep.keeps(end) => exchange.keep(response),
             _ => None,
         };
-        if kept.is_none() && is_error(end) {
-            return self.stand_in(exchange).map_or(result, Ok);
-        }
         let now = self.settings.clock.now();
+        if kept.is_none() && is_error(end) {
+            let stand_in = self.store.stand_in(exchange, &self.key, now);
+            return stand_in.map_or(result, Ok);
+        }
         match kept {
             Some(value) => {
                 let bytes = exchange.size(&value);
@@ -60,18 +68,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Errand<K> {
             None => self.store.discard(&self.key),
         }
         // Not before the next answer is there, or another would claim to fetch it once more.
-        drop(self.old);
+        drop(self.claim);
         result
-    }
-
-    fn stand_in<T, E, X: Share<T, E>>(&self, exchange: &X) -> Option<X::Response> {
-        let old = &self.old.as_ref()?.entry;
-        let is_good = old.terms.stands_in(self.settings.clock.now());
-        if !is_good || !self.store.is_current(&self.stamp) {
-            return None;
-        }
-        let response = exchange.again(old.value.downcast_ref()?);
-        self.store.stale.add();
-        Some(response)
     }
 }

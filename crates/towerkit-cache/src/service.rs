@@ -56,9 +56,9 @@ where
                     self.inner = self.inner.clone();
                     return CacheFuture::kept(response, exchange);
                 }
-                Err(old) => {
+                Err(claim) => {
                     let (store, settings) = (self.store.clone(), self.settings.clone());
-                    Some(Box::new(Errand::new(store, settings, key, old)))
+                    Some(Box::new(Errand::new(store, settings, key, claim)))
                 }
             },
         };

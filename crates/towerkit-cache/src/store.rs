@@ -45,42 +45,52 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         }
     }
 
-    /// Answers from what is kept; otherwise there is a call to make, and what is kept until then.
+    /// Answers from what is kept; otherwise there is a call to make, perhaps with the claim to fetch what comes next.
     pub(crate) fn look_up<T, E, X: Share<T, E>>(
         &self,
         exchange: &X,
         key: &K,
         now: u64,
-    ) -> Result<X::Response, Option<Old>> {
-        let Some(entry) = self.kept.get(key) else {
-            return Err(None);
-        };
-        // It may be of another type: one layer stands around services with different responses, whose keys are equal all the same.
-        let Some(value) = entry.value.downcast_ref().filter(|_| self.is_valid(&entry)) else {
-            return Err(None);
-        };
-        let claim = match entry.terms.at(now) {
-            Freshness::Fresh => {
-                self.hits.add();
-                return Ok(exchange.again(value));
-            }
+    ) -> Result<X::Response, Option<Claim>> {
+        let entry = self.find(key).ok_or(None)?;
+        let value = entry.value.downcast_ref().ok_or(None)?;
+        match entry.terms.at(now) {
+            Freshness::Fresh => self.hits.add(),
             Freshness::Stale => match Claim::take(&entry) {
-                None => {
-                    self.stale.add();
-                    return Ok(exchange.again(value));
-                }
-                claim => claim,
+                None => self.stale.add(),
+                claim => return Err(claim),
             },
-            Freshness::Over => None,
-        };
-        Err(Some(Old {
-            entry,
-            _claim: claim,
-        }))
+            Freshness::Over => return Err(None),
+        }
+        Ok(exchange.again(value))
     }
 
-    fn is_valid(&self, entry: &Kept) -> bool {
-        self.epochs.is_of(entry.generation)
+    /// Answers a call that failed from what is kept by then.
+    pub(crate) fn stand_in<T, E, X: Share<T, E>>(
+        &self,
+        exchange: &X,
+        key: &K,
+        now: u64,
+    ) -> Option<X::Response> {
+        let entry = self.find(key)?;
+        let value = entry.value.downcast_ref()?;
+        if !entry.terms.stands_in(now) {
+            return None;
+        }
+        match entry.terms.at(now) {
+            Freshness::Fresh => self.hits.add(),
+            Freshness::Stale | Freshness::Over => self.stale.add(),
+        }
+        Some(exchange.again(value))
+    }
+
+    /// Finds what is kept for a key, and was not thrown away with all others.
+    ///
+    /// Its type may be another than the caller's: one layer stands around services with different responses, whose keys are equal
+    /// all the same.
+    fn find(&self, key: &K) -> Option<Kept> {
+        let entry = self.kept.get(key)?;
+        self.epochs.is_of(entry.generation).then_some(entry)
     }
 
     /// Takes note of the moment at which an answer is asked for.
@@ -88,17 +98,12 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         self.epochs.stamp(self.hasher.hash_one(key))
     }
 
-    /// Whether nothing that concerns the key was invalidated since.
-    pub(crate) fn is_current(&self, stamp: &Stamp) -> bool {
-        self.epochs.is_current(stamp)
-    }
-
     /// Keeps an answer of so many bytes that was asked for at `stamp`, unless its key was invalidated since.
     pub(crate) fn keep<V>(&self, key: K, stamp: &Stamp, value: V, bytes: usize, now: u64)
     where
         V: Send + Sync + 'static,
     {
-        if !self.is_current(stamp) {
+        if !self.epochs.is_current(stamp) {
             return;
         }
         let Some(weight) = self.capacity.weigh(&key, bytes) else {
@@ -109,7 +114,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         let entry = Entry::new(value, terms, weight, stamp.generation);
         self.kept.insert(key.clone(), Arc::new(entry));
         // Once more: it may have been invalidated in between.
-        if !self.is_current(stamp) {
+        if !self.epochs.is_current(stamp) {
             self.discard(&key);
         }
     }
@@ -157,14 +162,6 @@ impl<K> fmt::Debug for Store<K> {
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
-}
-
-/// What is kept for a key until the next answer is there, and perhaps the claim to fetch that.
-#[derive(Debug)]
-pub(crate) struct Old {
-    pub(crate) entry: Kept,
-    /// Held until this is dropped.
-    pub(crate) _claim: Option<Claim>,
 }
 
 /// A figure for people to read.
