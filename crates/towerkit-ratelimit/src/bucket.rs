@@ -344,6 +344,29 @@ mod tests {
         assert_eq!(bucket.quota(), Quota::per_second(100).unwrap());
     }
 
+    /// T-07: also from the fastest quota to the slowest, with all the debt there can be, at any time.
+    #[test]
+    fn no_change_is_too_much() {
+        let fast = Quota::per_second(1_000_000_000)
+            .unwrap()
+            .burst(u32::MAX)
+            .unwrap();
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let slow = Quota::new(1, 2 * year).unwrap();
+        for now in [0, SECOND, Spacing::END - 1, Spacing::END, u64::MAX] {
+            let bucket = Bucket::new(fast);
+            bucket.charge(now, u32::MAX);
+            bucket.charge(now, u32::MAX);
+            for quota in [slow, fast, slow, slow.burst(1).unwrap(), fast] {
+                bucket.set_quota(quota, now);
+                assert_eq!(bucket.available(now), 0);
+                assert!(bucket.take(now, 1).is_err());
+                bucket.charge(now, u32::MAX);
+                bucket.give_back(now, now, 1);
+            }
+        }
+    }
+
     /// RL-01, RL-05: eight threads, a clock that all move at random, a million attempts.
     #[test]
     fn threads_share_one_bucket() {

@@ -79,7 +79,7 @@ impl Rate {
                 continue;
             }
             // The price ends in the era, and so does what it is added to. Nothing overflows: time ends at 2^63, a bucket is no deeper
-            // than 2^61 and owes no more than that.
+            // than 2^61, and its word is no farther ahead than 2^62.
             let price = price(interval, cost);
             let next = full_at.max(units).wrapping_add(price);
             let ahead = next.wrapping_sub(units);
@@ -309,8 +309,9 @@ fn converted(word: u64, now: u64, old: Spacing, new: Spacing) -> u64 {
         Some(room) => depth.saturating_sub((scaled(room) / old_interval) & !1),
         None => depth + ((scaled(ahead - old.depth).div_ceil(old_interval) + 1) & !1),
     };
-    let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
-    now.saturating_add(ahead) & !ERA
+    // A debt of a fast quota may be more than time itself under a slow one.
+    let most = 2 * Spacing::DEEPEST;
+    now + u64::try_from(ahead).map_or(most, |ahead| ahead.min(most))
 }
 
 /// The quota as a `RateLimit-Policy` shows it: so many calls in a window of whole seconds.
