@@ -67,9 +67,9 @@ async fn schedule(load: &Load, due: mpsc::Sender<Instant>) -> u64 {
         let elapsed = now.saturating_duration_since(start).min(load.time);
         let wanted = (elapsed.as_nanos() * u128::from(load.rate) / 1_000_000_000) as u64;
         while made < wanted {
-            let at = start + Duration::from_secs(1) / load.rate * u32::try_from(made).unwrap_or(0);
-            unsent += u64::from(due.try_send(at).is_err());
             made += 1;
+            let at = start + Duration::from_nanos(made * 1_000_000_000 / u64::from(load.rate));
+            unsent += u64::from(due.try_send(at).is_err());
         }
         if elapsed == load.time {
             return unsent;
