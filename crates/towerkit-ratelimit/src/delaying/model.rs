@@ -68,7 +68,7 @@ struct Both {
 
 const PATIENCE: Patience = Patience {
     longest: Duration::from_secs(1),
-    calls: 30,
+    calls: 5,
 };
 
 impl Both {
@@ -95,7 +95,10 @@ impl Both {
             (State::Went, None)
         } else {
             match self.real.join(self.now, cost, PATIENCE, Duration::MAX) {
-                Joined::Waits(number) => (State::Waits, Some(number)),
+                Joined::Waits(number) => {
+                    assert!(!is_full && wait <= PATIENCE.longest.as_nanos() as i128);
+                    (State::Waits, Some(number))
+                }
                 Joined::Admitted => panic!("tokens out of nowhere"),
                 Joined::Refused(_) => {
                     assert!(is_full || wait > PATIENCE.longest.as_nanos() as i128);
@@ -103,7 +106,6 @@ impl Both {
                 }
             }
         };
-        assert!(taken || !is_full);
         self.model.history.push(Came {
             at: self.now.into(),
             cost,
@@ -204,7 +206,7 @@ fn whoever_could_not_look_in_time_is_put_off() {
     let delayed = delayed(10, 2);
     let now = 1000 * MILLI;
     assert!(delayed.bucket().take(now, 2).is_ok());
-    let numbers: Vec<_> = (0..10).map(|_| wait(&delayed, now)).collect();
+    let numbers: Vec<_> = (0..5).map(|_| wait(&delayed, now)).collect();
     let later = now + 3000 * MILLI;
     let went = numbers
         .iter()
@@ -214,7 +216,7 @@ fn whoever_could_not_look_in_time_is_put_off() {
     assert_eq!(waits(&delayed, numbers[2], later), Some(90));
     assert_eq!(waits(&delayed, numbers[2], later + 90 * MILLI), None);
     assert_eq!(waits(&delayed, numbers[3], later + 90 * MILLI), Some(100));
-    assert!(delayed.bucket().take(later + 690 * MILLI, 1).is_err());
+    assert!(delayed.bucket().take(later + 190 * MILLI, 1).is_err());
 }
 
 /// A timer that is late by a tick costs nothing: the next token is not late.

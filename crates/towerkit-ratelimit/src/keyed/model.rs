@@ -8,8 +8,9 @@ use super::{
     Overflow,
     buckets::{Buckets, Denied},
     settings::Settings,
+    table::{Claim, Table},
 };
-use crate::{Quota, level::Enough, meter::Source};
+use crate::{Quota, level::Enough, meter::Source, rate::Rate};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -62,7 +63,7 @@ proptest! {
     fn no_key_exceeds_its_bound_though_places_change_hands(
         count in 1..5u32,
         burst in 1..4u32,
-        steps in prop::collection::vec((0..40u64, 0..SECOND / 2, 1..4u32, 0..10u32), 1..100),
+        steps in prop::collection::vec((0..16u64, 0..SECOND / 2, 1..4u32, 0..10u32), 1..100),
     ) {
         let keyed = keyed(quota(count, burst), |settings| {
             settings.capacity = 4;
@@ -146,6 +147,21 @@ fn keys_in_use_keep_their_places_and_others_share_a_bucket() {
     assert_eq!(keyed.evicted(), 0);
 }
 
+/// Also where there is no room for the key.
+#[test]
+fn a_call_without_room_costs_the_limit_for_all_nothing() {
+    let keyed = keyed(quota(1, 1), |settings| {
+        settings.capacity = 4;
+        settings.overflow = Overflow::Refuse;
+        settings.total = Some(quota(1, 100));
+    });
+    let admitted = (0..1000).filter(|key| take(&keyed, *key, SECOND, 1).is_ok());
+    let admitted = admitted.count() as u32;
+    let left = keyed.total.as_ref().map(|total| total.available(SECOND));
+    assert_eq!(left, Some(100 - admitted));
+    assert_eq!(u64::from(admitted), keyed.keys());
+}
+
 /// Idle keys give way, and what they had then was a full bucket.
 #[test]
 fn a_full_bucket_is_forgotten_for_a_newcomer() {
@@ -158,6 +174,25 @@ fn a_full_bucket_is_forgotten_for_a_newcomer() {
     assert!(keyed.keys() <= 16);
     assert_eq!(keyed.evicted(), 1000 - keyed.keys());
     assert_eq!(keyed.pressure.count(), 0);
+}
+
+/// RL-05: a key that comes with an early timestamp, after its full bucket was forgotten at a later one, finds no full bucket.
+#[test]
+fn a_forgotten_bucket_comes_back_no_fuller() {
+    let (table, rate) = (Table::new(8), Rate::forgetting(&quota(1, 1)));
+    let claim = |tag: u64, now| {
+        let make = |full_at| rate.first(full_at, now, 1).map(|(word, _)| (word, ()));
+        matches!(table.claim(tag, now, make), Ok(Claim::Made(())))
+    };
+    // The first may stand in either of the two sets, the others in the first one only.
+    let (key, newcomer) = (0xf << 32, 16);
+    assert!(claim(key, SECOND));
+    for busy in 2..9 {
+        assert!(claim(busy * 16, 4 * SECOND));
+    }
+    assert!(claim(newcomer, 3 * SECOND) && table.find(key).is_none());
+    assert!(!claim(key, SECOND + SECOND / 2));
+    assert!(claim(key, 3 * SECOND));
 }
 
 /// At time zero too, when nothing lies in the past.
@@ -189,7 +224,9 @@ fn a_change_reaches_every_bucket_once() {
     }
     std::thread::scope(|threads| {
         threads.spawn(|| {
-            for key in (0..1000).cycle().take(20_000) {
+            // Those of which nothing was taken are full, and stay so.
+            let keys = (0..1000).filter(|key| key % 10 > 0);
+            for key in keys.cycle().take(20_000) {
                 let available = keyed.available(source(&keyed, key), SECOND);
                 assert!(available <= 10 - (key % 10) as u32);
             }
@@ -214,6 +251,6 @@ fn a_change_reaches_every_bucket_once() {
 /// The memory of a table is what was said.
 #[test]
 fn a_key_takes_32_bytes() {
-    let of_a_hundred_thousand = super::table::Table::new(100_000).bytes();
+    let of_a_hundred_thousand = Table::new(100_000).bytes();
     assert_eq!(of_a_hundred_thousand, 3_200_000);
 }
