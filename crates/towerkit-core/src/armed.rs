@@ -68,7 +68,12 @@ impl<R: Policy> Armed<R> {
     #[inline(always)]
     #[must_use]
     pub fn take(&mut self) -> Self {
-        Self(ManuallyDrop::new(self.0.take()))
+        // What is held may be large: of a call that is finished there is nothing to copy.
+        if self.0.is_some() {
+            Self(ManuallyDrop::new(self.0.take()))
+        } else {
+            Self::none()
+        }
     }
 
     /// Whether the call is still to be finished.

@@ -24,8 +24,14 @@ pub trait Describe<Req> {
         None
     }
 
+    /// Visits every value of a request field, in order, text or not.
+    fn each_field<'a>(&self, _request: &'a Req, _name: &str, _visit: &mut dyn FnMut(&'a [u8])) {}
+
     /// Sets a field of the request, where the protocol has fields and the value fits in one.
     fn set_field(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
+
+    /// Takes all values of a field off the request.
+    fn remove_field(&self, _request: &mut Req, _name: &'static str) {}
 
     /// Returns the point after which nobody waits for the answer, where the request carries one.
     fn deadline(&self, _request: &Req) -> Option<Deadline> {
@@ -103,10 +109,22 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.field(self.request, name)
     }
 
+    /// Visits every value of a request field, in order, text or not.
+    #[inline(always)]
+    pub fn each_field<'b>(&'b self, name: &str, visit: &mut dyn FnMut(&'b [u8])) {
+        self.protocol.each_field(self.request, name, visit);
+    }
+
     /// Sets a field of the request, where the protocol has fields and the value fits in one.
     #[inline(always)]
     pub fn set_field(&mut self, name: &'static str, value: &str) {
         self.protocol.set_field(self.request, name, value);
+    }
+
+    /// Takes all values of a field off the request.
+    #[inline(always)]
+    pub fn remove_field(&mut self, name: &'static str) {
+        self.protocol.remove_field(self.request, name);
     }
 
     /// Returns the point after which nobody waits for the answer, where the request carries one.

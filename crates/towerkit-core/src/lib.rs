@@ -80,6 +80,7 @@ mod repeat;
 mod role;
 mod row;
 mod share;
+mod trace_ids;
 mod waiting;
 mod waiting_role;
 
@@ -106,5 +107,6 @@ pub use role::{
 pub use row::{Immediate, Pace, Row, RowFuture};
 pub use share::{KeyBy, Keyed, Share};
 pub use tower_layer::Layer;
+pub use trace_ids::TraceIds;
 pub use waiting::{Waiting, WaitingFuture, WaitingRow};
 pub use waiting_role::{PairWait, WaitingRole};

@@ -101,8 +101,16 @@ impl<Req, P: Describe<Req>> Describe<Req> for Selecting<P> {
         self.protocol.field(request, name)
     }
 
+    fn each_field<'a>(&self, request: &'a Req, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+        self.protocol.each_field(request, name, visit);
+    }
+
     fn set_field(&self, request: &mut Req, name: &'static str, value: &str) {
         self.protocol.set_field(request, name, value);
+    }
+
+    fn remove_field(&self, request: &mut Req, name: &'static str) {
+        self.protocol.remove_field(request, name);
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use towerkit_core::{
 use crate::{
     ResponseHead, TrackedBody,
     body::SoFar,
-    http_protocol,
+    fields, http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, of_code},
     refusal,
 };
@@ -75,10 +75,16 @@ impl<B> Describe<Request<B>> for Grpc {
         request.headers().get(name)?.to_str().ok()
     }
 
+    fn each_field<'a>(&self, request: &'a Request<B>, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+        fields::each(request.headers(), name, visit);
+    }
+
     fn set_field(&self, request: &mut Request<B>, name: &'static str, value: &str) {
-        if let Some((name, value)) = refusal::field(name, value) {
-            request.headers_mut().insert(name, value);
-        }
+        fields::set(request.headers_mut(), name, value);
+    }
+
+    fn remove_field(&self, request: &mut Request<B>, name: &'static str) {
+        request.headers_mut().remove(name);
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {

@@ -10,7 +10,7 @@ use crate::{
     ByFunction, ByStatus, ClassifyHead, Operation, RequestHead, ResponseHead, TrackedBody,
     Unrouted,
     body::SoFar,
-    grpc,
+    fields, grpc,
     outcome::{code_of, status_of},
     refusal,
     refusal::HeaderFields,
@@ -101,10 +101,16 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
         request.headers().get(name)?.to_str().ok()
     }
 
+    fn each_field<'a>(&self, request: &'a Request<B>, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+        fields::each(request.headers(), name, visit);
+    }
+
     fn set_field(&self, request: &mut Request<B>, name: &'static str, value: &str) {
-        if let Some((name, value)) = refusal::field(name, value) {
-            request.headers_mut().insert(name, value);
-        }
+        fields::set(request.headers_mut(), name, value);
+    }
+
+    fn remove_field(&self, request: &mut Request<B>, name: &'static str) {
+        request.headers_mut().remove(name);
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {

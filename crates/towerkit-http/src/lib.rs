@@ -60,6 +60,7 @@ mod body;
 mod client_address;
 mod collected;
 mod ext;
+mod fields;
 mod grpc;
 mod http_protocol;
 mod operation;

@@ -59,3 +59,5 @@ pub use towerkit_ratelimit_redis as ratelimit_redis;
 pub use towerkit_retry as retry;
 #[cfg(feature = "timeout")]
 pub use towerkit_timeout as timeout;
+#[cfg(feature = "trace")]
+pub use towerkit_trace as trace;

@@ -1,0 +1,110 @@
+use std::cell::Cell;
+
+/// The ids under which the call of this moment is traced.
+///
+/// A tracing layer sets them around every poll of a call; a log line shows them, a metric takes them as exemplar, and a client layer
+/// goes on from them. They stand here so that none of these crates needs another.
+///
+/// ```
+/// use towerkit_core::TraceIds;
+///
+/// let ids = TraceIds { trace: [1; 16], span: [2; 8], flags: TraceIds::SAMPLED };
+/// assert_eq!(TraceIds::current(), None);
+/// TraceIds::enter(Some(ids), || assert_eq!(TraceIds::current(), Some(ids)));
+/// assert_eq!(TraceIds::current(), None);
+/// ```
+// Aligned so that it is copied by words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(8))]
+pub struct TraceIds {
+    /// The trace, not all zero.
+    pub trace: [u8; 16],
+    /// The span, not all zero.
+    pub span: [u8; 8],
+    /// The flags of W3C trace context.
+    pub flags: u8,
+}
+
+/// The ids in words, which are copied at once: the trace, the span, the flags. All zero where there are none.
+type Words = [u64; 4];
+
+thread_local! {
+    static CURRENT: Cell<Words> = const { Cell::new([0; 4]) };
+}
+
+impl TraceIds {
+    /// The flag that says that the trace is recorded.
+    pub const SAMPLED: u8 = 1;
+
+    /// Returns the ids of the call that this thread is polling.
+    #[inline(always)]
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        let words = CURRENT.get();
+        (words != [0; 4]).then(|| Self::of(words))
+    }
+
+    /// Whether the trace is recorded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.flags & Self::SAMPLED != 0
+    }
+
+    /// Runs something under these ids, or under none, and goes back to those before, also if it panics.
+    #[inline(always)]
+    pub fn enter<R>(ids: Option<Self>, run: impl FnOnce() -> R) -> R {
+        struct Restore(Words);
+        impl Drop for Restore {
+            #[inline(always)]
+            fn drop(&mut self) {
+                CURRENT.set(self.0);
+            }
+        }
+        let _restore = Restore(CURRENT.replace(ids.map_or([0; 4], Self::words)));
+        run()
+    }
+
+    #[inline(always)]
+    fn words(self) -> Words {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = self.trace;
+        let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let span = u64::from_ne_bytes(self.span);
+        [first, u64::from_ne_bytes(rest), span, self.flags.into()]
+    }
+
+    #[inline(always)]
+    fn of([first, second, span, flags]: Words) -> Self {
+        let mut trace = [0; 16];
+        trace[..8].copy_from_slice(&first.to_ne_bytes());
+        trace[8..].copy_from_slice(&second.to_ne_bytes());
+        Self {
+            trace,
+            span: span.to_ne_bytes(),
+            flags: flags as u8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_put_back_after_a_panic() {
+        let ids = |span| TraceIds {
+            trace: *b"0123456789abcdef",
+            span: [span; 8],
+            flags: 3,
+        };
+        TraceIds::enter(Some(ids(1)), || {
+            let panicked = catch_unwind(|| TraceIds::enter(Some(ids(2)), || panic!("inside")));
+            assert!(panicked.is_err());
+            assert_eq!(TraceIds::current(), Some(ids(1)));
+            TraceIds::enter(None, || assert_eq!(TraceIds::current(), None));
+        });
+        assert_eq!(TraceIds::current(), None);
+    }
+}

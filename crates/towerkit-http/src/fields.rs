@@ -1,0 +1,71 @@
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::refusal::field;
+
+/// Visits every value of a header field.
+#[inline(always)]
+pub(crate) fn each<'a>(headers: &'a HeaderMap, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+    // A name costs more to look up than it costs to see that there is nothing.
+    if headers.is_empty() {
+        return;
+    }
+    let values = match well_known(name) {
+        Some(name) => headers.get_all(name),
+        None => headers.get_all(name),
+    };
+    for value in values {
+        visit(value.as_bytes());
+    }
+}
+
+/// Sets a header field, in place of all its values, unless the name or the value is not fit for one.
+pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Some(name) = well_known(name) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    } else if let Some((name, value)) = field(name, value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Names that many calls have and `http` does not know, ready made: looked up without parsing, and set without a copy.
+#[inline(always)]
+fn well_known(name: &str) -> Option<&'static HeaderName> {
+    static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+    static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+    static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+    static B3: HeaderName = HeaderName::from_static("b3");
+    match name {
+        "traceparent" => Some(&TRACEPARENT),
+        "tracestate" => Some(&TRACESTATE),
+        "baggage" => Some(&BAGGAGE),
+        "b3" => Some(&B3),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_set_in_place_of_all_its_values_whether_its_name_is_well_known_or_not() {
+        for name in ["traceparent", "tracestate", "baggage", "b3", "x-b3-traceid"] {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static("a"));
+            headers.append(name, HeaderValue::from_static("b"));
+            let seen = |headers: &HeaderMap| {
+                let mut seen = Vec::new();
+                each(headers, name, &mut |value| seen.push(value.to_vec()));
+                seen
+            };
+            assert_eq!(seen(&headers), [b"a", b"b"]);
+            set(&mut headers, name, "not\nfit");
+            assert_eq!(seen(&headers), [b"a", b"b"]);
+            set(&mut headers, name, "c");
+            assert_eq!(seen(&headers), [b"c"]);
+            assert_eq!(headers.len(), 1);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use std::num::NonZeroU32;
+
+use towerkit_core::{Clock, Observes, Row, RowLayer, Unbound, row_layer};
+
+use crate::{
+    InvalidCap, Propagation, Sampler, Trace, observer::Edge, propagation::Formats, span::Kind,
+    surge::Surge,
+};
+
+/// A layer that gives each call a place in a trace and, if the trace is recorded, a span.
+///
+/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a row. See the [crate docs](crate).
+#[derive(Debug, Clone)]
+pub struct TraceLayer<P = Unbound> {
+    row: RowLayer<Observes<Trace>, P>,
+}
+
+/// A service behind a [`TraceLayer`].
+pub type Traced<S, P = Unbound> = Row<S, Observes<Trace>, P>;
+
+impl TraceLayer {
+    /// Traces calls that come in: goes on from the context in the request, or begins a trace.
+    #[must_use]
+    pub fn server() -> Self {
+        Self::of(Kind::Server)
+    }
+
+    /// Traces calls that go out: goes on from the context of the moment, and writes its own into the request.
+    ///
+    /// Inside a retry each attempt has a span of its own, with `http.request.resend_count`.
+    #[must_use]
+    pub fn client() -> Self {
+        Self::of(Kind::Client)
+    }
+
+    /// Traces a call with all of its attempts, or one that does not leave the process.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::of(Kind::Internal)
+    }
+
+    fn of(kind: Kind) -> Self {
+        let trace = Trace {
+            kind,
+            formats: Formats::default(),
+            sampler: Sampler::default(),
+            edge: Edge::Trusted,
+            clock: Clock::default(),
+        };
+        Self {
+            row: RowLayer::new(Observes::new(trace), Unbound::default()),
+        }
+    }
+}
+
+impl<P> TraceLayer<P> {
+    /// Decides which traces that begin here are recorded; all by default.
+    #[must_use]
+    pub fn sampler(mut self, sampler: Sampler) -> Self {
+        self.trace().sampler = sampler;
+        self
+    }
+
+    /// Reads the first of these formats that a request has, and writes all of them; [`Propagation::W3c`] by default, and if there is none.
+    #[must_use]
+    pub fn propagation(mut self, formats: &[Propagation]) -> Self {
+        let trace = self.trace();
+        trace.formats = std::mem::take(&mut trace.formats).speaking(formats);
+        self
+    }
+
+    /// Passes the field `baggage` on; not by default.
+    #[must_use]
+    pub fn baggage(mut self) -> Self {
+        self.trace().formats.baggage = true;
+        self
+    }
+
+    /// Does not go on from the contexts of callers, and follows no decision of theirs: each call begins a trace, with a link to the
+    /// caller's. For the edge, where anybody calls. By default callers are trusted.
+    ///
+    /// Takes the place of [`remote_cap`](Self::remote_cap).
+    #[must_use]
+    pub fn untrusted(mut self) -> Self {
+        self.trace().edge = Edge::Untrusted;
+        self
+    }
+
+    /// Records at most so many traces a second because a caller says so; those over it are up to the sampler. No limit by default.
+    ///
+    /// Takes the place of [`untrusted`](Self::untrusted).
+    ///
+    /// # Errors
+    ///
+    /// If the number is 0.
+    pub fn remote_cap(mut self, per_second: u32) -> Result<Self, InvalidCap> {
+        let most = NonZeroU32::new(per_second).ok_or(InvalidCap)?;
+        self.trace().edge = Edge::Capped(Surge::new(most));
+        Ok(self)
+    }
+
+    /// Measures the seconds of [`remote_cap`](Self::remote_cap) on this clock; [`Clock::default`] by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.trace().clock = clock;
+        self
+    }
+
+    fn trace(&mut self) -> &mut Trace {
+        self.row.role_mut().policy_mut()
+    }
+}
+
+row_layer!(TraceLayer, Observes<Trace>, Unbound);

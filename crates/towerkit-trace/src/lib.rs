@@ -1,0 +1,173 @@
+//! Spans for the calls of tower services, with strict propagation of W3C and B3 contexts.
+//!
+//! [`TraceLayer`] gives each call a place in a trace: it goes on from the context of its caller, decides whether the trace is recorded,
+//! and, if it is, keeps a [`tracing`] span from the call to its end: over HTTP and gRPC that is the end of the body. A call that is not
+//! recorded has ids all the same, which its log lines show and its callees go on from, and allocates nothing.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use towerkit_core::BoxError;
+//! use towerkit_http::HttpExt;
+//! use towerkit_trace::{TraceContext, TraceLayer};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let backend = ServiceBuilder::new()
+//!     .layer(TraceLayer::client().http())
+//!     .service_fn(|request: Request<String>| async move {
+//!         // What goes over the wire.
+//!         let sent = request.headers()["traceparent"].to_str()?.to_owned();
+//!         Ok::<_, BoxError>(Response::new(sent))
+//!     });
+//! let front = ServiceBuilder::new()
+//!     .layer(TraceLayer::server().http())
+//!     .service_fn(move |_request: Request<String>| {
+//!         let here = TraceContext::current().unwrap().parent();
+//!         assert_eq!(here.trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+//!         backend.clone().oneshot(Request::new(String::new()))
+//!     });
+//!
+//! let request = Request::builder()
+//!     .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+//!     .body(String::new())?;
+//! let response = front.oneshot(request).await?;
+//! # let sent = http_body_util::BodyExt::collect(response.into_body()).await?.to_bytes();
+//! # let sent = std::str::from_utf8(&sent)?;
+//! assert!(sent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+//! assert!(!sent.contains("00f067aa0ba902b7"), "the call has a span of its own");
+//! # Ok::<_, BoxError>(()) }).unwrap();
+//! ```
+//!
+//! # Spans
+//!
+//! The span of a call is named by its method and route, by its gRPC method, or by the operation of `.plain(..)`; never by a path that a
+//! caller made up: a method that HTTP does not know is `HTTP`, and a gRPC method that a server answers with `UNIMPLEMENTED` is `_OTHER`.
+//! Attributes are those of OpenTelemetry's semantic conventions 1.45:
+//!
+//! | attribute | calls |
+//! |---|---|
+//! | `http.request.method`, `http.request.method_original` | HTTP; the second where the first is `_OTHER` |
+//! | `http.route`, `url.template` | HTTP: of a server, of a client |
+//! | `http.request.resend_count` | HTTP and gRPC, of a client behind a retry, from `x-retry-attempt` |
+//! | `http.response.status_code`, `http.response.body.size` | HTTP, if there was a head |
+//! | `rpc.system.name`, `rpc.method`, `rpc.response.status_code` | gRPC; the code may come in trailers |
+//! | `error.type` | calls that failed: the status, the name of the code, the reason of a refusal, `panic`, or the outcome |
+//!
+//! URLs, peers and fields are not recorded, so that no secret in them is. The status of a span is an error if the call failed, was
+//! refused, cancelled or timed out; a caller's mistake is one for the client and not for the server.
+//!
+//! # Sampling
+//!
+//! A trace that begins here is recorded if its [`Sampler`] says so, all by default; [`Sampler::change`] changes the share while calls
+//! run. Where a caller has decided, its decision is followed. It is made before there is a span, so that a trace that is not recorded
+//! costs next to nothing; leave the sampler of the SDK as it is, which records what has a recorded parent, and roots.
+//!
+//! # The edge
+//!
+//! By default callers are trusted. Where anybody may call, [`untrusted`](TraceLayer::untrusted) begins a trace for each call, linked to
+//! that of the caller, and [`remote_cap`](TraceLayer::remote_cap) limits how many traces a second are recorded because callers say so.
+//!
+//! # Propagation
+//!
+//! [`TraceLayer::propagation`] chooses the formats: W3C trace context by default, B3 in one field or several. What breaks a rule of its
+//! format begins a new trace and is never an error; a bad `tracestate` is dropped alone. The debug flag of B3 counts as a decision to
+//! record. [`Baggage`] is passed on where a layer says so. A client takes off what a request that is passed on has of other contexts.
+//!
+//! A task that is spawned takes the context along by [`TraceContext::scope`]; messages carry it by [`inject`] and [`extract`] through a
+//! [`Carrier`].
+//!
+//! # Exporting with OpenTelemetry
+//!
+//! With the feature `opentelemetry` spans have the parents, links and ids that the OpenTelemetry SDK exports. `otel_layer` makes the layer
+//! of the subscriber; the exporter is the program's own choice. With `opentelemetry`, `opentelemetry_sdk`, `opentelemetry-otlp` 0.33 and
+//! `tracing-subscriber` 0.3:
+//!
+//! ```ignore
+//! use opentelemetry::trace::TracerProvider;
+//! use opentelemetry_otlp::SpanExporter;
+//! use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+//! use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+//!
+//! let exporter = SpanExporter::builder().with_tonic().build()?;
+//! let provider = SdkTracerProvider::builder()
+//!     .with_batch_exporter(exporter)
+//!     .with_resource(Resource::builder().with_service_name("orders").build())
+//!     .build();
+//! tracing_subscriber::registry()
+//!     .with(towerkit_trace::otel_layer(provider.tracer("orders")))
+//!     .try_init()?;
+//! // At the end of the program, so that the last spans are sent:
+//! provider.shutdown()?;
+//! ```
+//!
+//! What happens inside a call that is not recorded is not recorded either. Without the feature spans go to whatever subscriber there is,
+//! as children of the span that the thread is in.
+//!
+//! # Readiness
+//!
+//! Readiness is the inner service's. A span begins with `call`, so that waiting for readiness is not part of it.
+//!
+//! # Cancellation
+//!
+//! A call that is dropped, before its head or while its body is read, ends its span as an error of the type `cancelled`, with the status
+//! of its head only if there was one. A future or a body is polled and dropped inside its span.
+//!
+//! # Clones
+//!
+//! All services that one layer makes, and clones of the layer, share the sampler and the cap. There is no other state.
+//!
+//! # Errors
+//!
+//! Calls never fail because of a trace. A share that is none is an [`InvalidSampler`], a cap of nothing an [`InvalidCap`].
+//!
+//! # Order
+//!
+//! A server's layer stands outside of all others, so that their log lines, metrics and refusals belong to the span. A client's stands
+//! inside of retries and hedges, so that each attempt has a span of its own, and [`TraceLayer::internal`] outside of them, if the call as
+//! a whole is to have one.
+//!
+//! # Coming from go-kit
+//!
+//! | go-kit | here |
+//! |---|---|
+//! | `opentracing.TraceServer(tracer, "op")`, `zipkin.TraceEndpoint` | `TraceLayer::server().plain("op")` |
+//! | `opentracing.TraceClient` | `TraceLayer::client().plain("op")` |
+//! | `HTTPToContext`, `ContextToHTTP`, `GRPCToContext`, `ContextToGRPC` | `.http()`, `.grpc()` |
+//! | `zipkin.HTTPServerTrace(tracer, zipkin.AllowPropagation(false))` | [`untrusted`](TraceLayer::untrusted) |
+//! | `opencensus.WithSampler` | [`sampler`](TraceLayer::sampler) |
+//!
+//! A span always ends, which that of go-kit's `HTTPToContext` does not.
+
+mod b3;
+mod baggage;
+mod carrier;
+mod context;
+mod hex;
+mod id;
+mod invalid;
+mod layer;
+mod link;
+mod observer;
+#[cfg(feature = "opentelemetry")]
+mod otel;
+mod propagation;
+mod random;
+mod sampler;
+mod span;
+mod surge;
+mod traceparent;
+mod tracestate;
+
+pub use baggage::Baggage;
+pub use carrier::Carrier;
+pub use context::{Scoped, TraceContext};
+pub use id::{Flags, SpanId, TraceId};
+pub use invalid::InvalidCap;
+pub use layer::{TraceLayer, Traced};
+pub use observer::{Trace, TraceHeld};
+#[cfg(feature = "opentelemetry")]
+pub use otel::{SampledOnly, layer as otel_layer};
+pub use propagation::{Propagation, extract, inject};
+pub use sampler::{InvalidSampler, Sampler};
+pub use traceparent::{TraceParent, TraceParentField};
+pub use tracestate::TraceState;

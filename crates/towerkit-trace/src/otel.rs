@@ -1,0 +1,101 @@
+use opentelemetry::{
+    Context,
+    trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, Tracer},
+};
+use towerkit_core::TraceIds;
+use tracing::{Metadata, Span, Subscriber};
+use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
+use tracing_subscriber::{
+    Layer,
+    filter::Filtered,
+    layer::{Context as LayerContext, Filter},
+    registry::LookupSpan,
+};
+
+use crate::{Flags, SpanId, TraceId, TraceParent, TraceState, link::Parent};
+
+/// Starts a span; the ids that OpenTelemetry gives it, where a subscriber of [`layer`] is installed.
+pub(crate) fn start(
+    span: &Span,
+    parent: &Parent,
+    state: Option<&TraceState>,
+) -> Option<TraceParent> {
+    // That a parent cannot be set means that nothing records the span.
+    match parent {
+        Parent::Remote(remote) => {
+            let _ = span.set_parent(under(remote, state, true));
+        }
+        // A span that the thread is in comes between, unless the call was taken along from another thread.
+        Parent::Here(here) if !is_inside(here) => {
+            let _ = span.set_parent(under(here, state, false));
+        }
+        Parent::Linked(remote) => {
+            let _ = span.set_parent(Context::new());
+            span.add_link(span_context(remote, None, true));
+        }
+        Parent::None | Parent::Here(_) => {}
+    }
+    ids_of(span)
+}
+
+/// Gives a span another name: to all subscribers, and to OpenTelemetry, where the layer does not take it from the field any more.
+pub(crate) fn rename(span: &Span, name: &'static str) {
+    span.record("otel.name", name);
+    span.context().span().update_name(name);
+}
+
+fn ids_of(span: &Span) -> Option<TraceParent> {
+    let context = span.context();
+    let started = context.span();
+    let ids = started.span_context();
+    Some(TraceParent {
+        trace: TraceId::from_bytes(ids.trace_id().to_bytes())?,
+        span: SpanId::from_bytes(ids.span_id().to_bytes())?,
+        flags: Flags::NONE.sampled(ids.is_sampled()),
+    })
+}
+
+/// Whether the span that this thread is in belongs to the trace of `here`.
+fn is_inside(here: &TraceParent) -> bool {
+    ids_of(&Span::current()).is_some_and(|ids| ids.trace == here.trace)
+}
+
+fn under(parent: &TraceParent, state: Option<&TraceState>, is_remote: bool) -> Context {
+    Context::new().with_remote_span_context(span_context(parent, state, is_remote))
+}
+
+/// A span elsewhere. It counts as recorded, because that its trace is recorded is decided already.
+fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: bool) -> SpanContext {
+    let state = state.and_then(|state| state.as_str().parse::<otel::TraceState>().ok());
+    SpanContext::new(
+        otel::TraceId::from_bytes(parent.trace.to_bytes()),
+        otel::SpanId::from_bytes(parent.span.to_bytes()),
+        TraceFlags::new(parent.flags.sampled(true).bits()),
+        is_remote,
+        state.unwrap_or_default(),
+    )
+}
+
+/// Makes the layer of a `tracing` subscriber that records spans with `tracer`, those of calls and all spans inside them.
+///
+/// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone.
+pub fn layer<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    T: Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_filter(SampledOnly)
+}
+
+/// Lets through what happens outside of calls, and inside of calls whose trace is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct SampledOnly;
+
+impl<S> Filter<S> for SampledOnly {
+    fn enabled(&self, _metadata: &Metadata<'_>, _context: &LayerContext<'_, S>) -> bool {
+        TraceIds::current().is_none_or(|ids| ids.is_sampled())
+    }
+}

@@ -1,0 +1,93 @@
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::TraceId;
+
+/// Decides whether a trace that begins here is recorded, before any span exists.
+///
+/// The decision is by the random part of the id that the trace has then. It travels in the flags of the context: who is called follows
+/// it, and does not decide again. Clones decide alike, also after a [`change`](Self::change).
+#[derive(Debug, Clone)]
+pub struct Sampler(Arc<AtomicU64>);
+
+impl Sampler {
+    /// One more than the largest number that the random part of a trace id can be: its rightmost seven bytes (W3C trace context,
+    /// level 2).
+    const RANDOM: u64 = 1 << 56;
+
+    /// Records all traces.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::of(Self::RANDOM)
+    }
+
+    /// Records no trace that begins here.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::of(0)
+    }
+
+    /// Records that share of the traces, from 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// If the share is not a number from 0 to 1.
+    pub fn ratio(share: f64) -> Result<Self, InvalidSampler> {
+        threshold(share).map(Self::of)
+    }
+
+    fn of(threshold: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(threshold)))
+    }
+
+    /// Records another share of the traces from now on, wherever this sampler is used.
+    ///
+    /// # Errors
+    ///
+    /// If the share is not a number from 0 to 1; the old one stays then.
+    pub fn change(&self, share: f64) -> Result<(), InvalidSampler> {
+        // Relaxed: the word guards nothing but itself.
+        self.0.store(threshold(share)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn samples(&self, trace: TraceId) -> bool {
+        let [.., a, b, c, d, e, f, g] = trace.to_bytes();
+        let random = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
+        random < self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self::always()
+    }
+}
+
+fn threshold(share: f64) -> Result<u64, InvalidSampler> {
+    if (0.0..=1.0).contains(&share) {
+        // Exact for 1, and a rounding far below what can be counted elsewhere.
+        Ok((share * Sampler::RANDOM as f64) as u64)
+    } else {
+        Err(InvalidSampler(share))
+    }
+}
+
+/// A share that is not a number from 0 to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvalidSampler(f64);
+
+impl fmt::Display for InvalidSampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a share of {} is not between 0 and 1", self.0)
+    }
+}
+
+impl Error for InvalidSampler {}

@@ -1,0 +1,36 @@
+//! The laws that every layer keeps, for this one.
+
+use towerkit_core::LayerExt;
+use towerkit_http::HttpExt;
+use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
+use towerkit_trace::{Sampler, TraceLayer};
+
+contract!(
+    plain,
+    PlainCalls,
+    Subject::new(TraceLayer::internal().plain("probe"))
+);
+contract!(http, HttpCalls, Subject::new(TraceLayer::server().http()));
+contract!(grpc, GrpcCalls, Subject::new(TraceLayer::client().grpc()));
+contract!(
+    unsampled,
+    HttpCalls,
+    Subject::new(TraceLayer::server().sampler(Sampler::never()).http())
+);
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let refused =
+        |share: f64| Sampler::ratio(share).is_err() && Sampler::always().change(share).is_err();
+    nonsense_is_refused(&[
+        ("NaN", &|| refused(f64::NAN)),
+        ("infinite", &|| refused(f64::INFINITY)),
+        ("negative", &|| refused(-f64::MIN_POSITIVE)),
+        ("more than all", &|| refused(1.0 + f64::EPSILON)),
+        ("a cap of 0", &|| {
+            TraceLayer::server().remote_cap(0).is_err()
+        }),
+    ]);
+    assert!(TraceLayer::server().remote_cap(u32::MAX).is_ok());
+}
