@@ -113,10 +113,10 @@ fn is_name(name: &str, most: usize) -> bool {
         && name.iter().all(|byte| goes_on(*byte))
 }
 
-/// Up to 256 printable characters but comma and equals sign, the last of which is no space.
+/// Up to 256 printable characters but comma and equals sign. The last is no space: those around a member are taken off.
 fn is_value(value: &str) -> bool {
     let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b',' | b'=');
-    (1..=256).contains(&value.len()) && value.bytes().all(is_allowed) && !value.ends_with(' ')
+    (1..=256).contains(&value.len()) && value.bytes().all(is_allowed)
 }
 
 impl fmt::Debug for TraceState {
