@@ -2,8 +2,8 @@ use std::cell::Cell;
 
 /// The ids under which the call of this moment is traced.
 ///
-/// A tracing layer sets them around every poll of a call; a log line shows them, a metric takes them as exemplar, and a client layer
-/// goes on from them. They stand here so that none of these crates needs another.
+/// A tracing layer sets them around every poll of a call; a log line shows them, and a client layer goes on from them. They stand here
+/// so that none of these crates needs another.
 ///
 /// ```
 /// use towerkit_core::TraceIds;

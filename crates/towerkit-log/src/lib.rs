@@ -57,6 +57,7 @@
 //! | `cancelled` | `true` | the outcome is `cancelled` |
 //! | `panicked` | `true` | the service panicked |
 //! | `refused` | why, such as `rate_limited` ([`Reason`]) | the call was refused, here or further in |
+//! | `trace_id`, `span_id` | the ids of the call ([`TraceIds`](towerkit_core::TraceIds)), in hexadecimal digits | a tracing layer stands outside, in the same row or around it |
 //!
 //! # Levels
 //!

@@ -4,8 +4,10 @@ use std::{
     sync::Arc,
 };
 
-use towerkit_core::{Call, Clock, End, Observer, Outcome, Policy, ProtocolKind, Reason, Status};
-use tracing::{Level, level_filters::LevelFilter};
+use towerkit_core::{
+    Call, Clock, End, Observer, Outcome, Policy, ProtocolKind, Reason, Status, TraceIds,
+};
+use tracing::{Level, field::display, level_filters::LevelFilter};
 
 use crate::{LogHeld, kept::Kept, level::Threshold, level_of};
 
@@ -23,7 +25,7 @@ pub(crate) type ChooseLevel = dyn Fn(&End) -> Level + Send + Sync;
 
 /// Logs one call; a level is part of what is static of an event.
 macro_rules! event {
-    ($level:expr, $message:expr, $kept:expr, $end:expr, $nanos:expr) => {
+    ($level:expr, $message:expr, $kept:expr, $end:expr, $nanos:expr, $ids:expr) => {
         tracing::event!(
             target: "towerkit::call",
             $level,
@@ -38,6 +40,8 @@ macro_rules! event {
             cancelled = only_true($end.outcome() == Outcome::Cancelled),
             panicked = only_true($end.panicked()),
             refused = $end.refused().map(Reason::as_str),
+            trace_id = $ids.map(|ids| display(Hex(ids.trace))),
+            span_id = $ids.map(|ids| display(Hex(ids.span))),
         )
     };
 }
@@ -86,12 +90,13 @@ impl Log {
             return;
         }
         let nanos = end.now(&self.clock).saturating_sub(kept.start);
+        let ids = TraceIds::current();
         match level {
-            Level::ERROR => event!(Level::ERROR, self.name, kept, end, nanos),
-            Level::WARN => event!(Level::WARN, self.name, kept, end, nanos),
-            Level::INFO => event!(Level::INFO, self.name, kept, end, nanos),
-            Level::DEBUG => event!(Level::DEBUG, self.name, kept, end, nanos),
-            Level::TRACE => event!(Level::TRACE, self.name, kept, end, nanos),
+            Level::ERROR => event!(Level::ERROR, self.name, kept, end, nanos, ids),
+            Level::WARN => event!(Level::WARN, self.name, kept, end, nanos, ids),
+            Level::INFO => event!(Level::INFO, self.name, kept, end, nanos, ids),
+            Level::DEBUG => event!(Level::DEBUG, self.name, kept, end, nanos, ids),
+            Level::TRACE => event!(Level::TRACE, self.name, kept, end, nanos, ids),
         }
     }
 
@@ -152,6 +157,15 @@ fn bytes(kept: &Kept, end: &End) -> Option<u64> {
 
 fn only_true(condition: bool) -> Option<bool> {
     condition.then_some(true)
+}
+
+/// An id, as traces are looked up by.
+struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 impl fmt::Debug for Log {

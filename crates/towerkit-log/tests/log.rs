@@ -5,7 +5,9 @@ mod capture;
 use std::{
     convert::Infallible,
     fmt::Debug,
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use capture::{Capture, Seen};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{Clock, End, Event, EventSink, LayerExt, Outcome, stack};
+use towerkit_core::{Clock, End, Event, EventSink, LayerExt, Outcome, TraceIds, stack};
 use towerkit_http::{Http, HttpExt};
 use towerkit_log::{EventLog, LogHeld, LogLayer, level_of};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -358,4 +360,35 @@ fn changes_of_a_breaker_are_logged_and_its_opening_is_a_warning() {
             fields.map(|(name, value)| (name, value.to_owned()))
         );
     }
+}
+
+/// A7.8
+#[tokio::test]
+async fn a_call_that_is_traced_shows_its_ids() {
+    let (log, _guard) = capture();
+    let ids = TraceIds {
+        trace: [0x01; 16],
+        span: [0xab; 8],
+        flags: 0,
+    };
+    let service = LogLayer::new().plain("uppercase").layer(Probe::new());
+    let mut call = pin!(service.oneshot(Act::Succeed));
+    poll_fn(|cx| TraceIds::enter(Some(ids), || call.as_mut().poll(cx)))
+        .await
+        .unwrap();
+    let seen = log.only();
+    assert_eq!(seen.field("trace_id"), Some(&*"01".repeat(16)));
+    assert_eq!(seen.field("span_id"), Some("abababababababab"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_traced_shows_no_ids() {
+    let (log, _guard) = capture();
+    let service = LogLayer::new().plain("uppercase").layer(Probe::new());
+    service.oneshot(Act::Succeed).await.unwrap();
+    let seen = log.only();
+    assert_eq!(
+        (seen.field("trace_id"), seen.field("span_id")),
+        (None, None)
+    );
 }
