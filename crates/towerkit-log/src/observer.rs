@@ -7,7 +7,7 @@ use std::{
 use towerkit_core::{
     Call, Clock, End, Observer, Outcome, Policy, ProtocolKind, Reason, Status, TraceIds,
 };
-use tracing::{Level, field::display, level_filters::LevelFilter};
+use tracing::{Level, level_filters::LevelFilter};
 
 use crate::{LogHeld, kept::Kept, level::Threshold, level_of};
 
