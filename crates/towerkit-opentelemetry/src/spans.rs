@@ -1,0 +1,91 @@
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{SdkTracer, SdkTracerProvider, SpanProcessor},
+};
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+use crate::{FlushError, SpanReport, batch::Batch, error::Why, tally::Tally};
+
+/// A pipeline that sends spans, made by a [`SpanPipeline`](crate::SpanPipeline).
+///
+/// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones and all that records into it are
+/// dropped.
+#[derive(Debug, Clone)]
+pub struct Spans {
+    provider: SdkTracerProvider,
+    batch: Batch,
+    tally: Arc<Tally>,
+}
+
+impl Spans {
+    pub(crate) fn new(batch: Batch, resource: Resource, tally: Arc<Tally>) -> Self {
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(batch.clone())
+            .with_resource(resource)
+            .build();
+        Self {
+            provider,
+            batch,
+            tally,
+        }
+    }
+
+    /// Makes the layer of a `tracing` subscriber that records spans into this pipeline: those of calls that are sampled, with all spans
+    /// inside of them, and those outside of calls. It is that of [`towerkit_trace::otel_layer`].
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        towerkit_trace::otel_layer(self.tracer())
+    }
+
+    /// Returns a tracer of OpenTelemetry that records into this pipeline.
+    #[must_use]
+    pub fn tracer(&self) -> SdkTracer {
+        self.provider.tracer("towerkit")
+    }
+
+    /// Returns what became of the spans that ended so far.
+    #[must_use]
+    pub fn report(&self) -> SpanReport {
+        self.tally.report()
+    }
+
+    /// Waits until the spans that have ended by now are sent, but no longer than `limit`. It blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// A [`FlushError`] if that took too long or failed, or after a shutdown.
+    pub fn flush(&self, limit: Duration) -> Result<(), FlushError> {
+        result(self.batch.flush(limit))
+    }
+
+    /// Sends the last spans, in no more time than `limit`, and ends. Nothing is recorded any more. It blocks the thread, which may be
+    /// one of a runtime of any kind.
+    ///
+    /// # Errors
+    ///
+    /// A [`FlushError`] if that took too long or failed; the [report](Self::report) says how many are lost. Also if there was a shutdown
+    /// before.
+    pub fn shutdown(&self, limit: Duration) -> Result<(), FlushError> {
+        let sent = self.batch.shutdown_with_timeout(limit);
+        // By now that takes no time, and its error says nothing of what happened.
+        let _ = self.provider.shutdown_with_timeout(limit);
+        result(sent)
+    }
+}
+
+fn result(result: OTelSdkResult) -> Result<(), FlushError> {
+    result.map_err(|error| {
+        FlushError(match error {
+            OTelSdkError::Timeout(_) => Why::Late,
+            OTelSdkError::AlreadyShutdown => Why::Over,
+            OTelSdkError::InternalFailure(why) => Why::Failed(why),
+        })
+    })
+}

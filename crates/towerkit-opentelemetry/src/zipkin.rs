@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use http::{Request, Uri, header};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, hyper::HyperClient};
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{SpanData, SpanExporter},
+};
+
+use crate::{PipelineError, SpanPipeline, Spans, endpoint::endpoint, zipkin_json};
+
+impl SpanPipeline {
+    /// Sends spans to Zipkin as JSON of its API version 2, for example to `http://127.0.0.1:9411`. The path is `/api/v2/spans` if there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
+    /// cannot start. That nobody listens at the endpoint is none.
+    pub fn zipkin(self, endpoint: &str) -> Result<Spans, PipelineError> {
+        self.start(|timeout, resource| Zipkin::new(endpoint, timeout, resource))
+    }
+}
+
+/// Sends spans to Zipkin.
+#[derive(Debug)]
+struct Zipkin {
+    client: HyperClient,
+    endpoint: Uri,
+    service: String,
+}
+
+impl Zipkin {
+    fn new(address: &str, timeout: Duration, resource: &Resource) -> Result<Self, PipelineError> {
+        let service = resource.get(&opentelemetry::Key::from_static_str("service.name"));
+        Ok(Self {
+            client: HyperClient::with_default_connector(timeout, None),
+            endpoint: endpoint(address, "/api/v2/spans")?,
+            service: service.map(|name| name.to_string()).unwrap_or_default(),
+        })
+    }
+
+    async fn post(&self, body: Vec<u8>) -> Result<(), HttpError> {
+        let request = Request::post(self.endpoint.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Bytes::from(body))?;
+        let status = self.client.send_bytes(request).await?.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("Zipkin answered {status}").into())
+        }
+    }
+}
+
+impl SpanExporter for Zipkin {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let failed = |error: HttpError| OTelSdkError::InternalFailure(error.to_string());
+        let body =
+            zipkin_json::encode(&batch, &self.service).map_err(|error| failed(error.into()))?;
+        self.post(body).await.map_err(failed)
+    }
+}
