@@ -2,9 +2,12 @@
 //!
 //! Every ordering is relaxed: a scrape is a set of numbers that were each true a moment ago, and nothing is decided by them.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+};
 
-use crate::{Buckets, Counter, Gauge, Histogram};
+use crate::{Buckets, Counter, Distribution, Gauge, Histogram};
 
 #[derive(Debug, Default)]
 pub(crate) struct AtomicCounter(AtomicU64);
@@ -49,6 +52,7 @@ impl Gauge for AtomicGauge {
 /// The nanoseconds wrap after 584 years of calls, which looks like a restart to who reads the rate.
 #[derive(Debug)]
 pub(crate) struct AtomicHistogram {
+    bounds: Arc<[f64]>,
     buckets: Box<[Bucket]>,
     nanos: AtomicU64,
     sum: AtomicU64,
@@ -81,6 +85,7 @@ impl AtomicHistogram {
     pub(crate) fn new(buckets: &Buckets) -> Self {
         let bounds = buckets.bounds().iter().copied();
         Self {
+            bounds: buckets.shared(),
             buckets: bounds.chain([f64::INFINITY]).map(Bucket::new).collect(),
             nanos: AtomicU64::new(0),
             sum: AtomicU64::new(0.0_f64.to_bits()),
@@ -93,6 +98,16 @@ impl AtomicHistogram {
             *total = total.wrapping_add(bucket.count.load(Relaxed));
             Some((bucket.bound, *total))
         })
+    }
+
+    /// Reads the counts and the sum.
+    pub(crate) fn distribution(&self) -> Distribution {
+        let counts = self.buckets.iter().map(|bucket| bucket.count.load(Relaxed));
+        Distribution {
+            bounds: self.bounds.clone(),
+            counts: counts.collect(),
+            sum: self.sum(),
+        }
     }
 
     /// Returns the sum; as a float it is exact to the nanosecond up to 104 days.

@@ -41,6 +41,10 @@ impl Buckets {
     pub fn bounds(&self) -> &[f64] {
         &self.0
     }
+
+    pub(crate) fn shared(&self) -> Arc<[f64]> {
+        self.0.clone()
+    }
 }
 
 impl Default for Buckets {

@@ -5,6 +5,7 @@ use crate::{
     atomic::{AtomicCounter, AtomicGauge, AtomicHistogram},
     exposition::{Number, bucket, header, is_label_name, label_set, sample},
     names::OTHER,
+    snapshot::{MetricFamily, MetricKind, Sample, Value},
 };
 
 /// All series of one metric.
@@ -15,8 +16,11 @@ pub(crate) struct Family {
     kind: Kind,
     help: Arc<str>,
     labels: Arc<[String]>,
-    series: BTreeMap<Arc<str>, Instrument>,
+    series: BTreeMap<Values, Instrument>,
 }
+
+/// The values of the labels of a series, in the order of the family's labels.
+type Values = Arc<[Box<str>]>;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
@@ -37,6 +41,14 @@ impl Kind {
         matches!(self, Self::Histogram(_))
     }
 
+    fn public(&self) -> MetricKind {
+        match self {
+            Self::Counter => MetricKind::Counter,
+            Self::Gauge => MetricKind::Gauge,
+            Self::Histogram(_) => MetricKind::Histogram,
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -52,6 +64,16 @@ impl Kind {
             Self::Histogram(buckets) => {
                 Instrument::Histogram(Arc::new(AtomicHistogram::new(buckets)))
             }
+        }
+    }
+}
+
+impl Instrument {
+    fn value(&self) -> Value {
+        match self {
+            Self::Counter(counter) => Value::Counter(counter.value()),
+            Self::Gauge(gauge) => Value::Gauge(gauge.value()),
+            Self::Histogram(histogram) => Value::Histogram(histogram.distribution()),
         }
     }
 }
@@ -107,39 +129,58 @@ impl Family {
         if discriminant(kind) != discriminant(&self.kind) {
             return Err(wrong_kind(name));
         }
-        let set = self.label_set(labels);
-        let set =
-            set.ok_or_else(|| MetricError::new(name, "its other series have other labels"))?;
-        if let Some(known) = self.series.get(set.as_str()) {
+        let values = self.values(labels);
+        let values =
+            values.ok_or_else(|| MetricError::new(name, "its other series have other labels"))?;
+        if let Some(known) = self.series.get(&values) {
             return Ok((known.clone(), false));
         }
         let full = self.series.len() >= most;
-        let set = if full { self.other() } else { set };
-        let series = self.series.entry(set.into());
+        let values = if full { self.other() } else { values };
+        let series = self.series.entry(values);
         Ok((
             series.or_insert_with(|| self.kind.instrument()).clone(),
             full,
         ))
     }
 
-    /// Puts labels in the order of the first series, if they are the same labels.
-    fn label_set(&self, labels: &[(&str, &str)]) -> Option<String> {
+    /// Puts the values of labels in the order of the first series, if they are the same labels.
+    fn values(&self, labels: &[(&str, &str)]) -> Option<Values> {
         if labels.len() != self.labels.len() {
             return None;
         }
-        let value = |name: &'_ String| labels.iter().find(|(label, _)| label == name);
-        let ordered: Option<Vec<_>> = self.labels.iter().map(value).collect();
-        Some(label_set(ordered?.into_iter().copied()))
+        let value = |name: &'_ String| {
+            let (_, value) = labels.iter().find(|(label, _)| label == name)?;
+            Some(Box::from(*value))
+        };
+        self.labels.iter().map(value).collect()
     }
 
-    fn other(&self) -> String {
-        label_set(self.labels.iter().map(|label| (label.as_str(), OTHER)))
+    fn other(&self) -> Values {
+        self.labels.iter().map(|_| Box::from(OTHER)).collect()
+    }
+
+    /// Reads all series.
+    pub(crate) fn snapshot(&self, name: Arc<str>) -> MetricFamily {
+        let sample = |(labels, series): (&Values, &Instrument)| Sample {
+            labels: labels.clone(),
+            value: series.value(),
+        };
+        MetricFamily {
+            name,
+            help: self.help.clone(),
+            kind: self.kind.public(),
+            labels: self.labels.clone(),
+            samples: self.series.iter().map(sample).collect(),
+        }
     }
 
     /// Writes the family in the Prometheus text format.
     pub(crate) fn render(&self, name: &str, out: &mut String) {
         header(out, name, &self.help, self.kind.name());
-        for (labels, series) in &self.series {
+        for (values, series) in &self.series {
+            let names = self.labels.iter().map(String::as_str);
+            let labels = &label_set(names.zip(values.iter().map(|value| &**value)));
             match series {
                 Instrument::Counter(counter) => sample(out, name, labels, counter.value()),
                 Instrument::Gauge(gauge) => sample(out, name, labels, gauge.value()),

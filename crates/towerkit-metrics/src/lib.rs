@@ -121,6 +121,7 @@ mod names;
 mod observer;
 mod registry;
 mod series;
+mod snapshot;
 mod table;
 
 pub use buckets::{Buckets, BucketsError};
@@ -132,3 +133,4 @@ pub use instrument::{Counter, Gauge, Histogram, MetricError, Provider};
 pub use layer::{Measured, MetricsHandle, MetricsLayer};
 pub use observer::{Metrics, MetricsHeld};
 pub use registry::Registry;
+pub use snapshot::{Distribution, MetricFamily, MetricKind, Sample, Snapshot, Value};

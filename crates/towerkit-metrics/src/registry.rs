@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Buckets, Counter, Gauge, Histogram, MetricError, Provider,
+    Buckets, Counter, Gauge, Histogram, MetricError, Provider, Snapshot,
     exposition::is_metric_name,
     family::{Family, Instrument, Kind, wrong_kind},
 };
@@ -136,6 +136,16 @@ impl Registry {
             family.render(name, &mut out);
         }
         out
+    }
+
+    /// Copies all metrics as they are, for an exporter that pushes them.
+    ///
+    /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let families = self.families().clone();
+        let snapshot = |(name, family): (Arc<str>, Family)| family.snapshot(name);
+        Snapshot::new(families.into_iter().map(snapshot).collect())
     }
 
     fn resolve(
