@@ -46,7 +46,7 @@ impl RedisRateLimitHandle {
     /// # Errors
     ///
     /// If Redis cannot count the quota exactly; the old one stays then.
-    pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
-        self.0.set_quota(quota)
+    pub fn change_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
+        self.0.change_quota(quota)
     }
 }

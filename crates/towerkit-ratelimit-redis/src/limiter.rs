@@ -286,7 +286,7 @@ impl Limiter {
         *self.quota.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
+    pub(crate) fn change_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
         let measure = Measure::of(&quota)?;
         *self.quota.write().unwrap_or_else(PoisonError::into_inner) = (quota, measure);
         self.keys.allow_all();

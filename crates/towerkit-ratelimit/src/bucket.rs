@@ -83,7 +83,7 @@ impl Bucket {
     }
 
     /// Changes the quota. The tokens in the bucket stay, up to the new burst; so does a debt.
-    pub(crate) fn set_quota(&self, quota: Quota, now: u64) {
+    pub(crate) fn change_quota(&self, quota: Quota, now: u64) {
         let mut kept = lock(&self.quota);
         *kept = quota;
         self.rate.change(&quota);

@@ -115,7 +115,7 @@ impl RateLimitHandle {
     /// Changes the quota.
     ///
     /// Every call is judged by the old quota or by the new one. The tokens in the bucket stay, up to the new burst; so does a debt.
-    pub fn set_quota(&self, quota: Quota) {
-        self.0.bucket.set_quota(quota, self.0.clock.now());
+    pub fn change_quota(&self, quota: Quota) {
+        self.0.bucket.change_quota(quota, self.0.clock.now());
     }
 }

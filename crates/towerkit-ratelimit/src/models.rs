@@ -54,7 +54,7 @@ fn loom_a_change_makes_no_token_and_loses_none() {
             let bucket = bucket.clone();
             move || (0..2).filter(|_| bucket.take(SECOND, 1).is_ok()).count() as u32
         });
-        bucket.set_quota(quota(7, 2), SECOND);
+        bucket.change_quota(quota(7, 2), SECOND);
         let admitted = caller.join().unwrap();
         assert_eq!(admitted, 2);
         // Both before the change: one of three is left. One before, one after: one of two. Both after: none.

@@ -37,7 +37,7 @@ fn neither_calls_nor_refusals_nor_changes_allocate() {
     let (direct, following) = (direct.into_role(), following.into_role());
     let seen = measure(|| {
         call(direct.policy());
-        handle.set_quota(Quota::per_second(7).unwrap());
+        handle.change_quota(Quota::per_second(7).unwrap());
         hand.advance(Duration::from_secs(5));
         call(following.policy());
     });
@@ -58,14 +58,14 @@ fn neither_known_keys_nor_newcomers_allocate() {
         .unwrap()
         .total(Quota::per_second(500).unwrap());
     let handle = layer.handle();
-    handle.set_override(&1u64, quota).unwrap();
+    handle.change_override(&1u64, quota).unwrap();
     let limit = layer.into_role();
     let seen = measure(|| {
         call(limit.policy());
         hand.advance(Duration::from_secs(2));
         call(limit.policy());
         hand.advance(Duration::from_secs(2));
-        handle.set_quota(0, Quota::per_second(2).unwrap()).unwrap();
+        handle.change_quota(0, Quota::per_second(2).unwrap()).unwrap();
         call(limit.policy());
     });
     assert_eq!(seen.count_total, 0);

@@ -173,12 +173,12 @@ fn the_quota_can_be_changed_while_it_runs() {
         let layer = layer(&memory, quota(1, 1));
         let (service, handle) = (service(&layer), layer.handle());
         assert!(call(&service, "Ann").await.is_ok());
-        handle.set_quota(quota(10, 1)).unwrap();
+        handle.change_quota(quota(10, 1)).unwrap();
         assert_eq!(handle.quota(), quota(10, 1));
         sleep(200 * MILLI).await;
         assert!(call(&service, "Ann").await.is_ok());
         let odd = Quota::new(999_999_937, Duration::from_nanos(999_999_999)).unwrap();
-        assert!(handle.set_quota(odd.burst(10_000_000).unwrap()).is_err());
+        assert!(handle.change_quota(odd.burst(10_000_000).unwrap()).is_err());
         assert_eq!(handle.quota(), quota(10, 1));
     });
 }

@@ -196,11 +196,11 @@ async fn a_changed_quota_finds_the_bucket_as_it_was() {
     for _ in 0..3 {
         call(&service, "Ann").await.unwrap();
     }
-    handle.set_quota(quota(7, 5)).unwrap();
+    handle.change_quota(quota(7, 5)).unwrap();
     let admitted = [call(&service, "Ann").await, call(&service, "Ann").await];
     assert!(admitted.iter().all(Result::is_ok), "two more fit in");
     assert!(call(&service, "Ann").await.is_err());
-    handle.set_quota(quota(7, 1)).unwrap();
+    handle.change_quota(quota(7, 1)).unwrap();
     let refused = call(&service, "Ann").await.unwrap_err();
     assert!(refused.wait().unwrap() <= Duration::from_millis(143));
 }

@@ -134,7 +134,7 @@ proptest! {
             bucket.take(SECOND, spent.min(first.burst_size())).unwrap();
         }
         for quota in quotas {
-            bucket.set_quota(quota, SECOND);
+            bucket.change_quota(quota, SECOND);
             tokens = tokens.min(quota.burst_size());
             let available = bucket.available(SECOND);
             // Rounding is against the caller, by less than a token.
@@ -243,11 +243,11 @@ fn tokens_that_are_given_back_raise_no_window() {
 fn a_change_keeps_debts_and_clamps_tokens() {
     let bucket = bucket(10, Duration::from_secs(1), 5);
     let slower = Quota::per_second(1).unwrap().burst(2).unwrap();
-    bucket.set_quota(slower, SECOND);
+    bucket.change_quota(slower, SECOND);
     assert_eq!(bucket.available(SECOND), 2);
     bucket.charge(SECOND, 3);
     assert_eq!(wait(&bucket, SECOND, 1), Some(2 * SECOND));
-    bucket.set_quota(Quota::per_second(100).unwrap(), SECOND);
+    bucket.change_quota(Quota::per_second(100).unwrap(), SECOND);
     assert_eq!(wait(&bucket, SECOND, 1), Some(2 * SECOND / 100));
     assert_eq!(bucket.quota(), Quota::per_second(100).unwrap());
 }
@@ -266,7 +266,7 @@ fn no_change_is_too_much() {
         bucket.charge(now, u32::MAX);
         bucket.charge(now, u32::MAX);
         for quota in [slow, fast, slow, slow.burst(1).unwrap(), fast] {
-            bucket.set_quota(quota, now);
+            bucket.change_quota(quota, now);
             assert_eq!(bucket.available(now), 0);
             assert!(bucket.take(now, 1).is_err());
             bucket.charge(now, u32::MAX);

@@ -118,12 +118,12 @@ impl Delayed {
         });
     }
 
-    pub(crate) fn set_quota(&self, quota: Quota, now: u64) {
+    pub(crate) fn change_quota(&self, quota: Quota, now: u64) {
         let units = Spacing::units(now);
         let mut line = lock(&self.line);
         let mut wake = self.advance(&mut line, units, None);
         let (_, old) = self.bucket.read(units);
-        self.bucket.set_quota(quota, now);
+        self.bucket.change_quota(quota, now);
         let (word, new) = self.bucket.read(units);
         line.change(word.into(), old, new);
         wake.extend(self.advance(&mut line, units, None));

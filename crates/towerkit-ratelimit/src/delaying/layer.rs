@@ -136,9 +136,9 @@ impl DelayingRateLimitHandle {
         self.0.delayed.bucket().quota()
     }
 
-    /// Changes the quota, see [`RateLimitHandle::set_quota`](crate::RateLimitHandle::set_quota). Those who wait go on by the new one,
+    /// Changes the quota, see [`RateLimitHandle::change_quota`](crate::RateLimitHandle::change_quota). Those who wait go on by the new one,
     /// from the tokens that they had to wait for still.
-    pub fn set_quota(&self, quota: Quota) {
-        self.0.delayed.set_quota(quota, self.0.clock.now());
+    pub fn change_quota(&self, quota: Quota) {
+        self.0.delayed.change_quota(quota, self.0.clock.now());
     }
 }

@@ -274,14 +274,14 @@ fn those_who_wait_follow_a_change_of_the_quota() {
     let now = 1000 * MILLI;
     assert!(delayed.bucket().take(now, 1).is_ok());
     let [first, second] = [0; 2].map(|_| wait(&delayed, now));
-    delayed.set_quota(
+    delayed.change_quota(
         Quota::per_second(100).unwrap().burst(1).unwrap(),
         now + 50 * MILLI,
     );
     assert_eq!(waits(&delayed, first, now + 50 * MILLI), Some(5));
     assert_eq!(waits(&delayed, first, now + 55 * MILLI), None);
     assert_eq!(waits(&delayed, second, now + 55 * MILLI), Some(10));
-    delayed.set_quota(
+    delayed.change_quota(
         Quota::per_second(1).unwrap().burst(1).unwrap(),
         now + 60 * MILLI,
     );

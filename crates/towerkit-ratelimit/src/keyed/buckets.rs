@@ -234,8 +234,8 @@ impl Buckets {
         lock(&self.quotas).get(class).copied()
     }
 
-    /// Changes the quota of a class, see [`Bucket::set_quota`]. Goes through all buckets; calls go on meanwhile.
-    pub(crate) fn set_quota(
+    /// Changes the quota of a class, see [`Bucket::change_quota`]. Goes through all buckets; calls go on meanwhile.
+    pub(crate) fn change_quota(
         &self,
         class: usize,
         quota: Quota,

@@ -63,8 +63,8 @@ impl KeyedRateLimitHandle {
     /// # Errors
     ///
     /// If there is no quota of this number.
-    pub fn set_quota(&self, class: usize, quota: Quota) -> Result<(), InvalidSetting> {
-        self.buckets().set_quota(class, quota, self.now())
+    pub fn change_quota(&self, class: usize, quota: Quota) -> Result<(), InvalidSetting> {
+        self.buckets().change_quota(class, quota, self.now())
     }
 
     /// Returns the quota of all keys together.
@@ -79,10 +79,10 @@ impl KeyedRateLimitHandle {
     /// # Errors
     ///
     /// If there was [none](crate::KeyedRateLimitLayer::total) at the start.
-    pub fn set_total(&self, quota: Quota) -> Result<(), InvalidSetting> {
+    pub fn change_total(&self, quota: Quota) -> Result<(), InvalidSetting> {
         let total = self.buckets().total.as_ref();
         let total = total.ok_or(InvalidSetting(Problem::NoTotal))?;
-        total.set_quota(quota, self.now());
+        total.change_quota(quota, self.now());
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl KeyedRateLimitHandle {
     /// # Errors
     ///
     /// If 1,000 keys have a quota of their own.
-    pub fn set_override<K: Hash + ?Sized>(
+    pub fn change_override<K: Hash + ?Sized>(
         &self,
         key: &K,
         quota: Quota,

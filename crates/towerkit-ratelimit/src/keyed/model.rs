@@ -232,7 +232,7 @@ fn a_change_reaches_every_bucket_once() {
             }
         });
         for burst in [8, 20, 7, 30, 6, 40, 5] {
-            keyed.set_quota(0, quota(1, burst), SECOND).unwrap_or(());
+            keyed.change_quota(0, quota(1, burst), SECOND).unwrap_or(());
         }
     });
     for key in (0..1000).filter(|key| key % 10 > 0) {
@@ -243,7 +243,7 @@ fn a_change_reaches_every_bucket_once() {
             "{key}: {available}"
         );
     }
-    assert!(keyed.set_quota(1, quota(1, 1), SECOND).is_err());
+    assert!(keyed.change_quota(1, quota(1, 1), SECOND).is_err());
     assert_eq!(keyed.quota(0), Some(quota(1, 5)));
     assert_eq!(keyed.quota(1), None);
 }

@@ -77,7 +77,7 @@ impl Overrides {
     pub(crate) fn set(&self, tag: u64, quota: Quota, now: u64) -> Result<(), InvalidSetting> {
         let _changing = lock(&self.changes);
         if let Some((_, bucket)) = self.find(tag) {
-            bucket.set_quota(quota, now);
+            bucket.change_quota(quota, now);
             return Ok(());
         }
         let places = || (0..Self::PLACES).map(|_| Own::new()).collect();
@@ -91,7 +91,7 @@ impl Overrides {
         match own.bucket.get() {
             None => drop(own.bucket.set(Bucket::new(quota))),
             Some(bucket) => {
-                bucket.set_quota(quota, now);
+                bucket.change_quota(quota, now);
                 bucket.fill(now);
             }
         }

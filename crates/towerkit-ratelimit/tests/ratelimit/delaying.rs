@@ -261,7 +261,7 @@ async fn those_who_wait_follow_a_new_quota() {
     let mut calls = pin!(join_all((0..4).map(|who| service.clone().oneshot(who))));
     assert!(poll!(calls.as_mut()).is_pending());
     sleep(Duration::from_millis(500)).await;
-    handle.set_quota(quota(100, 1));
+    handle.change_quota(quota(100, 1));
     assert_eq!(handle.quota(), quota(100, 1));
     calls.await;
     let turns: Vec<_> = served

@@ -139,7 +139,7 @@ async fn keys_stay_secret() {
         .unwrap();
     let handle = layer.handle();
     handle
-        .set_override("another", Quota::per_second(5).unwrap())
+        .change_override("another", Quota::per_second(5).unwrap())
         .unwrap();
     assert!(!format!("{layer:?} {handle:?} {:?}", handle.snapshot()).contains("another"));
     let service = layer.http().layer(Probe::new());
@@ -161,7 +161,7 @@ async fn a_quota_that_changes_changes_the_policy() {
     let layer = RateLimitLayer::new(Quota::per_second(5).unwrap()).clock(clock);
     let handle = layer.handle();
     let service = layer.fields("default").unwrap().http().layer(Probe::new());
-    handle.set_quota(Quota::new(2, Duration::from_secs(60)).unwrap());
+    handle.change_quota(Quota::new(2, Duration::from_secs(60)).unwrap());
     let response = service.oneshot(Request::new(Act::Succeed)).await.unwrap();
     assert_eq!(fields(response.headers()), [2, 60, 1, 30]);
 }

@@ -116,10 +116,10 @@ async fn a_function_chooses_among_quotas() {
     }
     assert_eq!(handle.quota(2), Some(quota(1, 9)));
     assert_eq!(handle.quota(3), None);
-    handle.set_quota(1, quota(1, 6)).unwrap();
+    handle.change_quota(1, quota(1, 6)).unwrap();
     assert_eq!(admitted(&service, 9).await.0, 6);
     assert_eq!(admitted(&service, 5).await.0, 0);
-    assert!(handle.set_quota(3, quota(1, 1)).is_err());
+    assert!(handle.change_quota(3, quota(1, 1)).is_err());
 }
 
 #[tokio::test]
@@ -129,10 +129,10 @@ async fn a_key_can_have_a_quota_of_its_own() {
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     assert_eq!(admitted(&service, 7).await.0, 1);
-    handle.set_override(&7u32, quota(1, 5)).unwrap();
+    handle.change_override(&7u32, quota(1, 5)).unwrap();
     assert_eq!(admitted(&service, 7).await.0, 5);
     assert_eq!(admitted(&service, 8).await.0, 1);
-    handle.set_override(&7u32, quota(1, 8)).unwrap();
+    handle.change_override(&7u32, quota(1, 8)).unwrap();
     assert_eq!(admitted(&service, 7).await.0, 0);
     hand.advance(Duration::from_secs(100));
     assert_eq!(
@@ -168,10 +168,10 @@ async fn a_call_passes_the_limit_of_its_key_and_the_one_for_all() {
     assert_eq!(handle.available(&2u32), 1);
     assert_eq!(admitted(&service, 2).await.0, 1);
     assert_eq!(handle.total(), Some(quota(10, 5)));
-    handle.set_total(quota(10, 50)).unwrap();
+    handle.change_total(quota(10, 50)).unwrap();
     assert_eq!(handle.total(), Some(quota(10, 50)));
     let without = KeyedRateLimitLayer::new(quota(1, 1), key).handle();
-    assert!(without.set_total(quota(1, 1)).is_err() && without.total().is_none());
+    assert!(without.change_total(quota(1, 1)).is_err() && without.total().is_none());
 }
 
 #[tokio::test]
@@ -351,7 +351,7 @@ mod by_client_address {
         }
         let client: IpAddr = "203.0.113.9".parse().unwrap();
         let client = address.network_of(client);
-        handle.set_override(&client, quota(1, 3)).unwrap();
+        handle.change_override(&client, quota(1, 3)).unwrap();
         assert_eq!(handle.available(&client), 3);
         assert_eq!(
             service

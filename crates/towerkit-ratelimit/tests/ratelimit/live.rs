@@ -19,7 +19,7 @@ async fn a_new_quota_holds_for_services_that_exist() {
     let service = layer.layer(Probe::new());
     service.clone().oneshot(Act::Succeed).await.unwrap();
     for (burst, available) in [(10, 4), (3, 3), (20, 3), (1, 1)] {
-        handle.set_quota(quota(burst));
+        handle.change_quota(quota(burst));
         assert_eq!(handle.available(), available);
         assert_eq!(handle.quota(), quota(burst));
     }
@@ -58,8 +58,8 @@ fn changes_mint_no_tokens_under_load() {
         let (handle, done) = (handle.clone(), &done);
         threads.spawn(move || {
             while !done.load(Ordering::Relaxed) {
-                handle.set_quota(Quota::per_second(3).unwrap().burst(2 * TOKENS).unwrap());
-                handle.set_quota(quota(TOKENS));
+                handle.change_quota(Quota::per_second(3).unwrap().burst(2 * TOKENS).unwrap());
+                handle.change_quota(quota(TOKENS));
             }
         });
         let admitted = callers
