@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, sync::Arc};
+use std::{array, error::Error, fmt, sync::Arc};
 
 /// The upper bounds of a histogram's buckets, rising; the last bucket, without a bound, comes by itself.
 ///
@@ -34,6 +34,13 @@ impl Buckets {
             return Err(BucketsError(Fault::NotRising(pair[1])));
         }
         Ok(Self(bounds))
+    }
+
+    /// Makes buckets for the sizes of bodies: 256 bytes, and each of the other nine four times the one before it, up to 64 MiB.
+    #[must_use]
+    pub fn bytes() -> Self {
+        let bounds: [f64; 10] = array::from_fn(|n| f64::from(256_u32 << (2 * n)));
+        Self(Arc::new(bounds))
     }
 
     /// Returns the upper bounds.
@@ -106,8 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_valid() {
+    fn the_defaults_are_valid() {
         let default = Buckets::default();
         assert_eq!(Buckets::new(default.bounds().iter().copied()), Ok(default));
+        let bytes = Buckets::bytes();
+        assert_eq!(bytes.bounds()[0], 256.0);
+        assert_eq!(bytes.bounds()[9], 64.0 * 1024.0 * 1024.0);
+        assert_eq!(Buckets::new(bytes.bounds().iter().copied()), Ok(bytes));
     }
 }

@@ -26,6 +26,8 @@ impl MetricsLayer {
             provider: Arc::new(Registry::global()),
             buckets: Buckets::default(),
             side: Side::Server,
+            heads: false,
+            sizes: None,
         };
         let metrics = Metrics {
             state: Arc::new(State::new(source, MAX_OPERATIONS)),
@@ -50,6 +52,26 @@ impl<P> MetricsLayer<P> {
     #[must_use]
     pub fn buckets(self, buckets: Buckets) -> Self {
         self.source(|source| source.buckets = buckets)
+    }
+
+    /// Records the time to the head of a response as well; by default, only the time to the end of its body.
+    ///
+    /// The metric is `http_server_time_to_head_seconds`, or with `rpc`, has the labels of the operation and the buckets of the
+    /// duration. A call that ends without a head is not in it. It costs another reading of the clock.
+    #[must_use]
+    pub fn time_to_head(self) -> Self {
+        self.source(|source| source.heads = true)
+    }
+
+    /// Records the sizes of bodies in these buckets, whose bounds are bytes, such as [`Buckets::bytes`]; by default, none.
+    ///
+    /// Over HTTP: `http_server_request_body_size_bytes`, as the request declares it in `content-length`, so that a request without one
+    /// is not in it; and `http_server_response_body_size_bytes`, the bytes that the response delivered before its end, its
+    /// cancellation or its failure. Over gRPC only the latter, as `rpc_server_response_size_bytes`, with the prefix of each message.
+    /// The labels are those of the duration.
+    #[must_use]
+    pub fn body_sizes(self, buckets: Buckets) -> Self {
+        self.source(|source| source.sizes = Some(buckets))
     }
 
     /// Measures the calls that a client makes; without it, those that a server takes.

@@ -44,6 +44,10 @@
 //! | | `towerkit_calls_active` | `operation` |
 //! | all | `towerkit_metrics_dropped_total` | `metric` |
 //!
+//! [`time_to_head`](MetricsLayer::time_to_head) adds `http_server_time_to_head_seconds` and its like for gRPC, and
+//! [`body_sizes`](MetricsLayer::body_sizes) adds `http_server_request_body_size_bytes`, `http_server_response_body_size_bytes` and
+//! `rpc_server_response_size_bytes`; each says what it costs.
+//!
 //! A duration is a histogram; its `_count` is the number of calls, so that there is no counter besides. With
 //! [`client`](MetricsLayer::client) the names say `client` for `server`, and `url_template` for `http_route`.
 //!

@@ -167,6 +167,67 @@ impl Kind {
         Metric { name, help }
     }
 
+    /// Returns the metric of the time to the head of a response, where the protocol has heads.
+    pub(crate) fn time_to_head(self, side: Side) -> Option<Metric> {
+        let (name, help) = match (self, side) {
+            (Self::Plain, _) => return None,
+            (Self::Grpc, Side::Server) => (
+                "rpc_server_time_to_head_seconds",
+                "Time from the start of incoming remote procedure calls to the head of the response.",
+            ),
+            (Self::Grpc, Side::Client) => (
+                "rpc_client_time_to_head_seconds",
+                "Time from the start of outgoing remote procedure calls to the head of the response.",
+            ),
+            (Self::Http(_), Side::Server) => (
+                "http_server_time_to_head_seconds",
+                "Time from the start of HTTP server requests to the head of the response.",
+            ),
+            (Self::Http(_), Side::Client) => (
+                "http_client_time_to_head_seconds",
+                "Time from the start of HTTP client requests to the head of the response.",
+            ),
+        };
+        Some(Metric { name, help })
+    }
+
+    /// Returns the metrics of the sizes of the bodies of a request and of a response, where they can be known.
+    pub(crate) fn sizes(self, side: Side) -> [Option<Metric>; 2] {
+        let metric = |name, help| Some(Metric { name, help });
+        match (self, side) {
+            (Self::Plain, _) => [None, None],
+            // The length of a gRPC request is not declared. Conventions before 1.38 had the name of the response's.
+            (Self::Grpc, Side::Server) => [
+                None,
+                metric("rpc_server_response_size_bytes", "Size of RPC responses."),
+            ],
+            (Self::Grpc, Side::Client) => [
+                None,
+                metric("rpc_client_response_size_bytes", "Size of RPC responses."),
+            ],
+            (Self::Http(_), Side::Server) => [
+                metric(
+                    "http_server_request_body_size_bytes",
+                    "Size of HTTP server request bodies.",
+                ),
+                metric(
+                    "http_server_response_body_size_bytes",
+                    "Size of HTTP server response bodies.",
+                ),
+            ],
+            (Self::Http(_), Side::Client) => [
+                metric(
+                    "http_client_request_body_size_bytes",
+                    "Size of HTTP client request bodies.",
+                ),
+                metric(
+                    "http_client_response_body_size_bytes",
+                    "Size of HTTP client response bodies.",
+                ),
+            ],
+        }
+    }
+
     /// Returns the labels that are known when a call starts.
     pub(crate) fn labels(self, side: Side, operation: &str) -> Vec<(&'static str, &str)> {
         match self {

@@ -11,7 +11,7 @@ use towerkit_core::{Call, Clock, End, Observer, Policy, Status};
 use crate::{
     Counter,
     names::{Kind, OTHER, Side},
-    series::{Series, Source},
+    series::{Measures, Series, Source},
     table::Table,
 };
 
@@ -27,10 +27,18 @@ pub struct Metrics {
 pub struct MetricsHeld {
     start: u64,
     place: Place,
+    request: Request,
+}
+
+/// What is kept of the request. The two exclude each other, so that they share their room.
+#[derive(Debug)]
+enum Request {
+    /// The declared length, or [`Measures::UNKNOWN`].
+    Length(u64),
     /// The name of a gRPC method that no answer has confirmed yet.
     ///
     /// It is whatever the caller put into the path, so it becomes a label only once the service has shown that it knows it.
-    unproved: Option<Box<str>>,
+    Unproved(Box<str>),
 }
 
 /// Where the series of an operation stand: its index in the table or, from the top down, the kind of the calls that have none.
@@ -130,19 +138,57 @@ impl Policy for Metrics {
     type Held = MetricsHeld;
 
     #[inline(always)]
+    fn head(&self, held: &mut MetricsHeld, so_far: &End) {
+        if self.state.source.heads {
+            self.headed(held, so_far);
+        }
+    }
+
+    #[inline(always)]
     fn finish(&self, held: MetricsHeld, end: &End) {
         let nanos = end.now(&self.clock).saturating_sub(held.start);
         let mut series = self.state.series(held.place);
         if let Some(series) = series {
             series.ended();
         }
-        if let Some(operation) = held.unproved {
-            series = self.state.series(self.state.prove(&operation, end));
-        }
+        let request = match held.request {
+            Request::Length(length) => length,
+            Request::Unproved(operation) => {
+                series = self.state.series(self.state.prove(&operation, end));
+                Measures::UNKNOWN
+            }
+        };
         if let Some(series) = series {
-            series.observe(end, nanos, &self.state.source);
+            series.observe(end, Measures { nanos, request }, &self.state.source);
         }
     }
+}
+
+impl Metrics {
+    /// Out of line, since who does not ask for it should not carry its code.
+    #[inline(never)]
+    fn headed(&self, held: &MetricsHeld, so_far: &End) {
+        if let Some(series) = self.state.series(held.place) {
+            series.headed(so_far.now(&self.clock).saturating_sub(held.start));
+        }
+    }
+
+    #[inline(always)]
+    fn length<Req>(&self, kind: Kind, call: &Call<'_, Req>) -> u64 {
+        if self.state.source.sizes.is_some() && matches!(kind, Kind::Http(_)) {
+            declared_length(call)
+        } else {
+            Measures::UNKNOWN
+        }
+    }
+}
+
+#[inline(never)]
+fn declared_length<Req>(call: &Call<'_, Req>) -> u64 {
+    let length = call.field("content-length");
+    length
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(Measures::UNKNOWN)
 }
 
 impl<Req> Observer<Req> for Metrics {
@@ -161,10 +207,14 @@ impl<Req> Observer<Req> for Metrics {
         if let Some(series) = self.state.series(place) {
             series.started();
         }
+        let request = match unproved {
+            Some(operation) => Request::Unproved(operation),
+            None => Request::Length(self.length(kind, call)),
+        };
         MetricsHeld {
             start,
             place,
-            unproved,
+            request,
         }
     }
 }

@@ -5,7 +5,7 @@ use towerkit_core::{End, Outcome, Status};
 use crate::{
     Buckets, Counter, Gauge, Histogram, Provider,
     instrument::Discard,
-    names::{Kind, OTHER, Side, code},
+    names::{Kind, Metric, OTHER, Side, code},
     registry::{DROPPED, DROPPED_HELP},
 };
 
@@ -15,6 +15,10 @@ pub(crate) struct Source {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) buckets: Buckets,
     pub(crate) side: Side,
+    /// Whether the time to the head is recorded.
+    pub(crate) heads: bool,
+    /// The buckets of the sizes of bodies, if they are recorded.
+    pub(crate) sizes: Option<Buckets>,
 }
 
 /// The series of one operation: how many calls are active, and how long they took, by how they ended.
@@ -23,8 +27,35 @@ pub(crate) struct Series {
     kind: Kind,
     operation: Box<str>,
     active: Arc<dyn Gauge>,
-    ends: [OnceLock<(Ending, Arc<dyn Histogram>)>; ENDS],
-    other_ends: [OnceLock<(Outcome, Arc<dyn Histogram>)>; Outcome::ALL.len()],
+    head: Option<Arc<dyn Histogram>>,
+    ends: [OnceLock<(Ending, Ended)>; ENDS],
+    other_ends: [OnceLock<(Outcome, Ended)>; Outcome::ALL.len()],
+}
+
+/// The series of the calls of one operation that ended in the same way.
+#[derive(Debug)]
+struct Ended {
+    duration: Arc<dyn Histogram>,
+    sizes: Option<Box<Sizes>>,
+}
+
+#[derive(Debug)]
+struct Sizes {
+    request: Option<Arc<dyn Histogram>>,
+    response: Option<Arc<dyn Histogram>>,
+}
+
+/// What is recorded of one call at its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measures {
+    pub(crate) nanos: u64,
+    /// The declared length of the request, or [`UNKNOWN`](Self::UNKNOWN).
+    pub(crate) request: u64,
+}
+
+impl Measures {
+    /// No length: no request is as long.
+    pub(crate) const UNKNOWN: u64 = u64::MAX;
 }
 
 /// The ways to end that have a series each, in the order in which they first occur. The rest share one for each outcome.
@@ -37,10 +68,12 @@ impl Source {
         let metric = kind.active(self.side);
         let labels = kind.labels(self.side, operation);
         let active = self.provider.gauge(metric.name, metric.help, &labels);
+        let head = kind.time_to_head(self.side).filter(|_| self.heads);
         Series {
             kind,
             operation: operation.into(),
             active: active.unwrap_or_else(|_| Arc::new(Discard)),
+            head: head.map(|metric| self.histogram(metric, &labels, &self.buckets)),
             ends: Default::default(),
             other_ends: Default::default(),
         }
@@ -53,15 +86,34 @@ impl Source {
         counter.unwrap_or_else(|_| Arc::new(Discard))
     }
 
-    fn duration(&self, series: &Series, code: &str, outcome: Outcome) -> Arc<dyn Histogram> {
-        let metric = series.kind.duration(self.side);
+    #[cold]
+    fn ended(&self, series: &Series, code: &str, outcome: Outcome) -> Ended {
         let mut labels = series.kind.labels(self.side, &series.operation);
         labels.extend(series.kind.status().map(|label| (label, code)));
         labels.push(("outcome", outcome.as_str()));
-        let duration = self
+        let sizes = self.sizes.as_ref().map(|buckets| {
+            let size = |metric: Option<Metric>| {
+                metric.map(|metric| self.histogram(metric, &labels, buckets))
+            };
+            let [request, response] = series.kind.sizes(self.side).map(size);
+            Box::new(Sizes { request, response })
+        });
+        Ended {
+            duration: self.histogram(series.kind.duration(self.side), &labels, &self.buckets),
+            sizes,
+        }
+    }
+
+    fn histogram(
+        &self,
+        metric: Metric,
+        labels: &[(&str, &str)],
+        buckets: &Buckets,
+    ) -> Arc<dyn Histogram> {
+        let histogram = self
             .provider
-            .histogram(metric.name, metric.help, &labels, &self.buckets);
-        duration.unwrap_or_else(|_| Arc::new(Discard))
+            .histogram(metric.name, metric.help, labels, buckets);
+        histogram.unwrap_or_else(|_| Arc::new(Discard))
     }
 }
 
@@ -77,31 +129,62 @@ impl Series {
     }
 
     #[inline]
-    pub(crate) fn observe(&self, end: &End, nanos: u64, source: &Source) {
+    pub(crate) fn headed(&self, nanos: u64) {
+        if let Some(head) = &self.head {
+            head.observe_nanos(nanos);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn observe(&self, end: &End, measures: Measures, source: &Source) {
         let ending = (end.status(), end.outcome());
         for slot in &self.ends {
-            let (known, duration) = slot.get_or_init(|| {
+            let (known, ended) = slot.get_or_init(|| {
                 let (status, outcome) = ending;
-                (
-                    ending,
-                    source.duration(self, &code(self.kind, status), outcome),
-                )
+                let code = code(self.kind, status);
+                (ending, source.ended(self, &code, outcome))
             });
             if *known == ending {
-                return duration.observe_nanos(nanos);
+                return ended.observe(end, measures);
             }
         }
-        self.observe_other(end.outcome(), nanos, source);
+        self.observe_other(end, measures, source);
     }
 
     #[cold]
-    fn observe_other(&self, outcome: Outcome, nanos: u64, source: &Source) {
+    fn observe_other(&self, end: &End, measures: Measures, source: &Source) {
+        let outcome = end.outcome();
         for slot in &self.other_ends {
-            let (known, duration) =
-                slot.get_or_init(|| (outcome, source.duration(self, OTHER, outcome)));
+            let (known, ended) = slot.get_or_init(|| (outcome, source.ended(self, OTHER, outcome)));
             if *known == outcome {
-                return duration.observe_nanos(nanos);
+                return ended.observe(end, measures);
             }
+        }
+    }
+}
+
+impl Ended {
+    #[inline]
+    fn observe(&self, end: &End, measures: Measures) {
+        self.duration.observe_nanos(measures.nanos);
+        if let Some(sizes) = &self.sizes {
+            sizes.observe(end, measures.request);
+        }
+    }
+}
+
+impl Sizes {
+    /// A call that got no head has no response whose size could count.
+    fn observe(&self, end: &End, request: u64) {
+        if let Some(size) = &self.request
+            && request != Measures::UNKNOWN
+        {
+            size.observe(request as f64);
+        }
+        if let Some(size) = &self.response
+            && end.head().is_some()
+        {
+            size.observe(end.bytes() as f64);
         }
     }
 }

@@ -132,8 +132,8 @@ impl MetricFamily {
         &'a self,
         sample: &'a Sample,
     ) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
-        let pair = |(name, value): (&'a String, &'a Box<str>)| (name.as_str(), &**value);
-        self.labels.iter().zip(&*sample.labels).map(pair)
+        let values = sample.labels.iter().map(|value| &**value);
+        self.labels.iter().map(String::as_str).zip(values)
     }
 }
 

@@ -2,17 +2,25 @@
 
 use allocation_counter::measure;
 use http::{HeaderValue, Request};
-use towerkit_core::{Call, Describe, End, IntoRole, Outcome, Plain, Role, Status};
+use towerkit_core::{Call, Describe, End, IntoRole, Outcome, Plain, Policy, Role, Status};
 use towerkit_http::Http;
-use towerkit_metrics::{MetricsLayer, Registry};
+use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 
-fn allocations<Req>(protocol: &dyn Describe<Req>, mut request: Req, status: Status) -> [u64; 2] {
-    let role = MetricsLayer::new().registry(Registry::new()).into_role();
-    let end = End::new(Outcome::Success).with_status(Some(status));
+fn allocations<Req>(
+    layer: &MetricsLayer,
+    protocol: &dyn Describe<Req>,
+    mut request: Req,
+    status: Status,
+) -> [u64; 2] {
+    let role = layer.clone().registry(Registry::new()).into_role();
+    let end = End::new(Outcome::Success)
+        .with_status(Some(status))
+        .with_head(Some(Outcome::Success));
     let mut once = || {
         let mut call = Call::new(&mut request, protocol);
-        let held = Role::begin(&role, &mut call);
-        towerkit_core::Policy::finish(&role, held.unwrap(), &end);
+        let mut held = Role::begin(&role, &mut call).unwrap();
+        role.head(&mut held, &end);
+        role.finish(held, &end);
     };
     [measure(&mut once), measure(&mut once)].map(|info| info.count_total)
 }
@@ -23,12 +31,22 @@ fn a_call_of_a_known_series_allocates_nothing() {
     let mut grpc = Request::post("/shop.Orders/Place").body(()).unwrap();
     let content_type = HeaderValue::from_static("application/grpc");
     grpc.headers_mut().insert("content-type", content_type);
-    for [first, second] in [
-        allocations(&Plain::new("op"), (), Status::Http(200)),
-        allocations(&http, Request::new(()), Status::Http(200)),
-        allocations(&http, grpc, Status::Grpc(0)),
+    for layer in [
+        MetricsLayer::new(),
+        MetricsLayer::new()
+            .time_to_head()
+            .body_sizes(Buckets::bytes()),
     ] {
-        assert!(first > 0, "the counter counts");
-        assert_eq!(second, 0);
+        let mut get = Request::new(());
+        let length = HeaderValue::from_static("12");
+        get.headers_mut().insert("content-length", length);
+        for [first, second] in [
+            allocations(&layer, &Plain::new("op"), (), Status::Http(200)),
+            allocations(&layer, &http, get, Status::Http(200)),
+            allocations(&layer, &http, grpc.clone(), Status::Grpc(0)),
+        ] {
+            assert!(first > 0, "the counter counts");
+            assert_eq!(second, 0);
+        }
     }
 }
