@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use towerkit_circuitbreaker::CircuitBreakerLayer;
+use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Trip};
 use towerkit_concurrency::ConcurrencyLimitLayer;
 use towerkit_core::{Call, Clock, IntoRole, RowLayer, stack};
 use towerkit_log::LogLayer;
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{ByKey, KeyedRateLimitLayer, Quota, RateLimitLayer};
 use towerkit_timeout::TimeoutLayer;
+use towerkit_trace::{Sampler, TraceLayer};
 
 /// Makes a limit of a billion calls a second.
 ///
@@ -38,6 +39,33 @@ pub fn keyed_rate_limit(
 #[must_use]
 pub fn circuit_breaker(clock: Clock) -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().clock(clock)
+}
+
+/// Makes a breaker that judges by half of the calls of the last ten seconds.
+///
+/// # Panics
+///
+/// Never: the condition is valid.
+#[must_use]
+pub fn time_window_breaker(clock: Clock) -> CircuitBreakerLayer {
+    let trip = Trip::failure_rate(0.5, Duration::from_secs(10), 100);
+    CircuitBreakerLayer::new()
+        .trip(trip.expect("a valid condition"))
+        .clock(clock)
+}
+
+/// Makes a breaker for each key, which the request itself is.
+///
+/// # Panics
+///
+/// Never: the capacity is valid.
+#[must_use]
+pub fn keyed_circuit_breaker(
+    clock: Clock,
+) -> KeyedCircuitBreakerLayer<impl Fn(&Call<'_, u64>) -> Option<Key> + Send + Sync + 'static> {
+    KeyedCircuitBreakerLayer::new(1000, |call: &Call<'_, u64>| Some(Key::new(&*call.request)))
+        .expect("a valid capacity")
+        .clock(clock)
 }
 
 /// Makes a limit of a million calls at a time.
@@ -72,15 +100,37 @@ pub fn log(clock: Clock) -> LogLayer {
     LogLayer::new().clock(clock)
 }
 
-/// All roles there are.
-pub type Roles = <(LogLayer, MetricsLayer, RateLimitLayer, CircuitBreakerLayer) as IntoRole>::Role;
+/// Makes a trace of the calls that a server takes, none of which is recorded.
+#[must_use]
+pub fn trace_not_sampled() -> TraceLayer {
+    TraceLayer::server().sampler(Sampler::never())
+}
 
-/// Makes the row of all roles there are, as one layer.
+/// The roles of a service that has everything.
+pub type Roles = <(
+    TraceLayer,
+    LogLayer,
+    MetricsLayer,
+    ConcurrencyLimitLayer,
+    RateLimitLayer,
+    CircuitBreakerLayer,
+) as IntoRole>::Role;
+
+/// Makes the row of a service that has everything, as one layer.
 #[must_use]
 pub fn row(clock: Clock) -> RowLayer<Roles> {
+    let log = log(clock.clone());
+    row_logged_by(log, clock)
+}
+
+/// The same with this log.
+#[must_use]
+pub fn row_logged_by(log: LogLayer, clock: Clock) -> RowLayer<Roles> {
     stack((
-        log(clock.clone()),
+        trace_not_sampled(),
+        log,
         metrics(clock.clone()),
+        concurrency_limit(),
         rate_limit(clock.clone()),
         circuit_breaker(clock),
     ))

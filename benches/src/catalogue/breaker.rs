@@ -18,6 +18,18 @@ pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
             .layer(inner.clone()),
     );
     visit.plain(
+        Label::ours("towerkit, time window", Clocked::Standard),
+        ours::time_window_breaker(Clock::monotonic()).layer(inner.clone()),
+    );
+    visit.plain(
+        Label::ours("towerkit, time window, fast clock", Clocked::Fast),
+        ours::time_window_breaker(Clock::fast()).layer(inner.clone()),
+    );
+    visit.plain(
+        Label::ours("towerkit, by key", Clocked::No),
+        ours::keyed_circuit_breaker(Clock::monotonic()).layer(inner.clone()),
+    );
+    visit.plain(
         Label::peer("recloser", Clocked::No),
         peers::recloser(inner.clone()),
     );

@@ -10,6 +10,7 @@ mod metrics;
 mod retry;
 mod stack;
 mod timeout;
+mod trace;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,7 +25,11 @@ pub fn catalogue(visit: &mut impl Visit) {
     over_late(visit);
     contended(visit, &Ready::<Full<Bytes>>::new());
     // Comes last: where a subscriber has been, tracing is never quite as cheap again.
-    log::json(visit, Ready::<Full<Bytes>>::new(), "ready at once");
+    let (inner, way) = (Ready::<Full<Bytes>>::new(), "ready at once");
+    log::json(visit, inner.clone(), way);
+    trace::not_sampled_plain(visit, inner.clone(), way);
+    trace::not_sampled(visit, inner.clone(), way);
+    trace::sampled(visit, inner, way);
 }
 
 /// The inner service answers at once, and the compiler sees through it.

@@ -6,7 +6,7 @@ use crate::{Clocked, Http, Label, Plain, Visit, ours};
 
 pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     visit.group(format!(
-        "row of log (off), metrics, rate limit, breaker, plain, {way}"
+        "row of trace (not sampled), log (off), metrics, concurrency, rate limit, breaker, plain, {way}"
     ));
     visit.plain(Label::bare(), inner.clone());
     visit.plain(
@@ -32,7 +32,7 @@ pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
 
 pub(super) fn http(visit: &mut impl Visit, inner: impl Http, way: &str) {
     visit.group(format!(
-        "row of log (off), metrics, rate limit, breaker, HTTP, {way}"
+        "row of trace (not sampled), log (off), metrics, concurrency, rate limit, breaker, HTTP, {way}"
     ));
     visit.http(Label::bare(), inner.clone());
     visit.http(

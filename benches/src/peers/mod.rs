@@ -10,6 +10,7 @@ mod limiter;
 mod metrics;
 mod retry;
 mod timeout;
+mod trace;
 
 pub use breaker::FailsafeDefault;
 pub use breaker::Reclosed;
@@ -34,3 +35,9 @@ pub use retry::tower_retry;
 pub use timeout::tower_http_timeout;
 pub use timeout::tower_resilience_timeout;
 pub use timeout::tower_timeout;
+pub use trace::Nowhere;
+pub use trace::Spanned;
+pub use trace::SpannedFuture;
+pub use trace::opentelemetry;
+pub use trace::opentelemetry_not_sampling;
+pub use trace::spanned;
