@@ -38,10 +38,13 @@
 //! |---|---|---|
 //! | HTTP | `http_server_request_duration_seconds` | `http_request_method`, `http_route`, `http_response_status_code`, `outcome` |
 //! | | `http_server_active_requests` | `http_request_method`, `http_route` |
+//! | | `http_server_rejected_requests_total` | `http_request_method`, `http_route`, `reason` |
 //! | gRPC | `rpc_server_call_duration_seconds` | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `outcome` |
 //! | | `rpc_server_active_calls` | `rpc_system_name`, `rpc_method` |
+//! | | `rpc_server_rejected_calls_total` | `rpc_system_name`, `rpc_method`, `reason` |
 //! | plain | `towerkit_call_duration_seconds` | `operation`, `outcome` |
 //! | | `towerkit_calls_active` | `operation` |
+//! | | `towerkit_calls_rejected_total` | `operation`, `reason` |
 //! | all | `towerkit_metrics_dropped_total` | `metric` |
 //!
 //! [`time_to_head`](MetricsLayer::time_to_head) adds `http_server_time_to_head_seconds` and its like for gRPC, and
@@ -54,6 +57,13 @@
 //! `outcome` is one of `success`, `client_error`, `failure`, `overloaded`, `timed_out` and `cancelled` ([`Outcome`]). It stands where the
 //! conventions have `error.type`, and on every series, so that a share of errors is one division. A gRPC code is shown by its name. A
 //! call that got no status, because it was cancelled, failed or panicked before the head, has an empty one, which to Prometheus is none.
+//!
+//! A refused call counts among those that ended, with the status and the outcome that its caller sees, and besides in `…_rejected_…`
+//! by the reason ([`Reason`]), which tells the layer: `rate_limited`, `circuit_open`, `overloaded`, `deadline_exceeded`,
+//! `unauthenticated`, `forbidden`, `unavailable` or `insufficient_capacity`. The series is there from the first refusal on.
+//!
+//! What happens inside of policies, such as retries and the changes of circuit breakers, no call tells: give the layers the registry,
+//! or [`EventMetrics`] on another backend, as their sink of events.
 //!
 //! # Series
 //!
@@ -109,6 +119,7 @@
 //! matter, and a wrong one is an error when the handle is made, not when it is used.
 //!
 //! [`Outcome`]: towerkit_core::Outcome
+//! [`Reason`]: towerkit_core::Reason
 
 mod atomic;
 mod buckets;
@@ -117,6 +128,7 @@ mod exposition;
 #[cfg(feature = "metrics")]
 mod facade;
 mod family;
+mod handles;
 #[cfg(feature = "http")]
 mod http;
 mod instrument;
@@ -129,6 +141,7 @@ mod snapshot;
 mod table;
 
 pub use buckets::{Buckets, BucketsError};
+pub use events::EventMetrics;
 #[cfg(feature = "metrics")]
 pub use facade::Facade;
 #[cfg(feature = "http")]

@@ -167,6 +167,30 @@ impl Kind {
         Metric { name, help }
     }
 
+    /// Returns the metric of refused calls.
+    pub(crate) fn rejected(self, side: Side) -> Metric {
+        let (name, help) = match (self, side) {
+            (Self::Plain, _) => ("towerkit_calls_rejected_total", "Calls that were refused."),
+            (Self::Grpc, Side::Server) => (
+                "rpc_server_rejected_calls_total",
+                "Incoming remote procedure calls that were refused.",
+            ),
+            (Self::Grpc, Side::Client) => (
+                "rpc_client_rejected_calls_total",
+                "Outgoing remote procedure calls that were refused.",
+            ),
+            (Self::Http(_), Side::Server) => (
+                "http_server_rejected_requests_total",
+                "HTTP server requests that were refused.",
+            ),
+            (Self::Http(_), Side::Client) => (
+                "http_client_rejected_requests_total",
+                "HTTP client requests that were refused.",
+            ),
+        };
+        Metric { name, help }
+    }
+
     /// Returns the metric of the time to the head of a response, where the protocol has heads.
     pub(crate) fn time_to_head(self, side: Side) -> Option<Metric> {
         let (name, help) = match (self, side) {

@@ -2,13 +2,14 @@ use std::{
     collections::BTreeMap,
     fmt,
     num::NonZeroUsize,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use crate::{
     Buckets, Counter, Gauge, Histogram, MetricError, Provider, Snapshot,
     exposition::is_metric_name,
     family::{Family, Instrument, Kind, wrong_kind},
+    handles::Handles,
 };
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
@@ -35,6 +36,8 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     most: usize,
     families: Mutex<Families>,
+    /// The handles of events, for a registry that is a sink.
+    handles: OnceLock<Handles>,
 }
 
 type Families = BTreeMap<Arc<str>, Family>;
@@ -59,6 +62,7 @@ impl Registry {
         Self(Arc::new(Inner {
             most: most.get(),
             families: Mutex::default(),
+            handles: OnceLock::new(),
         }))
     }
 
@@ -171,6 +175,10 @@ impl Registry {
         if let Ok((Instrument::Counter(counter), _)) = dropped {
             counter.add(1);
         }
+    }
+
+    pub(crate) fn handles(&self) -> &Handles {
+        self.0.handles.get_or_init(Handles::new)
     }
 
     fn families(&self) -> MutexGuard<'_, Families> {

@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use towerkit_core::{End, Outcome, Status};
+use towerkit_core::{End, Outcome, Reason, Status};
 
 use crate::{
     Buckets, Counter, Gauge, Histogram, Provider,
@@ -30,6 +30,7 @@ pub(crate) struct Series {
     head: Option<Arc<dyn Histogram>>,
     ends: [OnceLock<(Ending, Ended)>; ENDS],
     other_ends: [OnceLock<(Outcome, Ended)>; Outcome::ALL.len()],
+    rejected: [OnceLock<Arc<dyn Counter>>; Reason::ALL.len()],
 }
 
 /// The series of the calls of one operation that ended in the same way.
@@ -76,6 +77,7 @@ impl Source {
             head: head.map(|metric| self.histogram(metric, &labels, &self.buckets)),
             ends: Default::default(),
             other_ends: Default::default(),
+            rejected: Default::default(),
         }
     }
 
@@ -83,6 +85,14 @@ impl Source {
     pub(crate) fn dropped(&self, kind: Kind) -> Arc<dyn Counter> {
         let labels = [("metric", kind.duration(self.side).name)];
         let counter = self.provider.counter(DROPPED, DROPPED_HELP, &labels);
+        counter.unwrap_or_else(|_| Arc::new(Discard))
+    }
+
+    fn rejected(&self, series: &Series, reason: Reason) -> Arc<dyn Counter> {
+        let metric = series.kind.rejected(self.side);
+        let mut labels = series.kind.labels(self.side, &series.operation);
+        labels.push(("reason", reason.as_str()));
+        let counter = self.provider.counter(metric.name, metric.help, &labels);
         counter.unwrap_or_else(|_| Arc::new(Discard))
     }
 
@@ -137,6 +147,9 @@ impl Series {
 
     #[inline]
     pub(crate) fn observe(&self, end: &End, measures: Measures, source: &Source) {
+        if let Some(reason) = end.refused() {
+            self.rejected(reason, source);
+        }
         let ending = (end.status(), end.outcome());
         for slot in &self.ends {
             let (known, ended) = slot.get_or_init(|| {
@@ -149,6 +162,15 @@ impl Series {
             }
         }
         self.observe_other(end, measures, source);
+    }
+
+    /// Out of line: a refusal is rare, or cheap enough.
+    #[inline(never)]
+    fn rejected(&self, reason: Reason, source: &Source) {
+        if let Some(slot) = self.rejected.get(reason as usize) {
+            let counter = slot.get_or_init(|| source.rejected(self, reason));
+            counter.add(1);
+        }
     }
 
     #[cold]

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use scrape::Scraped;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{Clock, LayerExt, stack};
+use towerkit_core::{BoxError, Clock, LayerExt, Reason, Rejection, stack};
 use towerkit_http::{Http, HttpExt};
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -153,6 +153,7 @@ async fn a_cancelled_call_is_counted_without_a_made_up_status() {
     assert_eq!(cancelled("200"), Some(1.0));
 }
 
+/// A8.4
 #[tokio::test]
 async fn a_call_that_a_guard_further_in_refuses_is_counted_as_the_caller_sees_it() {
     let (metrics, registry) = recorded();
@@ -167,6 +168,43 @@ async fn a_call_that_a_guard_further_in_refuses_is_counted_as_the_caller_sees_it
     assert_eq!(counted("200", "success"), Some(1.0));
     assert_eq!(counted("429", "overloaded"), Some(2.0));
     assert_eq!(scraped.all(HTTP_ACTIVE), [0.0]);
+    let rejected = [
+        ("http_request_method", "GET"),
+        ("http_route", "unmatched"),
+        ("reason", "rate_limited"),
+    ];
+    let rejected = scraped.value("http_server_rejected_requests_total", &rejected);
+    assert_eq!(rejected, Some(2.0));
+}
+
+/// A8.4: for whatever reason, and over every protocol.
+#[tokio::test]
+async fn refusals_are_counted_by_reason() {
+    let (layer, registry) = recorded();
+    let refuse =
+        service_fn(
+            |reason| async move { Err::<(), BoxError>(Rejection::new(reason, "guard").into()) },
+        );
+    let plain = layer.clone().plain("op").layer(refuse);
+    for (n, reason) in Reason::ALL.into_iter().enumerate() {
+        for _ in 0..=n {
+            assert!(plain.clone().oneshot(reason).await.is_err());
+        }
+    }
+    let limit = RateLimitLayer::new(Quota::per_second(1).unwrap());
+    let (clock, _hand) = Clock::manual();
+    let grpc = stack((layer.client(), limit.clock(clock)));
+    let grpc = grpc.grpc().layer(service_fn(answer_grpc));
+    for _ in 0..2 {
+        serve(&grpc, request("POST", "/shop.Orders/Place", 0)).await;
+    }
+    let scraped = Scraped::of(&registry);
+    for (n, reason) in Reason::ALL.into_iter().enumerate() {
+        let labels = [("operation", "op"), ("reason", reason.as_str())];
+        let rejected = scraped.value("towerkit_calls_rejected_total", &labels);
+        assert_eq!(rejected, Some(n as f64 + 1.0), "{reason}");
+    }
+    assert_eq!(scraped.all("rpc_client_rejected_calls_total"), [1.0]);
 }
 
 /// MT-07: the full method without a slash, and the code by its name.
