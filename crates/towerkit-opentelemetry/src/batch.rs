@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     PipelineError,
     engine::Engine,
-    settings::Settings,
+    settings::{Settings, until},
     tally::Tally,
     worker::{Inbox, Worker},
 };
@@ -125,13 +125,7 @@ impl SpanProcessor for Batch {
         let Some(ended) = ended else {
             return Err(OTelSdkError::AlreadyShutdown);
         };
-        let now = Instant::now();
-        // A limit beyond the end of the clock is as good as a day.
-        let day = Duration::from_secs(24 * 60 * 60);
-        // A little before, so that what is lost then is counted when this returns.
-        let time = limit.min(day).mul_f32(0.95);
-        let until = now.checked_add(time).unwrap_or(now);
-        self.0.closing.send_replace(Some(until));
+        self.0.closing.send_replace(Some(until(limit)));
         waited(&ended, limit)
     }
 }

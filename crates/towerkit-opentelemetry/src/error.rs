@@ -1,5 +1,7 @@
 use std::{borrow::Cow, error::Error, fmt};
 
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+
 /// A pipeline that cannot be started.
 #[derive(Debug)]
 pub struct PipelineError {
@@ -38,16 +40,19 @@ impl Error for PipelineError {
 
 /// Telemetry that was not all sent within the time for it, or by an exporter that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlushError(pub(crate) Why);
+pub struct FlushError(Why);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Why {
+enum Why {
     Late,
     Over,
     Failed(String),
 }
 
 impl FlushError {
+    #[cfg(feature = "metrics")]
+    pub(crate) const LATE: Self = Self(Why::Late);
+
     /// Whether the time was too short; otherwise the exporter failed, or the pipeline was shut down before.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -66,3 +71,13 @@ impl fmt::Display for FlushError {
 }
 
 impl Error for FlushError {}
+
+pub(crate) fn result(result: OTelSdkResult) -> Result<(), FlushError> {
+    result.map_err(|error| {
+        FlushError(match error {
+            OTelSdkError::Timeout(_) => Why::Late,
+            OTelSdkError::AlreadyShutdown => Why::Over,
+            OTelSdkError::InternalFailure(why) => Why::Failed(why),
+        })
+    })
+}

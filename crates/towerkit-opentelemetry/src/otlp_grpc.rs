@@ -26,3 +26,22 @@ fn exporter(address: &str, timeout: Duration) -> Result<SpanExporter, PipelineEr
         .build();
     exporter.map_err(|error| PipelineError::of("the exporter of OTLP over gRPC", error))
 }
+
+#[cfg(feature = "metrics")]
+impl crate::MetricPipeline {
+    /// Sends metrics by OTLP over gRPC, for example to `http://127.0.0.1:4317`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SpanPipeline::otlp_grpc`].
+    pub fn otlp_grpc(self, address: &str) -> Result<crate::Meters, PipelineError> {
+        self.start(|timeout| {
+            let exporter = opentelemetry_otlp::MetricExporter::builder()
+                .with_tonic()
+                .with_endpoint(endpoint(address, "/")?.to_string())
+                .with_timeout(timeout)
+                .build();
+            exporter.map_err(|error| PipelineError::of("the exporter of OTLP over gRPC", error))
+        })
+    }
+}

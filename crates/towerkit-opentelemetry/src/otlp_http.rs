@@ -29,3 +29,24 @@ fn exporter(address: &str, timeout: Duration) -> Result<SpanExporter, PipelineEr
         .build();
     exporter.map_err(|error| PipelineError::of("the exporter of OTLP over HTTP", error))
 }
+
+#[cfg(feature = "metrics")]
+impl crate::MetricPipeline {
+    /// Sends metrics by OTLP over HTTP, as protobuf, for example to `http://127.0.0.1:4318`. The path is `/v1/metrics` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SpanPipeline::otlp_http`].
+    pub fn otlp_http(self, address: &str) -> Result<crate::Meters, PipelineError> {
+        self.start(|timeout| {
+            let exporter = opentelemetry_otlp::MetricExporter::builder()
+                .with_http()
+                .with_http_client(HyperClient::with_default_connector(timeout, None))
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .with_endpoint(endpoint(address, "/v1/metrics")?.to_string())
+                .with_timeout(timeout)
+                .build();
+            exporter.map_err(|error| PipelineError::of("the exporter of OTLP over HTTP", error))
+        })
+    }
+}

@@ -3,7 +3,13 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::{Resource, trace::SpanExporter};
 
-use crate::{PipelineError, Spans, batch::Batch, engine::Engine, settings::Settings, tally::Tally};
+use crate::{
+    PipelineError, Spans,
+    batch::Batch,
+    engine::Engine,
+    settings::{self, Settings},
+    tally::Tally,
+};
 
 /// What there is to say of how spans are sent; `otlp_grpc`, `otlp_http`, `zipkin` and [`exporter`](Self::exporter) begin to send.
 ///
@@ -77,10 +83,7 @@ impl SpanPipeline {
         make: impl FnOnce(Duration, &Resource) -> Result<E, PipelineError>,
     ) -> Result<Spans, PipelineError> {
         let settings = self.settings.checked()?;
-        let resource = Resource::builder()
-            .with_attributes(self.attributes)
-            .with_service_name(self.service)
-            .build();
+        let resource = settings::resource(self.service, self.attributes);
         let engine = Engine::new()?;
         let mut exporter = {
             // Some exporters look for a runtime as soon as they are made.

@@ -1,5 +1,12 @@
 use std::{num::NonZeroUsize, time::Duration};
 
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
 use crate::PipelineError;
 
 /// How spans are gathered and sent.
@@ -45,5 +52,33 @@ pub(crate) fn checked(what: &str, time: Duration) -> Result<(), PipelineError> {
     } else {
         let why = format!("{what} of {time:?} is not between {SHORTEST:?} and a day");
         Err(PipelineError::new(why))
+    }
+}
+
+pub(crate) fn resource(service: String, attributes: Vec<KeyValue>) -> Resource {
+    Resource::builder()
+        .with_attributes(attributes)
+        .with_service_name(service)
+        .build()
+}
+
+/// A little less than a limit, so that what is lost at the end of it is counted by then.
+pub(crate) fn almost(limit: Duration) -> Duration {
+    limit.min(LONGEST).mul_f32(0.95)
+}
+
+/// When there is no time left, for a shutdown that begins now.
+pub(crate) fn until(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(almost(limit)).unwrap_or(now)
+}
+
+/// Until the time for the shutdown is up.
+pub(crate) async fn closed(mut closing: watch::Receiver<Option<Instant>>) {
+    let until = closing.wait_for(Option::is_some).await.map(|until| *until);
+    match until {
+        Ok(Some(until)) => sleep_until(until).await,
+        // Nobody is left who could ask for a shutdown.
+        _ => std::future::pending().await,
     }
 }

@@ -3,13 +3,12 @@ use std::{sync::Arc, time::Duration};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::{
     Resource,
-    error::{OTelSdkError, OTelSdkResult},
     trace::{SdkTracer, SdkTracerProvider, SpanProcessor},
 };
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use crate::{FlushError, SpanReport, batch::Batch, error::Why, tally::Tally};
+use crate::{FlushError, SpanReport, batch::Batch, error, tally::Tally};
 
 /// A pipeline that sends spans, made by a [`SpanPipeline`](crate::SpanPipeline).
 ///
@@ -62,7 +61,7 @@ impl Spans {
     ///
     /// A [`FlushError`] if that took too long or failed, or after a shutdown.
     pub fn flush(&self, limit: Duration) -> Result<(), FlushError> {
-        result(self.batch.flush(limit))
+        error::result(self.batch.flush(limit))
     }
 
     /// Sends the last spans, in no more time than `limit`, and ends. Nothing is recorded any more. It blocks the thread, which may be
@@ -76,16 +75,6 @@ impl Spans {
         let sent = self.batch.shutdown_with_timeout(limit);
         // By now that takes no time, and its error says nothing of what happened.
         let _ = self.provider.shutdown_with_timeout(limit);
-        result(sent)
+        error::result(sent)
     }
-}
-
-fn result(result: OTelSdkResult) -> Result<(), FlushError> {
-    result.map_err(|error| {
-        FlushError(match error {
-            OTelSdkError::Timeout(_) => Why::Late,
-            OTelSdkError::AlreadyShutdown => Why::Over,
-            OTelSdkError::InternalFailure(why) => Why::Failed(why),
-        })
-    })
 }

@@ -10,7 +10,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{settings::Settings, tally::Tally};
+use crate::{
+    settings::{Settings, closed},
+    tally::Tally,
+};
 
 /// Sends batch after batch, one at a time.
 pub(crate) struct Worker<E> {
@@ -98,19 +101,13 @@ impl<E: SpanExporter> Worker<E> {
     /// Sends the last spans, in what time there is; takes no more.
     async fn close(mut self) -> OTelSdkResult {
         self.inbox.spans.close();
-        let result = self.send(1).await;
+        let mut result = self.send(1).await;
+        if self.inbox.is_lost {
+            // Perhaps by what was being sent before.
+            result = Err(OTelSdkError::Timeout(self.settings.timeout));
+        }
         let _ = self.exporter.shutdown();
         result
-    }
-}
-
-/// Until the time for the shutdown is up.
-async fn closed(mut closing: watch::Receiver<Option<Instant>>) {
-    let until = closing.wait_for(Option::is_some).await.map(|until| *until);
-    match until {
-        Ok(Some(until)) => sleep_until(until).await,
-        // Nobody is left who could ask for more.
-        _ => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Array, KeyValue, Value,
+    Array, KeyValue, StringValue, Value,
     trace::{Event, SpanId, SpanKind, Status},
 };
 use opentelemetry_sdk::trace::SpanData;
@@ -169,7 +169,7 @@ fn json(value: &Value) -> Json {
         Value::Array(Array::Bool(values)) => values.iter().copied().map(Json::Bool).collect(),
         Value::Array(Array::I64(values)) => values.iter().copied().map(Json::from).collect(),
         Value::Array(Array::F64(values)) => values.iter().copied().map(number).collect(),
-        Value::Array(Array::String(values)) => values.iter().map(|value| value.as_str()).collect(),
+        Value::Array(Array::String(values)) => values.iter().map(StringValue::as_str).collect(),
         value => value.to_string().into(),
     }
 }

@@ -1,0 +1,241 @@
+//! What Prometheus spells with underscores, as OpenTelemetry spells it: semantic conventions 1.45.
+
+/// A metric: its name and its unit, in the notation of UCUM.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Name<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) unit: &'static str,
+}
+
+/// The metrics of `towerkit-metrics` whose dots cannot be told from their underscores.
+const METRICS: [(&str, &str, &str); 22] = [
+    (
+        "http_client_active_requests",
+        "http.client.active_requests",
+        "{request}",
+    ),
+    (
+        "http_client_request_body_size_bytes",
+        "http.client.request.body.size",
+        "By",
+    ),
+    (
+        "http_client_request_duration_seconds",
+        "http.client.request.duration",
+        "s",
+    ),
+    (
+        "http_client_response_body_size_bytes",
+        "http.client.response.body.size",
+        "By",
+    ),
+    (
+        "http_client_time_to_head_seconds",
+        "http.client.time_to_head",
+        "s",
+    ),
+    (
+        "http_server_active_requests",
+        "http.server.active_requests",
+        "{request}",
+    ),
+    (
+        "http_server_request_body_size_bytes",
+        "http.server.request.body.size",
+        "By",
+    ),
+    (
+        "http_server_request_duration_seconds",
+        "http.server.request.duration",
+        "s",
+    ),
+    (
+        "http_server_response_body_size_bytes",
+        "http.server.response.body.size",
+        "By",
+    ),
+    (
+        "http_server_time_to_head_seconds",
+        "http.server.time_to_head",
+        "s",
+    ),
+    (
+        "rpc_client_active_calls",
+        "rpc.client.active_calls",
+        "{call}",
+    ),
+    (
+        "rpc_client_call_duration_seconds",
+        "rpc.client.call.duration",
+        "s",
+    ),
+    (
+        "rpc_client_response_size_bytes",
+        "rpc.client.response.size",
+        "By",
+    ),
+    (
+        "rpc_client_time_to_head_seconds",
+        "rpc.client.time_to_head",
+        "s",
+    ),
+    (
+        "rpc_server_active_calls",
+        "rpc.server.active_calls",
+        "{call}",
+    ),
+    (
+        "rpc_server_call_duration_seconds",
+        "rpc.server.call.duration",
+        "s",
+    ),
+    (
+        "rpc_server_response_size_bytes",
+        "rpc.server.response.size",
+        "By",
+    ),
+    (
+        "rpc_server_time_to_head_seconds",
+        "rpc.server.time_to_head",
+        "s",
+    ),
+    (
+        "towerkit_call_duration_seconds",
+        "towerkit.call.duration",
+        "s",
+    ),
+    ("towerkit_calls_active", "towerkit.calls.active", "{call}"),
+    (
+        "towerkit_circuit_changes_total",
+        "towerkit.circuit.changes",
+        "{change}",
+    ),
+    (
+        "towerkit_metrics_dropped_total",
+        "towerkit.metrics.dropped",
+        "{series}",
+    ),
+];
+
+const ATTRIBUTES: [(&str, &str); 9] = [
+    ("error_type", "error.type"),
+    ("http_request_method", "http.request.method"),
+    ("http_response_status_code", "http.response.status_code"),
+    ("http_route", "http.route"),
+    ("outcome", "towerkit.outcome"),
+    ("rpc_method", "rpc.method"),
+    ("rpc_response_status_code", "rpc.response.status_code"),
+    ("rpc_system_name", "rpc.system.name"),
+    ("url_template", "url.template"),
+];
+
+/// Units that Prometheus has at the end of a name.
+const UNITS: [(&str, &str); 4] = [
+    ("_seconds", "s"),
+    ("_bytes", "By"),
+    ("_ratio", "1"),
+    ("_percent", "%"),
+];
+
+/// A metric of the program's own keeps its name, without the unit and without `_total`, which Prometheus adds again.
+pub(crate) fn metric(name: &str) -> Name<'_> {
+    if let Ok(at) = METRICS.binary_search_by_key(&name, |(name, ..)| name) {
+        let (_, name, unit) = METRICS[at];
+        return Name { name, unit };
+    }
+    let name = strip(name, "_total");
+    let unit = UNITS.iter().find(|(end, _)| strip(name, end) != name);
+    match unit {
+        Some((end, unit)) => Name {
+            name: strip(name, end),
+            unit,
+        },
+        None => Name { name, unit: "" },
+    }
+}
+
+/// Takes an end off, unless nothing would be left.
+fn strip<'a>(name: &'a str, end: &str) -> &'a str {
+    let left = name.strip_suffix(end).filter(|left| !left.is_empty());
+    left.unwrap_or(name)
+}
+
+pub(crate) fn attribute(label: &str) -> &str {
+    match ATTRIBUTES.binary_search_by_key(&label, |(label, _)| label) {
+        Ok(at) => ATTRIBUTES[at].1,
+        Err(_) => label,
+    }
+}
+
+/// The rules of OpenTelemetry for the name of an instrument.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.len() <= 255
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MT-07
+    #[test]
+    fn names_are_those_of_the_conventions() {
+        let spelled = |name| {
+            let Name { name, unit } = metric(name);
+            format!("{name} {unit}")
+        };
+        for (name, expected) in [
+            (
+                "http_server_request_duration_seconds",
+                "http.server.request.duration s",
+            ),
+            (
+                "http_client_response_body_size_bytes",
+                "http.client.response.body.size By",
+            ),
+            (
+                "http_server_active_requests",
+                "http.server.active_requests {request}",
+            ),
+            (
+                "rpc_client_call_duration_seconds",
+                "rpc.client.call.duration s",
+            ),
+            ("orders_total", "orders "),
+            ("sent_bytes_total", "sent By"),
+            ("wait_seconds", "wait s"),
+            ("_total", "_total "),
+            ("_seconds", "_seconds "),
+            ("queue_length", "queue_length "),
+        ] {
+            assert_eq!(spelled(name), expected);
+        }
+        assert_eq!(
+            attribute("http_response_status_code"),
+            "http.response.status_code"
+        );
+        assert_eq!(attribute("shop_name"), "shop_name");
+    }
+
+    #[test]
+    fn the_tables_are_in_order_and_spell_what_they_replace() {
+        assert!(METRICS.is_sorted_by(|one, next| one.0 < next.0));
+        assert!(ATTRIBUTES.is_sorted_by(|one, next| one.0 < next.0));
+        for (prometheus, name, unit) in METRICS {
+            assert!(is_name(name));
+            let end = match unit {
+                "s" => "_seconds",
+                "By" => "_bytes",
+                "{change}" | "{series}" => "_total",
+                _ => "",
+            };
+            assert_eq!(format!("{}{end}", name.replace('.', "_")), prometheus);
+        }
+        for (label, name) in ATTRIBUTES {
+            assert!(name.replace('.', "_").ends_with(label));
+        }
+    }
+}
