@@ -1,12 +1,4 @@
-use std::{
-    any::Any,
-    error::Error,
-    fmt,
-    fmt::Write,
-    io,
-    iter::successors,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{error::Error, fmt, iter::successors};
 
 /// How a format spells a line.
 pub(crate) trait Encode: Send + Sync + 'static {
@@ -26,49 +18,6 @@ pub(crate) trait Encode: Send + Sync + 'static {
 
     /// Appends a value that is text.
     fn text(out: &mut Vec<u8>, text: &str);
-}
-
-/// Appends a value that is the same in every format: a number of at most 64 bits, or a boolean.
-pub(crate) fn literal(out: &mut Vec<u8>, value: impl fmt::Display) {
-    // Writing to memory cannot fail.
-    let _ = io::Write::write_fmt(out, format_args!("{value}"));
-}
-
-/// Appends a float: the shortest number that reads back, or text where JSON has no number.
-pub(crate) fn float<E: Encode>(out: &mut Vec<u8>, value: f64) {
-    if value.is_finite() {
-        let _ = io::Write::write_fmt(out, format_args!("{value:?}"));
-    } else if value.is_nan() {
-        E::text(out, "NaN");
-    } else {
-        E::text(out, if value > 0.0 { "Infinity" } else { "-Infinity" });
-    }
-}
-
-/// Writes what `value` shows of itself, in the place of what was there.
-///
-/// If it panics or fails, the error is shown instead, as go-logfmt does.
-pub(crate) fn show(shown: &mut String, value: fmt::Arguments<'_>) {
-    shown.clear();
-    match catch_unwind(AssertUnwindSafe(|| shown.write_fmt(value))) {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => {
-            shown.clear();
-            shown.push_str("ERROR:the value could not be formatted");
-        }
-        Err(panic) => {
-            shown.clear();
-            shown.push_str("PANIC:");
-            shown.push_str(message(&*panic));
-        }
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown")
 }
 
 /// An error with all its sources, outermost first.

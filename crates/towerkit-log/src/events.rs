@@ -1,41 +1,270 @@
-use towerkit_core::{Event, EventSink};
-use tracing::{info, warn};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-/// Logs what happens inside of policies, with the target `towerkit::event`: a breaker that opens is a warning.
+use towerkit_core::{Clock, Event, EventSink};
+
+use crate::window::Window;
+
+/// Logs what happens inside of policies, with the target `towerkit::event`.
+///
+/// | event | level | message | fields |
+/// |---|---|---|---|
+/// | a breaker opens | warn | `circuit changed` | `name`, `from`, `to` |
+/// | it changes otherwise | info | `circuit changed` | `name`, `from`, `to` |
+/// | a store goes away | warn | `store changed` | `name`, `reachable` |
+/// | it comes back | info | `store changed` | `name`, `reachable` |
+/// | keys find no room | warn | `rate limit crowded` | `name`, `calls`, `evicted` |
+/// | a concurrency limit refuses | warn | `limit reached` | `name`, `limit`, `refused` |
+/// | it adapts | info | `limit changed` | `name`, `from`, `to` |
+/// | a retry is not made * | warn | `retry given up` | `name`, `retries`, `outcome`, `reason` |
+/// | a fallback is asked * | info | `fell back` | `name`, `from`, `to` |
+/// | a call is retried * | debug | `retried` | `name`, `number`, `outcome`, `wait_ms` |
+/// | a call is hedged * | debug | `hedged` | `name`, `number` |
+///
+/// Of those with a star there may be one for each call: each kind is logged [ten times a second](Self::per_second) at most, and the
+/// next one says in `left_out` how many were not logged. Clones share what they count.
 ///
 /// ```
 /// use towerkit_circuitbreaker::CircuitBreakerLayer;
 /// use towerkit_log::EventLog;
 ///
-/// let breaker = CircuitBreakerLayer::new().name("search").events(EventLog);
+/// let breaker = CircuitBreakerLayer::new().name("search").events(EventLog::new());
 /// # let _ = breaker;
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EventLog;
+#[derive(Clone)]
+pub struct EventLog {
+    clock: Clock,
+    per_second: u32,
+    floods: Arc<[Flood; 5]>,
+}
+
+impl EventLog {
+    /// Logs as the table says.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            clock: Clock::monotonic(),
+            per_second: 10,
+            floods: Arc::default(),
+        }
+    }
+
+    /// Sets how many events of each kind are logged a second, where there may be one for each call; 10 by default.
+    #[must_use]
+    pub const fn per_second(mut self, events: u32) -> Self {
+        self.per_second = events;
+        self
+    }
+
+    /// Reads time from `clock`; [`Clock::monotonic`] by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn admit(&self, kind: usize) -> Option<LeftOut> {
+        self.floods[kind].admit(self.clock.now(), self.per_second)
+    }
+}
+
+impl Default for EventLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog")
+            .field("per_second", &self.per_second)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many events of a kind were not logged since the last one that was; none is no field.
+type LeftOut = Option<u64>;
+
+/// The events of one kind.
+#[derive(Debug)]
+struct Flood {
+    admitted: Window,
+    left_out: AtomicU64,
+}
+
+impl Flood {
+    fn admit(&self, now: u64, per_second: u32) -> Option<LeftOut> {
+        // Relaxed: a count of its own.
+        if self.admitted.admit(now, per_second) {
+            Some(Some(self.left_out.swap(0, Ordering::Relaxed)).filter(|count| *count > 0))
+        } else {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+impl Default for Flood {
+    fn default() -> Self {
+        Self {
+            admitted: Window::new(),
+            left_out: AtomicU64::new(0),
+        }
+    }
+}
 
 /// Logs one event; a level is part of what is static of it.
-macro_rules! circuit_changed {
-    ($log:ident, $name:expr, $from:expr, $to:expr) => {
-        $log!(
+macro_rules! log {
+    ($level:ident, $message:literal, $name:ident, $($field:ident = $value:expr),*) => {
+        tracing::event!(
             target: "towerkit::event",
-            message = "circuit changed",
+            tracing::Level::$level,
+            message = $message,
             name = $name,
-            from = $from,
-            to = $to,
+            $($field = $value,)*
         )
+    };
+}
+
+/// Logs one event of a kind of which there may be many.
+macro_rules! log_capped {
+    ($log:expr, $kind:literal, $level:ident, $message:literal, $name:ident, $($field:ident = $value:expr),*) => {
+        // What is not enabled is not counted.
+        if tracing::event_enabled!(target: "towerkit::event", tracing::Level::$level)
+            && let Some(left_out) = $log.admit($kind)
+        {
+            log!($level, $message, $name, $($field = $value,)* left_out = left_out);
+        }
     };
 }
 
 impl EventSink for EventLog {
     fn emit(&self, event: &Event) {
         match event {
-            Event::CircuitChanged { name, from, to } if *to == "open" => {
-                circuit_changed!(warn, name, from, to);
+            Event::CircuitChanged { .. } | Event::StoreChanged { .. } => changed(event),
+            Event::RateLimitCrowded {
+                name,
+                calls,
+                evicted,
+            } => log!(
+                WARN,
+                "rate limit crowded",
+                name,
+                calls = calls,
+                evicted = evicted
+            ),
+            Event::LimitReached {
+                name,
+                limit,
+                refused,
+            } => log!(
+                WARN,
+                "limit reached",
+                name,
+                limit = limit,
+                refused = refused
+            ),
+            Event::LimitChanged { name, from, to } => {
+                log!(INFO, "limit changed", name, from = from, to = to)
             }
-            Event::CircuitChanged { name, from, to } => {
-                circuit_changed!(info, name, from, to);
-            }
-            other => info!(target: "towerkit::event", "{other:?}"),
+            _ => self.emit_of_call(event),
         }
     }
+}
+
+/// Logs what goes to and fro between good and bad.
+fn changed(event: &Event) {
+    match event {
+        Event::CircuitChanged { name, from, to } if *to == "open" => {
+            log!(WARN, "circuit changed", name, from = from, to = to);
+        }
+        Event::CircuitChanged { name, from, to } => {
+            log!(INFO, "circuit changed", name, from = from, to = to)
+        }
+        Event::StoreChanged {
+            name,
+            reachable: false,
+        } => log!(WARN, "store changed", name, reachable = false),
+        Event::StoreChanged { name, .. } => log!(INFO, "store changed", name, reachable = true),
+        _ => {}
+    }
+}
+
+impl EventLog {
+    /// Logs that of which there may be one for each call.
+    fn emit_of_call(&self, event: &Event) {
+        match event {
+            Event::FellBack { name, from, to } => {
+                log_capped!(
+                    self,
+                    0,
+                    INFO,
+                    "fell back",
+                    name,
+                    from = from.as_str(),
+                    to = to.as_str()
+                );
+            }
+            Event::Hedged { name, number } => {
+                log_capped!(self, 1, DEBUG, "hedged", name, number = number)
+            }
+            Event::Retried {
+                name,
+                number,
+                outcome,
+                wait,
+            } => {
+                log_capped!(
+                    self,
+                    2,
+                    DEBUG,
+                    "retried",
+                    name,
+                    number = number,
+                    outcome = outcome.as_str(),
+                    wait_ms = millis(*wait)
+                );
+            }
+            Event::RetryGivenUp {
+                name,
+                retries,
+                outcome,
+                reason,
+            } => {
+                log_capped!(
+                    self,
+                    3,
+                    WARN,
+                    "retry given up",
+                    name,
+                    retries = retries,
+                    outcome = outcome.as_str(),
+                    reason = reason
+                );
+            }
+            // An event that a newer towerkit-core has, and this crate does not know yet.
+            other => {
+                let name = "unknown";
+                log_capped!(
+                    self,
+                    4,
+                    INFO,
+                    "event",
+                    name,
+                    event = tracing::field::debug(other)
+                );
+            }
+        }
+    }
+}
+
+/// Milliseconds, with three decimals at most.
+fn millis(wait: Duration) -> f64 {
+    wait.as_micros() as f64 / 1000.0
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use towerkit_core::{Clock, End, Observes, Row, RowLayer, Unbound};
 use tracing::{Level, level_filters::LevelFilter};
 
-use crate::{Log, level::Threshold};
+use crate::{Log, Sampling, level::Threshold, sampling::Sampler};
 
 /// A layer that logs each call once, at its end.
 ///
@@ -56,6 +56,13 @@ impl<P> LogLayer<P> {
         self
     }
 
+    /// Leaves calls out; none by default. Clones of the layer share this, and its handle changes it.
+    #[must_use]
+    pub fn sampling(self, sampling: Sampling) -> Self {
+        self.handle().change_sampling(sampling);
+        self
+    }
+
     /// Reads time from `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -63,10 +70,10 @@ impl<P> LogLayer<P> {
         self
     }
 
-    /// Returns a handle on the least level that is logged, which all services of this layer share.
+    /// Returns a handle on what is logged, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> LogHandle {
-        LogHandle(self.row.role().policy().threshold.clone())
+        LogHandle(self.row.role().policy().chosen.clone())
     }
 
     fn log(&mut self) -> &mut Log {
@@ -82,23 +89,56 @@ impl Default for LogLayer {
     }
 }
 
-/// Reads and changes the least level that a [`LogLayer`] logs, while it runs.
+/// Reads and changes which calls a [`LogLayer`] logs, while it runs.
 ///
 /// What the subscriber does not let through is not logged in any case.
 #[derive(Debug, Clone)]
-pub struct LogHandle(Arc<Threshold>);
+pub struct LogHandle(Arc<Chosen>);
+
+/// Which calls are logged.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) threshold: Threshold,
+    pub(crate) sampler: Sampler,
+}
+
+impl Chosen {
+    pub(crate) const fn all() -> Self {
+        Self {
+            threshold: Threshold::all(),
+            sampler: Sampler::new(),
+        }
+    }
+}
 
 impl LogHandle {
     /// Returns the least level that is logged; [`LevelFilter::TRACE`] at first, which is every call.
     #[must_use]
     pub fn level(&self) -> LevelFilter {
-        self.0.get()
+        self.0.threshold.get()
     }
 
     /// Logs calls of this level and above from now on.
     ///
     /// After [`LevelFilter::OFF`], calls that have started meanwhile are not logged.
     pub fn change(&self, level: impl Into<LevelFilter>) {
-        self.0.set(level.into());
+        self.0.threshold.set(level.into());
+    }
+
+    /// Returns which calls are left out.
+    #[must_use]
+    pub fn sampling(&self) -> Sampling {
+        self.0.sampler.sampling()
+    }
+
+    /// Leaves other calls out from now on. Counts go on.
+    pub fn change_sampling(&self, sampling: Sampling) {
+        self.0.sampler.change(sampling);
+    }
+
+    /// Returns how many calls the [`Sampling`] has left out so far.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.0.sampler.left_out()
     }
 }

@@ -122,9 +122,12 @@
 //! [`Outcome`]: towerkit_core::Outcome
 //! [`Reason`]: towerkit_core::Reason
 
+mod background;
+mod caps;
 mod encode;
 mod escape;
 mod events;
+mod filter;
 mod json;
 mod kept;
 mod layer;
@@ -132,17 +135,30 @@ mod level;
 mod line;
 mod lines;
 mod logfmt;
+mod names;
 mod observer;
+mod queue;
 mod record;
+mod redaction;
+mod sampling;
+mod secrets;
 mod spans;
 mod subscriber;
 mod timestamp;
+mod value;
+mod window;
+mod worker;
 
+pub use background::{Background, LogGuard, LogQueue};
+pub use caps::Caps;
 pub use events::EventLog;
+pub use filter::TargetsHandle;
 pub use kept::LogHeld;
 pub use layer::{LogHandle, LogLayer, Logged};
 pub use level::level_of;
 pub use lines::{Format, Lines};
 pub use observer::Log;
+pub use redaction::Redaction;
+pub use sampling::Sampling;
 pub use subscriber::{AlreadyInstalled, LogSubscriber, subscriber};
 pub use tracing_subscriber::filter::Targets;

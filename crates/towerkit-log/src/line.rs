@@ -1,6 +1,11 @@
 use std::{cell::Cell, io::Write, ops::Range};
 
-use crate::{encode::Encode, record::Take};
+use crate::{
+    Caps,
+    encode::Encode,
+    record::Take,
+    value::{Scratch, literal},
+};
 
 /// A line that is being written.
 #[derive(Debug, Default)]
@@ -8,19 +13,23 @@ pub(crate) struct Line {
     bytes: Vec<u8>,
     /// Where the names of the fields stand in `bytes`.
     names: Vec<Range<usize>>,
-    /// What a value shows of itself, before it is escaped.
-    shown: String,
+    scratch: Scratch,
+    caps: Caps,
+    /// The fields for which there was no room.
+    left_out: u32,
 }
 
 impl Line {
-    /// A line that was longer than this is freed, not kept for the next.
-    const MOST: usize = 64 * 1024;
+    /// A line that took more than this is freed, not kept for the next.
+    const MOST: usize = 128 * 1024;
 
     const fn new() -> Self {
         Self {
             bytes: Vec::new(),
             names: Vec::new(),
-            shown: String::new(),
+            scratch: Scratch::new(),
+            caps: Caps::new(),
+            left_out: 0,
         }
     }
 
@@ -33,16 +42,18 @@ impl Line {
         }
         let mut line = SPARE.try_with(Cell::take).unwrap_or_default();
         write(&mut line);
-        if line.bytes.capacity().max(line.shown.capacity()) <= Self::MOST {
+        if line.bytes.capacity().max(line.scratch.capacity()) <= Self::MOST {
             // At the end of a thread there is no next line to keep it for.
             let _ = SPARE.try_with(|spare| spare.set(line));
         }
     }
 
     /// Begins anew.
-    pub(crate) fn start<E: Encode>(&mut self) {
+    pub(crate) fn start<E: Encode>(&mut self, caps: Caps) {
         self.bytes.clear();
         self.names.clear();
+        self.caps = caps;
+        self.left_out = 0;
         self.push(E::START);
     }
 
@@ -62,12 +73,36 @@ impl Line {
 
     /// Appends a field whose value is already spelt.
     pub(crate) fn spelt<E: Encode>(&mut self, name: &'static str, value: &[u8]) {
+        self.field::<E>(name, |out, _| out.extend_from_slice(value));
+    }
+
+    /// Appends a field whose value `value` appends, unless there is no room for it.
+    #[inline]
+    fn field<E: Encode>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
+    ) {
+        if self.names.len() >= self.caps.fields {
+            self.left_out += 1;
+            return;
+        }
+        let (length, names) = (self.bytes.len(), self.names.len());
         self.name::<E>(name);
-        self.bytes.extend_from_slice(value);
+        value(&mut self.bytes, &mut self.scratch);
+        if !self.caps.has_room(self.bytes.len()) {
+            self.bytes.truncate(length);
+            self.names.truncate(names);
+            self.left_out += 1;
+        }
     }
 
     /// Ends the line.
     pub(crate) fn end<E: Encode>(&mut self) -> &[u8] {
+        if self.left_out > 0 {
+            self.name::<E>("fields_left_out");
+            literal(&mut self.bytes, self.left_out);
+        }
         self.push(E::END);
         &self.bytes
     }
@@ -120,11 +155,10 @@ impl Take for Fields<'_> {
     fn take<E: Encode>(
         &mut self,
         name: &'static str,
-        value: impl FnOnce(&mut Vec<u8>, &mut String),
+        value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
     ) {
         if name != MESSAGE {
-            self.0.name::<E>(name);
-            value(&mut self.0.bytes, &mut self.0.shown);
+            self.0.field::<E>(name, value);
         }
     }
 }
@@ -133,11 +167,10 @@ impl Take for Message<'_> {
     fn take<E: Encode>(
         &mut self,
         name: &'static str,
-        value: impl FnOnce(&mut Vec<u8>, &mut String),
+        value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
     ) {
         if name == MESSAGE {
-            self.0.name::<E>("msg");
-            value(&mut self.0.bytes, &mut self.0.shown);
+            self.0.field::<E>("msg", value);
         }
     }
 }

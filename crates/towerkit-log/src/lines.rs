@@ -9,6 +9,7 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
 use crate::{
+    Background, Caps, LogGuard, LogQueue, Redaction,
     encode::Encode,
     json::Json,
     line::{Fields, Line, Message},
@@ -16,6 +17,7 @@ use crate::{
     record::Recorder,
     spans,
     timestamp::timestamp,
+    value::{Rules, literal},
 };
 
 /// How events are written.
@@ -45,6 +47,7 @@ pub struct Lines<W = fn() -> Stderr> {
     format: Format,
     writer: W,
     spans: bool,
+    rules: Rules,
 }
 
 impl Lines {
@@ -55,6 +58,7 @@ impl Lines {
             format,
             writer: io::stderr,
             spans: false,
+            rules: Rules::default(),
         }
     }
 }
@@ -72,7 +76,44 @@ impl<W> Lines<W> {
             format: self.format,
             writer,
             spans: self.spans,
+            rules: self.rules,
         }
+    }
+
+    /// Writes to a queue, in the place of the writer.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot be started.
+    pub(crate) fn background(
+        self,
+        background: Background,
+    ) -> io::Result<(Lines<LogQueue>, LogGuard)>
+    where
+        W: for<'a> MakeWriter<'a> + Send + 'static,
+    {
+        let (queue, guard) = background.start(self.format, self.writer)?;
+        let lines = Lines {
+            format: self.format,
+            writer: queue,
+            spans: self.spans,
+            rules: self.rules,
+        };
+        Ok((lines, guard))
+    }
+
+    /// Sets what is never written; [`Redaction::new`] by default.
+    #[must_use]
+    pub fn redaction(mut self, redaction: Redaction) -> Self {
+        self.rules.redaction = redaction;
+        self
+    }
+
+    /// Sets how long values and lines may become; [`Caps::new`] by default.
+    #[must_use]
+    pub fn caps(mut self, caps: Caps) -> Self {
+        self.rules.caps = caps;
+        self
     }
 
     /// Adds to each event the fields of the spans around it, the nearest span first; not by default.
@@ -92,12 +133,9 @@ impl<W> Lines<W> {
         S: Subscriber + for<'b> LookupSpan<'b>,
     {
         let metadata = event.metadata();
-        line.start::<E>();
-        line.plain::<E>("ts", &timestamp(SystemTime::now()));
-        line.plain::<E>("level", level_name(*metadata.level()).as_bytes());
-        line.text::<E>("target", metadata.target());
-        event.record(&mut Recorder::<E, _>::new(Message(line)));
-        event.record(&mut Recorder::<E, _>::new(Fields(line)));
+        head::<E>(line, self.rules.caps, *metadata.level(), metadata.target());
+        event.record(&mut Recorder::<E, _>::new(Message(line), &self.rules));
+        event.record(&mut Recorder::<E, _>::new(Fields(line), &self.rules));
         if self.spans {
             spans::append::<E, _>(line, event, context);
         }
@@ -129,8 +167,8 @@ where
     ) {
         if let Some(span) = context.span(id).filter(|_| self.spans) {
             match self.format {
-                Format::Logfmt => spans::begin::<Logfmt, _>(attributes, &span),
-                Format::Json => spans::begin::<Json, _>(attributes, &span),
+                Format::Logfmt => spans::begin::<Logfmt, _>(attributes, &span, &self.rules),
+                Format::Json => spans::begin::<Json, _>(attributes, &span, &self.rules),
             }
         }
     }
@@ -138,8 +176,8 @@ where
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id).filter(|_| self.spans) {
             match self.format {
-                Format::Logfmt => spans::record::<Logfmt, _>(values, &span),
-                Format::Json => spans::record::<Json, _>(values, &span),
+                Format::Logfmt => spans::record::<Logfmt, _>(values, &span, &self.rules),
+                Format::Json => spans::record::<Json, _>(values, &span, &self.rules),
             }
         }
     }
@@ -153,6 +191,33 @@ where
             self.write(event.metadata(), line);
         });
     }
+}
+
+/// Begins a line.
+fn head<E: Encode>(line: &mut Line, caps: Caps, level: Level, target: &str) {
+    line.start::<E>(caps);
+    line.plain::<E>("ts", &timestamp(SystemTime::now()));
+    line.plain::<E>("level", level_name(level).as_bytes());
+    line.text::<E>("target", target);
+}
+
+/// Appends a line that says how many were dropped.
+pub(crate) fn dropped_line(format: Format, dropped: u64, out: &mut Vec<u8>) {
+    match format {
+        Format::Logfmt => dropped_line_as::<Logfmt>(dropped, out),
+        Format::Json => dropped_line_as::<Json>(dropped, out),
+    }
+}
+
+fn dropped_line_as<E: Encode>(dropped: u64, out: &mut Vec<u8>) {
+    let mut count = Vec::new();
+    literal(&mut count, dropped);
+    Line::with(|line| {
+        head::<E>(line, Caps::new(), Level::WARN, "towerkit::log");
+        line.text::<E>("msg", "lines dropped");
+        line.spelt::<E>("dropped", &count);
+        out.extend_from_slice(line.end::<E>());
+    });
 }
 
 fn level_name(level: Level) -> &'static str {

@@ -9,7 +9,7 @@ use towerkit_core::{
 };
 use tracing::{Level, level_filters::LevelFilter};
 
-use crate::{LogHeld, kept::Kept, level::Threshold, level_of};
+use crate::{LogHeld, kept::Kept, layer::Chosen, level_of, sampling::Kind};
 
 /// Logs calls: the role behind [`LogLayer`](crate::LogLayer).
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub struct Log {
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
     pub(crate) level: Option<Arc<ChooseLevel>>,
-    pub(crate) threshold: Arc<Threshold>,
+    pub(crate) chosen: Arc<Chosen>,
 }
 
 /// Chooses the level of a call at its end.
@@ -58,14 +58,14 @@ impl Log {
             name: "call",
             clock: Clock::default(),
             level: None,
-            threshold: Arc::new(Threshold::all()),
+            chosen: Arc::new(Chosen::all()),
         }
     }
 
     /// Whether a call that starts now can be logged at its end.
     #[inline(never)]
     fn is_enabled(&self) -> bool {
-        self.threshold.get() != LevelFilter::OFF
+        self.chosen.threshold.get() != LevelFilter::OFF
             && is_any_enabled!(
                 Level::ERROR,
                 Level::WARN,
@@ -86,10 +86,22 @@ impl Log {
 
     fn log(&self, kept: &Kept, end: &End) {
         let level = self.level_of(end);
-        if level > self.threshold.get() {
+        if level > self.chosen.threshold.get() {
             return;
         }
-        let nanos = end.now(&self.clock).saturating_sub(kept.start);
+        let now = end.now(&self.clock);
+        if let Some(left_out) = self.chosen.sampler.report(now) {
+            tracing::info!(
+                target: "towerkit::call",
+                message = "calls left out",
+                name = self.name,
+                left_out,
+            );
+        }
+        if !self.chosen.sampler.takes(Kind::of(end), now) {
+            return;
+        }
+        let nanos = now.saturating_sub(kept.start);
         let ids = TraceIds::current();
         match level {
             Level::ERROR => event!(Level::ERROR, self.name, kept, end, nanos, ids),
@@ -172,7 +184,7 @@ impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log")
             .field("name", &self.name)
-            .field("level", &self.threshold)
+            .field("level", &self.chosen.threshold)
             .finish_non_exhaustive()
     }
 }

@@ -2,51 +2,66 @@ use std::{error::Error, fmt, marker::PhantomData};
 
 use tracing::field::{Field, Visit};
 
-use crate::encode::{Chain, Encode, float, literal, show};
+use crate::{
+    encode::{Chain, Encode},
+    redaction::REDACTED,
+    value::{Rules, Scratch, float, literal},
+};
 
 /// Where recorded fields go.
 pub(crate) trait Take {
-    /// Takes a field, or leaves its value unspelt. `value` appends it, with the help of a string of which it may make any use.
+    /// Takes a field, or leaves its value unspelt. `value` appends it, with the help of memory of which it may make any use.
     fn take<E: Encode>(
         &mut self,
         name: &'static str,
-        value: impl FnOnce(&mut Vec<u8>, &mut String),
+        value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
     );
 }
 
 /// Spells the fields of an event or a span.
-pub(crate) struct Recorder<E, T> {
+pub(crate) struct Recorder<'a, E, T> {
     into: T,
+    rules: &'a Rules,
     format: PhantomData<E>,
 }
 
-impl<E, T> Recorder<E, T> {
-    pub(crate) const fn new(into: T) -> Self {
+impl<'a, E, T> Recorder<'a, E, T> {
+    pub(crate) const fn new(into: T, rules: &'a Rules) -> Self {
         Self {
             into,
+            rules,
             format: PhantomData,
         }
     }
 }
 
-impl<E: Encode, T: Take> Recorder<E, T> {
+impl<E: Encode, T: Take> Recorder<'_, E, T> {
+    /// Spells a value, unless the name of the field says that it is a secret.
+    #[inline]
+    fn open(&mut self, field: &Field, value: impl FnOnce(&Rules, &mut Vec<u8>, &mut Scratch)) {
+        let (name, rules) = (field.name(), self.rules);
+        if rules.redaction.hides(name) {
+            self.into.take::<E>(name, |out, _| E::text(out, REDACTED));
+        } else {
+            self.into
+                .take::<E>(name, |out, scratch| value(rules, out, scratch));
+        }
+    }
+
     fn literal(&mut self, field: &Field, value: impl fmt::Display) {
-        self.into
-            .take::<E>(field.name(), |out, _| literal(out, value));
+        self.open(field, |_, out, _| literal(out, value));
     }
 
     fn show(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.into.take::<E>(field.name(), |out, shown| {
-            show(shown, value);
-            E::text(out, shown);
+        self.open(field, |rules, out, scratch| {
+            rules.shown::<E>(out, scratch, value);
         });
     }
 }
 
-impl<E: Encode, T: Take> Visit for Recorder<E, T> {
+impl<E: Encode, T: Take> Visit for Recorder<'_, E, T> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.into
-            .take::<E>(field.name(), |out, _| float::<E>(out, value));
+        self.open(field, |_, out, _| float::<E>(out, value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -72,13 +87,22 @@ impl<E: Encode, T: Take> Visit for Recorder<E, T> {
         }
     }
 
+    /// Tells at most that there is a secret.
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.literal(field, value);
+        self.into
+            .take::<E>(field.name(), |out, _| literal(out, value));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.into
-            .take::<E>(field.name(), |out, _| E::text(out, value));
+        self.open(field, |rules, out, scratch| {
+            rules.text::<E>(out, scratch, value);
+        });
+    }
+
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.open(field, |rules, out, scratch| {
+            rules.bytes::<E>(out, scratch, value);
+        });
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {

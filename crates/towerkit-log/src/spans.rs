@@ -10,6 +10,7 @@ use crate::{
     encode::Encode,
     line::Line,
     record::{Recorder, Take},
+    value::{Rules, Scratch},
 };
 
 /// The fields of a span, spelt as `E` spells them when they were recorded.
@@ -40,32 +41,35 @@ impl<E> Take for &mut SpanFields<E> {
     fn take<F: Encode>(
         &mut self,
         name: &'static str,
-        value: impl FnOnce(&mut Vec<u8>, &mut String),
+        value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
     ) {
         let mut spelt = Vec::new();
-        value(&mut spelt, &mut String::new());
+        value(&mut spelt, &mut Scratch::new());
         self.put(name, spelt);
     }
 }
 
 /// Keeps the fields with which a span begins.
-pub(crate) fn begin<E: Encode, S>(attributes: &span::Attributes<'_>, span: &SpanRef<'_, S>)
-where
+pub(crate) fn begin<E: Encode, S>(
+    attributes: &span::Attributes<'_>,
+    span: &SpanRef<'_, S>,
+    rules: &Rules,
+) where
     S: for<'a> LookupSpan<'a>,
 {
     let mut fields = SpanFields::<E>::new();
-    attributes.record(&mut Recorder::<E, _>::new(&mut fields));
+    attributes.record(&mut Recorder::<E, _>::new(&mut fields, rules));
     span.extensions_mut().replace(fields);
 }
 
 /// Keeps the fields that a span is given later.
-pub(crate) fn record<E: Encode, S>(values: &span::Record<'_>, span: &SpanRef<'_, S>)
+pub(crate) fn record<E: Encode, S>(values: &span::Record<'_>, span: &SpanRef<'_, S>, rules: &Rules)
 where
     S: for<'a> LookupSpan<'a>,
 {
     // Values are shown before the lock is taken: they may log.
     let mut later = SpanFields::<E>::new();
-    values.record(&mut Recorder::<E, _>::new(&mut later));
+    values.record(&mut Recorder::<E, _>::new(&mut later, rules));
     let mut extensions = span.extensions_mut();
     if let Some(fields) = extensions.get_mut::<SpanFields<E>>() {
         for (name, value) in later.fields {

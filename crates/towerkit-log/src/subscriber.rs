@@ -1,9 +1,11 @@
-use std::{error::Error, fmt, io::Stderr};
+use std::{error::Error, fmt, io, io::Stderr};
 
 use tracing::{Dispatch, dispatcher, level_filters::LevelFilter};
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry};
 
-use crate::{Format, Lines};
+use crate::{
+    Background, Caps, Format, Lines, LogGuard, LogQueue, Redaction, TargetsHandle, filter::Filter,
+};
 
 /// Sets up a subscriber that writes events as lines: level `info` and above, to stderr.
 ///
@@ -18,29 +20,38 @@ use crate::{Format, Lines};
 pub fn subscriber(format: Format) -> LogSubscriber {
     LogSubscriber {
         lines: Lines::new(format),
-        targets: Targets::new().with_default(LevelFilter::INFO),
+        targets: TargetsHandle::new(all_of(LevelFilter::INFO)),
     }
 }
 
-/// A subscriber that is being set up by [`subscriber`].
+fn all_of(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level)
+}
+
+/// A subscriber that is being set up by [`subscriber`]. Clones share what they let through.
 #[derive(Debug, Clone)]
 #[must_use = "it does nothing until `try_init`"]
 pub struct LogSubscriber<W = fn() -> Stderr> {
     lines: Lines<W>,
-    targets: Targets,
+    targets: TargetsHandle,
 }
 
 impl<W> LogSubscriber<W> {
     /// Logs events of this level and above, whatever their target; `info` by default.
-    pub fn level(mut self, level: impl Into<LevelFilter>) -> Self {
-        self.targets = Targets::new().with_default(level.into());
-        self
+    pub fn level(self, level: impl Into<LevelFilter>) -> Self {
+        self.targets(all_of(level.into()))
     }
 
     /// Logs the events that `targets` lets through, in the place of [`level`](Self::level).
-    pub fn targets(mut self, targets: Targets) -> Self {
-        self.targets = targets;
+    pub fn targets(self, targets: Targets) -> Self {
+        self.targets.replace(targets);
         self
+    }
+
+    /// Returns a handle on what is let through, which can be changed while the subscriber runs.
+    #[must_use]
+    pub fn handle(&self) -> TargetsHandle {
+        self.targets.clone()
     }
 
     /// Writes to `writer`; to stderr by default. See [`Lines::writer`].
@@ -52,6 +63,40 @@ impl<W> LogSubscriber<W> {
             lines: self.lines.writer(writer),
             targets: self.targets,
         }
+    }
+
+    /// Writes in the background, to the writer that has been set, so that no call ever waits for it; not by default.
+    ///
+    /// See [`Background`] for an example. Keep the guard until the end of `main`.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot be started.
+    pub fn background(
+        self,
+        background: Background,
+    ) -> io::Result<(LogSubscriber<LogQueue>, LogGuard)>
+    where
+        W: for<'a> MakeWriter<'a> + Send + 'static,
+    {
+        let (lines, guard) = self.lines.background(background)?;
+        let subscriber = LogSubscriber {
+            lines,
+            targets: self.targets,
+        };
+        Ok((subscriber, guard))
+    }
+
+    /// Sets what is never written; [`Redaction::new`] by default.
+    pub fn redaction(mut self, redaction: Redaction) -> Self {
+        self.lines = self.lines.redaction(redaction);
+        self
+    }
+
+    /// Sets how long values and lines may become; [`Caps::new`] by default.
+    pub fn caps(mut self, caps: Caps) -> Self {
+        self.lines = self.lines.caps(caps);
+        self
     }
 
     /// Adds the fields of spans; not by default. See [`Lines::spans`].
@@ -77,7 +122,7 @@ where
     /// Returns the subscriber, for a scope of [`tracing::dispatcher::with_default`].
     #[must_use]
     pub fn dispatch(self) -> Dispatch {
-        Dispatch::new(registry().with(self.targets).with(self.lines))
+        Dispatch::new(registry().with(Filter(self.targets)).with(self.lines))
     }
 }
 

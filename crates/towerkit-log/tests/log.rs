@@ -346,7 +346,7 @@ fn changes_of_a_breaker_are_logged_and_its_opening_is_a_warning() {
         ("open", "half_open", Level::INFO),
     ] {
         let name = "search";
-        EventLog.emit(&Event::CircuitChanged { name, from, to });
+        EventLog::new().emit(&Event::CircuitChanged { name, from, to });
         let seen = log.only();
         assert_eq!((seen.level, seen.target), (level, "towerkit::event"));
         let fields = [

@@ -1,53 +1,10 @@
-//! Collects lines, reads logfmt as go-logfmt's decoder does, and JSON by serde.
+//! Reads logfmt as go-logfmt's decoder does, and JSON by serde.
 
-use std::{
-    fmt, io, mem,
-    sync::{Arc, Mutex},
-};
+use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use towerkit_log::{Format, subscriber};
-use tracing::{Dispatch, dispatcher::with_default};
-
-/// Where lines go in tests. One write is one line.
-#[derive(Clone, Default)]
-pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Page {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        assert_eq!(line.last(), Some(&b'\n'), "a whole line at once");
-        self.0.lock().unwrap().write(line)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Returns what `log` writes in this thread.
-pub(crate) fn written(format: Format, spans: bool, log: impl FnOnce()) -> String {
-    let dispatch = |writer| {
-        let subscriber = subscriber(format).writer(writer);
-        if spans {
-            subscriber.spans()
-        } else {
-            subscriber
-        }
-        .dispatch()
-    };
-    written_by(dispatch, log)
-}
-
-/// Returns what `log` writes in this thread by the subscriber that `dispatch` makes of a writer.
-pub(crate) fn written_by(dispatch: impl FnOnce(Writer) -> Dispatch, log: impl FnOnce()) -> String {
-    let page = Page::default();
-    let writer = page.clone();
-    with_default(&dispatch(Box::new(move || writer.clone())), log);
-    String::from_utf8(mem::take(&mut page.0.lock().unwrap())).unwrap()
-}
-
-pub(crate) type Writer = Box<dyn Fn() -> Page + Send + Sync>;
+use towerkit_log::Format;
 
 /// Reads a record of either format as pairs of text, in order.
 pub(crate) fn pairs(format: Format, line: &str) -> Vec<(String, String)> {

@@ -1,0 +1,221 @@
+use std::{
+    fmt, io,
+    num::NonZeroUsize,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::{
+    Format,
+    queue::{Bounds, Queue},
+    worker::Worker,
+};
+
+/// Options of a writer in the background, which never holds up and never fails who logs.
+///
+/// Lines are copied into a queue, and one thread (`towerkit-log`) writes them, many at a time. Where the queue is full the line is
+/// dropped and counted; so is one that the writer would not take. Once writing works again the log itself says how many: one line
+/// with the message `lines dropped` and the field `dropped`.
+///
+/// ```no_run
+/// use towerkit_log::{Background, Format};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let (subscriber, _guard) = towerkit_log::subscriber(Format::Json).background(Background::new())?;
+///     subscriber.try_init()?;
+///     tracing::info!("this takes no system call");
+///     Ok(())
+/// } // The guard is dropped here, and the last lines are written.
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "it does nothing until it is started"]
+pub struct Background {
+    bounds: Bounds,
+    patience: Duration,
+}
+
+impl Background {
+    /// Holds 4 MiB and 65,536 lines at most, and waits one second at the end.
+    pub const fn new() -> Self {
+        Self {
+            bounds: Bounds {
+                bytes: 4 << 20,
+                lines: 1 << 16,
+            },
+            patience: Duration::from_secs(1),
+        }
+    }
+
+    /// Sets how many bytes wait at most; 4 MiB by default. A line that is longer is always dropped.
+    ///
+    /// Twice as much address space is taken at the start, and as much memory as has ever been filled.
+    pub const fn bytes(mut self, bytes: NonZeroUsize) -> Self {
+        self.bounds.bytes = bytes.get();
+        self
+    }
+
+    /// Sets how many lines wait at most; 65,536 by default.
+    pub const fn lines(mut self, lines: NonZeroUsize) -> Self {
+        self.bounds.lines = lines.get();
+        self
+    }
+
+    /// Sets how long the drop of the [`LogGuard`] waits at most for the last lines; one second by default.
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts the thread, which writes to `writer`; `format` is that of the line that tells of dropped lines.
+    ///
+    /// [`LogSubscriber::background`](crate::LogSubscriber::background) does this for you. The queue is a writer for
+    /// [`Lines`](crate::Lines) and for the layers of `tracing_subscriber::fmt`: every write into it is a line. `make_writer` of
+    /// `writer` is called once for each batch of lines.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot be started.
+    pub fn start<W>(self, format: Format, writer: W) -> io::Result<(LogQueue, LogGuard)>
+    where
+        W: for<'a> MakeWriter<'a> + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                queue: Queue::new(self.bounds),
+                has_ended: false,
+            }),
+            wake: Condvar::new(),
+            progress: Condvar::new(),
+        });
+        let worker = Worker::new(shared.clone(), format, writer, self.bounds.bytes);
+        thread::Builder::new()
+            .name("towerkit-log".to_owned())
+            .spawn(move || worker.run())?;
+        let queue = LogQueue(shared);
+        let guard = LogGuard {
+            queue: queue.clone(),
+            patience: self.patience,
+        };
+        Ok((queue, guard))
+    }
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The queue of a writer in the [`Background`], and a handle on it. Clones are the same queue.
+///
+/// To write into it copies the line, under a lock that nobody holds for longer than such a copy takes; it allocates nothing, fails
+/// never, and makes no system call unless the writing thread sleeps.
+#[derive(Clone)]
+pub struct LogQueue(Arc<Shared>);
+
+impl LogQueue {
+    /// Returns how many lines were dropped: for want of room, because they could not be written, or after the end.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.lock().queue.dropped()
+    }
+
+    /// Waits until what has been logged so far is written or lost, for `patience` at most; returns whether it is.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let mut state = self.0.lock();
+        let accepted = state.queue.hurry();
+        self.0.wake.notify_one();
+        let waits = |state: &mut State| !state.queue.is_settled(accepted);
+        let waited = self.0.progress.wait_timeout_while(state, patience, waits);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.queue.is_settled(accepted)
+    }
+
+    fn close(&self, patience: Duration) {
+        let mut state = self.0.lock();
+        state.queue.close();
+        self.0.wake.notify_one();
+        let waits = |state: &mut State| !state.has_ended;
+        // If the writer is stuck its thread is left behind.
+        let _ = self.0.progress.wait_timeout_while(state, patience, waits);
+    }
+}
+
+impl io::Write for &LogQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let must_wake = self.0.lock().queue.push(line);
+        if must_wake {
+            self.0.wake.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogQueue {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+impl fmt::Debug for LogQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogQueue")
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ends the writer in the [`Background`] when it is dropped: keep it until the end of `main`.
+///
+/// The drop waits for the last lines, as long as [`patience`](Background::patience) says. Lines that are logged later are dropped.
+/// A program that leaves by `std::process::exit` or by a signal drops nothing: call [`LogQueue::flush`] before it does.
+#[derive(Debug)]
+#[must_use = "when it is dropped, nothing more is written"]
+pub struct LogGuard {
+    queue: LogQueue,
+    patience: Duration,
+}
+
+impl LogGuard {
+    /// Returns the queue, to flush it or to read its counter.
+    #[must_use]
+    pub fn queue(&self) -> &LogQueue {
+        &self.queue
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.queue.close(self.patience);
+    }
+}
+
+/// What the writing thread and the others share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the writing thread.
+    pub(crate) wake: Condvar,
+    /// Wakes those who wait for it.
+    pub(crate) progress: Condvar,
+}
+
+pub(crate) struct State {
+    pub(crate) queue: Queue,
+    pub(crate) has_ended: bool,
+}
+
+impl Shared {
+    /// No user code runs under this lock: nothing poisons it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
