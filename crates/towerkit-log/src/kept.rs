@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 
 use towerkit_core::{Call, ProtocolKind};
 
@@ -14,6 +14,8 @@ pub(crate) struct Kept {
     pub(crate) operation: String,
     /// Empty where there is none.
     pub(crate) method: String,
+    /// What was left until the deadline, where there is one.
+    pub(crate) left: Option<Duration>,
 }
 
 thread_local! {
@@ -38,6 +40,7 @@ impl LogHeld {
         let kept = held.0.get_or_insert_with(Kept::new);
         kept.start = start;
         kept.kind = Some(call.protocol());
+        kept.left = call.deadline().map(|deadline| deadline.left());
         kept.operation.push_str(call.operation());
         if call.protocol() == ProtocolKind::Http {
             kept.method.push_str(call.method().unwrap_or_default());
@@ -89,6 +92,7 @@ impl Kept {
             kind: None,
             operation: String::new(),
             method: String::new(),
+            left: None,
         })
     }
 }

@@ -2,6 +2,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use towerkit_core::{
@@ -40,6 +41,7 @@ macro_rules! event {
             cancelled = only_true($end.outcome() == Outcome::Cancelled),
             panicked = only_true($end.panicked()),
             refused = $end.refused().map(Reason::as_str),
+            deadline_ms = $kept.left.map(|left| millis(nanos(left))),
             trace_id = $ids.map(|ids| display(Hex(ids.trace))),
             span_id = $ids.map(|ids| display(Hex(ids.span))),
         )
@@ -156,6 +158,10 @@ fn grpc_code(end: &End) -> Option<u16> {
         Some(Status::Grpc(code)) => Some(code),
         _ => None,
     }
+}
+
+fn nanos(left: Duration) -> u64 {
+    u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whole microseconds, as milliseconds.

@@ -16,9 +16,9 @@ use capture::{Capture, Seen};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{Clock, End, Event, EventSink, LayerExt, Outcome, TraceIds, stack};
+use towerkit_core::{Clock, End, LayerExt, Outcome, TraceIds, stack};
 use towerkit_http::{Http, HttpExt};
-use towerkit_log::{EventLog, LogHeld, LogLayer, level_of};
+use towerkit_log::{LogHeld, LogLayer, level_of};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe, run_paused};
 use tracing::{Level, level_filters::LevelFilter, subscriber::DefaultGuard};
@@ -336,30 +336,6 @@ fn a_subscriber_that_panics_costs_the_event_and_nothing_else() {
     let call = |act| run_paused(service.clone().oneshot(act));
     assert!(call(Act::Succeed).is_ok());
     assert!(catch_unwind(AssertUnwindSafe(|| call(Act::PanicInFuture))).is_err());
-}
-
-#[test]
-fn changes_of_a_breaker_are_logged_and_its_opening_is_a_warning() {
-    let (log, _guard) = capture();
-    for (from, to, level) in [
-        ("closed", "open", Level::WARN),
-        ("open", "half_open", Level::INFO),
-    ] {
-        let name = "search";
-        EventLog::new().emit(&Event::CircuitChanged { name, from, to });
-        let seen = log.only();
-        assert_eq!((seen.level, seen.target), (level, "towerkit::event"));
-        let fields = [
-            ("message", "circuit changed"),
-            ("name", name),
-            ("from", from),
-            ("to", to),
-        ];
-        assert_eq!(
-            seen.fields,
-            fields.map(|(name, value)| (name, value.to_owned()))
-        );
-    }
 }
 
 /// A7.8

@@ -1,5 +1,7 @@
 //! A subscriber that keeps what it is told.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::{
     fmt, mem,
     sync::{Arc, Mutex},
