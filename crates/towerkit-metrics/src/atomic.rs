@@ -3,11 +3,14 @@
 //! Every ordering is relaxed: a scrape is a set of numbers that were each true a moment ago, and nothing is decided by them.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{Buckets, Counter, Distribution, Gauge, Histogram};
+use crate::{
+    Buckets, Counter, Distribution, Gauge, Histogram,
+    exemplars::{Exemplar, Exemplars},
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct AtomicCounter(AtomicU64);
@@ -56,6 +59,8 @@ pub(crate) struct AtomicHistogram {
     buckets: Box<[Bucket]>,
     nanos: AtomicU64,
     sum: AtomicU64,
+    /// Made with the first exemplar, so that who does not trace has no room for them.
+    exemplars: OnceLock<Exemplars>,
 }
 
 /// A bound and its count stand together, in one cache line.
@@ -89,15 +94,8 @@ impl AtomicHistogram {
             buckets: bounds.chain([f64::INFINITY]).map(Bucket::new).collect(),
             nanos: AtomicU64::new(0),
             sum: AtomicU64::new(0.0_f64.to_bits()),
+            exemplars: OnceLock::new(),
         }
-    }
-
-    /// Returns the bounds, the last of them infinite, each with how many values were at most as large.
-    pub(crate) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        self.buckets.iter().scan(0_u64, |total, bucket| {
-            *total = total.wrapping_add(bucket.count.load(Relaxed));
-            Some((bucket.bound, *total))
-        })
     }
 
     /// Reads the counts and the sum.
@@ -107,6 +105,19 @@ impl AtomicHistogram {
             bounds: self.bounds.clone(),
             counts: counts.collect(),
             sum: self.sum(),
+            exemplars: self.exemplars.get().map(Exemplars::all).unwrap_or_default(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn exemplify(&self, exemplar: Exemplar) {
+        // The bucket by the seconds, so that it has room for what is shown as seconds.
+        let fits = |bucket: &Bucket| exemplar.value <= bucket.bound;
+        if let Some(bucket) = self.buckets.iter().position(fits) {
+            let exemplars = || Exemplars::new(self.buckets.len());
+            let exemplars = self.exemplars.get_or_init(exemplars);
+            exemplars.keep(bucket, exemplar);
         }
     }
 
@@ -123,6 +134,9 @@ impl Histogram for AtomicHistogram {
             bucket.count.fetch_add(1, Relaxed);
             let add = |sum| Some((f64::from_bits(sum) + value).to_bits());
             let _ = self.sum.fetch_update(Relaxed, Relaxed, add);
+            if let Some(exemplar) = Exemplar::sampled(value) {
+                self.exemplify(exemplar);
+            }
         }
     }
 
@@ -131,6 +145,9 @@ impl Histogram for AtomicHistogram {
         if let Some(bucket) = self.buckets.iter().find(|bucket| nanos <= bucket.nanos) {
             bucket.count.fetch_add(1, Relaxed);
             self.nanos.fetch_add(nanos, Relaxed);
+            if let Some(exemplar) = Exemplar::sampled(nanos as f64 / 1e9) {
+                self.exemplify(exemplar);
+            }
         }
     }
 }
@@ -141,7 +158,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn counts(histogram: &AtomicHistogram) -> Vec<u64> {
-        histogram.cumulative().map(|(_, count)| count).collect()
+        let distribution = histogram.distribution();
+        distribution.cumulative().map(|(_, count)| count).collect()
     }
 
     #[test]

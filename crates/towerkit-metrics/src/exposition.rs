@@ -2,6 +2,49 @@
 
 use std::{fmt, fmt::Write};
 
+use crate::{Distribution, MetricFamily, Sample, Snapshot, Value};
+
+/// Writes a snapshot.
+pub(crate) fn render(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    for family in snapshot.families() {
+        header(&mut out, family);
+        for series in family.samples() {
+            let (name, labels) = (family.name(), &label_set(family, series));
+            match series.value() {
+                Value::Counter(value) => sample(&mut out, name, labels, value),
+                Value::Gauge(value) => sample(&mut out, name, labels, value),
+                Value::Histogram(values) => histogram(&mut out, name, labels, values),
+            }
+        }
+    }
+    out
+}
+
+fn header(out: &mut String, family: &MetricFamily) {
+    let (name, help) = (family.name(), family.help());
+    if !help.is_empty() {
+        let _ = write!(out, "# HELP {name} ");
+        escape(out, help, false);
+        out.push('\n');
+    }
+    let kind = family.kind().as_str();
+    line(out, format_args!("# TYPE {name} {kind}"));
+}
+
+fn histogram(out: &mut String, name: &str, labels: &str, values: &Distribution) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    for (bound, count) in values.cumulative() {
+        let bound = Number(bound);
+        line(
+            out,
+            format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}"),
+        );
+    }
+    sample(out, &format!("{name}_sum"), labels, Number(values.sum()));
+    sample(out, &format!("{name}_count"), labels, values.count());
+}
+
 /// A number as Prometheus reads it.
 pub(crate) struct Number(pub(crate) f64);
 
@@ -15,10 +58,10 @@ impl fmt::Display for Number {
     }
 }
 
-/// The label set of a series as it stands between the braces, escaped once and for all.
-pub(crate) fn label_set<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+/// Writes the label set of a series as it stands between the braces.
+pub(crate) fn label_set(family: &MetricFamily, series: &Sample) -> String {
     let mut set = String::new();
-    for (name, value) in labels {
+    for (name, value) in family.labels(series) {
         if !set.is_empty() {
             set.push(',');
         }
@@ -30,18 +73,6 @@ pub(crate) fn label_set<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>
     set
 }
 
-/// Writes the two lines above the series of a metric.
-pub(crate) fn header(out: &mut String, name: &str, help: &str, kind: &str) {
-    if !help.is_empty() {
-        out.push_str("# HELP ");
-        out.push_str(name);
-        out.push(' ');
-        escape(out, help, false);
-        out.push('\n');
-    }
-    line(out, format_args!("# TYPE {name} {kind}"));
-}
-
 /// Writes the line of one number.
 pub(crate) fn sample(out: &mut String, name: &str, labels: &str, value: impl fmt::Display) {
     if labels.is_empty() {
@@ -51,22 +82,12 @@ pub(crate) fn sample(out: &mut String, name: &str, labels: &str, value: impl fmt
     }
 }
 
-/// Writes the line of one bucket.
-pub(crate) fn bucket(out: &mut String, name: &str, labels: &str, bound: f64, count: u64) {
-    let comma = if labels.is_empty() { "" } else { "," };
-    let bound = Number(bound);
-    line(
-        out,
-        format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}"),
-    );
-}
-
-fn line(out: &mut String, line: fmt::Arguments<'_>) {
+pub(crate) fn line(out: &mut String, line: fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{line}");
 }
 
-fn escape(out: &mut String, text: &str, quotes: bool) {
+pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
     for character in text.chars() {
         match character {
             '\\' => out.push_str("\\\\"),

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, mem::discriminant, sync::Arc};
 use crate::{
     Buckets, MetricError,
     atomic::{AtomicCounter, AtomicGauge, AtomicHistogram},
-    exposition::{Number, bucket, header, is_label_name, label_set, sample},
+    exposition::is_label_name,
     names::OTHER,
     snapshot::{MetricFamily, MetricKind, Sample, Value},
 };
@@ -46,14 +46,6 @@ impl Kind {
             Self::Counter => MetricKind::Counter,
             Self::Gauge => MetricKind::Gauge,
             Self::Histogram(_) => MetricKind::Histogram,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram(_) => "histogram",
         }
     }
 
@@ -174,32 +166,8 @@ impl Family {
             samples: self.series.iter().map(sample).collect(),
         }
     }
-
-    /// Writes the family in the Prometheus text format.
-    pub(crate) fn render(&self, name: &str, out: &mut String) {
-        header(out, name, &self.help, self.kind.name());
-        for (values, series) in &self.series {
-            let names = self.labels.iter().map(String::as_str);
-            let labels = &label_set(names.zip(values.iter().map(|value| &**value)));
-            match series {
-                Instrument::Counter(counter) => sample(out, name, labels, counter.value()),
-                Instrument::Gauge(gauge) => sample(out, name, labels, gauge.value()),
-                Instrument::Histogram(histogram) => render(out, name, labels, histogram),
-            }
-        }
-    }
 }
 
 pub(crate) fn wrong_kind(name: &str) -> MetricError {
     MetricError::new(name, "it is another kind of instrument already")
-}
-
-fn render(out: &mut String, name: &str, labels: &str, histogram: &AtomicHistogram) {
-    let mut count = 0;
-    for (bound, cumulative) in histogram.cumulative() {
-        bucket(out, name, labels, bound, cumulative);
-        count = cumulative;
-    }
-    sample(out, &format!("{name}_sum"), labels, Number(histogram.sum()));
-    sample(out, &format!("{name}_count"), labels, count);
 }

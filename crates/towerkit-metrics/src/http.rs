@@ -7,22 +7,23 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, VARY},
 };
 use http_body_util::Full;
 use tower_service::Service;
 
-use crate::Registry;
+use crate::{Registry, negotiation::wants_open_metrics};
 
 /// Serves the metrics of a [`Registry`] to Prometheus; made by [`Registry::service`].
 ///
-/// It answers GET and HEAD, whatever the path, and needs nothing from the request. Rendering is not interrupted: 10,000 series of
+/// It answers GET and HEAD, whatever the path: in OpenMetrics 1.0.0, with exemplars, to who asks for it with `Accept`, as Prometheus
+/// does, and otherwise in the Prometheus text format 0.0.4. Rendering is not interrupted: 10,000 series of
 /// 15 buckets take some 35 milliseconds.
 #[derive(Debug, Clone)]
 pub struct Scrape(Registry);
 
 impl Registry {
-    /// Makes a service that shows this registry in the Prometheus text format.
+    /// Makes a service that shows this registry to Prometheus.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -51,17 +52,25 @@ impl<B> Service<Request<B>> for Scrape {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let response = match *request.method() {
-            Method::GET | Method::HEAD => text(self.0.render()),
+            Method::GET | Method::HEAD if wants_open_metrics(request.headers()) => {
+                shown(self.0.render_open_metrics(), OPEN_METRICS)
+            }
+            Method::GET | Method::HEAD => shown(self.0.render(), TEXT),
             _ => not_allowed(),
         };
         ready(Ok(response))
     }
 }
 
-fn text(metrics: String) -> Response<Full<Bytes>> {
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+fn shown(metrics: String, content_type: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(metrics));
-    let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, version);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(VARY, ACCEPT.into());
     response
 }
 

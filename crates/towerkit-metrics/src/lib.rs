@@ -124,6 +124,7 @@
 mod atomic;
 mod buckets;
 mod events;
+mod exemplars;
 mod exposition;
 #[cfg(feature = "metrics")]
 mod facade;
@@ -134,7 +135,10 @@ mod http;
 mod instrument;
 mod layer;
 mod names;
+#[cfg(feature = "http")]
+mod negotiation;
 mod observer;
+mod open_metrics;
 mod registry;
 mod series;
 mod snapshot;

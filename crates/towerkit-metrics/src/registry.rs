@@ -7,9 +7,10 @@ use std::{
 
 use crate::{
     Buckets, Counter, Gauge, Histogram, MetricError, Provider, Snapshot,
-    exposition::is_metric_name,
+    exposition::{self, is_metric_name},
     family::{Family, Instrument, Kind, wrong_kind},
     handles::Handles,
+    open_metrics,
 };
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
@@ -134,12 +135,17 @@ impl Registry {
     /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed during the scrape.
     #[must_use]
     pub fn render(&self) -> String {
-        let families = self.families().clone();
-        let mut out = String::new();
-        for (name, family) in &families {
-            family.render(name, &mut out);
-        }
-        out
+        exposition::render(&self.snapshot())
+    }
+
+    /// Writes all metrics in the OpenMetrics text format, version 1.0.0, which has exemplars: the trace of the last value of each
+    /// bucket of a histogram that was observed in a trace which is recorded.
+    ///
+    /// A counter whose name does not end in `_total` is of unknown type there, and the sum of a histogram that has, or may have,
+    /// negative values is left out, with its count.
+    #[must_use]
+    pub fn render_open_metrics(&self) -> String {
+        open_metrics::render(&self.snapshot())
     }
 
     /// Copies all metrics as they are, for an exporter that pushes them.

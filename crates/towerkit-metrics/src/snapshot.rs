@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use crate::exemplars::Exemplar;
+
 /// What a [`Registry`](crate::Registry) held at one moment: for exporters that push, each in a format of its own.
 ///
 /// Made by [`Registry::snapshot`](crate::Registry::snapshot). It is a copy, so that no lock is held while it is encoded and sent.
@@ -68,6 +70,8 @@ pub struct Distribution {
     pub(crate) bounds: Arc<[f64]>,
     pub(crate) counts: Box<[u64]>,
     pub(crate) sum: f64,
+    /// One for each bucket, or none at all.
+    pub(crate) exemplars: Box<[Option<Exemplar>]>,
 }
 
 /// The units in which Prometheus measures, one of which a name may end in.
@@ -137,6 +141,16 @@ impl MetricFamily {
     }
 }
 
+impl MetricKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 impl Sample {
     /// Returns the value.
     #[must_use]
@@ -162,6 +176,17 @@ impl Distribution {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+    }
+
+    /// Returns the bounds, the last of them infinite, each with how many values were at most as large.
+    pub(crate) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds
+            .zip(&self.counts)
+            .scan(0_u64, |total, (bound, count)| {
+                *total = total.wrapping_add(*count);
+                Some((bound, *total))
+            })
     }
 
     /// Returns the sum of the values. It may lack, or have, what was observed while the snapshot was taken.

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod open;
+
 use std::collections::BTreeMap;
 
 use towerkit_metrics::Registry;
@@ -62,12 +64,7 @@ impl Scraped {
         let value = value
             .strip_prefix(' ')
             .expect("a space stands before the value");
-        let value = match value {
-            "+Inf" => f64::INFINITY,
-            "-Inf" => f64::NEG_INFINITY,
-            "NaN" => f64::NAN,
-            number => number.parse().expect("a number"),
-        };
+        let value = number(value);
         assert!(self.has_type(name), "{name} has a TYPE");
         let known = self
             .samples
@@ -125,6 +122,15 @@ impl Scraped {
 
     pub(crate) fn help(&self, name: &str) -> Option<&str> {
         self.help.get(name).map(String::as_str)
+    }
+}
+
+fn number(text: &str) -> f64 {
+    match text {
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        "NaN" => f64::NAN,
+        number => number.parse().expect("a number"),
     }
 }
 

@@ -1,0 +1,125 @@
+//! Which format a scraper wants.
+
+use http::{HeaderMap, header::ACCEPT};
+
+/// Whether who sent these headers wants OpenMetrics 1.0.0 at least as much as the Prometheus text format.
+pub(crate) fn wants_open_metrics(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).into_iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(','));
+    let (mut open_metrics, mut text) = (0, 0);
+    for range in ranges.filter_map(Range::read) {
+        match range.media {
+            Media::OpenMetrics => open_metrics = range.weight.max(open_metrics),
+            Media::Text => text = range.weight.max(text),
+        }
+    }
+    open_metrics > 0 && open_metrics >= text
+}
+
+/// One of the formats, and how much it is wanted, in thousandths.
+struct Range {
+    media: Media,
+    weight: u16,
+}
+
+enum Media {
+    OpenMetrics,
+    Text,
+}
+
+impl Range {
+    /// Reads a media range; `None` if it is of no format that there is here. Who takes any format gets the one that everyone reads.
+    fn read(range: &str) -> Option<Self> {
+        let mut parts = range.split(';').map(str::trim);
+        let (media, versions): (_, &[&str]) = match &*parts.next()?.to_ascii_lowercase() {
+            "application/openmetrics-text" => (Media::OpenMetrics, &["1.0.0"]),
+            "text/plain" | "text/*" | "*/*" => (Media::Text, &["0.0.4"]),
+            _ => return None,
+        };
+        let mut weight = 1000;
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match &*name.trim().to_ascii_lowercase() {
+                "q" => weight = thousandths(value.trim())?,
+                "version" if !versions.contains(&value.trim().trim_matches('"')) => return None,
+                _ => {}
+            }
+        }
+        Some(Self { media, weight })
+    }
+}
+
+/// Reads a weight (RFC 9110, section 12.4.2).
+fn thousandths(weight: &str) -> Option<u16> {
+    let weight: f32 = weight.parse().ok()?;
+    // The cast rounds to zero what is smaller than a thousandth, and so does the format.
+    (0.0..=1.0)
+        .contains(&weight)
+        .then_some((weight * 1000.0).round() as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn wants(accept: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        wants_open_metrics(&headers)
+    }
+
+    /// What Prometheus 3 and Prometheus 2.42 send.
+    #[test]
+    fn prometheus_wants_open_metrics() {
+        assert!(wants(&[
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        ]));
+        assert!(wants(&[
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        ]));
+    }
+
+    #[test]
+    fn who_does_not_ask_gets_the_text_that_everyone_reads() {
+        for accept in [
+            &[][..],
+            &["*/*"],
+            &["text/html, */*;q=0.8"],
+            &["text/plain;version=0.0.4"],
+            &["application/openmetrics-text;version=0.0.1"],
+            &["application/openmetrics-text;version=2.0.0"],
+            &["application/openmetrics-text;q=0"],
+            &["application/openmetrics-text;q=2"],
+            &["application/openmetrics-text;q=NaN"],
+            &["application/openmetrics-text;q="],
+            &["application/openmetrics-textual"],
+            &["application/openmetrics-text;q=0.4, text/plain;q=0.5"],
+            &["application/openmetrics-text;q=0.4", "text/plain"],
+            &["application/openmetrics-text;q=0.4, */*"],
+            &["application/openmetrics-text;q=0.4, text/*;q=0.5"],
+            &[";;,=,"],
+        ] {
+            assert!(!wants(accept), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn who_asks_gets_open_metrics() {
+        for accept in [
+            &["application/openmetrics-text"][..],
+            &["Application/OpenMetrics-Text ; Version=\"1.0.0\" ; Q=0.001"],
+            &["application/openmetrics-text;q=0.5, text/plain;q=0.5"],
+            &["text/plain;version=1.0.0, application/openmetrics-text;q=0.1"],
+            &["text/html", "application/openmetrics-text;version=1.0.0"],
+        ] {
+            assert!(wants(accept), "{accept:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The OpenMetrics text format, version 1.0.0.
+
+use std::{fmt, fmt::Write};
+
+use crate::{
+    Distribution, MetricFamily, MetricKind, Snapshot, Value,
+    exemplars::Exemplar,
+    exposition::{Number, escape, label_set, line, sample},
+    snapshot::unit,
+};
+
+/// Writes a snapshot.
+pub(crate) fn render(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    for family in snapshot.families() {
+        let shown = shown(snapshot, family);
+        header(&mut out, family, shown);
+        for series in family.samples() {
+            let (name, labels) = (family.name(), &label_set(family, series));
+            match series.value() {
+                Value::Counter(value) => sample(&mut out, name, labels, value),
+                Value::Gauge(value) => sample(&mut out, name, labels, value),
+                Value::Histogram(values) => histogram(&mut out, name, labels, values),
+            }
+        }
+    }
+    out.push_str("# EOF\n");
+    out
+}
+
+/// The name and the type of a family. The name of a counter stands without `_total`, where that leaves a name that is free.
+fn shown<'a>(snapshot: &Snapshot, family: &'a MetricFamily) -> (&'a str, &'static str) {
+    let name = family.name();
+    if family.kind() != MetricKind::Counter {
+        return (name, family.kind().as_str());
+    }
+    let is_taken = |name: &str| {
+        let families = snapshot.families();
+        let found = families.binary_search_by(|family| family.name().cmp(name));
+        found.is_ok()
+    };
+    match name.strip_suffix("_total") {
+        Some(base) if !base.is_empty() && !is_taken(base) => (base, "counter"),
+        _ => (name, "unknown"),
+    }
+}
+
+fn header(out: &mut String, family: &MetricFamily, (name, kind): (&str, &str)) {
+    line(out, format_args!("# TYPE {name} {kind}"));
+    // The unit has to be what the shown name ends in.
+    if let Some(unit) = unit(name).filter(|unit| name.ends_with(unit)) {
+        line(out, format_args!("# UNIT {name} {unit}"));
+    }
+    if !family.help().is_empty() {
+        let _ = write!(out, "# HELP {name} ");
+        escape(out, family.help(), true);
+        out.push('\n');
+    }
+}
+
+fn histogram(out: &mut String, name: &str, labels: &str, values: &Distribution) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    for (n, (bound, count)) in values.cumulative().enumerate() {
+        let bound = Canonical(bound);
+        let exemplar = Trailing(values.exemplars.get(n).copied().flatten());
+        line(
+            out,
+            format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}{exemplar}"),
+        );
+    }
+    // A sum is a counter there: it never falls, and so it is left out where it may.
+    let rises = values.bounds().first().is_none_or(|bound| *bound >= 0.0);
+    if rises && values.sum() >= 0.0 {
+        sample(out, &format!("{name}_count"), labels, values.count());
+        sample(out, &format!("{name}_sum"), labels, Number(values.sum()));
+    }
+}
+
+/// A bound as the format wants it, so that it is the same text in every program: as Go's `%g`, and with a point if it has no exponent.
+struct Canonical(f64);
+
+impl fmt::Display for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.is_finite() {
+            return Number(self.0).fmt(f);
+        }
+        let scientific = format!("{:e}", self.0);
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        match exponent.parse().unwrap_or(0) {
+            -4..6 => write!(f, "{:?}", self.0),
+            exponent => {
+                let sign = if exponent < 0 { '-' } else { '+' };
+                write!(f, "{digits}e{sign}{:02}", i32::abs(exponent))
+            }
+        }
+    }
+}
+
+/// An exemplar as it stands at the end of a line, if there is one.
+struct Trailing(Option<Exemplar>);
+
+impl fmt::Display for Trailing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(exemplar) = &self.0 else {
+            return Ok(());
+        };
+        let (trace, span) = (Hex(&exemplar.ids.trace), Hex(&exemplar.ids.span));
+        let value = Number(exemplar.value);
+        write!(f, " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {value}")
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The examples of the specification.
+    #[test]
+    fn bounds_are_written_as_the_specification_writes_them() {
+        let examples = "0.0 0.001 0.002 0.01 0.1 0.9 0.95 0.99 0.999 1.0 1.7 10.0 1e-10 1e-09 1e-05 0.0001 100000.0 \
+                        1e+06 1e+10 1e+23 1.1e+23 -1.0 -1e-05 1.048576e+06 262144.0 +Inf";
+        for example in examples.split(' ') {
+            let bound: f64 = example.parse().unwrap();
+            assert_eq!(Canonical(bound).to_string(), example);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bound_is_read_back_as_it_was(bound in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
+            let text = Canonical(bound).to_string();
+            prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bound.to_bits());
+            prop_assert!(text.contains(['.', 'e']));
+            prop_assert!(text.len() <= 25);
+        }
+    }
+}
