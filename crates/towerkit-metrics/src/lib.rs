@@ -112,7 +112,9 @@
 //! | `counter.Add(1)`, `gauge.Set(3)`, `histogram.Observe(0.2)` | [`counter.add(1)`](Counter::add), [`gauge.set(3)`](Gauge::set), [`histogram.observe(0.2)`](Histogram::observe) |
 //! | `metrics.NewTimer(h).ObserveDuration()` | [`histogram.observe_nanos(end - start)`](Histogram::observe_nanos) |
 //! | `provider.Provider` | [`Provider`] |
-//! | `discard`, `multi`, `generic`, `expvar`, statsd and the other backends | recorders of the `metrics` crate, behind `Facade` |
+//! | `multi`, `discard` | [`Tee`] of several backends, or of none |
+//! | `generic`, and any backend of your own | [`Registry::snapshot`], which every exporter that pushes can read |
+//! | `statsd`, `dogstatsd`, `graphite`, `influx` | the crate `towerkit-metrics-push`; others behind `Facade` |
 //! | an instrumenting middleware for each method | [`MetricsLayer`] |
 //!
 //! A second registration of a name is the same metric and not a panic. Label sets cannot alias (go-kit #1296), their order is of no
@@ -143,6 +145,7 @@ mod registry;
 mod series;
 mod snapshot;
 mod table;
+mod tee;
 
 pub use buckets::{Buckets, BucketsError};
 pub use events::EventMetrics;
@@ -155,3 +158,4 @@ pub use layer::{Measured, MetricsHandle, MetricsLayer};
 pub use observer::{Metrics, MetricsHeld};
 pub use registry::Registry;
 pub use snapshot::{Distribution, MetricFamily, MetricKind, Sample, Snapshot, Value};
+pub use tee::Tee;

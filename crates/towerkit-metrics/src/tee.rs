@@ -1,0 +1,139 @@
+use std::{fmt, sync::Arc};
+
+use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrument::Discard};
+
+/// Several backends as one: each is told everything, in the order in which they were added.
+///
+/// Without any it discards, which is how a layer or a component is told to measure nothing. A backend that refuses a metric goes
+/// without it, and the others have it; the metric is refused if all of them do, with the error of the first.
+///
+/// ```
+/// use towerkit_metrics::{MetricsLayer, Registry, Tee};
+///
+/// let [here, there] = [Registry::new(), Registry::new()];
+/// let both = Tee::new().and(here.clone()).and(there.clone());
+/// let layer = MetricsLayer::new().registry(both);
+/// let nothing = MetricsLayer::new().registry(Tee::new());
+/// # let _ = (layer, nothing);
+/// ```
+#[derive(Clone, Default)]
+pub struct Tee(Vec<Arc<dyn Provider>>);
+
+/// The instruments of several backends as one.
+#[derive(Debug)]
+struct All<I: ?Sized>(Box<[Arc<I>]>);
+
+impl Tee {
+    /// Makes a backend of none, which discards what it is told.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a backend.
+    #[must_use]
+    pub fn and(mut self, provider: impl Provider + 'static) -> Self {
+        self.0.push(Arc::new(provider));
+        self
+    }
+
+    /// Resolves the instrument of each backend.
+    fn all<I: ?Sized>(
+        &self,
+        resolve: impl Fn(&dyn Provider) -> Result<Arc<I>, MetricError>,
+    ) -> Result<Vec<Arc<I>>, MetricError> {
+        let mut instruments = Vec::with_capacity(self.0.len());
+        let mut refused = None;
+        for provider in &self.0 {
+            match resolve(&**provider) {
+                Ok(instrument) => instruments.push(instrument),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match refused {
+            Some(error) if instruments.is_empty() => Err(error),
+            _ => Ok(instruments),
+        }
+    }
+}
+
+/// One instrument as itself, none as one that discards, and more as one that tells all.
+macro_rules! one {
+    ($instruments:expr) => {{
+        let mut instruments = $instruments;
+        match instruments.len() {
+            0 => Arc::new(Discard),
+            1 => instruments.remove(0),
+            _ => Arc::new(All(instruments.into())),
+        }
+    }};
+}
+
+impl Provider for Tee {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Arc<dyn Counter>, MetricError> {
+        let all = self.all(|provider| provider.counter(name, help, labels))?;
+        Ok(one!(all))
+    }
+
+    fn gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Arc<dyn Gauge>, MetricError> {
+        let all = self.all(|provider| provider.gauge(name, help, labels))?;
+        Ok(one!(all))
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        buckets: &Buckets,
+    ) -> Result<Arc<dyn Histogram>, MetricError> {
+        let all = self.all(|provider| provider.histogram(name, help, labels, buckets))?;
+        Ok(one!(all))
+    }
+}
+
+impl Counter for All<dyn Counter> {
+    fn add(&self, by: u64) {
+        self.0.iter().for_each(|counter| counter.add(by));
+    }
+}
+
+impl Gauge for All<dyn Gauge> {
+    fn add(&self, by: i64) {
+        self.0.iter().for_each(|gauge| gauge.add(by));
+    }
+
+    fn set(&self, to: i64) {
+        self.0.iter().for_each(|gauge| gauge.set(to));
+    }
+}
+
+impl Histogram for All<dyn Histogram> {
+    fn observe(&self, value: f64) {
+        self.0.iter().for_each(|histogram| histogram.observe(value));
+    }
+
+    fn observe_nanos(&self, nanos: u64) {
+        self.0
+            .iter()
+            .for_each(|histogram| histogram.observe_nanos(nanos));
+    }
+}
+
+impl fmt::Debug for Tee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tee")
+            .field("backends", &self.0.len())
+            .finish()
+    }
+}
