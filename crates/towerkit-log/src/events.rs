@@ -69,8 +69,8 @@ impl EventLog {
         self
     }
 
-    fn admit(&self, kind: usize) -> Option<LeftOut> {
-        self.floods[kind].admit(self.clock.now(), self.per_second)
+    fn admit(&self, kind: Kind) -> Option<LeftOut> {
+        self.floods[kind as usize].admit(self.clock.now(), self.per_second)
     }
 }
 
@@ -86,6 +86,16 @@ impl fmt::Debug for EventLog {
             .field("per_second", &self.per_second)
             .finish_non_exhaustive()
     }
+}
+
+/// The kinds of which there may be one for each call.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    FellBack,
+    Hedged,
+    Retried,
+    GivenUp,
+    Unknown,
 }
 
 /// How many events of a kind were not logged since the last one that was; none is no field.
@@ -121,25 +131,19 @@ impl Default for Flood {
 
 /// Logs one event; a level is part of what is static of it.
 macro_rules! log {
-    ($level:ident, $message:literal, $name:ident, $($field:ident = $value:expr),*) => {
-        tracing::event!(
-            target: "towerkit::event",
-            tracing::Level::$level,
-            message = $message,
-            name = $name,
-            $($field = $value,)*
-        )
+    ($level:ident, $message:literal, $($fields:tt)*) => {
+        tracing::event!(target: "towerkit::event", tracing::Level::$level, message = $message, $($fields)*)
     };
 }
 
 /// Logs one event of a kind of which there may be many.
 macro_rules! log_capped {
-    ($log:expr, $kind:literal, $level:ident, $message:literal, $name:ident, $($field:ident = $value:expr),*) => {
+    ($log:expr, $kind:ident, $level:ident, $message:literal, $($fields:tt)*) => {
         // What is not enabled is not counted.
         if tracing::event_enabled!(target: "towerkit::event", tracing::Level::$level)
-            && let Some(left_out) = $log.admit($kind)
+            && let Some(left_out) = $log.admit(Kind::$kind)
         {
-            log!($level, $message, $name, $($field = $value,)* left_out = left_out);
+            log!($level, $message, $($fields)*, left_out);
         }
     };
 }
@@ -147,52 +151,34 @@ macro_rules! log_capped {
 impl EventSink for EventLog {
     fn emit(&self, event: &Event) {
         match event {
-            Event::CircuitChanged { .. } | Event::StoreChanged { .. } => changed(event),
+            Event::CircuitChanged { name, from, to } if *to == "open" => {
+                log!(WARN, "circuit changed", name, from, to);
+            }
+            Event::CircuitChanged { name, from, to } => {
+                log!(INFO, "circuit changed", name, from, to);
+            }
+            Event::StoreChanged {
+                name,
+                reachable: false,
+            } => log!(WARN, "store changed", name, reachable = false),
+            Event::StoreChanged { name, .. } => {
+                log!(INFO, "store changed", name, reachable = true);
+            }
             Event::RateLimitCrowded {
                 name,
                 calls,
                 evicted,
-            } => log!(
-                WARN,
-                "rate limit crowded",
-                name,
-                calls = calls,
-                evicted = evicted
-            ),
+            } => log!(WARN, "rate limit crowded", name, calls, evicted),
             Event::LimitReached {
                 name,
                 limit,
                 refused,
-            } => log!(
-                WARN,
-                "limit reached",
-                name,
-                limit = limit,
-                refused = refused
-            ),
+            } => log!(WARN, "limit reached", name, limit, refused),
             Event::LimitChanged { name, from, to } => {
-                log!(INFO, "limit changed", name, from = from, to = to)
+                log!(INFO, "limit changed", name, from, to);
             }
             _ => self.emit_of_call(event),
         }
-    }
-}
-
-/// Logs what goes to and fro between good and bad.
-fn changed(event: &Event) {
-    match event {
-        Event::CircuitChanged { name, from, to } if *to == "open" => {
-            log!(WARN, "circuit changed", name, from = from, to = to);
-        }
-        Event::CircuitChanged { name, from, to } => {
-            log!(INFO, "circuit changed", name, from = from, to = to)
-        }
-        Event::StoreChanged {
-            name,
-            reachable: false,
-        } => log!(WARN, "store changed", name, reachable = false),
-        Event::StoreChanged { name, .. } => log!(INFO, "store changed", name, reachable = true),
-        _ => {}
     }
 }
 
@@ -201,18 +187,11 @@ impl EventLog {
     fn emit_of_call(&self, event: &Event) {
         match event {
             Event::FellBack { name, from, to } => {
-                log_capped!(
-                    self,
-                    0,
-                    INFO,
-                    "fell back",
-                    name,
-                    from = from.as_str(),
-                    to = to.as_str()
-                );
+                let [from, to] = [from.as_str(), to.as_str()];
+                log_capped!(self, FellBack, INFO, "fell back", name, from, to);
             }
             Event::Hedged { name, number } => {
-                log_capped!(self, 1, DEBUG, "hedged", name, number = number)
+                log_capped!(self, Hedged, DEBUG, "hedged", name, number);
             }
             Event::Retried {
                 name,
@@ -220,15 +199,9 @@ impl EventLog {
                 outcome,
                 wait,
             } => {
+                let (outcome, wait_ms) = (outcome.as_str(), millis(*wait));
                 log_capped!(
-                    self,
-                    2,
-                    DEBUG,
-                    "retried",
-                    name,
-                    number = number,
-                    outcome = outcome.as_str(),
-                    wait_ms = millis(*wait)
+                    self, Retried, DEBUG, "retried", name, number, outcome, wait_ms
                 );
             }
             Event::RetryGivenUp {
@@ -237,29 +210,20 @@ impl EventLog {
                 outcome,
                 reason,
             } => {
+                let outcome = outcome.as_str();
                 log_capped!(
                     self,
-                    3,
+                    GivenUp,
                     WARN,
                     "retry given up",
                     name,
-                    retries = retries,
-                    outcome = outcome.as_str(),
-                    reason = reason
+                    retries,
+                    outcome,
+                    reason
                 );
             }
             // An event that a newer towerkit-core has, and this crate does not know yet.
-            other => {
-                let name = "unknown";
-                log_capped!(
-                    self,
-                    4,
-                    INFO,
-                    "event",
-                    name,
-                    event = tracing::field::debug(other)
-                );
-            }
+            other => log_capped!(self, Unknown, INFO, "event", event = ?other),
         }
     }
 }

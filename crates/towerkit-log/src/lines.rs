@@ -47,6 +47,7 @@ pub struct Lines<W = fn() -> Stderr> {
     format: Format,
     writer: W,
     spans: bool,
+    colors: bool,
     rules: Rules,
 }
 
@@ -58,6 +59,7 @@ impl Lines {
             format,
             writer: io::stderr,
             spans: false,
+            colors: false,
             rules: Rules::default(),
         }
     }
@@ -76,6 +78,7 @@ impl<W> Lines<W> {
             format: self.format,
             writer,
             spans: self.spans,
+            colors: self.colors,
             rules: self.rules,
         }
     }
@@ -97,9 +100,19 @@ impl<W> Lines<W> {
             format: self.format,
             writer: queue,
             spans: self.spans,
+            colors: self.colors,
             rules: self.rules,
         };
         Ok((lines, guard))
+    }
+
+    /// Shows levels in colours, in logfmt: for a terminal, not for a file; not by default.
+    ///
+    /// Values cannot colour anything, as they are escaped in any case.
+    #[must_use]
+    pub fn colors(mut self, colors: bool) -> Self {
+        self.colors = colors;
+        self
     }
 
     /// Sets what is never written; [`Redaction::new`] by default.
@@ -133,7 +146,11 @@ impl<W> Lines<W> {
         S: Subscriber + for<'b> LookupSpan<'b>,
     {
         let metadata = event.metadata();
-        head::<E>(line, self.rules.caps, *metadata.level(), metadata.target());
+        let name = level_name(
+            *metadata.level(),
+            self.colors && self.format == Format::Logfmt,
+        );
+        head::<E>(line, self.rules.caps, name, metadata.target());
         event.record(&mut Recorder::<E, _>::new(Message(line), &self.rules));
         event.record(&mut Recorder::<E, _>::new(Fields(line), &self.rules));
         if self.spans {
@@ -194,10 +211,10 @@ where
 }
 
 /// Begins a line.
-fn head<E: Encode>(line: &mut Line, caps: Caps, level: Level, target: &str) {
+fn head<E: Encode>(line: &mut Line, caps: Caps, level: &'static str, target: &str) {
     line.start::<E>(caps);
     line.plain::<E>("ts", &timestamp(SystemTime::now()));
-    line.plain::<E>("level", level_name(level).as_bytes());
+    line.plain::<E>("level", level.as_bytes());
     line.text::<E>("target", target);
 }
 
@@ -213,19 +230,20 @@ fn dropped_line_as<E: Encode>(dropped: u64, out: &mut Vec<u8>) {
     let mut count = Vec::new();
     literal(&mut count, dropped);
     Line::with(|line| {
-        head::<E>(line, Caps::new(), Level::WARN, "towerkit::log");
+        head::<E>(line, Caps::new(), "warn", "towerkit::log");
         line.text::<E>("msg", "lines dropped");
         line.spelt::<E>("dropped", &count);
         out.extend_from_slice(line.end::<E>());
     });
 }
 
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warn",
-        Level::INFO => "info",
-        Level::DEBUG => "debug",
-        Level::TRACE => "trace",
-    }
+fn level_name(level: Level, in_color: bool) -> &'static str {
+    let [plain, colored] = match level {
+        Level::ERROR => ["error", "\x1b[31merror\x1b[0m"],
+        Level::WARN => ["warn", "\x1b[33mwarn\x1b[0m"],
+        Level::INFO => ["info", "\x1b[32minfo\x1b[0m"],
+        Level::DEBUG => ["debug", "\x1b[34mdebug\x1b[0m"],
+        Level::TRACE => ["trace", "\x1b[35mtrace\x1b[0m"],
+    };
+    if in_color { colored } else { plain }
 }

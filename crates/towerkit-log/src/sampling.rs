@@ -144,7 +144,10 @@ impl Sampler {
     fn takes_success(&self) -> bool {
         let one_of = self.one_of.load(Ordering::Relaxed);
         // Where all are logged, nothing is shared between threads.
-        one_of == 1 || self.successes.fetch_add(1, Ordering::Relaxed) % u64::from(one_of) == 0
+        one_of == 1 || {
+            let before = self.successes.fetch_add(1, Ordering::Relaxed);
+            before.is_multiple_of(u64::from(one_of))
+        }
     }
 
     fn takes_refused(&self, now: u64) -> bool {

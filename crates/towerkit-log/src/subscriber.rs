@@ -87,6 +87,12 @@ impl<W> LogSubscriber<W> {
         Ok((subscriber, guard))
     }
 
+    /// Shows levels in colours, in logfmt; not by default. See [`Lines::colors`].
+    pub fn colors(mut self, colors: bool) -> Self {
+        self.lines = self.lines.colors(colors);
+        self
+    }
+
     /// Sets what is never written; [`Redaction::new`] by default.
     pub fn redaction(mut self, redaction: Redaction) -> Self {
         self.lines = self.lines.redaction(redaction);

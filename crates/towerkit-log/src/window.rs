@@ -15,7 +15,7 @@ impl Window {
     ///
     /// A time before that of the last one counts as that. The word wraps after 136 years, which at worst costs a second of them.
     pub(crate) fn admit(&self, now: u64, most: u32) -> bool {
-        let second = now / Self::NANOS & u64::from(u32::MAX);
+        let second = (now / Self::NANOS) & u64::from(u32::MAX);
         // Relaxed: the word guards nothing but itself.
         let admit = self
             .0

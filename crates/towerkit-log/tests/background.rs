@@ -54,6 +54,8 @@ enum Trouble {
     Error(ErrorKind),
     Nothing,
     Panic,
+    /// None this time.
+    Fine,
     /// So many bytes are taken.
     Short(usize),
 }
@@ -84,7 +86,7 @@ impl Write for Sink {
                 panic!("writer")
             }
             Some(Trouble::Short(count)) => kept.text.write(&bytes[..count]),
-            None => kept.text.write(bytes),
+            Some(Trouble::Fine) | None => kept.text.write(bytes),
         }
     }
 
@@ -274,6 +276,23 @@ fn a_line_that_can_never_fit_is_dropped() {
     let text = sink.text();
     assert_eq!(values(&text, "n"), ["2"]);
     assert_eq!(values(&text, "dropped"), ["1"]);
+}
+
+#[test]
+fn a_report_that_is_lost_is_made_again() {
+    let background = Background::new().bytes(NonZeroUsize::new(150).unwrap());
+    let (sink, dispatch, guard) = sink(background);
+    let too_long = || with_default(&dispatch, || info!(value = "long ".repeat(100)));
+    too_long();
+    sink.trouble(&[Trouble::Error(ErrorKind::StorageFull), Trouble::Fine]);
+    log(&dispatch, 1);
+    assert!(guard.queue().flush(LONG));
+    too_long();
+    log(&dispatch, 2);
+    drop(guard);
+    let text = sink.text();
+    assert_eq!(values(&text, "n"), ["1", "2"]);
+    assert_eq!(values(&text, "dropped"), ["2"]);
 }
 
 /// A writer that logs, to itself, is no reason to hang or to grow.

@@ -10,7 +10,6 @@ use std::{
     io,
     io::{Write, pipe},
     sync::Arc,
-    thread,
 };
 
 use page::{written, written_by};
@@ -320,33 +319,29 @@ fn a_sink_that_fails_fails_nobody() {
     }
 }
 
-/// LG-07, with fewer lines.
+/// GK-LG-6: nothing is escaped for the sake of HTML.
 #[test]
-fn lines_of_many_threads_stay_whole() {
-    const THREADS: u64 = 8;
-    const LINES: u64 = 500;
-    let text = written(Format::Json, false, || {
-        let dispatch = tracing::dispatcher::get_default(Clone::clone);
-        let log = |thread| with_default(&dispatch, || (0..LINES).for_each(|n| info!(thread, n)));
-        thread::scope(|scope| {
-            (0..THREADS).for_each(|thread| {
-                scope.spawn(move || log(thread));
-            });
-        });
-    });
-    let mut seen: Vec<_> = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .map(|line| {
-            (
-                line["thread"].as_u64().unwrap(),
-                line["n"].as_u64().unwrap(),
-            )
-        })
-        .collect();
-    seen.sort_unstable();
-    let expected = (0..THREADS).flat_map(|thread| (0..LINES).map(move |n| (thread, n)));
-    assert!(seen.into_iter().eq(expected));
+fn text_of_html_stands_as_it_is() {
+    let text = line(Format::Json, || info!(k = "<&>"));
+    assert!(text.ends_with(r#""k":"<&>"}"#), "{text}");
+}
+
+/// GK-TM-1
+#[test]
+fn colours_are_for_levels_in_logfmt_and_for_nothing_else() {
+    for (format, colors, level) in [
+        (Format::Logfmt, true, "level=\x1b[33mwarn\x1b[0m "),
+        (Format::Logfmt, false, "level=warn "),
+        (Format::Json, true, "\"level\":\"warn\","),
+    ] {
+        let dispatch = |writer| {
+            let subscriber = subscriber(format).colors(colors);
+            subscriber.writer(writer).dispatch()
+        };
+        let text = written_by(dispatch, || tracing::warn!("\x1b[31mred"));
+        assert!(text.contains(level), "{text}");
+        assert_eq!(text.replace(level, "").find('\x1b'), None, "{text}");
+    }
 }
 
 #[test]

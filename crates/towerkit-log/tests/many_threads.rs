@@ -1,4 +1,6 @@
-//! Lines of many threads at once, which one thread writes.
+//! Lines of many threads at once.
+
+mod page;
 
 use std::{
     io::{BufRead, BufReader, pipe},
@@ -8,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use page::written;
 use serde_json::Value;
 use towerkit_log::{Background, Format, subscriber};
 use tracing::{dispatcher::with_default, info};
@@ -65,4 +68,33 @@ fn lines_of_many_threads_arrive_whole_or_are_counted() {
 #[ignore = "slow: 6.4 million lines"]
 fn lines_of_64_threads_arrive_whole_or_are_counted() {
     many_threads(64, 100_000, Background::new());
+}
+
+/// LG-07, with fewer lines and without a thread in between.
+#[test]
+fn lines_of_many_threads_stay_whole() {
+    const THREADS: u64 = 8;
+    const LINES: u64 = 500;
+    let text = written(Format::Json, false, || {
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        let log = |thread| with_default(&dispatch, || (0..LINES).for_each(|n| info!(thread, n)));
+        thread::scope(|scope| {
+            (0..THREADS).for_each(|thread| {
+                scope.spawn(move || log(thread));
+            });
+        });
+    });
+    let mut seen: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| {
+            (
+                line["thread"].as_u64().unwrap(),
+                line["n"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    seen.sort_unstable();
+    let expected = (0..THREADS).flat_map(|thread| (0..LINES).map(move |n| (thread, n)));
+    assert!(seen.into_iter().eq(expected));
 }

@@ -152,7 +152,7 @@ fn what_is_redacted_can_be_chosen() {
                 .dispatch()
         };
         let line = written_by(dispatch, || {
-            info!(ssn = 123, password = "secret", code = 1, url = "code=5")
+            info!(ssn = 123, password = "secret", code = 1, url = "code=5");
         });
         let values = ["ssn", "password", "url"].map(|name| field(Format::Json, &line, name));
         assert_eq!(values, expected);
@@ -222,7 +222,7 @@ fn a_line_is_never_longer_than_its_cap_and_says_what_is_missing() {
                     .dispatch()
             };
             let text = written_by(dispatch, || {
-                info!(a = long, b = 1, c = long, d = long, e = "end", "begin")
+                info!(a = long, b = 1, c = long, d = long, e = "end", "begin");
             });
             assert!(text.len() <= line.max(1024), "{} > {line}", text.len());
             let long_ones = pairs(format, text.trim_end())
