@@ -1,85 +1,22 @@
 //! The layer, as who reads its metrics sees it.
 
 mod scrape;
+mod served;
 
-use std::{convert::Infallible, fmt::Debug, thread, time::Duration};
+use std::{convert::Infallible, thread, time::Duration};
 
-use axum::{Router, body::HttpBody, routing::get};
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::Request;
 use scrape::Scraped;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use served::{
+    DROPPED, HTTP, HTTP_ACTIVE, PLAIN, RPC, RPC_ACTIVE, answer, answer_grpc, ended, ended_rpc,
+    recorded, request, serve,
+};
+use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{BoxError, Clock, LayerExt, Reason, Rejection, stack};
 use towerkit_http::{Http, HttpExt};
-use towerkit_metrics::{Buckets, MetricsLayer, Registry};
+use towerkit_metrics::{Buckets, MetricsLayer};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe};
-
-const HTTP: &str = "http_server_request_duration_seconds_count";
-const HTTP_ACTIVE: &str = "http_server_active_requests";
-const RPC: &str = "rpc_server_call_duration_seconds_count";
-const RPC_ACTIVE: &str = "rpc_server_active_calls";
-const PLAIN: &str = "towerkit_call_duration_seconds_count";
-const DROPPED: &str = "towerkit_metrics_dropped_total";
-
-fn recorded() -> (MetricsLayer, Registry) {
-    let registry = Registry::new();
-    (MetricsLayer::new().registry(registry.clone()), registry)
-}
-
-/// Answers with the status that the body of the request says.
-async fn answer(request: Request<u16>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = Response::new(Full::from("done"));
-    *response.status_mut() = StatusCode::from_u16(*request.body()).unwrap();
-    Ok(response)
-}
-
-/// Answers with the gRPC code that the body of the request says.
-async fn answer_grpc(request: Request<u16>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = Response::builder()
-        .header("content-type", "application/grpc")
-        .header("grpc-status", *request.body());
-    Ok(response.body(Full::default()).unwrap())
-}
-
-fn request(method: &str, uri: &str, code: u16) -> Request<u16> {
-    let request = Request::builder().method(method).uri(uri);
-    request.body(code).unwrap()
-}
-
-/// Calls, and reads the response to its end.
-async fn serve<S, B>(service: &S, request: Request<u16>)
-where
-    S: Service<Request<u16>, Response = Response<B>, Error = Infallible> + Clone,
-    B: HttpBody<Error: Debug>,
-{
-    let response = service.clone().oneshot(request).await.unwrap();
-    response.into_body().collect().await.unwrap();
-}
-
-fn ended<'a>(
-    method: &'a str,
-    route: &'a str,
-    code: &'a str,
-    outcome: &'a str,
-) -> [(&'static str, &'a str); 4] {
-    [
-        ("http_request_method", method),
-        ("http_route", route),
-        ("http_response_status_code", code),
-        ("outcome", outcome),
-    ]
-}
-
-fn ended_rpc<'a>(method: &'a str, code: &'a str, outcome: &'a str) -> [(&'static str, &'a str); 4] {
-    [
-        ("rpc_system_name", "grpc"),
-        ("rpc_method", method),
-        ("rpc_response_status_code", code),
-        ("outcome", outcome),
-    ]
-}
 
 /// The whole of what one call leaves behind.
 #[tokio::test]
@@ -230,109 +167,6 @@ async fn grpc_calls_are_counted_by_method_and_code() {
         ],
     );
     assert_eq!(active, Some(0.0));
-}
-
-/// MT-01: the path of a gRPC request is whatever the caller says.
-#[tokio::test]
-async fn grpc_methods_that_the_service_does_not_know_share_a_series() {
-    let (layer, registry) = recorded();
-    let layer = layer.http();
-    let service = layer.layer(service_fn(answer_grpc));
-    for path in 0..2000 {
-        let mut unknown = request("POST", &format!("/{path}/x"), 12);
-        let grpc = http::HeaderValue::from_static("application/grpc");
-        unknown.headers_mut().insert("content-type", grpc);
-        serve(&service, unknown).await;
-    }
-    let scraped = Scraped::of(&registry);
-    let labels = ended_rpc("_OTHER", "UNIMPLEMENTED", "failure");
-    assert_eq!(scraped.value(RPC, &labels), Some(2000.0));
-    assert_eq!(scraped.series(RPC), 1);
-    assert_eq!(scraped.all(RPC_ACTIVE), [0.0]);
-    assert_eq!(scraped.all(DROPPED), [0.0; 1]);
-    assert_eq!(layer.handle().operations(), 0);
-}
-
-/// MT-01: random paths, methods and hosts against two routes of axum.
-#[tokio::test]
-async fn the_series_of_a_router_are_bounded() {
-    const REQUESTS: u64 = if cfg!(debug_assertions) {
-        3_000
-    } else {
-        1_000_000
-    };
-    let (layer, registry) = recorded();
-    let mut router = Router::new()
-        .route("/users/{id}", get(|| async { "user" }))
-        .route("/count", get(|| async { "count" }))
-        .layer(layer.axum());
-    for n in 0..REQUESTS {
-        let method = ["GET", "POST", "BREW", "get"][n as usize % 4];
-        let method = if n % 5 == 0 { &format!("M{n}") } else { method };
-        let path = ["users", "count", "admin"][n as usize % 3];
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/{path}/{n}"))
-            .header("host", format!("h{n}.example"))
-            .body(axum::body::Body::empty());
-        let response = router.call(request.unwrap()).await.unwrap();
-        response.into_body().collect().await.unwrap();
-    }
-    let scraped = Scraped::of(&registry);
-    let metric = HTTP;
-    assert_eq!(
-        scraped.values_of(metric, "http_route"),
-        ["/users/{id}", "unmatched"]
-    );
-    assert_eq!(
-        scraped.values_of(metric, "http_request_method"),
-        ["GET", "POST", "_OTHER"]
-    );
-    assert_eq!(scraped.all(metric).iter().sum::<f64>(), REQUESTS as f64);
-    // Two labels of routes, three of methods; 200 or 405 with a route, 404 without.
-    assert_eq!(scraped.series(metric), 6);
-    assert_eq!(scraped.all(HTTP_ACTIVE), [0.0; 6]);
-}
-
-/// MT-02: names without bounds are capped.
-#[tokio::test]
-async fn operations_beyond_the_cap_share_a_series_and_are_counted() {
-    let (layer, registry) = recorded();
-    let http = Http::new().operation(|head| head.uri.path());
-    let layer = layer.max_operations(10).protocol(http);
-    let service = layer.layer(service_fn(answer));
-    for _ in 0..2 {
-        for path in 0..100 {
-            serve(&service, request("GET", &format!("/{path}"), 200)).await;
-        }
-    }
-    let scraped = Scraped::of(&registry);
-    assert_eq!(scraped.series(HTTP), 11);
-    let other = ended("GET", "_OTHER", "200", "success");
-    assert_eq!(scraped.value(HTTP, &other), Some(180.0));
-    assert_eq!(
-        scraped.value(HTTP, &ended("GET", "/9", "200", "success")),
-        Some(2.0)
-    );
-    let metric = [("metric", "http_server_request_duration_seconds")];
-    assert_eq!(scraped.value(DROPPED, &metric), Some(180.0));
-    assert_eq!(layer.handle().operations(), 10);
-    assert_eq!(layer.handle().dropped(), 180);
-}
-
-/// A proxy passes on whatever status its upstream gives.
-#[tokio::test]
-async fn statuses_beyond_the_cap_share_a_series_for_each_outcome() {
-    let (layer, registry) = recorded();
-    let service = layer.http().layer(service_fn(answer));
-    for code in 200..800 {
-        serve(&service, request("GET", "/", code)).await;
-    }
-    let scraped = Scraped::of(&registry);
-    assert_eq!(scraped.all(HTTP).iter().sum::<f64>(), 600.0);
-    assert!(scraped.series(HTTP) <= 16 + 6, "{}", scraped.series(HTTP));
-    let other = ended("GET", "unmatched", "_OTHER", "success");
-    assert_eq!(scraped.value(HTTP, &other), Some(200.0 - 16.0));
 }
 
 #[tokio::test]
