@@ -24,6 +24,7 @@ pub(crate) fn next_secret(
             b'=' => scan.assignment(at),
             b':' => scan.userinfo(at).or_else(|| scan.header(at)),
             b' ' => scan.credentials(at),
+            b',' => scan.pair(at),
             _ => scan.jwt(at),
         };
         // A secret may begin before its sign, but not in what has been dealt with.
@@ -37,7 +38,7 @@ pub(crate) fn next_secret(
 
 /// What every secret has beside it, or inside.
 const fn is_sign(byte: u8) -> bool {
-    matches!(byte, b'=' | b':' | b' ' | b'J')
+    matches!(byte, b'=' | b':' | b',' | b' ' | b'J')
 }
 
 struct Scan<'a> {
@@ -76,6 +77,10 @@ impl Scan<'_> {
             return Some(quoted);
         }
         let start = self.skip(sign + 1, b' ', 8);
+        if self.byte(start) == Some(b'[') {
+            // Bytes, as numbers.
+            return Some(self.run(start + 1, |byte| byte != b']'));
+        }
         let is_whole_line = ends_with(name, b"authorization") || ends_with(name, b"cookie");
         if is_whole_line && !is_quoted {
             return Some(self.run(start, |byte| !matches!(byte, b'\r' | b'\n' | b'"')));
@@ -84,6 +89,15 @@ impl Scan<'_> {
         let is_prose = !is_quoted && ends_with(name, b"token");
         let is_in = |byte| byte > b' ' && !matches!(byte, b',' | b'}' | b')' | b']' | b'"' | b';');
         (!is_prose).then(|| self.run(start, is_in))
+    }
+
+    /// `("name", "value")`, as `Debug` shows what is in lists.
+    fn pair(&self, sign: usize) -> Option<Range<usize>> {
+        let (name, is_quoted) = self.name_before(sign)?;
+        if !is_quoted || !self.keys.contain(name) {
+            return None;
+        }
+        self.quoted(sign + 1)
     }
 
     /// `scheme://user:password@host`: all before the `@`.
@@ -114,10 +128,11 @@ impl Scan<'_> {
         at_sign(&self.text[start..start + word]).map(|at| start..start + at)
     }
 
-    /// `Bearer` or `Basic`, and what looks as if no human had written it.
+    /// `Bearer` and eight characters or more, or `Basic` and what looks as if no human had written it.
     fn credentials(&self, sign: usize) -> Option<Range<usize>> {
         let before = &self.text[..sign];
-        if !ends_with(before, b"bearer") && !ends_with(before, b"basic") {
+        let is_bearer = ends_with(before, b"bearer");
+        if !is_bearer && !ends_with(before, b"basic") {
             return None;
         }
         let token = self.run(sign + 1, |byte| {
@@ -131,7 +146,8 @@ impl Scan<'_> {
                 .windows(2)
                 .any(|two| two[0].is_ascii_lowercase() && two[1].is_ascii_uppercase());
         let is_at_cut = self.is_cut && token.end == self.text.len();
-        (text.len() >= 8 && is_odd || is_at_cut).then_some(token)
+        let is_long = text.len() >= 8;
+        (is_long && (is_bearer || is_odd) || is_at_cut).then_some(token)
     }
 
     /// `eyJ…`: three or more parts in base64url, of which the first is a JSON object.
@@ -152,27 +168,22 @@ impl Scan<'_> {
 
     /// Returns the name that ends before `sign`, and whether it is in quotes.
     fn name_before(&self, sign: usize) -> Option<(&[u8], bool)> {
-        let mut end = sign;
-        if end > 0 && self.text[end - 1] == b' ' {
-            end -= 1;
-        }
-        let unquoted = self.text[..end]
-            .strip_suffix(b"\"")
-            .or_else(|| self.text[..end].strip_suffix(b"'"));
-        let before = unquoted.map(|text| text.strip_suffix(b"\\").unwrap_or(text));
-        let before_quote = before.unwrap_or(&self.text[..end]);
-        let is_in = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        let length = before_quote
+        let text = &self.text[..sign];
+        let text = text.strip_suffix(b" ").unwrap_or(text);
+        let unquoted = text.strip_suffix(b"\"").or_else(|| text.strip_suffix(b"'"));
+        let text = trim_end(unquoted.unwrap_or(text), b'\\');
+        // `user[password]=`, be it escaped.
+        let text = [&b"]"[..], b"%5D", b"%5d"]
             .iter()
-            .rev()
-            .take(Self::LONGEST_NAME)
-            .take_while(|byte| is_in(byte))
-            .count();
-        let name = &before_quote[before_quote.len() - length..];
-        (length > 0).then_some((name, unquoted.is_some()))
+            .find_map(|bracket| text.strip_suffix(*bracket))
+            .unwrap_or(text);
+        let is_in = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let name = text.iter().rev().take(Self::LONGEST_NAME);
+        let length = name.take_while(|byte| is_in(byte)).count();
+        (length > 0).then_some((&text[text.len() - length..], unquoted.is_some()))
     }
 
-    /// Returns what is in quotes at `from`, be it inside of something like `Some(`.
+    /// Returns what is in quotes at `from`, be it inside of something like `Some(`; of a list, all that is in it.
     fn quoted(&self, from: usize) -> Option<Range<usize>> {
         let is_wrapping =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'(' | b'[' | b':');
@@ -184,25 +195,36 @@ impl Scan<'_> {
         if wraps && wrapping.len() <= Self::LONGEST_NAME {
             at = wrapping.end;
         }
-        let is_escaped = self.byte(at) == Some(b'\\');
-        at += usize::from(is_escaped);
-        let quote = self.byte(at).filter(|byte| matches!(byte, b'"' | b'\''))?;
-        let start = at + 1;
-        let mut end = start;
-        while let Some(byte) = self.byte(end) {
-            match byte {
-                b'\\' if is_escaped && self.byte(end + 1) == Some(quote) => break,
-                b'\\' => end += 2,
-                byte if byte == quote => break,
-                _ => end += 1,
+        let is_list = self.text[wrapping.start..at].contains(&b'[');
+        let start = self.skip(at, b'\\', Self::LONGEST_NAME);
+        let quote = self
+            .byte(start)
+            .filter(|byte| matches!(byte, b'"' | b'\''))?;
+        let end = self.closing(start + 1, quote, start - at, is_list);
+        Some(start + 1..end)
+    }
+
+    /// Returns where a quotation ends, whose quotes have so many backslashes before them.
+    ///
+    /// A quote inside of it has more of them; without any, it has an odd number.
+    fn closing(&self, start: usize, quote: u8, escapes: usize, is_list: bool) -> usize {
+        let mut backslashes = 0;
+        for (at, byte) in self.text.iter().enumerate().skip(start) {
+            if *byte == b'\\' {
+                backslashes += 1;
+                continue;
             }
+            let is_closing = match escapes {
+                0 => backslashes % 2 == 0,
+                _ => backslashes <= escapes,
+            };
+            let is_last = !is_list || self.byte(at + 1).is_none_or(|next| next == b']');
+            if *byte == quote && is_closing && is_last {
+                return at - escapes.min(backslashes);
+            }
+            backslashes = 0;
         }
-        // What follows a backslash may be longer than a byte.
-        let mut end = end.min(self.text.len());
-        while self.byte(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
-            end += 1;
-        }
-        Some(start..end)
+        self.text.len()
     }
 
     fn byte(&self, at: usize) -> Option<u8> {
@@ -227,6 +249,12 @@ impl Scan<'_> {
 fn ends_with(text: &[u8], end: &[u8]) -> bool {
     let start = text.len().checked_sub(end.len());
     start.is_some_and(|start| text[start..].eq_ignore_ascii_case(end))
+}
+
+fn trim_end(text: &[u8], byte: u8) -> &[u8] {
+    let trimmed = text.iter().rev().take(Scan::LONGEST_NAME);
+    let trimmed = trimmed.take_while(|other| **other == byte).count();
+    &text[..text.len() - trimmed]
 }
 
 fn is_base64url(byte: u8) -> bool {
