@@ -1,4 +1,6 @@
+use opentelemetry_sdk::trace::Sampler;
 use tower::Layer;
+use tower_otel::trace::HttpLayer;
 use towerkit_core::{Clock, LayerExt};
 use towerkit_http::HttpExt;
 use towerkit_log::LogLayer;
@@ -34,10 +36,10 @@ pub(super) fn not_sampled(visit: &mut impl Visit, inner: impl Http, way: &str) {
             .http()
             .layer(inner.clone()),
     );
-    visit.under(peers::opentelemetry_not_sampling());
+    visit.under(peers::tracing_opentelemetry(Sampler::AlwaysOff));
     visit.http(
         Label::peer("tower-otel", Clocked::Standard),
-        tower_otel::trace::HttpLayer::server(Level::INFO).layer(inner),
+        HttpLayer::server(Level::INFO).layer(inner),
     );
 }
 
@@ -54,9 +56,14 @@ pub(super) fn sampled(visit: &mut impl Visit, inner: impl Http, way: &str) {
         Label::peer("a span of tracing, the same fields", Clocked::Standard),
         peers::spanned(inner.clone()),
     );
+    visit.under(peers::tracing_opentelemetry(Sampler::AlwaysOn));
     visit.http(
-        Label::peer("tower-otel", Clocked::Standard),
-        tower_otel::trace::HttpLayer::server(Level::INFO).layer(inner),
+        Label::peer("tower-otel (head only)", Clocked::Standard),
+        HttpLayer::server(Level::INFO).layer(inner.clone()),
+    );
+    visit.http(
+        Label::peer("tower-otel, with the body", Clocked::Standard),
+        HttpLayer::server(Level::INFO).trace_body().layer(inner),
     );
 }
 

@@ -1,14 +1,16 @@
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::Response;
+use http_body::{Body, Frame};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
-    trace::{self as sdk, Sampler, SdkTracerProvider, SpanData, SpanProcessor},
+    trace::{self as sdk, Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanProcessor},
 };
 use pin_project::pin_project;
 use tower::Service;
@@ -38,25 +40,26 @@ impl SpanProcessor for Nowhere {
 /// Makes a subscriber that records spans with the OpenTelemetry SDK.
 #[must_use]
 pub fn opentelemetry() -> Dispatch {
-    subscriber(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+    let layer = towerkit_trace::otel_layer(tracer(Sampler::AlwaysOn));
+    Dispatch::new(tracing_subscriber::registry().with(layer))
 }
 
-/// The same, whose SDK records nothing that begins here.
+/// The same with the layer as tower-otel's README makes it.
 #[must_use]
-pub fn opentelemetry_not_sampling() -> Dispatch {
-    subscriber(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
+pub fn tracing_opentelemetry(sampler: Sampler) -> Dispatch {
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer(sampler));
+    Dispatch::new(tracing_subscriber::registry().with(layer))
 }
 
-fn subscriber(sampler: Sampler) -> Dispatch {
+fn tracer(sampler: Sampler) -> SdkTracer {
     let provider = SdkTracerProvider::builder()
         .with_span_processor(Nowhere)
         .with_sampler(sampler)
         .build();
-    let layer = towerkit_trace::otel_layer(provider.tracer("benches"));
-    Dispatch::new(tracing_subscriber::registry().with(layer))
+    provider.tracer("benches")
 }
 
-/// A span of tracing around each call, to the end of its head, written by hand.
+/// A span of tracing around each call, to the end of its body, written by hand.
 #[derive(Debug, Clone)]
 pub struct Spanned<S> {
     inner: S,
@@ -67,12 +70,12 @@ pub fn spanned<S>(inner: S) -> Spanned<S> {
     Spanned { inner }
 }
 
-/// The call inside of its span.
+/// The call, and then its body, inside of its span.
 #[pin_project]
 #[derive(Debug)]
-pub struct SpannedFuture<F> {
+pub struct InSpan<T> {
     #[pin]
-    call: F,
+    inner: T,
     span: Span,
 }
 
@@ -80,9 +83,9 @@ impl<S, B> Service<HttpRequest> for Spanned<S>
 where
     S: Service<HttpRequest, Response = Response<B>>,
 {
-    type Response = S::Response;
+    type Response = Response<InSpan<B>>;
     type Error = S::Error;
-    type Future = SpannedFuture<S::Future>;
+    type Future = InSpan<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -103,26 +106,44 @@ where
             http.response.body.size = Empty,
             error.type = Empty,
         );
-        let call = span.in_scope(|| self.inner.call(request));
-        SpannedFuture { call, span }
+        let inner = span.in_scope(|| self.inner.call(request));
+        InSpan { inner, span }
     }
 }
 
-impl<F, B, E> Future for SpannedFuture<F>
+impl<F, B, E> Future for InSpan<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<InSpan<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let call = this.call;
-        let answer = ready!(this.span.in_scope(|| call.poll(cx)));
-        if let Ok(response) = &answer {
-            this.span
-                .record("http.response.status_code", response.status().as_u16());
-            this.span.record("http.response.body.size", 0_u64);
-        }
-        Poll::Ready(answer)
+        let inner = this.inner;
+        let response = ready!(this.span.in_scope(|| inner.poll(cx)))?;
+        this.span
+            .record("http.response.status_code", response.status().as_u16());
+        let span = mem::replace(this.span, Span::none());
+        Poll::Ready(Ok(response.map(|inner| InSpan { inner, span })))
+    }
+}
+
+impl<B: Body> Body for InSpan<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let inner = this.inner;
+        let frame = ready!(this.span.in_scope(|| inner.poll_frame(cx)));
+        this.span.record("http.response.body.size", 0_u64);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
     }
 }

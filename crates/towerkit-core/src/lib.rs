@@ -81,6 +81,7 @@ mod role;
 mod row;
 mod share;
 mod trace_ids;
+mod trace_seed;
 mod waiting;
 mod waiting_role;
 
@@ -108,5 +109,6 @@ pub use row::{Immediate, Pace, Row, RowFuture};
 pub use share::{KeyBy, Keyed, Share};
 pub use tower_layer::Layer;
 pub use trace_ids::TraceIds;
+pub use trace_seed::TraceSeed;
 pub use waiting::{Waiting, WaitingFuture, WaitingRow};
 pub use waiting_role::{PairWait, WaitingRole};

@@ -1,5 +1,7 @@
 use std::cell::Cell;
 
+use crate::TraceSeed;
+
 /// The ids under which the call of this moment is traced.
 ///
 /// A tracing layer sets them around every poll of a call; a log line shows them, and a client layer goes on from them. They stand here
@@ -30,16 +32,23 @@ type Words = [u64; 4];
 
 thread_local! {
     static CURRENT: Cell<Words> = const { Cell::new([0; 4]) };
+    /// The seed of ids that are not worked out yet, which stand before those above; zero where there are none.
+    static SEED: Cell<u64> = const { Cell::new(0) };
 }
 
 impl TraceIds {
     /// The flag that says that the trace is recorded.
     pub const SAMPLED: u8 = 1;
+    /// The flag that says that the rightmost seven bytes of the trace are random.
+    pub const RANDOM: u8 = 2;
 
     /// Returns the ids of the call that this thread is polling.
     #[inline(always)]
     #[must_use]
     pub fn current() -> Option<Self> {
+        if let Some(seed) = TraceSeed::of(SEED.get()) {
+            return Some(seed.ids());
+        }
         let words = CURRENT.get();
         (words != [0; 4]).then(|| Self::of(words))
     }
@@ -62,6 +71,20 @@ impl TraceIds {
             }
         }
         let _restore = Restore(CURRENT.replace(ids.map_or([0; 4], Self::words)));
+        Self::enter_seed(0, run)
+    }
+
+    /// Runs something under the ids of a seed, or, of zero, under those that are worked out.
+    #[inline(always)]
+    pub(crate) fn enter_seed<R>(seed: u64, run: impl FnOnce() -> R) -> R {
+        struct Restore(u64);
+        impl Drop for Restore {
+            #[inline(always)]
+            fn drop(&mut self) {
+                SEED.set(self.0);
+            }
+        }
+        let _restore = Restore(SEED.replace(seed));
         run()
     }
 
@@ -104,6 +127,26 @@ mod tests {
             assert!(panicked.is_err());
             assert_eq!(TraceIds::current(), Some(ids(1)));
             TraceIds::enter(None, || assert_eq!(TraceIds::current(), None));
+        });
+        assert_eq!(TraceIds::current(), None);
+    }
+
+    #[test]
+    fn ids_of_either_kind_stand_inside_of_the_other() {
+        let ids = TraceIds {
+            trace: [1; 16],
+            span: [2; 8],
+            flags: 0,
+        };
+        let seed = TraceSeed::next();
+        seed.enter(|| {
+            TraceIds::enter(Some(ids), || {
+                assert_eq!(TraceIds::current(), Some(ids));
+                seed.enter(|| assert_eq!(TraceIds::current(), Some(seed.ids())));
+                assert_eq!(TraceIds::current(), Some(ids));
+            });
+            TraceIds::enter(None, || assert_eq!(TraceIds::current(), None));
+            assert_eq!(TraceIds::current(), Some(seed.ids()));
         });
         assert_eq!(TraceIds::current(), None);
     }

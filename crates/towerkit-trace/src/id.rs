@@ -1,5 +1,7 @@
 use std::{fmt, str};
 
+use towerkit_core::TraceSeed;
+
 use crate::hex;
 
 macro_rules! id {
@@ -53,6 +55,28 @@ id! {
 id! {
     /// The id of a span: 8 bytes, not all zero.
     SpanId, 8
+}
+
+impl TraceId {
+    /// The trace that begins with this seed.
+    #[inline]
+    pub(crate) fn of_seed(seed: TraceSeed) -> Self {
+        Self(seed.ids().trace)
+    }
+
+    /// The rightmost eight bytes, of which seven are random.
+    #[inline]
+    pub(crate) fn random(self) -> u64 {
+        u128::from_be_bytes(self.0) as u64
+    }
+}
+
+impl SpanId {
+    /// The span of the call with this seed.
+    #[inline]
+    pub(crate) fn of_seed(seed: TraceSeed) -> Self {
+        Self(seed.span().to_be_bytes())
+    }
 }
 
 /// The flags of a `traceparent` (W3C trace context, level 2).

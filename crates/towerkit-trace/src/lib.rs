@@ -151,9 +151,9 @@ mod observer;
 #[cfg(feature = "opentelemetry")]
 mod otel;
 mod propagation;
-mod random;
 mod sampler;
 mod span;
+mod spare;
 mod surge;
 mod traceparent;
 mod tracestate;

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-use towerkit_core::{Call, Clock, End, Observer, Policy, ProtocolKind, TraceIds};
+use towerkit_core::{Call, Clock, End, Observer, Policy, ProtocolKind, TraceIds, TraceSeed};
 use tracing::Span;
 
 use crate::{
-    Baggage, Flags, Sampler, TraceContext, TraceId, TraceParent,
+    Baggage, Flags, Sampler, SpanId, TraceContext, TraceId, TraceParent,
     context::{Carried, carry},
     link::{self, Parent},
     propagation::{Formats, Remote, extract_baggage},
-    random::Random,
     span::{self, Kind},
+    spare,
     surge::Surge,
 };
 
@@ -34,16 +34,18 @@ pub(crate) enum Edge {
     Untrusted,
 }
 
-/// What is kept of one call.
+/// What is kept of one call: for one that begins a trace which is not recorded, where its ids come from.
+// Two words and no enum, which would be copied in parts.
 #[derive(Debug)]
 pub struct TraceHeld {
-    ids: TraceIds,
-    /// What most calls do not have.
+    seed: TraceSeed,
     more: Option<Box<More>>,
 }
 
+/// What is kept of a call that is recorded, or that goes on from a context.
 #[derive(Debug)]
-struct More {
+pub(crate) struct More {
+    ids: TraceIds,
     span: Span,
     protocol: ProtocolKind,
     carried: Option<Arc<Carried>>,
@@ -59,9 +61,9 @@ struct Place {
 
 impl Place {
     /// At the beginning of a trace.
-    fn root(parent: Parent) -> Self {
+    fn root(seed: TraceSeed, parent: Parent) -> Self {
         Self {
-            trace: Random::with(Random::trace),
+            trace: TraceId::of_seed(seed),
             flags: Flags::NONE.random(true),
             carried: None,
             parent,
@@ -92,59 +94,73 @@ impl Trace {
     /// Begins a trace: the path of calls that come without a context.
     #[inline(always)]
     fn begin<Req>(&self, call: &Call<'_, Req>) -> TraceHeld {
-        let (trace, span) = Random::with(|random| (random.trace(), random.span()));
-        let is_sampled = self.sampler.samples(trace);
-        let flags = Flags::NONE.random(true).sampled(is_sampled);
-        let ids = TraceParent { trace, span, flags }.ids();
-        if is_sampled {
-            return record(self.kind, call, ids, None, &Parent::None);
-        }
-        TraceHeld { ids, more: None }
+        let seed = TraceSeed::next();
+        let [_, random] = seed.trace();
+        let more = if self.sampler.samples(random) {
+            self.record_root(call, seed)
+        } else {
+            None
+        };
+        TraceHeld { seed, more }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_root<Req>(&self, call: &Call<'_, Req>, seed: TraceSeed) -> Option<Box<More>> {
+        let mut place = Place::root(seed, Parent::None);
+        place.flags = place.flags.sampled(true);
+        self.stand(call, seed, place)
     }
 
     /// Goes on from what the request says, or begins a trace.
     #[inline(never)]
     fn go_on<Req>(&self, call: &Call<'_, Req>) -> TraceHeld {
+        let seed = TraceSeed::next();
         let mut place = match self.formats.extract(call) {
-            Remote::Absent => self.root(None, Parent::None),
-            Remote::Decision(decision) => self.root(Some(decision), Parent::None),
+            Remote::Absent => self.root(seed, None, Parent::None),
+            Remote::Decision(decision) => self.root(seed, Some(decision), Parent::None),
             Remote::Context {
                 context,
                 is_decided,
-            } => self.after(context, is_decided),
+            } => self.after(seed, context, is_decided),
         };
         if self.formats.baggage && !matches!(self.edge, Edge::Untrusted) {
             place = place.with_baggage(extract_baggage(call));
         }
-        self.stand(call, place)
+        let more = self.stand(call, seed, place);
+        TraceHeld { seed, more }
     }
 
     /// Goes on from the context of the moment, or begins a trace.
     fn go_on_here<Req>(&self, call: &Call<'_, Req>) -> TraceHeld {
         match TraceContext::current() {
-            Some(context) => self.stand(call, Place::inside(context, Parent::Here)),
+            Some(context) => {
+                let (seed, place) = (TraceSeed::next(), Place::inside(context, Parent::Here));
+                let more = self.stand(call, seed, place);
+                TraceHeld { seed, more }
+            }
             None => self.begin(call),
         }
     }
 
-    fn after(&self, context: TraceContext, is_decided: bool) -> Place {
+    fn after(&self, seed: TraceSeed, context: TraceContext, is_decided: bool) -> Place {
         let remote = context.parent();
         if matches!(self.edge, Edge::Untrusted) {
-            return self.root(None, Parent::Linked(remote));
+            return self.root(seed, None, Parent::Linked(remote));
         }
         let decision = is_decided.then(|| remote.flags.is_sampled());
         let place = Place::inside(context, Parent::Remote);
         self.decided(place, decision)
     }
 
-    fn root(&self, decision: Option<bool>, parent: Parent) -> Place {
-        self.decided(Place::root(parent), decision)
+    fn root(&self, seed: TraceSeed, decision: Option<bool>, parent: Parent) -> Place {
+        self.decided(Place::root(seed, parent), decision)
     }
 
     /// Follows the decision of a caller, or asks the sampler.
     fn decided(&self, mut place: Place, decision: Option<bool>) -> Place {
         let decision = decision.filter(|is_sampled| self.follows(*is_sampled));
-        let is_sampled = decision.unwrap_or_else(|| self.sampler.samples(place.trace));
+        let is_sampled = decision.unwrap_or_else(|| self.sampler.samples(place.trace.random()));
         place.flags = place.flags.sampled(is_sampled);
         place
     }
@@ -157,29 +173,38 @@ impl Trace {
         }
     }
 
-    /// Gives the call a span of its own, if its trace is recorded, and an id in any case.
-    fn stand<Req>(&self, call: &Call<'_, Req>, place: Place) -> TraceHeld {
-        let ids = TraceParent {
+    /// Gives the call a span of its own, if its trace is recorded, and an id in any case: that of its seed, where it begins the trace.
+    fn stand<Req>(&self, call: &Call<'_, Req>, seed: TraceSeed, place: Place) -> Option<Box<More>> {
+        let own = TraceParent {
             trace: place.trace,
-            span: Random::with(Random::span),
+            span: SpanId::of_seed(seed),
             flags: place.flags,
+        };
+        let begins = matches!(place.parent, Parent::None | Parent::Linked(_));
+        match place.carried {
+            carried if place.flags.is_sampled() => {
+                Some(record(self.kind, call, own.ids(), carried, &place.parent))
+            }
+            None if begins => None,
+            carried => Some(More::new(own.ids(), Span::none(), call, carried)),
         }
-        .ids();
-        if place.flags.is_sampled() {
-            return record(self.kind, call, ids, place.carried, &place.parent);
-        }
-        let carried = place.carried;
-        let more = carried.map(|carried| More::new(Span::none(), call, Some(carried)));
-        TraceHeld { ids, more }
     }
 
     #[inline(never)]
     fn inject<Req>(&self, call: &mut Call<'_, Req>, held: &TraceHeld) {
         let carried = held.more.as_ref().and_then(|more| more.carried.clone());
-        if let Some(parent) = TraceParent::of_ids(held.ids) {
+        if let Some(parent) = TraceParent::of_ids(held.ids()) {
             self.formats
                 .inject(&TraceContext::of_parts(parent, carried), call);
         }
+    }
+}
+
+impl TraceHeld {
+    fn ids(&self) -> TraceIds {
+        self.more
+            .as_ref()
+            .map_or_else(|| self.seed.ids(), |more| more.ids)
     }
 }
 
@@ -192,7 +217,7 @@ fn record<Req>(
     ids: TraceIds,
     carried: Option<Arc<Carried>>,
     parent: &Parent,
-) -> TraceHeld {
+) -> Box<More> {
     // Inside its own context, in which a subscriber sees that the trace is recorded.
     let span = TraceIds::enter(Some(ids), || span::begin(kind, call));
     let state = carried.as_ref().and_then(|carried| carried.state.as_ref());
@@ -201,28 +226,34 @@ fn record<Req>(
         flags: Flags::from_bits(ids.flags).sampled(started.flags.is_sampled()),
         ..started
     });
-    TraceHeld {
-        ids: started.map_or(ids, TraceParent::ids),
-        more: Some(More::new(span, call, carried)),
-    }
+    let ids = started.map_or(ids, TraceParent::ids);
+    More::new(ids, span, call, carried)
 }
 
 impl More {
-    fn new<Req>(span: Span, call: &Call<'_, Req>, carried: Option<Arc<Carried>>) -> Box<Self> {
+    fn new<Req>(
+        ids: TraceIds,
+        span: Span,
+        call: &Call<'_, Req>,
+        carried: Option<Arc<Carried>>,
+    ) -> Box<Self> {
         let protocol = call.protocol();
-        Box::new(Self {
+        spare::boxed(Self {
+            ids,
             span,
             protocol,
             carried,
         })
     }
 
-    fn enter<R>(&self, ids: TraceIds, poll: impl FnOnce() -> R) -> R {
-        let poll = || self.span.in_scope(poll);
-        match &self.carried {
-            Some(carried) => carry(ids.span, carried, poll),
-            None => poll(),
-        }
+    fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
+        TraceIds::enter(Some(self.ids), || {
+            let poll = || self.span.in_scope(poll);
+            match &self.carried {
+                Some(carried) => carry(self.ids.span, carried, poll),
+                None => poll(),
+            }
+        })
     }
 }
 
@@ -232,24 +263,27 @@ impl Policy for Trace {
 
     #[inline(always)]
     fn enter<R>(&self, held: &mut TraceHeld, poll: impl FnOnce() -> R) -> R {
-        TraceIds::enter(Some(held.ids), || match &held.more {
-            None => poll(),
-            Some(more) => more.enter(held.ids, poll),
-        })
+        match &held.more {
+            None => held.seed.enter(poll),
+            Some(more) => more.enter(poll),
+        }
     }
 
     #[inline(always)]
     fn finish(&self, held: TraceHeld, end: &End) {
         if let Some(more) = held.more {
-            finish(self.kind, *more, end);
+            finish(self.kind, more, end);
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn finish(kind: Kind, more: More, end: &End) {
-    span::end(kind, more.protocol, more.span, end);
+fn finish(kind: Kind, mut more: Box<More>, end: &End) {
+    let span = std::mem::replace(&mut more.span, Span::none());
+    more.carried = None;
+    span::end(kind, more.protocol, span, end);
+    spare::give_back(more);
 }
 
 impl<Req> Observer<Req> for Trace {

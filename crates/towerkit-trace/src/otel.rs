@@ -79,6 +79,9 @@ fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: boo
 /// Makes the layer of a `tracing` subscriber that records spans with `tracer`, those of calls and all spans inside them.
 ///
 /// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone.
+///
+/// Of where in the program a span begins, its thread, and the time in which it is not polled, nothing is recorded, since each of them
+/// costs every span more than its own attributes do. Who wants them adds the filter [`SampledOnly`] to a layer of `tracing-opentelemetry`.
 pub fn layer<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -87,6 +90,9 @@ where
 {
     tracing_opentelemetry::layer()
         .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
         .with_filter(SampledOnly)
 }
 

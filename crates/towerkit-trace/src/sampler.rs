@@ -7,8 +7,6 @@ use std::{
     },
 };
 
-use crate::TraceId;
-
 /// Decides whether a trace that begins here is recorded, before any span exists.
 ///
 /// The decision is by the random part of the id that the trace has then. It travels in the flags of the context: who is called follows
@@ -57,11 +55,10 @@ impl Sampler {
         Ok(())
     }
 
+    /// Whether a trace is recorded whose id ends in this number.
     #[inline]
-    pub(crate) fn samples(&self, trace: TraceId) -> bool {
-        let [.., a, b, c, d, e, f, g] = trace.to_bytes();
-        let random = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
-        random < self.0.load(Ordering::Relaxed)
+    pub(crate) fn samples(&self, random: u64) -> bool {
+        random % Self::RANDOM < self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -100,8 +100,11 @@ fn begin_plain(kind: Kind, operation: &str) -> Span {
 pub(crate) fn end(kind: Kind, protocol: ProtocolKind, span: Span, end: &End) {
     match end.status() {
         Some(Status::Http(status)) => {
-            span.record("http.response.status_code", status);
-            span.record("http.response.body.size", end.bytes());
+            tracing::record_all!(
+                span,
+                http.response.status_code = status,
+                http.response.body.size = end.bytes(),
+            );
         }
         Some(Status::Grpc(code)) => {
             span.record("rpc.response.status_code", code_name(code));
@@ -112,8 +115,11 @@ pub(crate) fn end(kind: Kind, protocol: ProtocolKind, span: Span, end: &End) {
         link::rename(&span, OTHER);
     }
     if is_error(kind, end) {
-        span.record("otel.status_code", "ERROR");
-        span.record("error.type", error_type(end).as_ref());
+        tracing::record_all!(
+            span,
+            otel.status_code = "ERROR",
+            error.type = error_type(end).as_ref(),
+        );
     }
 }
 

@@ -3,7 +3,10 @@
 mod message;
 
 use message::Message;
-use proptest::{prelude::*, test_runner::Config};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed},
+};
 use towerkit_trace::{
     Flags, Propagation, SpanId, TraceId, TraceParent, TraceState, extract, inject,
 };
@@ -12,6 +15,7 @@ fn config() -> Config {
     Config {
         cases: 10_000,
         failure_persistence: None,
+        rng_seed: RngSeed::Fixed(10),
         ..Config::default()
     }
 }
@@ -165,6 +169,7 @@ proptest! {
     }
 }
 
+/// TR-06
 #[test]
 fn limits_are_those_of_the_specification() {
     let list = |members: usize, length: usize| {
