@@ -63,6 +63,8 @@ const BARE: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(value: &str) -> String {
@@ -115,6 +117,30 @@ mod tests {
             (" =\"", "_"),
         ] {
             assert_eq!(name(key), expected);
+        }
+    }
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// LG-01, LG-02, LG-03: between quotes go-logfmt reads as JSON does, and without them it ends at a blank.
+        #[test]
+        fn any_text_is_one_harmless_word_that_reads_back(
+            value in "([\0-\x20=\"\\\\\x7f-\u{9f}\u{2028}-\u{202e}\u{fffd}]|.){0,24}|null|[a-c]{0,3}",
+        ) {
+            let text = text(&value);
+            prop_assert!(!text.contains(is_hostile), "{text:?}");
+            if text.starts_with('"') {
+                prop_assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value.clone());
+            } else {
+                let breaks = |c: char| c <= ' ' || matches!(c, '=' | '"' | '\u{fffd}');
+                prop_assert!(!text.contains(breaks), "{text:?}");
+                prop_assert_eq!(&text, &value);
+                prop_assert!(text != "null");
+            }
+            let name = name(&value);
+            let breaks = |c: char| c <= ' ' || matches!(c, '=' | '"' | '\u{fffd}') || is_hostile(c);
+            let kept: String = value.chars().filter(|c| !breaks(*c)).collect();
+            prop_assert_eq!(name, if kept.is_empty() { "_".to_owned() } else { kept });
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::window::Window;
 /// |---|---|
 /// | success | one of N ([`successes`](Self::successes)) |
 /// | refused, by this or another layer, or overloaded | a number each second ([`refusals`](Self::refusals)) |
-/// | any other, and every panic | always |
+/// | any other, a panic among them | always |
 ///
 /// Once a second at most, together with the next call that ends, an event of level info says how many were left out: its message is
 /// `calls left out` and its field `left_out`. [`LogHandle::left_out`](crate::LogHandle::left_out) counts them as well.
@@ -89,9 +89,6 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) fn of(end: &End) -> Self {
-        if end.panicked() {
-            return Self::Other;
-        }
         match end.outcome() {
             _ if end.refused().is_some() => Self::Refused,
             Outcome::Success => Self::Success,

@@ -154,19 +154,16 @@ fn lines_arrive_by_themselves() {
 fn a_blocked_pipe_blocks_no_call_and_what_is_dropped_is_told() {
     let (reader, writer) = pipe().unwrap();
     let (dispatch, guard) = start(Format::Logfmt, small(), Arc::new(writer));
-    let mut slowest = Duration::ZERO;
-    let mut logged = 0;
-    while guard.queue().dropped() < 100 || guard.queue().flush(Duration::from_millis(20)) {
+    let mut took = Vec::new();
+    while took.len() < 5000 || guard.queue().flush(Duration::from_millis(20)) {
         let began = Instant::now();
-        log(&dispatch, logged);
-        slowest = slowest.max(began.elapsed());
-        logged += 1;
+        log(&dispatch, took.len() as u64);
+        took.push(began.elapsed());
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    assert!(
-        !guard.queue().flush(Duration::from_millis(1)),
-        "it is stuck"
-    );
+    let logged = took.len() as u64;
+    took.sort_unstable();
+    let of_a_hundred = took[took.len() / 100 * 99];
+    assert!(of_a_hundred < Duration::from_millis(1), "{of_a_hundred:?}");
     let queue = guard.queue().clone();
     let read = thread::spawn(move || {
         let mut text = String::new();
@@ -181,6 +178,22 @@ fn a_blocked_pipe_blocks_no_call_and_what_is_dropped_is_told() {
         .map(|count| count.parse::<u64>().unwrap())
         .sum();
     assert_eq!((written + told, told), (logged, queue.dropped()));
+}
+
+/// Whatever else writes lines can write them into the queue.
+#[test]
+fn the_queue_is_a_writer_for_other_formats() {
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let (queue, guard) = Background::default()
+        .start(Format::Logfmt, move || writer.clone())
+        .unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(queue);
+    tracing::subscriber::with_default(subscriber.finish(), || info!(n = 1, "other"));
+    drop(guard);
+    assert!(sink.text().ends_with("other n=1\n"), "{}", sink.text());
 }
 
 /// LG-05: nor does the end wait for a pipe that stays blocked.
@@ -244,6 +257,7 @@ fn a_line_that_was_torn_does_not_swallow_the_next() {
         let queue = guard.queue().clone();
         drop(guard);
         let text = sink.text();
+        assert_eq!(text.lines().count(), 2 + usize::from(kept > 0), "{text}");
         assert_eq!(values(&text[kept..], "n"), ["2"], "{text}");
         assert_eq!(values(&text[kept..], "dropped"), ["1"], "{text}");
         assert_eq!(values(&text[kept..], "msg"), ["lines dropped"], "{text}");

@@ -73,6 +73,7 @@ where
     response.into_body().collect().await.unwrap();
 }
 
+/// A4.5
 #[tokio::test]
 async fn an_http_call_is_one_event_at_the_end_of_its_body() {
     let (log, _guard) = capture();

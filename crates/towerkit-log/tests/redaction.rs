@@ -5,10 +5,14 @@ mod read;
 
 use std::{error::Error, fmt};
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use page::{written, written_by};
 use read::pairs;
-use towerkit_log::{Caps, Format, Redaction, subscriber};
+use tower::{Layer, ServiceExt, service_fn};
+use towerkit_core::{BoxError, LayerExt};
+use towerkit_http::Http;
+use towerkit_log::{Caps, Format, LogLayer, Redaction, subscriber};
+use towerkit_test::run_paused;
 use tracing::{field::Empty, info, info_span};
 
 const FORMATS: [Format; 2] = [Format::Logfmt, Format::Json];
@@ -131,6 +135,31 @@ fn no_secret_is_written() {
         ] {
             assert_eq!(field(format, first, name), "REDACTED");
         }
+    }
+}
+
+/// LG-04: a call shows nothing of its request but what the docs say, whatever the request holds.
+#[test]
+fn a_call_shows_no_secret_of_its_request() {
+    for format in FORMATS {
+        let text = written(format, false, || {
+            let protocol = Http::new().operation(|head| head.uri.path());
+            let service =
+                LogLayer::new()
+                    .protocol(protocol)
+                    .layer(service_fn(|_: Request<String>| async {
+                        let mut response = Response::new(format!("{CANARY} in a body"));
+                        *response.headers_mut() = headers();
+                        Ok::<_, BoxError>(response)
+                    }));
+            let uri =
+                format!("http://ann:{CANARY}@example.org/reset/token={CANARY}?password={CANARY}");
+            let mut request = Request::post(uri).body(CANARY.to_owned()).unwrap();
+            *request.headers_mut() = headers();
+            run_paused(service.oneshot(request)).unwrap();
+        });
+        assert!(!text.contains(CANARY), "{text}");
+        assert_eq!(field(format, &text, "operation"), "/reset/token=REDACTED");
     }
 }
 
