@@ -125,6 +125,29 @@ fn a_span_ends_once_over_a_plain_service() {
     ends_once::<PlainCalls, _>(TraceLayer::internal().plain("probe"));
 }
 
+/// A7.5
+#[test]
+fn spans_that_began_have_ended_after_a_thousand_calls_of_all_kinds() {
+    const ACTS: [Act; 8] = [
+        Act::Succeed,
+        Act::Fail,
+        Act::Pend(1),
+        Act::Pend(3),
+        Act::Pend(7),
+        Act::PanicInCall,
+        Act::PanicInFuture,
+        Act::PanicInBody,
+    ];
+    let [began, ended] = counted(|| {
+        let mut service = TraceLayer::server().http().layer(Probe::new());
+        for (call, act) in (0..1000).zip(ACTS.into_iter().cycle()) {
+            let run = AssertUnwindSafe(|| poll::<HttpCalls, _>(&mut service, act, 1 + call % 5));
+            let _ = catch_unwind(run);
+        }
+    });
+    assert_eq!([began, ended], [1000, 1000]);
+}
+
 #[test]
 fn a_span_ends_once_over_http() {
     ends_once::<HttpCalls, _>(TraceLayer::server().http());
@@ -167,6 +190,47 @@ impl Drop for Watched {
     fn drop(&mut self) {
         self.note();
     }
+}
+
+/// A body that breaks off.
+struct Broken(u8);
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let left = self.0;
+        self.0 = left.saturating_sub(1);
+        Poll::Ready(Some(match left {
+            0 => Err("broken".into()),
+            _ => Ok(Frame::data(Bytes::from_static(b"hello"))),
+        }))
+    }
+}
+
+#[test]
+fn a_span_ends_once_if_its_body_breaks_off() {
+    let seen = counted(|| {
+        run_paused(async {
+            let service = ServiceBuilder::new()
+                .layer(TraceLayer::server().http())
+                .service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(Broken(2))));
+            let response = service.oneshot(Request::new(())).await.unwrap();
+            let mut body = Box::pin(response.into_body());
+            let mut cx = Context::from_waker(Waker::noop());
+            for is_good in [true, true, false] {
+                let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) else {
+                    panic!("a frame was expected")
+                };
+                assert_eq!(frame.is_ok(), is_good);
+            }
+        });
+    });
+    assert_eq!(seen, [1, 1]);
 }
 
 #[test]

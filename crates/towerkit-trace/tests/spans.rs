@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;
 use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{BoxError, Clock, LayerExt, TraceIds};
+use towerkit_core::{BoxError, LayerExt, TraceIds};
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_trace::{Propagation, Sampler, TraceContext, TraceLayer};
 

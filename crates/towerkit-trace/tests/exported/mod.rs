@@ -28,6 +28,7 @@ pub(crate) fn span_of(run: impl AsyncFnOnce()) -> SpanData {
     spans.remove(0)
 }
 
+#[allow(dead_code, reason = "not every file of tests asks")]
 /// The attributes of semantic conventions that a span has, as `name=value`.
 pub(crate) fn attributes(span: &SpanData) -> Vec<String> {
     let ours = ["http.", "rpc.", "url.", "error."];
@@ -51,6 +52,7 @@ pub(crate) fn attribute(span: &SpanData, name: &str) -> Option<String> {
     value
 }
 
+#[allow(dead_code, reason = "not every file of tests asks")]
 pub(crate) fn is_error(span: &SpanData) -> bool {
     matches!(span.status, opentelemetry::trace::Status::Error { .. })
 }
