@@ -53,6 +53,16 @@ impl TraceIds {
         (words != [0; 4]).then(|| Self::of(words))
     }
 
+    /// Whether the trace of the call that this thread is polling is recorded; `None` outside of calls. It works out no ids.
+    #[inline(always)]
+    #[must_use]
+    pub fn decision() -> Option<bool> {
+        if SEED.get() != 0 {
+            return Some(false);
+        }
+        Self::current().map(|ids| ids.is_sampled())
+    }
+
     /// Whether the trace is recorded.
     #[inline(always)]
     #[must_use]
@@ -136,18 +146,21 @@ mod tests {
         let ids = TraceIds {
             trace: [1; 16],
             span: [2; 8],
-            flags: 0,
+            flags: TraceIds::SAMPLED,
         };
         let seed = TraceSeed::next();
         seed.enter(|| {
             TraceIds::enter(Some(ids), || {
                 assert_eq!(TraceIds::current(), Some(ids));
+                assert_eq!(TraceIds::decision(), Some(true));
                 seed.enter(|| assert_eq!(TraceIds::current(), Some(seed.ids())));
                 assert_eq!(TraceIds::current(), Some(ids));
             });
             TraceIds::enter(None, || assert_eq!(TraceIds::current(), None));
             assert_eq!(TraceIds::current(), Some(seed.ids()));
+            assert_eq!(TraceIds::decision(), Some(false));
         });
         assert_eq!(TraceIds::current(), None);
+        assert_eq!(TraceIds::decision(), None);
     }
 }

@@ -13,8 +13,10 @@ impl Exemplar {
     /// Makes an exemplar of a value that is observed in a trace which is recorded.
     #[inline]
     pub(crate) fn sampled(value: f64) -> Option<Self> {
-        let ids = TraceIds::current()?;
-        ids.is_sampled().then_some(Self { ids, value })
+        if TraceIds::decision() != Some(true) {
+            return None;
+        }
+        TraceIds::current().map(|ids| Self { ids, value })
     }
 }
 

@@ -102,6 +102,6 @@ pub struct SampledOnly;
 
 impl<S> Filter<S> for SampledOnly {
     fn enabled(&self, _metadata: &Metadata<'_>, _context: &LayerContext<'_, S>) -> bool {
-        TraceIds::current().is_none_or(|ids| ids.is_sampled())
+        TraceIds::decision().unwrap_or(true)
     }
 }
