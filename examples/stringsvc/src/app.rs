@@ -16,6 +16,8 @@ use towerkit::metrics::Registry;
 use towerkit::ratelimit::Quota;
 use towerkit::ratelimit::RateLimitLayer;
 use towerkit::timeout::TimeoutLayer;
+use towerkit::trace::Sampler;
+use towerkit::trace::TraceLayer;
 
 use crate::Args;
 use crate::http::problem;
@@ -28,12 +30,13 @@ use crate::request_id::RequestIds;
 ///
 /// # Errors
 ///
-/// If the rate, the burst or the timeout makes no sense.
+/// If the rate, the burst, the share of traces or the timeout makes no sense.
 pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
     let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
     let ids = RequestIds::new();
     let registry = Registry::new();
     let row = stack((
+        TraceLayer::server().sampler(sampler(args)?),
         LogLayer::new(),
         MetricsLayer::new().registry(registry.clone()),
         RateLimitLayer::new(quota),
@@ -52,6 +55,14 @@ pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
     let routes = routes.layer(server_stack);
     // With its state given, axum makes the services of a router now and not for every connection.
     Ok(routes.merge(operator_routes(&registry)).with_state(()))
+}
+
+/// Where nobody takes spans no trace is begun; those that callers have begun are gone on with in any case.
+fn sampler(args: &Args) -> Result<Sampler, BoxError> {
+    match args.otlp {
+        Some(_) => Ok(Sampler::ratio(args.sample)?),
+        None => Ok(Sampler::never()),
+    }
 }
 
 fn operator_routes(registry: &Registry) -> Router {

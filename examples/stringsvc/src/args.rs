@@ -37,6 +37,14 @@ pub struct Args {
     /// Format of the log on stderr.
     #[arg(long, env = "STRINGSVC_LOG_FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
+
+    /// Collector that takes spans by OTLP over gRPC, such as http://127.0.0.1:4317; without one no spans are sent.
+    #[arg(long, env = "STRINGSVC_OTLP")]
+    pub otlp: Option<String>,
+
+    /// Share of the traces begun here that is recorded, from 0 to 1; callers decide for those that they have begun.
+    #[arg(long, env = "STRINGSVC_SAMPLE", default_value = "1", value_parser = share)]
+    pub sample: f64,
 }
 
 /// The formats of the log.
@@ -73,6 +81,15 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         Some(millis) => Ok(Duration::from_millis(millis)),
         None => Err("expected a number that is not that long, such as 250ms"),
     }
+}
+
+/// Reads a share.
+fn share(text: &str) -> Result<f64, &'static str> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or("expected a number from 0 to 1, such as 0.1")
 }
 
 #[cfg(test)]

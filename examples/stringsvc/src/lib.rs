@@ -4,7 +4,8 @@
 //! - **Endpoint** (`endpoint.rs`): each operation as a tower service, which a test calls without a socket.
 //! - **Transport** (`http.rs`): decode, endpoint, encode.
 //!
-//! `app.rs` puts the server stack around them, `server.rs` listens and drains, `args.rs` has the flags.
+//! `app.rs` puts the server stack around them, `telemetry.rs` says where log lines and spans go, `server.rs` listens and drains, and
+//! `args.rs` has the flags.
 //!
 //! ```sh
 //! cargo run -p stringsvc
@@ -13,7 +14,8 @@
 //! curl localhost:8080/metrics
 //! ```
 //!
-//! Flags, and their twins in the environment, are in `--help`. The log goes to stderr. SIGTERM or SIGINT ends the service: it takes no
+//! Flags, and their twins in the environment, are in `--help`. The log goes to stderr, and with `--otlp http://127.0.0.1:4317` spans go to
+//! a collector; neither holds up a call, whoever reads. SIGTERM or SIGINT ends the service: it takes no
 //! new connections, lets the calls in flight end for as long as `--drain` says, and exits with 0. A flag that makes no sense exits with
 //! 2, an address that cannot be listened on with 1.
 //!
@@ -24,7 +26,7 @@
 //! | layer | from | what it does |
 //! |---|---|---|
 //! | request id | tower-http | takes `x-request-id` or makes one, and gives it back |
-//! | log, metrics, rate limit | towerkit, one row | one line and one measurement for each call, refused ones too; 429 over the rate |
+//! | trace, log, metrics, rate limit | towerkit, one row | a place in the caller's trace, one line and one measurement for each call, refused ones too; 429 over the rate |
 //! | timeout | towerkit | 504 for a call that takes too long, reading the body included |
 //! | catch panic | tower-http | 500 for a handler that panics; inside, so that its call has an id, a line and a measurement |
 //! | routes | axum | 404, 405 with `Allow`, and the endpoints |
@@ -47,6 +49,9 @@
 //! All errors are problem details (RFC 9457) that say nothing of the inside. The content type of a request is not looked at, because
 //! `curl -d` says that it sends a form.
 //!
+//! A call has a trace id, which its log line shows: that of the caller's `traceparent`, or one of its own. If the trace is recorded, the
+//! bucket of the histogram that the call fell into shows it as an exemplar to who scrapes `/metrics` as OpenMetrics.
+//!
 //! The empty string is a *business* error: to HTTP the call went well, so log and metrics show status 200 and the outcome `success`.
 //! Where it should count as a failure, implement `towerkit::core::Failer` for the response and put a row around the endpoint, with
 //! `Plain::new("uppercase").by_failer()` as its protocol; where callers should see a 4xx, let `http.rs` encode it as a problem.
@@ -64,6 +69,7 @@ mod request_id;
 mod server;
 mod service;
 mod signals;
+mod telemetry;
 
 pub use app::app;
 pub use args::Args;
@@ -80,3 +86,4 @@ pub use server::serve;
 pub use service::EmptyString;
 pub use service::StringService;
 pub use service::Strings;
+pub use telemetry::Telemetry;

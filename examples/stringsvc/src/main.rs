@@ -8,6 +8,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use stringsvc::Args;
 use stringsvc::Strings;
+use stringsvc::Telemetry;
 use stringsvc::app;
 use stringsvc::routes;
 use stringsvc::serve;
@@ -15,13 +16,13 @@ use stringsvc::serve;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let app = app(routes(Arc::new(Strings)), &args).unwrap_or_else(|error| {
+    let started = app(routes(Arc::new(Strings)), &args)
+        .and_then(|app| Telemetry::start(&args).map(|telemetry| (app, telemetry)));
+    let (app, _telemetry) = started.unwrap_or_else(|error| {
         Args::command()
             .error(ErrorKind::ValueValidation, error)
             .exit()
     });
-    let subscriber = towerkit::log::subscriber(args.log_format.into()).level(args.log);
-    subscriber.try_init().expect("the first subscriber");
     match serve(app, &args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
