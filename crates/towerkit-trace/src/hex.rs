@@ -1,3 +1,5 @@
+//! Lower-case hexadecimal digits, eight at a time: the lanes of a word hold one digit each, the first in the lowest.
+
 /// Reads lower-case hexadecimal digits, two for each byte; `None` for anything else, of any other length.
 #[inline]
 pub(crate) fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
@@ -5,34 +7,92 @@ pub(crate) fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    let mut seen = 0;
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks().0) {
-        let [high, low]: [u8; 2] = *pair;
-        let (high, low) = (VALUES[usize::from(high)], VALUES[usize::from(low)]);
-        // A digit that is none has its high bits set, which are looked at once for all.
-        seen |= high | low;
-        *byte = high << 4 | low & 0x0f;
+    let mut wrong = 0;
+    for (four, eight) in bytes.chunks_mut(4).zip(digits.chunks(8)) {
+        let mut lanes = [b'0'; 8];
+        lanes[..eight.len()].copy_from_slice(eight);
+        let lanes = u64::from_le_bytes(lanes);
+        let values = values(lanes);
+        // A digit that is none is not what its value is written as.
+        wrong |= written(values) ^ lanes;
+        four.copy_from_slice(&joined(values)[..four.len()]);
     }
-    (seen < 16).then_some(bytes)
+    (wrong == 0).then_some(bytes)
 }
 
 /// Writes bytes as lower-case hexadecimal digits.
 #[inline]
 pub(crate) fn encode(bytes: &[u8], digits: &mut [u8]) {
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0x0f)];
+    for (four, eight) in bytes.chunks(4).zip(digits.chunks_mut(8)) {
+        let mut lanes = [0; 4];
+        lanes[..four.len()].copy_from_slice(four);
+        let written = written(split(lanes)).to_le_bytes();
+        eight.copy_from_slice(&written[..eight.len()]);
     }
 }
 
-const DIGITS: [u8; 16] = *b"0123456789abcdef";
+/// The same byte in every lane.
+const fn lanes(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
 
-const VALUES: [u8; 256] = {
-    let mut values = [0xff; 256];
-    let mut value = 0;
-    while value < DIGITS.len() {
-        values[DIGITS[value] as usize] = value as u8;
-        value += 1;
+/// The values of digits: the lower half of each, and 9 more for a letter.
+const fn values(digits: u64) -> u64 {
+    let letters = digits >> 6 & lanes(1);
+    ((digits & lanes(0x0f)) + 9 * letters) & lanes(0x0f)
+}
+
+/// The digits of values below 16.
+const fn written(values: u64) -> u64 {
+    let letters = (values + lanes(6)) >> 4 & lanes(1);
+    values + lanes(b'0') + letters * (b'a' - b'0' - 10) as u64
+}
+
+/// Bytes of two values each.
+const fn joined(values: u64) -> [u8; 4] {
+    let pairs = (values << 4 | values >> 8) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    ((pairs | pairs >> 16) as u32).to_le_bytes()
+}
+
+/// The two values of each byte.
+const fn split(bytes: [u8; 4]) -> u64 {
+    let bytes = u32::from_le_bytes(bytes) as u64;
+    let pairs = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
+    let pairs = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    (pairs >> 4 | pairs << 8) & lanes(0x0f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_in_every_lane_is_read_and_written_as_the_standard_library_does() {
+        for lane in 0..6 {
+            for byte in 0..=u8::MAX {
+                let mut bytes = [0x5a; 6];
+                bytes[lane] = byte;
+                let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                let mut digits = [0; 12];
+                encode(&bytes, &mut digits);
+                assert_eq!(digits, *text.as_bytes());
+                assert_eq!(decode(&digits), Some(bytes));
+            }
+        }
     }
-    values
-};
+
+    #[test]
+    fn what_is_no_lower_case_digit_is_refused_in_every_lane() {
+        for lane in 0..12 {
+            for byte in 0..=u8::MAX {
+                let mut digits = *b"0123456789ab";
+                digits[lane] = byte;
+                let is_digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                assert_eq!(decode::<6>(&digits).is_some(), is_digit, "{byte:#x}");
+            }
+        }
+        assert_eq!(decode::<6>(b"0123456789a"), None);
+        assert_eq!(decode::<6>(b"0123456789abc"), None);
+    }
+}

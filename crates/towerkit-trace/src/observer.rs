@@ -7,7 +7,7 @@ use crate::{
     Baggage, Flags, Sampler, SpanId, TraceContext, TraceId, TraceParent,
     context::{Carried, carry},
     link::{self, Parent},
-    propagation::{Formats, Remote, extract_baggage},
+    propagation::{Formats, Remote, Seen, extract_baggage},
     span::{self, Kind},
     spare,
     surge::Surge,
@@ -114,9 +114,9 @@ impl Trace {
 
     /// Goes on from what the request says, or begins a trace.
     #[inline(never)]
-    fn go_on<Req>(&self, call: &Call<'_, Req>) -> TraceHeld {
+    fn go_on<Req>(&self, call: &Call<'_, Req>, seen: Seen<'_>) -> TraceHeld {
         let seed = TraceSeed::next();
-        let mut place = match self.formats.extract(call) {
+        let mut place = match self.formats.read(seen, call) {
             Remote::Absent => self.root(seed, None, Parent::None),
             Remote::Decision(decision) => self.root(seed, Some(decision), Parent::None),
             Remote::Context {
@@ -290,10 +290,9 @@ impl<Req> Observer<Req> for Trace {
     #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> TraceHeld {
         if self.kind == Kind::Server {
-            return if self.formats.sees_nothing(call) {
-                self.begin(call)
-            } else {
-                self.go_on(call)
+            return match self.formats.glance(call) {
+                None => self.begin(call),
+                Some(seen) => self.go_on(call, seen),
             };
         }
         let held = self.go_on_here(call);

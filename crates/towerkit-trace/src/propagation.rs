@@ -49,6 +49,15 @@ pub(crate) enum Remote {
     },
 }
 
+/// What is known of a request after a look at it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    /// It has a `traceparent`, and nothing else counts; with the value, if it is the only one.
+    Parent(Option<&'a [u8]>),
+    /// Several fields have to be looked for.
+    Unknown,
+}
+
 impl Formats {
     /// Speaks these formats; W3C's where there is none.
     pub(crate) fn speaking(mut self, formats: &[Propagation]) -> Self {
@@ -58,17 +67,31 @@ impl Formats {
         self
     }
 
-    /// Whether a request says nothing at all, as far as one look can tell.
+    /// Looks once whether a request says anything at all.
     #[inline(always)]
-    pub(crate) fn sees_nothing(&self, carrier: &impl Carrier) -> bool {
+    pub(crate) fn glance<'a>(&self, carrier: &'a impl Carrier) -> Option<Seen<'a>> {
         let is_plain = self.first == Propagation::W3c && self.others.is_empty() && !self.baggage;
-        let mut has_parent = false;
-        carrier.each("traceparent", &mut |_| has_parent = true);
-        is_plain && !has_parent
+        if !is_plain {
+            return Some(Seen::Unknown);
+        }
+        let (mut count, mut only) = (0, None);
+        carrier.each("traceparent", &mut |value| {
+            count += 1;
+            only = Some(value);
+        });
+        (count > 0).then(|| Seen::Parent(only.filter(|_| count == 1)))
+    }
+
+    /// Reads what the request says, baggage aside, after a look at it.
+    pub(crate) fn read<'a>(&self, seen: Seen<'a>, carrier: &'a impl Carrier) -> Remote {
+        match seen {
+            Seen::Parent(parent) => w3c(parent.map(<[u8]>::trim_ascii), carrier),
+            Seen::Unknown => self.extract(carrier),
+        }
     }
 
     /// Reads what the request says, baggage aside.
-    pub(crate) fn extract(&self, carrier: &impl Carrier) -> Remote {
+    fn extract(&self, carrier: &impl Carrier) -> Remote {
         let formats = std::iter::once(&self.first).chain(&self.others);
         let mut found = formats.map(|format| format.extract(carrier));
         let found = found.find(|remote| *remote != Remote::Absent);
@@ -131,7 +154,11 @@ fn only<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
 }
 
 fn extract_w3c(carrier: &impl Carrier) -> Remote {
-    match only(carrier, "traceparent").and_then(TraceParent::parse) {
+    w3c(only(carrier, "traceparent"), carrier)
+}
+
+fn w3c(parent: Option<&[u8]>, carrier: &impl Carrier) -> Remote {
+    match parent.and_then(TraceParent::parse) {
         None => Remote::Absent,
         Some(parent) => Remote::Context {
             context: TraceContext::carrying(parent, extract_state(carrier), None),
