@@ -63,6 +63,18 @@ impl TraceIds {
         Self::current().map(|ids| ids.is_sampled())
     }
 
+    /// Returns the ids of the call that this thread is polling, if its trace is recorded: one look where it is not.
+    #[inline(always)]
+    #[must_use]
+    pub fn recorded() -> Option<Self> {
+        // Of what has a seed nothing is recorded, whatever is around it.
+        if SEED.get() != 0 {
+            return None;
+        }
+        let words = CURRENT.get();
+        (words[3] & u64::from(Self::SAMPLED) != 0).then(|| Self::of(words))
+    }
+
     /// Whether the trace is recorded.
     #[inline(always)]
     #[must_use]
@@ -153,7 +165,10 @@ mod tests {
             TraceIds::enter(Some(ids), || {
                 assert_eq!(TraceIds::current(), Some(ids));
                 assert_eq!(TraceIds::decision(), Some(true));
-                seed.enter(|| assert_eq!(TraceIds::current(), Some(seed.ids())));
+                seed.enter(|| {
+                    assert_eq!(TraceIds::current(), Some(seed.ids()));
+                    assert_eq!(TraceIds::recorded(), None);
+                });
                 assert_eq!(TraceIds::current(), Some(ids));
             });
             TraceIds::enter(None, || assert_eq!(TraceIds::current(), None));
@@ -162,5 +177,19 @@ mod tests {
         });
         assert_eq!(TraceIds::current(), None);
         assert_eq!(TraceIds::decision(), None);
+    }
+
+    #[test]
+    fn only_a_trace_that_is_recorded_is_recorded() {
+        for flags in 0..=u8::MAX {
+            let ids = TraceIds {
+                trace: [1; 16],
+                span: [2; 8],
+                flags,
+            };
+            let recorded = TraceIds::enter(Some(ids), TraceIds::recorded);
+            assert_eq!(recorded, Some(ids).filter(TraceIds::is_sampled));
+        }
+        assert_eq!(TraceIds::recorded(), None);
     }
 }
