@@ -3,8 +3,8 @@ use std::num::NonZeroU32;
 use towerkit_core::{Clock, Observes, Row, RowLayer, Unbound, row_layer};
 
 use crate::{
-    InvalidCap, Propagation, Sampler, Trace, observer::Edge, propagation::Formats, span::Kind,
-    surge::Surge,
+    InvalidCap, Propagation, Sampler, Trace, link::Recorded, observer::Edge, propagation::Formats,
+    span::Kind, surge::Surge,
 };
 
 /// A layer that gives each call a place in a trace and, if the trace is recorded, a span.
@@ -46,6 +46,7 @@ impl TraceLayer {
             sampler: Sampler::default(),
             edge: Edge::Trusted,
             clock: Clock::default(),
+            recorded: Recorded::default(),
         };
         Self {
             row: RowLayer::new(Observes::new(trace), Unbound::default()),
@@ -96,6 +97,22 @@ impl<P> TraceLayer<P> {
     pub fn remote_cap(mut self, per_second: u32) -> Result<Self, InvalidCap> {
         let most = NonZeroU32::new(per_second).ok_or(InvalidCap)?;
         self.trace().edge = Edge::Capped(Surge::new(most));
+        Ok(self)
+    }
+
+    /// Shows these fields of requests on the spans of their calls, as `http.request.header.<name>` or, over gRPC,
+    /// `rpc.request.metadata.<name>`; none by default.
+    ///
+    /// Up to 8 values of a field are shown, and of each the first 256 bytes. A value that looks like credentials, or a URL with some, is
+    /// `REDACTED`.
+    ///
+    /// # Errors
+    ///
+    /// An [`InvalidField`](crate::InvalidField) if a name is none, or says that the field carries credentials: `authorization`, `cookie`,
+    /// whatever has `auth`, `key`, `secret`, `session` or `token` in its name, and the like.
+    #[cfg(feature = "opentelemetry")]
+    pub fn record_headers(mut self, names: &[&str]) -> Result<Self, crate::InvalidField> {
+        self.trace().recorded = Recorded::new(names)?;
         Ok(self)
     }
 

@@ -51,9 +51,10 @@
 //! | `http.request.resend_count` | HTTP and gRPC, of a client behind a retry, from `x-retry-attempt` |
 //! | `http.response.status_code`, `http.response.body.size` | HTTP, if there was a head |
 //! | `rpc.system.name`, `rpc.method`, `rpc.response.status_code` | gRPC; the code may come in trailers |
+//! | `http.request.header.<name>`, `rpc.request.metadata.<name>` | HTTP, gRPC; where `record_headers` asks for it |
 //! | `error.type` | calls that failed: the status, the name of the code, the reason of a refusal, `panic`, or the outcome |
 //!
-//! URLs, peers and fields are not recorded, so that no secret in them is. The status of a span is an error if the call failed, was
+//! URLs and peers are not recorded, and no field that is not asked for, so that no secret in them is. The status of a span is an error if the call failed, was
 //! refused, cancelled or timed out; a caller's mistake is one for the client and not for the server.
 //!
 //! # Sampling
@@ -78,27 +79,20 @@
 //!
 //! # Exporting with OpenTelemetry
 //!
-//! With the feature `opentelemetry` spans have the parents, links and ids that the OpenTelemetry SDK exports. `otel_layer` makes the layer
-//! of the subscriber; the exporter is the program's own choice. With `opentelemetry`, `opentelemetry_sdk`, `opentelemetry-otlp` 0.33 and
-//! `tracing-subscriber` 0.3:
+//! With the feature `opentelemetry` spans have the parents, links and ids that the OpenTelemetry SDK exports. `towerkit-opentelemetry`
+//! sends them to OTLP collectors and Zipkin, and counts what is lost:
 //!
 //! ```ignore
-//! use opentelemetry::trace::TracerProvider;
-//! use opentelemetry_otlp::SpanExporter;
-//! use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+//! use towerkit_opentelemetry::SpanPipeline;
 //! use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 //!
-//! let exporter = SpanExporter::builder().with_tonic().build()?;
-//! let provider = SdkTracerProvider::builder()
-//!     .with_batch_exporter(exporter)
-//!     .with_resource(Resource::builder().with_service_name("orders").build())
-//!     .build();
-//! tracing_subscriber::registry()
-//!     .with(towerkit_trace::otel_layer(provider.tracer("orders")))
-//!     .try_init()?;
+//! let spans = SpanPipeline::new("orders").otlp_grpc("http://127.0.0.1:4317")?;
+//! tracing_subscriber::registry().with(spans.layer()).try_init()?;
 //! // At the end of the program, so that the last spans are sent:
-//! provider.shutdown()?;
+//! spans.shutdown(Duration::from_secs(5))?;
 //! ```
+//!
+//! A program that has a pipeline of its own takes the layer that `otel_layer` makes of its tracer.
 //!
 //! What happens inside a call that is not recorded is not recorded either. Without the feature spans go to whatever subscriber there is,
 //! as children of the span that the thread is in.
@@ -151,6 +145,8 @@ mod observer;
 #[cfg(feature = "opentelemetry")]
 mod otel;
 mod propagation;
+#[cfg(feature = "opentelemetry")]
+mod recorded;
 mod sampler;
 mod span;
 mod spare;
@@ -163,6 +159,8 @@ pub use carrier::Carrier;
 pub use context::{Scoped, TraceContext};
 pub use id::{Flags, SpanId, TraceId};
 pub use invalid::InvalidCap;
+#[cfg(feature = "opentelemetry")]
+pub use invalid::InvalidField;
 pub use layer::{TraceLayer, Traced};
 pub use observer::{Trace, TraceHeld};
 #[cfg(feature = "opentelemetry")]

@@ -2,7 +2,21 @@
 
 use crate::TraceParent;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use crate::otel::{rename, start};
+pub(crate) use crate::{
+    otel::{rename, start},
+    recorded::Recorded,
+};
+
+/// The fields that spans show: none.
+#[cfg(not(feature = "opentelemetry"))]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorded(());
+
+#[cfg(not(feature = "opentelemetry"))]
+impl Recorded {
+    #[inline]
+    pub(crate) fn show<Req>(&self, _call: &towerkit_core::Call<'_, Req>, _span: &tracing::Span) {}
+}
 
 /// What a span goes on from.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use tracing::Span;
 use crate::{
     Baggage, Flags, Sampler, SpanId, TraceContext, TraceId, TraceParent,
     context::{Carried, carry},
-    link::{self, Parent},
+    link::{self, Parent, Recorded},
     propagation::{Formats, Remote, Seen, extract_baggage},
     span::{self, Kind},
     spare,
@@ -21,6 +21,7 @@ pub struct Trace {
     pub(crate) sampler: Sampler,
     pub(crate) edge: Edge,
     pub(crate) clock: Clock,
+    pub(crate) recorded: Recorded,
 }
 
 /// What is done about a context that comes from outside.
@@ -183,11 +184,34 @@ impl Trace {
         let begins = matches!(place.parent, Parent::None | Parent::Linked(_));
         match place.carried {
             carried if place.flags.is_sampled() => {
-                Some(record(self.kind, call, own.ids(), carried, &place.parent))
+                Some(self.record(call, own.ids(), carried, &place.parent))
             }
             None if begins => None,
             carried => Some(More::new(own.ids(), Span::none(), call, carried)),
         }
+    }
+
+    /// Begins the span of a call.
+    #[cold]
+    #[inline(never)]
+    fn record<Req>(
+        &self,
+        call: &Call<'_, Req>,
+        ids: TraceIds,
+        carried: Option<Arc<Carried>>,
+        parent: &Parent,
+    ) -> Box<More> {
+        // Inside its own context, in which a subscriber sees that the trace is recorded.
+        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, call));
+        self.recorded.show(call, &span);
+        let state = carried.as_ref().and_then(|carried| carried.state.as_ref());
+        let started = link::start(&span, parent, state).map(|started| TraceParent {
+            // What the subscriber does not record, the callee need not either.
+            flags: Flags::from_bits(ids.flags).sampled(started.flags.is_sampled()),
+            ..started
+        });
+        let ids = started.map_or(ids, TraceParent::ids);
+        More::new(ids, span, call, carried)
     }
 
     #[inline(never)]
@@ -206,28 +230,6 @@ impl TraceHeld {
             .as_ref()
             .map_or_else(|| self.seed.ids(), |more| more.ids)
     }
-}
-
-/// Begins the span of a call.
-#[cold]
-#[inline(never)]
-fn record<Req>(
-    kind: Kind,
-    call: &Call<'_, Req>,
-    ids: TraceIds,
-    carried: Option<Arc<Carried>>,
-    parent: &Parent,
-) -> Box<More> {
-    // Inside its own context, in which a subscriber sees that the trace is recorded.
-    let span = TraceIds::enter(Some(ids), || span::begin(kind, call));
-    let state = carried.as_ref().and_then(|carried| carried.state.as_ref());
-    let started = link::start(&span, parent, state).map(|started| TraceParent {
-        // What the subscriber does not record, the callee need not either.
-        flags: Flags::from_bits(ids.flags).sampled(started.flags.is_sampled()),
-        ..started
-    });
-    let ids = started.map_or(ids, TraceParent::ids);
-    More::new(ids, span, call, carried)
 }
 
 impl More {
