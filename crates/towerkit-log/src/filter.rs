@@ -2,7 +2,7 @@ use std::{
     cell::RefCell,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,6 +12,8 @@ use tracing::{
     subscriber::Interest,
 };
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::Context};
+
+use crate::versioned::{Seen, Versioned};
 
 /// Reads and changes what a [`LogSubscriber`](crate::LogSubscriber) lets through, while it runs.
 ///
@@ -29,31 +31,17 @@ use tracing_subscriber::{Layer, Registry, filter::Targets, layer::Context};
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct TargetsHandle(Arc<Shared>);
-
-struct Shared {
-    targets: Mutex<Arc<Targets>>,
-    /// A number that no other value of any handle ever had.
-    version: AtomicU64,
-}
-
-fn new_version() -> u64 {
-    static VERSIONS: AtomicU64 = AtomicU64::new(1);
-    VERSIONS.fetch_add(1, Ordering::Relaxed)
-}
+pub struct TargetsHandle(Arc<Versioned<Targets>>);
 
 impl TargetsHandle {
     pub(crate) fn new(targets: Targets) -> Self {
-        Self(Arc::new(Shared {
-            targets: Mutex::new(Arc::new(targets)),
-            version: AtomicU64::new(new_version()),
-        }))
+        Self(Arc::new(Versioned::new(targets, new_version())))
     }
 
     /// Returns what is let through.
     #[must_use]
     pub fn targets(&self) -> Targets {
-        Targets::clone(&self.current().1)
+        Targets::clone(&self.0.current().1)
     }
 
     /// Lets `targets` through from now on.
@@ -67,52 +55,36 @@ impl TargetsHandle {
 
     /// As [`change`](Self::change), where nothing logs yet.
     pub(crate) fn replace(&self, targets: Targets) {
-        let mut current = self
-            .0
-            .targets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(targets);
-        // Under the lock, so that a version always belongs to one value. Release, for those who read the version without it: they
-        // find at least this value.
-        self.0.version.store(new_version(), Ordering::Release);
+        self.0.replace(targets, new_version());
     }
 
-    fn current(&self) -> (u64, Arc<Targets>) {
-        let targets = self
-            .0
-            .targets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        (self.0.version.load(Ordering::Relaxed), targets.clone())
-    }
-
+    /// Reads what this thread has seen last, which is of no use only after a change.
     fn lets_through(&self, metadata: &Metadata<'_>) -> bool {
-        self.with(|targets| targets.would_enable(metadata.target(), metadata.level()))
-    }
-
-    /// Reads without a lock, unless there has been a change since this thread last did.
-    fn with<R>(&self, read: impl FnOnce(&Targets) -> R) -> R {
         thread_local! {
-            static SEEN: RefCell<(u64, Arc<Targets>)> = RefCell::default();
+            static SEEN: RefCell<Seen<Targets>> = RefCell::default();
         }
-        let version = self.0.version.load(Ordering::Acquire);
+        let reads = |targets: &Targets| targets.would_enable(metadata.target(), metadata.level());
         let seen = SEEN.try_with(|seen| {
             let mut seen = seen.borrow_mut();
-            if seen.0 != version {
-                *seen = self.current();
-            }
-            seen.1.clone()
+            self.0.refresh(&mut seen);
+            reads(&seen.1)
         });
         // At the end of a thread there is nothing to keep it in.
-        read(&seen.unwrap_or_else(|_| self.current().1))
+        seen.unwrap_or_else(|_| reads(&self.0.current().1))
     }
+}
+
+/// A number that no other value of any handle ever had, as a thread keeps what it has seen of one handle only.
+fn new_version() -> u64 {
+    static VERSIONS: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: that it is another number is all.
+    VERSIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 impl fmt::Debug for TargetsHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TargetsHandle")
-            .field(&self.current().1)
+            .field(&self.0.current().1)
             .finish()
     }
 }
@@ -137,6 +109,6 @@ impl<S: Subscriber> Layer<S> for Filter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Layer::<Registry>::max_level_hint(&*self.0.current().1)
+        Layer::<Registry>::max_level_hint(&*self.0.0.current().1)
     }
 }

@@ -183,8 +183,10 @@ mod sampling;
 mod secrets;
 mod spans;
 mod subscriber;
+mod sync;
 mod timestamp;
 mod value;
+mod versioned;
 mod window;
 mod worker;
 

@@ -121,7 +121,7 @@ impl Queue {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(towerkit_loom)))]
 mod tests {
     use std::collections::VecDeque;
 
@@ -271,5 +271,95 @@ mod tests {
         assert!(queue.push(b"c\n"), "half of the room is taken");
         assert!(!queue.push(b"d\n"));
         assert!(!queue.rests());
+    }
+}
+
+#[cfg(all(test, towerkit_loom))]
+mod loom_models {
+    use loom::{
+        sync::{Arc, Condvar, Mutex},
+        thread,
+    };
+
+    use super::*;
+
+    struct Shared {
+        queue: Mutex<Queue>,
+        wake: Condvar,
+    }
+
+    fn push(shared: &Shared) {
+        let must_wake = shared.queue.lock().unwrap().push(b"line\n");
+        if must_wake {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// As the worker does, without its pause, which only delays it.
+    fn take(shared: &Shared, batch: &mut Vec<u8>) -> usize {
+        batch.clear();
+        let mut queue = shared.queue.lock().unwrap();
+        while queue.rests() {
+            queue = shared.wake.wait(queue).unwrap();
+        }
+        queue.take(batch)
+    }
+
+    /// LG-05: no line is left behind because nobody woke the thread. Loom says so if it waits forever.
+    #[test]
+    fn loom_every_line_wakes_the_thread_or_finds_it_awake() {
+        loom::model(|| {
+            let bounds = Bounds {
+                bytes: 100,
+                lines: 9,
+            };
+            let shared = Arc::new(Shared {
+                queue: Mutex::new(Queue::new(bounds)),
+                wake: Condvar::new(),
+            });
+            let push_one = {
+                let shared = shared.clone();
+                move || push(&shared)
+            };
+            let other = thread::spawn(push_one);
+            push(&shared);
+            let (mut batch, mut all) = (Vec::new(), 0);
+            while all < 2 {
+                all += take(&shared, &mut batch);
+            }
+            other.join().unwrap();
+        });
+    }
+
+    /// LG-05: nor does a flush or the end, whatever the thread is about.
+    #[test]
+    fn loom_a_flush_and_the_end_wake_the_thread() {
+        loom::model(|| {
+            let bounds = Bounds {
+                bytes: 100,
+                lines: 9,
+            };
+            let shared = Arc::new(Shared {
+                queue: Mutex::new(Queue::new(bounds)),
+                wake: Condvar::new(),
+            });
+            let closing = shared.clone();
+            let other = thread::spawn(move || {
+                closing.queue.lock().unwrap().hurry();
+                closing.wake.notify_one();
+                push(&closing);
+                closing.queue.lock().unwrap().close();
+                closing.wake.notify_one();
+            });
+            let (mut batch, mut all) = (Vec::new(), 0);
+            loop {
+                match take(&shared, &mut batch) {
+                    0 => break,
+                    lines => all += lines,
+                }
+            }
+            assert_eq!(all, 1);
+            other.join().unwrap();
+        });
     }
 }

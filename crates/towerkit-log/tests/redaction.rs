@@ -271,6 +271,45 @@ fn a_line_is_never_longer_than_its_cap_and_says_what_is_missing() {
     }
 }
 
+/// LG-08: wherever the cap falls.
+#[test]
+fn no_line_is_longer_than_its_cap() {
+    let long = "\u{1}".repeat(40);
+    for format in FORMATS {
+        for line in (1024..2500).step_by(7) {
+            let caps = Caps::new().line(line);
+            let dispatch = |writer| subscriber(format).caps(caps).writer(writer).dispatch();
+            let text = written_by(dispatch, || {
+                info!(
+                    a = long,
+                    b = long,
+                    c = long,
+                    d = long,
+                    e = long,
+                    f = long,
+                    g = long
+                );
+                info!(
+                    a = long,
+                    b = long,
+                    c = long,
+                    d = 1,
+                    e = 1,
+                    f = long,
+                    g = 1,
+                    h = 1,
+                    i = 1
+                );
+            });
+            let longest = text.split_inclusive('\n').map(str::len).max().unwrap();
+            assert!(
+                longest <= line && longest + 320 > line.min(1700),
+                "{longest} of {line}"
+            );
+        }
+    }
+}
+
 /// LG-08: 10,000 keys.
 #[test]
 fn there_are_no_more_fields_than_the_cap() {
