@@ -20,11 +20,8 @@ impl Pace {
 
     /// Takes note of how a push went.
     pub(crate) fn pushed(&mut self, well: bool) {
-        self.failures = if well {
-            0
-        } else {
-            self.failures.saturating_add(1)
-        };
+        let failures = self.failures.saturating_add(1);
+        self.failures = if well { 0 } else { failures };
     }
 
     /// Returns the time from the start of one push to the start of the next.

@@ -41,8 +41,10 @@ pub struct Pusher {
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After so many datagrams, a pause. The socket of a receiver holds some 200 KiB by default, and it drops what is more without a word.
+/// So many datagrams are sent without a pause. The socket of a receiver holds some 90 of them by default, and it drops what is more
+/// without a word.
 const BURST: usize = 16;
+/// The pause after every other one; a timer makes it up to twice as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long the last push waits for a refusal to come back.
@@ -119,14 +121,14 @@ impl Pusher {
 
     /// Pushes once, now: for the end of a process, after [`run`](Self::run) was dropped.
     ///
-    /// Over UDP it waits 100 ms more, since a refusal takes its time.
+    /// Over UDP and TCP it waits 100 ms more, since a refusal takes its time.
     ///
     /// # Errors
     ///
     /// A [`PushError`] if the push, or what was left of the one before, did not arrive, as far as that is known.
     pub async fn flush(&mut self) -> Result<(), PushError> {
         self.push().await?;
-        if self.ledger.is_waiting() {
+        if !self.wire.is_sure() {
             sleep(GRACE).await;
         }
         self.settle().map_or(Ok(()), Err)
@@ -159,6 +161,7 @@ impl Pusher {
         );
         self.fares.too_long(too_long);
         self.wire.open().await?;
+        let stride = stride(packets.len(), self.timeout);
         let mut skipped = None;
         for (packet, sent) in packets.iter().zip(1..) {
             match self.send(packet).await {
@@ -166,7 +169,7 @@ impl Pusher {
                 Err(Failure::Skip(error)) => skipped = skipped.or(Some(error)),
                 Err(Failure::Stop(error)) => return Err(error),
             }
-            if self.wire.is_unpaced() && sent % BURST == 0 {
+            if self.wire.is_unpaced() && sent > BURST && sent % stride == 0 {
                 sleep(PAUSE).await;
             }
         }
@@ -196,9 +199,6 @@ impl Pusher {
 
     /// Finds out what became of the last push, as far as it was not known.
     fn settle(&mut self) -> Option<PushError> {
-        if !self.ledger.is_waiting() {
-            return None;
-        }
         match self.wire.refused() {
             Some(error) => {
                 self.ledger.refuse();
@@ -220,6 +220,14 @@ impl Pusher {
     }
 }
 
+/// Returns how many datagrams go between two pauses, so that all pauses take half of the time at most.
+fn stride(packets: usize, time: Duration) -> usize {
+    let pauses = (time / 2).as_nanos() / (2 * PAUSE).as_nanos();
+    packets
+        .div_ceil(usize::try_from(pauses).unwrap_or(usize::MAX).max(1))
+        .max(1)
+}
+
 /// A push that did not arrive.
 #[derive(Debug)]
 pub struct PushError {
@@ -236,5 +244,20 @@ impl Display for PushError {
 impl error::Error for PushError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_leave_time_to_send() {
+        let seconds = Duration::from_secs;
+        assert_eq!(stride(0, seconds(5)), 1);
+        assert_eq!(stride(1250, seconds(5)), 1);
+        assert_eq!(stride(1251, seconds(5)), 2);
+        assert_eq!(stride(100_000, seconds(5)), 80);
+        assert_eq!(stride(7, Duration::from_millis(1)), 7);
     }
 }

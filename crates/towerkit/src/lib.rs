@@ -51,6 +51,8 @@ pub use towerkit_http as http;
 pub use towerkit_log as log;
 #[cfg(feature = "metrics")]
 pub use towerkit_metrics as metrics;
+#[cfg(feature = "metrics-push")]
+pub use towerkit_metrics_push as metrics_push;
 #[cfg(feature = "opentelemetry")]
 pub use towerkit_opentelemetry as opentelemetry;
 #[cfg(feature = "ratelimit")]

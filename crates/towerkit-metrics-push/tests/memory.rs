@@ -1,0 +1,42 @@
+//! What pushes that fail leave behind.
+
+use towerkit_metrics::{Buckets, Registry};
+use towerkit_metrics_push::{Format, Graphite, Histograms, Influx, Pusher, Statsd, Target};
+
+/// A receiver that is away for ever, as many pushes as there are in an hour and more: nothing is queued.
+#[test]
+fn pushes_that_fail_leave_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let formats: [Format; 4] = [
+        Statsd::new().into(),
+        Statsd::dogstatsd().histograms(Histograms::Samples).into(),
+        Graphite::new().into(),
+        Influx::new().into(),
+    ];
+    for format in formats {
+        for target in [Target::udp("127.0.0.1:1"), Target::tcp("127.0.0.1:1")] {
+            let registry = Registry::new();
+            let counter = registry.counter("calls_total", "", &[]).unwrap();
+            let buckets = Buckets::default();
+            let histogram = registry.histogram("h_seconds", "", &[], &buckets).unwrap();
+            let mut pusher = Pusher::new(registry, format.clone(), target);
+            let mut fail = |times: u32| {
+                runtime.block_on(async {
+                    for _ in 0..times {
+                        counter.add(1);
+                        histogram.observe(0.3);
+                        // Over UDP, what has no memory of what was sent need not know of a refusal.
+                        let _ = pusher.flush().await;
+                    }
+                });
+            };
+            fail(10);
+            let left = allocation_counter::measure(|| fail(500));
+            assert!(left.count_total > 5000, "{left:?}");
+            assert!(left.bytes_current.abs() < 1024, "{left:?}");
+        }
+    }
+}
