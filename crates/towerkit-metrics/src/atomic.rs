@@ -7,6 +7,8 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
+use towerkit_core::TraceIds;
+
 use crate::{
     Buckets, Counter, Distribution, Gauge, Histogram,
     exemplars::{Exemplar, Exemplars},
@@ -134,8 +136,8 @@ impl Histogram for AtomicHistogram {
             bucket.count.fetch_add(1, Relaxed);
             let add = |sum| Some((f64::from_bits(sum) + value).to_bits());
             let _ = self.sum.fetch_update(Relaxed, Relaxed, add);
-            if let Some(exemplar) = Exemplar::sampled(value) {
-                self.exemplify(exemplar);
+            if let Some(ids) = TraceIds::recorded() {
+                self.exemplify(Exemplar { ids, value });
             }
         }
     }
@@ -145,8 +147,9 @@ impl Histogram for AtomicHistogram {
         if let Some(bucket) = self.buckets.iter().find(|bucket| nanos <= bucket.nanos) {
             bucket.count.fetch_add(1, Relaxed);
             self.nanos.fetch_add(nanos, Relaxed);
-            if let Some(exemplar) = Exemplar::sampled(nanos as f64 / 1e9) {
-                self.exemplify(exemplar);
+            if let Some(ids) = TraceIds::recorded() {
+                let value = nanos as f64 / 1e9;
+                self.exemplify(Exemplar { ids, value });
             }
         }
     }
@@ -186,6 +189,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
         /// A duration lands in the same bucket as its seconds, but for the rounding of a bound to a nanosecond.
         #[test]
         fn nanoseconds_and_seconds_agree(nanos in 0..20_000_000_000_u64) {

@@ -9,17 +9,6 @@ pub(crate) struct Exemplar {
     pub(crate) value: f64,
 }
 
-impl Exemplar {
-    /// Makes an exemplar of a value that is observed in a trace which is recorded.
-    #[inline]
-    pub(crate) fn sampled(value: f64) -> Option<Self> {
-        if TraceIds::decision() != Some(true) {
-            return None;
-        }
-        TraceIds::current().map(|ids| Self { ids, value })
-    }
-}
-
 /// The last exemplar of each bucket of a histogram.
 ///
 /// Nobody waits: what comes while a slot is written or read is left out, since any other call is as good.

@@ -27,18 +27,12 @@ pub struct Metrics {
 pub struct MetricsHeld {
     start: u64,
     place: Place,
-    request: Request,
-}
-
-/// What is kept of the request. The two exclude each other, so that they share their room.
-#[derive(Debug)]
-enum Request {
-    /// The declared length, or [`Measures::UNKNOWN`].
-    Length(u64),
-    /// The name of a gRPC method that no answer has confirmed yet.
+    /// The declared length of the request, or [`Measures::UNKNOWN`].
+    request: u64,
+    /// The name of a gRPC method that no answer has confirmed yet, behind one word, since there hardly ever is one.
     ///
     /// It is whatever the caller put into the path, so it becomes a label only once the service has shown that it knows it.
-    Unproved(Box<str>),
+    unproved: Option<Box<Box<str>>>,
 }
 
 /// Where the series of an operation stand: its index in the table or, from the top down, the kind of the calls that have none.
@@ -140,7 +134,7 @@ impl Policy for Metrics {
     #[inline(always)]
     fn head(&self, held: &mut MetricsHeld, so_far: &End) {
         if self.state.source.heads {
-            self.headed(held, so_far);
+            self.headed(held, so_far.now(&self.clock));
         }
     }
 
@@ -151,14 +145,11 @@ impl Policy for Metrics {
         if let Some(series) = series {
             series.ended();
         }
-        let request = match held.request {
-            Request::Length(length) => length,
-            Request::Unproved(operation) => {
-                series = self.state.series(self.state.prove(&operation, end));
-                Measures::UNKNOWN
-            }
-        };
+        if let Some(operation) = held.unproved {
+            series = self.state.series(self.state.prove(&operation, end));
+        }
         if let Some(series) = series {
+            let request = held.request;
             series.observe(end, Measures { nanos, request }, &self.state.source);
         }
     }
@@ -167,16 +158,17 @@ impl Policy for Metrics {
 impl Metrics {
     /// Out of line, since who does not ask for it should not carry its code.
     #[inline(never)]
-    fn headed(&self, held: &MetricsHeld, so_far: &End) {
+    fn headed(&self, held: &MetricsHeld, now: u64) {
         if let Some(series) = self.state.series(held.place) {
-            series.headed(so_far.now(&self.clock).saturating_sub(held.start));
+            series.headed(now.saturating_sub(held.start));
         }
     }
 
     #[inline(always)]
     fn length<Req>(&self, kind: Kind, call: &Call<'_, Req>) -> u64 {
         if self.state.source.sizes.is_some() && matches!(kind, Kind::Http(_)) {
-            declared_length(call)
+            // Here, so that the call does not have to stand in memory to be asked elsewhere.
+            read_length(call.field("content-length"))
         } else {
             Measures::UNKNOWN
         }
@@ -184,11 +176,9 @@ impl Metrics {
 }
 
 #[inline(never)]
-fn declared_length<Req>(call: &Call<'_, Req>) -> u64 {
-    let length = call.field("content-length");
-    length
-        .and_then(|length| length.parse().ok())
-        .unwrap_or(Measures::UNKNOWN)
+fn read_length(declared: Option<&str>) -> u64 {
+    let length = declared.and_then(|declared| declared.parse().ok());
+    length.unwrap_or(Measures::UNKNOWN)
 }
 
 impl<Req> Observer<Req> for Metrics {
@@ -200,21 +190,18 @@ impl<Req> Observer<Req> for Metrics {
         let (place, unproved) = match self.state.known.find(kind.index(), operation) {
             Some(index) => (Place(index), None),
             None if kind == Kind::Grpc && self.state.source.side == Side::Server => {
-                (Place::other(kind), Some(operation.into()))
+                (Place::other(kind), Some(Box::new(operation.into())))
             }
             None => (self.state.admit(kind, operation), None),
         };
         if let Some(series) = self.state.series(place) {
             series.started();
         }
-        let request = match unproved {
-            Some(operation) => Request::Unproved(operation),
-            None => Request::Length(self.length(kind, call)),
-        };
         MetricsHeld {
             start,
             place,
-            request,
+            request: self.length(kind, call),
+            unproved,
         }
     }
 }

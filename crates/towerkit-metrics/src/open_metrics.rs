@@ -135,6 +135,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn a_bound_is_read_back_as_it_was(bound in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
             let text = Canonical(bound).to_string();

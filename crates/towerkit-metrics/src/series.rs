@@ -147,10 +147,12 @@ impl Series {
 
     #[inline]
     pub(crate) fn observe(&self, end: &End, measures: Measures, source: &Source) {
-        if let Some(reason) = end.refused() {
+        let ending = (end.status(), end.outcome());
+        if ending.1 != Outcome::Success
+            && let Some(reason) = end.refused()
+        {
             self.rejected(reason, source);
         }
-        let ending = (end.status(), end.outcome());
         for slot in &self.ends {
             let (known, ended) = slot.get_or_init(|| {
                 let (status, outcome) = ending;
@@ -197,6 +199,7 @@ impl Ended {
 
 impl Sizes {
     /// A call that got no head has no response whose size could count.
+    #[inline(never)]
     fn observe(&self, end: &End, request: u64) {
         if let Some(size) = &self.request
             && request != Measures::UNKNOWN

@@ -156,6 +156,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
         /// A small model: a `HashMap` that refuses new keys once it is full.
         #[test]
         fn it_is_a_map_with_a_cap(

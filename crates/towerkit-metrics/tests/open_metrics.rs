@@ -232,6 +232,8 @@ async fn the_scraper_chooses_the_format() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
     /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
     #[test]
     fn any_text_survives_the_format(

@@ -231,6 +231,8 @@ fn two_registries_do_not_mix_and_the_global_one_is_one() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
     /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
     #[test]
     fn any_text_survives_the_format(
