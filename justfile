@@ -23,6 +23,10 @@ doc:
 loom:
     scripts/test loom
 
+# The parsers and the encoders under libFuzzer; needs nightly and cargo-fuzz. `just fuzz b3_single 600` runs one of them for ten minutes.
+fuzz *arguments:
+    scripts/fuzz {{ arguments }}
+
 # Every state machine, broken by hand, to see its tests fail.
 mutants *crates:
     scripts/mutants {{ crates }}
@@ -30,6 +34,11 @@ mutants *crates:
 # The string service; `just demo --help` lists its flags.
 demo *arguments:
     cargo run -p stringsvc -- {{ arguments }}
+
+# A log line, a trace and metrics of the same calls: stringsvc and trace-relay, with a receiver of OTLP, and Prometheus from Debian.
+demo-observability *arguments:
+    cargo build -p stringsvc -p trace-relay
+    cargo run -p observability -- {{ arguments }}
 
 # What each layer costs, beside its peers: ns, allocations, size of the future, ratio. `just bench limit` shows those groups only.
 bench *filter:

@@ -30,7 +30,9 @@ impl Telemetry {
     pub fn start(args: &Args) -> Result<Self, BoxError> {
         let pipeline = || SpanPipeline::new("stringsvc");
         let spans = args.otlp.as_ref().map(|otlp| pipeline().otlp_grpc(otlp));
-        let spans = spans.transpose()?;
+        let spans = spans
+            .transpose()
+            .map_err(|error| format!("--otlp: {error}"))?;
 
         let format = args.log_format.into();
         let (queue, guard) = Background::new().start(format, io::stderr)?;

@@ -46,6 +46,8 @@ fn a_flag_that_makes_no_sense_is_named_and_exits_with_2() {
         ["--drain", "soon"],
         ["--log", "loud"],
         ["--log-format", "xml"],
+        ["--otlp", "localhost"],
+        ["--sample", "1.5"],
         ["--lgo", "off"],
     ] {
         let (code, stderr) = refused(command(&flags));
@@ -73,6 +75,8 @@ fn every_flag_has_a_twin_in_the_environment() {
         "DRAIN",
         "LOG",
         "LOG_FORMAT",
+        "OTLP",
+        "SAMPLE",
     ] {
         assert!(
             help.contains(&format!("[env: STRINGSVC_{twin}=]")),

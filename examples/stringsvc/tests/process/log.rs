@@ -34,6 +34,25 @@ fn a_log_that_is_off_says_nothing() {
     assert_eq!(logged(&["--log", "off"]), "");
 }
 
+/// A7.8
+#[test]
+fn a_line_shows_the_trace_of_its_caller() {
+    let service = start(&[]);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let mut client = service.client();
+    let called = client.send(
+        "POST",
+        "/count",
+        &[("traceparent", &parent)],
+        BODY.as_bytes(),
+    );
+    assert_eq!(called.status, 200);
+    service.signal("TERM");
+    let log = String::from_utf8(service.end().stderr).unwrap();
+    assert!(log.contains(&format!(" trace_id={trace} ")), "{log}");
+}
+
 /// Makes four calls, and returns what was logged until the end.
 fn logged(flags: &[&str]) -> String {
     let service = start(&[&["--rate", "1", "--burst", "3"], flags].concat());

@@ -1,0 +1,96 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
+use towerkit::{
+    core::BoxError,
+    http::{Http, HttpExt},
+    trace::{TraceLayer, Traced},
+};
+
+type Plain = Client<HttpConnector, Full<Bytes>>;
+type TracedClient = Traced<Plain, Http>;
+
+/// What was called, and how it went.
+#[derive(Debug)]
+pub(crate) struct Calls(Vec<(&'static str, u16)>);
+
+impl Calls {
+    /// Makes a few calls, good and bad.
+    pub(crate) async fn make(relay: SocketAddr, strings: SocketAddr) -> Result<Self, BoxError> {
+        let client = TraceLayer::client().http().layer(plain());
+        let word = json!({"s": "hello, world"});
+        let errands = ["uppercase", "count"]
+            .map(|name| json!({"url": format!("http://{strings}/{name}"), "arguments": word}));
+        let calls = [
+            (
+                "two errands",
+                format!("{relay}/test"),
+                json!(errands).to_string(),
+            ),
+            ("a good call", format!("{strings}/count"), word.to_string()),
+            ("half of a JSON", format!("{strings}/count"), "{".to_owned()),
+            ("an unknown path", format!("{strings}/nope"), String::new()),
+            (
+                "a call too many",
+                format!("{strings}/count"),
+                word.to_string(),
+            ),
+        ];
+        let mut made = Vec::new();
+        for (what, to, body) in calls {
+            made.push((what, post(&client, &to, body).await?));
+        }
+        Ok(Self(made))
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<u16> {
+        self.0.iter().map(|(_, status)| *status).collect()
+    }
+
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let line = |(what, status): &(&str, u16)| format!("{what}: {status}");
+        self.0.iter().map(line)
+    }
+}
+
+/// Reads the metrics as Prometheus does.
+pub(crate) async fn scrape(from: SocketAddr) -> Result<String, BoxError> {
+    let request = Request::get(format!("http://{from}/metrics"))
+        .header(
+            header::ACCEPT,
+            "application/openmetrics-text; version=1.0.0",
+        )
+        .body(Full::default())?;
+    let body = plain().oneshot(request).await?.into_body();
+    Ok(String::from_utf8(body.collect().await?.to_bytes().into())?)
+}
+
+/// Reads what is at a URL as JSON.
+pub(crate) async fn json(url: &str) -> Result<Value, BoxError> {
+    let request = Request::get(url).body(Full::default())?;
+    let body = plain().oneshot(request).await?.into_body();
+    Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?)
+}
+
+async fn post(client: &TracedClient, to: &str, body: String) -> Result<u16, BoxError> {
+    let request = Request::post(format!("http://{to}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::from(body))?;
+    let response = client.clone().oneshot(request).await?;
+    let status = response.status().as_u16();
+    // The call, and its span, end with the body.
+    response.into_body().collect().await?;
+    Ok(status)
+}
+
+fn plain() -> Plain {
+    Client::builder(TokioExecutor::new()).build_http()
+}
