@@ -197,6 +197,8 @@ pub use filter::TargetsHandle;
 pub use kept::LogHeld;
 pub use layer::{LogHandle, LogLayer, Logged};
 pub use level::level_of;
+#[doc(hidden)]
+pub use lines::line_of;
 pub use lines::{Format, Lines};
 pub use observer::Log;
 pub use redaction::Redaction;

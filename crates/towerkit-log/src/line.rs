@@ -78,9 +78,9 @@ impl Line {
 
     /// Appends a field whose value `value` appends, unless there is no room for it.
     #[inline]
-    fn field<E: Encode>(
+    pub(crate) fn field<E: Encode>(
         &mut self,
-        name: &'static str,
+        name: &str,
         value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
     ) {
         if self.names.len() >= self.caps.fields {

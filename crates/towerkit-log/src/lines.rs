@@ -218,6 +218,27 @@ fn head<E: Encode>(line: &mut Line, caps: Caps, level: &'static str, target: &st
     line.text::<E>("target", target);
 }
 
+/// Returns a line of one field, for fuzzers: the names in events are constants. No part of the API.
+#[doc(hidden)]
+#[must_use]
+pub fn line_of(format: Format, name: &str, value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Line::with(|line| {
+        out.extend_from_slice(match format {
+            Format::Logfmt => line_as::<Logfmt>(line, name, value),
+            Format::Json => line_as::<Json>(line, name, value),
+        });
+    });
+    out
+}
+
+fn line_as<'a, E: Encode>(line: &'a mut Line, name: &str, value: &[u8]) -> &'a [u8] {
+    let rules = Rules::default();
+    line.start::<E>(rules.caps);
+    line.field::<E>(name, |out, scratch| rules.bytes::<E>(out, scratch, value));
+    line.end::<E>()
+}
+
 /// Appends a line that says how many were dropped.
 pub(crate) fn dropped_line(format: Format, dropped: u64, out: &mut Vec<u8>) {
     match format {

@@ -16,7 +16,7 @@ use page::{written, written_by};
 use proptest::{collection::vec, prelude::*};
 use read::pairs;
 use serde_json::{Value, json};
-use towerkit_log::{Caps, Format, subscriber};
+use towerkit_log::{Caps, Format, line_of, subscriber};
 use tracing::{Level, dispatcher::with_default, field::Empty, info, info_span};
 
 const FORMATS: [Format; 2] = [Format::Logfmt, Format::Json];
@@ -72,6 +72,23 @@ proptest! {
             let debug = format!("{value:?}");
             let values = [message.as_str(), &value, &value, &debug, "1"];
             prop_assert!(pairs[3..].iter().map(|pair| pair.1.as_str()).eq(values), "{line}");
+        }
+    }
+
+    /// LG-02, LG-09: whatever a name, and bytes that are no text.
+    #[test]
+    fn any_name_and_any_bytes_make_a_record_of_one_field(
+        name in hostile(),
+        bytes in vec(prop_oneof![any::<u8>(), 0..0x20_u8, Just(b'"')], 0..24),
+    ) {
+        for format in FORMATS {
+            let line = String::from_utf8(line_of(format, &name, &bytes)).unwrap();
+            let line = line.strip_suffix('\n').unwrap();
+            prop_assert!(line.chars().all(is_harmless), "{line:?}");
+            let pairs = pairs(format, line);
+            prop_assert_eq!(pairs.len(), 1, "{}", line);
+            prop_assert_eq!(&pairs[0].1, &String::from_utf8_lossy(&bytes));
+            prop_assert!(format == Format::Logfmt || pairs[0].0 == name);
         }
     }
 
