@@ -50,7 +50,7 @@
 //!
 //! Each pipeline has one thread with a small runtime of its own (metrics have one more, of the SDK). So a program needs no runtime to
 //! send, [`Spans::shutdown`] may block a thread of any runtime, and what is sent is itself neither traced nor logged. A process that
-//! forks has the pipeline in the parent only.
+//! forks has the pipeline in the parent only, and needs another, which has ids of its own.
 //!
 //! # Zipkin
 //!
@@ -77,6 +77,7 @@ mod batch;
 mod endpoint;
 mod engine;
 mod error;
+mod ids;
 #[cfg(feature = "metrics")]
 mod meter;
 #[cfg(feature = "metrics")]

@@ -8,7 +8,7 @@ use opentelemetry_sdk::{
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use crate::{FlushError, SpanReport, batch::Batch, error, tally::Tally};
+use crate::{FlushError, SpanReport, batch::Batch, error, ids::Ids, tally::Tally};
 
 /// A pipeline that sends spans, made by a [`SpanPipeline`](crate::SpanPipeline).
 ///
@@ -25,6 +25,7 @@ impl Spans {
     pub(crate) fn new(batch: Batch, resource: Resource, tally: Arc<Tally>) -> Self {
         let provider = SdkTracerProvider::builder()
             .with_span_processor(batch.clone())
+            .with_id_generator(Ids::new())
             .with_resource(resource)
             .build();
         Self {
