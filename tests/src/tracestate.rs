@@ -1,0 +1,86 @@
+//! TR-06: a list that breaks a rule is dropped, and the `traceparent` is kept.
+
+use towerkit_trace::{Propagation, TraceState, extract, inject};
+
+use crate::fields::Fields;
+
+const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// Reads the lines of the bytes as the values of a `tracestate`.
+///
+/// # Panics
+///
+/// If they are not read by the rules of W3C trace context, or not back as they are written.
+pub fn tracestate(data: &[u8]) {
+    let values = || data.split(|byte| *byte == b'\n');
+    let parsed = TraceState::parse(values());
+    let pairs = values().map(|value| ("tracestate", value));
+    let Some(fields) = Fields::of(pairs.chain([("traceparent", PARENT)])) else {
+        return;
+    };
+    let expected = list(values());
+    let text = parsed.as_ref().map(TraceState::as_str);
+    assert_eq!(text, expected.as_deref(), "{}", data.escape_ascii());
+    let found = extract(&[Propagation::W3c], &fields).expect("the traceparent is good");
+    assert_eq!(found.state(), parsed.as_ref());
+    assert_eq!(found.parent().to_string().as_bytes(), PARENT);
+
+    let mut written = Fields::default();
+    inject(&[Propagation::W3c], &found, &mut written);
+    assert_eq!(extract(&[Propagation::W3c], &written), Some(found));
+    for member in expected.iter().flat_map(|list| list.split(',')) {
+        let (key, value) = member.split_once('=').expect("a member");
+        assert_eq!(
+            parsed.as_ref().and_then(|state| state.get(key)),
+            Some(value)
+        );
+    }
+}
+
+/// Section 3.3.1, of all values together, as they are passed on.
+fn list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let mut members: Vec<(&str, &str)> = Vec::new();
+    for value in values {
+        // Bytes beyond ASCII are in no member.
+        let value = std::str::from_utf8(value).unwrap_or("\u{80}");
+        for member in value
+            .split(',')
+            .map(|member| member.trim_matches([' ', '\t']))
+        {
+            if member.is_empty() {
+                continue;
+            }
+            let (key, value) = member
+                .split_once('=')
+                .filter(|(key, value)| is_good(key, value))?;
+            if members.iter().any(|(other, _)| *other == key) {
+                return None;
+            }
+            members.push((key, value));
+        }
+    }
+    let spelt: Vec<_> = members
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let list = spelt.join(",");
+    ((1..=32).contains(&members.len()) && list.len() <= 512).then_some(list)
+}
+
+fn is_good(key: &str, value: &str) -> bool {
+    let parts: Vec<_> = key.split('@').collect();
+    let key_is_good = match parts[..] {
+        [key] => is_name(key, 256),
+        [tenant, system] => is_name(tenant, 241) && is_name(system, 14),
+        _ => false,
+    };
+    let is_printable = |c: char| (' '..='~').contains(&c) && c != '=';
+    key_is_good && (1..=256).contains(&value.len()) && value.chars().all(is_printable)
+}
+
+fn is_name(name: &str, most: usize) -> bool {
+    let is_simple = |c: char| matches!(c, 'a'..='z' | '0'..='9');
+    name.starts_with(is_simple)
+        && name.len() <= most
+        && name.chars().all(|c| is_simple(c) || "_-*/".contains(c))
+}
