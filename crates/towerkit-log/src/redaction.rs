@@ -159,6 +159,7 @@ mod tests {
                 "https://REDACTED@example.org/a?b",
             ),
             ("amqp://guest:a/b@host/", "amqp://REDACTED@host/"),
+            ("redis://:p@ss@host:6379/0", "redis://REDACTED@host:6379/0"),
             (
                 "host=db password='a b' user=x",
                 "host=db password='REDACTED' user=x",

@@ -3,21 +3,14 @@
 mod page;
 mod read;
 
-use std::{
-    error::Error,
-    fmt,
-    fs::File,
-    io,
-    io::{Write, pipe},
-    sync::Arc,
-};
+use std::{error::Error, fmt};
 
 use page::{written, written_by};
 use proptest::{collection::vec, prelude::*};
 use read::pairs;
 use serde_json::{Value, json};
 use towerkit_log::{Caps, Format, line_of, subscriber};
-use tracing::{Level, dispatcher::with_default, field::Empty, info, info_span};
+use tracing::{Level, field::Empty, info, info_span};
 
 const FORMATS: [Format; 2] = [Format::Logfmt, Format::Json];
 
@@ -309,31 +302,6 @@ fn a_long_line_is_whole_and_leaves_nothing_behind() {
         .map(|line| field(Format::Json, line, "value").unwrap())
         .collect();
     assert_eq!(lines, [long.as_str(), "1"]);
-}
-
-/// LG-05
-#[test]
-fn a_sink_that_fails_fails_nobody() {
-    struct Panics;
-    impl Write for Panics {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            panic!("writer");
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let full = Arc::new(File::options().write(true).open("/dev/full").unwrap());
-    let (reader, closed) = pipe().unwrap();
-    drop(reader);
-    let base = || subscriber(Format::Logfmt);
-    for dispatch in [
-        base().writer(full).dispatch(),
-        base().writer(Arc::new(closed)).dispatch(),
-        base().writer(|| Panics).dispatch(),
-    ] {
-        with_default(&dispatch, || info!("lost"));
-    }
 }
 
 /// GK-LG-6: nothing is escaped for the sake of HTML.
