@@ -1,0 +1,181 @@
+//! A registry in which everything has happened that towerkit measures.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use guides::Losses;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::runtime::{Builder, Runtime};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use towerkit_core::{
+    BoxError, Clock, Event, EventSink, LayerExt, Outcome, Refusable, TraceIds, stack,
+};
+use towerkit_http::HttpExt;
+use towerkit_metrics::{Buckets, MetricsLayer, Registry};
+use towerkit_ratelimit::{Quota, RateLimitLayer};
+
+pub(crate) struct Measured {
+    pub(crate) registry: Registry,
+    server: MetricsLayer,
+    client: MetricsLayer,
+    /// Without room for any operation.
+    full: MetricsLayer,
+    /// Refuses all calls but the first, since its time stands still.
+    limit: RateLimitLayer,
+    losses: Losses,
+    lost: Arc<AtomicU64>,
+    runtime: Runtime,
+}
+
+impl Measured {
+    pub(crate) fn new() -> Self {
+        let registry = Registry::new();
+        let layer = MetricsLayer::new().registry(registry.clone());
+        let layer = layer.time_to_head().body_sizes(Buckets::bytes());
+        let lost = Arc::new(AtomicU64::new(0));
+        let count = lost.clone();
+        let losses = Losses::default();
+        let losses = losses.of(&registry, "spans", move || count.load(Ordering::Relaxed));
+        let quota = Quota::per_second(1).unwrap();
+        let (clock, _hand) = Clock::manual();
+        Self {
+            server: layer.clone(),
+            client: layer.clone().client(),
+            full: layer.max_operations(0),
+            limit: RateLimitLayer::new(quota).clock(clock),
+            losses: losses.unwrap(),
+            lost,
+            runtime: Builder::new_current_thread().build().unwrap(),
+            registry,
+        }
+    }
+
+    /// Lets everything happen once more, in a trace that is recorded.
+    pub(crate) fn happen(&self) {
+        events(&self.registry);
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.losses.tell();
+        let ids = TraceIds {
+            trace: [0xab; 16],
+            span: [0xcd; 8],
+            flags: TraceIds::SAMPLED,
+        };
+        TraceIds::enter(Some(ids), || self.runtime.block_on(self.calls()));
+    }
+
+    async fn calls(&self) {
+        for layer in [&self.server, &self.client] {
+            self.http_and_grpc(layer).await;
+        }
+        call(self.full.clone().http().layer(service_fn(answer)), "/200").await;
+        let row = || stack((self.server.clone(), self.limit.clone())).plain("uppercase");
+        let succeeds = service_fn(async |()| Ok::<_, BoxError>(()));
+        // The limit has admitted its call by now.
+        let refused = row().layer(succeeds).oneshot(()).await;
+        assert!(refused.is_err_and(|error| error.rejection().is_some()));
+        let fails = service_fn(async |()| Err::<(), BoxError>("no".into()));
+        let plain = self.server.clone().plain("uppercase");
+        assert!(plain.layer(fails).oneshot(()).await.is_err());
+    }
+
+    async fn http_and_grpc(&self, layer: &MetricsLayer) {
+        let row = || stack((layer.clone(), self.limit.clone()));
+        let http = || layer.clone().http().layer(service_fn(answer));
+        for path in ["/200", "/404", "/500"] {
+            call(http(), path).await;
+        }
+        let grpc = || layer.clone().grpc().layer(service_fn(answer_grpc));
+        for path in ["/shop.Orders/0", "/shop.Orders/3", "/shop.Orders/13"] {
+            call(grpc(), path).await;
+        }
+        for _ in 0..2 {
+            call(row().http().layer(service_fn(answer)), "/200").await;
+        }
+        let row = row().grpc().layer(service_fn(answer_grpc));
+        call(row, "/shop.Orders/0").await;
+    }
+}
+
+/// What the last part of a path says.
+fn code(request: &Request<()>) -> u16 {
+    let path = request.uri().path();
+    path.rsplit('/').next().unwrap().parse().unwrap()
+}
+
+async fn answer(request: Request<()>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut response = Response::new(Full::from("body"));
+    *response.status_mut() = StatusCode::from_u16(code(&request)).unwrap();
+    Ok(response)
+}
+
+async fn answer_grpc(request: Request<()>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let response = Response::builder().header("content-type", "application/grpc");
+    let response = response.header("grpc-status", code(&request));
+    Ok(response.body(Full::from("body")).unwrap())
+}
+
+async fn call<S, B>(service: S, path: &str)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body<Error: std::fmt::Debug>,
+{
+    let request = Request::post(path).header("content-length", 4);
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    response.into_body().collect().await.unwrap();
+}
+
+/// Every kind of event.
+fn events(sink: &impl EventSink) {
+    let name = "stock";
+    let outcome = Outcome::Failure;
+    let change = |from, to| Event::CircuitChanged { name, from, to };
+    for event in [
+        change("closed", "open"),
+        change("open", "half_open"),
+        change("half_open", "closed"),
+        change("closed", "open"),
+        Event::FellBack {
+            name,
+            from: outcome,
+            to: Outcome::Success,
+        },
+        Event::Hedged { name, number: 1 },
+        Event::Retried {
+            name,
+            number: 1,
+            outcome,
+            wait: Duration::ZERO,
+        },
+        Event::RetryGivenUp {
+            name,
+            retries: 1,
+            outcome,
+            reason: "budget",
+        },
+        Event::RateLimitCrowded {
+            name,
+            calls: 1,
+            evicted: 1,
+        },
+        Event::StoreChanged {
+            name,
+            reachable: true,
+        },
+        Event::LimitChanged {
+            name,
+            from: 1,
+            to: 2,
+        },
+        Event::LimitReached {
+            name,
+            limit: 2,
+            refused: 1,
+        },
+    ] {
+        sink.emit(&event);
+    }
+}
