@@ -16,7 +16,8 @@ use crate::{
 
 /// Options of a writer in the background, which never holds up and never fails who logs.
 ///
-/// Lines are copied into a queue, and one thread (`towerkit-log`) writes them, many at a time. Where the queue is full the line is
+/// Lines are copied into a queue, and one thread (`towerkit-log`) writes them, many at a time: a line after a pause at once, and those
+/// that follow within five milliseconds, unless the writer is slower. Where the queue is full the line is
 /// dropped and counted; so is one that the writer would not take. Once writing works again the log itself says how many: one line
 /// with the message `lines dropped` and the field `dropped`.
 ///

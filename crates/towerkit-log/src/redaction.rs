@@ -198,6 +198,10 @@ mod tests {
                 r#"\\\"token\\\":\\\"REDACTED\\\","#,
             ),
             (r#"password="a\\" b"#, r#"password="REDACTED" b"#),
+            (
+                r#"{\"password\":\"a\\\"b\",\"c\":1}"#,
+                r#"{\"password\":\"REDACTED\",\"c\":1}"#,
+            ),
             ("sent Bearer lowercaseonly", "sent Bearer REDACTED"),
             ("Cookie: a=b; c=d\r\nHost: x", "Cookie: REDACTED\r\nHost: x"),
             (r#"{"password":1234}"#, r#"{"password":REDACTED}"#),
