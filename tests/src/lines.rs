@@ -1,6 +1,6 @@
 //! LG-01, LG-02, LG-03, LG-08, LG-09: whatever is logged is one line, which reads back.
 
-use towerkit_log::{Caps, Format, Redaction, subscriber};
+use towerkit_log::{Caps, Format, Redaction, line_of, subscriber};
 use tracing::{Dispatch, dispatcher::with_default, info, info_span};
 
 use crate::{Page, read_json, read_logfmt};
@@ -19,6 +19,15 @@ pub fn logfmt(data: &[u8]) {
     let names = ["ab", "cd", "_", "level_2"];
     let pairs = |line: &str| read_logfmt(line).unwrap_or_else(|why| panic!("{why}: {line}"));
     LOG.with(|log| check(log, data, names, pairs));
+    let is_kept = |c: &char| *c > ' ' && !['=', '"', '\u{fffd}'].contains(c) && is_harmless(*c);
+    check_name(Format::Logfmt, data, pairs, |name| {
+        let name: String = name.chars().filter(is_kept).collect();
+        if name.is_empty() {
+            "_".to_owned()
+        } else {
+            name
+        }
+    });
 }
 
 /// The same in JSON.
@@ -39,6 +48,26 @@ pub fn json(data: &[u8]) {
         pairs.map(|(name, value)| (name, text(value))).collect()
     };
     LOG.with(|log| check(log, data, names, pairs));
+    check_name(Format::Json, data, pairs, str::to_owned);
+}
+
+/// A field of any name is one line, of one pair.
+fn check_name(
+    format: Format,
+    data: &[u8],
+    pairs: impl Fn(&str) -> Vec<(String, String)>,
+    spelt: impl Fn(&str) -> String,
+) {
+    let (name, value) = data.split_at(data.len() / 2);
+    let name = String::from_utf8_lossy(name);
+    let line = String::from_utf8(line_of(format, &name, value)).expect("lines are UTF-8");
+    let line = line.strip_suffix('\n').expect("a whole line");
+    assert!(line.chars().all(is_harmless), "{line:?}");
+    let read = pairs(line);
+    assert_eq!(read.len(), 1, "{line}");
+    assert_eq!(read[0].0, spelt(&name), "{line}");
+    let (shown, value) = (&read[0].1, String::from_utf8_lossy(value));
+    assert!(*shown == value || shown.contains("REDACTED"), "{line}");
 }
 
 struct Log {
