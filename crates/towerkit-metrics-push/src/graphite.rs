@@ -42,14 +42,14 @@ impl Graphite {
         self
     }
 
-    /// Adds a tag to every line. A label of the same name takes its place. Lines without tags leave it out.
+    /// Adds a tag to every line. A label of the same name takes its place.
     #[must_use]
     pub fn tag(mut self, name: &str, value: &str) -> Self {
         text::add_tag(&mut self.tags, name, value);
         self
     }
 
-    /// Makes labels levels of the name, for Graphite before 1.1: `app.calls_total.method.GET`.
+    /// Makes tags and labels levels of the name, for Graphite before 1.1: `app.calls_total.method.GET`.
     ///
     /// Every character but ASCII letters, digits, `_` and `-` is `_`. Of two series that this makes one, the last is seen.
     #[must_use]
@@ -88,7 +88,7 @@ impl Graphite {
         text::name(&mut line, &self.prefix);
         text::name(&mut line, series.name);
         if self.levels {
-            levels(&mut line, series);
+            levels(&mut line, &self.tags, series);
         }
         if !part.is_empty() {
             line.push('.');

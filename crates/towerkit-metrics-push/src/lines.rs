@@ -69,6 +69,10 @@ fn counters_and_gauges_are_written_as_statsd_reads_them() {
         ["app.abc.label.value:15|c"]
     );
     assert_eq!(
+        lines(plain().tag("host", "a.b"), &counter("abc", &labels, 15)),
+        ["app.abc.host.a_b.label.value:15|c"]
+    );
+    assert_eq!(
         lines(dog(), &counter("abc", &labels, 15)),
         ["abc:15|c|#hostname:foohost,label:value"]
     );

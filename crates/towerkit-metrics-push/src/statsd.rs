@@ -15,7 +15,7 @@ use crate::{
 /// A counter says by how much it rose since the last push, and nothing if it did not. A gauge says its value. What a histogram says is
 /// up to [`histograms`](Self::histograms).
 ///
-/// Statsd itself knows no tags: labels become levels of the name, `app.calls_total.method.GET`, in which every character but ASCII
+/// Statsd itself knows no tags: these and labels become levels of the name, `app.calls_total.method.GET`, in which every character but ASCII
 /// letters, digits, `_` and `-` is `_`. Two series that this makes one add up, which is right for all but gauges. In tags, characters
 /// that have a meaning are `_`.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl Statsd {
         self
     }
 
-    /// Adds a tag to every line, before those of the series. A label of the same name takes its place. Statsd itself leaves it out.
+    /// Adds a tag to every line, before those of the series. A label of the same name takes its place.
     #[must_use]
     pub fn tag(mut self, name: &str, value: &str) -> Self {
         text::add_tag(&mut self.tags, name, value);
@@ -189,7 +189,7 @@ impl Statsd {
         text::name(&mut line, &self.prefix);
         text::name(&mut line, series.name);
         if self.dialect == Dialect::Plain {
-            levels(&mut line, series);
+            levels(&mut line, &self.tags, series);
         }
         if !part.is_empty() {
             line.push('.');
@@ -247,9 +247,9 @@ impl Default for Statsd {
     }
 }
 
-/// Writes labels as levels of a name: with their names, so that one that is empty moves no other.
-pub(crate) fn levels(line: &mut String, series: &Series<'_>) {
-    for (name, value) in text::tags(&[], &series.labels) {
+/// Writes tags and labels as levels of a name: with their names, so that one that is empty moves no other.
+pub(crate) fn levels(line: &mut String, tags: &[(String, String)], series: &Series<'_>) {
+    for (name, value) in text::tags(tags, &series.labels) {
         line.push('.');
         text::level(line, name);
         line.push('.');

@@ -108,10 +108,10 @@ impl Carbon {
 fn last(path: &Path) -> Option<f64> {
     let output = Command::new("whisper-fetch").arg(path).output();
     let text = String::from_utf8(output.expect("whisper-fetch is installed").stdout).unwrap();
-    let values = text
+    let mut values = text
         .lines()
         .filter_map(|line| line.split_whitespace().nth(1)?.parse().ok());
-    values.filter(|value: &f64| value.is_finite()).last()
+    values.rfind(|value: &f64| value.is_finite())
 }
 
 /// GK-MT-3, GK-MT-4.

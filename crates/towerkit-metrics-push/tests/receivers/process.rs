@@ -79,6 +79,13 @@ impl Process {
             .args([&format!("-{signal}"), &child.id().to_string()])
             .status();
         assert!(sent.is_ok_and(|status| status.success()));
+        if signal == "STOP" {
+            let status = format!("/proc/{}/status", child.id());
+            until("it stands still", || {
+                let status = std::fs::read_to_string(&status).unwrap();
+                status.contains("State:\tT").then_some(())
+            });
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Etsy's statsd, the reference.
 
-use std::{net::UdpSocket, time::Duration};
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use towerkit_metrics::{Buckets, Registry};
@@ -168,10 +171,10 @@ async fn samples_stand_for_as_many_values_as_there_were() {
         .unwrap();
     let data = until("the timer", || {
         let passed = daemon.passed();
-        let data = passed
+        let mut data = passed
             .iter()
             .map(|flush| flush["timer_data"]["h_seconds"].clone());
-        data.filter(Value::is_object).next()
+        data.find(Value::is_object)
     });
     assert!(
         (data["count"].as_f64().unwrap() - 50.0).abs() < 1e-9,
@@ -235,7 +238,7 @@ async fn nasty_labels_are_one_good_line_each_for_statsd() {
     assert_eq!((plain, tagged), (78.0, 78.0));
 }
 
-/// A receiver that dies for a time costs nothing but the time.
+/// A receiver that dies for a time, or stands still, costs nothing but the time.
 #[tokio::test]
 #[ignore = "needs statsd"]
 async fn statsd_may_die_and_come_back() {
@@ -258,6 +261,17 @@ async fn statsd_may_die_and_come_back() {
     daemon.restart();
     pusher.flush().await.unwrap();
     daemon.expect("calls_total", 104.0);
+
+    daemon.process.signal("STOP");
+    let begun = Instant::now();
+    for _ in 0..10 {
+        counter.add(1);
+        pusher.flush().await.unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    daemon.process.signal("CONT");
+    // So much its socket holds.
+    daemon.expect("calls_total", 114.0);
     daemon.has_no_bad_lines();
 }
 
