@@ -108,6 +108,10 @@ fn check(request: &ExportTraceServiceRequest) {
         attribute(&server.attributes, "http.request.method"),
         text("POST")
     );
+    assert_eq!(
+        attribute(&server.attributes, "http.response.status_code"),
+        Some(Value::IntValue(200))
+    );
     assert_eq!(server.events[0].name, "looking");
     assert_eq!(stock.parent_span_id, server.span_id);
     assert_eq!(stock.trace_id, server.trace_id);

@@ -1,6 +1,6 @@
 //! The spans of calls, with the names and attributes of OpenTelemetry's semantic conventions.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use towerkit_core::{Call, End, Outcome, ProtocolKind, Reason, Status};
 use tracing::{Span, field::Empty};
@@ -47,25 +47,24 @@ const ATTEMPT: &str = "x-retry-attempt";
 
 fn begin_http(kind: Kind, method: &str, operation: &str, attempt: Option<&str>) -> Span {
     let known = known_method(method);
-    let name = Name {
-        method: if known == OTHER { "HTTP" } else { known },
-        route: route(operation),
-    };
-    tracing::info_span!(
-        target: "towerkit::trace",
-        "call",
-        otel.name = %name,
-        otel.kind = kind.as_str(),
-        otel.status_code = Empty,
-        http.request.method = known,
-        http.request.method_original = (known == OTHER).then(|| cut(method)),
-        http.request.resend_count = resends(kind, attempt),
-        http.route = route(operation).filter(|_| kind != Kind::Client),
-        url.template = route(operation).filter(|_| kind == Kind::Client),
-        http.response.status_code = Empty,
-        http.response.body.size = Empty,
-        error.type = Empty,
-    )
+    let route = route(operation);
+    named(if known == OTHER { "HTTP" } else { known }, route, |name| {
+        tracing::info_span!(
+            target: "towerkit::trace",
+            "call",
+            otel.name = name,
+            otel.kind = kind.as_str(),
+            otel.status_code = Empty,
+            http.request.method = known,
+            http.request.method_original = (known == OTHER).then(|| cut(method)),
+            http.request.resend_count = resends(kind, attempt),
+            http.route = route.filter(|_| kind != Kind::Client),
+            url.template = route.filter(|_| kind == Kind::Client),
+            http.response.status_code = Empty,
+            http.response.body.size = Empty,
+            error.type = Empty,
+        )
+    })
 }
 
 fn begin_grpc(kind: Kind, operation: &str, attempt: Option<&str>) -> Span {
@@ -102,8 +101,8 @@ pub(crate) fn end(kind: Kind, protocol: ProtocolKind, span: Span, end: &End) {
         Some(Status::Http(status)) => {
             tracing::record_all!(
                 span,
-                http.response.status_code = status,
-                http.response.body.size = end.bytes(),
+                http.response.status_code = i64::from(status),
+                http.response.body.size = signed(end.bytes()),
             );
         }
         Some(Status::Grpc(code)) => {
@@ -121,6 +120,11 @@ pub(crate) fn end(kind: Kind, protocol: ProtocolKind, span: Span, end: &End) {
             error.type = error_type(end).as_ref(),
         );
     }
+}
+
+/// To OpenTelemetry integers are signed; what is not it records as text.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Whether nothing says that the service has no such method: whoever calls chooses its name.
@@ -182,20 +186,20 @@ fn code_name(code: u16) -> &'static str {
     NAMES.get(usize::from(code)).copied().unwrap_or("UNKNOWN")
 }
 
-/// `METHOD route`, or the method alone where no route is known.
-struct Name<'a> {
-    method: &'a str,
-    route: Option<&'a str>,
-}
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.method)?;
-        match self.route {
-            Some(route) => write!(f, " {route}"),
-            None => Ok(()),
-        }
+/// Names a span `METHOD route`, or by the method alone where no route is known.
+fn named<R>(method: &str, route: Option<&str>, run: impl FnOnce(&str) -> R) -> R {
+    let Some(route) = route else {
+        return run(method);
+    };
+    let mut buffer = [b' '; 128];
+    let length = method.len() + 1 + route.len();
+    if length > buffer.len() {
+        return run(&format!("{method} {route}"));
     }
+    buffer[..method.len()].copy_from_slice(method.as_bytes());
+    buffer[method.len() + 1..length].copy_from_slice(route.as_bytes());
+    // Two texts and a space are text.
+    run(str::from_utf8(&buffer[..length]).unwrap_or(method))
 }
 
 /// The route; there is none where the protocol knows no router.
@@ -222,7 +226,22 @@ fn cut(text: &str) -> &str {
 }
 
 /// How often this request was sent before.
-fn resends(kind: Kind, attempt: Option<&str>) -> Option<u64> {
+fn resends(kind: Kind, attempt: Option<&str>) -> Option<i64> {
     let attempt = attempt.filter(|_| kind == Kind::Client)?;
-    attempt.parse().ok()
+    attempt.parse().ok().map(signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_put_together_whatever_its_length() {
+        for length in 0..300 {
+            let route = format!("/{}", "é".repeat(length));
+            let name = named("GET", Some(&route), str::to_owned);
+            assert_eq!(name, format!("GET {route}"));
+        }
+        assert_eq!(named("GET", None, str::to_owned), "GET");
+    }
 }

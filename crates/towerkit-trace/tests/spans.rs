@@ -253,6 +253,32 @@ fn a_decision_of_the_caller_is_followed() {
     }
 }
 
+/// A7.3
+#[test]
+fn numbers_are_numbers() {
+    let span = span_of(async || {
+        let mut request = Request::new(());
+        let attempt = HeaderValue::from_static("2");
+        request.headers_mut().insert("x-retry-attempt", attempt);
+        call(TraceLayer::client().http(), request, 503).await;
+    });
+    for (name, expected) in [
+        ("http.response.status_code", 503),
+        ("http.response.body.size", 5),
+        ("http.request.resend_count", 2),
+    ] {
+        let found = span
+            .attributes
+            .iter()
+            .find(|pair| pair.key.as_str() == name);
+        assert_eq!(
+            found.unwrap().value,
+            opentelemetry::Value::I64(expected),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn what_the_sdk_does_not_record_is_not_said_to_be_recorded() {
     use opentelemetry::trace::TracerProvider;
