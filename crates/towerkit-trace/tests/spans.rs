@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;
 use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{BoxError, LayerExt, TraceIds};
+use towerkit_core::{BoxError, Failer, LayerExt, Plain, Reason, Rejection, TraceIds};
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_trace::{Propagation, Sampler, TraceContext, TraceLayer};
 
@@ -251,6 +251,46 @@ fn a_decision_of_the_caller_is_followed() {
         });
         assert_eq!(spans.len(), expected);
     }
+}
+
+/// An answer of go-kit's kind, perhaps with an error of the business inside.
+struct Answer(Option<std::fmt::Error>);
+
+impl Failer for Answer {
+    fn failed(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.as_ref().map(|error| error as _)
+    }
+}
+
+/// A7.4
+#[test]
+fn a_failure_of_the_business_is_an_error_where_it_counts_as_one() {
+    for (error, is_failure) in [(None, false), (Some(std::fmt::Error), true)] {
+        let span = span_of(async || {
+            let service = ServiceBuilder::new()
+                .layer(TraceLayer::server().protocol(Plain::new("buy").by_failer()))
+                .service_fn(async |()| Ok::<_, BoxError>(Answer(error)));
+            service.oneshot(()).await.unwrap();
+        });
+        assert_eq!(is_error(&span), is_failure);
+        let said = is_failure.then(|| "failure".to_owned());
+        assert_eq!(attribute(&span, "error.type"), said);
+    }
+}
+
+/// A7.4
+#[test]
+fn a_refusal_says_its_reason() {
+    let span = span_of(async || {
+        let refused = || Rejection::new(Reason::Overloaded, "limit");
+        let service = ServiceBuilder::new()
+            .layer(TraceLayer::client().plain("buy"))
+            .service_fn(async |()| Err::<(), BoxError>(refused().into()));
+        service.oneshot(()).await.unwrap_err();
+    });
+    assert!(is_error(&span));
+    let said = attribute(&span, "error.type");
+    assert_eq!(said.as_deref(), Some(Reason::Overloaded.as_str()));
 }
 
 /// A7.3
