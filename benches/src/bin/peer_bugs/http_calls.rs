@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ use tower::{Service, ServiceExt};
 pub(crate) struct Frames {
     chunks: VecDeque<&'static [u8]>,
     breaks: bool,
+    trailers: Option<HeaderMap>,
     /// How long it takes before its end.
     delay: Duration,
 }
@@ -49,6 +50,11 @@ impl Frames {
         self
     }
 
+    pub(crate) fn then_trailers(mut self, trailers: HeaderMap) -> Self {
+        self.trailers = Some(trailers);
+        self
+    }
+
     pub(crate) fn slowly(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -67,7 +73,9 @@ impl Body for Frames {
             Some(chunk) => Some(Ok(Frame::data(Bytes::from_static(chunk)))),
             None => {
                 std::thread::sleep(self.delay);
-                std::mem::take(&mut self.breaks).then_some(Err(Broken))
+                let trailers = self.trailers.take().map(Frame::trailers);
+                let broken = std::mem::take(&mut self.breaks).then_some(Err(Broken));
+                trailers.map(Ok).or(broken)
             }
         })
     }
@@ -80,6 +88,18 @@ pub(crate) fn answering(
     tower::service_fn(move |_: Req| {
         let body = body.clone();
         async move { Ok(Response::new(body)) }
+    })
+}
+
+/// A service that answers as a gRPC server does.
+pub(crate) fn answering_grpc(
+    body: Frames,
+) -> impl Service<Req, Response = Response<Frames>, Error = Infallible, Future: Send> + Clone {
+    tower::service_fn(move |_: Req| {
+        let mut response = Response::new(body.clone());
+        let grpc = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(CONTENT_TYPE, grpc);
+        async move { Ok(response) }
     })
 }
 

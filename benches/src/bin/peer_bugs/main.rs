@@ -9,8 +9,10 @@ mod coalescing;
 mod http_calls;
 mod keys;
 mod limiters;
+mod log_lines;
 mod metrics;
 mod retries;
+mod spans;
 mod tracing_layer;
 
 use towerkit_benches::runtime;
@@ -48,6 +50,8 @@ fn all() -> Vec<Bug> {
     bugs.extend(coalescing::bugs());
     bugs.extend(metrics::bugs());
     bugs.extend(tracing_layer::bugs());
+    bugs.extend(spans::bugs());
+    bugs.extend(log_lines::bugs());
     bugs
 }
 

@@ -7,7 +7,7 @@ use axum_prometheus::{
 };
 use tower::{Layer, ServiceExt};
 use towerkit_http::HttpExt;
-use towerkit_metrics::{MetricsLayer, Registry};
+use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 
 use crate::{
     Bug, http_calls,
@@ -169,8 +169,22 @@ fn sizes_add_up_at_every_chunk(peer: &Peer) -> Bug {
         what: "one body of three chunks of 10 bytes: bodies and bytes recorded",
         expected: "1 of 30 bytes",
         observed: format!("{count} of {bytes} bytes"),
-        ours: "not measured".to_owned(),
+        ours: sizes_of_ours(),
     }
+}
+
+fn sizes_of_ours() -> String {
+    let registry = Registry::new();
+    let layer = metrics(&registry).body_sizes(Buckets::bytes()).http();
+    let chunks = Frames::of([&b"0123456789"[..]; 3]);
+    http_calls::call(
+        layer.layer(http_calls::answering(chunks)),
+        http_calls::get("/chunks"),
+    );
+    let text = registry.render();
+    let count = sum(&text, "http_server_response_body_size_bytes_count{", "GET");
+    let bytes = sum(&text, "http_server_response_body_size_bytes_sum{", "GET");
+    format!("{count} of {bytes} bytes")
 }
 
 /// The number of calls is that of their durations.
