@@ -161,8 +161,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn counts(histogram: &AtomicHistogram) -> Vec<u64> {
-        let distribution = histogram.distribution();
-        distribution.cumulative().map(|(_, count)| count).collect()
+        let mut total = 0;
+        let counts = histogram.distribution();
+        let counts = counts.counts().iter().map(|count| {
+            total += count;
+            total
+        });
+        counts.collect()
     }
 
     #[test]

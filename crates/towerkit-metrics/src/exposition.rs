@@ -9,12 +9,22 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     let mut out = String::new();
     for family in snapshot.families() {
         header(&mut out, family);
+        let bounds = Bounds::of(family, |bound| Number(bound).to_string());
         for series in family.samples() {
             let (name, labels) = (family.name(), &label_set(family, series));
             match series.value() {
                 Value::Counter(value) => sample(&mut out, name, labels, value),
                 Value::Gauge(value) => sample(&mut out, name, labels, value),
-                Value::Histogram(values) => histogram(&mut out, name, labels, values),
+                Value::Histogram(values) => {
+                    bounds.write(&mut out, name, labels, values, |_, _| {});
+                    sample(
+                        &mut out,
+                        &format!("{name}_sum"),
+                        labels,
+                        Number(values.sum()),
+                    );
+                    sample(&mut out, &format!("{name}_count"), labels, values.count());
+                }
             }
         }
     }
@@ -32,17 +42,56 @@ fn header(out: &mut String, family: &MetricFamily) {
     line(out, format_args!("# TYPE {name} {kind}"));
 }
 
-fn histogram(out: &mut String, name: &str, labels: &str, values: &Distribution) {
-    let comma = if labels.is_empty() { "" } else { "," };
-    for (bound, count) in values.cumulative() {
-        let bound = Number(bound);
-        line(
-            out,
-            format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}"),
-        );
+/// The bounds of a metric's buckets as they stand in each of its series, since writing a float takes longer than all the rest of a line.
+pub(crate) struct Bounds(Vec<String>);
+
+impl Bounds {
+    /// Writes the bounds of a histogram; there are none of another metric.
+    pub(crate) fn of(family: &MetricFamily, shown: impl Fn(f64) -> String) -> Self {
+        let Some(Value::Histogram(values)) = family.samples().first().map(Sample::value) else {
+            return Self(Vec::new());
+        };
+        let bounds = values.bounds().iter().copied().chain([f64::INFINITY]);
+        let shown = bounds.map(|bound| format!("le=\"{}\"}} ", shown(bound)));
+        Self(shown.collect())
     }
-    sample(out, &format!("{name}_sum"), labels, Number(values.sum()));
-    sample(out, &format!("{name}_count"), labels, values.count());
+
+    /// Writes the buckets of one series, and what `trailing` adds to the line of each.
+    pub(crate) fn write(
+        &self,
+        out: &mut String,
+        name: &str,
+        labels: &str,
+        values: &Distribution,
+        trailing: impl Fn(&mut String, usize),
+    ) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let begin = format!("{name}_bucket{{{labels}{comma}");
+        let mut total = 0_u64;
+        for (n, (bound, count)) in self.0.iter().zip(values.counts()).enumerate() {
+            total = total.wrapping_add(*count);
+            out.push_str(&begin);
+            out.push_str(bound);
+            decimal(out, total);
+            trailing(out, n);
+            out.push('\n');
+        }
+    }
+}
+
+/// Writes a number without the detours of a format.
+fn decimal(out: &mut String, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.push_str(str::from_utf8(&digits[first..]).unwrap_or_default());
 }
 
 /// A number as Prometheus reads it.
@@ -88,6 +137,9 @@ pub(crate) fn line(out: &mut String, line: fmt::Arguments<'_>) {
 }
 
 pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
+    if !text.contains(['\\', '\n', '"']) {
+        return out.push_str(text);
+    }
     for character in text.chars() {
         match character {
             '\\' => out.push_str("\\\\"),
@@ -119,6 +171,19 @@ mod tests {
         let shown = [0.005, 1.0, -2.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN]
             .map(|number| Number(number).to_string());
         assert_eq!(shown, ["0.005", "1", "-2.5", "+Inf", "-Inf", "NaN"]);
+    }
+
+    #[test]
+    fn counts_are_written_in_decimal() {
+        let powers = (0..20).map(|n| 10_u64.pow(n));
+        for number in powers
+            .flat_map(|power| [power - 1, power, power + 7])
+            .chain([u64::MAX])
+        {
+            let mut out = String::from("x");
+            decimal(&mut out, number);
+            assert_eq!(out, format!("x{number}"));
+        }
     }
 
     #[test]

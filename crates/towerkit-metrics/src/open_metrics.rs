@@ -5,7 +5,7 @@ use std::{fmt, fmt::Write};
 use crate::{
     Distribution, MetricFamily, MetricKind, Snapshot, Value,
     exemplars::Exemplar,
-    exposition::{Number, escape, label_set, line, sample},
+    exposition::{Bounds, Number, escape, label_set, line, sample},
     snapshot::unit,
 };
 
@@ -15,12 +15,13 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     for family in snapshot.families() {
         let shown = shown(snapshot, family);
         header(&mut out, family, shown);
+        let bounds = Bounds::of(family, |bound| Canonical(bound).to_string());
         for series in family.samples() {
             let (name, labels) = (family.name(), &label_set(family, series));
             match series.value() {
                 Value::Counter(value) => sample(&mut out, name, labels, value),
                 Value::Gauge(value) => sample(&mut out, name, labels, value),
-                Value::Histogram(values) => histogram(&mut out, name, labels, values),
+                Value::Histogram(values) => histogram(&mut out, name, labels, &bounds, values),
             }
         }
     }
@@ -58,16 +59,12 @@ fn header(out: &mut String, family: &MetricFamily, (name, kind): (&str, &str)) {
     }
 }
 
-fn histogram(out: &mut String, name: &str, labels: &str, values: &Distribution) {
-    let comma = if labels.is_empty() { "" } else { "," };
-    for (n, (bound, count)) in values.cumulative().enumerate() {
-        let bound = Canonical(bound);
-        let exemplar = Trailing(values.exemplars.get(n).copied().flatten());
-        line(
-            out,
-            format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}{exemplar}"),
-        );
-    }
+fn histogram(out: &mut String, name: &str, labels: &str, bounds: &Bounds, values: &Distribution) {
+    bounds.write(out, name, labels, values, |out, n| {
+        if let Some(Some(exemplar)) = values.exemplars.get(n) {
+            trail(out, exemplar);
+        }
+    });
     // A sum is a counter there: it never falls, and so it is left out where it may.
     let rises = values.bounds().first().is_none_or(|bound| *bound >= 0.0);
     if rises && values.sum() >= 0.0 {
@@ -96,18 +93,15 @@ impl fmt::Display for Canonical {
     }
 }
 
-/// An exemplar as it stands at the end of a line, if there is one.
-struct Trailing(Option<Exemplar>);
-
-impl fmt::Display for Trailing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(exemplar) = &self.0 else {
-            return Ok(());
-        };
-        let (trace, span) = (Hex(&exemplar.ids.trace), Hex(&exemplar.ids.span));
-        let value = Number(exemplar.value);
-        write!(f, " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {value}")
-    }
+/// Writes an exemplar as it stands at the end of a line.
+fn trail(out: &mut String, exemplar: &Exemplar) {
+    let (trace, span) = (Hex(&exemplar.ids.trace), Hex(&exemplar.ids.span));
+    let value = Number(exemplar.value);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {value}"
+    );
 }
 
 struct Hex<'a>(&'a [u8]);

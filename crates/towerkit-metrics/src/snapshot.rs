@@ -178,17 +178,6 @@ impl Distribution {
         self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
 
-    /// Returns the bounds, the last of them infinite, each with how many values were at most as large.
-    pub(crate) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        bounds
-            .zip(&self.counts)
-            .scan(0_u64, |total, (bound, count)| {
-                *total = total.wrapping_add(*count);
-                Some((bound, *total))
-            })
-    }
-
     /// Returns the sum of the values. It may lack, or have, what was observed while the snapshot was taken.
     #[must_use]
     pub fn sum(&self) -> f64 {
