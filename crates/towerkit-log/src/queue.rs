@@ -155,7 +155,7 @@ mod tests {
         let end = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(prop_oneof![
             Just(Step::Close), (0..40_usize).prop_map(Step::Push), Just(Step::Take), Just(Step::Settle(0)),
         ], 1..12)];
-        (prop::collection::vec(step, 1..60), end).prop_map(|(steps, end)| [steps, end].concat())
+        (prop::collection::vec(step, 1..40), end).prop_map(|(steps, end)| [steps, end].concat())
     }
 
     /// Every line by itself, with what became of it.

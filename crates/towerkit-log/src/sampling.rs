@@ -192,7 +192,7 @@ mod tests {
             2 => (0..SECOND).prop_map(Step::After),
             1 => (1..5_u32, prop_oneof![Just(u32::MAX), 0..4_u32]).prop_map(|(one_of, most)| Step::Change(one_of, most)),
         ];
-        prop::collection::vec(step, 1..80)
+        prop::collection::vec(step, 1..40)
     }
 
     /// All that ever happened, as lists.
