@@ -37,6 +37,8 @@ impl Spans {
 
     /// Makes the layer of a `tracing` subscriber that records spans into this pipeline: those of calls that are sampled, with all spans
     /// inside of them, and those outside of calls. It is that of [`towerkit_trace::otel_layer`].
+    ///
+    /// A subscriber takes one such layer: `tracing-opentelemetry` panics at the first span of one that has two.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,

@@ -15,6 +15,10 @@ use receiver::{anywhere, eventually, grpc_spans, posts};
 use towerkit_opentelemetry::{
     FlushError, SpanPipeline, Spans,
     opentelemetry::trace::{Span, Tracer},
+    opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{SpanData, SpanExporter},
+    },
 };
 
 const QUEUE: usize = 100;
@@ -131,6 +135,29 @@ fn a_receiver_over_http_is_killed_and_comes_back() {
         arrives(&spans);
         spans.shutdown(20 * LIMIT).unwrap();
     }
+}
+
+/// An exporter that panics.
+#[derive(Debug)]
+struct Panics;
+
+impl SpanExporter for Panics {
+    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+        // The runtime that exporters are promised.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        panic!("by intention");
+    }
+}
+
+#[test]
+fn an_exporter_that_panics_takes_its_pipeline_along_and_nothing_else() {
+    let spans = pipeline().exporter(Panics).unwrap();
+    record(&spans, 50);
+    eventually("all are counted", || spans.report().held() == 0);
+    record(&spans, 50);
+    assert!(spans.shutdown(LIMIT).is_err());
+    let report = spans.report();
+    assert_eq!((report.sent(), report.held(), report.lost()), (0, 0, 100));
 }
 
 const PROCESS: &str = "TOWERKIT_TEST_RECEIVER";
