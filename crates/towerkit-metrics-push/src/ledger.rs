@@ -104,6 +104,13 @@ impl Told<'_> {
         (now - told, self.mark(Cell::Sum, now.to_bits()))
     }
 
+    /// Returns what the sum has changed by in whole numbers; the rest is told once it has become one.
+    pub(crate) fn whole_sum(self, now: f64) -> (f64, Mark) {
+        let told = f64::from_bits(self.ledger.told(self.series, Cell::Sum));
+        let by = (now - told).trunc();
+        (by, self.mark(Cell::Sum, (told + by).to_bits()))
+    }
+
     fn mark(self, cell: Cell, word: u64) -> Mark {
         Mark {
             series: self.series,
@@ -203,6 +210,26 @@ pub(crate) mod tests {
                 prop_assert!(ledger.flying.len() <= 6);
             }
             prop_assert_eq!(ledger.told.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_sum_that_is_told_in_whole_numbers_loses_nothing() {
+        let mut ledger = Ledger::default();
+        let series = ledger.series("h");
+        let mut told = 0.0;
+        for n in 1..=1000 {
+            let now = f64::from(n) * 0.3;
+            let ledger_then = Told {
+                ledger: &ledger,
+                series,
+            };
+            let (by, mark) = ledger_then.whole_sum(now);
+            assert_eq!(by.fract(), 0.0);
+            told += by;
+            assert!((0.0..1.0).contains(&(now - told)), "{told} of {now}");
+            ledger.sent(&[mark]);
+            ledger.confirm();
         }
     }
 

@@ -128,6 +128,7 @@ fn a_histogram_is_counters_of_its_values_sum_and_buckets() {
     let dog = lines(Statsd::dogstatsd(), &registry);
     assert_eq!(dog[3], "h_seconds.bucket:8|c|#foo:bar,upper_bound:0.004");
     let influx = lines(Statsd::influx(), &registry);
+    assert_eq!(influx[1], "h_seconds.sum,foo=bar:2|c");
     assert_eq!(influx[4], "h_seconds.bucket,foo=bar,upper_bound=inf:2|c");
 }
 

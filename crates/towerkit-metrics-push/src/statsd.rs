@@ -48,8 +48,8 @@ pub enum Histograms {
     ///
     /// For receivers that know the rate of samples and compute percentiles of their own, as the agent of Datadog, Telegraf and the
     /// exporter of Prometheus do. Etsy's counts by the rate, but its percentiles take each sample for one value. Plain statsd has
-    /// timers: what is in seconds is sent in milliseconds, and values below 0 as 0. The others have histograms (`|h`), in the unit of
-    /// the metric.
+    /// timers: what is in seconds is sent in milliseconds. The others have histograms (`|h`), in the unit of the metric. Only the agent
+    /// of Datadog takes values below 0; to others they are 0.
     Samples,
 }
 
@@ -67,6 +67,9 @@ impl Statsd {
     }
 
     /// Writes lines for Telegraf, with tags as InfluxDB has them: `app.calls_total,method=GET:3|c`.
+    ///
+    /// Telegraf cuts what a counter rises by to a whole number. So the sum of a histogram rises by whole numbers, and what is left is
+    /// told when it has become one.
     #[must_use]
     pub fn influx() -> Self {
         Self::of(Dialect::Influx)
@@ -141,7 +144,10 @@ impl Statsd {
 
     fn counters(&self, series: &Series<'_>, values: &Distribution, packer: &mut Packer) {
         self.counter(series, "count", None, Cell::Count, values.count(), packer);
-        let (by, mark) = series.told.sum(values.sum());
+        let (by, mark) = match self.dialect {
+            Dialect::Influx => series.told.whole_sum(values.sum()),
+            Dialect::Plain | Dialect::Dog => series.told.sum(values.sum()),
+        };
         if by.is_finite() && by != 0.0 {
             packer.line(&self.line(series, "sum", None, by, "c"), &[mark]);
         }
@@ -168,7 +174,8 @@ impl Statsd {
         let (value, kind) = match self.dialect {
             Dialect::Plain if series.is_seconds => (millis(value), "ms"),
             Dialect::Plain => (value.max(0.0), "ms"),
-            Dialect::Dog | Dialect::Influx => (value, "h"),
+            Dialect::Influx => (value.max(0.0), "h"),
+            Dialect::Dog => (value, "h"),
         };
         let kind = match count {
             1 => kind.to_owned(),
