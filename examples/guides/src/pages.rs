@@ -21,8 +21,20 @@ mod from_go_kit {}
 mod from_tower_governor {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-tower-http-trace.md")]
+mod from_tower_http_trace {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-tower-otel.md")]
+mod from_tower_otel {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/from-tower-resilience.md")]
 mod from_tower_resilience {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/observability.md")]
+mod observability {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/ordering-a-stack.md")]
