@@ -1,6 +1,7 @@
 //! The whole stack over real servers on the loopback interface: traces, logs and metrics of the same calls.
 
 mod apart;
+mod canary;
 mod chains;
 mod ends;
 mod observed;

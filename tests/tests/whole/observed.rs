@@ -10,7 +10,11 @@ use towerkit_log::{Format, Lines, Targets};
 use towerkit_tests::Page;
 use towerkit_trace::otel_layer;
 use tracing::{Level, subscriber::DefaultGuard};
-use tracing_subscriber::{Layer, layer::SubscriberExt};
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+};
 
 /// Everything that this thread observes, for as long as it is there.
 pub(crate) struct Observed {
@@ -35,9 +39,11 @@ impl Observed {
             .build();
         let writer = page.clone();
         let lines = Lines::new(format).writer(move || writer.clone()).spans();
+        // What is logged would be events of spans as well, in which nothing is redacted.
+        let spans = filter_fn(|metadata| metadata.is_span()).and(ours());
         let subscriber = tracing_subscriber::registry()
             .with(lines.with_filter(ours()))
-            .with(otel_layer(provider.tracer("test")).with_filter(ours()));
+            .with(otel_layer(provider.tracer("test")).with_filter(spans));
         Self {
             page,
             exporter,
