@@ -11,7 +11,7 @@ pub struct PusherHandle(pub(crate) Arc<Fares>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many pushes were sent whole.
+    /// How many pushes were sent whole, and not refused: over UDP and TCP that is known by the next one.
     pub pushes: u64,
     /// How many pushes failed, or turned out later not to have arrived. What they had to tell is told by the next one.
     pub failures: u64,
@@ -19,7 +19,7 @@ pub struct Report {
     pub lines: u64,
     /// How many lines were longer than a packet may be, and left out, in all pushes together.
     pub too_long: u64,
-    /// What the last failure was, if there was one since the last push that was sent whole.
+    /// What the last failure was, if there was one since the last of these pushes.
     pub last_failure: Option<String>,
 }
 

@@ -3,6 +3,7 @@ use std::{
     error,
     fmt::{Display, Formatter, Result as Formatted},
     io::{Error, ErrorKind},
+    mem::take,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -34,6 +35,8 @@ pub struct Pusher {
     interval: Duration,
     wire: Wire,
     ledger: Ledger,
+    /// Whether the last push was sent whole and may still be refused.
+    in_doubt: bool,
     pace: Pace,
     fares: Arc<Fares>,
 }
@@ -62,6 +65,7 @@ impl Pusher {
             wire: target.wire(),
             target,
             ledger: Ledger::default(),
+            in_doubt: false,
             pace: Pace::new(INTERVAL),
             fares: Arc::default(),
         }
@@ -141,12 +145,11 @@ impl Pusher {
         };
         self.pace.pushed(pushed.is_ok());
         match pushed {
-            Ok(()) => {
-                self.fares.well();
-                Ok(())
-            }
-            Err(error) => Err(self.failed(error)),
+            Ok(()) if self.wire.is_sure() => self.fares.well(),
+            Ok(()) => self.in_doubt = true,
+            Err(error) => return Err(self.failed(error)),
         }
+        Ok(())
     }
 
     async fn attempt(&mut self) -> Result<(), Error> {
@@ -199,16 +202,16 @@ impl Pusher {
 
     /// Finds out what became of the last push, as far as it was not known.
     fn settle(&mut self) -> Option<PushError> {
-        match self.wire.refused() {
-            Some(error) => {
-                self.ledger.refuse();
-                Some(self.failed(error))
-            }
-            None => {
-                self.ledger.confirm();
-                None
-            }
+        let in_doubt = take(&mut self.in_doubt);
+        if let Some(error) = self.wire.refused() {
+            self.ledger.refuse();
+            return in_doubt.then(|| self.failed(error));
         }
+        self.ledger.confirm();
+        if in_doubt {
+            self.fares.well();
+        }
+        None
     }
 
     fn failed(&self, source: Error) -> PushError {

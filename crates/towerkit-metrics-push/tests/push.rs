@@ -192,7 +192,7 @@ async fn what_a_connection_was_reset_with_is_told_again() {
     let address = listener.local_addr().unwrap().to_string();
     let (registry, counter) = registry();
     let pusher = statsd(&registry, Target::tcp(address));
-    let mut pusher = pusher.interval(Duration::from_millis(10)).unwrap();
+    let mut pusher = pusher.interval(Duration::from_millis(500)).unwrap();
     counter.add(4);
     // The last push is not confirmed before the next one, if there is one.
     tokio::select! {
