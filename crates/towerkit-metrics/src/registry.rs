@@ -276,3 +276,36 @@ impl fmt::Debug for Registry {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::{Layer, ServiceExt, service_fn};
+    use towerkit_core::{Event, EventSink, LayerExt};
+
+    use super::*;
+    use crate::MetricsLayer;
+
+    /// A8.10: whoever holds the lock, a call of a known series takes none, and neither does an event.
+    #[test]
+    fn what_is_known_is_recorded_without_the_lock() {
+        let registry = Registry::new();
+        let layer = MetricsLayer::new().registry(registry.clone()).plain("op");
+        let service = layer.layer(service_fn(|()| async { Ok::<_, Infallible>(()) }));
+        let name = "search";
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let once = || {
+            runtime.block_on(service.clone().oneshot(())).unwrap();
+            registry.emit(&Event::Hedged { name, number: 1 });
+        };
+        once();
+        let locked = registry.families();
+        once();
+        drop(locked);
+        let text = registry.render();
+        assert!(text.contains("_count{operation=\"op\",outcome=\"success\"} 2\n"));
+        assert!(text.contains("towerkit_hedges_total{name=\"search\"} 2\n"));
+    }
+}

@@ -16,7 +16,7 @@ use tower::{Layer, Service, service_fn};
 use towerkit_core::LayerExt;
 use towerkit_http::{Http, HttpExt};
 
-/// MT-01: random paths, methods and hosts against two routes of axum.
+/// MT-01, A8.5: random paths, methods and hosts against two routes of axum.
 fn a_router_is_asked_for_anything(requests: u64) {
     let (layer, registry) = recorded();
     let mut router = Router::new()

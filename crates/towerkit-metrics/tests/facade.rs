@@ -104,7 +104,7 @@ fn the_layer_records_through_the_facade() {
     assert_eq!(seen, ["saw 0", "saw 0"]);
 }
 
-/// GK-MT-8: what goes in comes out, in order.
+/// A8.9, GK-MT-8: what goes in comes out, in order.
 #[test]
 fn the_three_instruments_pass_on_what_they_are_told() {
     let notes = Notes::default();

@@ -45,7 +45,7 @@ towerkit_calls_active{operation=\"uppercase\"} 0
     assert_eq!(registry.render(), expected);
 }
 
-/// A8.3, MT-07.
+/// A8.2, A8.3, MT-07.
 #[tokio::test]
 async fn http_requests_are_counted_by_method_route_status_and_outcome() {
     let (layer, registry) = recorded();

@@ -68,7 +68,7 @@ impl Provider for Notes {
     }
 }
 
-/// GK-MT-8: three children, and each sees all, in order.
+/// A8.9, GK-MT-8: three children, and each sees all, in order.
 #[test]
 fn each_of_three_backends_is_told_everything_in_order() {
     let notes = Arc::new(Mutex::new(Vec::new()));
