@@ -160,6 +160,35 @@ fn an_exporter_that_panics_takes_its_pipeline_along_and_nothing_else() {
     assert_eq!((report.sent(), report.held(), report.lost()), (0, 0, 100));
 }
 
+/// An exporter that neither ends nor looks at the time.
+#[derive(Debug)]
+struct Endless;
+
+impl SpanExporter for Endless {
+    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn an_export_that_does_not_end_is_given_up() {
+    let spans = pipeline().exporter(Endless).unwrap();
+    record(&spans, 20);
+    eventually("both batches failed", || spans.report().failed() == 20);
+}
+
+#[test]
+fn a_shutdown_gives_up_what_is_being_sent() {
+    let minute = Duration::from_secs(60);
+    let spans = pipeline().timeout(minute).exporter(Endless).unwrap();
+    record(&spans, 50);
+    let start = Instant::now();
+    assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
+    eventually("all are counted", || spans.report().held() == 0);
+    assert!(start.elapsed() < minute / 2);
+    assert_eq!(spans.report().lost(), 50);
+}
+
 const PROCESS: &str = "TOWERKIT_TEST_RECEIVER";
 
 /// Receives until it is killed, where the test below asks for it; otherwise it does nothing.
