@@ -9,9 +9,12 @@ use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider};
 /// Install the recorder before the first call, since handles are resolved once and kept. It chooses buckets, and how long a series lives.
 ///
 /// ```
-/// use towerkit_metrics::{Facade, MetricsLayer};
+/// use towerkit_metrics::{EventMetrics, Facade, MetricsLayer};
 ///
 /// let layer = MetricsLayer::new().registry(Facade);
+/// // For `.events(…)` of a circuit breaker, a retry or another layer.
+/// let events = EventMetrics::new(Facade);
+/// # let _ = (layer, events);
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facade;

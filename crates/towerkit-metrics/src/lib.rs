@@ -3,7 +3,8 @@
 //! [`MetricsLayer`] records every call once, at its end: over HTTP and gRPC that is the end of the body, whatever the head promised. A
 //! call of a known operation costs some 30 ns and two readings of the clock, allocates nothing and takes no lock. The [`Registry`]
 //! keeps the numbers and writes them as Prometheus reads them; with the feature `http` it is a service for the route `/metrics`
-//! (`Registry::service`), and with the feature `metrics` the facade of that name can take its place (`Facade`).
+//! (`Registry::service`), and with the feature `metrics` the facade of that name can take its place (`Facade`). A [`Tee`] records in
+//! several backends, and a [`Snapshot`] is for exporters that push.
 //!
 //! ```
 //! use towerkit_core::{BoxError, LayerExt};
@@ -65,6 +66,14 @@
 //! What happens inside of policies, such as retries and the changes of circuit breakers, no call tells: give the layers the registry,
 //! or [`EventMetrics`] on another backend, as their sink of events.
 //!
+//! # Exemplars
+//!
+//! Inside of a layer that traces, a value that is observed in a trace which is recorded becomes the exemplar of its bucket: in the
+//! durations of calls, and in any histogram of the registry that is used during a call. The next one takes its place. They are shown in
+//! OpenMetrics ([`Registry::render_open_metrics`]), which `Registry::service` writes to whoever asks for it, as Prometheus does (which
+//! keeps exemplars with `--enable-feature=exemplar-storage`). A histogram has room for them from the first one on; what is not recorded
+//! costs one look.
+//!
 //! # Series
 //!
 //! Memory is bounded, whatever callers send:
@@ -110,7 +119,7 @@
 //! |---|---|
 //! | `prometheus.NewCounterFrom(opts, labels)` and `.With("method", "count")` | [`registry.counter(name, help, &[("method", "count")])`](Registry::counter), once |
 //! | `counter.Add(1)`, `gauge.Set(3)`, `histogram.Observe(0.2)` | [`counter.add(1)`](Counter::add), [`gauge.set(3)`](Gauge::set), [`histogram.observe(0.2)`](Histogram::observe) |
-//! | `metrics.NewTimer(h).ObserveDuration()` | [`histogram.observe_nanos(end - start)`](Histogram::observe_nanos) |
+//! | `metrics.NewTimer(h).ObserveDuration()` | [`histogram.observe_nanos(end - start)`](Histogram::observe_nanos), in seconds |
 //! | `provider.Provider` | [`Provider`] |
 //! | `multi`, `discard` | [`Tee`] of several backends, or of none |
 //! | `generic`, and any backend of your own | [`Registry::snapshot`], which every exporter that pushes can read |
