@@ -252,6 +252,7 @@ proptest! {
         prop_assert_eq!(number_of(&json["traceId"], 32), u128::from_be_bytes(context.trace_id().to_bytes()));
         prop_assert_eq!(number_of(&json["id"], 16), u64::from_be_bytes(context.span_id().to_bytes()).into());
         let parent = u64::from_be_bytes(span.parent_span_id.to_bytes());
+        prop_assert_eq!(json.get("parentId").is_some(), parent != 0);
         let read = json.get("parentId").map_or(0, |parent| number_of(parent, 16));
         prop_assert_eq!(read, u128::from(parent));
         prop_assert_eq!(json.get("name").map_or("", |name| name.as_str().unwrap()), &*span.name);
