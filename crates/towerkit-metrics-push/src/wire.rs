@@ -194,8 +194,8 @@ impl Tcp {
     async fn send(&mut self, text: &str) -> Result<()> {
         // Whoever gives up in the middle of a line leaves no connection to go on with.
         let mut stream = self.stream.take().ok_or(ErrorKind::NotConnected)?;
-        stream.write_all(text.as_bytes()).await?;
-        stream.write_all(b"\n").await?;
+        // In one piece, lest the last byte wait for an acknowledgement.
+        stream.write_all(format!("{text}\n").as_bytes()).await?;
         self.stream = Some(stream);
         Ok(())
     }
