@@ -51,8 +51,10 @@ impl<B> Service<Request<B>> for Scrape {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let accept = request.headers().get_all(ACCEPT).into_iter();
+        let mut accept = accept.filter_map(|value| value.to_str().ok());
         let response = match *request.method() {
-            Method::GET | Method::HEAD if wants_open_metrics(request.headers()) => {
+            Method::GET | Method::HEAD if wants_open_metrics(&mut accept) => {
                 shown(self.0.render_open_metrics(), OPEN_METRICS)
             }
             Method::GET | Method::HEAD => shown(self.0.render(), TEXT),

@@ -1,12 +1,8 @@
 //! Which format a scraper wants.
 
-use http::{HeaderMap, header::ACCEPT};
-
-/// Whether who sent these headers wants OpenMetrics 1.0.0 at least as much as the Prometheus text format.
-pub(crate) fn wants_open_metrics(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT).into_iter();
-    let values = values.filter_map(|value| value.to_str().ok());
-    let ranges = values.flat_map(|value| value.split(','));
+/// Whether who says so in its fields `Accept` wants OpenMetrics 1.0.0 at least as much as the Prometheus text format.
+pub(crate) fn wants_open_metrics<'a>(accept: impl IntoIterator<Item = &'a str>) -> bool {
+    let ranges = accept.into_iter().flat_map(|value| value.split(','));
     let (mut open_metrics, mut text) = (0, 0);
     for range in ranges.filter_map(Range::read) {
         match range.media {
@@ -60,16 +56,10 @@ fn thousandths(weight: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn wants(accept: &[&str]) -> bool {
-        let mut headers = HeaderMap::new();
-        for value in accept {
-            headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
-        }
-        wants_open_metrics(&headers)
+        wants_open_metrics(accept.iter().copied())
     }
 
     /// What Prometheus 3 and Prometheus 2.42 send.

@@ -237,8 +237,8 @@ proptest! {
     /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
     #[test]
     fn any_text_survives_the_format(
-        help in "\\PC*|[\\\\\"\na\r\t\0#]{0,9}",
-        values in proptest::collection::hash_set("\\PC*|[\\\\\"\na{},=\r\t\0 #]{0,9}", 1..5),
+        help in "\\PC{0,12}|[\\\\\"\na\r\t\0#]{0,9}",
+        values in proptest::collection::hash_set("\\PC{0,12}|[\\\\\"\na{},=\r\t\0 #]{0,9}", 1..5),
     ) {
         let registry = Registry::new();
         for (n, value) in values.iter().enumerate() {
