@@ -232,7 +232,7 @@ async fn the_scraper_chooses_the_format() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
     #[test]

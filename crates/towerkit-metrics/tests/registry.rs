@@ -231,7 +231,7 @@ fn two_registries_do_not_mix_and_the_global_one_is_one() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
     #[test]
