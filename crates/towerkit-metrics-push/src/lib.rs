@@ -67,7 +67,9 @@
 //!
 //! - HTTP: when InfluxDB has answered that it is written.
 //! - Unix sockets: when the datagram is in the queue of the receiver. While that is full the push waits.
-//! - TCP: when the connection has taken it, unless it is reset by the next push. A receiver that dies with lines unread resets it.
+//! - TCP: when the connection has taken it, unless it is reset by the next push. A receiver that dies with lines unread resets it; of
+//!   a machine that vanishes nothing is heard, and the pushes until the connection is full or given up are lost, which costs the values
+//!   that rise nothing.
 //! - UDP: when no refusal has come back by the next push. On the same machine a refusal comes at once. A receiver that is there but
 //!   does not read, and a network that drops, lose what they are sent, and nobody knows; so, bursts have pauses in them.
 //!
