@@ -162,11 +162,12 @@ mod tests {
         #[test]
         fn it_is_a_map_with_a_cap(
             most in 0_u16..12,
-            keys in proptest::collection::vec((0_u8..3, "[a-c]{0,3}|/[a-z/{}]{6,20}"), 0..40),
+            keys in proptest::collection::vec((0_u8..3, 0_usize..40), 0..40),
         ) {
             let table = Table::new(most);
             let mut model = HashMap::new();
             for (turn, (kind, key)) in keys.into_iter().enumerate() {
+                let key = key_of(key);
                 let known = model.get(&(kind, key.clone())).copied();
                 let found = table.find(kind, &key).and_then(|index| table.get(index).copied());
                 prop_assert_eq!(found, known);
@@ -178,6 +179,12 @@ mod tests {
                 prop_assert_eq!(table.len(), model.len());
             }
         }
+    }
+
+    /// Keys of every length up to 19, two of each.
+    fn key_of(n: usize) -> String {
+        let letters = "/users/{id}/orders/{order}/items/{item}x".chars();
+        letters.skip(n % 7).take(n / 2).collect()
     }
 
     #[test]
