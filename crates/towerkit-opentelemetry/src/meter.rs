@@ -18,7 +18,8 @@ use crate::{meter_attributes::attributes, meter_names};
 ///
 /// Names, units and attributes are those of the semantic conventions 1.45: `http_server_request_duration_seconds` is
 /// `http.server.request.duration` in `s`, and the label `http_route` the attribute `http.route`. A call that failed has `error.type` as
-/// well. A metric of the program's own keeps its name, but its unit is taken off (`_seconds`, `_bytes`), and `_total`.
+/// well. A metric of the program's own keeps its name, but its unit is taken off (`_seconds`, `_bytes`), and `_total`; what
+/// [`EventMetrics`](towerkit_metrics::EventMetrics) counts is `towerkit.` and the rest.
 ///
 /// Clones are the same backend. The SDK gives 2,000 series to a metric and records what is more with the attribute
 /// `otel.metric.overflow`; gauges have 10,000 series at most.
@@ -70,16 +71,16 @@ impl OtelMeter {
         make: impl FnOnce(&Meter, &meter_names::Name<'_>) -> Instrument,
     ) -> Result<Instrument, MetricError> {
         let spelled = meter_names::metric(metric);
-        if !meter_names::is_name(spelled.name) {
+        if !meter_names::is_name(&spelled.name) {
             let why = "OpenTelemetry does not take the name";
             return Err(MetricError::new(metric, why));
         }
         let mut instruments = lock(&self.0.instruments);
-        if let Some(known) = instruments.get(spelled.name) {
+        if let Some(known) = instruments.get(&*spelled.name) {
             return Ok(known.clone());
         }
         let made = make(&self.0.meter, &spelled);
-        instruments.insert(spelled.name.to_owned(), made.clone());
+        instruments.insert(spelled.name.into_owned(), made.clone());
         Ok(made)
     }
 
@@ -133,7 +134,7 @@ impl Provider for OtelMeter {
     ) -> Result<Arc<dyn ours::Counter>, MetricError> {
         let attributes = attributes(name, labels)?;
         let found = self.instrument(name, |meter, spelled| {
-            let builder = meter.u64_counter(spelled.name.to_owned());
+            let builder = meter.u64_counter(spelled.name.to_string());
             let builder = builder.with_description(help.to_owned());
             Instrument::Counter(builder.with_unit(spelled.unit).build())
         });
@@ -153,7 +154,7 @@ impl Provider for OtelMeter {
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn ours::Gauge>, MetricError> {
         let found = self.instrument(name, |meter, spelled| {
-            let builder = meter.i64_up_down_counter(spelled.name.to_owned());
+            let builder = meter.i64_up_down_counter(spelled.name.to_string());
             let builder = builder.with_description(help.to_owned());
             Instrument::Level(builder.with_unit(spelled.unit).build())
         });
@@ -172,7 +173,7 @@ impl Provider for OtelMeter {
     ) -> Result<Arc<dyn ours::Histogram>, MetricError> {
         let attributes = attributes(name, labels)?;
         let found = self.instrument(name, |meter, spelled| {
-            let builder = meter.f64_histogram(spelled.name.to_owned());
+            let builder = meter.f64_histogram(spelled.name.to_string());
             let builder = builder.with_description(help.to_owned());
             let builder = builder.with_boundaries(buckets.bounds().to_vec());
             Instrument::Histogram(builder.with_unit(spelled.unit).build())

@@ -1,17 +1,24 @@
 //! What Prometheus spells with underscores, as OpenTelemetry spells it: semantic conventions 1.45.
 
+use std::borrow::Cow;
+
 /// A metric: its name and its unit, in the notation of UCUM.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
-    pub(crate) name: &'a str,
+    pub(crate) name: Cow<'a, str>,
     pub(crate) unit: &'static str,
 }
 
-/// The metrics of `towerkit-metrics` whose dots cannot be told from their underscores.
-const METRICS: [(&str, &str, &str); 22] = [
+/// The metrics of calls of `towerkit-metrics`, whose dots cannot be told from their underscores.
+const METRICS: [(&str, &str, &str); 25] = [
     (
         "http_client_active_requests",
         "http.client.active_requests",
+        "{request}",
+    ),
+    (
+        "http_client_rejected_requests_total",
+        "http.client.rejected_requests",
         "{request}",
     ),
     (
@@ -37,6 +44,11 @@ const METRICS: [(&str, &str, &str); 22] = [
     (
         "http_server_active_requests",
         "http.server.active_requests",
+        "{request}",
+    ),
+    (
+        "http_server_rejected_requests_total",
+        "http.server.rejected_requests",
         "{request}",
     ),
     (
@@ -70,6 +82,11 @@ const METRICS: [(&str, &str, &str); 22] = [
         "s",
     ),
     (
+        "rpc_client_rejected_calls_total",
+        "rpc.client.rejected_calls",
+        "{call}",
+    ),
+    (
         "rpc_client_response_size_bytes",
         "rpc.client.response.size",
         "By",
@@ -90,6 +107,11 @@ const METRICS: [(&str, &str, &str); 22] = [
         "s",
     ),
     (
+        "rpc_server_rejected_calls_total",
+        "rpc.server.rejected_calls",
+        "{call}",
+    ),
+    (
         "rpc_server_response_size_bytes",
         "rpc.server.response.size",
         "By",
@@ -106,14 +128,9 @@ const METRICS: [(&str, &str, &str); 22] = [
     ),
     ("towerkit_calls_active", "towerkit.calls.active", "{call}"),
     (
-        "towerkit_circuit_changes_total",
-        "towerkit.circuit.changes",
-        "{change}",
-    ),
-    (
-        "towerkit_metrics_dropped_total",
-        "towerkit.metrics.dropped",
-        "{series}",
+        "towerkit_calls_rejected_total",
+        "towerkit.calls.rejected",
+        "{call}",
     ),
 ];
 
@@ -137,21 +154,23 @@ const UNITS: [(&str, &str); 4] = [
     ("_percent", "%"),
 ];
 
-/// A metric of the program's own keeps its name, without the unit and without `_total`, which Prometheus adds again.
+/// A metric of the program's own keeps its name, without the unit and without `_total`, which Prometheus adds again; others of
+/// towerkit have a dot after that.
 pub(crate) fn metric(name: &str) -> Name<'_> {
     if let Ok(at) = METRICS.binary_search_by_key(&name, |(name, ..)| name) {
         let (_, name, unit) = METRICS[at];
+        let name = name.into();
         return Name { name, unit };
     }
     let name = strip(name, "_total");
     let unit = UNITS.iter().find(|(end, _)| strip(name, end) != name);
-    match unit {
-        Some((end, unit)) => Name {
-            name: strip(name, end),
-            unit,
-        },
-        None => Name { name, unit: "" },
-    }
+    let (end, unit) = unit.copied().unwrap_or_default();
+    let name = strip(name, end);
+    let name = match name.strip_prefix("towerkit_") {
+        Some(rest) => format!("towerkit.{rest}").into(),
+        None => name.into(),
+    };
+    Name { name, unit }
 }
 
 /// Takes an end off, unless nothing would be left.
@@ -204,6 +223,15 @@ mod tests {
                 "rpc_client_call_duration_seconds",
                 "rpc.client.call.duration s",
             ),
+            (
+                "rpc_server_rejected_calls_total",
+                "rpc.server.rejected_calls {call}",
+            ),
+            (
+                "towerkit_rate_limit_evicted_keys_total",
+                "towerkit.rate_limit_evicted_keys ",
+            ),
+            ("towerkit_circuits", "towerkit.circuits "),
             ("orders_total", "orders "),
             ("sent_bytes_total", "sent By"),
             ("wait_seconds", "wait s"),
@@ -229,7 +257,7 @@ mod tests {
             let end = match unit {
                 "s" => "_seconds",
                 "By" => "_bytes",
-                "{change}" | "{series}" => "_total",
+                _ if prometheus.ends_with("_total") => "_total",
                 _ => "",
             };
             assert_eq!(format!("{}{end}", name.replace('.', "_")), prometheus);

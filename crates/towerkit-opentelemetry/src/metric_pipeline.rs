@@ -26,7 +26,16 @@ use crate::{Meters, PipelineError, engine::Engine, settings};
 
 /// What there is to say of how metrics are sent; `otlp_grpc`, `otlp_http` and [`exporter`](Self::exporter) begin to send.
 ///
-/// See the [crate docs](crate).
+/// ```
+/// use towerkit_metrics::MetricsLayer;
+/// use towerkit_opentelemetry::MetricPipeline;
+///
+/// # #[cfg(feature = "otlp-grpc")] {
+/// let meters = MetricPipeline::new("shop").otlp_grpc("http://127.0.0.1:4317")?;
+/// let layer = MetricsLayer::new().registry(meters.meter());
+/// # }
+/// # Ok::<_, towerkit_opentelemetry::PipelineError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct MetricPipeline {
     service: String,
