@@ -194,10 +194,10 @@ fn spans_arrive_at_zipkin() {
 fn a_batch_is_sent_when_it_is_full_and_the_rest_after_the_delay() {
     let receiver = grpc_spans(anywhere());
     let four = NonZeroUsize::new(4).unwrap();
-    let delay = Duration::from_millis(300);
+    let (delay, hour) = (Duration::from_millis(300), Duration::from_secs(3600));
     let spans = pipeline()
         .batch(four)
-        .delay(LONG)
+        .delay(hour)
         .otlp_grpc(&receiver.endpoint())
         .unwrap();
     let other = pipeline()
