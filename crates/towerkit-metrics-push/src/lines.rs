@@ -238,17 +238,18 @@ fn influxdb_gets_fields_of_a_measurement_with_tags() {
 fn series_keep_to_themselves() {
     let registry = Registry::new();
     let counter = |a: &str, b: &str| registry.counter("c", "", &[("a", a), ("b", b)]).unwrap();
-    // As texts alone these are the same.
-    let [one, other] = [counter("1,2:x", "y"), counter("1", "2:x,1:y")];
+    // Put together, or with commas between, some of these are the same.
+    let series = [("ab", "c"), ("a", "bc"), ("1,2:x", "y"), ("1", "2:x,1:y")];
+    let counters = series.map(|(a, b)| counter(a, b));
     let (format, mut ledger) = (Statsd::dogstatsd().into(), Ledger::default());
-    one.add(1);
-    other.add(10);
-    assert_eq!(push(&format, &registry, &mut ledger).len(), 2);
-    one.add(2);
-    assert_eq!(
-        push(&format, &registry, &mut ledger),
-        ["c:2|c|#a:1_2_x,b:y"]
-    );
+    counters.iter().for_each(|counter| counter.add(1));
+    assert_eq!(push(&format, &registry, &mut ledger).len(), 4);
+    for (counter, (a, b)) in counters.iter().zip(series) {
+        counter.add(2);
+        let clean = |value: &str| value.replace([',', ':'], "_");
+        let expected = format!("c:2|c|#a:{},b:{}", clean(a), clean(b));
+        assert_eq!(push(&format, &registry, &mut ledger), [expected]);
+    }
 }
 
 #[test]

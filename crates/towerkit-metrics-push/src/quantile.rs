@@ -1,6 +1,6 @@
 //! What a histogram says of the values that it counted.
 
-/// Estimates a quantile of values that are known by the counts of their buckets only, as Prometheus's `histogram_quantile` does.
+/// Estimates a quantile above 0 of values that are known by the counts of their buckets only, as Prometheus's `histogram_quantile` does.
 ///
 /// The values of a bucket are taken to lie evenly between its bounds: with `n` of them below the bucket, `c` in it, and `total` in all,
 /// the estimate is `lower + (upper - lower) * (q * total - n) / c` in the first bucket where `n + c >= q * total`.
@@ -14,7 +14,7 @@ pub(crate) fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
     for (index, count) in counts.iter().enumerate() {
         let within = rank - below as f64;
         below += u128::from(*count);
-        if *count > 0 && below as f64 >= rank {
+        if below as f64 >= rank {
             let (lower, upper) = edges(bounds, index)?;
             return Some(lower + (upper - lower) * (within / *count as f64).clamp(0.0, 1.0));
         }
