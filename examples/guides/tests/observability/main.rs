@@ -7,6 +7,7 @@ mod prometheus;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,7 +158,7 @@ fn every_panel_shows_something_and_every_rule_is_evaluated() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        let shown = std::panic::catch_unwind(|| {
+        let shown = catch_unwind(|| {
             for (title, query) in queries() {
                 let query = filled_in(&query);
                 let shows = || !prometheus.values(&query).is_empty();
@@ -167,7 +168,9 @@ fn every_panel_shows_something_and_every_rule_is_evaluated() {
             buckets_have_exemplars(&prometheus);
         });
         is_over.store(true, Ordering::Relaxed);
-        shown.unwrap();
+        if let Err(panic) = shown {
+            resume_unwind(panic);
+        }
     });
 }
 
