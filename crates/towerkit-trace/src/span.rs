@@ -31,12 +31,12 @@ impl Kind {
 /// Begins the span of a call.
 pub(crate) fn begin<Req>(kind: Kind, call: &Call<'_, Req>) -> Span {
     match call.protocol() {
-        ProtocolKind::Grpc => begin_grpc(kind, call.operation(), call.field(ATTEMPT)),
+        ProtocolKind::Grpc => begin_grpc(kind, call.operation(), resends(kind, call)),
         ProtocolKind::Http => begin_http(
             kind,
             call.method().unwrap_or_default(),
             call.operation(),
-            call.field(ATTEMPT),
+            resends(kind, call),
         ),
         _ => begin_plain(kind, call.operation()),
     }
@@ -45,7 +45,7 @@ pub(crate) fn begin<Req>(kind: Kind, call: &Call<'_, Req>) -> Span {
 /// The field by which `towerkit-retry` counts the attempts of a call.
 const ATTEMPT: &str = "x-retry-attempt";
 
-fn begin_http(kind: Kind, method: &str, operation: &str, attempt: Option<&str>) -> Span {
+fn begin_http(kind: Kind, method: &str, operation: &str, resends: Option<i64>) -> Span {
     let known = known_method(method);
     let route = route(operation);
     named(if known == OTHER { "HTTP" } else { known }, route, |name| {
@@ -57,7 +57,7 @@ fn begin_http(kind: Kind, method: &str, operation: &str, attempt: Option<&str>) 
             otel.status_code = Empty,
             http.request.method = known,
             http.request.method_original = (known == OTHER).then(|| cut(method)),
-            http.request.resend_count = resends(kind, attempt),
+            http.request.resend_count = resends,
             http.route = route.filter(|_| kind != Kind::Client),
             url.template = route.filter(|_| kind == Kind::Client),
             http.response.status_code = Empty,
@@ -67,7 +67,7 @@ fn begin_http(kind: Kind, method: &str, operation: &str, attempt: Option<&str>) 
     })
 }
 
-fn begin_grpc(kind: Kind, operation: &str, attempt: Option<&str>) -> Span {
+fn begin_grpc(kind: Kind, operation: &str, resends: Option<i64>) -> Span {
     tracing::info_span!(
         target: "towerkit::trace",
         "call",
@@ -76,7 +76,7 @@ fn begin_grpc(kind: Kind, operation: &str, attempt: Option<&str>) -> Span {
         otel.status_code = Empty,
         rpc.system.name = "grpc",
         rpc.method = cut(operation),
-        http.request.resend_count = resends(kind, attempt),
+        http.request.resend_count = resends,
         rpc.response.status_code = Empty,
         http.response.status_code = Empty,
         http.response.body.size = Empty,
@@ -226,9 +226,11 @@ fn cut(text: &str) -> &str {
 }
 
 /// How often this request was sent before.
-fn resends(kind: Kind, attempt: Option<&str>) -> Option<i64> {
-    let attempt = attempt.filter(|_| kind == Kind::Client)?;
-    attempt.parse().ok().map(signed)
+fn resends<Req>(kind: Kind, call: &Call<'_, Req>) -> Option<i64> {
+    if kind != Kind::Client {
+        return None;
+    }
+    call.field(ATTEMPT)?.parse().ok().map(signed)
 }
 
 #[cfg(test)]
