@@ -14,7 +14,8 @@ use crate::{FlushError, OtelMeter, error, settings};
 
 /// A pipeline that sends metrics, made by a [`MetricPipeline`](crate::MetricPipeline).
 ///
-/// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones are dropped.
+/// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones are dropped: the last drop is a shutdown
+/// within 5 s.
 #[derive(Debug, Clone)]
 pub struct Meters {
     provider: SdkMeterProvider,
