@@ -8,6 +8,8 @@ pub(crate) const DASHBOARD: &str =
     include_str!("../../../../docs/observability/grafana-dashboard.json");
 pub(crate) const ALERTS: &str = include_str!("../../../../docs/observability/alerts.yml");
 pub(crate) const TESTS: &str = include_str!("../../../../docs/observability/alerts.test.yml");
+/// The guide that speaks of them.
+pub(crate) const GUIDE: &str = include_str!("../../../../docs/guides/observability.md");
 
 /// Returns where the files are.
 pub(crate) fn folder() -> PathBuf {
@@ -60,5 +62,5 @@ pub(crate) fn alerts() -> Vec<&'static str> {
 
 /// Returns the words that may be names of metrics.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }

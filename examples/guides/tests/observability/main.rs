@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::Router;
-use files::{ALERTS, DASHBOARD, TESTS, alerts, filled_in, panels, queries, words};
+use files::{ALERTS, DASHBOARD, GUIDE, TESTS, alerts, filled_in, panels, queries, words};
 use measured::Measured;
 use prometheus::{Prometheus, encoded, until};
 use tokio::net::TcpListener;
@@ -25,12 +25,13 @@ use towerkit_metrics::{MetricFamily, MetricKind, Registry};
 /// What names of metrics begin with, here.
 const OURS: [&str; 4] = ["http_", "rpc_", "telemetry_", "towerkit_"];
 /// Labels that begin alike.
-const LABELS: [&str; 5] = [
+const LABELS: [&str; 6] = [
     "http_request_method",
     "http_response_status_code",
     "http_route",
     "rpc_method",
     "rpc_response_status_code",
+    "towerkit_outcome",
 ];
 
 /// Returns the names of the series of a metric.
@@ -94,6 +95,32 @@ fn every_alert_is_tested_and_every_panel_is_one() {
         .map(|panel| panel["id"].to_string())
         .collect();
     assert_eq!(ids.len(), panels().len());
+}
+
+/// Whether a word is the name of one of our crates.
+fn is_crate(word: &str) -> bool {
+    let folder = files::folder().join("../../crates");
+    folder.join(word.replace('_', "-")).exists()
+}
+
+#[test]
+fn the_guide_names_what_is_measured_and_every_alert() {
+    let measured = Measured::new();
+    measured.happen();
+    let snapshot = measured.registry.snapshot();
+    let families = snapshot.families();
+    let named = |word: &str| {
+        let is_named = |family: &MetricFamily| {
+            family.name() == word || series(family).iter().any(|name| name == word)
+        };
+        families.iter().any(is_named)
+    };
+    for word in asked_for(GUIDE) {
+        assert!(named(word) || is_crate(word), "{word}");
+    }
+    for alert in alerts() {
+        assert!(words(GUIDE).any(|word| word == alert), "{alert}");
+    }
 }
 
 /// The queries of the dashboard as rules, so that promtool reads them.
