@@ -10,7 +10,13 @@ use towerkit_core::{
 };
 use tracing::{Level, level_filters::LevelFilter};
 
-use crate::{LogHeld, kept::Kept, layer::Chosen, level_of, sampling::Kind};
+use crate::{
+    LogHeld,
+    kept::Kept,
+    layer::Chosen,
+    level_of,
+    sampling::{Kind, Report},
+};
 
 /// Logs calls: the role behind [`LogLayer`](crate::LogLayer).
 #[derive(Clone)]
@@ -44,6 +50,20 @@ macro_rules! event {
             deadline_ms = $kept.left.map(|left| millis(nanos(left))),
             trace_id = $ids.map(|ids| display(Hex(ids.trace))),
             span_id = $ids.map(|ids| display(Hex(ids.span))),
+        )
+    };
+}
+
+/// Logs how many calls were left out.
+macro_rules! left_out {
+    ($level:expr, $name:expr, $count:expr $(, $refused:ident)?) => {
+        tracing::event!(
+            target: "towerkit::call",
+            $level,
+            message = "calls left out",
+            name = $name,
+            left_out = $count,
+            $($refused)?
         )
     };
 }
@@ -92,13 +112,8 @@ impl Log {
             return;
         }
         let now = end.now(&self.clock);
-        if let Some(left_out) = self.chosen.sampler.report(now) {
-            tracing::info!(
-                target: "towerkit::call",
-                message = "calls left out",
-                name = self.name,
-                left_out,
-            );
+        if let Some(report) = self.chosen.sampler.report(now) {
+            self.log_left_out(report);
         }
         if !self.chosen.sampler.takes(Kind::of(end), now) {
             return;
@@ -111,6 +126,14 @@ impl Log {
             Level::INFO => event!(Level::INFO, self.name, kept, end, nanos, ids),
             Level::DEBUG => event!(Level::DEBUG, self.name, kept, end, nanos, ids),
             Level::TRACE => event!(Level::TRACE, self.name, kept, end, nanos, ids),
+        }
+    }
+
+    #[cold]
+    fn log_left_out(&self, Report { successes, refused }: Report) {
+        match refused {
+            0 => left_out!(Level::INFO, self.name, successes),
+            _ => left_out!(Level::WARN, self.name, successes + refused, refused),
         }
     }
 

@@ -15,8 +15,8 @@ use crate::window::Window;
 /// | refused, by this or another layer, or overloaded | a number each second ([`refusals`](Self::refusals)) |
 /// | any other, a panic among them | always |
 ///
-/// Once a second at most, together with the next call that ends, an event of level info says how many were left out: its message is
-/// `calls left out` and its field `left_out`. [`LogHandle::left_out`](crate::LogHandle::left_out) counts them as well.
+/// Once a second at most, together with the next call that ends, an event says how many were left out: its message is `calls left out`,
+/// its fields are `name`, `left_out` and, if there are any, how many of these were `refused`; then its level is warn, else info. [`LogHandle::left_out`](crate::LogHandle::left_out) counts them as well.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -74,9 +74,18 @@ pub(crate) struct Sampler {
     successes: AtomicU64,
     refused: Window,
     left_out: AtomicU64,
-    /// Of those that were left out, the ones of which nothing has been said.
+    /// Of the successes that were left out, those of which nothing has been said.
     unsaid: AtomicU64,
+    /// Of the refused calls.
+    unsaid_refused: AtomicU64,
     reports: Window,
+}
+
+/// How many calls were left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) successes: u64,
+    pub(crate) refused: u64,
 }
 
 /// What matters of a call here.
@@ -108,6 +117,7 @@ impl Sampler {
             refused: Window::new(),
             left_out: AtomicU64::new(0),
             unsaid: AtomicU64::new(0),
+            unsaid_refused: AtomicU64::new(0),
             reports: Window::new(),
         }
     }
@@ -126,14 +136,14 @@ impl Sampler {
 
     /// Returns whether a call that ended at `now` is logged; if not, it is counted.
     pub(crate) fn takes(&self, kind: Kind, now: u64) -> bool {
-        let takes = match kind {
-            Kind::Success => self.takes_success(),
-            Kind::Refused => self.takes_refused(now),
-            Kind::Other => true,
+        let (takes, unsaid) = match kind {
+            Kind::Success => (self.takes_success(), &self.unsaid),
+            Kind::Refused => (self.takes_refused(now), &self.unsaid_refused),
+            Kind::Other => return true,
         };
         if !takes {
             self.left_out.fetch_add(1, Ordering::Relaxed);
-            self.unsaid.fetch_add(1, Ordering::Relaxed);
+            unsaid.fetch_add(1, Ordering::Relaxed);
         }
         takes
     }
@@ -153,11 +163,14 @@ impl Sampler {
     }
 
     /// Returns how many were left out since the last report, if any, and if there was none yet in this second.
-    pub(crate) fn report(&self, now: u64) -> Option<u64> {
-        if self.unsaid.load(Ordering::Relaxed) == 0 || !self.reports.admit(now, 1) {
+    pub(crate) fn report(&self, now: u64) -> Option<Report> {
+        let counts = [&self.unsaid, &self.unsaid_refused];
+        let is_nothing = |count: &&AtomicU64| count.load(Ordering::Relaxed) == 0;
+        if counts.iter().all(is_nothing) || !self.reports.admit(now, 1) {
             return None;
         }
-        Some(self.unsaid.swap(0, Ordering::Relaxed)).filter(|count| *count > 0)
+        let [successes, refused] = counts.map(|count| count.swap(0, Ordering::Relaxed));
+        (successes + refused > 0).then_some(Report { successes, refused })
     }
 
     /// Returns how many were ever left out.
@@ -202,8 +215,9 @@ mod tests {
         counted: u32,
         /// The seconds of refused calls that were logged while there was a cap.
         refused: Vec<u64>,
-        left_out: u64,
-        said: u64,
+        /// Successes and refused calls that were left out, ever and up to the last report.
+        left_out: [u64; 2],
+        said: [u64; 2],
         reports: Vec<u64>,
     }
 
@@ -230,18 +244,18 @@ mod tests {
                     takes
                 }
             };
-            self.left_out += u64::from(!takes);
+            self.left_out[usize::from(kind == Kind::Refused)] += u64::from(!takes);
             takes
         }
 
-        fn report(&mut self, second: u64) -> Option<u64> {
-            let unsaid = self.left_out - self.said;
-            if unsaid == 0 || self.reports.contains(&second) {
+        fn report(&mut self, second: u64) -> Option<Report> {
+            let [successes, refused] = [0, 1].map(|kind| self.left_out[kind] - self.said[kind]);
+            if successes + refused == 0 || self.reports.contains(&second) {
                 return None;
             }
             self.reports.push(second);
-            self.said += unsaid;
-            Some(unsaid)
+            self.said = self.left_out;
+            Some(Report { successes, refused })
         }
     }
 
@@ -264,7 +278,7 @@ mod tests {
                         prop_assert_eq!(sampler.sampling(), Sampling { one_of, refusals });
                     }
                 }
-                prop_assert_eq!(sampler.left_out(), model.left_out);
+                prop_assert_eq!(sampler.left_out(), model.left_out.iter().sum::<u64>());
             }
         }
     }

@@ -97,6 +97,24 @@ fn what_was_left_out_is_told_once_a_second_at_most() {
 }
 
 #[test]
+fn refused_calls_that_were_left_out_are_told_as_a_warning() {
+    let (log, _guard) = Capture::start(LevelFilter::WARN);
+    let (clock, hand) = Clock::manual();
+    let sampling = one_of(10).refusals(1);
+    let layer = LogLayer::new().clock(clock).sampling(sampling);
+    (0..10).for_each(|_| refuse(&layer));
+    (0..10).for_each(|_| succeed(&layer));
+    log.take();
+    hand.advance(Duration::from_secs(1));
+    succeed(&layer);
+    let seen = log.only();
+    assert_eq!(seen.level, Level::WARN);
+    let counts = ["left_out", "refused"].map(|name| seen.field(name));
+    // One was told at once, in the first second.
+    assert_eq!(counts, [Some("17"), Some("8")]);
+}
+
+#[test]
 fn a_handle_changes_what_is_left_out_while_calls_run() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let layer = LogLayer::new();
