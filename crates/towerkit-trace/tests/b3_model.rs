@@ -80,16 +80,20 @@ fn read(format: Propagation, message: &Message) -> Option<Context> {
     Some((trace, span, parent.flags.is_sampled()))
 }
 
-/// Digits of about the right length, mostly.
+/// Digits of the right length, mostly.
 fn id(length: usize) -> impl Strategy<Value = String> {
-    let zeros = "0".repeat(length);
-    let (least, most) = (length - 1, length + 1);
-    prop_oneof![
-        8 => prop::string::string_regex(&format!("[0-9a-f]{{{length}}}")).unwrap(),
-        1 => prop::string::string_regex(&format!("[0-9a-f]{{{least},{most}}}")).unwrap(),
-        1 => prop::string::string_regex(&format!("[0-9A-Fg ]{{{length}}}")).unwrap(),
-        1 => Just(zeros),
-    ]
+    (any::<u128>(), 0..12_u8).prop_map(move |(number, kind)| {
+        let text = &format!("{number:032x}")[32 - length..];
+        match kind {
+            0 => "0".repeat(length),
+            1 => text[1..].to_owned(),
+            2 => format!("{text}0"),
+            3 => text.to_uppercase(),
+            4 => format!("g{}", &text[1..]),
+            5 => format!("{} ", &text[1..]),
+            _ => text.to_owned(),
+        }
+    })
 }
 
 fn trace() -> impl Strategy<Value = String> {
