@@ -107,7 +107,7 @@ async fn run(format: Format) -> Outputs {
     tokio::task::yield_now().await;
     let (spans, log) = (format!("{:?}", observed.spans()), observed.text());
     // They do show what was asked of them.
-    assert!(spans.contains("http.request.header.referer"), "{spans}");
+    assert!(spans.contains("http.request.header.x-note"), "{spans}");
     assert!(
         log.contains("REDACTED") && log.contains("circuit changed"),
         "{log}"

@@ -33,7 +33,7 @@ pub(crate) fn fields(authorization: usize) -> HeaderMap {
     let basic = format!("Basic {}", basic());
     let cookie = format!("theme=dark; session={CANARY}");
     let baggage = format!("user={CANARY}");
-    let referer = format!("{}/?{}", url("https", "example.org"), query());
+    let note = format!("{}/?{}", url("https", "example.org"), query());
     let fields = [
         ("authorization", &*authorization),
         ("proxy-authorization", &basic),
@@ -41,7 +41,7 @@ pub(crate) fn fields(authorization: usize) -> HeaderMap {
         ("x-api-key", CANARY),
         ("baggage", &baggage),
         ("accept", "text/plain"),
-        ("referer", &referer),
+        ("x-note", &note),
     ];
     let fields = fields.into_iter();
     fields

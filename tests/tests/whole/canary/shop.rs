@@ -186,7 +186,10 @@ pub(crate) fn front(host: String, registry: &Registry, outputs: &mut Outputs) ->
     outputs.debug("timeout", &(&timeout, timeout.handle()));
     outputs.debug("cache", &(&cache, cache.handle()));
     let observers = (
-        TraceLayer::server().baggage(),
+        TraceLayer::server()
+            .baggage()
+            .record_headers(&["x-note", "accept"])
+            .unwrap(),
         LogLayer::new(),
         MetricsLayer::new()
             .registry(registry.clone())
