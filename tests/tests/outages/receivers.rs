@@ -1,0 +1,150 @@
+//! Those who are told, in all the ways in which they can be of no use.
+
+use std::{
+    fs::File,
+    io::{PipeReader, PipeWriter, Read, pipe},
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use axum::Router;
+use http::{StatusCode, Uri};
+use tokio::{
+    io::{copy, sink},
+    runtime::{Builder, Runtime},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nobody listens, and the pipe of the log is closed.
+    Away,
+    /// They accept and do not read, and neither does the reader of the pipe.
+    Silent,
+    /// Nobody listens, and the disk of the log is full.
+    Full,
+    /// They do as they should, and die halfway.
+    Killed,
+}
+
+/// Where a log goes.
+pub(crate) enum Sink {
+    Pipe(PipeWriter),
+    File(File),
+}
+
+pub(crate) struct Receivers {
+    /// OTLP, Graphite and InfluxDB.
+    pub(crate) tcp: [SocketAddr; 3],
+    pub(crate) statsd: SocketAddr,
+    pub(crate) sink: Mutex<Option<Sink>>,
+    held: Mutex<Option<Held>>,
+}
+
+/// What there is until it is killed.
+enum Held {
+    Nothing,
+    /// Open, and not read from.
+    Silent(UdpSocket, PipeReader),
+    Running(Runtime, Arc<AtomicBool>),
+}
+
+impl Receivers {
+    pub(crate) fn start(kind: Kind) -> Self {
+        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = listeners
+            .each_ref()
+            .map(|listener| listener.local_addr().unwrap());
+        let statsd = udp.local_addr().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        let (held, sink) = match kind {
+            Kind::Away => (Held::Nothing, Sink::Pipe(writer)),
+            Kind::Full => (
+                Held::Nothing,
+                Sink::File(File::options().write(true).open("/dev/full").unwrap()),
+            ),
+            Kind::Silent => {
+                for listener in listeners {
+                    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+                }
+                (Held::Silent(udp, reader), Sink::Pipe(writer))
+            }
+            Kind::Killed => (running(listeners, udp, reader), Sink::Pipe(writer)),
+        };
+        Self {
+            tcp,
+            statsd,
+            sink: Mutex::new(Some(sink)),
+            held: Mutex::new(Some(held)),
+        }
+    }
+
+    /// Ends those that run, if this is about that.
+    pub(crate) fn kill(&self) {
+        let mut held = self.held.lock().unwrap();
+        match held.take() {
+            Some(Held::Running(runtime, is_killed)) => {
+                is_killed.store(true, Ordering::Relaxed);
+                runtime.shutdown_background();
+            }
+            other => *held = other,
+        }
+    }
+}
+
+impl Drop for Receivers {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(Held::Silent(udp, reader)) = self.held.lock().unwrap().take() {
+            drop((udp, reader));
+        }
+    }
+}
+
+/// Takes OTLP over HTTP and lines of InfluxDB by the same service: an empty answer is a good one to both.
+fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) -> Held {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    listeners
+        .iter()
+        .for_each(|listener| listener.set_nonblocking(true).unwrap());
+    udp.set_nonblocking(true).unwrap();
+    let [otlp, graphite, influx] =
+        listeners.map(|listener| tokio::net::TcpListener::from_std(listener).unwrap());
+    let udp = tokio::net::UdpSocket::from_std(udp).unwrap();
+    let app = Router::new().fallback(|uri: Uri, _body: bytes::Bytes| async move {
+        match uri.path() {
+            "/write" => StatusCode::NO_CONTENT,
+            _ => StatusCode::OK,
+        }
+    });
+    runtime.spawn(async move { axum::serve(otlp, app).await });
+    let app = Router::new().fallback(|_body: bytes::Bytes| async { StatusCode::NO_CONTENT });
+    runtime.spawn(async move { axum::serve(influx, app).await });
+    runtime.spawn(async move {
+        while let Ok((mut connection, _)) = graphite.accept().await {
+            tokio::spawn(async move { copy(&mut connection, &mut sink()).await });
+        }
+    });
+    runtime.spawn(async move {
+        let mut packet = [0; 2048];
+        while udp.recv(&mut packet).await.is_ok() {}
+    });
+    let is_killed = Arc::new(AtomicBool::new(false));
+    let killed = is_killed.clone();
+    thread::spawn(move || {
+        let mut lines = [0; 65536];
+        while !killed.load(Ordering::Relaxed)
+            && reader.read(&mut lines).is_ok_and(|length| length > 0)
+        {}
+    });
+    Held::Running(runtime, is_killed)
+}
