@@ -1,6 +1,7 @@
 //! LG-04: a secret in every place that may hold one is in nothing that is put out: lines, spans, metrics, refusals, and what `Debug`
 //! shows.
 
+mod grpc;
 mod pushed;
 mod secrets;
 mod shop;
