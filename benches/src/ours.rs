@@ -63,7 +63,7 @@ pub fn time_window_breaker(clock: Clock) -> CircuitBreakerLayer {
 pub fn keyed_circuit_breaker(
     clock: Clock,
 ) -> KeyedCircuitBreakerLayer<impl Fn(&Call<'_, u64>) -> Option<Key> + Send + Sync + 'static> {
-    KeyedCircuitBreakerLayer::new(1000, |call: &Call<'_, u64>| Some(Key::new(&*call.request)))
+    KeyedCircuitBreakerLayer::new(1000, |call: &Call<'_, u64>| Some(Key::new(*call.request)))
         .expect("a valid capacity")
         .clock(clock)
 }

@@ -1,8 +1,9 @@
 use std::{error::Error, fmt::Write, io, process::Command, sync::Arc};
 
 use clap::Parser;
-use stringsvc::{Args, Strings};
+use stringsvc::{Args, Strings, Telemetry};
 use tokio::net::TcpListener;
+use towerkit_metrics::Registry;
 
 use crate::{Pairs, Server};
 
@@ -49,9 +50,8 @@ impl Served {
             return Ok(());
         }
         let args = self.args();
-        let app = stringsvc::app(routes, &args)?;
-        let subscriber = towerkit_log::subscriber(args.log_format.into());
-        subscriber.level(args.log).try_init()?;
+        let app = stringsvc::app(routes, &args, &Registry::new())?;
+        let _telemetry = Telemetry::start(&args)?;
         Ok(stringsvc::serve(app, &args).await?)
     }
 

@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, mem::discriminant, sync::Arc};
 use crate::{
     Buckets, MetricError,
     atomic::{AtomicCounter, AtomicGauge, AtomicHistogram},
+    counted::Counted,
     exposition::is_label_name,
     names::OTHER,
     snapshot::{MetricFamily, MetricKind, Sample, Value},
@@ -25,6 +26,7 @@ type Values = Arc<[Box<str>]>;
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Counter,
+    Counted(Counted),
     Gauge,
     Histogram(Buckets),
 }
@@ -32,6 +34,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) enum Instrument {
     Counter(Arc<AtomicCounter>),
+    Counted(Counted),
     Gauge(Arc<AtomicGauge>),
     Histogram(Arc<AtomicHistogram>),
 }
@@ -43,7 +46,7 @@ impl Kind {
 
     fn public(&self) -> MetricKind {
         match self {
-            Self::Counter => MetricKind::Counter,
+            Self::Counter | Self::Counted(_) => MetricKind::Counter,
             Self::Gauge => MetricKind::Gauge,
             Self::Histogram(_) => MetricKind::Histogram,
         }
@@ -52,6 +55,7 @@ impl Kind {
     fn instrument(&self) -> Instrument {
         match self {
             Self::Counter => Instrument::Counter(Arc::default()),
+            Self::Counted(counted) => Instrument::Counted(counted.clone()),
             Self::Gauge => Instrument::Gauge(Arc::default()),
             Self::Histogram(buckets) => {
                 Instrument::Histogram(Arc::new(AtomicHistogram::new(buckets)))
@@ -64,6 +68,7 @@ impl Instrument {
     fn value(&self) -> Value {
         match self {
             Self::Counter(counter) => Value::Counter(counter.value()),
+            Self::Counted(counted) => Value::Counter(counted.value()),
             Self::Gauge(gauge) => Value::Gauge(gauge.value()),
             Self::Histogram(histogram) => Value::Histogram(histogram.distribution()),
         }
@@ -110,6 +115,10 @@ impl Family {
         &self.kind
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
     /// Finds or makes a series. Says `true` with it if the cap of `most` series was reached and it is the one for the rest.
     pub(crate) fn resolve(
         &mut self,
@@ -129,11 +138,14 @@ impl Family {
         }
         let full = self.series.len() >= most;
         let values = if full { self.other() } else { values };
+        // The first series chooses the buckets of all, but each count is read from a place of its own.
+        let kind = if kind.is_histogram() {
+            &self.kind
+        } else {
+            kind
+        };
         let series = self.series.entry(values);
-        Ok((
-            series.or_insert_with(|| self.kind.instrument()).clone(),
-            full,
-        ))
+        Ok((series.or_insert_with(|| kind.instrument()).clone(), full))
     }
 
     /// Puts the values of labels in the order of the first series, if they are the same labels.

@@ -134,6 +134,7 @@
 
 mod atomic;
 mod buckets;
+mod counted;
 mod events;
 mod exemplars;
 mod exposition;

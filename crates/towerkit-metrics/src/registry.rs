@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     Buckets, Counter, Gauge, Histogram, MetricError, Provider, Snapshot,
+    counted::Counted,
     exposition::{self, is_metric_name},
     family::{Family, Instrument, Kind, wrong_kind},
     handles::Handles,
@@ -90,6 +91,47 @@ impl Registry {
             Instrument::Counter(counter) => Ok(counter),
             _ => Err(wrong_kind(name)),
         }
+    }
+
+    /// Shows a count that is kept elsewhere and only rises, such as that of lost log lines; `read` is called by each scrape and snapshot,
+    /// and must neither block nor panic.
+    ///
+    /// A second one of the same name and labels changes nothing.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use towerkit_metrics::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let lost = Arc::new(AtomicU64::new(0));
+    /// let count = lost.clone();
+    /// registry.counter_fn("lost_total", "Lines that were lost.", &[], move || count.load(Ordering::Relaxed))?;
+    /// lost.store(3, Ordering::Relaxed);
+    /// assert!(registry.render().ends_with("lost_total 3\n"));
+    /// # Ok::<_, towerkit_metrics::MetricError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`counter`](Self::counter); also if there is a counter of that name that is counted here, or the metric has all the
+    /// series that it may have.
+    pub fn counter_fn(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), MetricError> {
+        let kind = Kind::Counted(Counted::new(read));
+        let mut families = self.families();
+        let family = family(&mut families, name, help, labels, &kind)?;
+        if family.len() >= self.0.most {
+            return Err(MetricError::new(
+                name,
+                "it has all the series that it may have",
+            ));
+        }
+        family.resolve(name, &kind, labels, self.0.most).map(drop)
     }
 
     /// Resolves a gauge.

@@ -46,6 +46,15 @@ impl Spans {
         towerkit_trace::otel_layer(self.tracer())
     }
 
+    /// Makes the layer of a `tracing` subscriber that records events as well, whatever the program logs inside of spans. It is that of
+    /// [`towerkit_trace::otel_layer_with_events`].
+    pub fn layer_with_events<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        towerkit_trace::otel_layer_with_events(self.tracer())
+    }
+
     /// Returns a tracer of OpenTelemetry that records into this pipeline.
     #[must_use]
     pub fn tracer(&self) -> SdkTracer {

@@ -36,7 +36,7 @@ fn pipeline() -> SpanPipeline {
 
 /// Serves a request of a caller that records its trace, with a call inside that fails; and one that is not recorded.
 fn serve(spans: &Spans) {
-    let subscriber = tracing_subscriber::registry().with(spans.layer());
+    let subscriber = tracing_subscriber::registry().with(spans.layer_with_events());
     let inner = ServiceBuilder::new()
         .layer(TraceLayer::client().plain("stock"))
         .service_fn(async |()| Err::<(), _>(BoxError::from("out of stock")));

@@ -65,7 +65,9 @@ fn neither_known_keys_nor_newcomers_allocate() {
         hand.advance(Duration::from_secs(2));
         call(limit.policy());
         hand.advance(Duration::from_secs(2));
-        handle.change_quota(0, Quota::per_second(2).unwrap()).unwrap();
+        handle
+            .change_quota(0, Quota::per_second(2).unwrap())
+            .unwrap();
         call(limit.policy());
     });
     assert_eq!(seen.count_total, 0);

@@ -164,7 +164,7 @@ pub use invalid::InvalidField;
 pub use layer::{TraceLayer, Traced};
 pub use observer::{Trace, TraceHeld};
 #[cfg(feature = "opentelemetry")]
-pub use otel::{SampledOnly, layer as otel_layer};
+pub use otel::{SampledOnly, layer as otel_layer, layer_with_events as otel_layer_with_events};
 pub use propagation::{Propagation, extract, inject};
 pub use sampler::{InvalidSampler, Sampler};
 pub use traceparent::{TraceParent, TraceParentField};

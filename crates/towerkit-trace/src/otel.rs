@@ -3,7 +3,7 @@ use opentelemetry::{
     trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, Tracer},
 };
 use towerkit_core::TraceIds;
-use tracing::{Metadata, Span, Subscriber};
+use tracing::{Metadata, Span, Subscriber, subscriber::Interest};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::{
     Layer,
@@ -78,11 +78,35 @@ fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: boo
 
 /// Makes the layer of a `tracing` subscriber that records spans with `tracer`, those of calls and all spans inside them.
 ///
-/// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone.
+/// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone. Events are left
+/// to the log, which has the ids of the call, caps them and redacts credentials: [`layer_with_events`] records them as well.
 ///
 /// Of where in the program a span begins, its thread, and the time in which it is not polled, nothing is recorded, since each of them
 /// costs every span more than its own attributes do. Who wants them adds the filter [`SampledOnly`] to a layer of `tracing-opentelemetry`.
 pub fn layer<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    T: Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync,
+{
+    filtered(tracer, SampledOnly::new())
+}
+
+/// Does as [`layer`], and records events as those of the span they are in: whatever the program logs there, as it is, with the line
+/// that `towerkit-log` writes of each call.
+pub fn layer_with_events<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    T: Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync,
+{
+    filtered(tracer, SampledOnly::new().events())
+}
+
+fn filtered<S, T>(
+    tracer: T,
+    filter: SampledOnly,
+) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     T: Tracer + Send + Sync + 'static,
@@ -93,15 +117,43 @@ where
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
-        .with_filter(SampledOnly)
+        .with_filter(filter)
 }
 
-/// Lets through what happens outside of calls, and inside of calls whose trace is recorded.
-#[derive(Debug, Clone, Copy)]
-pub struct SampledOnly;
+/// Lets spans through that are outside of calls, or inside of calls whose trace is recorded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SampledOnly {
+    events: bool,
+}
+
+impl SampledOnly {
+    /// Lets no event through.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { events: false }
+    }
+
+    /// Lets events through as it does spans.
+    #[must_use]
+    pub const fn events(mut self) -> Self {
+        self.events = true;
+        self
+    }
+
+    fn takes(self, metadata: &Metadata<'_>) -> bool {
+        self.events || metadata.is_span()
+    }
+}
 
 impl<S> Filter<S> for SampledOnly {
-    fn enabled(&self, _metadata: &Metadata<'_>, _context: &LayerContext<'_, S>) -> bool {
-        TraceIds::decision().unwrap_or(true)
+    fn enabled(&self, metadata: &Metadata<'_>, _context: &LayerContext<'_, S>) -> bool {
+        self.takes(metadata) && TraceIds::decision().unwrap_or(true)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match self.takes(metadata) {
+            true => Interest::sometimes(),
+            false => Interest::never(),
+        }
     }
 }

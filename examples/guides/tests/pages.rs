@@ -16,13 +16,6 @@ fn the_guide_shows_the_layers_of_this_crate_as_they_are() {
 }
 
 #[test]
-fn the_guide_to_observability_shows_how_losses_are_counted() {
-    let guide = include_str!("../../../docs/guides/observability.md");
-    let losses = include_str!("../src/losses.rs");
-    assert!(guide.contains(&format!("```rust\n{losses}```\n")));
-}
-
-#[test]
 fn the_guard_and_the_observer_take_thirty_lines() {
     for source in [
         include_str!("../src/room.rs"),

@@ -24,17 +24,17 @@ use crate::http::problem;
 use crate::request_id::REQUEST_ID;
 use crate::request_id::RequestIds;
 
-/// Puts the server stack around `routes`, and beside it, outside of every limit, the routes of the operator.
+/// Puts the server stack around `routes`, which measures into `registry`, and beside it, outside of every limit, the routes of the
+/// operator.
 ///
 /// The stack is one [`Router::layer`], because axum boxes each call once for every one of them.
 ///
 /// # Errors
 ///
 /// If the rate, the burst, the share of traces or the timeout makes no sense.
-pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
+pub fn app(routes: Router, args: &Args, registry: &Registry) -> Result<Router, BoxError> {
     let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
     let ids = RequestIds::new();
-    let registry = Registry::new();
     let row = stack((
         TraceLayer::server().sampler(sampler(args)?),
         LogLayer::new(),
@@ -54,7 +54,7 @@ pub fn app(routes: Router, args: &Args) -> Result<Router, BoxError> {
         }));
     let routes = routes.layer(server_stack);
     // With its state given, axum makes the services of a router now and not for every connection.
-    Ok(routes.merge(operator_routes(&registry)).with_state(()))
+    Ok(routes.merge(operator_routes(registry)).with_state(()))
 }
 
 /// Where nobody takes spans no trace is begun; those that callers have begun are gone on with in any case.

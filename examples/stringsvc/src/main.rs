@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use axum::Router;
 use clap::CommandFactory;
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -12,13 +13,13 @@ use stringsvc::Telemetry;
 use stringsvc::app;
 use stringsvc::routes;
 use stringsvc::serve;
+use towerkit::core::BoxError;
+use towerkit::metrics::Registry;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let started = app(routes(Arc::new(Strings)), &args)
-        .and_then(|app| Telemetry::start(&args).map(|telemetry| (app, telemetry)));
-    let (app, _telemetry) = started.unwrap_or_else(|error| {
+    let (app, _telemetry) = start(&args).unwrap_or_else(|error| {
         Args::command()
             .error(ErrorKind::ValueValidation, error)
             .exit()
@@ -30,4 +31,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn start(args: &Args) -> Result<(Router, Telemetry), BoxError> {
+    let registry = Registry::new();
+    let app = app(routes(Arc::new(Strings)), args, &registry)?;
+    let telemetry = Telemetry::start(args)?;
+    telemetry.show_losses(&registry)?;
+    Ok((app, telemetry))
 }

@@ -5,6 +5,8 @@ use towerkit::core::BoxError;
 use towerkit::log::Background;
 use towerkit::log::Lines;
 use towerkit::log::LogGuard;
+use towerkit::metrics::MetricError;
+use towerkit::metrics::Registry;
 use towerkit::opentelemetry::SpanPipeline;
 use towerkit::opentelemetry::Spans;
 use tracing_subscriber::Layer;
@@ -18,7 +20,7 @@ use crate::Args;
 #[must_use = "what is not written when it is dropped is lost"]
 pub struct Telemetry {
     spans: Option<Spans>,
-    _log: LogGuard,
+    log: LogGuard,
 }
 
 impl Telemetry {
@@ -41,7 +43,29 @@ impl Telemetry {
             .with(spans.as_ref().map(Spans::layer))
             .with(lines)
             .try_init()?;
-        Ok(Self { spans, _log: guard })
+        Ok(Self { spans, log: guard })
+    }
+}
+
+impl Telemetry {
+    /// Shows on `/metrics` what does not arrive.
+    ///
+    /// # Errors
+    ///
+    /// If the registry has another metric of that name.
+    pub fn show_losses(&self, registry: &Registry) -> Result<(), MetricError> {
+        const NAME: &str = "telemetry_lost_total";
+        const HELP: &str = "Log lines and spans that were lost.";
+        let queue = self.log.queue().clone();
+        registry.counter_fn(NAME, HELP, &[("what", "log_lines")], move || {
+            queue.dropped()
+        })?;
+        let Some(spans) = self.spans.clone() else {
+            return Ok(());
+        };
+        registry.counter_fn(NAME, HELP, &[("what", "spans")], move || {
+            spans.report().lost()
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use stringsvc::MAX_BODY;
 use stringsvc::Strings;
 use stringsvc::app;
 use stringsvc::routes;
+use towerkit::metrics::Registry;
 
 use crate::client::Client;
 use crate::client::Response;
@@ -27,7 +28,7 @@ fn start(flags: &[&str]) -> SocketAddr {
     let routes = routes(Arc::new(Strings))
         .route("/panic", post(panics))
         .route("/stuck", post(std::future::pending::<()>));
-    let app = app(routes, &args).unwrap();
+    let app = app(routes, &args, &Registry::new()).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || serve(listener, app));

@@ -9,12 +9,8 @@ use tokio::time::{sleep, timeout};
 use towerkit_log::{Format, Lines, Targets};
 use towerkit_tests::Page;
 use towerkit_trace::otel_layer;
-use tracing::{Level, Metadata, subscriber::DefaultGuard};
-use tracing_subscriber::{
-    Layer,
-    filter::{FilterExt, filter_fn},
-    layer::SubscriberExt,
-};
+use tracing::{Level, subscriber::DefaultGuard};
+use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 /// Everything that this thread observes, for as long as it is there.
 pub(crate) struct Observed {
@@ -39,11 +35,9 @@ impl Observed {
             .build();
         let writer = page.clone();
         let lines = Lines::new(format).writer(move || writer.clone()).spans();
-        // What is logged would be events of spans as well, in which nothing is redacted.
-        let spans = filter_fn(|of: &Metadata<'_>| of.is_span()).and(ours());
         let subscriber = tracing_subscriber::registry()
             .with(lines.with_filter(ours()))
-            .with(otel_layer(provider.tracer("test")).with_filter(spans));
+            .with(otel_layer(provider.tracer("test")).with_filter(ours()));
         Self {
             page,
             exporter,

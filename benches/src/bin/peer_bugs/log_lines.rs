@@ -32,8 +32,8 @@ fn values_panic() -> Bug {
     let outcome = |dispatch: &Dispatch| {
         let log = || {
             with_default(dispatch, || {
-                tracing::info!(value = display(Panics), "hello")
-            })
+                tracing::info!(value = display(Panics), "hello");
+            });
         };
         match catch_unwind(AssertUnwindSafe(log)) {
             Ok(()) => "goes on",

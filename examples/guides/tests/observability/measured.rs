@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use guides::Losses;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::{Builder, Runtime};
@@ -26,7 +25,6 @@ pub(crate) struct Measured {
     full: MetricsLayer,
     /// Refuses all calls but the first, since its time stands still.
     limit: RateLimitLayer,
-    losses: Losses,
     lost: Arc<AtomicU64>,
     runtime: Runtime,
 }
@@ -38,8 +36,9 @@ impl Measured {
         let layer = layer.time_to_head().body_sizes(Buckets::bytes());
         let lost = Arc::new(AtomicU64::new(0));
         let count = lost.clone();
-        let losses = Losses::default();
-        let losses = losses.of(&registry, "spans", move || count.load(Ordering::Relaxed));
+        let read = move || count.load(Ordering::Relaxed);
+        let (name, labels) = ("telemetry_lost_total", [("what", "spans")]);
+        registry.counter_fn(name, "", &labels, read).unwrap();
         let quota = Quota::per_second(1).unwrap();
         let (clock, _hand) = Clock::manual();
         Self {
@@ -47,7 +46,6 @@ impl Measured {
             client: layer.clone().client(),
             full: layer.max_operations(0),
             limit: RateLimitLayer::new(quota).clock(clock),
-            losses: losses.unwrap(),
             lost,
             runtime: Builder::new_current_thread().build().unwrap(),
             registry,
@@ -58,7 +56,6 @@ impl Measured {
     pub(crate) fn happen(&self) {
         events(&self.registry);
         self.lost.fetch_add(1, Ordering::Relaxed);
-        self.losses.tell();
         let ids = TraceIds {
             trace: [0xab; 16],
             span: [0xcd; 8],
