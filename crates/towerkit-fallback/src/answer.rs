@@ -19,7 +19,6 @@ pub trait Substitute<T, E> {
 }
 
 /// Answers with a value; see [`FallbackLayer::value`](crate::FallbackLayer::value).
-#[derive(Debug)]
 pub struct Value<V>(Arc<V>);
 
 /// Answers with what a function returns; see [`FallbackLayer::function`](crate::FallbackLayer::function).
@@ -30,6 +29,13 @@ pub struct Function<F>(Arc<F>);
 pub struct Other<O> {
     pub(crate) service: O,
     pub(crate) replay_up_to: usize,
+}
+
+/// Shows nothing of the answer, which may hold a cookie.
+impl<V> fmt::Debug for Value<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Value").finish_non_exhaustive()
+    }
 }
 
 impl<V> Value<V> {

@@ -29,6 +29,18 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
+/// Removes a header field.
+#[inline(always)]
+pub(crate) fn remove(headers: &mut HeaderMap, name: &'static str) {
+    if headers.is_empty() {
+        return;
+    }
+    match well_known(name) {
+        Some(name) => headers.remove(name),
+        None => headers.remove(name),
+    };
+}
+
 /// Names that many calls have and `http` does not know, ready made: looked up without parsing, and set without a copy.
 #[inline(always)]
 fn well_known(name: &str) -> Option<&'static HeaderName> {
@@ -48,6 +60,20 @@ fn well_known(name: &str) -> Option<&'static HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_removed_with_all_its_values_whether_its_name_is_well_known_or_not() {
+        for name in ["traceparent", "tracestate", "baggage", "b3", "x-b3-traceid"] {
+            let mut headers = HeaderMap::new();
+            remove(&mut headers, name);
+            headers.append(name, HeaderValue::from_static("a"));
+            headers.append(name, HeaderValue::from_static("b"));
+            headers.append("other", HeaderValue::from_static("c"));
+            remove(&mut headers, name);
+            assert!(!headers.contains_key(name));
+            assert_eq!(headers.len(), 1);
+        }
+    }
 
     #[test]
     fn a_field_is_set_in_place_of_all_its_values_whether_its_name_is_well_known_or_not() {

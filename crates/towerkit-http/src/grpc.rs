@@ -84,7 +84,7 @@ impl<B> Describe<Request<B>> for Grpc {
     }
 
     fn remove_field(&self, request: &mut Request<B>, name: &'static str) {
-        request.headers_mut().remove(name);
+        fields::remove(request.headers_mut(), name);
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {

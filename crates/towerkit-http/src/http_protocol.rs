@@ -110,7 +110,7 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
     }
 
     fn remove_field(&self, request: &mut Request<B>, name: &'static str) {
-        request.headers_mut().remove(name);
+        fields::remove(request.headers_mut(), name);
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
