@@ -4,7 +4,7 @@ use tower::Layer;
 use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
-use towerkit_log::{Format, Lines};
+use towerkit_log::{Background, Format, Lines};
 use tracing::{Dispatch, Level};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -38,6 +38,11 @@ pub(super) fn json(visit: &mut impl Visit, inner: impl Http, way: &str) {
         Label::ours("towerkit, fast clock", Clocked::Fast),
         ours::log(Clock::fast()).http().layer(inner.clone()),
     );
+    visit.under(in_background());
+    visit.http(
+        Label::ours("towerkit, fast clock, in the background", Clocked::Fast),
+        ours::log(Clock::fast()).http().layer(inner.clone()),
+    );
     let subscriber = tracing_subscriber::fmt().json().with_writer(io::sink);
     visit.under(Dispatch::new(subscriber.finish()));
     let trace = TraceLayer::new_for_http()
@@ -47,4 +52,14 @@ pub(super) fn json(visit: &mut impl Visit, inner: impl Http, way: &str) {
         Label::peer("tower-http Trace, tracing-subscriber", Clocked::Standard),
         trace.layer(inner),
     );
+}
+
+/// Lines that a thread writes; it lives as long as the process.
+fn in_background() -> Dispatch {
+    let (queue, guard) = Background::new()
+        .start(Format::Json, io::sink)
+        .expect("a thread");
+    std::mem::forget(guard);
+    let lines = Lines::new(Format::Json).writer(queue);
+    Dispatch::new(tracing_subscriber::registry().with(lines))
 }

@@ -121,8 +121,10 @@ where
         let this = self.project();
         let inner = this.inner;
         let response = ready!(this.span.in_scope(|| inner.poll(cx)))?;
-        this.span
-            .record("http.response.status_code", response.status().as_u16());
+        this.span.record(
+            "http.response.status_code",
+            i64::from(response.status().as_u16()),
+        );
         let span = mem::replace(this.span, Span::none());
         Poll::Ready(Ok(response.map(|inner| InSpan { inner, span })))
     }
@@ -139,7 +141,7 @@ impl<B: Body> Body for InSpan<B> {
         let this = self.project();
         let inner = this.inner;
         let frame = ready!(this.span.in_scope(|| inner.poll_frame(cx)));
-        this.span.record("http.response.body.size", 0_u64);
+        this.span.record("http.response.body.size", 0_i64);
         Poll::Ready(frame)
     }
 
