@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Empty;
 use message::Message;
 use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{BoxError, LayerExt, TraceIds};
-use towerkit_http::HttpExt;
+use towerkit_core::{BoxError, Call, End, IntoRole, LayerExt, Outcome, Policy, Role, TraceIds};
+use towerkit_http::{Http, HttpExt};
 use towerkit_trace::{
     Baggage, Propagation, Sampler, TraceContext, TraceLayer, TraceParent, extract, inject,
 };
@@ -234,4 +234,29 @@ fn a_panic_in_a_scope_leaves_it() {
     let poll = AssertUnwindSafe(|| scoped.as_mut().poll(&mut cx));
     assert!(catch_unwind(poll).is_err());
     assert_eq!(TraceContext::current(), None);
+}
+
+/// A poll that panics leaves the thread as it was, whether the call is recorded or not, or goes on from a context.
+#[test]
+fn a_panic_inside_of_a_call_leaves_nothing_behind() {
+    const NOT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let http = Http::new();
+    for (sampler, parent) in [
+        (Sampler::always(), None),
+        (Sampler::never(), None),
+        (Sampler::always(), Some(NOT)),
+    ] {
+        let role = TraceLayer::server().sampler(sampler).into_role();
+        let mut request = Request::new(());
+        if let Some(parent) = parent {
+            let parent = HeaderValue::from_static(parent);
+            request.headers_mut().insert("traceparent", parent);
+        }
+        let mut held = Role::begin(&role, &mut Call::new(&mut request, &http)).unwrap();
+        let panics = AssertUnwindSafe(|| Policy::enter(&role, &mut held, || panic!("inside")));
+        assert!(catch_unwind(panics).is_err());
+        assert_eq!(TraceIds::current(), None);
+        Policy::finish(&role, held, &End::new(Outcome::Success));
+        assert_eq!(TraceIds::current(), None);
+    }
 }
