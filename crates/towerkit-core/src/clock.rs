@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::fast_clock::FastClock;
+
 /// A monotonic clock that reads nanoseconds since an origin of its own.
 ///
 /// Every layer that measures time takes one; the default is [`Clock::monotonic`]. Waiting is `tokio::time`.
@@ -27,8 +29,11 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     Monotonic(Instant),
-    #[cfg(feature = "fast-clock")]
-    Fast(quanta::Clock),
+    #[cfg_attr(
+        not(feature = "fast-clock"),
+        expect(dead_code, reason = "there is none without the feature")
+    )]
+    Fast(FastClock),
     Manual(Arc<AtomicU64>),
     Custom(Arc<dyn Fn() -> Duration + Send + Sync>),
 }
@@ -49,7 +54,7 @@ impl Clock {
     #[cfg(feature = "fast-clock")]
     #[must_use]
     pub fn fast() -> Self {
-        Self(Source::Fast(quanta::Clock::new()))
+        Self(Source::Fast(FastClock::new()))
     }
 
     /// Makes a clock that stands still until it is moved by hand, for tests.
@@ -80,8 +85,7 @@ impl Clock {
                     .wrapping_mul(1_000_000_000)
                     .wrapping_add(u64::from(elapsed.subsec_nanos()))
             }
-            #[cfg(feature = "fast-clock")]
-            Source::Fast(clock) => clock.delta_as_nanos(0, clock.raw()),
+            Source::Fast(clock) => clock.now(),
             source => source.read(),
         }
     }
@@ -91,7 +95,6 @@ impl Clock {
     fn origin(&self) -> usize {
         match &self.0 {
             Source::Monotonic(_) => 1,
-            #[cfg(feature = "fast-clock")]
             Source::Fast(_) => 2,
             Source::Manual(now) => Arc::as_ptr(now).addr(),
             Source::Custom(read) => Arc::as_ptr(read).addr(),
@@ -114,8 +117,7 @@ impl Source {
     fn read(&self) -> u64 {
         match self {
             Self::Monotonic(origin) => nanos(origin.elapsed()),
-            #[cfg(feature = "fast-clock")]
-            Self::Fast(clock) => clock.delta_as_nanos(0, clock.raw()),
+            Self::Fast(clock) => clock.now(),
             Self::Manual(now) => now.load(Ordering::Acquire),
             Self::Custom(read) => nanos(read()),
         }
@@ -132,7 +134,6 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             Source::Monotonic(_) => "Clock::monotonic",
-            #[cfg(feature = "fast-clock")]
             Source::Fast(_) => "Clock::fast",
             Source::Manual(_) => "Clock::manual",
             Source::Custom(_) => "Clock::custom",

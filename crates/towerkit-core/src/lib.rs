@@ -66,6 +66,8 @@ mod clock;
 mod deadline;
 mod end;
 mod event;
+#[cfg_attr(not(feature = "fast-clock"), path = "no_fast_clock.rs")]
+mod fast_clock;
 mod forward;
 mod layer;
 mod macros;

@@ -17,7 +17,11 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::{InvalidSetting, invalid::Problem, wire::Failure};
+use crate::{
+    InvalidSetting,
+    invalid::Problem,
+    wire::{Failure, Wire},
+};
 
 /// InfluxDB over HTTP: lines are written by `POST /write`, or `/api/v2/write`, and arrive, or fail, before the push is over.
 ///
@@ -114,6 +118,10 @@ impl InfluxHttp {
         value.set_sensitive(true);
         self.authorization = Some(value);
         Ok(self)
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::Http(self.clone())
     }
 
     pub(crate) async fn send(&self, text: &str) -> Result<(), Failure> {

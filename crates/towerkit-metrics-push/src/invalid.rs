@@ -9,9 +9,15 @@ pub(crate) enum Problem {
     Interval(Duration),
     Timeout(Duration),
     Packet(usize, usize),
-    #[cfg(feature = "http")]
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "found by what the feature adds")
+    )]
     Url,
-    #[cfg(feature = "http")]
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "found by what the feature adds")
+    )]
     Credentials,
 }
 
@@ -28,11 +34,9 @@ impl fmt::Display for InvalidSetting {
                 write!(f, "a packet of {bytes} bytes is not 64 to {most}")
             }
             // Neither is shown: there may be a password in them.
-            #[cfg(feature = "http")]
             Problem::Url => f.write_str(
                 "the address of influxdb is not like http://host:8086, without user, password and query",
             ),
-            #[cfg(feature = "http")]
             Problem::Credentials => {
                 f.write_str("the credentials have a character that no header can have")
             }

@@ -112,7 +112,7 @@
 mod format;
 mod graphite;
 mod handle;
-#[cfg(feature = "http")]
+#[cfg_attr(not(feature = "http"), path = "no_http.rs")]
 mod http;
 mod influx;
 mod interval;

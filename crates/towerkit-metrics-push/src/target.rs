@@ -2,7 +2,6 @@ use std::fmt;
 #[cfg(unix)]
 use std::path::PathBuf;
 
-#[cfg(feature = "http")]
 use crate::http::InfluxHttp;
 use crate::{
     InvalidSetting,
@@ -26,7 +25,6 @@ enum Kind {
     #[cfg(unix)]
     Unix(PathBuf),
     Tcp(String),
-    #[cfg(feature = "http")]
     Http(InfluxHttp),
 }
 
@@ -41,9 +39,7 @@ const UNIX: usize = 8192;
 const TCP: usize = 32 * 1024;
 /// What carbon takes for one line; on a longer one it closes the connection.
 const TCP_LINE: usize = 16 * 1024 - 1;
-#[cfg(feature = "http")]
 const HTTP: usize = 1024 * 1024;
-#[cfg(feature = "http")]
 const HTTP_LINE: usize = 64 * 1024;
 const LEAST: usize = 64;
 const MOST: usize = 16 * 1024 * 1024;
@@ -109,13 +105,11 @@ impl Target {
             #[cfg(unix)]
             Kind::Unix(path) => Wire::Unix(crate::wire::Unix::new(path)),
             Kind::Tcp(address) => Wire::Tcp(Tcp::new(address)),
-            #[cfg(feature = "http")]
-            Kind::Http(http) => Wire::Http(http.clone()),
+            Kind::Http(http) => http.wire(),
         }
     }
 }
 
-#[cfg(feature = "http")]
 impl From<InfluxHttp> for Target {
     fn from(http: InfluxHttp) -> Self {
         Self::of(Kind::Http(http), HTTP, HTTP_LINE)
@@ -129,7 +123,6 @@ impl fmt::Display for Target {
             #[cfg(unix)]
             Kind::Unix(path) => write!(f, "unix {}", path.display()),
             Kind::Tcp(address) => write!(f, "tcp {address}"),
-            #[cfg(feature = "http")]
             Kind::Http(http) => http.fmt(f),
         }
     }

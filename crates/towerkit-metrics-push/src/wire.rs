@@ -14,7 +14,6 @@ use tokio::{
     net::{TcpStream, UdpSocket, lookup_host},
 };
 
-#[cfg(feature = "http")]
 use crate::http::InfluxHttp;
 
 #[derive(Debug)]
@@ -23,7 +22,10 @@ pub(crate) enum Wire {
     #[cfg(unix)]
     Unix(Unix),
     Tcp(Tcp),
-    #[cfg(feature = "http")]
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "there is none without the feature")
+    )]
     Http(InfluxHttp),
 }
 
@@ -44,7 +46,6 @@ impl Wire {
             #[cfg(unix)]
             Self::Unix(unix) => unix.open(),
             Self::Tcp(tcp) => tcp.open().await,
-            #[cfg(feature = "http")]
             Self::Http(_) => Ok(()),
         }
     }
@@ -56,7 +57,6 @@ impl Wire {
             #[cfg(unix)]
             Self::Unix(unix) => unix.send(text).await,
             Self::Tcp(tcp) => tcp.send(text).await.map_err(Failure::Stop),
-            #[cfg(feature = "http")]
             Self::Http(http) => http.send(text).await,
         }
     }

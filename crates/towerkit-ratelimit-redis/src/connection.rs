@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, aio::MultiplexedConnection};
 
 use crate::{
+    cluster::{ClusterClient, ClusterConnection},
     redis_store::{CONNECT, failure, is_lasting},
     store::Failure,
 };
@@ -18,8 +19,11 @@ pub struct Redis(Kind);
 #[derive(Clone)]
 enum Kind {
     Server(Arc<Client>),
-    #[cfg(feature = "cluster")]
-    Cluster(Arc<redis::cluster::ClusterClient>),
+    #[cfg_attr(
+        not(feature = "cluster"),
+        expect(dead_code, reason = "there is none without the feature")
+    )]
+    Cluster(ClusterClient),
 }
 
 impl From<Client> for Redis {
@@ -31,7 +35,7 @@ impl From<Client> for Redis {
 #[cfg(feature = "cluster")]
 impl From<redis::cluster::ClusterClient> for Redis {
     fn from(client: redis::cluster::ClusterClient) -> Self {
-        Self(Kind::Cluster(Arc::new(client)))
+        Self(Kind::Cluster(ClusterClient::new(client)))
     }
 }
 
@@ -71,8 +75,7 @@ impl Kind {
                     .await
                     .map(Connection::Server)
             }
-            #[cfg(feature = "cluster")]
-            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            Self::Cluster(client) => client.connect().await.map(Connection::Cluster),
         }
     }
 }
@@ -92,8 +95,7 @@ fn install_provider() {}
 #[derive(Clone)]
 pub(crate) enum Connection {
     Server(MultiplexedConnection),
-    #[cfg(feature = "cluster")]
-    Cluster(redis::cluster_async::ClusterConnection),
+    Cluster(ClusterConnection),
 }
 
 impl Connection {
@@ -105,8 +107,7 @@ impl Connection {
     pub(crate) async fn query(&mut self, command: &Cmd) -> Result<(u32, u64), RedisError> {
         match self {
             Self::Server(connection) => command.query_async(connection).await,
-            #[cfg(feature = "cluster")]
-            Self::Cluster(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => connection.query(command).await,
         }
     }
 }

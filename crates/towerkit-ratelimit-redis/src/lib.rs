@@ -97,6 +97,8 @@
 
 #[cfg(all(test, not(towerkit_loom)))]
 mod behaviour;
+#[cfg_attr(not(feature = "cluster"), path = "no_cluster.rs")]
+mod cluster;
 mod common;
 mod connection;
 mod guard;

@@ -1,7 +1,5 @@
 //! What `build.rs` makes of `proto/greeter.proto`.
-#![expect(
-    clippy::allow_attributes_without_reason,
-    reason = "tonic's generated code"
-)]
 
-tonic::include_proto!("greeter");
+mod greeter;
+
+pub use greeter::*;

@@ -1,0 +1,6 @@
+#![expect(
+    clippy::allow_attributes_without_reason,
+    reason = "tonic's generated code"
+)]
+
+tonic::include_proto!("greeter");
