@@ -121,6 +121,15 @@ fn every_kind_of_event_has_its_metrics() {
 }
 
 #[test]
+fn no_event_is_forgotten() {
+    let kind = |event: &Event| std::mem::discriminant(event);
+    let known: Vec<_> = every_kind().iter().map(|(event, _)| kind(event)).collect();
+    for event in towerkit_test::events("search") {
+        assert!(known.contains(&kind(&event)), "{event:?}");
+    }
+}
+
+#[test]
 fn labels_tell_events_of_a_kind_apart() {
     let registry = Registry::new();
     for from in Outcome::ALL {

@@ -9,23 +9,20 @@ use std::{
 
 use towerkit_metrics::{Buckets, Registry};
 use towerkit_metrics_push::{Graphite, Pusher, Target};
+use towerkit_programs::{Program, free_port};
 
-use crate::{
-    NASTY, nasty,
-    process::{Process, free_port, until},
-    reported, while_pushing,
-};
+use crate::{NASTY, nasty, reported, until, while_pushing};
 
 struct Carbon {
     port: u16,
-    process: Process,
+    program: Program,
 }
 
 impl Carbon {
     fn start() -> Self {
-        let mut process = Process::new("carbon-cache");
+        let mut program = Program::new("carbon-cache");
         let [port, pickle, query] = [0; 3].map(|_| free_port());
-        let folder = process.folder.to_str().unwrap().to_owned();
+        let folder = program.folder().to_str().unwrap().to_owned();
         let configuration = format!(
             "[cache]\nSTORAGE_DIR = {folder}\nCONF_DIR = {folder}\nLOG_DIR = {folder}\nPID_DIR = {folder}\n\
              LOCAL_DATA_DIR = {folder}/whisper\nUSER =\nDATABASE = whisper\nENABLE_TAGS = False\n\
@@ -35,8 +32,8 @@ impl Carbon {
              CACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {query}\n\
              MAX_CREATES_PER_MINUTE = inf\nMAX_UPDATES_PER_SECOND = 10000\n"
         );
-        let path = process.file("carbon.conf", &configuration);
-        process.file(
+        let path = program.file("carbon.conf", &configuration);
+        program.file(
             "storage-schemas.conf",
             "[all]\npattern = .*\nretentions = 1s:1h\n",
         );
@@ -45,14 +42,14 @@ impl Carbon {
             "--nodaemon".into(),
             "start".into(),
         ];
-        process.start(arguments);
-        let carbon = Self { port, process };
+        program.start(arguments);
+        let carbon = Self { port, program };
         carbon.listens();
         carbon
     }
 
     fn restart(&mut self) {
-        self.process.restart();
+        self.program.restart();
         self.listens();
     }
 
@@ -68,13 +65,13 @@ impl Carbon {
 
     fn file(&self, name: &str) -> PathBuf {
         let path = format!("whisper/{}.wsp", name.replace('.', "/"));
-        self.process.folder.join(path)
+        self.program.folder().join(path)
     }
 
     /// The files of series with tags, whose names are hashes.
     fn tagged(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let mut folders = vec![self.process.folder.join("whisper/_tagged")];
+        let mut folders = vec![self.program.folder().join("whisper/_tagged")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let path = entry.unwrap().path();
@@ -96,7 +93,7 @@ impl Carbon {
     }
 
     fn has_no_bad_lines(&self) {
-        let output = self.process.read("output") + &self.process.read("listener.log");
+        let output = self.program.read("output") + &self.program.read("listener.log");
         assert!(
             !output.contains("invalid line") && !output.contains("Traceback"),
             "{output}"
@@ -196,7 +193,7 @@ async fn carbon_may_die_and_may_stand_still() {
     while_pushing(&mut pusher, reported(&handle, |report| report.pushes > 2)).await;
     carbon.expect("calls_total", 1.0);
 
-    carbon.process.kill();
+    carbon.program.kill();
     counter.add(10);
     tokio::select! {
         never = pusher.run() => match never {},
@@ -213,14 +210,14 @@ async fn carbon_may_die_and_may_stand_still() {
     .await;
     carbon.expect("calls_total", 11.0);
 
-    carbon.process.signal("STOP");
+    carbon.program.signal("STOP");
     let begun = Instant::now();
     for _ in 0..50 {
         counter.add(1);
         let _ = pusher.flush().await;
     }
     assert!(begun.elapsed() < Duration::from_secs(50));
-    carbon.process.signal("CONT");
+    carbon.program.signal("CONT");
     pusher.flush().await.unwrap();
     carbon.expect("calls_total", 61.0);
     carbon.has_no_bad_lines();

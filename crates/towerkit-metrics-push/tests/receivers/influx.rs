@@ -8,24 +8,22 @@ use std::{
 use serde_json::Value;
 use towerkit_metrics::{Buckets, Registry};
 use towerkit_metrics_push::{Influx, InfluxHttp, Pusher, Target};
+use towerkit_programs::{Program, free_port};
 
-use crate::{
-    NASTY, nasty,
-    process::{Process, free_port, until},
-};
+use crate::{NASTY, nasty, until};
 
 struct Database {
     http: u16,
     udp: u16,
-    process: Process,
+    program: Program,
 }
 
 impl Database {
     /// Starts one that knows `ann`, with the password `canary`, and has the databases `app` and `udp`.
     fn start() -> Self {
-        let mut process = Process::new("influxd");
+        let mut program = Program::new("influxd");
         let [http, udp, backup] = [0; 3].map(|_| free_port());
-        let folder = process.folder.to_str().unwrap().to_owned();
+        let folder = program.folder().to_str().unwrap().to_owned();
         let configuration = format!(
             "reporting-disabled = true\nbind-address = \"127.0.0.1:{backup}\"\n\
              [meta]\ndir = \"{folder}/meta\"\n[data]\ndir = \"{folder}/data\"\nwal-dir = \"{folder}/wal\"\n\
@@ -33,9 +31,9 @@ impl Database {
              [http]\nbind-address = \"127.0.0.1:{http}\"\nauth-enabled = true\n\
              [[udp]]\nenabled = true\nbind-address = \"127.0.0.1:{udp}\"\ndatabase = \"udp\"\nbatch-timeout = \"10ms\"\n"
         );
-        let path = process.file("influxd.conf", &configuration);
-        process.start(["run".into(), "-config".into(), path]);
-        let database = Self { http, udp, process };
+        let path = program.file("influxd.conf", &configuration);
+        program.start(["run".into(), "-config".into(), path]);
+        let database = Self { http, udp, program };
         database.answers();
         database.query(
             "",
@@ -47,7 +45,7 @@ impl Database {
     }
 
     fn restart(&mut self) {
-        self.process.restart();
+        self.program.restart();
         self.answers();
     }
 
@@ -213,7 +211,7 @@ async fn influxdb_may_die_and_may_stand_still() {
     counter.add(1);
     pusher.flush().await.unwrap();
 
-    database.process.kill();
+    database.program.kill();
     counter.add(10);
     histogram.observe(1.5);
     for _ in 0..200 {
@@ -222,14 +220,14 @@ async fn influxdb_may_die_and_may_stand_still() {
     database.restart();
     pusher.flush().await.unwrap();
 
-    database.process.signal("STOP");
+    database.program.signal("STOP");
     counter.add(100);
     for _ in 0..2 {
         let begun = Instant::now();
         pusher.flush().await.unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
-    database.process.signal("CONT");
+    database.program.signal("CONT");
     pusher.flush().await.unwrap();
     let mut rows = database.rows("app", "SELECT count FROM c");
     // What it got while it stood still, it writes as well, each as a point of its own.

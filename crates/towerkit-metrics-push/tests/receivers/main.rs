@@ -2,7 +2,6 @@
 
 mod graphite;
 mod influx;
-mod process;
 mod statsd;
 
 use std::{
@@ -48,6 +47,11 @@ async fn while_pushing<T>(pusher: &mut Pusher, work: impl Future<Output = T>) ->
     };
     pusher.flush().await.unwrap();
     done
+}
+
+/// Waits until there is something, for at most twenty seconds.
+fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    towerkit_programs::until(what, Duration::from_secs(20), look)
 }
 
 /// Waits for a report that is so, for at most ten seconds.

@@ -8,16 +8,13 @@ use std::{
 use serde_json::Value;
 use towerkit_metrics::{Buckets, Registry};
 use towerkit_metrics_push::{Histograms, Pusher, Statsd, Target};
+use towerkit_programs::{Program, free_port};
 
-use crate::{
-    nasty,
-    process::{Process, free_port, until},
-    reported, while_pushing,
-};
+use crate::{nasty, reported, until, while_pushing};
 
 struct Daemon {
     port: u16,
-    process: Process,
+    program: Program,
 }
 
 /// What statsd passes on, ten times a second, is appended to a file.
@@ -33,29 +30,29 @@ exports.init = (startup, config, events) => {
 impl Daemon {
     /// Starts one that listens when this returns.
     fn start() -> Self {
-        let mut process = Process::new("statsd");
+        let mut program = Program::new("statsd");
         let (port, management) = (free_port(), free_port());
-        let backend = process.file("backend.js", BACKEND);
-        let passed = process.file("passed", "");
+        let backend = program.file("backend.js", BACKEND);
+        let passed = program.file("passed", "");
         let configuration = format!(
             r#"{{ port: {port}, address: "127.0.0.1", mgmt_port: {management}, mgmt_address: "127.0.0.1",
                 flushInterval: 100, backends: ["{backend}"], passed: "{passed}", deleteCounters: true }}"#
         );
-        let configuration = process.file("configuration.js", &configuration);
-        process.start([configuration]);
-        let daemon = Self { port, process };
+        let configuration = program.file("configuration.js", &configuration);
+        program.start([configuration]);
+        let daemon = Self { port, program };
         daemon.listens(1);
         daemon
     }
 
     fn restart(&mut self) {
-        self.process.restart();
+        self.program.restart();
         self.listens(2);
     }
 
     fn listens(&self, times: usize) {
         until("statsd is up", || {
-            let output = self.process.read("output");
+            let output = self.program.read("output");
             (output.matches("server is up").count() == times).then_some(())
         });
         // It says so before it is.
@@ -73,7 +70,7 @@ impl Daemon {
 
     /// All that it passed on until now.
     fn passed(&self) -> Vec<Value> {
-        let text = self.process.read("passed");
+        let text = self.program.read("passed");
         let whole = text
             .split_inclusive('\n')
             .filter(|line| line.ends_with('\n'));
@@ -111,7 +108,7 @@ impl Daemon {
             self.counter("statsd.bad_lines_seen"),
             0.0,
             "{}",
-            self.process.read("output")
+            self.program.read("output")
         );
     }
 }
@@ -251,7 +248,7 @@ async fn statsd_may_die_and_come_back() {
     counter.add(5);
     while_pushing(&mut pusher, reported(&handle, |report| report.pushes > 1)).await;
     daemon.expect("calls_total", 5.0);
-    daemon.process.kill();
+    daemon.program.kill();
     for failures in 1..100 {
         counter.add(1);
         pusher.flush().await.unwrap_err();
@@ -262,14 +259,14 @@ async fn statsd_may_die_and_come_back() {
     pusher.flush().await.unwrap();
     daemon.expect("calls_total", 104.0);
 
-    daemon.process.signal("STOP");
+    daemon.program.signal("STOP");
     let begun = Instant::now();
     for _ in 0..10 {
         counter.add(1);
         pusher.flush().await.unwrap();
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
-    daemon.process.signal("CONT");
+    daemon.program.signal("CONT");
     // So much its socket holds.
     daemon.expect("calls_total", 114.0);
     daemon.has_no_bad_lines();

@@ -1,7 +1,5 @@
 //! What Prometheus itself makes of the formats: its checker `promtool`, and a server that scrapes.
 
-mod server;
-
 use std::{
     convert::Infallible,
     io::Write,
@@ -14,12 +12,12 @@ use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use server::{Prometheus, until};
 use tokio::{net::TcpListener, runtime};
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{Event, EventSink, LayerExt, Outcome, Reason, Rejection, TraceIds};
+use towerkit_core::{EventSink, LayerExt, Reason, Rejection, TraceIds};
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
+use towerkit_programs::Prometheus;
 
 /// Label values that are hard to write.
 const ODD: [&str; 7] = [
@@ -44,54 +42,12 @@ fn everything() -> Registry {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5] {
         values.observe(value);
     }
-    happen(&registry);
+    for event in towerkit_test::events("search") {
+        registry.emit(&event);
+    }
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(call(&registry));
     registry
-}
-
-/// Every kind of event.
-fn happen(registry: &Registry) {
-    let name = "search";
-    let (from, to) = ("closed", "open");
-    let outcome = Outcome::Failure;
-    for event in [
-        Event::CircuitChanged { name, from, to },
-        Event::FellBack {
-            name,
-            from: outcome,
-            to: outcome,
-        },
-        Event::Hedged { name, number: 1 },
-        Event::Retried {
-            name,
-            number: 1,
-            outcome,
-            wait: Duration::ZERO,
-        },
-        Event::RetryGivenUp {
-            name,
-            retries: 1,
-            outcome,
-            reason: "budget",
-        },
-        Event::RateLimitCrowded {
-            name,
-            calls: 1,
-            evicted: 1,
-        },
-        Event::StoreChanged {
-            name,
-            reachable: true,
-        },
-        Event::LimitReached {
-            name,
-            limit: 1,
-            refused: 1,
-        },
-    ] {
-        registry.emit(&event);
-    }
 }
 
 /// Calls over every protocol, on both sides, one of them refused.
@@ -116,6 +72,11 @@ async fn call(registry: &Registry) {
         let plain = layer.plain("op").layer(refused).oneshot(());
         assert!(plain.await.is_err());
     }
+}
+
+/// Waits until it is so, for at most a minute.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    towerkit_programs::until(what, Duration::from_secs(60), || is_so().then_some(()));
 }
 
 /// A8.1, MT-03
@@ -160,14 +121,8 @@ fn prometheus_stores_what_was_observed() {
             axum::serve(listener, router).await.unwrap();
         });
     });
-    let prometheus = Prometheus::start(address.recv().unwrap());
-    let result = |query: &str| {
-        let data = prometheus.data(&format!("query?query={query}"));
-        let result = data.map(|mut data| data["result"].take());
-        result
-            .and_then(|result| result.as_array().cloned())
-            .unwrap_or_default()
-    };
+    let prometheus = Prometheus::start(address.recv().unwrap(), None);
+    let result = |query: &str| prometheus.query(query);
     until("all series are stored", || {
         result("odd_total").len() == ODD.len()
     });

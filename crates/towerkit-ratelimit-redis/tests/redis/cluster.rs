@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use towerkit_core::Reason;
+use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::{
     RedisRateLimitLayer,
     redis::{Connection, cluster::ClusterClient, cmd},
@@ -10,7 +11,7 @@ use towerkit_ratelimit_redis::{
 
 use crate::{
     call, quota,
-    server::{Server, free_port, until},
+    server::{Server, until},
     service, who,
 };
 

@@ -9,13 +9,10 @@ use std::{
 };
 
 use towerkit_core::{Event, Reason};
+use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::RedisRateLimitLayer;
 
-use crate::{
-    call, quota,
-    server::{Server, free_port},
-    service, who,
-};
+use crate::{call, quota, server::Server, service, who};
 
 const MILLI: Duration = Duration::from_millis(1);
 

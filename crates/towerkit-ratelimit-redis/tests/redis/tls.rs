@@ -4,16 +4,13 @@ use std::{fs, path::Path, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use towerkit_core::Reason;
+use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::{
     RedisRateLimitLayer,
     redis::{Client, ClientTlsConfig, TlsCertificates},
 };
 
-use crate::{
-    call, quota,
-    server::{Server, free_port},
-    service,
-};
+use crate::{call, quota, server::Server, service};
 
 struct Authority {
     certificate: String,

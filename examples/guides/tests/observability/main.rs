@@ -2,7 +2,6 @@
 
 mod files;
 mod measured;
-mod prometheus;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,10 +16,11 @@ use std::time::Duration;
 use axum::Router;
 use files::{ALERTS, DASHBOARD, GUIDE, TESTS, alerts, filled_in, panels, queries, words};
 use measured::Measured;
-use prometheus::{Prometheus, encoded, until};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use towerkit_metrics::{MetricFamily, MetricKind, Registry};
+use towerkit_programs::Prometheus;
 
 /// What names of metrics begin with, here.
 const OURS: [&str; 4] = ["http_", "rpc_", "telemetry_", "towerkit_"];
@@ -156,6 +156,19 @@ fn promtool_takes_the_rules_and_the_queries_and_the_alerts_pass_their_tests() {
     fs::remove_file(queries).unwrap();
 }
 
+/// Waits until it is so, for at most a minute.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    towerkit_programs::until(what, Duration::from_secs(60), || is_so().then_some(()));
+}
+
+/// Returns the values that a query has now, but for those that are none.
+fn values(prometheus: &Prometheus, query: &str) -> Vec<f64> {
+    let series = prometheus.query(query);
+    let value = |series: &Value| series["value"][1].as_str()?.parse().ok();
+    let values = series.iter().filter_map(value);
+    values.filter(|value: &f64| !value.is_nan()).collect()
+}
+
 /// Serves the metrics of a registry, for as long as the runtime lives.
 fn serve(runtime: &runtime::Runtime, registry: &Registry) -> SocketAddr {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -176,7 +189,7 @@ fn every_panel_shows_something_and_every_rule_is_evaluated() {
         .unwrap();
     let measured = Measured::new();
     let address = serve(&runtime, &measured.registry);
-    let prometheus = Prometheus::start(address, &files::folder().join("alerts.yml"));
+    let prometheus = Prometheus::start(address, Some(&files::folder().join("alerts.yml")));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -188,7 +201,7 @@ fn every_panel_shows_something_and_every_rule_is_evaluated() {
         let shown = catch_unwind(|| {
             for (title, query) in queries() {
                 let query = filled_in(&query);
-                let shows = || !prometheus.values(&query).is_empty();
+                let shows = || !values(&prometheus, &query).is_empty();
                 until(&format!("{title}: {query}"), shows);
             }
             rules_are_evaluated(&prometheus);
@@ -214,11 +227,11 @@ fn rules_are_evaluated(prometheus: &Prometheus) {
     });
     // A third of the calls fails.
     let firing = r#"ALERTS{alertname="ErrorBudgetBurns", alertstate="firing"}"#;
-    until("the budget burns", || prometheus.values(firing) == [1.0]);
+    until("the budget burns", || values(prometheus, firing) == [1.0]);
 }
 
 fn buckets_have_exemplars(prometheus: &Prometheus) {
-    let query = encoded("http_server_request_duration_seconds_bucket");
+    let query = Prometheus::encoded("http_server_request_duration_seconds_bucket");
     let path = format!("query_exemplars?query={query}&start=0&end=4102444800");
     let trace = "ab".repeat(16);
     until("exemplars are there", || {

@@ -3,16 +3,13 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{
-    BoxError, Clock, Event, EventSink, LayerExt, Outcome, Refusable, TraceIds, stack,
-};
+use towerkit_core::{BoxError, Clock, Event, EventSink, LayerExt, Refusable, TraceIds, stack};
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -125,54 +122,16 @@ where
     response.into_body().collect().await.unwrap();
 }
 
-/// Every kind of event.
+/// Every kind of event, and a circuit that opens, closes and opens again.
 fn events(sink: &impl EventSink) {
     let name = "stock";
-    let outcome = Outcome::Failure;
     let change = |from, to| Event::CircuitChanged { name, from, to };
-    for event in [
+    let changes = [
         change("closed", "open"),
         change("open", "half_open"),
         change("half_open", "closed"),
-        change("closed", "open"),
-        Event::FellBack {
-            name,
-            from: outcome,
-            to: Outcome::Success,
-        },
-        Event::Hedged { name, number: 1 },
-        Event::Retried {
-            name,
-            number: 1,
-            outcome,
-            wait: Duration::ZERO,
-        },
-        Event::RetryGivenUp {
-            name,
-            retries: 1,
-            outcome,
-            reason: "budget",
-        },
-        Event::RateLimitCrowded {
-            name,
-            calls: 1,
-            evicted: 1,
-        },
-        Event::StoreChanged {
-            name,
-            reachable: true,
-        },
-        Event::LimitChanged {
-            name,
-            from: 1,
-            to: 2,
-        },
-        Event::LimitReached {
-            name,
-            limit: 2,
-            refused: 1,
-        },
-    ] {
+    ];
+    for event in changes.into_iter().chain(towerkit_test::events(name)) {
         sink.emit(&event);
     }
 }

@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use towerkit_core::{Event, Outcome};
+
+/// Returns one event of each kind there is, all under this name: for whoever takes events.
+///
+/// ```
+/// use towerkit_core::{Event, EventSink};
+///
+/// let sink = |event: &Event| assert!(format!("{event:?}").contains("search"));
+/// for event in towerkit_test::events("search") {
+///     sink.emit(&event);
+/// }
+/// ```
+#[must_use]
+pub fn events(name: &'static str) -> Vec<Event> {
+    let outcome = Outcome::Failure;
+    vec![
+        Event::CircuitChanged {
+            name,
+            from: "closed",
+            to: "open",
+        },
+        Event::FellBack {
+            name,
+            from: outcome,
+            to: Outcome::Success,
+        },
+        Event::Hedged { name, number: 1 },
+        Event::Retried {
+            name,
+            number: 1,
+            outcome,
+            wait: Duration::ZERO,
+        },
+        Event::RetryGivenUp {
+            name,
+            retries: 1,
+            outcome,
+            reason: "budget",
+        },
+        Event::RateLimitCrowded {
+            name,
+            calls: 1,
+            evicted: 1,
+        },
+        Event::StoreChanged {
+            name,
+            reachable: true,
+        },
+        Event::LimitChanged {
+            name,
+            from: 1,
+            to: 2,
+        },
+        Event::LimitReached {
+            name,
+            limit: 2,
+            refused: 1,
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The enum may grow, and nothing but its source can be asked.
+    #[test]
+    fn no_kind_is_forgotten() {
+        let source = include_str!("../../towerkit-core/src/event.rs");
+        let (_, body) = source.split_once("pub enum Event {\n").unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let fields_and_docs = |line: &&str| line.starts_with("     ") || line.contains("//");
+        let kinds = body.lines().filter(|line| !fields_and_docs(line));
+        let kinds = kinds.filter_map(|line| line.trim().strip_suffix(" {"));
+        let known = events("search");
+        let known: Vec<_> = known.iter().map(|event| format!("{event:?}")).collect();
+        let known = known.iter().map(|event| event.split(' ').next().unwrap());
+        assert_eq!(kinds.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+    }
+}
