@@ -220,3 +220,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write, pipe},
+        time::Instant,
+    };
+
+    use super::*;
+
+    /// The thread writes by itself, without a flush, whether it sleeps or has just written.
+    #[test]
+    fn lines_arrive_by_themselves() {
+        let (reader, writer) = pipe().unwrap();
+        let (queue, _guard) = Background::new()
+            .start(Format::Logfmt, Arc::new(writer))
+            .unwrap();
+        let mut lines = BufReader::new(reader).lines();
+        for sleeps in [false, true, false, true] {
+            let begun = Instant::now();
+            while sleeps && !queue.0.lock().queue.is_idle() {
+                assert!(begun.elapsed() < Duration::from_secs(60), "it never sleeps");
+                thread::yield_now();
+            }
+            (&queue).write_all(b"line\n").unwrap();
+            assert_eq!(lines.next().unwrap().unwrap(), "line");
+        }
+    }
+}

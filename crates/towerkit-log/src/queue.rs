@@ -73,6 +73,12 @@ impl Queue {
         self.is_idle
     }
 
+    /// Whether the writing thread sleeps until it is woken.
+    #[cfg(all(test, not(towerkit_loom)))]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_idle
+    }
+
     /// Swaps what waits for `batch`, which is empty, and returns how many lines that is: none only when all is over.
     pub(crate) fn take(&mut self, batch: &mut Vec<u8>) -> usize {
         mem::swap(&mut self.waiting, batch);
@@ -288,6 +294,17 @@ mod loom_models {
         wake: Condvar,
     }
 
+    fn shared() -> Arc<Shared> {
+        let bounds = Bounds {
+            bytes: 100,
+            lines: 9,
+        };
+        Arc::new(Shared {
+            queue: Mutex::new(Queue::new(bounds)),
+            wake: Condvar::new(),
+        })
+    }
+
     fn push(shared: &Shared) {
         let must_wake = shared.queue.lock().unwrap().push(b"line\n");
         if must_wake {
@@ -309,14 +326,7 @@ mod loom_models {
     #[test]
     fn loom_every_line_wakes_the_thread_or_finds_it_awake() {
         loom::model(|| {
-            let bounds = Bounds {
-                bytes: 100,
-                lines: 9,
-            };
-            let shared = Arc::new(Shared {
-                queue: Mutex::new(Queue::new(bounds)),
-                wake: Condvar::new(),
-            });
+            let shared = shared();
             let push_one = {
                 let shared = shared.clone();
                 move || push(&shared)
@@ -335,14 +345,7 @@ mod loom_models {
     #[test]
     fn loom_a_flush_and_the_end_wake_the_thread() {
         loom::model(|| {
-            let bounds = Bounds {
-                bytes: 100,
-                lines: 9,
-            };
-            let shared = Arc::new(Shared {
-                queue: Mutex::new(Queue::new(bounds)),
-                wake: Condvar::new(),
-            });
+            let shared = shared();
             let closing = shared.clone();
             let other = thread::spawn(move || {
                 closing.queue.lock().unwrap().hurry();

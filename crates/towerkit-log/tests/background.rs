@@ -5,7 +5,7 @@ mod read;
 use std::{
     fs::File,
     io,
-    io::{BufRead, BufReader, ErrorKind, Read, Write, pipe},
+    io::{ErrorKind, Read, Write, pipe},
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
@@ -131,22 +131,6 @@ fn what_was_logged_is_there_after_a_flush_and_after_the_end() {
     log(&dispatch, 4);
     assert_eq!(queue.dropped(), 1, "what comes later is dropped");
     assert!(queue.flush(LONG));
-}
-
-/// The thread writes by itself, without a flush, and whether or not it slept.
-#[test]
-fn lines_arrive_by_themselves() {
-    let (reader, writer) = pipe().unwrap();
-    let (dispatch, _guard) = start(Format::Logfmt, Background::new(), Arc::new(writer));
-    let mut lines = BufReader::new(reader).lines();
-    for n in 0..3 {
-        log(&dispatch, n);
-        assert_eq!(
-            values(&lines.next().unwrap().unwrap(), "n"),
-            [n.to_string()]
-        );
-        thread::sleep(Duration::from_millis(n * 10));
-    }
 }
 
 /// LG-05: a pipe that nobody reads holds up nobody, and the log says what was lost once it is read.

@@ -3,7 +3,7 @@
 mod receiver;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::TcpListener,
     num::NonZeroUsize,
     process::{Child, Command, Stdio},
@@ -199,7 +199,8 @@ fn a_process_that_receives() {
     }
     let receiver = grpc_spans(anywhere());
     println!("\nreceiver {}", receiver.endpoint());
-    std::thread::sleep(Duration::from_secs(120));
+    // Its parent holds the other end, for as long as it lives.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
 struct Process(Child);
@@ -209,6 +210,7 @@ impl Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_process_that_receives", "--nocapture"])
             .env(PROCESS, "1")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

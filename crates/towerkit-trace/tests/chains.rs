@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use exported::{attribute, span_of, spans_of};
-use http::{HeaderValue, Request, Response, StatusCode};
+use exported::{PARENT, SPAN, TRACE, attribute, ok, span_of, spans_of, with_parent};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;
 use tower::{ServiceBuilder, ServiceExt};
@@ -20,26 +20,11 @@ use towerkit_http::{Http, HttpExt, ReplayBody};
 use towerkit_retry::RetryLayer;
 use towerkit_trace::{Sampler, TraceContext, TraceLayer};
 
-const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const SPAN: &str = "00f067aa0ba902b7";
-
-async fn ok<B>(_request: Request<B>) -> Result<Response<Full<Bytes>>, BoxError> {
-    Ok(Response::new(Full::from("hello")))
-}
-
 /// Calls through the layer and reads the answer.
 async fn call(layer: TraceLayer<Http>, request: Request<()>) {
     let service = ServiceBuilder::new().layer(layer).service_fn(ok);
     let response = service.oneshot(request).await.unwrap();
     response.into_body().collect().await.unwrap();
-}
-
-fn with_parent(parent: &'static str) -> Request<()> {
-    let mut request = Request::new(());
-    let parent = HeaderValue::from_static(parent);
-    request.headers_mut().insert("traceparent", parent);
-    request
 }
 
 /// A7.1

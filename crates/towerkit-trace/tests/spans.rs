@@ -6,7 +6,9 @@ mod exported;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exported::{attribute, attributes, is_error, span_of, spans_of};
+use exported::{
+    PARENT, SPAN, TRACE, attribute, attributes, is_error, ok, span_of, spans_of, with_parent,
+};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;
@@ -14,14 +16,6 @@ use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, Failer, LayerExt, Plain, Reason, Rejection, TraceIds};
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_trace::{Propagation, Sampler, TraceContext, TraceLayer};
-
-const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const SPAN: &str = "00f067aa0ba902b7";
-
-async fn ok<B>(_request: Request<B>) -> Result<Response<Full<Bytes>>, BoxError> {
-    Ok(Response::new(Full::from("hello")))
-}
 
 /// Calls through the layer and reads the answer, which has this status.
 async fn call(layer: TraceLayer<Http>, request: Request<()>, status: u16) {
@@ -34,13 +28,6 @@ async fn call(layer: TraceLayer<Http>, request: Request<()>, status: u16) {
         });
     let response = service.oneshot(request).await.unwrap();
     response.into_body().collect().await.unwrap();
-}
-
-fn with_parent(parent: &'static str) -> Request<()> {
-    let mut request = Request::new(());
-    let parent = HeaderValue::from_static(parent);
-    request.headers_mut().insert("traceparent", parent);
-    request
 }
 
 /// A7.3

@@ -1,9 +1,33 @@
-//! Spans as they are exported.
+//! Spans as they are exported, and calls that make some.
 
+#![allow(dead_code, reason = "not every file of tests asks for all")]
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use towerkit_core::BoxError;
 use towerkit_trace::otel_layer;
 use tracing_subscriber::layer::SubscriberExt;
+
+/// A context that is recorded, and its parts.
+pub(crate) const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+pub(crate) const SPAN: &str = "00f067aa0ba902b7";
+
+/// Answers every call.
+pub(crate) async fn ok<B>(_request: Request<B>) -> Result<Response<Full<Bytes>>, BoxError> {
+    Ok(Response::new(Full::from("hello")))
+}
+
+/// A request that goes on from a context.
+pub(crate) fn with_parent(parent: &'static str) -> Request<()> {
+    let mut request = Request::new(());
+    let parent = HeaderValue::from_static(parent);
+    request.headers_mut().insert("traceparent", parent);
+    request
+}
 
 /// Runs something under a subscriber of its own, with paused time; the spans that came of it, in the order of their ends.
 pub(crate) fn spans_of(run: impl AsyncFnOnce()) -> Vec<SpanData> {
@@ -28,7 +52,6 @@ pub(crate) fn span_of(run: impl AsyncFnOnce()) -> SpanData {
     spans.remove(0)
 }
 
-#[allow(dead_code, reason = "not every file of tests asks")]
 /// The attributes of semantic conventions that a span has, as `name=value`.
 pub(crate) fn attributes(span: &SpanData) -> Vec<String> {
     let ours = ["http.", "rpc.", "url.", "error."];
@@ -52,7 +75,6 @@ pub(crate) fn attribute(span: &SpanData, name: &str) -> Option<String> {
     value
 }
 
-#[allow(dead_code, reason = "not every file of tests asks")]
 pub(crate) fn is_error(span: &SpanData) -> bool {
     matches!(span.status, opentelemetry::trace::Status::Error { .. })
 }
