@@ -56,6 +56,11 @@ impl<R, P> RowLayer<R, P> {
         &self.role
     }
 
+    /// Returns true once this layer, or a clone of it that was not changed since, has made a service.
+    pub fn is_used(&self) -> bool {
+        self.shared.get().is_some()
+    }
+
     /// Returns the role, to be changed. Services that were made before keep the old one.
     pub fn role_mut(&mut self) -> &mut R {
         self.shared = Arc::default();

@@ -1,0 +1,153 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// The state that a layer's services share, while its setters may still replace it.
+///
+/// A setter makes the state anew. A handle that was taken before follows the layer to the new state, so that the order of
+/// `handle()` and the setters does not matter. A clone that is changed, and a layer that is changed after it has made a service,
+/// begin a state of their own; the handle stays with the one it was taken from.
+///
+/// `T` is cheap to clone and shares what it holds, such as an [`Arc`].
+pub struct LayerState<T> {
+    slot: Arc<Slot<T>>,
+    /// Counts the clones of this layer: handles do not hold it.
+    layers: Arc<()>,
+}
+
+struct Slot<T> {
+    state: Mutex<T>,
+    is_used: AtomicBool,
+}
+
+impl<T> Slot<T> {
+    fn state(&self) -> MutexGuard<'_, T> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone> LayerState<T> {
+    /// Makes the state of a new layer.
+    pub fn new(state: T) -> Self {
+        let state = Mutex::new(state);
+        let is_used = AtomicBool::new(false);
+        Self {
+            slot: Arc::new(Slot { state, is_used }),
+            layers: Arc::new(()),
+        }
+    }
+
+    /// Returns the state.
+    #[must_use]
+    pub fn get(&self) -> T {
+        self.slot.state().clone()
+    }
+
+    /// Returns the state for a service: from now on a setter begins a new one.
+    #[must_use]
+    pub fn share(&self) -> T {
+        self.mark_used();
+        self.get()
+    }
+
+    /// Says that a service has the state: from now on a setter begins a new one.
+    pub fn mark_used(&self) {
+        self.slot.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Replaces the state, for the handles as well unless another layer or a service has it.
+    pub fn replace(&mut self, state: T) {
+        if Arc::strong_count(&self.layers) == 1 && !self.slot.is_used.load(Ordering::Relaxed) {
+            *self.slot.state() = state;
+        } else {
+            *self = Self::new(state);
+        }
+    }
+
+    /// Changes a copy of the state, and [replaces](Self::replace) the state by it.
+    pub fn update(&mut self, change: impl FnOnce(&mut T)) {
+        let mut state = self.get();
+        change(&mut state);
+        self.replace(state);
+    }
+
+    /// Returns a handle that follows this layer through later setters.
+    #[must_use]
+    pub fn handle(&self) -> StateHandle<T> {
+        StateHandle(Arc::clone(&self.slot))
+    }
+}
+
+impl<T> Clone for LayerState<T> {
+    fn clone(&self) -> Self {
+        Self {
+            slot: Arc::clone(&self.slot),
+            layers: Arc::clone(&self.layers),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for LayerState<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.slot.state().fmt(f)
+    }
+}
+
+/// A handle on the state of a layer; see [`LayerState`].
+pub struct StateHandle<T>(Arc<Slot<T>>);
+
+impl<T: Clone> StateHandle<T> {
+    /// Returns the state of the layer from which the handle was taken.
+    #[must_use]
+    pub fn get(&self) -> T {
+        self.0.state().clone()
+    }
+}
+
+impl<T> Clone for StateHandle<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for StateHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.state().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LayerState;
+
+    #[test]
+    fn a_handle_follows_later_setters() {
+        let mut layer = LayerState::new(1);
+        let handle = layer.handle();
+        layer.update(|state| *state = 2);
+        assert_eq!(handle.get(), 2);
+    }
+
+    #[test]
+    fn a_changed_clone_leaves_the_handle_with_the_original() {
+        let layer = LayerState::new(1);
+        let handle = layer.handle();
+        let mut clone = layer.clone();
+        clone.replace(2);
+        assert_eq!((layer.get(), clone.get(), handle.get()), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_handle_stays_with_the_services() {
+        let mut layer = LayerState::new(1);
+        let handle = layer.handle();
+        let service = layer.share();
+        layer.replace(2);
+        assert_eq!(handle.get(), service);
+        assert_eq!(layer.get(), 2);
+    }
+}
