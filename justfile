@@ -31,6 +31,10 @@ fuzz *arguments:
 mutants *crates:
     scripts/mutants {{ crates }}
 
+# Tests again and again, beside two busy loops. `just stress towerkit-ratelimit::live 200` runs some of one package.
+stress *arguments:
+    scripts/stress {{ arguments }}
+
 # The string service; `just demo --help` lists its flags.
 demo *arguments:
     cargo run -p stringsvc -- {{ arguments }}
