@@ -5,7 +5,7 @@ use std::time::Duration;
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
 use towerkit_test::Act;
 
-use crate::setup::{Setup, ended};
+use super::setup::{Setup, ended};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 use towerkit_circuitbreaker::Mode;
 
-use crate::options::{Given, options};
+use super::options::{Given, options};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {

@@ -15,7 +15,7 @@ use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
 
-use crate::setup::{consecutive, ended};
+use super::setup::{consecutive, ended};
 
 /// So many messages, and trailers that say how it went.
 struct Messages {

@@ -6,7 +6,7 @@ use towerkit_core::{BoxError, Clock, LayerExt, Outcome, Plain, Refusable};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, ProbeError};
 
-use crate::setup::{OPEN_FOR, Setup, consecutive, ended, panics};
+use super::setup::{OPEN_FOR, Setup, consecutive, ended, panics};
 
 /// CB-06, GK-BR-4
 #[test]

@@ -8,7 +8,7 @@ use towerkit_core::{BoxError, Clock, Outcome, Reason, Rejection};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe};
 
-use crate::setup::{OPEN_FOR, Setup, ended};
+use super::setup::{OPEN_FOR, Setup, ended};
 
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 const NANO: Duration = Duration::from_nanos(1);

@@ -3,7 +3,7 @@
 use towerkit_circuitbreaker::{Mode, State};
 use towerkit_test::Act;
 
-use crate::setup::{OPEN_FOR, Setup, ended};
+use super::setup::{OPEN_FOR, Setup, ended};
 
 /// CB-13
 #[test]

@@ -14,7 +14,7 @@ use towerkit_circuitbreaker::{
 };
 use towerkit_core::{BoxError, Call, Clock, LayerExt, ManualClock, Refusable, stack};
 
-use crate::setup::{OPEN_FOR, ended};
+use super::setup::{OPEN_FOR, ended};
 
 /// A request for one of many callees, which answers as told.
 #[derive(Debug, Clone, Copy)]
@@ -255,7 +255,7 @@ fn readiness_asks_the_service_whatever_its_breakers_say() {
     let layer = KeyedCircuitBreakerLayer::new(1, find).unwrap();
     layer.handle().switch(Key::new(1_u64), Mode::ForcedOpen);
     let mut service = layer.layer(probe);
-    let error = crate::setup::call(&mut service, towerkit_test::Act::Succeed).unwrap_err();
+    let error = super::setup::call(&mut service, towerkit_test::Act::Succeed).unwrap_err();
     assert!(error.rejection().is_some());
     assert_eq!((ledger.polls() > 0, ledger.started()), (true, 0));
 }

@@ -9,7 +9,7 @@ use proptest::{prelude::*, test_runner::TestCaseError};
 use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, Mode};
 use towerkit_core::{Call, Clock, End, Event, Guard, ManualClock, Outcome, Plain, Policy, Reason};
 
-use crate::{
+use super::{
     options::{Conditions, Given},
     reference::{Admitted, Model},
     steps::{Ending, Step},

@@ -8,7 +8,7 @@ mod steps;
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
-use crate::{both::Both, keys::Keys, options::options, steps::step};
+use self::{both::Both, keys::Keys, options::options, steps::step};
 
 proptest! {
     #![proptest_config(ProptestConfig {

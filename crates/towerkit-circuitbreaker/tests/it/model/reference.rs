@@ -2,7 +2,7 @@
 
 use towerkit_circuitbreaker::{Mode, State};
 
-use crate::{
+use super::{
     options::{ByWindow, Given, Share},
     steps::Ending,
 };

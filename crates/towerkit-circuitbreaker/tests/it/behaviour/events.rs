@@ -13,7 +13,7 @@ use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, Trip};
 use towerkit_core::Event;
 use towerkit_test::Act;
 
-use crate::setup::{OPEN_FOR, Setup, consecutive};
+use super::setup::{OPEN_FOR, Setup, consecutive};
 
 /// CB-17
 #[test]

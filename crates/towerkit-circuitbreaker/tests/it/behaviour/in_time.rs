@@ -14,7 +14,7 @@ use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
 use towerkit_core::Clock;
 use towerkit_test::{Act, Probe};
 
-use crate::setup::{OPEN_FOR, rate};
+use super::setup::{OPEN_FOR, rate};
 
 const WINDOW: Duration = Duration::from_secs(20);
 const BUCKET: Duration = Duration::from_secs(1);
@@ -192,7 +192,7 @@ fn time_is_read_only_by_those_who_count_by_it() {
         let mut service = layer.layer(Probe::new());
         for act in [Act::Succeed, Act::Fail] {
             readings.store(0, Ordering::Relaxed);
-            let _ = crate::setup::call(&mut service, act);
+            let _ = super::setup::call(&mut service, act);
             assert_eq!(readings.load(Ordering::Relaxed), expected, "{trip:?}");
         }
     }

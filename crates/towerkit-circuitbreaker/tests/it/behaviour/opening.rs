@@ -7,7 +7,7 @@ use towerkit_circuitbreaker::{CircuitBreakerLayer, State};
 use towerkit_core::{LayerExt, Refusable};
 use towerkit_test::{Act, Probe};
 
-use crate::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
+use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
 
 /// GK-BR-1
 #[test]

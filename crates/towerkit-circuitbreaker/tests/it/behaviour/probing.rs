@@ -5,7 +5,7 @@ use std::{sync::Barrier, thread, time::Duration};
 use towerkit_circuitbreaker::State;
 use towerkit_test::Act;
 
-use crate::setup::{Calling, OPEN_FOR, Setup, consecutive, ended};
+use super::setup::{Calling, OPEN_FOR, Setup, consecutive, ended};
 
 /// GK-BR-2: who waits as told is a probe; its success closes the breaker, its failure opens it for another full time.
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenTime, State};
 
-use crate::setup::{Setup, consecutive};
+use super::setup::{Setup, consecutive};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use std::{
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
 use towerkit_test::Act;
 
-use crate::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
+use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
 
 fn apply(setup: &Setup, trip: Trip) {
     setup.breaker.apply(setup.breaker.options().trip(trip));

@@ -1,0 +1,6 @@
+//! The limits and the throttle as their callers see them.
+
+mod adaptive;
+mod limit;
+mod queue;
+mod throttle;

@@ -1,0 +1,6 @@
+//! Limits on the calls in flight: their laws, their costs and their behaviour, and a model of the queue.
+
+mod allocations;
+mod behaviour;
+mod contract;
+mod model;
