@@ -69,6 +69,7 @@ mod event;
 #[cfg_attr(not(feature = "fast-clock"), path = "no_fast_clock.rs")]
 mod fast_clock;
 mod forward;
+mod hex;
 mod layer;
 mod layer_state;
 mod macros;
@@ -94,6 +95,7 @@ pub use clock::{Clock, ManualClock};
 pub use deadline::Deadline;
 pub use end::End;
 pub use event::{Event, EventSink, Outbox};
+pub use hex::Hex;
 pub use layer::{IntoRole, LayerExt, RowLayer, async_guard, guard, observe, stack};
 pub use layer_state::{LayerState, StateHandle};
 pub use only::{Only, Selected, Selecting};

@@ -1,3 +1,5 @@
+use towerkit_core::Hex;
+
 use crate::{Carrier, Flags, SpanId, TraceId, TraceParent, hex};
 
 /// What a B3 request says of its trace, in one field or in several (openzipkin/b3-propagation).
@@ -108,8 +110,8 @@ pub(crate) struct B3Fields([u8; 51]);
 impl B3Fields {
     pub(crate) fn of(parent: TraceParent) -> Self {
         let mut digits = *b"00000000000000000000000000000000-0000000000000000-0";
-        hex::encode(&parent.trace.to_bytes(), &mut digits[..32]);
-        hex::encode(&parent.span.to_bytes(), &mut digits[33..49]);
+        digits[..32].copy_from_slice(Hex::<32>::new(&parent.trace.to_bytes()).as_bytes());
+        digits[33..49].copy_from_slice(Hex::<16>::new(&parent.span.to_bytes()).as_bytes());
         digits[50] += u8::from(parent.flags.is_sampled());
         Self(digits)
     }

@@ -1,6 +1,6 @@
-use std::{fmt, str};
+use std::fmt;
 
-use towerkit_core::TraceSeed;
+use towerkit_core::{Hex, TraceSeed};
 
 use crate::hex;
 
@@ -33,9 +33,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut digits = [0; 2 * $bytes];
-                hex::encode(&self.0, &mut digits);
-                f.write_str(str::from_utf8(&digits).expect("digits are ASCII"))
+                Hex::<{ 2 * $bytes }>::new(&self.0).fmt(f)
             }
         }
 

@@ -1,6 +1,6 @@
 use std::{fmt, str};
 
-use towerkit_core::TraceIds;
+use towerkit_core::{Hex, TraceIds};
 
 use crate::{Flags, SpanId, TraceId, hex};
 
@@ -70,9 +70,9 @@ impl TraceParent {
     #[must_use]
     pub fn to_field(self) -> TraceParentField {
         let mut digits = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        hex::encode(&self.trace.to_bytes(), &mut digits[3..35]);
-        hex::encode(&self.span.to_bytes(), &mut digits[36..52]);
-        hex::encode(&[self.flags.bits()], &mut digits[53..]);
+        digits[3..35].copy_from_slice(Hex::<32>::new(&self.trace.to_bytes()).as_bytes());
+        digits[36..52].copy_from_slice(Hex::<16>::new(&self.span.to_bytes()).as_bytes());
+        digits[53..].copy_from_slice(Hex::<2>::new(&[self.flags.bits()]).as_bytes());
         TraceParentField(digits)
     }
 }
