@@ -1,5 +1,7 @@
 //! What a subscriber lets through, changed while it runs. Of a process there is one subscriber: so there is one test here.
 
+#[expect(dead_code, reason = "this test needs a part of it")]
+#[path = "it/page.rs"]
 mod page;
 
 use std::{

@@ -1,0 +1,190 @@
+//! Events of policies, as a subscriber sees them.
+
+use std::time::Duration;
+
+use towerkit_core::{Clock, Event, EventSink, Outcome};
+use towerkit_log::EventLog;
+use tracing::{Level, level_filters::LevelFilter};
+
+use crate::capture::{Capture, Seen};
+
+/// Every event there is, with its level and its fields.
+fn all() -> Vec<(Event, Level, String)> {
+    let name = "search";
+    let outcome = Outcome::TimedOut;
+    let row = |event, level, fields: &str| (event, level, fields.to_owned());
+    vec![
+        row(
+            Event::CircuitChanged {
+                name,
+                from: "closed",
+                to: "open",
+            },
+            Level::WARN,
+            "circuit changed|name=search|from=closed|to=open",
+        ),
+        row(
+            Event::CircuitChanged {
+                name,
+                from: "open",
+                to: "half_open",
+            },
+            Level::INFO,
+            "circuit changed|name=search|from=open|to=half_open",
+        ),
+        row(
+            Event::FellBack {
+                name,
+                from: outcome,
+                to: Outcome::Success,
+            },
+            Level::INFO,
+            "fell back|name=search|from=timed_out|to=success",
+        ),
+        row(
+            Event::Hedged { name, number: 1 },
+            Level::DEBUG,
+            "hedged|name=search|number=1",
+        ),
+        row(
+            Event::Retried {
+                name,
+                number: 2,
+                outcome,
+                wait: Duration::from_micros(1500),
+            },
+            Level::DEBUG,
+            "retried|name=search|number=2|outcome=timed_out|wait_ms=1.5",
+        ),
+        row(
+            Event::RetryGivenUp {
+                name,
+                retries: 3,
+                outcome,
+                reason: "budget",
+            },
+            Level::WARN,
+            "retry given up|name=search|retries=3|outcome=timed_out|reason=budget",
+        ),
+        row(
+            Event::RateLimitCrowded {
+                name,
+                calls: 4,
+                evicted: 5,
+            },
+            Level::WARN,
+            "rate limit crowded|name=search|calls=4|evicted=5",
+        ),
+        row(
+            Event::StoreChanged {
+                name,
+                reachable: false,
+            },
+            Level::WARN,
+            "store changed|name=search|reachable=false",
+        ),
+        row(
+            Event::StoreChanged {
+                name,
+                reachable: true,
+            },
+            Level::INFO,
+            "store changed|name=search|reachable=true",
+        ),
+        row(
+            Event::LimitChanged {
+                name,
+                from: 10,
+                to: 12,
+            },
+            Level::INFO,
+            "limit changed|name=search|from=10|to=12",
+        ),
+        row(
+            Event::LimitReached {
+                name,
+                limit: 12,
+                refused: 7,
+            },
+            Level::WARN,
+            "limit reached|name=search|limit=12|refused=7",
+        ),
+    ]
+}
+
+fn fields(seen: &Seen) -> String {
+    let fields = seen
+        .fields
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let fields: Vec<_> = fields.collect();
+    fields.join("|").replace("message=", "")
+}
+
+#[test]
+fn every_event_has_a_level_and_fields_of_its_own() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    for (event, level, expected) in all() {
+        EventLog::new().emit(&event);
+        let seen = log.only();
+        assert_eq!((seen.level, seen.target), (level, "towerkit::event"));
+        assert_eq!(fields(&seen), expected);
+    }
+}
+
+/// Each needs a level and fields in `src/events.rs`, and a row above.
+#[test]
+fn no_event_is_forgotten() {
+    let kind = |event: &Event| std::mem::discriminant(event);
+    let known: Vec<_> = all().iter().map(|(event, ..)| kind(event)).collect();
+    for event in towerkit_test::events("search") {
+        assert!(known.contains(&kind(&event)), "{event:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_events_of_calls_is_capped_each_second_and_counted() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let (clock, hand) = Clock::manual();
+    let sink = EventLog::new().clock(clock).per_second(3);
+    let hedged = Event::Hedged {
+        name: "search",
+        number: 1,
+    };
+    let opened = Event::CircuitChanged {
+        name: "search",
+        from: "closed",
+        to: "open",
+    };
+    for left_out in [None, Some("997"), Some("997")] {
+        for _ in 0..1000 {
+            // Clones share the count.
+            sink.clone().emit(&hedged);
+        }
+        (0..5).for_each(|_| sink.emit(&opened));
+        let seen = log.take();
+        assert_eq!(seen.len(), 3 + 5, "others have no cap");
+        assert_eq!(seen[0].field("left_out"), left_out);
+        assert!(
+            seen[1..]
+                .iter()
+                .all(|seen| seen.field("left_out").is_none())
+        );
+        hand.advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn events_that_are_not_enabled_are_not_counted() {
+    let (log, _guard) = Capture::start(LevelFilter::INFO);
+    let sink = EventLog::new();
+    let hedged = Event::Hedged {
+        name: "search",
+        number: 1,
+    };
+    (0..1000).for_each(|_| sink.emit(&hedged));
+    assert_eq!(log.take(), []);
+    let (log, _guard) = Capture::start(LevelFilter::DEBUG);
+    sink.emit(&hedged);
+    assert_eq!(log.only().field("left_out"), None);
+}

@@ -1,0 +1,142 @@
+//! Calls that are left out, as a subscriber and a handle see it.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tower::Layer;
+use tower::{BoxError, ServiceExt, service_fn};
+use towerkit_core::{Clock, LayerExt, Reason, Rejection};
+use towerkit_log::{LogLayer, Sampling};
+use towerkit_test::{Act, Probe, run_paused};
+use tracing::{Level, level_filters::LevelFilter};
+
+use crate::capture::Capture;
+
+fn one_of(count: u32) -> Sampling {
+    Sampling::new().successes(NonZeroU32::new(count).unwrap())
+}
+
+fn succeed(layer: &LogLayer) {
+    let service = layer.clone().plain("words").layer(Probe::new());
+    run_paused(service.oneshot(Act::Succeed)).unwrap();
+}
+
+fn fail(layer: &LogLayer) {
+    let service = layer.clone().plain("words").layer(Probe::new());
+    run_paused(service.oneshot(Act::Fail)).unwrap_err();
+}
+
+fn refuse(layer: &LogLayer) {
+    let refusal =
+        |()| async { Err::<(), BoxError>(Rejection::new(Reason::RateLimited, "limit").into()) };
+    let service = layer.clone().plain("words").layer(service_fn(refusal));
+    run_paused(service.oneshot(())).unwrap_err();
+}
+
+fn outcomes(log: &Capture) -> Vec<String> {
+    let seen = log.take().into_iter();
+    seen.filter_map(|seen| seen.field("outcome").map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn one_success_of_many_is_logged_and_every_failure() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let layer = LogLayer::new().sampling(one_of(10));
+    for _ in 0..5 {
+        (0..10).for_each(|_| succeed(&layer));
+        fail(&layer);
+    }
+    assert_eq!(outcomes(&log), ["success", "failure"].repeat(5));
+    assert_eq!(layer.handle().left_out(), 45);
+}
+
+#[test]
+fn refusals_have_a_cap_each_second_and_failures_none() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let (clock, hand) = Clock::manual();
+    let layer = LogLayer::new()
+        .clock(clock)
+        .sampling(Sampling::new().refusals(2));
+    for _ in 0..3 {
+        (0..1000).for_each(|_| refuse(&layer));
+        (0..3).for_each(|_| fail(&layer));
+        let expected = ["overloaded", "overloaded", "failure", "failure", "failure"];
+        assert_eq!(outcomes(&log), expected);
+        hand.advance(Duration::from_secs(1));
+    }
+    assert_eq!(layer.handle().left_out(), 3 * 998);
+}
+
+#[test]
+fn what_was_left_out_is_told_once_a_second_at_most() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let (clock, hand) = Clock::manual();
+    let layer = LogLayer::new()
+        .name("words")
+        .clock(clock)
+        .sampling(one_of(1000));
+    let mut told = Vec::new();
+    for second in 0..4 {
+        for _ in 0..10 * (second + 1) {
+            succeed(&layer);
+        }
+        for seen in log.take() {
+            if let Some(count) = seen.field("left_out") {
+                assert_eq!((seen.level, seen.target), (Level::INFO, "towerkit::call"));
+                assert_eq!(seen.field("message"), Some("calls left out"));
+                assert_eq!(seen.field("name"), Some("words"));
+                told.push(count.to_owned());
+            }
+        }
+        hand.advance(Duration::from_secs(1));
+    }
+    // The first is told with the second call that follows it, and later ones with the first of a new second.
+    assert_eq!(told, ["1", "8", "20", "30"]);
+    assert_eq!(layer.handle().left_out(), 99);
+}
+
+#[test]
+fn refused_calls_that_were_left_out_are_told_as_a_warning() {
+    let (log, _guard) = Capture::start(LevelFilter::WARN);
+    let (clock, hand) = Clock::manual();
+    let sampling = one_of(10).refusals(1);
+    let layer = LogLayer::new().clock(clock).sampling(sampling);
+    (0..10).for_each(|_| refuse(&layer));
+    (0..10).for_each(|_| succeed(&layer));
+    log.take();
+    hand.advance(Duration::from_secs(1));
+    succeed(&layer);
+    let seen = log.only();
+    assert_eq!(seen.level, Level::WARN);
+    let counts = ["left_out", "refused"].map(|name| seen.field(name));
+    // One was told at once, in the first second.
+    assert_eq!(counts, [Some("17"), Some("8")]);
+}
+
+#[test]
+fn a_handle_changes_what_is_left_out_while_calls_run() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let layer = LogLayer::new();
+    let handle = layer.handle();
+    assert_eq!(handle.sampling(), Sampling::new());
+    for (sampling, logged) in [
+        (Sampling::new(), 20),
+        (one_of(5), 4),
+        (Sampling::default(), 20),
+    ] {
+        handle.change_sampling(sampling);
+        assert_eq!(handle.sampling(), sampling);
+        (0..20).for_each(|_| succeed(&layer));
+        assert_eq!(outcomes(&log).len(), logged);
+    }
+    assert_eq!(handle.left_out(), 16);
+}
+
+#[test]
+fn a_call_below_the_least_level_is_not_counted_as_left_out() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let layer = LogLayer::new().sampling(one_of(1000));
+    layer.handle().change(Level::WARN);
+    (0..20).for_each(|_| succeed(&layer));
+    assert_eq!((log.take(), layer.handle().left_out()), (Vec::new(), 0));
+}

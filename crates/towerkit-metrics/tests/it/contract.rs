@@ -1,0 +1,44 @@
+//! The laws that every layer keeps, for this one: what it holds is the gauge of active calls.
+
+use towerkit_core::LayerExt;
+use towerkit_http::HttpExt;
+use towerkit_metrics::{Buckets, MetricsLayer, Registry};
+use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
+
+use crate::scrape::Scraped;
+
+/// MT-04 is T-03 and T-04 with this.
+fn subject<L>(active: &'static str, layer: impl FnOnce(MetricsLayer) -> L) -> Subject<L> {
+    let registry = Registry::new();
+    let layer = layer(MetricsLayer::new().registry(registry.clone()));
+    Subject::new(layer).held(move || Scraped::of(&registry).all(active).iter().sum::<f64>() as i64)
+}
+
+contract!(
+    plain,
+    PlainCalls,
+    subject("towerkit_calls_active", |layer| layer.plain("probe"))
+);
+contract!(
+    http,
+    HttpCalls,
+    subject("http_server_active_requests", MetricsLayer::http)
+);
+contract!(
+    grpc,
+    GrpcCalls,
+    subject("rpc_server_active_calls", MetricsLayer::grpc)
+);
+
+/// T-07
+#[test]
+fn nonsense_in_the_configuration_is_refused() {
+    let refused = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).is_err();
+    nonsense_is_refused(&[
+        ("no bound", &|| refused(&[])),
+        ("NaN", &|| refused(&[f64::NAN])),
+        ("infinite", &|| refused(&[f64::INFINITY])),
+        ("falling", &|| refused(&[1.0, -1.0])),
+        ("equal", &|| refused(&[1.0, 1.0])),
+    ]);
+}

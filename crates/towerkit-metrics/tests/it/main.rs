@@ -1,0 +1,24 @@
+//! The tests of the metrics, in one binary.
+
+mod active;
+mod allocations;
+mod behaviour;
+mod bounded;
+mod contract;
+mod events;
+#[cfg(feature = "metrics")]
+mod facade;
+mod go_kit;
+mod guards;
+mod load;
+#[cfg(feature = "http")]
+mod open_metrics;
+#[cfg(feature = "http")]
+mod prometheus;
+mod registry;
+mod scrape;
+mod served;
+#[cfg(feature = "http")]
+mod service;
+mod sizes;
+mod tee;
