@@ -1,5 +1,4 @@
 //! Operations in axum are the matched routes.
-#![cfg(feature = "axum")]
 
 use std::sync::Mutex;
 
