@@ -1,4 +1,4 @@
-//! What a call in time allocates: nothing.
+//! What a call in time allocates, and what it leaves behind: nothing.
 
 use std::{
     convert::Infallible,
@@ -10,9 +10,10 @@ use std::{
 use allocation_counter::measure;
 use http::{Request, Response};
 use http_body_util::Empty;
-use tower::{Layer, Service, service_fn};
-use towerkit_core::{Clock, Deadline};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use towerkit_core::{Clock, Deadline, LayerExt};
 use towerkit_http::HttpExt;
+use towerkit_test::{Act, Probe};
 use towerkit_timeout::TimeoutLayer;
 
 type Answer = Response<Empty<bytes::Bytes>>;
@@ -38,4 +39,24 @@ fn a_timeout_allocates_nothing_with_or_without_a_deadline() {
         });
         assert_eq!(seen.count_total, 0);
     }
+}
+
+/// TO-05: calls that waited and were answered leave nothing behind.
+#[test]
+fn answered_calls_leave_no_timers() {
+    let layer = TimeoutLayer::new(Duration::from_secs(30)).unwrap();
+    let service = layer.plain("nap").layer(Probe::new());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let call_many = |calls| {
+        runtime.block_on(async {
+            for _ in 0..calls {
+                let nap = Act::Sleep(Duration::from_millis(1));
+                service.clone().oneshot(nap).await.unwrap();
+            }
+        });
+    };
+    call_many(10);
+    let left = measure(|| call_many(10_000));
+    assert_eq!((left.bytes_current, left.count_current), (0, 0));
 }

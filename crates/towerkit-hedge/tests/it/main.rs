@@ -1,7 +1,9 @@
-//! Hedging as a caller sees it, in the order of the docs.
+//! Hedging: the laws, the costs, and the behaviour as a caller sees it, in the order of the docs.
 
+mod allocations;
 mod backend;
 mod budgets;
+mod contract;
 mod gate;
 mod handle;
 mod model;

@@ -65,28 +65,6 @@ fn a_call_that_is_ready_at_once_makes_no_timer() {
     assert!(call.as_mut().poll(&mut cx).is_ready());
 }
 
-/// TO-05: calls that waited and were answered leave nothing behind.
-#[cfg(target_os = "linux")]
-#[tokio::test(start_paused = true)]
-async fn answered_calls_leave_no_timers() {
-    let layer = TimeoutLayer::new(30 * SECOND).unwrap();
-    let service = layer.plain("nap").layer(Probe::new());
-    let call_many = async |calls| {
-        for _ in 0..calls {
-            let nap = Act::Sleep(Duration::from_millis(1));
-            service.clone().oneshot(nap).await.unwrap();
-        }
-    };
-    let resident_pages = || {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    call_many(10_000).await;
-    let before = resident_pages();
-    call_many(100_000).await;
-    assert!(resident_pages() < before + 256, "more than a MiB was kept");
-}
-
 #[tokio::test(start_paused = true)]
 async fn over_http_and_grpc_the_refusal_is_a_response() {
     let call = || Request::new(Act::Sleep(10 * SECOND));

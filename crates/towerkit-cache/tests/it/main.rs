@@ -1,0 +1,8 @@
+//! The cache: the laws, the costs, and the behaviour as callers see it.
+
+mod allocations;
+mod behaviour;
+mod contract;
+mod http;
+mod model;
+mod stress;

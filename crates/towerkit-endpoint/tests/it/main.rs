@@ -1,0 +1,3 @@
+//! Endpoints: the behaviour as a caller sees it.
+
+mod behaviour;

@@ -1,0 +1,6 @@
+//! The fallback: the laws, the costs, and the behaviour as a caller sees it.
+
+mod allocations;
+mod behaviour;
+mod contract;
+mod http;

@@ -1,0 +1,8 @@
+//! Timeouts and deadlines: the laws, the costs, and the behaviour as a caller sees it.
+
+mod allocations;
+mod behaviour;
+#[cfg(feature = "http")]
+mod body;
+mod contract;
+mod deadline;
