@@ -1,0 +1,3 @@
+//! The suite, tried on layers that break its laws.
+
+mod broken;
