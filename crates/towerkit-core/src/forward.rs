@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Admission, AsyncGuard, Call, End, Fields, Guard, Observer, Policy, Rejection};
+use crate::{
+    Admission, AsyncGuard, Backpressure, Call, End, Fields, Guard, Observer, Policy, Rejection,
+};
 
 impl<T: Policy> Policy for Arc<T> {
     type Held = T::Held;
@@ -40,6 +42,11 @@ impl<Req, G: Guard<Req>> Guard<Req> for Arc<G> {
     fn shut(&self) -> Option<Rejection> {
         (**self).shut()
     }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        (**self).backpressure()
+    }
 }
 
 impl<Req, G: AsyncGuard<Req>> AsyncGuard<Req> for Arc<G> {
@@ -54,6 +61,11 @@ impl<Req, G: AsyncGuard<Req>> AsyncGuard<Req> for Arc<G> {
 
     fn stamp(&self, held: &mut Self::Held, call: &mut Call<'_, Req>) {
         (**self).stamp(held, call);
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        (**self).backpressure()
     }
 }
 

@@ -61,6 +61,7 @@
 //! error that implements [`Refusable`].
 
 mod armed;
+mod backpressure;
 mod call;
 mod clock;
 mod deadline;
@@ -84,12 +85,17 @@ mod repeat;
 mod role;
 mod row;
 mod share;
+mod sync;
 mod trace_ids;
 mod trace_seed;
 mod waiting;
 mod waiting_role;
+mod waker_set;
+#[cfg(all(test, towerkit_loom))]
+mod waker_set_model;
 
 pub use armed::{Armed, Shared};
+pub use backpressure::Backpressure;
 pub use call::{Call, Describe, ProtocolKind};
 pub use clock::{Clock, ManualClock};
 pub use deadline::Deadline;
@@ -118,3 +124,4 @@ pub use trace_ids::TraceIds;
 pub use trace_seed::TraceSeed;
 pub use waiting::{Waiting, WaitingFuture, WaitingRow};
 pub use waiting_role::{PairWait, WaitingRole};
+pub use waker_set::{Notified, WakerSet};

@@ -6,8 +6,8 @@ use std::{
 use tower_layer::Layer;
 
 use crate::{
-    Admission, Call, Deadline, Describe, End, Fields, IntoRole, LayerExt, Operations, Policy,
-    Protocol, ProtocolKind, Reason, Repeat, Role, Shape, Status, WaitingRole,
+    Admission, Backpressure, Call, Deadline, Describe, End, Fields, IntoRole, LayerExt, Operations,
+    Policy, Protocol, ProtocolKind, Reason, Repeat, Role, Shape, Status, WaitingRole,
 };
 
 /// A layer that is applied to some operations only, made by [`LayerExt::only`].
@@ -234,6 +234,11 @@ impl<Req, R: Role<Req>> Role<Req> for Selected<R> {
     fn shut(&self) -> Option<Self::Refusal> {
         None
     }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        None
+    }
 }
 
 impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Selected<R> {
@@ -266,6 +271,10 @@ impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Selected<R> {
     }
 
     fn shut(&self) -> Option<Self::Refusal> {
+        None
+    }
+
+    fn backpressure(&self) -> Option<Backpressure> {
         None
     }
 }

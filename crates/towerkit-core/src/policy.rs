@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Call, End, Rejection};
+use crate::{Backpressure, Call, End, Rejection};
 
 /// What a role keeps of one call, and learns at its end.
 ///
@@ -88,6 +88,18 @@ pub trait Guard<Req>: Policy {
     fn shut(&self) -> Option<Rejection> {
         None
     }
+
+    /// Returns a wait if a call would be refused now and this guard stands under a load balancer.
+    ///
+    /// Until the wait resolves `poll_ready` is pending, so that a balancer takes another instance; then the guard is asked again.
+    /// Nothing is reserved by this: a call is admitted in [`admit`](Self::admit), which may still refuse it.
+    ///
+    /// A balancer skips an instance that is not ready. Anything else waits for it, without a bound: so a guard does this only as an
+    /// option. See [`WakerSet`](crate::WakerSet).
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        None
+    }
 }
 
 /// May this call go ahead, if it has to wait for the answer?
@@ -114,6 +126,12 @@ pub trait AsyncGuard<Req>: Policy {
     /// Has the last word on the request of a call that was admitted after a wait.
     #[inline(always)]
     fn stamp(&self, _held: &mut Self::Held, _call: &mut Call<'_, Req>) {}
+
+    /// Returns a wait if a call would be refused now, and this guard stands under a load balancer; see [`Guard::backpressure`].
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        None
+    }
 }
 
 /// What an [`AsyncGuard`] says at once.

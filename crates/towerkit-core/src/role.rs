@@ -1,7 +1,7 @@
 use std::{convert::Infallible, fmt, marker::PhantomData};
 
 use crate::{
-    Call, End, Fields, Guard, Join, Observer, Policy, Refusal, Rejection,
+    Backpressure, Call, End, Fields, Guard, Join, Observer, Policy, Refusal, Rejection,
     row::{Immediate, Pace},
     waiting::Waiting,
 };
@@ -31,6 +31,9 @@ pub trait Role<Req>: Shape {
 
     /// Refuses ahead of any call.
     fn shut(&self) -> Option<Self::Refusal>;
+
+    /// Returns a wait while a guard holds the row back, the outermost first.
+    fn backpressure(&self) -> Option<Backpressure>;
 }
 
 /// A policy in the part that it plays.
@@ -139,6 +142,11 @@ impl<Req, G: Guard<Req> + 'static> Role<Req> for Guards<G> {
     fn shut(&self) -> Option<Rejection> {
         self.policy.shut()
     }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        self.policy.backpressure()
+    }
 }
 
 impl<Req, O: Observer<Req> + 'static> Role<Req> for Observes<O> {
@@ -149,6 +157,11 @@ impl<Req, O: Observer<Req> + 'static> Role<Req> for Observes<O> {
 
     #[inline(always)]
     fn shut(&self) -> Option<Infallible> {
+        None
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
         None
     }
 }
@@ -232,6 +245,14 @@ where
         match self.0.shut() {
             Some(refusal) => Some(refusal.first()),
             None => self.1.shut().map(A::Refusal::second),
+        }
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        match self.0.backpressure() {
+            None => self.1.backpressure(),
+            wait => wait,
         }
     }
 }
@@ -340,6 +361,11 @@ impl<Req, R: Role<Req>> Role<Req> for Option<R> {
     #[inline(always)]
     fn shut(&self) -> Option<Self::Refusal> {
         self.as_ref().and_then(Role::shut)
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        self.as_ref().and_then(Role::backpressure)
     }
 }
 

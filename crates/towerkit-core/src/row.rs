@@ -7,7 +7,9 @@ use std::{
 use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
-use crate::{Answer, Armed, Call, Follow, Protocol, Refusal, Role, Shape, Shared};
+use crate::{
+    Answer, Armed, Call, Follow, Protocol, Refusal, Role, Shape, Shared, backpressure::Readiness,
+};
 
 /// Whether a row decides at once or may have to wait, and so which middleware runs it.
 pub trait Pace: Sized {
@@ -32,7 +34,7 @@ impl Pace for Immediate {
             inner,
             roles,
             protocol,
-            shut: None,
+            readiness: Readiness::new(),
         }
     }
 }
@@ -44,6 +46,8 @@ impl Pace for Immediate {
 /// Admission happens in `call`: a service that is ready but never called holds nothing of the roles. While a guard is shut,
 /// `poll_ready` answers ready without polling the inner service, and `call` refuses; outer roles still see that call.
 ///
+/// While a guard [holds the row back](crate::Guard::backpressure), for a load balancer outside, `poll_ready` is pending.
+///
 /// A call that is refused although the inner service was polled ready leaves that readiness in this instance, for its next call or
 /// its drop: one slot of the inner service at most.
 ///
@@ -54,8 +58,7 @@ pub struct Row<S, R: Shape, P> {
     inner: S,
     roles: Shared<R>,
     protocol: P,
-    /// Boxed: it is rare, and every admitted call looks whether it is there.
-    shut: Option<Box<R::Refusal>>,
+    readiness: Readiness<R::Refusal>,
 }
 
 impl<S: Clone, R: Shape, P: Clone> Clone for Row<S, R, P> {
@@ -65,7 +68,7 @@ impl<S: Clone, R: Shape, P: Clone> Clone for Row<S, R, P> {
             inner: self.inner.clone(),
             roles: self.roles.clone(),
             protocol: self.protocol.clone(),
-            shut: None,
+            readiness: Readiness::new(),
         }
     }
 }
@@ -92,13 +95,15 @@ where
     #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         // A call that the roles have nothing to do with needs the inner service, and which call comes is not known here.
-        if !P::SELECTS
-            && let Some(refusal) = self.roles.shut()
-        {
-            self.shut = Some(Box::new(refusal));
-            return Poll::Ready(Ok(()));
+        if !P::SELECTS {
+            let roles = &*self.roles;
+            let asked = self
+                .readiness
+                .poll(cx, || roles.backpressure(), || roles.shut());
+            if ready!(asked) {
+                return Poll::Ready(Ok(()));
+            }
         }
-        self.shut = None;
         self.inner.poll_ready(cx)
     }
 
@@ -109,7 +114,7 @@ where
         if P::SELECTS && !self.protocol.selects(call.request, call.protocol()) {
             return RowFuture::run(Armed::none(), exchange, || self.inner.call(request));
         }
-        match begin(&*self.roles, &mut self.shut, call) {
+        match begin(&*self.roles, &mut self.readiness, call) {
             Ok(held) => {
                 let armed = Armed::new(&self.roles, held);
                 RowFuture::run(armed, exchange, || self.inner.call(request))
@@ -123,12 +128,12 @@ where
 #[inline(always)]
 fn begin<Req, R: Role<Req>>(
     roles: &R,
-    shut: &mut Option<Box<R::Refusal>>,
+    readiness: &mut Readiness<R::Refusal>,
     mut call: Call<'_, Req>,
 ) -> Result<R::Held, Box<R::Refusal>> {
     match roles.begin(&mut call) {
-        Ok(held) if shut.is_none() => Ok(held),
-        begun => Err(turn_away(roles, shut, begun, call)),
+        Ok(held) if readiness.is_open() => Ok(held),
+        begun => turn_away(roles, readiness, begun, call),
     }
 }
 
@@ -137,18 +142,19 @@ fn begin<Req, R: Role<Req>>(
 #[inline(never)]
 fn turn_away<Req, R: Role<Req>>(
     roles: &R,
-    shut: &mut Option<Box<R::Refusal>>,
+    readiness: &mut Readiness<R::Refusal>,
     begun: Result<R::Held, R::Refusal>,
     call: Call<'_, Req>,
-) -> Box<R::Refusal> {
-    match begun {
-        Err(refusal) => Box::new(refusal),
-        Ok(held) => {
+) -> Result<R::Held, Box<R::Refusal>> {
+    let shut = readiness.take_refusal();
+    let held = begun.map_err(Box::new)?;
+    match shut {
+        None => Ok(held),
+        Some(refusal) => {
             // The inner service was not polled ready, so that the call is refused even if the guard has opened since.
-            let shut = shut.take().expect("just seen");
-            let end = call.refused(shut.rejection().reason());
+            let end = call.refused(refusal.rejection().reason());
             roles.finish(held, &end);
-            shut
+            Err(Box::new(refusal))
         }
     }
 }

@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use crate::{
     Admission, Answer, Armed, Call, End, Follow, Protocol, Refusal, Shape, Shared,
+    backpressure::Readiness,
     row::{Pace, RowFuture},
     waiting_role::WaitingRole,
 };
@@ -26,7 +27,7 @@ impl Pace for Waiting {
             inner,
             roles,
             protocol,
-            shut: None,
+            readiness: Readiness::new(),
         }
     }
 }
@@ -41,7 +42,7 @@ pub struct WaitingRow<S, R: Shape, P> {
     inner: S,
     roles: Shared<R>,
     protocol: P,
-    shut: Option<Box<R::Refusal>>,
+    readiness: Readiness<R::Refusal>,
 }
 
 impl<S: Clone, R: Shape, P: Clone> Clone for WaitingRow<S, R, P> {
@@ -50,7 +51,7 @@ impl<S: Clone, R: Shape, P: Clone> Clone for WaitingRow<S, R, P> {
             inner: self.inner.clone(),
             roles: self.roles.clone(),
             protocol: self.protocol.clone(),
-            shut: None,
+            readiness: Readiness::new(),
         }
     }
 }
@@ -75,13 +76,15 @@ where
     type Future = WaitingFuture<S, R, P, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if !P::SELECTS
-            && let Some(refusal) = self.roles.shut()
-        {
-            self.shut = Some(Box::new(refusal));
-            return Poll::Ready(Ok(()));
+        if !P::SELECTS {
+            let roles = &*self.roles;
+            let asked = self
+                .readiness
+                .poll(cx, || roles.backpressure(), || roles.shut());
+            if ready!(asked) {
+                return Poll::Ready(Ok(()));
+            }
         }
-        self.shut = None;
         self.inner.poll_ready(cx)
     }
 
@@ -102,11 +105,11 @@ where
                 parked: Some(self.park(request, exchange)),
             }),
             Ok(Admission::Now(held)) => {
-                if let Some(shut) = self.shut.take() {
+                if let Some(shut) = self.readiness.take_refusal() {
                     // As in `Row`: the inner service was not polled ready. A call that waits gets readiness of its own.
                     let end = call.refused(shut.rejection().reason());
                     self.roles.finish(held, &end);
-                    State::Running(RowFuture::refused(shut, exchange))
+                    State::Running(RowFuture::refused(Box::new(shut), exchange))
                 } else {
                     let armed = Armed::new(&self.roles, held);
                     State::Running(RowFuture::run(armed, exchange, || self.inner.call(request)))

@@ -8,8 +8,8 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
-    Admission, AsyncGuard, AsyncGuards, Call, End, Guard, Guards, Join, Observer, Observes, Pair,
-    Policy, Refusal, Rejection, Role, Shape, role::Begun,
+    Admission, AsyncGuard, AsyncGuards, Backpressure, Call, End, Guard, Guards, Join, Observer,
+    Observes, Pair, Policy, Refusal, Rejection, Role, Shape, role::Begun,
 };
 
 /// A role as a row runs it that may have to wait.
@@ -46,6 +46,9 @@ pub trait WaitingRole<Req>: Shape {
 
     /// Refuses ahead of any call.
     fn shut(&self) -> Option<Self::Refusal>;
+
+    /// Returns a wait while a guard holds the row back, the outermost first.
+    fn backpressure(&self) -> Option<Backpressure>;
 }
 
 macro_rules! never_waits {
@@ -75,6 +78,10 @@ macro_rules! never_waits {
 
             fn shut(&self) -> Option<Self::Refusal> {
                 Role::shut(self)
+            }
+
+            fn backpressure(&self) -> Option<Backpressure> {
+                Role::backpressure(self)
             }
         }
     };
@@ -107,6 +114,10 @@ impl<Req, G: AsyncGuard<Req> + 'static> WaitingRole<Req> for AsyncGuards<G> {
 
     fn shut(&self) -> Option<Rejection> {
         None
+    }
+
+    fn backpressure(&self) -> Option<Backpressure> {
+        self.policy.backpressure()
     }
 }
 
@@ -144,6 +155,10 @@ impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Option<R> {
 
     fn shut(&self) -> Option<Self::Refusal> {
         self.as_ref().and_then(WaitingRole::shut)
+    }
+
+    fn backpressure(&self) -> Option<Backpressure> {
+        self.as_ref().and_then(WaitingRole::backpressure)
     }
 }
 
@@ -228,6 +243,13 @@ where
         match self.0.shut() {
             Some(refusal) => Some(refusal.first()),
             None => self.1.shut().map(A::Refusal::second),
+        }
+    }
+
+    fn backpressure(&self) -> Option<Backpressure> {
+        match self.0.backpressure() {
+            None => self.1.backpressure(),
+            wait => wait,
         }
     }
 }

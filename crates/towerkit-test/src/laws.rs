@@ -13,6 +13,10 @@ use tower_service::Service;
 
 use crate::{Act, Calls, Ledger, Probe, ProbeError, Subject};
 
+mod backpressure;
+
+pub use backpressure::backpressure_loses_no_wake_up;
+
 /// T-01: `call` comes only after readiness of that very instance, in sequence and through clones.
 pub async fn calls_come_after_readiness<C, L>(subject: Subject<L>)
 where

@@ -30,6 +30,7 @@
 //! | a call, or a service, that waits is woken at most twice | T-06 |
 //! | nonsense in the configuration is an error, never a panic | T-07 |
 //! | an error that can neither be cloned nor compared passes through unchanged | T-08 |
+//! | readiness that a guard holds back for a load balancer is woken, whatever becomes of other services | T-12 |
 
 mod calls;
 mod clock;
@@ -50,5 +51,5 @@ pub use error::ProbeError;
 pub use events::events;
 pub use ledger::Ledger;
 pub use probe::{Act, Probe, ProbeBody, ProbeFuture};
-pub use subject::Subject;
+pub use subject::{HeldBack, Subject};
 pub use task::Task;

@@ -37,3 +37,29 @@ impl<L> fmt::Debug for Subject<L> {
             .finish_non_exhaustive()
     }
 }
+
+/// A layer under test whose guards can be made to hold it back, as a load balancer wants it.
+pub struct HeldBack<L> {
+    pub(crate) subject: Subject<L>,
+    pub(crate) close: Box<dyn Fn()>,
+    pub(crate) open: Box<dyn Fn()>,
+}
+
+impl<L> HeldBack<L> {
+    /// Tests a layer that `close` makes refuse calls, until `open` lets them in again, one at a time at least.
+    pub fn new(subject: Subject<L>, close: impl Fn() + 'static, open: impl Fn() + 'static) -> Self {
+        Self {
+            subject,
+            close: Box::new(close),
+            open: Box::new(open),
+        }
+    }
+}
+
+impl<L> fmt::Debug for HeldBack<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldBack")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}

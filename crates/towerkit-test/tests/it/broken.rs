@@ -1,4 +1,4 @@
-//! One deliberately broken layer for each law: the suite must reject it. A sound layer passes all.
+//! The laws of calls and readiness.
 
 use std::{
     future::poll_fn,
@@ -15,7 +15,9 @@ use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_core::Refusable;
-use towerkit_test::{Act, PlainCalls, Probe, ProbeError, Subject, contract, laws, run_paused};
+use towerkit_test::{Act, PlainCalls, Probe, ProbeError, Subject, contract, laws};
+
+use crate::passes;
 
 /// What is wrong with the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,11 +163,6 @@ impl PinnedDrop for FaultyFuture {
 }
 
 contract!(sound, PlainCalls, subject(Fault::Sound));
-
-/// Whether a law lets the layer with this fault pass.
-fn passes<F: Future<Output = ()>>(law: impl FnOnce() -> F) -> bool {
-    catch_unwind(AssertUnwindSafe(|| run_paused(async { law().await }))).is_ok()
-}
 
 /// T-01
 #[test]

@@ -1,0 +1,222 @@
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    Backpressure,
+    sync::{Arc, AtomicUsize, Mutex, Ordering, fence, lock},
+};
+
+/// The services that wait for one guard, all of which are woken when one may go on.
+///
+/// A guard keeps one, hands out [`backpressure_while`](Self::backpressure_while) it would refuse, and calls
+/// [`wake_all`](Self::wake_all) after each change that may let a call in. No wake-up is lost: a service that begins to wait either
+/// sees the change, or is woken for it. Where nobody waits, `wake_all` takes no lock.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+/// use tower::{Layer, ServiceExt};
+/// use towerkit_core::{
+///     Backpressure, BoxError, Call, End, Guard, Policy, Reason, Rejection, WakerSet, guard,
+/// };
+///
+/// #[derive(Default)]
+/// struct Switch { is_off: AtomicBool, waiting: WakerSet }
+///
+/// impl Switch {
+///     fn turn_on(&self) {
+///         self.is_off.store(false, Ordering::Release);
+///         self.waiting.wake_all();
+///     }
+/// }
+///
+/// impl Policy for Switch {
+///     type Held = ();
+///     const FOLLOWS: bool = false;
+///     fn finish(&self, _held: (), _end: &End) {}
+/// }
+///
+/// impl<Req> Guard<Req> for Switch {
+///     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+///         match self.is_off.load(Ordering::Acquire) {
+///             true => Err(Rejection::new(Reason::Unavailable, "switch")),
+///             false => Ok(()),
+///         }
+///     }
+///
+///     fn backpressure(&self) -> Option<Backpressure> {
+///         self.waiting.backpressure_while(|| self.is_off.load(Ordering::Acquire))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let switch = Arc::new(Switch::default());
+/// switch.is_off.store(true, Ordering::Release);
+/// let service = tower::service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
+/// let service = guard(switch.clone()).layer(service);
+///
+/// let (answer, ()) = tokio::join!(service.oneshot(7), async { switch.turn_on() });
+/// assert_eq!(answer.unwrap(), 7);
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct WakerSet(Arc<Shared>);
+
+struct Shared {
+    /// How many services wait that the next [`WakerSet::wake_all`] has to wake. Written under the lock, read without.
+    waiting: AtomicUsize,
+    round: Mutex<Round>,
+}
+
+/// The services that have begun to wait since everybody was woken last.
+#[derive(Default)]
+struct Round {
+    number: u64,
+    /// `None` where no service waits, or one that was not polled yet.
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl WakerSet {
+    /// Makes a set of nobody.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Shared {
+            waiting: AtomicUsize::new(0),
+            round: Mutex::new(Round::default()),
+        }))
+    }
+
+    /// Wakes all services that wait, after a change that may let a call in.
+    #[inline]
+    pub fn wake_all(&self) {
+        // With the fence in `notified`: either this load sees the service that waits, or that service sees the change.
+        fence(Ordering::SeqCst);
+        if self.0.waiting.load(Ordering::Relaxed) != 0 {
+            self.wake_round();
+        }
+    }
+
+    #[cold]
+    fn wake_round(&self) {
+        let wakers = {
+            let mut round = lock(&self.0.round);
+            self.0.waiting.store(0, Ordering::Relaxed);
+            round.number += 1;
+            round.free.clear();
+            mem::take(&mut round.wakers)
+        };
+        // Not under the lock: a waker may do anything.
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Begins to wait: the future resolves at the first [`wake_all`](Self::wake_all) after this.
+    ///
+    /// Ask again after this whether there is anything to wait for, as [`backpressure_while`](Self::backpressure_while) does.
+    pub fn notified(&self) -> Notified {
+        let mut round = lock(&self.0.round);
+        let slot = round.free.pop().unwrap_or(round.wakers.len());
+        if slot == round.wakers.len() {
+            round.wakers.push(None);
+        }
+        let notified = Notified {
+            set: self.clone(),
+            round: round.number,
+            slot: Some(slot),
+        };
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        drop(round);
+        // See `wake_all`.
+        fence(Ordering::SeqCst);
+        notified
+    }
+
+    /// Returns a wait for the next [`wake_all`](Self::wake_all), if `refuses` is true.
+    ///
+    /// Asks twice, before and after it begins to wait, so that a change between the two is not missed.
+    #[inline]
+    pub fn backpressure_while(&self, refuses: impl Fn() -> bool) -> Option<Backpressure> {
+        if !refuses() {
+            return None;
+        }
+        let notified = self.notified();
+        refuses().then(|| Backpressure::new(notified))
+    }
+}
+
+impl Default for WakerSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for WakerSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.0.waiting.load(Ordering::Relaxed);
+        f.debug_struct("WakerSet")
+            .field("waiting", &waiting)
+            .finish()
+    }
+}
+
+/// A wait for [`WakerSet::wake_all`]. Dropping it takes it out of the set.
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Notified {
+    set: WakerSet,
+    round: u64,
+    /// Where its waker stands, until it is woken.
+    slot: Option<usize>,
+}
+
+impl Future for Notified {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(slot) = self.slot else {
+            return Poll::Ready(());
+        };
+        let mut round = lock(&self.set.0.round);
+        if round.number != self.round {
+            drop(round);
+            self.slot = None;
+            return Poll::Ready(());
+        }
+        let waker = &mut round.wakers[slot];
+        if waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        let old = waker.replace(cx.waker().clone());
+        drop(round);
+        // Not under the lock: with it a task may go that waits in this set, too.
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Notified {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else {
+            return;
+        };
+        let waker = {
+            let mut round = lock(&self.set.0.round);
+            if round.number != self.round {
+                return;
+            }
+            self.set.0.waiting.fetch_sub(1, Ordering::Relaxed);
+            round.free.push(slot);
+            round.wakers[slot].take()
+        };
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Notified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notified")
+            .field("is_woken", &self.slot.is_none())
+            .finish()
+    }
+}

@@ -1,0 +1,247 @@
+use std::{
+    future::poll_fn,
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{at_rest, served};
+use crate::{Act, Calls, HeldBack, Probe, ProbeError};
+
+/// T-12: while a guard holds a layer back for a load balancer, no service of it is ready and the inner service is not polled; once
+/// the guard lets calls in, every service that waits is woken, whatever becomes of the others.
+pub async fn backpressure_loses_no_wake_up<C, L>(make: impl Fn() -> HeldBack<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    every_service_that_waits_goes_on::<C, L>(make()).await;
+    a_service_asks_again_when_it_was_woken::<C, L>(make()).await;
+    the_inner_service_is_asked_afterwards::<C, L>(make()).await;
+    readiness_is_taken_back::<C, L>(make()).await;
+}
+
+async fn every_service_that_waits_goes_on<C, L>(held_back: HeldBack<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let HeldBack {
+        subject,
+        close,
+        open,
+    } = &held_back;
+    let baseline = subject.held_now();
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let first = subject.layer.layer(probe.clone());
+    close();
+    let mut waiting = vec![
+        Waiter::<C, _>::new(first.clone()),
+        Waiter::new(first.clone()),
+        Waiter::new(subject.layer.layer(probe)),
+        Waiter::new(first),
+    ];
+    waiting.iter_mut().for_each(Waiter::is_held_back);
+    waiting[0].move_to_another_task();
+    waiting[0].is_held_back();
+    // A clone of one that waits waits on its own.
+    let mut clone = Waiter::new(waiting[1].service.clone());
+    clone.is_held_back();
+    waiting.push(clone);
+    drop(waiting.remove(2));
+    assert_eq!(ledger.polls(), 0, "polls of the inner service meanwhile");
+    open();
+    // It was woken, and goes away without looking.
+    drop(waiting.remove(1));
+    go_on(&mut waiting).await;
+    // The first is ready and never called.
+    for waiter in &mut waiting[1..] {
+        served::<C, _>(&mut waiter.service, Act::Succeed).await;
+    }
+    assert_eq!(ledger.violations(), 0, "called without being ready");
+    drop(waiting);
+    assert_eq!(ledger.reserved(), 0, "instances kept ready");
+    at_rest(subject, &ledger, baseline);
+
+    close();
+    let mut waiter = Waiter::<C, _>::new(subject.layer.layer(Probe::new()));
+    waiter.is_held_back();
+    drop(waiter);
+    open();
+    at_rest(subject, &ledger, baseline);
+}
+
+async fn a_service_asks_again_when_it_was_woken<C, L>(held_back: HeldBack<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let HeldBack {
+        subject,
+        close,
+        open,
+    } = &held_back;
+    let mut waiting = [Waiter::<C, _>::new(subject.layer.layer(Probe::new()))];
+    for _ in 0..3 {
+        close();
+        waiting[0].is_held_back();
+        // It was woken, and closed again before it looks.
+        open();
+    }
+    go_on(&mut waiting).await;
+    served::<C, _>(&mut waiting[0].service, Act::Succeed).await;
+}
+
+async fn the_inner_service_is_asked_afterwards<C, L>(held_back: HeldBack<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let probe = Probe::ready_after(Duration::from_secs(1));
+    let ledger = probe.ledger();
+    (held_back.close)();
+    let mut waiting = [Waiter::<C, _>::new(held_back.subject.layer.layer(probe))];
+    waiting[0].is_held_back();
+    (held_back.open)();
+    go_on(&mut waiting).await;
+    served::<C, _>(&mut waiting[0].service, Act::Succeed).await;
+    assert_eq!(ledger.violations(), 0, "called without being ready");
+}
+
+async fn readiness_is_taken_back<C, L>(held_back: HeldBack<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: Calls<L::Service>,
+{
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let mut waiting = [Waiter::<C, _>::new(held_back.subject.layer.layer(probe))];
+    go_on(&mut waiting).await;
+    (held_back.close)();
+    waiting[0].is_held_back();
+    (held_back.open)();
+    go_on(&mut waiting).await;
+    served::<C, _>(&mut waiting[0].service, Act::Succeed).await;
+    assert_eq!(ledger.violations(), 0, "called without being ready");
+}
+
+/// A service that is asked for readiness by a task of its own.
+struct Waiter<C, S> {
+    service: S,
+    task: Arc<Task>,
+    calls: PhantomData<C>,
+}
+
+impl<C: Calls<S>, S: Service<C::Request, Error = ProbeError>> Waiter<C, S> {
+    fn new(service: S) -> Self {
+        Self {
+            service,
+            task: Arc::new(Task::new()),
+            calls: PhantomData,
+        }
+    }
+
+    fn poll(&mut self) -> Poll<()> {
+        self.task.is_woken.store(false, Ordering::SeqCst);
+        let waker = Waker::from(self.task.clone());
+        let mut cx = Context::from_waker(&waker);
+        self.service.poll_ready(&mut cx).map(|readiness| {
+            if let Err(error) = readiness {
+                panic!("not ready: {error}");
+            }
+        })
+    }
+
+    fn is_held_back(&mut self) {
+        let polled = self.poll();
+        assert!(polled.is_pending(), "ready although a guard holds it back");
+        assert!(!self.task.is_woken(), "woken although nothing changed");
+    }
+
+    /// From now on another task is the one to wake.
+    fn move_to_another_task(&mut self) {
+        self.task = Arc::new(Task::new());
+    }
+}
+
+/// Waits until all are ready, each polled only when it was woken itself.
+async fn go_on<C, S>(waiting: &mut [Waiter<C, S>])
+where
+    S: Service<C::Request, Error = ProbeError>,
+    C: Calls<S>,
+{
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut polls = vec![Some(0); waiting.len()];
+    let all_ready = poll_fn(|cx| {
+        for (waiter, polls) in waiting.iter_mut().zip(&mut polls) {
+            waiter.task.tell(cx.waker());
+            while let Some(so_far) = polls
+                && waiter.task.is_woken()
+            {
+                *so_far += 1;
+                assert!(
+                    *so_far <= 3,
+                    "readiness that waits was polled {so_far} times"
+                );
+                if waiter.poll().is_ready() {
+                    *polls = None;
+                }
+            }
+        }
+        if polls.iter().all(Option::is_none) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    let in_time = tokio::time::timeout(DAY, all_ready).await;
+    assert!(in_time.is_ok(), "a wake-up was lost");
+}
+
+/// Whether a task was woken since it was polled, and who is to hear of it.
+struct Task {
+    is_woken: AtomicBool,
+    driver: Mutex<Option<Waker>>,
+}
+
+impl Task {
+    /// A new task is polled once.
+    fn new() -> Self {
+        Self {
+            is_woken: AtomicBool::new(true),
+            driver: Mutex::new(None),
+        }
+    }
+
+    fn is_woken(&self) -> bool {
+        self.is_woken.load(Ordering::SeqCst)
+    }
+
+    fn tell(&self, driver: &Waker) {
+        let mut known = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(driver.clone());
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::SeqCst);
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(driver) = &*driver {
+            driver.wake_by_ref();
+        }
+    }
+}
