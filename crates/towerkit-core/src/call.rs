@@ -1,4 +1,8 @@
-use std::fmt;
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    net::SocketAddr,
+};
 
 use crate::{Clock, Deadline, End, Reason, Status, clock::Reading};
 
@@ -14,8 +18,28 @@ pub trait Describe<Req> {
     /// Returns the operation: a route template, a method, a given name; never a raw path.
     fn operation<'a>(&'a self, request: &'a Req, kind: ProtocolKind) -> &'a str;
 
+    /// Whether the operation names the request's own route; false where a router matched none, so that only the path tells it apart.
+    fn is_routed(&self, _request: &Req, _kind: ProtocolKind) -> bool {
+        true
+    }
+
     /// Returns the HTTP method, where there is one.
     fn method<'a>(&self, _request: &'a Req) -> Option<&'a str> {
+        None
+    }
+
+    /// Returns the path that the caller sent, where the protocol has one. It may be any text of any length.
+    fn path<'a>(&self, _request: &'a Req) -> Option<&'a str> {
+        None
+    }
+
+    /// Returns the address at the other end of the connection, where the server has attached it.
+    fn peer(&self, _request: &Req) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Returns the part of the request that has this type, such as its header map or its extensions, where the protocol has one.
+    fn part<'a>(&self, _request: &'a Req, _part: TypeId) -> Option<&'a dyn Any> {
         None
     }
 
@@ -100,6 +124,33 @@ impl<'a, Req> Call<'a, Req> {
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         self.protocol.method(self.request)
+    }
+
+    /// Whether the operation names the request's own route; false where a router matched none, so that only the path tells it apart.
+    #[must_use]
+    pub fn is_routed(&self) -> bool {
+        self.protocol.is_routed(self.request, self.kind)
+    }
+
+    /// Returns the path that the caller sent, where the protocol has one. It may be any text of any length.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.protocol.path(self.request)
+    }
+
+    /// Returns the address at the other end of the connection, where the server has attached it.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.protocol.peer(self.request)
+    }
+
+    /// Returns the part of the request that has this type, where the protocol has one: over HTTP `http::HeaderMap`,
+    /// `http::Extensions`, `http::Method` and `http::Uri`.
+    #[must_use]
+    pub fn part<T: 'static>(&self) -> Option<&T> {
+        self.protocol
+            .part(self.request, TypeId::of::<T>())?
+            .downcast_ref()
     }
 
     /// Returns the value of a request field such as an HTTP header, if it is there and is text.

@@ -1,4 +1,6 @@
 use std::{
+    any::{Any, TypeId},
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -91,9 +93,25 @@ impl<Req, P: Describe<Req>> Describe<Req> for Selecting<P> {
         self.protocol.operation(request, kind)
     }
 
+    fn is_routed(&self, request: &Req, kind: ProtocolKind) -> bool {
+        self.protocol.is_routed(request, kind)
+    }
+
     #[inline(always)]
     fn method<'a>(&self, request: &'a Req) -> Option<&'a str> {
         self.protocol.method(request)
+    }
+
+    fn path<'a>(&self, request: &'a Req) -> Option<&'a str> {
+        self.protocol.path(request)
+    }
+
+    fn peer(&self, request: &Req) -> Option<SocketAddr> {
+        self.protocol.peer(request)
+    }
+
+    fn part<'a>(&self, request: &'a Req, part: TypeId) -> Option<&'a dyn Any> {
+        self.protocol.part(request, part)
     }
 
     #[inline(always)]

@@ -93,7 +93,7 @@ impl ClientAddress {
     /// proxy; where all that is said are trusted proxies, it is the farthest.
     #[must_use]
     pub fn find(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-        let mut known = peer(extensions)?.to_canonical();
+        let mut known = peer(extensions)?.ip().to_canonical();
         if !self.trusts(known) {
             return Some(known);
         }
@@ -144,9 +144,10 @@ impl Default for ClientAddress {
     }
 }
 
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
+/// Returns the address at the other end of the connection, where it is known.
+pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let peer = extensions.get().map(|PeerAddress(peer)| *peer);
-    peer.or_else(|| connected(extensions)).map(|peer| peer.ip())
+    peer.or_else(|| connected(extensions))
 }
 
 #[cfg(feature = "axum")]

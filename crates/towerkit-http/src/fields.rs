@@ -1,6 +1,19 @@
-use http::{HeaderMap, HeaderName, HeaderValue};
+use std::any::{Any, TypeId};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::refusal::field;
+
+/// Returns the part of a request that has this type, without its body.
+pub(crate) fn part<B>(request: &Request<B>, part: TypeId) -> Option<&dyn Any> {
+    let parts: [&dyn Any; 4] = [
+        request.headers(),
+        request.extensions(),
+        request.uri(),
+        request.method(),
+    ];
+    parts.into_iter().find(|known| (*known).type_id() == part)
+}
 
 /// Visits every value of a header field.
 #[inline(always)]

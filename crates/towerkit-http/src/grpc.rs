@@ -1,3 +1,8 @@
+use std::{
+    any::{Any, TypeId},
+    net::SocketAddr,
+};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -9,7 +14,7 @@ use towerkit_core::{
 use crate::{
     ResponseHead, TrackedBody,
     body::SoFar,
-    fields, http_protocol,
+    client_address, fields, http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, of_code},
     refusal,
 };
@@ -68,6 +73,18 @@ impl<B> Describe<Request<B>> for Grpc {
     #[inline(always)]
     fn operation<'a>(&'a self, request: &'a Request<B>, _kind: ProtocolKind) -> &'a str {
         operation(request)
+    }
+
+    fn path<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
+        Some(request.uri().path())
+    }
+
+    fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
+        client_address::peer(request.extensions())
+    }
+
+    fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {
+        fields::part(request, part)
     }
 
     #[inline(always)]

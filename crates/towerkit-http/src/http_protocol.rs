@@ -1,3 +1,8 @@
+use std::{
+    any::{Any, TypeId},
+    net::SocketAddr,
+};
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -10,7 +15,7 @@ use crate::{
     ByFunction, ByStatus, ClassifyHead, Operation, RequestHead, ResponseHead, TrackedBody,
     Unrouted,
     body::SoFar,
-    fields, grpc,
+    client_address, fields, grpc,
     outcome::{code_of, status_of},
     refusal,
     refusal::HeaderFields,
@@ -89,6 +94,22 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
             ProtocolKind::Grpc => grpc::operation(request),
             _ => self.operation.operation(RequestHead::of(request)),
         }
+    }
+
+    fn is_routed(&self, request: &Request<B>, kind: ProtocolKind) -> bool {
+        kind == ProtocolKind::Grpc || self.operation.is_routed(RequestHead::of(request))
+    }
+
+    fn path<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
+        Some(request.uri().path())
+    }
+
+    fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
+        client_address::peer(request.extensions())
+    }
+
+    fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {
+        fields::part(request, part)
     }
 
     #[inline(always)]

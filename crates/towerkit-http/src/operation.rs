@@ -1,3 +1,5 @@
+#[cfg(feature = "axum")]
+use axum::extract::{MatchedPath, NestedPath};
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 /// A request without its body.
@@ -54,6 +56,11 @@ impl<'a> ResponseHead<'a> {
 pub trait Operation {
     /// Returns the name.
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str;
+
+    /// Whether the name is that of a route; false where none matched. A log then shows the path besides.
+    fn is_routed(&self, _head: RequestHead<'_>) -> bool {
+        true
+    }
 }
 
 /// Names every operation `unmatched`: there is no router to ask.
@@ -64,6 +71,10 @@ impl Operation for Unrouted {
     #[inline(always)]
     fn operation<'a>(&'a self, _head: RequestHead<'a>) -> &'a str {
         UNMATCHED
+    }
+
+    fn is_routed(&self, _head: RequestHead<'_>) -> bool {
+        false
     }
 }
 
@@ -83,7 +94,8 @@ where
     }
 }
 
-/// Names operations by the route that axum matched; `unmatched` where none was.
+/// Names operations by the route that axum matched; by the prefix of `nest_service` below it, where axum knows no route; and
+/// otherwise `unmatched`.
 #[cfg(feature = "axum")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByMatchedPath;
@@ -92,8 +104,19 @@ pub struct ByMatchedPath;
 impl Operation for ByMatchedPath {
     #[inline(always)]
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str {
-        head.extensions
-            .get::<axum::extract::MatchedPath>()
-            .map_or(UNMATCHED, axum::extract::MatchedPath::as_str)
+        let matched = head.extensions.get().map(MatchedPath::as_str);
+        matched.unwrap_or_else(|| nested(head))
     }
+
+    fn is_routed(&self, head: RequestHead<'_>) -> bool {
+        head.extensions.get::<MatchedPath>().is_some()
+    }
+}
+
+/// Out of line: most requests match a route.
+#[cfg(feature = "axum")]
+#[cold]
+fn nested(head: RequestHead<'_>) -> &str {
+    let prefix = head.extensions.get().map(NestedPath::as_str);
+    prefix.unwrap_or(UNMATCHED)
 }
