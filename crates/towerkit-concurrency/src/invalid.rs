@@ -15,7 +15,6 @@ pub(crate) enum Problem {
     Shares(&'static str),
     Ceilings { normal: f64, sheddable: f64 },
     Factor(&'static str, f64),
-    Zero(&'static str),
     TooManyPartitions,
     Partition(&'static str),
 }
@@ -63,7 +62,6 @@ impl fmt::Display for InvalidSetting {
                 "the ceilings are {normal} and {sheddable}, not 0 < sheddable <= normal <= 1"
             ),
             Problem::Factor(what, value) => write!(f, "the {what} is {value}"),
-            Problem::Zero(what) => write!(f, "the {what} is zero"),
             Problem::TooManyPartitions => f.write_str("there are more than 16 partitions"),
             Problem::Partition(name) => {
                 write!(f, "the partition `{name}` has no name or is there already")

@@ -32,7 +32,7 @@
 //! ```
 //!
 //! - [`ConcurrencyLimitLayer::new`] has a fixed limit, [`ConcurrencyLimitLayer::adaptive`] one that finds itself: [`Vegas`] by looking
-//!   for the queue at the callee, [`Gradient2`] by durations that grow, [`Aimd`] by calls that are dropped.
+//!   for the queue at the callee, [`Aimd`] by calls that are dropped.
 //! - [`.queue(..)`](ConcurrencyLimitLayer::queue) lets calls wait, in a [`Queue`] that is bounded in size and in age.
 //! - [`.classes(..)`](ConcurrencyLimitLayer::classes) refuses calls of less [`Priority`] first, and gives partitions their shares, as
 //!   [`Classes`] say.
@@ -85,7 +85,6 @@ mod algorithm;
 mod class;
 mod fraction;
 mod gate;
-mod gradient2;
 mod guard;
 mod invalid;
 mod layer;
@@ -111,7 +110,6 @@ pub use adaptive::Adaptive;
 pub use aimd::Aimd;
 pub use algorithm::{LimitAlgorithm, Window};
 pub use class::{Alike, Class, Classes, Priority, Sort, Sorted};
-pub use gradient2::Gradient2;
 pub use guard::Permit;
 pub use invalid::InvalidSetting;
 pub use layer::{ConcurrencyLimitLayer, ConcurrencyLimited, QueuedLimitLayer, QueuedLimited};

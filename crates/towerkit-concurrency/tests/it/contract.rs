@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use towerkit_concurrency::{
-    Adaptive, AdaptiveThrottleLayer, Aimd, Class, Classes, ConcurrencyLimitLayer, Gradient2,
-    Priority, Queue, QueuedLimitLayer, Vegas,
+    Adaptive, AdaptiveThrottleLayer, Aimd, Class, Classes, ConcurrencyLimitLayer, Priority, Queue,
+    QueuedLimitLayer, Vegas,
 };
 use towerkit_core::{Call, LayerExt};
 use towerkit_http::HttpExt;
@@ -87,7 +87,6 @@ fn nonsense_in_the_configuration_is_refused() {
     let share = |share| Classes::new().partition("web", share).is_err();
     let ceilings = |normal, sheddable| Classes::new().ceilings(normal, sheddable).is_err();
     let backoff = |backoff| Aimd::new().backoff(backoff).is_err();
-    let tolerance = |tolerance| Gradient2::new().tolerance(tolerance).is_err();
     let multiple = |multiple| throttle_of(multiple).is_err();
     let (zero, max) = (Duration::ZERO, Duration::MAX);
     laws::nonsense_is_refused(&[
@@ -153,14 +152,6 @@ fn nonsense_in_the_configuration_is_refused() {
         }),
         ("slow after 0", &|| Aimd::new().slow_after(zero).is_err()),
         ("slow after MAX", &|| Aimd::new().slow_after(max).is_err()),
-        ("tolerance", &|| {
-            [0.9, -1.0, f64::NAN, f64::INFINITY]
-                .into_iter()
-                .all(tolerance)
-        }),
-        ("long window 0", &|| {
-            Gradient2::new().long_window(0).is_err()
-        }),
         ("multiple", &|| {
             [1.0, 0.0, -1.0, f64::NAN, f64::INFINITY]
                 .into_iter()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use towerkit_concurrency::{
-    Adaptive, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, Gradient2, LimitAlgorithm, Permit,
+    Adaptive, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Permit,
     Vegas, Window,
 };
 use towerkit_core::{Call, Clock, End, Event, Guard, ManualClock, Outcome, Plain, Policy, Reason};
@@ -270,19 +270,6 @@ fn vegas_keeps_its_head_where_durations_vary_a_lot() {
     }
 }
 
-#[test]
-fn gradient2_follows_a_latency_that_stays() {
-    let algorithm = Gradient2::new().long_window(20).unwrap();
-    let callee = Callee::Workers(40);
-    let mut simulation = Simulation::new(algorithm, callee, Load::Closed(200));
-    let before = simulation.run(25)[24];
-    simulation.latency = 100 * MS;
-    let limits = simulation.run(50);
-    let least = limits.iter().copied().fold(f64::MAX, f64::min);
-    assert!(least < 0.75 * before, "not alarmed: {limits:?}");
-    assert!(limits[49] > 0.8 * before, "still alarmed: {limits:?}");
-}
-
 /// The best limit of a callee that must not take longer than the timeout is its throughput times the timeout.
 #[test]
 fn aimd_is_just_below_the_load_that_times_out() {
@@ -323,7 +310,6 @@ fn no_limit_grows_while_less_than_half_of_it_is_used() {
         assert!(limits.iter().all(|limit| *limit <= 20.0), "{limits:?}");
     }
     check(Aimd::new());
-    check(Gradient2::new());
     check(Vegas::new());
 }
 
