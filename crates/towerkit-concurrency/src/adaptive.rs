@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     InvalidSetting, LimitAlgorithm, Window,
+    algorithm::is_overloaded,
     invalid::{Problem, nanos},
     word::Word,
 };
@@ -77,8 +78,11 @@ impl Adaptive {
 
     /// Asks the algorithm each time that so much time has passed and ten calls have ended; 100 ms by default.
     ///
-    /// A window lasts for two mean durations at least, as Netflix's does. What ends within one mean duration of its start is left out,
-    /// since it still belongs to the old limit.
+    /// A window lasts for two mean durations at least. A call that ends within one mean duration of its start is left out, since it
+    /// still belongs to the old limit. An overload ends a window after one second, whatever the durations: so long is the longest
+    /// window of Netflix's concurrency-limits.
+    ///
+    /// One call that is very long, such as a stream of an hour, counts for ten mean durations at most.
     ///
     /// # Errors
     ///
@@ -101,7 +105,7 @@ impl Adaptive {
             limit: f64::from(limit),
             mean: 0,
             lowered_at: 0,
-            window: Gathered::new(0, 0),
+            window: Gathered::new(0, 0, 0),
         }
     }
 }
@@ -145,16 +149,23 @@ pub(crate) struct Meter {
 struct Gathered {
     opens: u64,
     closes: u64,
+    /// When it closes if the callee is overloaded.
+    closes_early: u64,
     samples: u32,
     drops: u32,
     sum: u64,
     least: u64,
+    most: u64,
     in_flight: u32,
 }
 
 impl Meter {
     /// A window has at least so many calls.
     const FEWEST: u32 = 10;
+    /// A call counts for at most so many mean durations, or one stream would speak for all the others.
+    const MOST: u64 = 10;
+    /// An overload is heard of after this time at the latest, in nanoseconds.
+    const EARLY: u64 = 1_000_000_000;
 
     /// Takes note of one call, of which `in_flight` were in flight at its end, and returns the limit if it is another one now.
     pub(crate) fn record(
@@ -165,7 +176,7 @@ impl Meter {
         lesson: Lesson,
     ) -> Option<u32> {
         if self.window.closes == 0 {
-            self.window = Gathered::new(now, now.saturating_add(self.length));
+            self.window = self.next_window(now);
         }
         match lesson {
             // One overload lowers the limit once, however late its victims time out, as with the lost packets of RFC 6582.
@@ -175,11 +186,10 @@ impl Meter {
             _ if now < self.window.opens => return None,
             // One that was given up early might have taken no longer than the others.
             Lesson::GivenUp if self.mean == 0 || took <= self.mean => return None,
-            Lesson::Took | Lesson::GivenUp => self.window.add(took),
+            Lesson::Took | Lesson::GivenUp => self.window.add(took, self.longest()),
         }
         self.window.in_flight = self.window.in_flight.max(in_flight);
-        let ended = self.window.samples.saturating_add(self.window.drops);
-        if now < self.window.closes || ended < Self::FEWEST {
+        if self.window.ended() < Self::FEWEST || !self.window.is_over(now) {
             return None;
         }
         self.close(now)
@@ -190,17 +200,35 @@ impl Meter {
         let limit = limit.clamp(self.bounds.min, self.bounds.max);
         self.limit = f64::from(limit);
         self.algorithm = (self.make)();
-        self.window = Gathered::new(0, 0);
+        self.window = Gathered::new(0, 0, 0);
         limit
+    }
+
+    /// Begins a window after one that closed at `now`.
+    fn next_window(&self, now: u64) -> Gathered {
+        let opens = now.saturating_add(self.mean);
+        let length = self.length.max(self.mean.saturating_mul(2));
+        let early = length.min(self.length.max(Self::EARLY));
+        Gathered::new(
+            opens,
+            opens.saturating_add(length),
+            now.saturating_add(early),
+        )
+    }
+
+    /// The longest that a call counts for.
+    fn longest(&self) -> u64 {
+        match self.mean {
+            0 => u64::MAX,
+            mean => mean.saturating_mul(Self::MOST),
+        }
     }
 
     fn close(&mut self, now: u64) -> Option<u32> {
         let window = self.window.finished(self.limit, self.mean);
         let wanted = self.ask(&window);
         self.mean = window.mean.as_nanos() as u64;
-        let opens = now.saturating_add(self.mean);
-        let length = self.length.max(self.mean.saturating_mul(2));
-        self.window = Gathered::new(opens, opens.saturating_add(length));
+        self.window = self.next_window(now);
         let before = self.rounded();
         self.limit = wanted.clamp(f64::from(self.bounds.min), f64::from(self.bounds.max));
         let after = self.rounded();
@@ -228,26 +256,43 @@ impl Meter {
 }
 
 impl Gathered {
-    fn new(opens: u64, closes: u64) -> Self {
+    fn new(opens: u64, closes: u64, closes_early: u64) -> Self {
         Self {
             opens,
             closes,
+            closes_early,
             samples: 0,
             drops: 0,
             sum: 0,
             least: u64::MAX,
+            most: 0,
             in_flight: 0,
         }
     }
 
-    fn add(&mut self, took: u64) {
+    fn add(&mut self, took: u64, longest: u64) {
+        let counted = took.min(longest);
         self.samples = self.samples.saturating_add(1);
-        self.sum = self.sum.saturating_add(took);
+        self.sum = self.sum.saturating_add(counted);
         self.least = self.least.min(took);
+        self.most = self.most.max(counted);
+    }
+
+    fn ended(&self) -> u32 {
+        self.samples.saturating_add(self.drops)
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        now >= self.closes || (now >= self.closes_early && is_overloaded(self.samples, self.drops))
     }
 
     fn finished(&self, limit: f64, last_mean: u64) -> Window {
-        let mean = (self.sum.checked_div(u64::from(self.samples))).unwrap_or(last_mean);
+        // In the first window there is no mean yet that bounds what a call counts for: so the longest is left out.
+        let (sum, samples) = match last_mean {
+            0 if self.samples > 1 => (self.sum - self.most, self.samples - 1),
+            _ => (self.sum, self.samples),
+        };
+        let mean = (sum.checked_div(u64::from(samples))).unwrap_or(last_mean);
         Window {
             limit,
             in_flight: self.in_flight,

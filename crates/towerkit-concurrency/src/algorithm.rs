@@ -21,7 +21,7 @@ pub struct Window {
     pub samples: u32,
     /// The calls that the callee refused for overload, or that timed out.
     pub drops: u32,
-    /// The mean duration; that of the window before if there are no samples.
+    /// The mean duration, to which one call adds ten times the mean of the window before at most; that mean if there are no samples.
     pub mean: Duration,
     /// The least duration.
     pub least: Duration,
@@ -41,14 +41,19 @@ impl Window {
     /// A stray failure among thousands would otherwise hold the limit down, since it would strike in every window.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        let ended = u64::from(self.samples) + u64::from(self.drops);
-        self.drops > 0 && u64::from(self.drops) * 100 >= ended
+        is_overloaded(self.samples, self.drops)
     }
 
     /// The mean in seconds, and never 0.
     pub(crate) fn round_trip(&self) -> f64 {
         self.mean.as_secs_f64().max(1e-9)
     }
+}
+
+/// Whether at least one call in a hundred was dropped.
+pub(crate) fn is_overloaded(samples: u32, drops: u32) -> bool {
+    let ended = u64::from(samples) + u64::from(drops);
+    drops > 0 && u64::from(drops) * 100 >= ended
 }
 
 /// What is left of a limit after an overload; Netflix's default.

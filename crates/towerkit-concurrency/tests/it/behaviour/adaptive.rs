@@ -8,8 +8,7 @@ use std::{
 };
 
 use towerkit_concurrency::{
-    Adaptive, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Permit,
-    Vegas, Window,
+    Adaptive, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Vegas, Window,
 };
 use towerkit_core::{Call, Clock, End, Event, Guard, ManualClock, Outcome, Plain, Policy, Reason};
 
@@ -384,6 +383,114 @@ fn one_bad_window_costs_a_tenth_however_many_calls_were_dropped() {
     assert_eq!(limit.limit(), 16);
     calls(&limit, &hand, &End::new(Outcome::Success));
     assert_eq!(limit.limit(), 17);
+}
+
+/// Makes a call of so much time that ends so, after a pause.
+fn one(limit: &ConcurrencyLimit, hand: &ManualClock, pause: u64, took: u64, end: &End) {
+    hand.advance(Duration::from_nanos(pause));
+    let protocol = Plain::new("test");
+    let permit = Guard::admit(limit, &mut Call::new(&mut (), &protocol)).unwrap();
+    hand.advance(Duration::from_nanos(took));
+    limit.finish(permit, &end.clone());
+}
+
+/// Returns the time until calls that come one after the other, and all end so, have lowered the limit.
+fn lowered_after(
+    limit: &ConcurrencyLimit,
+    (clock, hand): (&Clock, &ManualClock),
+    (pause, took): (u64, u64),
+    end: &End,
+) -> Duration {
+    let (before, since) = (limit.limit(), clock.now());
+    while limit.limit() >= before {
+        one(limit, hand, pause, took, end);
+        assert!(clock.now() - since < 3_600_000 * MS, "never");
+    }
+    Duration::from_nanos(clock.now() - since)
+}
+
+/// A few streams that end are no reason to take the next refusals for old ones: whatever calls took before, an overload is heard of
+/// within a second.
+#[test]
+fn a_long_stream_does_not_put_an_overload_off() {
+    fn check(algorithm: impl LimitAlgorithm + Clone + Sync) {
+        let minute = 60_000 * MS;
+        for (streams, length, pause) in [
+            (1, 10 * minute, 0),
+            (1, 60 * minute, 0),
+            (1, 60 * minute, 990 * MS),
+            (5, 60 * minute, 0),
+            (5, 60 * minute, 990 * MS),
+            (20, 60 * minute, 0),
+        ] {
+            for ends in [
+                End::new(Outcome::Overloaded),
+                End::new(Outcome::TimedOut),
+                End::refused_for(Reason::Overloaded),
+            ] {
+                let (clock, hand) = Clock::manual();
+                let adaptive = Adaptive::new(algorithm.clone()).initial(40);
+                let limit = ConcurrencyLimitLayer::adaptive(adaptive)
+                    .clock(clock.clone())
+                    .handle();
+                let protocol = Plain::new("test");
+                let admit = || Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
+                let open: Vec<_> = (0..streams).map(|_| admit()).collect();
+                let start = clock.now();
+                while clock.now() - start < length {
+                    one(&limit, &hand, pause, 10 * MS, &End::new(Outcome::Success));
+                }
+                for stream in open {
+                    limit.finish(stream, &End::new(Outcome::Success));
+                }
+                for _ in 0..12 {
+                    one(&limit, &hand, pause, 10 * MS, &End::new(Outcome::Success));
+                }
+                let took = lowered_after(&limit, (&clock, &hand), (9 * MS, MS), &ends);
+                assert!(
+                    took <= Duration::from_millis(1_100),
+                    "{took:?} after {streams} streams of {} s, calls every {} ms",
+                    length / 1_000 / MS,
+                    pause / MS + 10,
+                );
+            }
+        }
+    }
+    check(Aimd::new());
+    check(Vegas::new());
+}
+
+/// After a stream of an hour, too, callers that give up after a second say that a callee of 10 ms hangs.
+#[test]
+fn a_long_stream_does_not_make_calls_look_quick_that_were_given_up() {
+    let (clock, hand) = Clock::manual();
+    let limit = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new()))
+        .clock(clock.clone())
+        .handle();
+    let protocol = Plain::new("test");
+    for streams in [1, 5] {
+        let admit = || Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
+        let open: Vec<_> = (0..streams).map(|_| admit()).collect();
+        let start = clock.now();
+        while clock.now() - start < 3_600_000 * MS {
+            one(&limit, &hand, 0, 10 * MS, &End::new(Outcome::Success));
+        }
+        for stream in open {
+            limit.finish(stream, &End::new(Outcome::Success));
+        }
+        for _ in 0..12 {
+            one(&limit, &hand, 0, 10 * MS, &End::new(Outcome::Success));
+        }
+        let hang = |_| {
+            let permits: Vec<_> = (0..limit.limit()).map(|_| admit()).collect();
+            hand.advance(Duration::from_secs(1));
+            let give_up = |permit| limit.finish(permit, &End::cancelled());
+            permits.into_iter().for_each(give_up);
+            limit.limit()
+        };
+        let limits: Vec<_> = (0..10).map(hang).collect();
+        assert!(limits.iter().any(|limit| *limit < 20), "{limits:?}");
+    }
 }
 
 /// A clock that steps back makes durations of nothing, and no more than that.
