@@ -64,6 +64,48 @@ fn one_failure_after_a_rest_does_not_open_the_breaker() {
     assert_eq!(setup.breaker.state(), State::Open);
 }
 
+/// The window slides by as many buckets as have passed, and not by one a result; backwards it does not slide.
+#[test]
+fn a_jump_of_time_forgets_what_has_left_the_window() {
+    let hour = 3_600;
+    for (jump, left) in [
+        (0, 20),
+        (1, 19),
+        (2, 18),
+        (19, 1),
+        (20, 0),
+        (21, 0),
+        (40, 0),
+        (hour, 0),
+        (-1, 20),
+        (-19, 20),
+        (-hour, 20),
+    ] {
+        for looks in [false, true] {
+            let setup = rate(1.0, WINDOW, 100);
+            let start = 2 * 3_600 * 1_000_000_000_u64;
+            for bucket in 0..20 {
+                setup.hand.set(start + bucket * 1_000_000_000);
+                setup.fail(1);
+                setup.succeed(1);
+            }
+            let jumped = (start + 19 * 1_000_000_000).saturating_add_signed(jump * 1_000_000_000);
+            setup.hand.set(jumped);
+            if looks {
+                let snapshot = setup.breaker.snapshot();
+                assert_eq!((snapshot.results, snapshot.failures), (2 * left, left));
+            }
+            setup.fail(1);
+            let snapshot = setup.breaker.snapshot();
+            assert_eq!(
+                (snapshot.results, snapshot.failures),
+                (2 * left + 1, left + 1),
+                "{jump} buckets, {looks}"
+            );
+        }
+    }
+}
+
 /// However long the rest: also one of exactly so many turns of the ring.
 #[test]
 fn a_rest_of_any_length_forgets_everything() {
