@@ -115,7 +115,7 @@ pub use invalid::InvalidSetting;
 pub use layer::{ConcurrencyLimitLayer, ConcurrencyLimited, QueuedLimitLayer, QueuedLimited};
 pub use limit::ConcurrencyLimit;
 pub use queue::Queue;
-pub use throttle::AdaptiveThrottle;
+pub use throttle::{AdaptiveThrottle, SentCall};
 pub use throttle_layer::{AdaptiveThrottleLayer, Throttled};
 pub use turn::Turn;
 pub use vegas::Vegas;

@@ -95,7 +95,7 @@ impl Throttle {
         self.tally.call();
         let admits = share == 0.0 || self.is_due(now) || fastrand::f64() >= share;
         if admits && share > 0.0 {
-            self.sent.store(now.max(1), Ordering::Relaxed);
+            self.sent.fetch_max(now.max(1), Ordering::Relaxed);
         }
         admits
     }
@@ -117,12 +117,27 @@ impl Throttle {
     }
 }
 
+/// A call that was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SentCall {
+    is_accepted: bool,
+}
+
 impl Policy for AdaptiveThrottle {
-    type Held = ();
+    type Held = SentCall;
+
+    /// An answer that has begun is an acceptance, however long it goes on.
+    #[inline]
+    fn head(&self, sent: &mut SentCall, so_far: &End) {
+        if is_accepted(so_far) {
+            sent.is_accepted = true;
+            self.0.tally.accept(so_far.now(&self.0.settings.clock));
+        }
+    }
 
     #[inline]
-    fn finish(&self, (): (), end: &End) {
-        if is_accepted(end) {
+    fn finish(&self, sent: SentCall, end: &End) {
+        if !sent.is_accepted && is_accepted(end) {
             self.0.tally.accept(end.now(&self.0.settings.clock));
         }
     }
@@ -130,9 +145,9 @@ impl Policy for AdaptiveThrottle {
 
 impl<Req> Guard<Req> for AdaptiveThrottle {
     #[inline]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<SentCall, Rejection> {
         if self.0.admits(call.now(&self.0.settings.clock)) {
-            Ok(())
+            Ok(SentCall { is_accepted: false })
         } else {
             Err(self.0.refusal())
         }

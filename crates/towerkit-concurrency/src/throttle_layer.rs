@@ -27,7 +27,8 @@ use crate::{
 /// Source: Site Reliability Engineering, chapter 21, "Client-Side Throttling".
 ///
 /// Accepted is what the callee answered, be it with an error, unless the answer says that it has enough
-/// ([`Overloaded`](towerkit_core::Outcome::Overloaded), [`TimedOut`](towerkit_core::Outcome::TimedOut)). Not accepted are also calls
+/// ([`Overloaded`](towerkit_core::Outcome::Overloaded), [`TimedOut`](towerkit_core::Outcome::TimedOut)). A call is accepted when the
+/// head of its response is there, so that streams which stay open do not look like refusals. Not accepted are also calls
 /// that failed without an answer, that a layer further in refused, that panicked, and that were cancelled before an answer: a timeout
 /// outside of the throttle looks like that. The last leaves room for hedging, since `K` lets half of all calls go that way.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use towerkit_concurrency::{AdaptiveThrottle, AdaptiveThrottleLayer};
-use towerkit_core::{Call, Clock, End, Guard, ManualClock, Outcome, Plain, Policy, Reason};
+use towerkit_core::{Call, Clock, End, Guard, ManualClock, Outcome, Plain, Policy, Reason, Status};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -121,6 +121,60 @@ fn calls_are_counted_before_they_are_sent() {
         .count();
     assert_eq!(throttle.calls(), 1_000);
     assert!(sent < 40, "{sent} without a single answer");
+}
+
+/// A callee that has begun to answer has accepted the call, however long the answer is: open streams are not refusals.
+#[test]
+fn a_stream_is_accepted_when_its_head_is_there() {
+    let (throttle, hand) = throttle();
+    let protocol = Plain::new("test");
+    let answered = |outcome, code| End::new(outcome).with_status(Some(Status::Http(code)));
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut held = throttle.admit(&mut Call::new(&mut (), &protocol)).unwrap();
+        throttle.head(&mut held, &answered(Outcome::Success, 200));
+        open.push(held);
+        hand.advance(SECOND / 10);
+    }
+    assert_eq!((throttle.calls(), throttle.accepted()), (100, 100));
+    for held in open {
+        throttle.finish(held, &End::cancelled().with_head(Some(Outcome::Success)));
+    }
+    assert_eq!((throttle.calls(), throttle.accepted()), (100, 100), "once");
+
+    let mut held = throttle.admit(&mut Call::new(&mut (), &protocol)).unwrap();
+    let pushback = answered(Outcome::Overloaded, 503);
+    throttle.head(&mut held, &pushback);
+    throttle.finish(held, &pushback);
+    assert_eq!((throttle.calls(), throttle.accepted()), (101, 100));
+}
+
+/// The window slides by as many buckets as have passed, and not by one a call.
+#[test]
+fn a_jump_of_time_forgets_what_has_left_the_window() {
+    const BUCKET: u32 = 5;
+    let hour = 3_600 / BUCKET;
+    for (jump, left) in [
+        (0, 24),
+        (1, 23),
+        (2, 22),
+        (23, 1),
+        (24, 0),
+        (25, 0),
+        (hour, 0),
+    ] {
+        let (throttle, hand) = throttle();
+        // So that the first call is at the beginning of a bucket.
+        for bucket in 0..24 {
+            (bucket > 0).then(|| hand.advance(BUCKET * SECOND));
+            (0..10).for_each(|_| assert!(call(&throttle, Outcome::Success)));
+        }
+        hand.advance(jump * BUCKET * SECOND);
+        let counted = (throttle.calls(), throttle.accepted());
+        assert_eq!(counted, (10 * left, 10 * left), "after {jump} buckets");
+        call(&throttle, Outcome::Success);
+        assert_eq!(throttle.calls(), 10 * left + 1, "after {jump} buckets");
+    }
 }
 
 #[test]
