@@ -1,7 +1,5 @@
 //! What travels along with a trace.
 
-mod message;
-
 use std::{
     future::poll_fn,
     panic::AssertUnwindSafe,
@@ -10,9 +8,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::message::Message;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Empty;
-use message::Message;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, Call, End, IntoRole, LayerExt, Outcome, Policy, Role, TraceIds};
 use towerkit_http::{Http, HttpExt};

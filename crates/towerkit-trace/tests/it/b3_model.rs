@@ -1,8 +1,6 @@
 //! TR-04: B3 against a model of its grammar that shares no code with the parser.
 
-mod message;
-
-use message::Message;
+use crate::message::Message;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},

@@ -1,8 +1,6 @@
 //! The codecs against a model of their grammar that shares no code with them.
 
-mod message;
-
-use message::Message;
+use crate::message::Message;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},

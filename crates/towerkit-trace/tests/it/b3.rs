@@ -1,9 +1,7 @@
 //! TR-04: B3 in one field and in several, by the vectors of openzipkin/b3-propagation and the tests of zipkin-go.
 
-mod message;
-
+use crate::message::Message;
 use http::Request;
-use message::Message;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, TraceIds};
 use towerkit_http::HttpExt;

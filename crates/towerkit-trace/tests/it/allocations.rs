@@ -1,9 +1,7 @@
 //! What a call allocates that is not recorded: nothing, in the long run; also where a subscriber and the SDK stand by.
 
-mod calls;
-
+use crate::calls::{answer_http, answer_plain, http, plain};
 use allocation_counter::measure;
-use calls::{answer_http, answer_plain, http, plain};
 use http::Request;
 use tower::ServiceBuilder;
 use towerkit_core::LayerExt;

@@ -1,14 +1,11 @@
 //! What spans are called, what they say, and what they hang from.
-#![cfg(feature = "opentelemetry")]
-
-mod exported;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use exported::{
+use crate::exported::{
     PARENT, SPAN, TRACE, attribute, attributes, is_error, ok, span_of, spans_of, with_parent,
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;

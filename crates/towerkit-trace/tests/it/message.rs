@@ -6,7 +6,6 @@ use towerkit_trace::Carrier;
 pub(crate) struct Message(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Message {
-    #[allow(dead_code, reason = "not every file of tests asks")]
     pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
         let fields = fields.iter();
         Self(
@@ -17,7 +16,6 @@ impl Message {
     }
 
     /// The only value of a field.
-    #[allow(dead_code, reason = "not every file of tests asks")]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(found, _)| found == name);
         let value = values

@@ -1,10 +1,7 @@
 //! Fields of requests on spans, and secrets that are on none (LG-04).
-#![cfg(feature = "opentelemetry")]
 
-mod exported;
-
+use crate::exported::{attribute, span_of};
 use bytes::Bytes;
-use exported::{attribute, span_of};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use opentelemetry_sdk::trace::SpanData;

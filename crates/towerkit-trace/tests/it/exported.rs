@@ -1,7 +1,5 @@
 //! Spans as they are exported, and calls that make some.
 
-#![allow(dead_code, reason = "not every file of tests asks for all")]
-
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;

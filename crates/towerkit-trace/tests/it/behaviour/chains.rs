@@ -1,7 +1,4 @@
 //! How spans hang together: across services, attempts, tasks and threads, and at the edge.
-#![cfg(feature = "opentelemetry")]
-
-mod exported;
 
 use std::{
     collections::HashMap,
@@ -9,8 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::exported::{PARENT, SPAN, TRACE, attribute, ok, span_of, spans_of, with_parent};
 use bytes::Bytes;
-use exported::{PARENT, SPAN, TRACE, attribute, ok, span_of, spans_of, with_parent};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;
