@@ -11,9 +11,9 @@ use crate::{
 pub enum Propagation {
     /// `traceparent` and `tracestate` (W3C trace context, level 2).
     W3c,
-    /// The field `b3` (openzipkin/b3-propagation).
+    /// The field `b3` (openzipkin/b3-propagation); its first value, if it is repeated.
     B3Single,
-    /// The fields `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled` (openzipkin/b3-propagation).
+    /// The fields `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled` (openzipkin/b3-propagation); the first value of each, if it is repeated.
     B3Multi,
 }
 
@@ -143,6 +143,15 @@ fn set_or_remove(carrier: &mut impl Carrier, name: &'static str, value: Option<&
     }
 }
 
+/// Returns the first value of a field.
+fn first<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
+    let mut first = None;
+    carrier.each(name, &mut |value| {
+        first.get_or_insert(value.trim_ascii());
+    });
+    first
+}
+
 /// Returns the only value of a field; several are as good as none.
 fn only<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
     let (mut count, mut only) = (0, None);
@@ -180,11 +189,11 @@ pub(crate) fn extract_baggage(carrier: &impl Carrier) -> Option<Baggage> {
 }
 
 fn extract_b3_single(carrier: &impl Carrier) -> Remote {
-    only(carrier, "b3").map_or(Remote::Absent, |value| B3::parse_single(value).into())
+    first(carrier, "b3").map_or(Remote::Absent, |value| B3::parse_single(value).into())
 }
 
 fn extract_b3_multi(carrier: &impl Carrier) -> Remote {
-    let field = |name| only(carrier, name);
+    let field = |name| first(carrier, name);
     let (trace, span) = (field("x-b3-traceid"), field("x-b3-spanid"));
     B3::parse_multi(trace, span, field("x-b3-sampled"), field("x-b3-flags")).into()
 }

@@ -1,16 +1,21 @@
 use std::{fmt, sync::Arc};
 
-/// What tracing systems on the way have to say of a trace: the field `tracestate` (W3C trace context, section 3.3).
+/// The entries that tracing systems on the way add to a trace: the field `tracestate` ([W3C trace context, level 2, section 3.3][w3c]).
 ///
-/// It is passed on as it came, or not at all: a list that breaks a rule is dropped whole, and the `traceparent` is kept.
+/// The list is passed on as it came, members with equal keys included. A list that breaks a rule is dropped whole, and the `traceparent`
+/// is kept. A list that is too long loses whole members: those over 128 bytes first, then others, and of both the last first.
+///
+/// [w3c]: https://www.w3.org/TR/trace-context-2/#tracestate-header
 #[derive(Clone, PartialEq, Eq)]
 pub struct TraceState(Arc<str>);
 
 impl TraceState {
-    /// Most members of a list.
+    /// The most members of a list; a list of more is dropped.
     pub const MAX_MEMBERS: usize = 32;
-    /// Longest list that is passed on, in bytes; the specification asks for at least as much.
+    /// The longest list that is passed on, in bytes, commas included; the specification asks for at least as much.
     pub const MAX_LENGTH: usize = 512;
+    /// The longest member that is not removed before others, in bytes.
+    const LONG_MEMBER: usize = 128;
 
     /// Reads the values of the field, of which a request may have several; `None` if there is no member or a rule is broken.
     #[must_use]
@@ -28,7 +33,7 @@ impl TraceState {
         &self.0
     }
 
-    /// Returns the value under a key.
+    /// Returns the first value under a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         let mut members = self
@@ -61,18 +66,20 @@ impl TraceStateList {
     }
 
     pub(crate) fn finish(self) -> Option<TraceState> {
-        let is_list = !self.is_broken && self.members > 0;
-        is_list.then(|| TraceState(self.list.into()))
-    }
-
-    /// Adds one member, unless it breaks a rule, repeats a key or is one too many.
-    fn add(&mut self, member: &[u8]) -> Option<()> {
-        let (key, member) = checked(member)?;
-        let length = self.list.len() + usize::from(self.members > 0) + member.len();
-        if self.members == TraceState::MAX_MEMBERS || length > TraceState::MAX_LENGTH {
+        if self.is_broken || self.list.is_empty() {
             return None;
         }
-        if self.keys().any(|seen| seen == key) {
+        if self.list.len() <= TraceState::MAX_LENGTH {
+            return Some(TraceState(self.list.into()));
+        }
+        let list = shortened(&self.list);
+        (!list.is_empty()).then(|| TraceState(list.into()))
+    }
+
+    /// Adds one member, unless it breaks a rule or is one too many.
+    fn add(&mut self, member: &[u8]) -> Option<()> {
+        let member = checked(member)?;
+        if self.members == TraceState::MAX_MEMBERS {
             return None;
         }
         if self.members > 0 {
@@ -82,35 +89,37 @@ impl TraceStateList {
         self.members += 1;
         Some(())
     }
-
-    fn keys(&self) -> impl Iterator<Item = &str> {
-        let members = self.list.split(',');
-        members.map(|member| member.split_once('=').map_or(member, |(key, _)| key))
-    }
 }
 
-/// Checks one member; returns its key and the member, as text.
-fn checked(member: &[u8]) -> Option<(&str, &str)> {
+/// Removes whole members until the list is short enough, long ones first.
+fn shortened(list: &str) -> String {
+    let mut members: Vec<&str> = list.split(',').collect();
+    let mut length = list.len();
+    while length > TraceState::MAX_LENGTH {
+        let long = |member: &&str| member.len() > TraceState::LONG_MEMBER;
+        let last = members.iter().rposition(long).unwrap_or(members.len() - 1);
+        // With its comma.
+        length = length.saturating_sub(members.remove(last).len() + 1);
+    }
+    members.join(",")
+}
+
+/// Checks one member; returns it as text.
+fn checked(member: &[u8]) -> Option<&str> {
     let member = str::from_utf8(member).ok()?;
     let (key, value) = member.split_once('=')?;
-    (is_key(key) && is_value(value)).then_some((key, member))
+    (is_key(key) && is_value(value)).then_some(member)
 }
 
-/// `simple-key` or `multi-tenant-key` of section 3.3.1.3.1; level 2 lets both begin with a digit.
+/// `key` of section 3.3.1.3.1: up to 256 characters, of which the first is a letter or a digit.
 fn is_key(key: &str) -> bool {
-    match key.split_once('@') {
-        None => is_name(key, 256),
-        Some((tenant, system)) => is_name(tenant, 241) && is_name(system, 14),
-    }
-}
-
-fn is_name(name: &str, most: usize) -> bool {
-    let begins = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let goes_on = |byte: u8| begins(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/');
-    let name = name.as_bytes();
-    name.len() <= most
-        && name.first().is_some_and(|byte| begins(*byte))
-        && name.iter().all(|byte| goes_on(*byte))
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_allowed =
+        |byte: u8| is_alphanumeric(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
+    let key = key.as_bytes();
+    key.len() <= 256
+        && key.first().is_some_and(|byte| is_alphanumeric(*byte))
+        && key.iter().all(|byte| is_allowed(*byte))
 }
 
 /// Up to 256 printable characters but comma and equals sign. The last is no space: those around a member are taken off.

@@ -158,19 +158,38 @@ async fn several_fields_have_the_ids_and_the_decision() {
             ],
             false,
         ),
-        (
-            &[
-                ("x-b3-traceid", TRACE),
-                ("x-b3-traceid", TRACE),
-                ("x-b3-spanid", SPAN),
-            ],
-            false,
-        ),
     ] {
         let seen = ids(&[B3Multi], fields).await;
         assert_ne!(hex(seen.trace), TRACE, "{fields:?}");
         assert_eq!(seen.is_sampled(), is_sampled, "{fields:?}");
     }
+}
+
+/// As Brave and zipkin-go read them.
+#[tokio::test]
+async fn of_a_field_that_is_repeated_the_first_value_counts() {
+    const OTHER: &str = "463ac35c9f6413ad48485a3953bb6124";
+    let value = |trace: &str, decision: &str| format!("{trace}-{SPAN}-{decision}");
+    let (first, second) = (value(TRACE, "1"), value(OTHER, "0"));
+    let seen = ids(&[B3Single], &[("b3", &first), ("b3", &second)]).await;
+    assert_eq!((&*hex(seen.trace), seen.is_sampled()), (TRACE, true));
+    let seen = ids(&[B3Single], &[("b3", "bad"), ("b3", &first)]).await;
+    assert_ne!(hex(seen.trace), TRACE);
+
+    let fields = [
+        ("x-b3-traceid", TRACE),
+        ("x-b3-traceid", OTHER),
+        ("x-b3-spanid", SPAN),
+        ("x-b3-spanid", "bad"),
+        ("x-b3-sampled", "1"),
+        ("x-b3-sampled", "0"),
+        ("x-b3-flags", "0"),
+        ("x-b3-flags", "1"),
+    ];
+    let seen = ids(&[B3Multi], &fields).await;
+    assert_eq!((&*hex(seen.trace), seen.is_sampled()), (TRACE, true));
+    let seen = ids(&[B3Multi], &[("x-b3-sampled", "0"), ("x-b3-sampled", "1")]).await;
+    assert!(!seen.is_sampled());
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ fn model_of_parent(text: &str) -> Option<(u128, u64, u8)> {
     (trace != 0 && span != 0).then_some((trace, span, flags))
 }
 
-/// The members of a `tracestate` by the words of the specification.
+/// The members of a `tracestate` that are passed on, by the words of the specification.
 fn model_of_state(text: &str) -> Option<Vec<String>> {
     let mut members: Vec<String> = Vec::new();
     for member in text.split(',') {
@@ -49,33 +49,41 @@ fn model_of_state(text: &str) -> Option<Vec<String>> {
         }
         let equals = member.find('=')?;
         let (key, value) = (&member[..equals], &member[equals + 1..]);
-        let key_is_good = match key.find('@') {
-            None => simple(key, 256),
-            Some(at) => simple(&key[..at], 241) && simple(&key[at + 1..], 14),
-        };
         let value_is_good = !value.is_empty()
             && value.len() <= 256
             && value.chars().all(|c| (' '..='~').contains(&c) && c != '=')
             && !value.ends_with(' ');
-        let is_new = members
-            .iter()
-            .all(|seen| !seen.starts_with(&format!("{key}=")));
-        if !(key_is_good && value_is_good && is_new) {
+        if !(is_key(key) && value_is_good) {
             return None;
         }
         members.push(member.to_owned());
     }
-    let fits = members.len() <= 32 && members.join(",").len() <= 512;
-    (fits && !members.is_empty()).then_some(members)
+    if members.is_empty() || members.len() > 32 {
+        return None;
+    }
+    // In the order in which they go: the long ones, then the others, of both the last first. As few go as have to.
+    let (long, short): (Vec<usize>, Vec<usize>) = (0..members.len())
+        .rev()
+        .partition(|at| members[*at].len() > 128);
+    let order = [long, short].concat();
+    let left = |gone: &[usize]| {
+        let left = members
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !gone.contains(at));
+        left.map(|(_, member)| member.clone()).collect::<Vec<_>>()
+    };
+    let mut lists = (0..=order.len()).map(|count| left(&order[..count]));
+    let fits = lists.find(|members| members.join(",").len() <= 512);
+    fits.filter(|members| !members.is_empty())
 }
 
-fn simple(key: &str, most: usize) -> bool {
+fn is_key(key: &str) -> bool {
     let first = key.chars().next();
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-*/@".contains(c);
     first.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && key.len() <= most
-        && key
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-*/".contains(c))
+        && key.len() <= 256
+        && key.chars().all(is_allowed)
 }
 
 fn parent() -> impl Strategy<Value = TraceParent> {
@@ -131,7 +139,8 @@ proptest! {
 
     #[test]
     fn a_state_is_read_as_the_specification_says(
-        text in "([a-c0_@]{0,3}=[a-c =~]{0,3}[ \t]?,?[ \t]?){0,4}|([a-z0-9]{1,3}@?[a-z]{1,12}=[!-+]{1,20},){0,35}"
+        text in "([a-c0_@]{0,3}=[a-c =~]{0,3}[ \t]?,?[ \t]?){0,4}|([a-z0-9]{1,3}@?[a-z]{1,12}=[!-+]{1,20},){0,35}\
+            |([a-z]{1,3}=[!-+]{1,12},|[a-z@]{1,120}=[!-+]{1,140},){0,16}"
     ) {
         let read = TraceState::parse([text.as_bytes()]);
         let model = model_of_state(&text).map(|members| members.join(","));
@@ -169,22 +178,64 @@ proptest! {
 
 /// TR-06
 #[test]
-fn limits_are_those_of_the_specification() {
-    let list = |members: usize, length: usize| {
-        let first = (1..members).map(|member| format!("k{member}=v"));
-        let mut list = first.collect::<Vec<_>>().join(",");
-        if members > 1 {
-            list.push(',');
-        }
-        let left = length.saturating_sub(list.len() + 2).clamp(1, 256);
-        format!("{list}a={}", "v".repeat(left))
+fn a_list_of_more_than_32_members_is_dropped() {
+    let list = |members: usize| {
+        (0..members)
+            .map(|member| format!("k{member}=v"))
+            .collect::<Vec<_>>()
+            .join(",")
     };
-    let parse = |text: &str| TraceState::parse([text.as_bytes()]);
-    assert!(parse(&list(32, 0)).is_some());
-    assert!(parse(&list(33, 0)).is_none());
-    let longest = format!("b={},{}", "v".repeat(251), list(1, 258));
-    assert_eq!(longest.len(), TraceState::MAX_LENGTH);
-    assert_eq!(parse(&longest).unwrap().get("b").unwrap().len(), 251);
-    assert!(parse(&format!("b=v{}", &longest[2..])).is_none());
-    assert!(parse("a=1,a=2").is_none());
+    assert_eq!(parsed(&list(32)).unwrap(), list(32));
+    assert_eq!(parsed(&list(33)), None);
+    assert_eq!(
+        parsed(&"a=1,".repeat(33)),
+        None,
+        "those that repeat count as well"
+    );
+}
+
+/// TR-06
+#[test]
+fn a_list_that_is_too_long_loses_whole_members_long_ones_first() {
+    let member = |key: &str, length: usize| format!("{key}={}", "v".repeat(length - key.len() - 1));
+    let passed_on = |members: &[(&str, usize)]| {
+        let members: Vec<_> = members
+            .iter()
+            .map(|(key, length)| member(key, *length))
+            .collect();
+        let list = parsed(&members.join(",")).unwrap();
+        let keys = list
+            .split(',')
+            .map(|member| member.split_once('=').unwrap().0);
+        keys.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // As long as it may be, commas included.
+    assert_eq!(passed_on(&[("a", 255), ("b", 256)]), ["a", "b"]);
+    assert_eq!(passed_on(&[("a", 256), ("b", 256)]), ["a"]);
+    // The long ones go, and those behind them stay.
+    assert_eq!(
+        passed_on(&[("a", 100), ("b", 258), ("c", 100), ("d", 100)]),
+        ["a", "c", "d"]
+    );
+    assert_eq!(
+        passed_on(&[("a", 129), ("b", 128), ("c", 128), ("d", 128)]),
+        ["b", "c", "d"]
+    );
+    // Of those that are not long, the last go.
+    let even = [("a", 128), ("b", 128), ("c", 128), ("d", 128), ("e", 5)];
+    assert_eq!(passed_on(&even), ["a", "b", "c"]);
+    assert_eq!(
+        parsed(&format!("{}={}", "k".repeat(256), "v".repeat(256))),
+        None
+    );
+    assert_eq!(parsed("a=1,a=2").unwrap(), "a=1,a=2");
+    assert_eq!(
+        TraceState::parse([&b"a=1,a=2"[..]]).unwrap().get("a"),
+        Some("1")
+    );
+}
+
+fn parsed(text: &str) -> Option<String> {
+    let state = TraceState::parse([text.as_bytes()])?;
+    Some(state.as_str().to_owned())
 }
