@@ -40,8 +40,8 @@ impl<R> fmt::Debug for Shared<R> {
 
 /// What the roles of a row hold of one call, finished exactly once.
 ///
-/// By hand, by a panic of what it watches, or, as cancelled, by its drop. What is held is only ever taken out, so that the drop needs
-/// to look once.
+/// By hand, by a panic of the code that it guards, or, as cancelled, by its drop. What is held is only ever taken out, so that the
+/// drop needs to look once.
 pub struct Armed<R: Policy + 'static>(ManuallyDrop<Option<(Shared<R>, R::Held)>>);
 
 impl<R: Policy> Armed<R> {
@@ -92,10 +92,12 @@ impl<R: Policy> Armed<R> {
     }
 
     /// Finishes the call like [`finish`](Self::finish), with an end that is made only if there is a call to finish.
+    ///
+    /// To make it may take user code. If that panics, the call is finished as a failure.
     #[inline(always)]
     pub fn finish_with(&mut self, end: impl FnOnce() -> End) {
-        if let Some((roles, held)) = self.0.take() {
-            roles.finish(held, &end());
+        if self.is_armed() {
+            self.guarded(|armed| armed.finish(&end()));
         }
     }
 
@@ -118,6 +120,15 @@ impl<R: Policy> Armed<R> {
     /// Runs one poll of the call inside its roles. If it panics, the call is finished as a failure and the panic goes on.
     #[inline(always)]
     pub fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.guarded(|armed| match &mut *armed.0 {
+            Some((roles, held)) => roles.enter(held, poll),
+            None => poll(),
+        })
+    }
+
+    /// Runs code that may end the call. If it panics, the call is finished as a failure and the panic goes on.
+    #[inline(always)]
+    pub fn guarded<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         struct Fuse<'a, R: Policy + 'static>(&'a mut Armed<R>);
         impl<R: Policy> Drop for Fuse<'_, R> {
             #[cold]
@@ -126,13 +137,10 @@ impl<R: Policy> Armed<R> {
             }
         }
         if !Self::MATTERS {
-            return poll();
+            return run(self);
         }
         let fuse = Fuse(self);
-        let result = match &mut *fuse.0.0 {
-            Some((roles, held)) => roles.enter(held, poll),
-            None => poll(),
-        };
+        let result = run(fuse.0);
         mem::forget(fuse);
         result
     }

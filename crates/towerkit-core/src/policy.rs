@@ -9,7 +9,7 @@ use crate::{Backpressure, Call, End, Rejection};
 /// every ending: success, failure, refusal further in, panic, cancellation, end of the body.
 ///
 /// `finish` may run while a panic unwinds. It must not panic itself, since that would abort the process; so it calls no user code
-/// and takes no lock that can be poisoned.
+/// and takes no lock that can be poisoned. If it panics all the same outside of an unwinding, the roles around it are still finished.
 pub trait Policy {
     /// What is kept for the length of one call.
     type Held;

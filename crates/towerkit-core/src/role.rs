@@ -200,13 +200,14 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
 
     #[inline(always)]
     fn finish(&self, held: Self::Held, end: &End) {
-        let (mut first, second) = held;
+        let (first, second) = held;
+        let mut first = Begun::new(&self.0, first);
         if A::ENTERS {
-            self.0.enter(&mut first, || self.1.finish(second, end));
+            first.enter(|| self.1.finish(second, end));
         } else {
             self.1.finish(second, end);
         }
-        self.0.finish(first, end);
+        self.0.finish(first.keep(), end);
     }
 }
 
@@ -257,7 +258,7 @@ where
     }
 }
 
-/// What the first role holds while the second decides: finished if the second panics.
+/// What a role holds while other code runs: finished if that panics.
 pub(crate) struct Begun<'a, R: Policy> {
     role: &'a R,
     held: Option<R::Held>,
@@ -280,12 +281,19 @@ impl<'a, R: Policy> Begun<'a, R> {
         }
     }
 
-    /// Finishes the first role of a call that the second refused.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut R::Held)) {
+        if let Some(held) = &mut self.held {
+            change(held);
+        }
+    }
+
+    /// Finishes the role of a call that was refused after it.
     #[cold]
     #[inline(never)]
-    fn turn_away<Req, Q: Refusal>(self, refusal: Q, call: &Call<'_, Req>) -> Q {
+    pub(crate) fn turn_away<Req, Q: Refusal>(self, refusal: Q, call: &Call<'_, Req>) -> Q {
+        let end = call.refused(refusal.rejection().reason());
         let role = self.role;
-        role.finish(self.keep(), &call.refused(refusal.rejection().reason()));
+        role.finish(self.keep(), &end);
         refusal
     }
 

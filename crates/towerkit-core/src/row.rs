@@ -8,7 +8,8 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    Answer, Armed, Call, Follow, Protocol, Refusal, Role, Shape, Shared, backpressure::Readiness,
+    Answer, Armed, Call, Follow, Protocol, Role, Shape, Shared, backpressure::Readiness,
+    role::Begun,
 };
 
 /// Whether a row decides at once or may have to wait, and so which middleware runs it.
@@ -152,9 +153,7 @@ fn turn_away<Req, R: Role<Req>>(
         None => Ok(held),
         Some(refusal) => {
             // The inner service was not polled ready, so that the call is refused even if the guard has opened since.
-            let end = call.refused(refusal.rejection().reason());
-            roles.finish(held, &end);
-            Err(Box::new(refusal))
+            Err(Box::new(Begun::new(roles, held).turn_away(refusal, &call)))
         }
     }
 }
@@ -210,17 +209,18 @@ where
             let refusal = me.refused.0.take().expect("not polled after completion");
             return Poll::Ready(me.exchange.answer(*refusal));
         };
-        let result = if R::ENTERS {
+        let result = if Armed::<R>::MATTERS {
             let inner = me.inner.as_mut();
-            me.armed.watch(|| poll_and_drop(inner, cx))
+            ready!(me.armed.watch(|| poll_and_drop(inner, cx)))
         } else {
-            me.armed.watch(|| inner.poll(cx))
+            ready!(inner.poll(cx))
         };
-        Poll::Ready(me.exchange.conclude(ready!(result), me.armed))
+        let exchange = me.exchange;
+        Poll::Ready(me.armed.guarded(|armed| exchange.conclude(result, armed)))
     }
 }
 
-/// Polls the inner future and, once it is ready, drops it while the roles are still entered.
+/// Polls the inner future and, once it is ready, drops it before the roles are finished.
 fn poll_and_drop<F: Future>(
     mut inner: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
@@ -235,11 +235,9 @@ fn poll_and_drop<F: Future>(
 impl<F, R: Shape, X> PinnedDrop for RowFuture<F, R, X> {
     #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
-        if R::ENTERS {
-            let mut me = self.project();
-            if me.armed.is_armed() {
-                me.armed.watch(|| me.inner.set(None));
-            }
+        let mut me = self.project();
+        if me.armed.is_armed() {
+            me.armed.watch(|| me.inner.set(None));
         }
     }
 }

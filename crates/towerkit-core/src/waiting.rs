@@ -8,8 +8,9 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    Admission, Answer, Armed, Call, End, Follow, Protocol, Refusal, Shape, Shared,
+    Admission, Answer, Armed, Call, End, Follow, Protocol, Shape, Shared,
     backpressure::Readiness,
+    role::Begun,
     row::{Pace, RowFuture},
     waiting_role::WaitingRole,
 };
@@ -107,8 +108,7 @@ where
             Ok(Admission::Now(held)) => {
                 if let Some(shut) = self.readiness.take_refusal() {
                     // As in `Row`: the inner service was not polled ready. A call that waits gets readiness of its own.
-                    let end = call.refused(shut.rejection().reason());
-                    self.roles.finish(held, &end);
+                    let shut = Begun::new(&*self.roles, held).turn_away(shut, &call);
                     State::Running(RowFuture::refused(Box::new(shut), exchange))
                 } else {
                     let armed = Armed::new(&self.roles, held);
@@ -166,7 +166,8 @@ where
     P: Protocol<Req>,
 {
     Waiting(#[pin] Wait<S, R, P, Req>),
-    Readying(Option<(Armed<R>, Parked<S, P, Req>)>),
+    /// The inner service comes first, since it is dropped before the roles are finished.
+    Readying(Option<(Parked<S, P, Req>, Armed<R>)>),
     Running(#[pin] RowFuture<S::Future, R, P::Exchange>),
 }
 
@@ -183,15 +184,16 @@ impl<S, R: WaitingRole<Req>, P: Protocol<Req>, Req> PinnedDrop for Wait<S, R, P,
     fn drop(self: Pin<&mut Self>) {
         let me = self.project();
         if let Some(roles) = me.roles.take() {
+            drop(me.parked.take());
             roles.abandon(me.wait, &End::cancelled());
         }
     }
 }
 
-type Begun<S, R, P, Req> = (Result<Armed<R>, <R as Shape>::Refusal>, Parked<S, P, Req>);
+type Decided<S, R, P, Req> = (Result<Armed<R>, <R as Shape>::Refusal>, Parked<S, P, Req>);
 
 impl<S, R: WaitingRole<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Begun<S, R, P, Req>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Decided<S, R, P, Req>> {
         let mut me = self.project();
         let parked = me.parked.as_mut().expect("parked while it waits");
         let mut call = Call::new(&mut parked.request, &parked.protocol);
@@ -246,22 +248,30 @@ where
                 StateProj::Waiting(wait) => {
                     let (begun, parked) = ready!(wait.poll(cx));
                     match begun {
-                        Ok(armed) => state.set(State::Readying(Some((armed, parked)))),
+                        Ok(armed) => state.set(State::Readying(Some((parked, armed)))),
                         Err(refusal) => {
                             return Poll::Ready(parked.exchange.answer(refusal));
                         }
                     }
                 }
                 StateProj::Readying(ready) => {
-                    let (armed, parked) = ready.as_mut().expect("there until called");
+                    let (parked, armed) = ready.as_mut().expect("there until called");
                     let polled = ready!(armed.watch(|| parked.inner.poll_ready(cx)));
-                    let (mut armed, mut parked) = ready.take().expect("there until called");
+                    let (parked, mut armed) = ready.take().expect("there until called");
+                    let Parked {
+                        mut inner,
+                        request,
+                        exchange,
+                        ..
+                    } = parked;
                     if let Err(error) = polled {
-                        return Poll::Ready(parked.exchange.follow(Err(error), &mut armed));
+                        armed.watch(|| drop((inner, request)));
+                        let result = Err(error);
+                        let answer = armed.guarded(|armed| exchange.conclude(result, armed));
+                        return Poll::Ready(answer);
                     }
-                    let run = RowFuture::run(armed, parked.exchange, || {
-                        parked.inner.call(parked.request)
-                    });
+                    // The readied instance is dropped with the closure, inside the roles.
+                    let run = RowFuture::run(armed, exchange, move || inner.call(request));
                     state.set(State::Running(run));
                 }
                 StateProj::Running(run) => return run.poll(cx),

@@ -9,7 +9,7 @@ use pin_project::pin_project;
 
 use crate::{
     Admission, AsyncGuard, AsyncGuards, Backpressure, Call, End, Guard, Guards, Join, Observer,
-    Observes, Pair, Policy, Refusal, Rejection, Role, Shape, role::Begun,
+    Observes, Pair, Policy, Rejection, Role, Shape, role::Begun,
 };
 
 /// A role as a row runs it that may have to wait.
@@ -103,9 +103,9 @@ impl<Req, G: AsyncGuard<Req> + 'static> WaitingRole<Req> for AsyncGuards<G> {
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
     ) -> Poll<Result<Self::Held, Rejection>> {
-        let mut held = ready!(wait.poll(cx))?;
-        self.policy.stamp(&mut held, call);
-        Poll::Ready(Ok(held))
+        let mut begun = Begun::new(&self.policy, ready!(wait.poll(cx))?);
+        begun.change(|held| self.policy.stamp(held, call));
+        Poll::Ready(Ok(begun.keep()))
     }
 
     fn abandon(&self, _wait: Pin<&mut G::Wait>, _end: &End) {
@@ -169,6 +169,8 @@ pub enum PairWait<H, A, B> {
     First(#[pin] A),
     /// The second role waits.
     Second(Option<H>, #[pin] B),
+    /// The call was given up.
+    Over,
 }
 
 impl<H, A, B> fmt::Debug for PairWait<H, A, B> {
@@ -176,6 +178,7 @@ impl<H, A, B> fmt::Debug for PairWait<H, A, B> {
         f.write_str(match self {
             Self::First(_) => "First",
             Self::Second(..) => "Second",
+            Self::Over => "Over",
         })
     }
 }
@@ -216,26 +219,32 @@ where
             unreachable!("the second role waits from here on");
         };
         let mut begun = Begun::new(&self.0, held.take().expect("held while it waits"));
-        let polled = begun.enter(|| self.1.poll_wait(second, cx, call));
-        let first = begun.keep();
-        match polled {
+        match begun.enter(|| self.1.poll_wait(second, cx, call)) {
             Poll::Pending => {
-                *held = Some(first);
+                *held = Some(begun.keep());
                 Poll::Pending
             }
-            Poll::Ready(decided) => Poll::Ready(both(self, first, decided, call)),
+            Poll::Ready(Ok(second)) => Poll::Ready(Ok((begun.keep(), second))),
+            Poll::Ready(Err(refusal)) => {
+                Poll::Ready(Err(A::Refusal::second(begun.turn_away(refusal, call))))
+            }
         }
     }
 
-    fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &End) {
-        match wait.project() {
-            PairWaitProj::First(first) => self.0.abandon(first, end),
+    fn abandon(&self, mut wait: Pin<&mut Self::Wait>, end: &End) {
+        let held = match wait.as_mut().project() {
+            PairWaitProj::First(first) => return self.0.abandon(first, end),
             PairWaitProj::Second(held, second) => {
+                let held = held.take().map(|held| Begun::new(&self.0, held));
                 self.1.abandon(second, end);
-                if let Some(held) = held.take() {
-                    self.0.finish(held, end);
-                }
+                held
             }
+            PairWaitProj::Over => return,
+        };
+        // The wait is dropped before the roles around it are finished.
+        wait.set(PairWait::Over);
+        if let Some(held) = held {
+            self.0.finish(held.keep(), end);
         }
     }
 
@@ -271,35 +280,12 @@ where
     A::Refusal: Join<B::Refusal>,
 {
     let mut first = Begun::new(&pair.0, held);
-    let second = first.enter(|| pair.1.begin(call));
-    let first = first.keep();
-    match second {
-        Ok(Admission::Later(wait)) => Ok(Admission::Later(PairWait::Second(Some(first), wait))),
-        Ok(Admission::Now(second)) => Ok(Admission::Now((first, second))),
-        Err(refusal) => both(pair, first, Err(refusal), call).map(Admission::Now),
-    }
-}
-
-type BothHeld<A, B> = Result<<Pair<A, B> as Policy>::Held, <Pair<A, B> as Shape>::Refusal>;
-
-/// Joins what both roles hold, or finishes the first because the second refused.
-fn both<Req, A, B>(
-    pair: &Pair<A, B>,
-    first: A::Held,
-    second: Result<B::Held, B::Refusal>,
-    call: &Call<'_, Req>,
-) -> BothHeld<A, B>
-where
-    A: Shape,
-    B: Shape,
-    A::Refusal: Join<B::Refusal>,
-{
-    match second {
-        Ok(second) => Ok((first, second)),
-        Err(refusal) => {
-            let end = call.refused(refusal.rejection().reason());
-            pair.0.finish(first, &end);
-            Err(A::Refusal::second(refusal))
+    match first.enter(|| pair.1.begin(call)) {
+        Ok(Admission::Now(second)) => Ok(Admission::Now((first.keep(), second))),
+        Ok(Admission::Later(wait)) => {
+            let first = Some(first.keep());
+            Ok(Admission::Later(PairWait::Second(first, wait)))
         }
+        Err(refusal) => Err(A::Refusal::second(first.turn_away(refusal, call))),
     }
 }

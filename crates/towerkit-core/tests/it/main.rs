@@ -2,6 +2,8 @@
 
 mod backpressure;
 mod only;
+mod order;
+mod panics;
 mod row;
 mod support;
 mod waiting;

@@ -9,8 +9,10 @@ use std::{
 
 use crate::support::{Gate, Queue, Scribe, Then};
 use tower::{Layer, Service, ServiceExt};
-use towerkit_core::{LayerExt, Outcome, Reason, async_guard, guard, observe, stack};
-use towerkit_test::{Act, Probe, Subject, contract};
+use towerkit_core::{
+    LayerExt, Outcome, Reason, Refusable, Rejection, async_guard, guard, observe, stack,
+};
+use towerkit_test::{Act, Probe, ProbeError, Subject, contract};
 
 /// A scribe before and after a queue, and a gate at the end.
 macro_rules! row {
@@ -171,6 +173,32 @@ async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
     let error = service.call(Act::Succeed).await.unwrap_err();
     assert!(error.is_unready());
     assert_eq!(parts.scribe.end().outcome, Outcome::Failure);
+    parts.at_rest();
+}
+
+/// An error type of the service's own is asked whether it is a refusal, as it is of a call that did not wait.
+#[tokio::test]
+async fn readiness_that_is_refused_after_a_wait_is_no_failure() {
+    #[derive(Clone)]
+    struct Refuses;
+    impl Service<Act> for Refuses {
+        type Response = Act;
+        type Error = ProbeError;
+        type Future = std::future::Pending<Result<Act, ProbeError>>;
+
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+            let rejection = Rejection::new(Reason::Unavailable, "inner");
+            Poll::Ready(Err(ProbeError::refused(rejection)))
+        }
+
+        fn call(&mut self, _act: Act) -> Self::Future {
+            unreachable!("it is never ready")
+        }
+    }
+    let parts = parts(Then::AdmitAfter(1));
+    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(Refuses);
+    assert!(service.call(Act::Succeed).await.is_err());
+    assert_eq!(parts.scribe.end().refused, Some(Reason::Unavailable));
     parts.at_rest();
 }
 
