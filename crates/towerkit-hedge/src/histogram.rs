@@ -284,6 +284,47 @@ mod tests {
         }
     }
 
+    /// The table that every sliding structure keeps: jumps of no half, one, one less and one more than the window, an hour, and back;
+    /// with a sample that took an hour itself, which is worth one like any other.
+    #[test]
+    fn whatever_time_jumps_by_no_sample_outlives_the_window() {
+        const HALF: u64 = 30_000;
+        const START: u64 = 100 * HALF;
+        const HOUR: u32 = 3_600_000_000;
+        let table = [
+            (START, true),
+            (START + 1, true),
+            (START + HALF - 1, true),
+            (START + HALF, true),
+            (START + 2 * HALF - 1, true),
+            (START + 2 * HALF, false),
+            (START + 2 * HALF + 1, false),
+            (START + 3 * HALF, false),
+            (START + 120 * HALF, false),
+            (START - 50 * HALF, true),
+            (u64::MAX / 1_000_000, false),
+        ];
+        for (now, is_left) in table {
+            let histogram = Histogram::new();
+            (0..99).for_each(|_| histogram.record(START, HALF, 7));
+            histogram.record(START, HALF, HOUR);
+            let all = histogram.quantile(now, HALF, 990_000, 100);
+            assert_eq!(all, is_left.then_some(7), "{now}");
+            (0..99).for_each(|_| histogram.record(now, HALF, 9));
+            let before = if is_left { 100 } else { 0 };
+            assert!(
+                histogram
+                    .quantile(now, HALF, 500_000, 99 + before)
+                    .is_some()
+            );
+            assert!(
+                histogram
+                    .quantile(now, HALF, 500_000, 100 + before)
+                    .is_none()
+            );
+        }
+    }
+
     #[test]
     fn too_few_samples_give_no_quantile() {
         let histogram = Histogram::new();

@@ -19,6 +19,8 @@ pub(crate) struct Bank {
     /// When the current generation of deposits began, and with how many calls.
     generation_at: AtomicU64,
     generation_from: AtomicU64,
+    /// The calls that are known to have been deposited before that generation was over.
+    known: AtomicU64,
 }
 
 /// What a bank pays in.
@@ -45,6 +47,7 @@ impl Bank {
             spent_of_reserve: AtomicU64::new(0),
             generation_at: AtomicU64::new(0),
             generation_from: AtomicU64::new(0),
+            known: AtomicU64::new(0),
         }
     }
 
@@ -63,14 +66,19 @@ impl Bank {
             || take(&self.spent_of_reserve, minted, self.terms.kept(minted))
     }
 
-    /// Begins another generation if the current one is over, upon which those before it expire.
-    pub(crate) fn turn(&self, now: u64) {
+    /// Begins another generation if the current one is over, upon which deposits expire: those before it, and after a gap also its
+    /// own, as far as they are known to be its own. Returns whether it was over.
+    pub(crate) fn turn(&self, now: u64) -> bool {
         let began = self.generation_at.load(Ordering::Relaxed);
-        if now.saturating_sub(began) < Self::GENERATION {
-            return;
+        let passed = now.saturating_sub(began);
+        if passed < Self::GENERATION {
+            return false;
         }
-        // Both are read before the turn, so that a thread that is held up after it expires nothing that is younger.
-        let over = self.generation_from.load(Ordering::Relaxed);
+        // All are read before the turn, so that a thread that is held up after it expires nothing that is younger.
+        let mut over = self.generation_from.load(Ordering::Relaxed);
+        if passed >= 2 * Self::GENERATION {
+            over = over.max(self.known.load(Ordering::Relaxed));
+        }
         let from = self.calls();
         let turn =
             self.generation_at
@@ -79,6 +87,16 @@ impl Bank {
             self.spent
                 .fetch_max(self.terms.earned(over), Ordering::Relaxed);
             self.generation_from.fetch_max(from, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Takes note of the time after so many calls have been deposited.
+    ///
+    /// Without it nobody knows after a gap whether a deposit came before the gap or after it.
+    pub(crate) fn look(&self, now: u64, calls: u64) {
+        if !self.turn(now) {
+            self.known.fetch_max(calls, Ordering::Relaxed);
         }
     }
 
@@ -163,6 +181,8 @@ mod tests {
         per_second: i128,
         /// For each deposit, the number of its generation.
         deposits: Vec<usize>,
+        /// The deposits after which somebody looked at the clock while their generation went on.
+        known: usize,
         generation: usize,
         began: i128,
         /// The tokens that had expired, and the withdrawals that had been made, at each turn.
@@ -172,16 +192,31 @@ mod tests {
     }
 
     impl History {
-        fn turn(&mut self, now: i128) {
-            if now - self.began < 5_000_000_000 {
-                return;
+        fn turn(&mut self, now: i128) -> bool {
+            let passed = now - self.began;
+            if passed < 5_000_000_000 {
+                return false;
             }
             self.began = now;
             self.generation += 1;
             let live = self.generation - 1;
-            let expired = self.deposits.iter().filter(|made| **made < live).count();
+            let known = if passed < 10_000_000_000 {
+                0
+            } else {
+                self.known
+            };
+            let is_old = |(number, made): &(usize, usize)| *made < live || *number < known;
+            let deposits = self.deposits.iter().copied().enumerate();
+            let expired = deposits.filter(is_old).count();
             let expired = (expired as i128 * self.per_call).div_euclid(1_000_000);
             self.turns.push((expired, self.of_calls));
+            true
+        }
+
+        fn look(&mut self, now: i128) {
+            if !self.turn(now) {
+                self.known = self.deposits.len();
+            }
         }
 
         fn minted(&self, at: i128) -> i128 {
@@ -214,6 +249,7 @@ mod tests {
         Deposits(u8),
         Withdrawals(u8),
         Turn,
+        Look,
         After(u64),
         Before(u64),
     }
@@ -223,6 +259,7 @@ mod tests {
             3 => (1..20u8).prop_map(Step::Deposits),
             3 => (1..12u8).prop_map(Step::Withdrawals),
             1 => Just(Step::Turn),
+            2 => Just(Step::Look),
             2 => (0..12 * SECOND).prop_map(Step::After),
             1 => (0..300_000_000u64).prop_map(Step::After),
             1 => (0..2 * SECOND).prop_map(Step::Before),
@@ -258,8 +295,11 @@ mod tests {
                         prop_assert_eq!(bank.withdraw(now), history.withdraw(now.into()));
                     },
                     Step::Turn => {
-                        bank.turn(now);
-                        history.turn(now.into());
+                        prop_assert_eq!(bank.turn(now), history.turn(now.into()));
+                    }
+                    Step::Look => {
+                        bank.look(now, bank.calls());
+                        history.look(now.into());
                     }
                     Step::After(wait) => now += wait,
                     Step::Before(wait) => now = now.saturating_sub(wait),
@@ -272,14 +312,40 @@ mod tests {
     fn what_calls_brought_in_expires_and_what_time_brought_in_is_capped() {
         let of_calls = bank(1_000_000, 0);
         (0..1000).for_each(|_| _ = of_calls.deposit());
-        of_calls.turn(100 * SECOND);
-        of_calls.turn(105 * SECOND - 1);
+        of_calls.look(100 * SECOND, 1000);
+        of_calls.look(105 * SECOND - 1, 1000);
         assert_eq!(of_calls.available(105 * SECOND - 1), 1000);
         assert_eq!(withdrawals(&of_calls, 105 * SECOND), 0);
         let of_time = bank(0, 3);
         assert_eq!(of_time.available(SECOND), 30);
         for now in [SECOND, 1000 * SECOND, u64::MAX / 3] {
             assert_eq!(withdrawals(&of_time, now), 30, "{now}");
+        }
+    }
+
+    /// The table that every sliding structure keeps: jumps of no generation, one, one less and one more than a whole life, an hour,
+    /// and back.
+    #[test]
+    fn whatever_time_jumps_by_nothing_lives_for_longer_than_a_life() {
+        const START: u64 = 7200 * SECOND;
+        let table = [
+            (START, 1000),
+            (START + Bank::GENERATION - 1, 1000),
+            (START + Bank::GENERATION, 1000),
+            (START + 2 * Bank::GENERATION - 1, 1000),
+            (START + 2 * Bank::GENERATION, 0),
+            (START + 2 * Bank::GENERATION + 1, 0),
+            (START + 3 * Bank::GENERATION, 0),
+            (START + 3600 * SECOND, 0),
+            (START - 3600 * SECOND, 1000),
+            (u64::MAX, 0),
+        ];
+        for (now, left) in table {
+            let bank = bank(1_000_000, 0);
+            bank.turn(START);
+            (0..1000).for_each(|_| _ = bank.deposit());
+            bank.look(START, 1000);
+            assert_eq!(withdrawals(&bank, now), left, "{now}");
         }
     }
 
@@ -363,6 +429,27 @@ mod loom_models {
             let won = won.iter().filter(|won| **won).count();
             let left = bank.available(2 * Bank::GENERATION + 1) as usize;
             // One may have been won before it expired; the young one is never lost.
+            assert!((1..=2).contains(&(won + left)), "{won} {left}");
+        });
+    }
+
+    /// RT-02: the same after a gap, with one who looks at the clock.
+    #[test]
+    fn loom_a_turn_after_a_gap_expires_nothing_that_is_young() {
+        loom::model(|| {
+            const LATER: u64 = 5 * Bank::GENERATION;
+            let bank = bank(1);
+            bank.look(0, 1);
+            let looks = thread::spawn({
+                let bank = bank.clone();
+                move || {
+                    let before = bank.deposit();
+                    bank.look(LATER, before + 1);
+                }
+            });
+            let won = usize::from(bank.withdraw(LATER));
+            looks.join().unwrap();
+            let left = bank.available(LATER + 1) as usize;
             assert!((1..=2).contains(&(won + left)), "{won} {left}");
         });
     }

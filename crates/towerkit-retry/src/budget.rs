@@ -91,15 +91,16 @@ impl Budget {
     /// Pays in for one call; once a call, however often it is tried.
     #[inline(always)]
     pub fn deposit(&self) {
-        if self.0.bank.deposit().is_multiple_of(Self::EVERY) {
-            self.turn();
+        let before = self.0.bank.deposit();
+        if before.is_multiple_of(Self::EVERY) {
+            self.look(before + 1);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn turn(&self) {
-        self.0.bank.turn(self.0.clock.now());
+    fn look(&self, calls: u64) {
+        self.0.bank.look(self.0.clock.now(), calls);
     }
 
     /// Takes out what one retry or hedge costs; `false` if there is not enough.
@@ -215,6 +216,31 @@ mod tests {
         }
         let left = withdrawals(&budget);
         assert!((50..=100 + 63).contains(&left), "{left}");
+    }
+
+    /// A budget that nobody has touched for a while is worth its reserve, and what up to 63 calls paid in.
+    #[test]
+    fn a_quiet_time_leaves_no_more_than_the_last_calls() {
+        let second = Duration::from_secs(1);
+        let table = [
+            (Duration::ZERO, 300..=300),
+            (second * 5 - Duration::from_nanos(1), 300..=300),
+            // They expire between half a life and a whole one.
+            (second * 5, 100..=300),
+            (second * 10, 100..=113),
+            (second * 15, 100..=113),
+            (second * 3600, 100..=113),
+            (second * 1_000_000, 100..=113),
+        ];
+        for (quiet, allowed) in table {
+            let (clock, hand) = Clock::manual();
+            let budget = Budget::default().clock(clock);
+            hand.advance(second);
+            (0..1000).for_each(|_| budget.deposit());
+            hand.advance(quiet);
+            let withdrawn = (0..300).filter(|_| budget.try_withdraw()).count();
+            assert!(allowed.contains(&withdrawn), "{quiet:?}: {withdrawn}");
+        }
     }
 
     /// T-07
