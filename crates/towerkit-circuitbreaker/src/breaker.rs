@@ -1,31 +1,21 @@
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use crate::{Mode, Options, Snapshot, State, calls::Calls, machine::Machine, settings::Settings};
+use towerkit_core::StateHandle;
 
-/// A circuit breaker, shared by the layer, its services and whoever holds a handle.
+use crate::{CircuitBreakerPolicy, Mode, Options, Snapshot, State};
+
+/// A handle on the breaker of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) and its services.
 ///
 /// Comes from [`CircuitBreakerLayer::handle`](crate::CircuitBreakerLayer::handle). It shows how the breaker stands, changes its options
 /// and can take the decision from it, which lasts until [`release`](Self::release) whatever the results say.
 #[derive(Clone)]
-pub struct CircuitBreaker(Arc<Shared>);
-
-struct Shared {
-    machine: Machine,
-    settings: Settings,
-}
+pub struct CircuitBreaker(pub(crate) StateHandle<CircuitBreakerPolicy>);
 
 impl CircuitBreaker {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self(Arc::new(Shared {
-            machine: Machine::new(&settings),
-            settings,
-        }))
-    }
-
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.0.settings.name
+        self.0.get().settings().name
     }
 
     /// Returns the state.
@@ -33,19 +23,19 @@ impl CircuitBreaker {
     /// An open breaker whose time is over stays [`State::Open`] until the next call, which makes it half-open.
     #[must_use]
     pub fn state(&self) -> State {
-        self.0.machine.state()
+        self.0.get().machine().state()
     }
 
     /// Returns the state and the counts behind it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.0.machine.snapshot(self.0.settings.clock.now())
+        self.0.get().snapshot()
     }
 
     /// Returns the options that are in force.
     #[must_use]
     pub fn options(&self) -> Options {
-        self.0.machine.options()
+        self.0.get().machine().options()
     }
 
     /// Changes the options, all at once.
@@ -64,7 +54,7 @@ impl CircuitBreaker {
     /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
     /// ```
     pub fn apply(&self, options: Options) {
-        self.0.machine.apply(options);
+        self.0.get().machine().apply(options);
     }
 
     /// Refuses all calls until the breaker is released.
@@ -95,29 +85,15 @@ impl CircuitBreaker {
         self.switch(Mode::Automatic);
     }
 
-    #[inline(always)]
-    pub(crate) fn calls(&self) -> Calls<'_> {
-        Calls {
-            machine: &self.0.machine,
-            settings: &self.0.settings,
-        }
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.0.settings
-    }
-
     fn switch(&self, mode: Mode) {
-        self.0.machine.switch(mode);
-        self.0.machine.deliver();
+        let policy = self.0.get();
+        policy.machine().switch(mode);
+        policy.machine().deliver();
     }
 }
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreaker")
-            .field("name", &self.name())
-            .field("snapshot", &self.snapshot())
-            .finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }

@@ -1,8 +1,53 @@
+use std::{fmt, sync::Arc};
+
 use towerkit_core::{Call, End, Guard, Policy, Rejection};
 
-use crate::{CircuitBreaker, calls::Held};
+use crate::{
+    Snapshot,
+    calls::{Calls, Held},
+    machine::Machine,
+    settings::Settings,
+};
 
-impl Policy for CircuitBreaker {
+/// The guard behind a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), shared by all of its services.
+#[derive(Clone)]
+pub struct CircuitBreakerPolicy(Arc<Shared>);
+
+struct Shared {
+    machine: Machine,
+    settings: Settings,
+}
+
+impl CircuitBreakerPolicy {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self(Arc::new(Shared {
+            machine: Machine::new(&settings),
+            settings,
+        }))
+    }
+
+    #[inline(always)]
+    pub(crate) fn calls(&self) -> Calls<'_> {
+        Calls {
+            machine: &self.0.machine,
+            settings: &self.0.settings,
+        }
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.0.machine
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.0.machine.snapshot(self.0.settings.clock.now())
+    }
+}
+
+impl Policy for CircuitBreakerPolicy {
     type Held = Held;
 
     #[inline(always)]
@@ -11,7 +56,7 @@ impl Policy for CircuitBreaker {
     }
 }
 
-impl<Req> Guard<Req> for CircuitBreaker {
+impl<Req> Guard<Req> for CircuitBreakerPolicy {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Held, Rejection> {
         self.calls().admit(call)
@@ -20,5 +65,14 @@ impl<Req> Guard<Req> for CircuitBreaker {
     #[inline(always)]
     fn shut(&self) -> Option<Rejection> {
         self.calls().shut()
+    }
+}
+
+impl fmt::Debug for CircuitBreakerPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.0.settings.name)
+            .field("snapshot", &self.snapshot())
+            .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Clock, End, EventSink, Guards, Plain, Row, RowLayer, row_layer};
+use towerkit_core::{Clock, End, EventSink, Guards, LayerState, Plain, Row, RowLayer, row_layer};
 
 use crate::{
-    CircuitBreaker, InvalidSetting, OpenTime, Options, Trip, Verdict, setters::setters,
-    settings::Settings,
+    CircuitBreaker, CircuitBreakerPolicy, InvalidSetting, OpenTime, Options, Trip, Verdict,
+    setters::setters, settings::Settings,
 };
 
 /// Stops calling a service that fails, and tries it again later.
@@ -12,19 +12,21 @@ use crate::{
 /// All services that one layer makes share one breaker.
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerLayer<P = Plain> {
-    row: RowLayer<Guards<CircuitBreaker>, P>,
+    row: RowLayer<Guards<CircuitBreakerPolicy>, P>,
+    state: LayerState<CircuitBreakerPolicy>,
 }
 
 /// A service behind a [`CircuitBreakerLayer`].
-pub type CircuitBroken<S, P = Plain> = Row<S, Guards<CircuitBreaker>, P>;
+pub type CircuitBroken<S, P = Plain> = Row<S, Guards<CircuitBreakerPolicy>, P>;
 
 impl CircuitBreakerLayer {
     /// Makes a breaker that is closed; the setters say what it does by default.
     #[must_use]
     pub fn new() -> Self {
-        let breaker = CircuitBreaker::new(Settings::default());
+        let breaker = CircuitBreakerPolicy::new(Settings::default());
         Self {
-            row: RowLayer::new(Guards::new(breaker), Plain::default()),
+            row: RowLayer::new(Guards::new(breaker.clone()), Plain::default()),
+            state: LayerState::new(breaker),
         }
     }
 }
@@ -38,12 +40,10 @@ impl Default for CircuitBreakerLayer {
 impl<P> CircuitBreakerLayer<P> {
     setters!();
 
-    /// Returns the breaker, which all services of this layer share.
-    ///
-    /// Take it last: a setter makes a new breaker, of which an earlier handle knows nothing.
+    /// Returns a handle on the breaker, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> CircuitBreaker {
-        self.row.role().policy().clone()
+        CircuitBreaker(self.state.handle())
     }
 
     fn settings(&self) -> &Settings {
@@ -53,9 +53,18 @@ impl<P> CircuitBreakerLayer<P> {
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
-        *self.row.role_mut().policy_mut() = CircuitBreaker::new(settings);
+        let breaker = CircuitBreakerPolicy::new(settings);
+        if self.row.is_used() {
+            self.state.mark_used();
+        }
+        self.state.replace(breaker.clone());
+        *self.row.role_mut().policy_mut() = breaker;
         self
     }
 }
 
-row_layer!(CircuitBreakerLayer, Guards<CircuitBreaker>, Plain);
+row_layer!(
+    CircuitBreakerLayer { state },
+    Guards<CircuitBreakerPolicy>,
+    Plain
+);

@@ -121,6 +121,7 @@ mod window;
 mod word;
 
 pub use breaker::CircuitBreaker;
+pub use guard::CircuitBreakerPolicy;
 pub use invalid::InvalidSetting;
 pub use keyed::{
     CircuitBreakers, Key, KeyedCircuitBreaker, KeyedCircuitBreakerLayer, KeyedCircuitBroken,

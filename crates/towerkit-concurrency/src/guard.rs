@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use towerkit_core::{Admission, AsyncGuard, Call, Deadline, End, Guard, Policy, Reason, Rejection};
 
 use crate::{
-    ConcurrencyLimit,
+    ConcurrencyLimitPolicy,
     class::{Class, Sort},
     limit::Shared,
     line::LaneNumber,
@@ -21,7 +21,7 @@ pub struct Permit {
     pub(crate) started: u64,
 }
 
-impl<K> Policy for ConcurrencyLimit<K> {
+impl<K> Policy for ConcurrencyLimitPolicy<K> {
     type Held = Permit;
 
     #[inline(always)]
@@ -35,7 +35,7 @@ impl<K> Policy for ConcurrencyLimit<K> {
 }
 
 /// Refuses at once where there is no room.
-impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimit<K> {
+impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimitPolicy<K> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Permit, Rejection> {
         match self.enter(call) {
@@ -46,7 +46,7 @@ impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimit<K> {
 }
 
 /// Waits in line where there is no room.
-impl<Req, K: Sort<Req>> AsyncGuard<Req> for ConcurrencyLimit<K> {
+impl<Req, K: Sort<Req>> AsyncGuard<Req> for ConcurrencyLimitPolicy<K> {
     type Wait = Turn;
 
     #[inline(always)]
@@ -63,7 +63,7 @@ impl<Req, K: Sort<Req>> AsyncGuard<Req> for ConcurrencyLimit<K> {
     }
 }
 
-impl<K> ConcurrencyLimit<K> {
+impl<K> ConcurrencyLimitPolicy<K> {
     /// Enters, if there is room and nobody waits; or says where to wait.
     #[inline(always)]
     fn enter<Req>(&self, call: &mut Call<'_, Req>) -> Result<Permit, LaneNumber>

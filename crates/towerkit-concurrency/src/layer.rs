@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
 use towerkit_core::{
-    As, AsyncGuards, Call, Clock, EventSink, Guards, IntoRole, Layer, LayerExt, Plain, Row,
-    RowLayer, Shape, WaitingRow,
+    As, AsyncGuards, Call, Clock, EventSink, Guards, IntoRole, Layer, LayerExt, LayerState, Plain,
+    Row, RowLayer, Shape, WaitingRow,
 };
 
 use crate::{
-    Adaptive, Alike, Class, Classes, ConcurrencyLimit, InvalidSetting, Queue, Sorted,
-    limit::check_limit, settings::Settings,
+    Adaptive, Alike, Class, Classes, ConcurrencyLimit, ConcurrencyLimitPolicy, InvalidSetting,
+    Queue, Sorted,
+    limit::{Shared, check_limit},
+    settings::Settings,
 };
 
 /// Limits how many calls are in flight, and refuses the others at once.
@@ -15,20 +17,21 @@ use crate::{
 /// All services that one layer makes share one limit. `R` is the part that the limit plays: by default it refuses, after
 /// [`queue`](Self::queue) calls wait.
 #[derive(Debug, Clone)]
-pub struct ConcurrencyLimitLayer<P = Plain, R: 'static = Guards<ConcurrencyLimit>> {
+pub struct ConcurrencyLimitLayer<P = Plain, R: 'static = Guards<ConcurrencyLimitPolicy>> {
     row: RowLayer<R, P>,
+    state: LayerState<Arc<Shared>>,
 }
 
 /// A [`ConcurrencyLimitLayer`] under whose limit calls wait in line.
 pub type QueuedLimitLayer<P = Plain, K = Alike> =
-    ConcurrencyLimitLayer<P, AsyncGuards<ConcurrencyLimit<K>>>;
+    ConcurrencyLimitLayer<P, AsyncGuards<ConcurrencyLimitPolicy<K>>>;
 
 /// A service behind a [`ConcurrencyLimitLayer`].
-pub type ConcurrencyLimited<S, P = Plain, K = Alike> = Row<S, Guards<ConcurrencyLimit<K>>, P>;
+pub type ConcurrencyLimited<S, P = Plain, K = Alike> = Row<S, Guards<ConcurrencyLimitPolicy<K>>, P>;
 
 /// A service behind a [`QueuedLimitLayer`].
 pub type QueuedLimited<S, P = Plain, K = Alike> =
-    WaitingRow<S, AsyncGuards<ConcurrencyLimit<K>>, P>;
+    WaitingRow<S, AsyncGuards<ConcurrencyLimitPolicy<K>>, P>;
 
 impl ConcurrencyLimitLayer {
     /// Lets `limit` calls be in flight.
@@ -51,14 +54,19 @@ impl ConcurrencyLimitLayer {
     }
 
     fn of(settings: Settings) -> Self {
-        let limit = ConcurrencyLimit::new(settings, Alike);
+        let shared = Arc::new(Shared::new(settings));
+        let limit = ConcurrencyLimitPolicy {
+            shared: Arc::clone(&shared),
+            sort: Alike,
+        };
         Self {
             row: RowLayer::new(Guards::new(limit), Plain::default()),
+            state: LayerState::new(shared),
         }
     }
 }
 
-impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimit<K>>> {
+impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimitPolicy<K>>> {
     /// Lets calls wait for room, instead of refusing them at once.
     #[must_use]
     pub fn queue(self, queue: Queue) -> QueuedLimitLayer<P, K> {
@@ -66,7 +74,7 @@ impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimit<K>>> {
     }
 }
 
-impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<K>, Part>> {
+impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolicy<K>, Part>> {
     /// Sorts calls into classes, and says what each may use of the limit. By default all calls are alike.
     ///
     /// `class` says which class a call belongs to: a [`Class`] or just a [`Priority`](crate::Priority). It must be quick, and it is
@@ -91,7 +99,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<K>, 
         self,
         classes: Classes,
         class: F,
-    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<Sorted<F>>, Part>>
+    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolicy<Sorted<F>>, Part>>
     where
         F: Fn(&Call<'_, Req>) -> C,
         C: Into<Class>,
@@ -122,34 +130,44 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<K>, 
     }
 
     /// Returns a handle on the limit, which all services of this layer share.
-    ///
-    /// Take it last: a setter makes a new limit, of which an earlier handle knows nothing.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyLimit {
-        self.row.role().policy().sorted(Alike)
+        ConcurrencyLimit(self.state.handle())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let limit = self.row.role_mut().policy_mut();
-        let mut settings = limit.shared.settings.clone();
-        set(&mut settings);
-        *limit = ConcurrencyLimit::new(settings, limit.sort.clone());
+        let shared = self.remake(set);
+        self.row.role_mut().policy_mut().shared = shared;
         self
     }
 
     /// The same layer with another role.
     fn remade<L, Other>(
-        self,
+        mut self,
         set: impl FnOnce(&mut Settings),
         sort: impl FnOnce(&K) -> L,
-    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimit<L>, Other>> {
-        let limit = self.row.role().policy();
-        let mut settings = limit.shared.settings.clone();
-        set(&mut settings);
-        let limit = ConcurrencyLimit::new(settings, sort(&limit.sort));
+    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolicy<L>, Other>> {
+        let shared = self.remake(set);
+        let remade = |role: As<ConcurrencyLimitPolicy<K>, Part>| {
+            let sort = sort(&role.policy().sort);
+            As::new(ConcurrencyLimitPolicy { shared, sort })
+        };
         ConcurrencyLimitLayer {
-            row: RowLayer::new(As::new(limit), self.row.said().clone()),
+            row: self.row.map(remade),
+            state: self.state,
         }
+    }
+
+    /// Makes the limit anew, also for the handles.
+    fn remake(&mut self, set: impl FnOnce(&mut Settings)) -> Arc<Shared> {
+        let mut settings = self.row.role().policy().shared.settings.clone();
+        set(&mut settings);
+        let shared = Arc::new(Shared::new(settings));
+        if self.row.is_used() {
+            self.state.mark_used();
+        }
+        self.state.replace(Arc::clone(&shared));
+        shared
     }
 }
 
@@ -181,6 +199,7 @@ impl<P, R> LayerExt for ConcurrencyLimitLayer<P, R> {
     fn protocol<Q>(self, protocol: Q) -> ConcurrencyLimitLayer<Q, R> {
         ConcurrencyLimitLayer {
             row: self.row.protocol(protocol),
+            state: self.state,
         }
     }
 }

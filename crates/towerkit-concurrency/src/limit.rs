@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+use towerkit_core::StateHandle;
+
 use crate::{
     Alike, InvalidSetting,
     adaptive::Meter,
@@ -11,11 +13,16 @@ use crate::{
     word::Word,
 };
 
-/// A concurrency limit, shared by the layer, its services and whoever holds a handle.
+/// A handle on the limit of a [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer) and its services.
 ///
 /// Comes from [`ConcurrencyLimitLayer::handle`](crate::ConcurrencyLimitLayer::handle). It shows how the limit stands, and changes it.
+#[derive(Clone)]
+pub struct ConcurrencyLimit(pub(crate) StateHandle<Arc<Shared>>);
+
+/// The guard behind a [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer), shared by all of its services.
+///
 /// `K` says which class a call belongs to.
-pub struct ConcurrencyLimit<K = Alike> {
+pub struct ConcurrencyLimitPolicy<K = Alike> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sort: K,
 }
@@ -27,49 +34,35 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
 }
 
-impl<K> ConcurrencyLimit<K> {
-    pub(crate) fn new(settings: Settings, sort: K) -> Self {
-        let shared = Shared {
-            room: Room::new(settings.limit, &settings.classes, settings.queue),
-            meter: (settings.adaptive.as_ref())
-                .map(|adaptive| Mutex::new(adaptive.meter(settings.limit))),
-            report: Report::new(&settings),
-            settings,
-        };
-        Self {
-            shared: Arc::new(shared),
-            sort,
-        }
-    }
-
+impl ConcurrencyLimit {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.shared.settings.name
+        self.0.get().settings.name
     }
 
     /// Returns how many calls may be in flight.
     #[must_use]
     pub fn limit(&self) -> u32 {
-        self.shared.room.word().limit()
+        self.0.get().room.word().limit()
     }
 
     /// Returns how many calls are in flight: admitted, and not yet at the end of their response body.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.shared.room.word().in_flight()
+        self.0.get().room.word().in_flight()
     }
 
     /// Returns how many calls wait.
     #[must_use]
     pub fn waiting(&self) -> u32 {
-        self.shared.room.waiting()
+        self.0.get().room.waiting()
     }
 
     /// Returns how many calls have been refused so far.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.shared.report.refused()
+        self.0.get().report.refused()
     }
 
     /// Changes the limit. An adaptive limit begins anew from there, inside its bounds.
@@ -81,8 +74,9 @@ impl<K> ConcurrencyLimit<K> {
     /// If the limit is not 1 to 2 147 483 647.
     pub fn change(&self, limit: u32) -> Result<(), InvalidSetting> {
         check_limit(limit)?;
-        let room = &self.shared.room;
-        let waiting = match &self.shared.meter {
+        let shared = self.0.get();
+        let room = &shared.room;
+        let waiting = match &shared.meter {
             // Under the lock, so that of two changes the later one stays.
             Some(meter) => {
                 let mut meter = lock(meter);
@@ -91,21 +85,23 @@ impl<K> ConcurrencyLimit<K> {
             None => room.set_limit(limit),
         };
         if waiting {
-            room.hand_over(self.shared.now());
+            room.hand_over(shared.now());
         }
         Ok(())
-    }
-
-    /// The same limit, for another way to sort calls.
-    pub(crate) fn sorted<L>(&self, sort: L) -> ConcurrencyLimit<L> {
-        ConcurrencyLimit {
-            shared: self.shared.clone(),
-            sort,
-        }
     }
 }
 
 impl Shared {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            room: Room::new(settings.limit, &settings.classes, settings.queue),
+            meter: (settings.adaptive.as_ref())
+                .map(|adaptive| Mutex::new(adaptive.meter(settings.limit))),
+            report: Report::new(&settings),
+            settings,
+        }
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.settings.clock.now()
     }
@@ -118,20 +114,36 @@ pub(crate) fn check_limit(limit: u32) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-impl<K: Clone> Clone for ConcurrencyLimit<K> {
+impl<K: Clone> Clone for ConcurrencyLimitPolicy<K> {
     fn clone(&self) -> Self {
-        self.sorted(self.sort.clone())
+        Self {
+            shared: Arc::clone(&self.shared),
+            sort: self.sort.clone(),
+        }
     }
 }
 
-impl<K> fmt::Debug for ConcurrencyLimit<K> {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.room.word();
         f.debug_struct("ConcurrencyLimit")
-            .field("name", &self.name())
-            .field("limit", &self.limit())
-            .field("in_flight", &self.in_flight())
-            .field("waiting", &self.waiting())
-            .field("refused", &self.refused())
+            .field("name", &self.settings.name)
+            .field("limit", &word.limit())
+            .field("in_flight", &word.in_flight())
+            .field("waiting", &self.room.waiting())
+            .field("refused", &self.report.refused())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ConcurrencyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<K> fmt::Debug for ConcurrencyLimitPolicy<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
     }
 }

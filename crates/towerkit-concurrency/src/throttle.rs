@@ -1,17 +1,21 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Call, Clock, End, Guard, Outcome, Policy, Reason, Rejection};
+use towerkit_core::{Call, Clock, End, Guard, Outcome, Policy, Reason, Rejection, StateHandle};
 
 use crate::{
     sync::{AtomicU64, Ordering},
-    tally::Tally,
+    tally::{Counts, Tally},
 };
 
-/// An adaptive throttle, shared by the layer, its services and whoever holds a handle.
+/// A handle on the throttle of an [`AdaptiveThrottleLayer`](crate::AdaptiveThrottleLayer) and its services.
 ///
 /// Comes from [`AdaptiveThrottleLayer::handle`](crate::AdaptiveThrottleLayer::handle).
 #[derive(Clone)]
-pub struct AdaptiveThrottle(Arc<Throttle>);
+pub struct AdaptiveThrottle(pub(crate) StateHandle<AdaptiveThrottlePolicy>);
+
+/// The guard behind an [`AdaptiveThrottleLayer`](crate::AdaptiveThrottleLayer), shared by all of its services.
+#[derive(Clone)]
+pub struct AdaptiveThrottlePolicy(Arc<Throttle>);
 
 struct Throttle {
     tally: Tally,
@@ -42,7 +46,7 @@ impl Default for Settings {
     }
 }
 
-impl AdaptiveThrottle {
+impl AdaptiveThrottlePolicy {
     pub(crate) fn new(settings: Settings) -> Self {
         Self(Arc::new(Throttle {
             tally: Tally::new(settings.window),
@@ -56,35 +60,41 @@ impl AdaptiveThrottle {
         &self.0.settings
     }
 
+    fn counts(&self) -> Counts {
+        self.0.tally.counts(self.0.settings.clock.now())
+    }
+}
+
+impl AdaptiveThrottle {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.0.settings.name
+        self.0.get().settings().name
     }
 
     /// Returns the calls in the window, whether they were sent or refused here.
     #[must_use]
     pub fn calls(&self) -> u32 {
-        self.0.tally.counts(self.0.settings.clock.now()).calls
+        self.0.get().counts().calls
     }
 
     /// Returns the calls in the window that the callee accepted.
     #[must_use]
     pub fn accepted(&self) -> u32 {
-        self.0.tally.counts(self.0.settings.clock.now()).accepted
+        self.0.get().counts().accepted
     }
 
     /// Returns the share of calls that is refused at this moment.
     #[must_use]
     pub fn refusal_rate(&self) -> f64 {
-        let counts = self.0.tally.counts(self.0.settings.clock.now());
-        counts.refusals(self.0.settings.multiple)
+        let throttle = self.0.get();
+        throttle.counts().refusals(throttle.settings().multiple)
     }
 
     /// Returns how many calls have been refused so far.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.0.refused.load(Ordering::Relaxed)
+        self.0.get().0.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -123,7 +133,7 @@ pub struct SentCall {
     is_accepted: bool,
 }
 
-impl Policy for AdaptiveThrottle {
+impl Policy for AdaptiveThrottlePolicy {
     type Held = SentCall;
 
     /// An answer that has begun is an acceptance, however long it goes on.
@@ -143,7 +153,7 @@ impl Policy for AdaptiveThrottle {
     }
 }
 
-impl<Req> Guard<Req> for AdaptiveThrottle {
+impl<Req> Guard<Req> for AdaptiveThrottlePolicy {
     #[inline]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<SentCall, Rejection> {
         if self.0.admits(call.now(&self.0.settings.clock)) {
@@ -171,11 +181,18 @@ fn is_accepted(end: &End) -> bool {
 
 impl fmt::Debug for AdaptiveThrottle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for AdaptiveThrottlePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { calls, accepted } = self.counts();
         f.debug_struct("AdaptiveThrottle")
-            .field("name", &self.name())
-            .field("calls", &self.calls())
-            .field("accepted", &self.accepted())
-            .field("refused", &self.refused())
+            .field("name", &self.0.settings.name)
+            .field("calls", &calls)
+            .field("accepted", &accepted)
+            .field("refused", &self.0.refused.load(Ordering::Relaxed))
             .finish_non_exhaustive()
     }
 }

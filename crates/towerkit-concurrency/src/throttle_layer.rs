@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use towerkit_core::{Clock, Guards, Plain, Row, RowLayer, row_layer};
+use towerkit_core::{Clock, Guards, LayerState, Plain, Row, RowLayer, row_layer};
 
 use crate::{
     InvalidSetting,
     invalid::{Problem, nanos},
-    throttle::{AdaptiveThrottle, Settings},
+    throttle::{AdaptiveThrottle, AdaptiveThrottlePolicy, Settings},
 };
 
 /// Refuses calls at the client that the callee would refuse anyway.
@@ -33,19 +33,21 @@ use crate::{
 /// outside of the throttle looks like that. The last leaves room for hedging, since `K` lets half of all calls go that way.
 #[derive(Debug, Clone)]
 pub struct AdaptiveThrottleLayer<P = Plain> {
-    row: RowLayer<Guards<AdaptiveThrottle>, P>,
+    row: RowLayer<Guards<AdaptiveThrottlePolicy>, P>,
+    state: LayerState<AdaptiveThrottlePolicy>,
 }
 
 /// A service behind an [`AdaptiveThrottleLayer`].
-pub type Throttled<S, P = Plain> = Row<S, Guards<AdaptiveThrottle>, P>;
+pub type Throttled<S, P = Plain> = Row<S, Guards<AdaptiveThrottlePolicy>, P>;
 
 impl AdaptiveThrottleLayer {
     /// Makes a throttle with `K = 2` that has counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        let throttle = AdaptiveThrottle::new(Settings::default());
+        let throttle = AdaptiveThrottlePolicy::new(Settings::default());
         Self {
-            row: RowLayer::new(Guards::new(throttle), Plain::default()),
+            row: RowLayer::new(Guards::new(throttle.clone()), Plain::default()),
+            state: LayerState::new(throttle),
         }
     }
 }
@@ -108,20 +110,26 @@ impl<P> AdaptiveThrottleLayer<P> {
     }
 
     /// Returns a handle on the throttle, which all services of this layer share.
-    ///
-    /// Take it last: a setter makes a new throttle, of which an earlier handle knows nothing.
     #[must_use]
     pub fn handle(&self) -> AdaptiveThrottle {
-        self.row.role().policy().clone()
+        AdaptiveThrottle(self.state.handle())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let throttle = self.row.role_mut().policy_mut();
-        let mut settings = throttle.settings().clone();
+        let mut settings = self.row.role().policy().settings().clone();
         set(&mut settings);
-        *throttle = AdaptiveThrottle::new(settings);
+        let throttle = AdaptiveThrottlePolicy::new(settings);
+        if self.row.is_used() {
+            self.state.mark_used();
+        }
+        self.state.replace(throttle.clone());
+        *self.row.role_mut().policy_mut() = throttle;
         self
     }
 }
 
-row_layer!(AdaptiveThrottleLayer, Guards<AdaptiveThrottle>, Plain);
+row_layer!(
+    AdaptiveThrottleLayer { state },
+    Guards<AdaptiveThrottlePolicy>,
+    Plain
+);

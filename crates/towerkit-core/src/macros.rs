@@ -1,10 +1,12 @@
 /// Makes a layer of a struct that has a field `row: RowLayer<$role, P>` and one type parameter, its protocol `P`.
 ///
+/// Other fields, which stay as they are when a protocol is said, are named in braces: `row_layer!(MyLayer { state }, ..)`.
+///
 /// Implements [`Layer`](tower_layer::Layer), [`LayerExt`](crate::LayerExt) and, for the protocol `$unsaid` that the layer has until
 /// one is said, [`IntoRole`](crate::IntoRole).
 #[macro_export]
 macro_rules! row_layer {
-    ($layer:ident, $role:ty, $unsaid:ty) => {
+    ($layer:ident $({ $($field:ident),+ })?, $role:ty, $unsaid:ty) => {
         impl<P> $layer<P> {
             /// Leaks the state of this layer, once, see
             /// [`RowLayer::leak`](towerkit_core::RowLayer::leak).
@@ -34,6 +36,7 @@ macro_rules! row_layer {
             fn protocol<Q>(self, protocol: Q) -> $layer<Q> {
                 $layer {
                     row: self.row.protocol(protocol),
+                    $($($field: self.$field,)+)?
                 }
             }
         }

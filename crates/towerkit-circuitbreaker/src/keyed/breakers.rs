@@ -1,13 +1,19 @@
 use std::{fmt, sync::Arc};
 
+use towerkit_core::StateHandle;
+
 use super::{Key, Overflow, table::Table};
 use crate::{Mode, Options, Snapshot, calls::Calls, settings::Settings};
 
-/// Circuit breakers by key, shared by the layer, its services and whoever holds a handle.
+/// A handle on the breakers of a [`KeyedCircuitBreakerLayer`](crate::KeyedCircuitBreakerLayer) and its services.
 ///
 /// Comes from [`KeyedCircuitBreakerLayer::handle`](crate::KeyedCircuitBreakerLayer::handle).
 #[derive(Clone)]
-pub struct CircuitBreakers(Arc<Shared>);
+pub struct CircuitBreakers(pub(super) StateHandle<Breakers>);
+
+/// The breakers that all services of one layer share.
+#[derive(Clone)]
+pub(crate) struct Breakers(Arc<Shared>);
 
 struct Shared {
     table: Table,
@@ -15,70 +21,13 @@ struct Shared {
     overflow: Overflow,
 }
 
-impl CircuitBreakers {
+impl Breakers {
     pub(crate) fn new(settings: Settings, capacity: usize, overflow: Overflow) -> Self {
         Self(Arc::new(Shared {
             table: Table::new(settings.clone(), capacity, overflow),
             settings,
             overflow,
         }))
-    }
-
-    /// Returns the name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.0.settings.name
-    }
-
-    /// Returns how many keys have a breaker.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.0.table.len()
-    }
-
-    /// Returns how many keys can have a breaker.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.0.table.capacity()
-    }
-
-    /// Returns how the breaker of `key` stands; `None` if it has none.
-    #[must_use]
-    pub fn snapshot(&self, key: Key) -> Option<Snapshot> {
-        let now = self.0.settings.clock.now();
-        self.0.table.with(key, |machine| machine.snapshot(now))
-    }
-
-    /// Returns how the breaker stands that the keys share which have none of their own; `None` if there is none.
-    #[must_use]
-    pub fn overflow(&self) -> Option<Snapshot> {
-        let now = self.0.settings.clock.now();
-        let overflow = self.0.table.overflow();
-        overflow.map(|machine| machine.snapshot(now))
-    }
-
-    /// Changes the mode of one key's breaker, which is made if there is none; returns false if there is no room for it.
-    ///
-    /// A breaker in another mode than [`switch_all`](Self::switch_all) gave to all never leaves for another key.
-    pub fn switch(&self, key: Key, mode: Mode) -> bool {
-        let switched = self.0.table.with_new(key, |machine| machine.switch(mode));
-        switched.is_some()
-    }
-
-    /// Changes the mode of all breakers, and of those to come.
-    pub fn switch_all(&self, mode: Mode) {
-        self.0.table.switch_all(mode);
-    }
-
-    /// Returns the options that are in force.
-    #[must_use]
-    pub fn options(&self) -> Options {
-        self.0.table.options()
-    }
-
-    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreaker::apply`](crate::CircuitBreaker::apply) does.
-    pub fn apply(&self, options: Options) {
-        self.0.table.apply(options);
     }
 
     #[inline(always)]
@@ -98,7 +47,7 @@ impl CircuitBreakers {
     pub(crate) fn remade(&self, settings: Settings, overflow: Option<Overflow>) -> Self {
         Self::new(
             settings,
-            self.capacity(),
+            self.0.table.capacity(),
             overflow.unwrap_or(self.0.overflow),
         )
     }
@@ -108,12 +57,82 @@ impl CircuitBreakers {
     }
 }
 
-impl fmt::Debug for CircuitBreakers {
+impl CircuitBreakers {
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.0.get().settings().name
+    }
+
+    /// Returns how many keys have a breaker.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.0.get().table().len()
+    }
+
+    /// Returns how many keys can have a breaker.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.get().table().capacity()
+    }
+
+    /// Returns how the breaker of `key` stands; `None` if it has none.
+    #[must_use]
+    pub fn snapshot(&self, key: Key) -> Option<Snapshot> {
+        let breakers = self.0.get();
+        let now = breakers.settings().clock.now();
+        (breakers.table()).with(key, |machine| machine.snapshot(now))
+    }
+
+    /// Returns how the breaker stands that the keys share which have none of their own; `None` if there is none.
+    #[must_use]
+    pub fn overflow(&self) -> Option<Snapshot> {
+        let breakers = self.0.get();
+        let now = breakers.settings().clock.now();
+        (breakers.table().overflow()).map(|machine| machine.snapshot(now))
+    }
+
+    /// Changes the mode of one key's breaker, which is made if there is none; returns false if there is no room for it.
+    ///
+    /// A breaker in another mode than [`switch_all`](Self::switch_all) gave to all never leaves for another key.
+    pub fn switch(&self, key: Key, mode: Mode) -> bool {
+        let switched = self
+            .0
+            .get()
+            .table()
+            .with_new(key, |machine| machine.switch(mode));
+        switched.is_some()
+    }
+
+    /// Changes the mode of all breakers, and of those to come.
+    pub fn switch_all(&self, mode: Mode) {
+        self.0.get().table().switch_all(mode);
+    }
+
+    /// Returns the options that are in force.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.0.get().table().options()
+    }
+
+    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreaker::apply`](crate::CircuitBreaker::apply) does.
+    pub fn apply(&self, options: Options) {
+        self.0.get().table().apply(options);
+    }
+}
+
+impl fmt::Debug for Breakers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakers")
-            .field("name", &self.name())
-            .field("keys", &self.keys())
-            .field("capacity", &self.capacity())
+            .field("name", &self.0.settings.name)
+            .field("keys", &self.0.table.len())
+            .field("capacity", &self.0.table.capacity())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CircuitBreakers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -2,13 +2,13 @@ use std::{fmt, sync::Arc};
 
 use towerkit_core::{Call, End, Guard, Policy, Rejection};
 
-use super::{CircuitBreakers, Key};
+use super::{Key, breakers::Breakers};
 use crate::calls;
 
 /// The guard behind a [`KeyedCircuitBreakerLayer`](crate::KeyedCircuitBreakerLayer): asks the breaker of the call's key.
 pub struct KeyedCircuitBreaker<F> {
     pub(crate) key: Arc<F>,
-    pub(crate) breakers: CircuitBreakers,
+    pub(crate) breakers: Breakers,
 }
 
 /// What a call with a breaker holds: where that breaker is, and what it gave.

@@ -1,10 +1,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    Call, Clock, End, EventSink, Guards, IntoRole, Layer, LayerExt, Plain, Row, RowLayer,
+    Call, Clock, End, EventSink, Guards, IntoRole, Layer, LayerExt, LayerState, Plain, Row,
+    RowLayer,
 };
 
-use super::{CircuitBreakers, Key, KeyedCircuitBreaker, table::MAX_CAPACITY};
+use super::{CircuitBreakers, Key, KeyedCircuitBreaker, breakers::Breakers, table::MAX_CAPACITY};
 use crate::{
     InvalidSetting, OpenTime, Options, Trip, Verdict, invalid::Problem, setters::setters,
     settings::Settings,
@@ -34,6 +35,7 @@ use crate::{
 /// Readiness comes before the call and its key: the inner service is asked for it though the breaker of the key may be open.
 pub struct KeyedCircuitBreakerLayer<F: 'static, P = Plain> {
     row: RowLayer<Guards<KeyedCircuitBreaker<F>>, P>,
+    state: LayerState<Breakers>,
 }
 
 /// A service behind a [`KeyedCircuitBreakerLayer`].
@@ -65,11 +67,12 @@ impl<F: 'static> KeyedCircuitBreakerLayer<F> {
             0 => Problem::Zero("number of keys"),
             1..=MAX_CAPACITY => {
                 let settings = Settings::default();
-                let breakers = CircuitBreakers::new(settings, capacity, Overflow::default());
+                let breakers = Breakers::new(settings, capacity, Overflow::default());
+                let state = LayerState::new(breakers.clone());
                 let key = Arc::new(key);
                 let guard = Guards::new(KeyedCircuitBreaker { key, breakers });
                 let row = RowLayer::new(guard, Plain::default());
-                return Ok(Self { row });
+                return Ok(Self { row, state });
             }
             _ => Problem::TooManyKeys(capacity),
         };
@@ -82,18 +85,16 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
 
     /// Says what happens to a key for which there is no room; it shares a breaker with other such keys by default.
     #[must_use]
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        let breakers = &mut self.row.role_mut().policy_mut().breakers;
-        *breakers = breakers.remade(breakers.settings().clone(), Some(overflow));
-        self
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        let breakers = &self.row.role().policy().breakers;
+        let remade = breakers.remade(breakers.settings().clone(), Some(overflow));
+        self.with_breakers(remade)
     }
 
-    /// Returns the breakers, which all services of this layer share.
-    ///
-    /// Take it last: a setter makes new breakers, of which an earlier handle knows nothing.
+    /// Returns a handle on the breakers, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakers {
-        self.row.role().policy().breakers.clone()
+        CircuitBreakers(self.state.handle())
     }
 
     /// Leaks the state of this layer, once, see [`RowLayer::leak`].
@@ -107,11 +108,19 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
         self.row.role().policy().breakers.settings()
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+    fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
-        let breakers = &mut self.row.role_mut().policy_mut().breakers;
-        *breakers = breakers.remade(settings, None);
+        let remade = self.row.role().policy().breakers.remade(settings, None);
+        self.with_breakers(remade)
+    }
+
+    fn with_breakers(mut self, breakers: Breakers) -> Self {
+        if self.row.is_used() {
+            self.state.mark_used();
+        }
+        self.state.replace(breakers.clone());
+        self.row.role_mut().policy_mut().breakers = breakers;
         self
     }
 }
@@ -120,6 +129,7 @@ impl<F: 'static, P: Clone> Clone for KeyedCircuitBreakerLayer<F, P> {
     fn clone(&self) -> Self {
         Self {
             row: self.row.clone(),
+            state: self.state.clone(),
         }
     }
 }
@@ -151,6 +161,7 @@ impl<F: 'static, P> LayerExt for KeyedCircuitBreakerLayer<F, P> {
     fn protocol<Q>(self, protocol: Q) -> KeyedCircuitBreakerLayer<F, Q> {
         KeyedCircuitBreakerLayer {
             row: self.row.protocol(protocol),
+            state: self.state,
         }
     }
 }

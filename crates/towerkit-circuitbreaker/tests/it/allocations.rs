@@ -5,11 +5,11 @@ use std::{future::ready, time::Duration};
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreaker, CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, State, Trip,
+    CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, State, Trip,
 };
-use towerkit_core::{BoxError, Call, Clock, End, Guard, Outcome, Plain, Policy};
+use towerkit_core::{BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy};
 
-fn call(breaker: &CircuitBreaker, outcome: Outcome) {
+fn call(breaker: &CircuitBreakerPolicy, outcome: Outcome) {
     let protocol = Plain::new("test");
     if let Ok(held) = breaker.admit(&mut Call::new(&mut (), &protocol)) {
         breaker.finish(held, &End::new(outcome));
@@ -34,15 +34,17 @@ fn trips() -> [Trip; 5] {
 fn neither_calls_nor_refusals_nor_changes_of_state_allocate() {
     for trip in trips() {
         let (clock, hand) = Clock::manual();
-        let breaker = CircuitBreakerLayer::new().trip(trip).clock(clock).handle();
+        let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+        let handle = layer.handle();
+        let breaker = layer.into_role().policy().clone();
         let seen = measure(|| {
             for outcome in [Outcome::Success, Outcome::Failure, Outcome::Cancelled] {
                 (0..100).for_each(|_| call(&breaker, outcome));
             }
-            assert_eq!(breaker.state(), State::Open);
+            assert_eq!(handle.state(), State::Open);
             hand.advance(Duration::from_secs(10));
             call(&breaker, Outcome::Success);
-            assert_eq!(breaker.state(), State::Closed);
+            assert_eq!(handle.state(), State::Closed);
             hand.advance(Duration::from_secs(30));
             call(&breaker, Outcome::Failure);
         });
@@ -71,5 +73,5 @@ fn a_key_allocates_once() {
 
 #[test]
 fn a_call_holds_sixteen_bytes() {
-    assert_eq!(size_of::<<CircuitBreaker as Policy>::Held>(), 16);
+    assert_eq!(size_of::<<CircuitBreakerPolicy as Policy>::Held>(), 16);
 }

@@ -4,6 +4,7 @@ mod applying;
 mod conditions;
 mod events;
 mod forcing;
+mod handles;
 mod in_time;
 mod judging;
 mod keyed;

@@ -11,6 +11,8 @@ use towerkit_core::{
     Admission, AsyncGuard, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy,
 };
 
+use crate::guards::Limit;
+
 fn call<G: Guard<()>>(guard: &G, outcome: Outcome) {
     let protocol = Plain::new("test");
     if let Ok(held) = guard.admit(&mut Call::new(&mut (), &protocol)) {
@@ -30,10 +32,10 @@ fn allocations<G: Guard<()>>(guard: &G) -> u64 {
 #[test]
 fn calls_that_do_not_wait_allocate_nothing() {
     let fixed = ConcurrencyLimitLayer::new(1).unwrap();
-    assert_eq!(allocations(&fixed.handle()), 0);
+    assert_eq!(allocations(fixed.clone().into_role().policy()), 0);
     let (clock, hand) = Clock::manual();
     let adaptive = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(clock);
-    let limit = adaptive.handle();
+    let limit = Limit::of(adaptive);
     for _ in 0..20 {
         assert_eq!(allocations(&limit), 0);
         hand.advance(Duration::from_secs(1));
@@ -43,12 +45,15 @@ fn calls_that_do_not_wait_allocate_nothing() {
         Class::new(Priority::Sheddable).partition("web")
     });
     assert_eq!(allocations(sorted.into_role().policy()), 0);
-    assert_eq!(allocations(&AdaptiveThrottleLayer::new().handle()), 0);
+    assert_eq!(
+        allocations(AdaptiveThrottleLayer::new().into_role().policy()),
+        0
+    );
 }
 
 #[test]
 fn refusals_allocate_nothing() {
-    let limit = ConcurrencyLimitLayer::new(1).unwrap().handle();
+    let limit = Limit::of(ConcurrencyLimitLayer::new(1).unwrap());
     let protocol = Plain::new("test");
     let _permit = Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
     assert_eq!(allocations(&limit), 0);
@@ -58,7 +63,7 @@ fn refusals_allocate_nothing() {
 #[test]
 fn a_queued_limit_allocates_nothing_while_nobody_waits() {
     let queue = Queue::new(10, Duration::from_secs(1)).unwrap();
-    let limit = ConcurrencyLimitLayer::new(1).unwrap().queue(queue).handle();
+    let limit = Limit::of(ConcurrencyLimitLayer::new(1).unwrap().queue(queue));
     let protocol = Plain::new("test");
     let seen = measure(|| {
         for _ in 0..500 {

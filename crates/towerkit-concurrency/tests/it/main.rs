@@ -3,4 +3,5 @@
 mod allocations;
 mod behaviour;
 mod contract;
+mod guards;
 mod model;

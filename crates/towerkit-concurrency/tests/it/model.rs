@@ -13,7 +13,8 @@ use std::{
 use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use tokio::runtime::{Builder, Runtime};
 use towerkit_concurrency::{
-    Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, Permit, Priority, Queue, Sorted, Turn,
+    Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
+    Priority, Queue, Sorted, Turn,
 };
 use towerkit_core::{Admission, AsyncGuard, Call, End, IntoRole, Outcome, Plain, Policy, Reason};
 use towerkit_test::tokio_clock;
@@ -262,7 +263,8 @@ impl Model {
 type ByPriority = fn(&Call<'_, Priority>) -> Class;
 
 struct Both {
-    limit: ConcurrencyLimit<Sorted<ByPriority>>,
+    limit: ConcurrencyLimitPolicy<Sorted<ByPriority>>,
+    handle: ConcurrencyLimit,
     model: Model,
     permits: Vec<Permit>,
     turns: Vec<Waits>,
@@ -305,6 +307,7 @@ impl Both {
             .classes(Classes::new(), sort)
             .queue(queue);
         Self {
+            handle: layer.handle(),
             limit: layer.into_role().policy().clone(),
             model: Model {
                 options,
@@ -342,7 +345,7 @@ impl Both {
                 Ok(())
             }
             Step::Change(limit) => {
-                self.limit.change(limit).unwrap();
+                self.handle.change(limit).unwrap();
                 self.model.limit = i128::from(limit);
                 self.model.serve();
                 Ok(())
@@ -418,7 +421,7 @@ impl Both {
     }
 
     fn compare(&self) -> Result<(), TestCaseError> {
-        let (limit, model) = (&self.limit, &self.model);
+        let (limit, model) = (&self.handle, &self.model);
         prop_assert_eq!(i128::from(limit.in_flight()), model.in_flight);
         prop_assert_eq!(limit.waiting() as usize, model.waiting());
         for waits in &self.turns {
@@ -442,7 +445,7 @@ impl Both {
             self.compare()?;
         }
         self.turns.clear();
-        prop_assert_eq!((self.limit.in_flight(), self.limit.waiting()), (0, 0));
+        prop_assert_eq!((self.handle.in_flight(), self.handle.waiting()), (0, 0));
         Ok(())
     }
 }

@@ -6,8 +6,10 @@ use std::{
 };
 
 use proptest::{prelude::*, test_runner::TestCaseError};
-use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, Mode};
-use towerkit_core::{Call, Clock, End, Event, Guard, ManualClock, Outcome, Plain, Policy, Reason};
+use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, Mode};
+use towerkit_core::{
+    Call, Clock, End, Event, Guard, IntoRole, ManualClock, Outcome, Plain, Policy, Reason,
+};
 
 use super::{
     options::{Conditions, Given},
@@ -16,11 +18,12 @@ use super::{
 };
 
 pub(crate) struct Both {
-    breaker: CircuitBreaker,
+    handle: CircuitBreaker,
+    breaker: CircuitBreakerPolicy,
     hand: ManualClock,
     pub(crate) events: Arc<Mutex<Vec<(String, String)>>>,
     pub(crate) model: Model,
-    calls: Vec<(<CircuitBreaker as Policy>::Held, Admitted)>,
+    calls: Vec<(<CircuitBreakerPolicy as Policy>::Held, Admitted)>,
 }
 
 impl Both {
@@ -39,7 +42,8 @@ impl Both {
                 }
             });
         Self {
-            breaker: layer.handle(),
+            handle: layer.handle(),
+            breaker: layer.into_role().policy().clone(),
             hand,
             events,
             model: Model::new(given, now),
@@ -77,7 +81,7 @@ impl Both {
     }
 
     pub(crate) fn compare(&self) -> Result<(), TestCaseError> {
-        let snapshot = self.breaker.snapshot();
+        let snapshot = self.handle.snapshot();
         let (results, failures, slow) = self.model.shown();
         prop_assert_eq!(snapshot.state, self.model.state);
         prop_assert_eq!(snapshot.mode, self.model.mode);
@@ -113,16 +117,16 @@ impl Both {
 
     fn switch(&self, mode: Mode) {
         match mode {
-            Mode::Automatic => self.breaker.release(),
-            Mode::ForcedOpen => self.breaker.force_open(),
-            Mode::ForcedClosed => self.breaker.force_closed(),
-            Mode::Observing => self.breaker.observe(),
-            _ => self.breaker.disable(),
+            Mode::Automatic => self.handle.release(),
+            Mode::ForcedOpen => self.handle.force_open(),
+            Mode::ForcedClosed => self.handle.force_closed(),
+            Mode::Observing => self.handle.observe(),
+            _ => self.handle.disable(),
         }
     }
 
     fn apply(&mut self, given: Given) {
-        self.breaker.apply(given.options());
+        self.handle.apply(given.options());
         self.model.apply(given);
     }
 }

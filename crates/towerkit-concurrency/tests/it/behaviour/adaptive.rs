@@ -8,9 +8,11 @@ use std::{
 };
 
 use towerkit_concurrency::{
-    Adaptive, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Vegas, Window,
+    Adaptive, Aimd, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Vegas, Window,
 };
 use towerkit_core::{Call, Clock, End, Event, Guard, ManualClock, Outcome, Plain, Policy, Reason};
+
+use crate::guards::Limit;
 
 const MS: u64 = 1_000_000;
 
@@ -49,7 +51,7 @@ enum Happens {
 }
 
 struct Simulation {
-    limit: ConcurrencyLimit,
+    limit: Limit,
     hand: ManualClock,
     now: u64,
     windows: Arc<Mutex<Vec<f64>>>,
@@ -95,7 +97,7 @@ impl Simulation {
         let adaptive = Adaptive::new(spied).try_limits(BOUNDS.0, BOUNDS.1).unwrap();
         let layer = ConcurrencyLimitLayer::adaptive(adaptive).clock(clock.clone());
         let mut simulation = Self {
-            limit: layer.handle(),
+            limit: Limit::of(layer),
             hand,
             now: clock.now(),
             windows,
@@ -340,14 +342,14 @@ fn an_algorithm_without_sense_stays_within_the_bounds() {
     }
 }
 
-fn limit_of(algorithm: impl LimitAlgorithm + Clone + Sync) -> (ConcurrencyLimit, ManualClock) {
+fn limit_of(algorithm: impl LimitAlgorithm + Clone + Sync) -> (Limit, ManualClock) {
     let (clock, hand) = Clock::manual();
     let layer = ConcurrencyLimitLayer::adaptive(Adaptive::new(algorithm)).clock(clock);
-    (layer.handle(), hand)
+    (Limit::of(layer), hand)
 }
 
 /// Makes fifteen calls at once, most of the limit, which all end so and fill one window.
-fn calls(limit: &ConcurrencyLimit, hand: &ManualClock, end: &End) {
+fn calls(limit: &Limit, hand: &ManualClock, end: &End) {
     let protocol = Plain::new("test");
     let admit = || Guard::admit(limit, &mut Call::new(&mut (), &protocol)).unwrap();
     let mut permits: Vec<_> = (0..15).map(|_| admit()).collect();
@@ -386,7 +388,7 @@ fn one_bad_window_costs_a_tenth_however_many_calls_were_dropped() {
 }
 
 /// Makes a call of so much time that ends so, after a pause.
-fn one(limit: &ConcurrencyLimit, hand: &ManualClock, pause: u64, took: u64, end: &End) {
+fn one(limit: &Limit, hand: &ManualClock, pause: u64, took: u64, end: &End) {
     hand.advance(Duration::from_nanos(pause));
     let protocol = Plain::new("test");
     let permit = Guard::admit(limit, &mut Call::new(&mut (), &protocol)).unwrap();
@@ -396,7 +398,7 @@ fn one(limit: &ConcurrencyLimit, hand: &ManualClock, pause: u64, took: u64, end:
 
 /// Returns the time until calls that come one after the other, and all end so, have lowered the limit.
 fn lowered_after(
-    limit: &ConcurrencyLimit,
+    limit: &Limit,
     (clock, hand): (&Clock, &ManualClock),
     (pause, took): (u64, u64),
     end: &End,
@@ -430,9 +432,8 @@ fn a_long_stream_does_not_put_an_overload_off() {
             ] {
                 let (clock, hand) = Clock::manual();
                 let adaptive = Adaptive::new(algorithm.clone()).initial(40);
-                let limit = ConcurrencyLimitLayer::adaptive(adaptive)
-                    .clock(clock.clone())
-                    .handle();
+                let layer = ConcurrencyLimitLayer::adaptive(adaptive);
+                let limit = Limit::of(layer.clock(clock.clone()));
                 let protocol = Plain::new("test");
                 let admit = || Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
                 let open: Vec<_> = (0..streams).map(|_| admit()).collect();
@@ -464,9 +465,8 @@ fn a_long_stream_does_not_put_an_overload_off() {
 #[test]
 fn a_long_stream_does_not_make_calls_look_quick_that_were_given_up() {
     let (clock, hand) = Clock::manual();
-    let limit = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new()))
-        .clock(clock.clone())
-        .handle();
+    let layer = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new()));
+    let limit = Limit::of(layer.clock(clock.clone()));
     let protocol = Plain::new("test");
     for streams in [1, 5] {
         let admit = || Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
@@ -519,10 +519,10 @@ fn changes_of_a_tenth_are_reported() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     let (clock, hand) = Clock::manual();
-    let limit = ConcurrencyLimitLayer::adaptive(Adaptive::new(Aimd::new()))
+    let layer = ConcurrencyLimitLayer::adaptive(Adaptive::new(Aimd::new()))
         .clock(clock)
-        .events(move |event: &Event| sink.lock().unwrap().push(event.clone()))
-        .handle();
+        .events(move |event: &Event| sink.lock().unwrap().push(event.clone()));
+    let limit = Limit::of(layer);
     for _ in 0..3 {
         calls(&limit, &hand, &End::new(Outcome::Success));
     }

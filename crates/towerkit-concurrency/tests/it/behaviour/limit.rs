@@ -13,7 +13,8 @@ use std::{
 use http::{HeaderValue, Request, StatusCode};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use towerkit_concurrency::{
-    Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, Permit, Priority, Sorted,
+    Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
+    Priority, Sorted,
 };
 use towerkit_core::{
     BoxError, Call, Clock, End, Event, Guard, IntoRole, Outcome, Plain, Policy, Reason, Rejection,
@@ -21,7 +22,9 @@ use towerkit_core::{
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, run_paused};
 
-fn admit(limit: &ConcurrencyLimit) -> Option<Permit> {
+use crate::guards::Limit;
+
+fn admit(limit: &Limit) -> Option<Permit> {
     let protocol = Plain::new("test");
     Guard::admit(limit, &mut Call::new(&mut (), &protocol)).ok()
 }
@@ -30,7 +33,7 @@ async fn readied<S: Service<Act, Error: Debug>>(service: &mut S) -> &mut S {
     service.ready().await.unwrap()
 }
 
-fn finish(limit: &ConcurrencyLimit, permit: Permit) {
+fn finish(limit: &Limit, permit: Permit) {
     limit.finish(permit, &End::new(Outcome::Success));
 }
 
@@ -38,7 +41,7 @@ fn finish(limit: &ConcurrencyLimit, permit: Permit) {
 #[test]
 fn never_more_than_the_limit_are_in_flight() {
     const LIMIT: u32 = 7;
-    let limit = ConcurrencyLimitLayer::new(LIMIT).unwrap().handle();
+    let limit = Limit::of(ConcurrencyLimitLayer::new(LIMIT).unwrap());
     let (in_flight, peak) = (AtomicU32::new(0), AtomicU32::new(0));
     thread::scope(|scope| {
         for _ in 0..64 {
@@ -142,7 +145,7 @@ fn a_permit_is_held_to_the_end_of_the_body() {
 
 #[test]
 fn a_limit_is_lowered_and_raised_while_calls_are_in_flight() {
-    let limit = ConcurrencyLimitLayer::new(3).unwrap().handle();
+    let limit = Limit::of(ConcurrencyLimitLayer::new(3).unwrap());
     let mut permits: Vec<_> = (0..3).map(|_| admit(&limit).unwrap()).collect();
     limit.change(1).unwrap();
     assert_eq!((limit.limit(), limit.in_flight()), (1, 3));
@@ -159,7 +162,7 @@ fn a_limit_is_lowered_and_raised_while_calls_are_in_flight() {
 
 type Sorting = fn(&Call<'_, Class>) -> Class;
 
-type SortedLimit = ConcurrencyLimit<Sorted<Sorting>>;
+type SortedLimit = ConcurrencyLimitPolicy<Sorted<Sorting>>;
 
 fn sorted(limit: u32, classes: Classes) -> (SortedLimit, ConcurrencyLimit) {
     let sorting: Sorting = |call| *call.request;
@@ -254,11 +257,11 @@ fn refusals_are_reported_once_a_second() {
     let (clock, hand) = Clock::manual();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
-    let limit = ConcurrencyLimitLayer::new(1)
+    let layer = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .clock(clock)
-        .events(move |event: &Event| sink.lock().unwrap().push(event.clone()))
-        .handle();
+        .events(move |event: &Event| sink.lock().unwrap().push(event.clone()));
+    let limit = Limit::of(layer);
     let _permit = admit(&limit).unwrap();
     for _ in 0..10 {
         assert!(admit(&limit).is_none());

@@ -13,14 +13,15 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_concurrency::{
-    Adaptive, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Queue,
-    QueuedLimitLayer, Turn, Window,
+    Adaptive, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Queue, QueuedLimitLayer, Turn, Window,
 };
 use towerkit_core::{
     Admission, AsyncGuard, Call, Clock, Deadline, Describe, End, Outcome, Plain, Policy,
     ProtocolKind, Reason, Refusable, Rejection,
 };
 use towerkit_test::{Act, Probe, run_paused, tokio_clock};
+
+use crate::guards::Limit;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -60,13 +61,13 @@ impl Waiter {
     }
 }
 
-fn begin(limit: &ConcurrencyLimit) -> Result<Admission<Permit, Waiter>, Reason> {
+fn begin(limit: &Limit) -> Result<Admission<Permit, Waiter>, Reason> {
     let protocol = Plain::new("test");
     begin_by(limit, &protocol)
 }
 
 fn begin_by(
-    limit: &ConcurrencyLimit,
+    limit: &Limit,
     protocol: &dyn Describe<()>,
 ) -> Result<Admission<Permit, Waiter>, Reason> {
     match AsyncGuard::admit(limit, &mut Call::new(&mut (), protocol)) {
@@ -79,7 +80,7 @@ fn begin_by(
     }
 }
 
-fn admitted(limit: &ConcurrencyLimit) -> Permit {
+fn admitted(limit: &Limit) -> Permit {
     match begin(limit) {
         Ok(Admission::Now(permit)) => permit,
         _ => panic!("not admitted at once"),
@@ -87,7 +88,7 @@ fn admitted(limit: &ConcurrencyLimit) -> Permit {
 }
 
 /// Begins a call that has to wait, and polls it once.
-fn waiting(limit: &ConcurrencyLimit) -> Waiter {
+fn waiting(limit: &Limit) -> Waiter {
     let Ok(Admission::Later(mut waiter)) = begin(limit) else {
         panic!("did not wait");
     };
@@ -95,7 +96,7 @@ fn waiting(limit: &ConcurrencyLimit) -> Waiter {
     waiter
 }
 
-fn finish(limit: &ConcurrencyLimit, permit: Permit) {
+fn finish(limit: &Limit, permit: Permit) {
     limit.finish(permit, &End::new(Outcome::Success));
 }
 
@@ -109,7 +110,7 @@ fn granted(waiter: &mut Waiter) -> Permit {
 #[test]
 fn calls_wait_in_the_order_of_their_arrival() {
     run_paused(async {
-        let limit = layer(1, queue(3)).handle();
+        let limit = Limit::of(layer(1, queue(3)));
         let mut permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limit)).collect();
         assert_eq!((limit.in_flight(), limit.waiting()), (1, 3));
@@ -130,7 +131,7 @@ fn calls_wait_in_the_order_of_their_arrival() {
 #[test]
 fn nobody_gets_ahead_of_those_who_wait() {
     run_paused(async {
-        let limit = layer(1, queue(3)).handle();
+        let limit = Limit::of(layer(1, queue(3)));
         let permit = admitted(&limit);
         let mut first = waiting(&limit);
         finish(&limit, permit);
@@ -145,7 +146,7 @@ fn nobody_gets_ahead_of_those_who_wait() {
 #[test]
 fn a_full_queue_refuses_at_once() {
     run_paused(async {
-        let limit = layer(1, queue(2)).handle();
+        let limit = Limit::of(layer(1, queue(2)));
         let _permit = admitted(&limit);
         let _waiters = [waiting(&limit), waiting(&limit)];
         assert!(matches!(begin(&limit), Err(Reason::Overloaded)));
@@ -181,7 +182,7 @@ fn a_call_that_grew_too_old_in_the_queue_never_runs() {
 #[test]
 fn a_call_that_grew_too_old_after_it_was_admitted_never_runs_either() {
     run_paused(async {
-        let limit = layer(1, queue(100)).handle();
+        let limit = Limit::of(layer(1, queue(100)));
         let permit = admitted(&limit);
         let (mut late, mut next) = (waiting(&limit), waiting(&limit));
         tokio::time::advance(49 * MS).await;
@@ -210,7 +211,7 @@ impl Describe<()> for Due {
 #[test]
 fn a_deadline_that_passes_in_the_queue_is_a_refusal_then() {
     run_paused(async {
-        let limit = layer(1, queue(100)).handle();
+        let limit = Limit::of(layer(1, queue(100)));
         let _permit = admitted(&limit);
         let due = Due(Deadline::after(&tokio_clock(), 20 * MS));
         let Ok(Admission::Later(mut waiter)) = begin_by(&limit, &due) else {
@@ -228,7 +229,7 @@ fn a_deadline_that_passes_in_the_queue_is_a_refusal_then() {
 #[test]
 fn a_deadline_that_is_over_is_a_refusal_at_once() {
     run_paused(async {
-        let limit = layer(1, queue(100)).handle();
+        let limit = Limit::of(layer(1, queue(100)));
         let _permit = admitted(&limit);
         let (clock, hand) = Clock::manual();
         let due = Due(Deadline::after(&clock, MS));
@@ -243,7 +244,7 @@ fn a_deadline_that_is_over_is_a_refusal_at_once() {
 fn the_newest_is_first_once_the_queue_has_stood() {
     run_paused(async {
         let newest_first = queue(3).newest_first_after(10 * MS).unwrap();
-        let limit = layer(1, newest_first).handle();
+        let limit = Limit::of(layer(1, newest_first));
         let permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limit)).collect();
         finish(&limit, permit);
@@ -262,7 +263,7 @@ fn the_newest_is_first_once_the_queue_has_stood() {
 fn the_oldest_makes_room_where_the_newest_is_first() {
     run_paused(async {
         let newest_first = queue(2).newest_first_after(10 * MS).unwrap();
-        let limit = layer(1, newest_first).handle();
+        let limit = Limit::of(layer(1, newest_first));
         let _permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..2).map(|_| waiting(&limit)).collect();
         tokio::time::advance(10 * MS).await;
@@ -277,7 +278,7 @@ fn the_oldest_makes_room_where_the_newest_is_first() {
 fn the_age_limit_is_short_once_the_queue_has_stood() {
     run_paused(async {
         let codel = queue(9).age_under_overload(5 * MS, 20 * MS).unwrap();
-        let limit = layer(1, codel).handle();
+        let limit = Limit::of(layer(1, codel));
         let _permit = admitted(&limit);
         let mut early = waiting(&limit);
         tokio::time::advance(20 * MS).await;
@@ -294,7 +295,7 @@ fn the_age_limit_is_short_once_the_queue_has_stood() {
 #[test]
 fn a_higher_limit_lets_those_go_ahead_who_wait() {
     run_paused(async {
-        let limit = layer(1, queue(9)).handle();
+        let limit = Limit::of(layer(1, queue(9)));
         let _permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limit)).collect();
         limit.change(3).unwrap();
@@ -308,7 +309,7 @@ fn a_higher_limit_lets_those_go_ahead_who_wait() {
 #[test]
 fn a_call_that_waits_is_woken_once() {
     run_paused(async {
-        let limit = layer(1, queue(9)).handle();
+        let limit = Limit::of(layer(1, queue(9)));
         let permit = admitted(&limit);
         let (mut first, second) = (waiting(&limit), waiting(&limit));
         tokio::time::advance(40 * MS).await;
@@ -348,7 +349,7 @@ fn a_dropped_call_gives_its_place_and_its_permit_on() {
     run_paused(async {
         for polls_before in [0, 1] {
             for admitted_meanwhile in [false, true] {
-                let limit = layer(1, queue(9)).handle();
+                let limit = Limit::of(layer(1, queue(9)));
                 let permit = admitted(&limit);
                 let Ok(Admission::Later(mut dropped)) = begin(&limit) else {
                     panic!("did not wait");
@@ -405,7 +406,7 @@ fn a_service_that_is_dropped_while_it_waits_strands_nobody() {
 fn no_call_is_stranded_whoever_gives_up() {
     run_paused(async {
         fastrand::seed(12);
-        let limit = layer(4, queue(64)).handle();
+        let limit = Limit::of(layer(4, queue(64)));
         let mut running = Vec::new();
         let mut waiters = Vec::new();
         let mut cancelled = 0;

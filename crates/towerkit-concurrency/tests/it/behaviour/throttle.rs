@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use towerkit_concurrency::{AdaptiveThrottle, AdaptiveThrottleLayer};
+use towerkit_concurrency::AdaptiveThrottleLayer;
 use towerkit_core::{Call, Clock, End, Guard, ManualClock, Outcome, Plain, Policy, Reason, Status};
+
+use crate::guards::Throttle;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn throttle() -> (AdaptiveThrottle, ManualClock) {
+fn throttle() -> (Throttle, ManualClock) {
     // The random numbers of this thread, which is the test's own.
     fastrand::seed(9);
     let (clock, hand) = Clock::manual();
-    (AdaptiveThrottleLayer::new().clock(clock).handle(), hand)
+    (
+        Throttle::of(AdaptiveThrottleLayer::new().clock(clock)),
+        hand,
+    )
 }
 
 /// Makes a call that ends with `outcome` if it is sent, and returns whether it was.
-fn call(throttle: &AdaptiveThrottle, outcome: Outcome) -> bool {
+fn call(throttle: &Throttle, outcome: Outcome) -> bool {
     let protocol = Plain::new("test");
     match throttle.admit(&mut Call::new(&mut (), &protocol)) {
         Ok(held) => {
@@ -200,7 +205,7 @@ fn a_recovered_callee_is_sent_all_after_some_windows() {
     let (clock, hand) = Clock::manual();
     let window = Duration::from_secs(10);
     let layer = AdaptiveThrottleLayer::new().window(window).unwrap();
-    let throttle = layer.clock(clock).handle();
+    let throttle = Throttle::of(layer.clock(clock));
     for _ in 0..60_000 {
         call(&throttle, Outcome::Overloaded);
         hand.advance(SECOND / 1_000);

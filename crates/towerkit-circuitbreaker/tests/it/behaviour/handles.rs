@@ -1,0 +1,59 @@
+//! Handles that are taken before the layer is finished.
+
+use std::time::Duration;
+
+use tower::Layer;
+use towerkit_circuitbreaker::{
+    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Overflow, State, Trip,
+};
+use towerkit_core::{Call, Clock, LayerExt};
+use towerkit_test::{Act, Probe};
+
+use super::setup::call;
+
+fn trip(failures: u32) -> Trip {
+    Trip::consecutive_failures(failures).unwrap()
+}
+
+#[test]
+fn a_handle_follows_later_setters() {
+    let layer = CircuitBreakerLayer::new().trip(trip(9));
+    let handle = layer.handle();
+    let (clock, hand) = Clock::manual();
+    let layer = layer.trip(trip(2)).clock(clock).name("stock");
+    let mut service = layer.plain("probe").layer(Probe::new());
+    for _ in 0..2 {
+        assert!(call(&mut service, Act::Fail).is_err());
+    }
+    assert_eq!((handle.state(), handle.name()), (State::Open, "stock"));
+    hand.advance(Duration::from_secs(10));
+    call(&mut service, Act::Succeed).unwrap();
+    assert_eq!(handle.state(), State::Closed);
+}
+
+/// A layer that is changed after it has made a service begins another breaker, and the handle stays with the service.
+#[test]
+fn a_handle_stays_with_the_services() {
+    let layer = CircuitBreakerLayer::new().trip(trip(1));
+    let handle = layer.handle();
+    let mut service = layer.layer(Probe::new());
+    let changed = layer.clone().name("changed");
+    let later = layer.name("later");
+    assert!(call(&mut service, Act::Fail).is_err());
+    assert_eq!(handle.state(), State::Open);
+    assert_eq!(later.handle().state(), State::Closed);
+    assert_eq!(changed.handle().name(), "changed");
+    assert_eq!(handle.name(), "circuitbreaker");
+}
+
+#[test]
+fn a_handle_on_breakers_by_key_follows_later_setters() {
+    let find = |_: &Call<'_, Act>| Some(Key::new("stock"));
+    let layer = KeyedCircuitBreakerLayer::new(3, find).unwrap();
+    let handle = layer.handle();
+    let layer = layer.overflow(Overflow::Unguarded).trip(trip(1));
+    let mut service = layer.layer(Probe::new());
+    assert!(call(&mut service, Act::Fail).is_err());
+    let snapshot = handle.snapshot(Key::new("stock")).unwrap();
+    assert_eq!((snapshot.state, handle.overflow()), (State::Open, None));
+}
