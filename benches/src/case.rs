@@ -1,3 +1,4 @@
+use axum::Router;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
@@ -99,6 +100,15 @@ pub trait Visit {
         S: Service<HttpRequest, Response = Response<B>> + 'static,
         S::Future: 'static,
         B: Body<Data = Bytes> + 'static;
+
+    /// A case around the routes of an axum application.
+    fn router(&mut self, label: Label, app: Router);
+
+    /// A plain case that is called with each of so many keys, in no order.
+    fn keys<S>(&mut self, label: Label, keys: u64, service: S)
+    where
+        S: Service<u64, Response = u64> + 'static,
+        S::Future: 'static;
 
     /// A plain case whose service two threads call at once.
     fn contended<S>(&mut self, label: Label, service: S)

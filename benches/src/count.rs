@@ -1,12 +1,13 @@
 use std::io::Write;
 
+use axum::Router;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use tower::Service;
 use tracing::{Dispatch, dispatcher::with_default};
 
-use crate::{HttpRequest, Label, Visit, call_http, call_plain};
+use crate::{HttpRequest, Label, Visit, call_http, call_plain, call_router};
 
 /// Calls that are made before the count begins, to fill tables and to reach the steady state.
 const WARM: u32 = 1_000;
@@ -82,6 +83,19 @@ impl<F: Fn(&mut dyn FnMut()) -> u64, W: Write> Visit for Count<F, W> {
         B: Body<Data = Bytes> + 'static,
     {
         self.count(label, || call_http(&mut service));
+    }
+
+    fn router(&mut self, label: Label, mut app: Router) {
+        self.count(label, || call_router(&mut app));
+    }
+
+    fn keys<S>(&mut self, label: Label, _keys: u64, service: S)
+    where
+        S: Service<u64, Response = u64> + 'static,
+        S::Future: 'static,
+    {
+        // A key that is known costs the same, whichever it is.
+        self.plain(label, service);
     }
 
     fn contended<S>(&mut self, _label: Label, _service: S)

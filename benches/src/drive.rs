@@ -5,13 +5,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use axum::Router;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use http_body_util::Full;
 use tower::Service;
 
-use crate::HttpRequest;
+use crate::{HttpRequest, app::request};
 
 /// Makes one call of a plain service and polls it until it is ready.
 ///
@@ -20,9 +21,19 @@ use crate::HttpRequest;
 /// If the service refuses or fails, since then something else would be measured than a call that is admitted.
 #[inline(always)]
 pub fn call_plain<S: Service<u64, Response = u64>>(service: &mut S) {
+    call_key(service, 7);
+}
+
+/// The same with this request.
+///
+/// # Panics
+///
+/// If the service refuses or fails.
+#[inline(always)]
+pub fn call_key<S: Service<u64, Response = u64>>(service: &mut S, key: u64) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(ready(service.poll_ready(&mut cx)), "not ready");
-    let answer = finish(service.call(black_box(7)), &mut cx);
+    let answer = finish(service.call(black_box(key)), &mut cx);
     let Ok(answer) = answer else {
         panic!("a benchmark's call was refused");
     };
@@ -40,10 +51,28 @@ where
     S: Service<HttpRequest, Response = Response<B>>,
     B: Body<Data = Bytes>,
 {
+    call(service, HttpRequest::new(Full::default()));
+}
+
+/// Makes one call of a route with a parameter, with eight headers, and polls the body of its response to its end.
+///
+/// # Panics
+///
+/// If it is not answered well.
+#[inline(always)]
+pub fn call_router(app: &mut Router) {
+    call(app, request());
+}
+
+#[inline(always)]
+fn call<S, Req, B>(service: &mut S, request: Req)
+where
+    S: Service<Req, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
     let mut cx = Context::from_waker(Waker::noop());
     assert!(ready(service.poll_ready(&mut cx)), "not ready");
-    let request = black_box(HttpRequest::new(Full::default()));
-    let Ok(response) = finish(service.call(request), &mut cx) else {
+    let Ok(response) = finish(service.call(black_box(request)), &mut cx) else {
         panic!("a benchmark's call failed");
     };
     assert!(response.status().is_success(), "a call was refused");

@@ -2,6 +2,7 @@
 //!
 //! One catalogue says what is measured; the benchmarks, the count of allocations and the report walk through it.
 
+mod app;
 mod case;
 #[cfg(feature = "peers")]
 mod catalogue;
@@ -22,6 +23,7 @@ mod served;
 mod table;
 mod yardstick;
 
+pub use app::app;
 pub use case::Clocked;
 pub use case::Kind;
 pub use case::Label;
@@ -30,7 +32,9 @@ pub use case::Visit;
 pub use catalogue::catalogue;
 pub use count::Count;
 pub use drive::call_http;
+pub use drive::call_key;
 pub use drive::call_plain;
+pub use drive::call_router;
 pub use group::Group;
 pub use group::Measured;
 pub use group::median;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
@@ -12,7 +13,7 @@ use tower::Service;
 use tracing::{Dispatch, dispatcher::with_default};
 
 use crate::{
-    Group, HttpRequest, Label, Measured, Visit, call_http, call_plain,
+    Group, HttpRequest, Label, Measured, Visit, call_http, call_key, call_plain, call_router,
     group::{Runs, compare},
     yardstick::Yardstick,
 };
@@ -131,6 +132,32 @@ impl Visit for Bench {
         B: Body<Data = Bytes> + 'static,
     {
         let batch = move |calls| timed(calls, || call_http(&mut service));
+        self.push(label, size_of::<S::Future>(), batch);
+    }
+
+    fn router(&mut self, label: Label, mut app: Router) {
+        let future = size_of::<<Router as Service<axum::extract::Request>>::Future>();
+        let batch = move |calls| timed(calls, || call_router(&mut app));
+        self.push(label, future, batch);
+    }
+
+    fn keys<S>(&mut self, label: Label, keys: u64, mut service: S)
+    where
+        S: Service<u64, Response = u64> + 'static,
+        S::Future: 'static,
+    {
+        let mut filled = false;
+        let mut key = 0_u64;
+        let batch = move |calls| {
+            if !std::mem::replace(&mut filled, true) {
+                (0..keys).for_each(|key| call_key(&mut service, key));
+            }
+            timed(calls, || {
+                // A step of a linear congruential generator, of whose state the upper half is random enough.
+                key = key.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                call_key(&mut service, (key >> 32) % keys);
+            })
+        };
         self.push(label, size_of::<S::Future>(), batch);
     }
 

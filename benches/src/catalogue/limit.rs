@@ -51,6 +51,22 @@ pub(super) fn keyed(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     );
 }
 
+pub(super) fn random_keys(visit: &mut impl Visit, inner: impl Plain, keys: u64) {
+    visit.group(format!("rate limit by key, plain, {keys} keys in no order"));
+    visit.keys(Label::bare(), keys, inner.clone());
+    let limit = ours::keyed_rate_limit(Clock::fast()).capacity(keys as usize);
+    visit.keys(
+        Label::ours("towerkit, fast clock", Clocked::Fast),
+        keys,
+        limit.expect("a valid capacity").layer(inner.clone()),
+    );
+    visit.keys(
+        Label::peer("governor, quanta", Clocked::Fast),
+        keys,
+        peers::governor_keyed().layer(inner),
+    );
+}
+
 pub(super) fn http(visit: &mut impl Visit, inner: impl Http, way: &str) {
     visit.group(format!("rate limit, HTTP, {way}"));
     visit.http(Label::bare(), inner.clone());

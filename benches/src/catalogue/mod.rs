@@ -8,6 +8,7 @@ mod limit;
 mod log;
 mod metrics;
 mod retry;
+mod router;
 mod stack;
 mod timeout;
 mod trace;
@@ -23,13 +24,16 @@ use crate::{Late, Ready, Visit};
 pub fn catalogue(visit: &mut impl Visit) {
     over_ready(visit);
     over_late(visit);
+    by_keys(visit, &Ready::<Full<Bytes>>::new());
     contended(visit, &Ready::<Full<Bytes>>::new());
+    around_routes(visit);
     // Comes last: where a subscriber has been, tracing is never quite as cheap again.
     let (inner, way) = (Ready::<Full<Bytes>>::new(), "ready at once");
     log::json(visit, inner.clone(), way);
     trace::not_sampled_plain(visit, inner.clone(), way);
     trace::not_sampled(visit, inner.clone(), way);
     trace::sampled(visit, inner, way);
+    router::trace_and_line(visit);
 }
 
 /// The inner service answers at once, and the compiler sees through it.
@@ -72,6 +76,23 @@ fn over_late(visit: &mut impl Visit) {
     metrics::http(visit, inner.clone(), way);
     stack::plain(visit, inner.clone(), way);
     stack::http(visit, inner, way);
+}
+
+/// Every call has another of many keys.
+fn by_keys(visit: &mut impl Visit, inner: &Ready) {
+    for keys in [1_000, 10_000, 100_000, 1_000_000] {
+        limit::random_keys(visit, inner.clone(), keys);
+    }
+}
+
+/// The routes of an axum application.
+fn around_routes(visit: &mut impl Visit) {
+    router::limit(visit);
+    router::breaker(visit);
+    router::concurrency(visit);
+    router::timeout(visit);
+    router::metrics(visit);
+    router::stack_of_six(visit);
 }
 
 /// Two threads call services of one layer.

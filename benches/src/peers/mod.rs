@@ -9,6 +9,7 @@ mod keyed;
 mod limiter;
 mod metrics;
 mod retry;
+mod router;
 mod timeout;
 mod trace;
 
@@ -32,6 +33,10 @@ pub use limiter::tower_resilience_limiter;
 pub use metrics::axum_prometheus;
 pub use retry::tower_resilience_retry;
 pub use retry::tower_retry;
+pub use router::GovernedRoute;
+pub use router::ReclosedRoute;
+pub use router::governor_for_routes;
+pub use router::recloser_for_routes;
 pub use timeout::tower_http_timeout;
 pub use timeout::tower_resilience_timeout;
 pub use timeout::tower_timeout;
