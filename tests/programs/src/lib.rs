@@ -5,6 +5,6 @@ mod program;
 mod prometheus;
 mod wait;
 
-pub use program::Program;
+pub use program::{Program, command};
 pub use prometheus::Prometheus;
 pub use wait::{free_port, until};

@@ -11,6 +11,17 @@ use std::{
 
 use crate::until;
 
+/// Returns the command that runs a program: one that `scripts/tools` has unpacked or, if there is none, the first in `PATH`.
+#[must_use]
+pub fn command(name: &str) -> Command {
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/bin");
+    let unpacked = Path::new(unpacked).join(name);
+    if unpacked.exists() {
+        return Command::new(unpacked);
+    }
+    Command::new(name)
+}
+
 /// A program with a folder of its own.
 ///
 /// What it says goes into the file `output` there, which is shown if the test panics.
@@ -71,7 +82,7 @@ impl Program {
         let mut output = File::options();
         let output = output.create(true).append(true);
         let output = output.open(self.folder.join("output")).expect("a file");
-        let child = Command::new(self.name)
+        let child = command(self.name)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a handle"))
