@@ -33,6 +33,11 @@ pub trait Describe<Req> {
         None
     }
 
+    /// Returns the URI that the request asks for, where the protocol has one.
+    fn target<'a>(&self, _request: &'a Req) -> Option<TargetUri<'a>> {
+        None
+    }
+
     /// Returns the address at the other end of the connection, where the server has attached it.
     fn peer(&self, _request: &Req) -> Option<SocketAddr> {
         None
@@ -68,6 +73,34 @@ pub trait Describe<Req> {
     /// Returns the code with which this protocol answers a refusal.
     fn refusal_status(&self, _kind: ProtocolKind, _reason: Reason) -> Option<Status> {
         None
+    }
+}
+
+/// The parts of the URI that a request asks for ([RFC 9110, section 7.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.1)), as they
+/// stand in the request: a server often sees neither scheme nor authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TargetUri<'a> {
+    /// The scheme, such as `https`.
+    pub scheme: Option<&'a str>,
+    /// The host, with a port or user information if there is any.
+    pub authority: Option<&'a str>,
+    /// The path.
+    pub path: &'a str,
+    /// The query, without its question mark.
+    pub query: Option<&'a str>,
+}
+
+impl<'a> TargetUri<'a> {
+    /// Makes a URI of a path alone.
+    #[must_use]
+    pub const fn new(path: &'a str) -> Self {
+        Self {
+            scheme: None,
+            authority: None,
+            path,
+            query: None,
+        }
     }
 }
 
@@ -136,6 +169,12 @@ impl<'a, Req> Call<'a, Req> {
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.protocol.path(self.request)
+    }
+
+    /// Returns the URI that the request asks for, where the protocol has one. It may be any text of any length, and hold secrets.
+    #[must_use]
+    pub fn target(&self) -> Option<TargetUri<'_>> {
+        self.protocol.target(self.request)
     }
 
     /// Returns the address at the other end of the connection, where the server has attached it.

@@ -66,6 +66,7 @@ mod call;
 mod clock;
 mod deadline;
 mod end;
+mod error_type;
 mod event;
 #[cfg_attr(not(feature = "fast-clock"), path = "no_fast_clock.rs")]
 mod fast_clock;
@@ -96,10 +97,11 @@ mod waker_set_model;
 
 pub use armed::{Armed, Shared};
 pub use backpressure::Backpressure;
-pub use call::{Call, Describe, ProtocolKind};
+pub use call::{Call, Describe, ProtocolKind, TargetUri};
 pub use clock::{Clock, ManualClock};
 pub use deadline::Deadline;
 pub use end::End;
+pub use error_type::{Side, error_type};
 pub use event::{Event, EventSink, Outbox};
 pub use hex::Hex;
 pub use layer::{IntoRole, LayerExt, RowLayer, async_guard, guard, observe, stack};

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 
 use crate::{
     Admission, Backpressure, Call, Deadline, Describe, End, Fields, IntoRole, LayerExt, Operations,
-    Policy, Protocol, ProtocolKind, Reason, Repeat, Role, Shape, Status, WaitingRole,
+    Policy, Protocol, ProtocolKind, Reason, Repeat, Role, Shape, Status, TargetUri, WaitingRole,
 };
 
 /// A layer that is applied to some operations only, made by [`LayerExt::only`].
@@ -104,6 +104,10 @@ impl<Req, P: Describe<Req>> Describe<Req> for Selecting<P> {
 
     fn path<'a>(&self, request: &'a Req) -> Option<&'a str> {
         self.protocol.path(request)
+    }
+
+    fn target<'a>(&self, request: &'a Req) -> Option<TargetUri<'a>> {
+        self.protocol.target(request)
     }
 
     fn peer(&self, request: &Req) -> Option<SocketAddr> {

@@ -1,6 +1,7 @@
 use std::any::{Any, TypeId};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Authority};
+use towerkit_core::TargetUri;
 
 use crate::refusal::field;
 
@@ -13,6 +14,16 @@ pub(crate) fn part<B>(request: &Request<B>, part: TypeId) -> Option<&dyn Any> {
         request.method(),
     ];
     parts.into_iter().find(|known| (*known).type_id() == part)
+}
+
+/// Returns the URI that a request asks for, as it stands there.
+pub(crate) fn target<B>(request: &Request<B>) -> TargetUri<'_> {
+    let uri = request.uri();
+    let mut target = TargetUri::new(uri.path());
+    target.scheme = uri.scheme_str();
+    target.authority = uri.authority().map(Authority::as_str);
+    target.query = uri.query();
+    target
 }
 
 /// Visits every value of a header field.
@@ -73,6 +84,28 @@ fn well_known(name: &str) -> Option<&'static HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_has_the_parts_that_its_request_has() {
+        let parts = |uri: &str| {
+            let request = Request::get(uri).body(()).unwrap();
+            let TargetUri {
+                scheme,
+                authority,
+                path,
+                query,
+                ..
+            } = target(&request);
+            let text = |part: Option<&str>| part.unwrap_or("-").to_owned();
+            [text(scheme), text(authority), path.to_owned(), text(query)]
+        };
+        assert_eq!(parts("/a?b=c"), ["-", "-", "/a", "b=c"]);
+        assert_eq!(
+            parts("https://u:p@host:1/a"),
+            ["https", "u:p@host:1", "/a", "-"]
+        );
+        assert_eq!(parts("*"), ["-", "-", "*", "-"]);
+    }
 
     #[test]
     fn a_field_is_removed_with_all_its_values_whether_its_name_is_well_known_or_not() {

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
     Armed, Deadline, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse,
-    Rejection, Status,
+    Rejection, Status, TargetUri,
 };
 
 use crate::{
@@ -77,6 +77,10 @@ impl<B> Describe<Request<B>> for Grpc {
 
     fn path<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
         Some(request.uri().path())
+    }
+
+    fn target<'a>(&self, request: &'a Request<B>) -> Option<TargetUri<'a>> {
+        Some(fields::target(request))
     }
 
     fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {

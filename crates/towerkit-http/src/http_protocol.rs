@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
     Armed, ByResult, Deadline, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind,
-    Reason, Refuse, Rejection, Status,
+    Reason, Refuse, Rejection, Status, TargetUri,
 };
 
 use crate::{
@@ -102,6 +102,10 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
 
     fn path<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
         Some(request.uri().path())
+    }
+
+    fn target<'a>(&self, request: &'a Request<B>) -> Option<TargetUri<'a>> {
+        Some(fields::target(request))
     }
 
     fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
