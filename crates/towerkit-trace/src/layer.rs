@@ -3,8 +3,12 @@ use std::num::NonZeroU32;
 use towerkit_core::{Clock, Observes, Row, RowLayer, Unbound, row_layer};
 
 use crate::{
-    InvalidCap, Propagation, Sampler, Trace, link::Recorded, observer::Edge, propagation::Formats,
-    span::Kind, surge::Surge,
+    InvalidCap, Propagation, Sampler, Trace,
+    link::Recorded,
+    observer::Edge,
+    propagation::Formats,
+    span::{Kind, Shown},
+    surge::Surge,
 };
 
 /// A layer that gives each call a place in a trace and, if the trace is recorded, a span.
@@ -47,6 +51,7 @@ impl TraceLayer {
             edge: Edge::Trusted,
             clock: Clock::default(),
             recorded: Recorded::default(),
+            shown: Shown::default(),
         };
         Self {
             row: RowLayer::new(Observes::new(trace), Unbound::default()),
@@ -100,8 +105,29 @@ impl<P> TraceLayer<P> {
         Ok(self)
     }
 
+    /// Leaves `url.scheme`, `url.path`, `url.query` and `url.full` off the spans; they are shown by default, without secrets.
+    #[must_use]
+    pub fn without_url(mut self) -> Self {
+        self.trace().shown.url = false;
+        self
+    }
+
+    /// Leaves `server.address` and `server.port` off the spans; they are shown by default.
+    #[must_use]
+    pub fn without_server(mut self) -> Self {
+        self.trace().shown.server = false;
+        self
+    }
+
+    /// Shows how many bytes of the response body were delivered, as `http.response.body.size`; not by default.
+    #[must_use]
+    pub fn record_body_size(mut self) -> Self {
+        self.trace().shown.body_size = true;
+        self
+    }
+
     /// Shows these fields of requests on the spans of their calls, as `http.request.header.<name>` or, over gRPC,
-    /// `rpc.request.metadata.<name>`; none by default.
+    /// `rpc.request.header.<name>`; none by default.
     ///
     /// Up to 8 values of a field are shown, and of each the first 256 bytes. A value that looks like credentials, or a URL with some, is
     /// `REDACTED`.

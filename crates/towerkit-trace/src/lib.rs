@@ -40,22 +40,32 @@
 //!
 //! # Spans
 //!
-//! The span of a call is named by its method and route, by its gRPC method, or by the operation of `.plain(..)`; never by a path that a
-//! caller made up: a method that HTTP does not know is `HTTP`, and a gRPC method that a server answers with `UNIMPLEMENTED` is `_OTHER`.
-//! Attributes are those of OpenTelemetry's semantic conventions 1.45:
+//! The span of a call is named by its method and route, by its gRPC method, or by the operation of `.plain(..)`; never by a path or a
+//! method that a caller made up: an unknown HTTP method is `HTTP`, and a gRPC method that a server answers with `UNIMPLEMENTED` is `grpc`.
+//! Names and attributes are those of OpenTelemetry's [semantic conventions] 1.45:
 //!
 //! | attribute | calls |
 //! |---|---|
 //! | `http.request.method`, `http.request.method_original` | HTTP; the second where the first is `_OTHER` |
 //! | `http.route`, `url.template` | HTTP: of a server, of a client |
+//! | `url.scheme`, `url.path`, `url.query` | HTTP, of a server |
+//! | `url.full` | HTTP, of a client, if the request has an absolute URL |
+//! | `server.address`, `server.port` | HTTP and gRPC, if the request has an authority or a `Host` |
 //! | `http.request.resend_count` | HTTP and gRPC, of a client behind a retry, from `x-retry-attempt` |
-//! | `http.response.status_code`, `http.response.body.size` | HTTP, if there was a head |
-//! | `rpc.system.name`, `rpc.method`, `rpc.response.status_code` | gRPC; the code may come in trailers |
-//! | `http.request.header.<name>`, `rpc.request.metadata.<name>` | HTTP, gRPC; where `record_headers` asks for it |
-//! | `error.type` | calls that failed: the status, the name of the code, the reason of a refusal, `panic`, or the outcome |
+//! | `http.response.status_code` | HTTP, if there was a head |
+//! | `http.response.body.size` | HTTP; where [`record_body_size`](TraceLayer::record_body_size) asks for it |
+//! | `rpc.system.name`, `rpc.method`, `rpc.status_code` | gRPC; the code may come in trailers |
+//! | `rpc.method_original` | gRPC, where `rpc.method` is `_OTHER` |
+//! | `http.request.header.<name>`, `rpc.request.header.<name>` | HTTP, gRPC; where `record_headers` asks for it |
+//! | `error.type` | calls that failed: the status, the name of the gRPC code, or the outcome, as [`error_type`] says it for metrics as well |
 //!
-//! URLs and peers are not recorded, and no field that is not asked for, so that no secret in them is. The status of a span is an error if the call failed, was
-//! refused, cancelled or timed out; a caller's mistake is one for the client and not for the server.
+//! A path is cut after 256 bytes, and segments that look like tokens are `REDACTED`; of a query only the names of the parameters are
+//! shown, of user information nothing. [`without_url`](TraceLayer::without_url) and [`without_server`](TraceLayer::without_server) leave
+//! URLs and servers off. The status of a span is an error if `error.type` is there; its description says that the service panicked, or
+//! why a layer rejected the call. On a server a caller's mistake is no error, and neither is a gRPC call that its caller cancels.
+//!
+//! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/
+//! [`error_type`]: towerkit_core::error_type()
 //!
 //! # Sampling
 //!
@@ -103,8 +113,8 @@
 //!
 //! # Cancellation
 //!
-//! A call that is dropped, before its head or while its body is read, ends its span as an error of the type `cancelled`, with the status
-//! of its head only if there was one. A future or a body is polled and dropped inside its span.
+//! A call that is dropped, before its head or while its body is read, ends its span as an error of the type `cancelled` (over gRPC on a
+//! client only), with the status of its head only if there was one. A future or a body is polled and dropped inside its span.
 //!
 //! # Clones
 //!
@@ -147,12 +157,14 @@ mod otel;
 mod propagation;
 #[cfg(feature = "opentelemetry")]
 mod recorded;
+mod redaction;
 mod sampler;
 mod span;
 mod spare;
 mod surge;
 mod traceparent;
 mod tracestate;
+mod url;
 
 pub use baggage::Baggage;
 pub use carrier::Carrier;

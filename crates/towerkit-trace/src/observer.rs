@@ -8,7 +8,7 @@ use crate::{
     context::{Carried, carry},
     link::{self, Parent, Recorded},
     propagation::{Formats, Remote, Seen, extract_baggage},
-    span::{self, Kind},
+    span::{self, Kind, Shown},
     spare,
     surge::Surge,
 };
@@ -22,6 +22,7 @@ pub struct Trace {
     pub(crate) edge: Edge,
     pub(crate) clock: Clock,
     pub(crate) recorded: Recorded,
+    pub(crate) shown: Shown,
 }
 
 /// What is done about a context that comes from outside.
@@ -49,6 +50,8 @@ pub(crate) struct More {
     ids: TraceIds,
     span: Span,
     protocol: ProtocolKind,
+    /// The gRPC method that was asked for, until it is known whether there is one of that name.
+    method: Option<Box<str>>,
     carried: Option<Arc<Carried>>,
 }
 
@@ -202,7 +205,7 @@ impl Trace {
         parent: &Parent,
     ) -> Box<More> {
         // Inside its own context, in which a subscriber sees that the trace is recorded.
-        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, call));
+        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, self.shown, call));
         self.recorded.show(call, &span);
         let state = carried.as_ref().and_then(|carried| carried.state.as_ref());
         let started = link::start(&span, parent, state).map(|started| TraceParent {
@@ -211,7 +214,9 @@ impl Trace {
             ..started
         });
         let ids = started.map_or(ids, TraceParent::ids);
-        More::new(ids, span, call, carried)
+        let mut more = More::new(ids, span, call, carried);
+        more.method = span::unknown_method(self.kind, call);
+        more
     }
 
     #[inline(never)]
@@ -244,6 +249,7 @@ impl More {
             ids,
             span,
             protocol,
+            method: None,
             carried,
         })
     }
@@ -274,17 +280,21 @@ impl Policy for Trace {
     #[inline(always)]
     fn finish(&self, held: TraceHeld, end: &End) {
         if let Some(more) = held.more {
-            finish(self.kind, more, end);
+            finish(self.kind, self.shown, more, end);
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn finish(kind: Kind, mut more: Box<More>, end: &End) {
+fn finish(kind: Kind, shown: Shown, mut more: Box<More>, end: &End) {
     let span = std::mem::replace(&mut more.span, Span::none());
     more.carried = None;
-    span::end(kind, more.protocol, span, end);
+    if let Some(method) = more.method.take() {
+        span::tell_method(&span, &method, end);
+    }
+    span::end(kind, shown, more.protocol, &span, end);
+    drop(span);
     spare::give_back(more);
 }
 

@@ -81,7 +81,7 @@ fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: boo
 /// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone. Events are left
 /// to the log, which has the ids of the call, caps them and redacts credentials: [`layer_with_events`] records them as well.
 ///
-/// Of where in the program a span begins, its thread, and the time in which it is not polled, nothing is recorded, since each of them
+/// Of where in the program a span begins, its target, its thread, and the time in which it is not polled, nothing is recorded, since each of them
 /// costs every span more than its own attributes do. Who wants them adds the filter [`SampledOnly`] to a layer of `tracing-opentelemetry`.
 pub fn layer<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
 where
@@ -114,6 +114,7 @@ where
 {
     tracing_opentelemetry::layer()
         .with_tracer(tracer)
+        .with_target(false)
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)

@@ -7,7 +7,10 @@ use towerkit_core::{Call, ProtocolKind};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::InvalidField;
+use crate::{
+    InvalidField,
+    redaction::{LONGEST, REDACTED, cut, has_secret},
+};
 
 /// The fields that spans show, if any.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +25,6 @@ struct Shown {
 
 /// Most values of a field that are shown.
 const MOST: usize = 8;
-/// Longest value that is shown, in bytes.
-const LONGEST: usize = 256;
 
 impl Recorded {
     pub(crate) fn new(names: &[&str]) -> Result<Self, InvalidField> {
@@ -56,7 +57,7 @@ impl Shown {
         }
         Ok(Self {
             http: format!("http.request.header.{name}").into(),
-            grpc: format!("rpc.request.metadata.{name}").into(),
+            grpc: format!("rpc.request.header.{name}").into(),
             name,
         })
     }
@@ -105,34 +106,7 @@ fn is_credential(name: &str) -> bool {
 /// A value as it is shown: cut, and without a secret that nobody expects there.
 fn shown(value: &[u8]) -> String {
     if has_secret(value) {
-        return "REDACTED".to_owned();
+        return REDACTED.to_owned();
     }
-    let text = String::from_utf8_lossy(value);
-    let end = (0..=text.len().min(LONGEST))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or(0)].to_owned()
-}
-
-/// Whether a value looks like credentials, a signed token, or a URL with either.
-fn has_secret(value: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-    let schemes = ["basic ", "bearer ", "digest ", "negotiate "];
-    let named = [
-        "token=",
-        "sig=",
-        "signature=",
-        "secret=",
-        "password=",
-        "passwd=",
-        "key=",
-    ];
-    let has_userinfo = text.contains("://") && text.contains('@');
-    let is_signed = text.contains("eyj") && text.matches('.').count() >= 2;
-    has_userinfo
-        || is_signed
-        || schemes
-            .into_iter()
-            .chain(named)
-            .any(|sign| text.contains(sign))
+    cut(&String::from_utf8_lossy(value), LONGEST).to_owned()
 }

@@ -1,11 +1,13 @@
 //! The spans of calls, with the names and attributes of OpenTelemetry's semantic conventions.
 
-use std::borrow::Cow;
-
-use towerkit_core::{Call, End, Outcome, ProtocolKind, Reason, Status};
+use towerkit_core::{Call, End, ProtocolKind, Side, Status, error_type};
 use tracing::{Span, field::Empty};
 
-use crate::link;
+use crate::{
+    link,
+    redaction::cut,
+    url::{self, Server},
+};
 
 /// What a span stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +30,29 @@ impl Kind {
     }
 }
 
+/// Which attributes spans have beside those that they always have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) url: bool,
+    pub(crate) server: bool,
+    pub(crate) body_size: bool,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            url: true,
+            server: true,
+            body_size: false,
+        }
+    }
+}
+
 /// Begins the span of a call.
-pub(crate) fn begin<Req>(kind: Kind, call: &Call<'_, Req>) -> Span {
+pub(crate) fn begin<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
     match call.protocol() {
-        ProtocolKind::Grpc => begin_grpc(kind, call.operation(), resends(kind, call)),
-        ProtocolKind::Http => begin_http(
-            kind,
-            call.method().unwrap_or_default(),
-            call.operation(),
-            resends(kind, call),
-        ),
+        ProtocolKind::Grpc => begin_grpc(kind, shown, call),
+        ProtocolKind::Http => begin_http(kind, shown, call),
         _ => begin_plain(kind, call.operation()),
     }
 }
@@ -45,9 +60,19 @@ pub(crate) fn begin<Req>(kind: Kind, call: &Call<'_, Req>) -> Span {
 /// The field by which `towerkit-retry` counts the attempts of a call.
 const ATTEMPT: &str = "x-retry-attempt";
 
-fn begin_http(kind: Kind, method: &str, operation: &str, resends: Option<i64>) -> Span {
+fn begin_http<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
+    let method = call.method().unwrap_or_default();
     let known = known_method(method);
-    let route = route(operation);
+    let route = route(call.operation());
+    let (is_server, is_client) = (kind == Kind::Server, kind == Kind::Client);
+    let target = call.target().unwrap_or_default();
+    let scheme = match is_server {
+        true => Some(url::scheme(&target, call.field("x-forwarded-proto"))),
+        false => target.scheme,
+    };
+    let authority = target.authority.or_else(|| call.field("host"));
+    let server = server(kind, shown, authority).with_scheme(scheme);
+    let (of_server, of_client) = (is_server && shown.url, is_client && shown.url);
     named(if known == OTHER { "HTTP" } else { known }, route, |name| {
         tracing::info_span!(
             target: "towerkit::trace",
@@ -55,11 +80,18 @@ fn begin_http(kind: Kind, method: &str, operation: &str, resends: Option<i64>) -
             otel.name = name,
             otel.kind = kind.as_str(),
             otel.status_code = Empty,
+            otel.status_description = Empty,
             http.request.method = known,
-            http.request.method_original = (known == OTHER).then(|| cut(method)),
-            http.request.resend_count = resends,
-            http.route = route.filter(|_| kind != Kind::Client),
-            url.template = route.filter(|_| kind == Kind::Client),
+            http.request.method_original = (known == OTHER).then(|| cut(method, LONGEST_NAME)),
+            http.request.resend_count = resends(kind, call),
+            http.route = route.filter(|_| !is_client),
+            url.template = route.filter(|_| is_client),
+            url.scheme = scheme.filter(|_| of_server),
+            url.path = of_server.then(|| url::path(target.path)).as_deref(),
+            url.query = target.query.filter(|_| of_server).map(url::query).as_deref(),
+            url.full = of_client.then(|| url::full(&target, authority)).flatten().as_deref(),
+            server.address = server.address,
+            server.port = server.port.map(i64::from),
             http.response.status_code = Empty,
             http.response.body.size = Empty,
             error.type = Empty,
@@ -67,17 +99,24 @@ fn begin_http(kind: Kind, method: &str, operation: &str, resends: Option<i64>) -
     })
 }
 
-fn begin_grpc(kind: Kind, operation: &str, resends: Option<i64>) -> Span {
+fn begin_grpc<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
+    let method = cut(call.operation(), LONGEST_NAME);
+    let target = call.target().unwrap_or_default();
+    let server = server(kind, shown, target.authority.or_else(|| call.field("host")));
     tracing::info_span!(
         target: "towerkit::trace",
         "call",
-        otel.name = cut(operation),
+        otel.name = method,
         otel.kind = kind.as_str(),
         otel.status_code = Empty,
-        rpc.system.name = "grpc",
-        rpc.method = cut(operation),
-        http.request.resend_count = resends,
-        rpc.response.status_code = Empty,
+        otel.status_description = Empty,
+        rpc.system.name = GRPC,
+        rpc.method = (kind != Kind::Server).then_some(method),
+        rpc.method_original = Empty,
+        server.address = server.address,
+        server.port = server.port.map(i64::from),
+        http.request.resend_count = resends(kind, call),
+        rpc.status_code = Empty,
         http.response.status_code = Empty,
         http.response.body.size = Empty,
         error.type = Empty,
@@ -91,34 +130,65 @@ fn begin_plain(kind: Kind, operation: &str) -> Span {
         otel.name = operation,
         otel.kind = kind.as_str(),
         otel.status_code = Empty,
+        otel.status_description = Empty,
         error.type = Empty,
     )
 }
 
-/// Says in the span how the call ended, and ends it.
-pub(crate) fn end(kind: Kind, protocol: ProtocolKind, span: Span, end: &End) {
+/// The server of a call between processes.
+fn server(kind: Kind, shown: Shown, authority: Option<&str>) -> Server<'_> {
+    let authority = authority.filter(|_| shown.server && kind != Kind::Internal);
+    authority.map(Server::of).unwrap_or_default()
+}
+
+/// Returns the method that a caller of gRPC asked a server for, which may not exist: only the end of the call tells.
+// An attribute that is set twice is there twice, so it is set at the end.
+pub(crate) fn unknown_method<Req>(kind: Kind, call: &Call<'_, Req>) -> Option<Box<str>> {
+    let is_unknown = kind == Kind::Server && call.protocol() == ProtocolKind::Grpc;
+    is_unknown.then(|| cut(call.operation(), LONGEST_NAME).into())
+}
+
+/// Says in the span of a server which method was called, or that there is none of that name.
+pub(crate) fn tell_method(span: &Span, method: &str, end: &End) {
+    if knows_method(end) {
+        span.record("rpc.method", method);
+        return;
+    }
+    tracing::record_all!(span, rpc.method = OTHER, rpc.method_original = method);
+    link::rename(span, GRPC);
+}
+
+/// Says in the span how the call ended.
+pub(crate) fn end(kind: Kind, shown: Shown, protocol: ProtocolKind, span: &Span, end: &End) {
     match end.status() {
         Some(Status::Http(status)) => {
-            tracing::record_all!(
-                span,
-                http.response.status_code = i64::from(status),
-                http.response.body.size = signed(end.bytes()),
-            );
+            span.record("http.response.status_code", i64::from(status));
+            if shown.body_size {
+                span.record("http.response.body.size", signed(end.bytes()));
+            }
         }
-        Some(Status::Grpc(code)) => {
-            span.record("rpc.response.status_code", code_name(code));
+        Some(status) => {
+            span.record("rpc.status_code", status.grpc_name());
         }
-        _ => {}
+        None => {}
     }
-    if kind == Kind::Server && protocol == ProtocolKind::Grpc && !knows_method(end) {
-        link::rename(&span, OTHER);
+    let side = match kind {
+        Kind::Server => Side::Server,
+        Kind::Client | Kind::Internal => Side::Client,
+    };
+    if let Some(error) = error_type(side, protocol, end.outcome(), end.status()) {
+        tracing::record_all!(span, otel.status_code = "ERROR", error.type = error.as_ref());
+        describe(span, end);
     }
-    if is_error(kind, end) {
-        tracing::record_all!(
-            span,
-            otel.status_code = "ERROR",
-            error.type = error_type(end).as_ref(),
-        );
+}
+
+/// Says of an error what its type does not.
+fn describe(span: &Span, end: &End) {
+    if end.panicked() {
+        span.record("otel.status_description", "the service panicked");
+    } else if let Some(reason) = end.refused() {
+        let description = format!("rejected: {reason}");
+        span.record("otel.status_description", description.as_str());
     }
 }
 
@@ -134,56 +204,6 @@ fn knows_method(end: &End) -> bool {
         end.status(),
         Some(Status::Http(_) | Status::Grpc(UNIMPLEMENTED))
     )
-}
-
-/// What a server answers to a caller's mistake is no error of the server's, but one of the client's.
-fn is_error(kind: Kind, end: &End) -> bool {
-    match end.outcome() {
-        Outcome::Success => false,
-        Outcome::ClientError => kind != Kind::Server,
-        Outcome::Overloaded => {
-            kind != Kind::Server || !end.status().is_some_and(Status::blames_caller)
-        }
-        _ => true,
-    }
-}
-
-/// `error.type`: the code where there is one, else what happened, in a few fixed words.
-fn error_type(end: &End) -> Cow<'static, str> {
-    let is_told = end.head() == Some(end.outcome());
-    match end.status() {
-        _ if end.panicked() => "panic".into(),
-        Some(Status::Grpc(code @ 1..)) => code_name(code).into(),
-        Some(Status::Http(status @ 400..)) if is_told => status.to_string().into(),
-        _ => end
-            .refused()
-            .map_or(end.outcome().as_str(), Reason::as_str)
-            .into(),
-    }
-}
-
-/// The name of a gRPC code.
-fn code_name(code: u16) -> &'static str {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES.get(usize::from(code)).copied().unwrap_or("UNKNOWN")
 }
 
 /// Names a span `METHOD route`, or by the method alone where no route is known.
@@ -208,6 +228,10 @@ fn route(operation: &str) -> Option<&str> {
 }
 
 const OTHER: &str = "_OTHER";
+const GRPC: &str = "grpc";
+
+/// The longest name that is shown of what a caller chose, in bytes.
+const LONGEST_NAME: usize = 128;
 
 /// The method, or `_OTHER` for one that no standard knows: whoever calls chooses it.
 fn known_method(method: &str) -> &'static str {
@@ -216,13 +240,6 @@ fn known_method(method: &str) -> &'static str {
     ];
     let known = KNOWN.into_iter().find(|known| *known == method);
     known.unwrap_or(OTHER)
-}
-
-/// The first 128 bytes, or a little less, of what a caller chose.
-fn cut(text: &str) -> &str {
-    let most = text.len().min(128);
-    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
 }
 
 /// How often this request was sent before.

@@ -213,7 +213,7 @@ async fn a_handler_that_panics_fails_the_call() {
         route: "/panics",
         outcome: "failure",
         status: None,
-        error: Some("panic"),
+        error: Some("failure"),
     };
     whole.ended(&end).await;
 }

@@ -52,7 +52,7 @@ pub(crate) fn span_of(run: impl AsyncFnOnce()) -> SpanData {
 
 /// The attributes of semantic conventions that a span has, as `name=value`.
 pub(crate) fn attributes(span: &SpanData) -> Vec<String> {
-    let ours = ["http.", "rpc.", "url.", "error."];
+    let ours = ["http.", "rpc.", "url.", "server.", "error."];
     let pairs = span.attributes.iter();
     let mut shown: Vec<_> = pairs
         .map(|pair| format!("{}={}", pair.key, pair.value))

@@ -55,7 +55,7 @@ fn fields_that_are_asked_for_are_shown_and_no_others() {
     assert_eq!(said(&http, "http.request.header.accept"), None);
     assert!(!format!("{http:?}").contains("not asked for"));
     let grpc = span(&["x-tenant"], &fields, true);
-    assert_eq!(said(&grpc, "rpc.request.metadata.x-tenant"), tenants);
+    assert_eq!(said(&grpc, "rpc.request.header.x-tenant"), tenants);
     assert!(!format!("{:?}", span(&[], &fields, false)).contains("shop\""));
 }
 

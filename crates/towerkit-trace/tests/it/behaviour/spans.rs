@@ -1,6 +1,11 @@
 //! What spans are called, what they say, and what they hang from.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use crate::exported::{
     PARENT, SPAN, TRACE, attribute, attributes, is_error, ok, span_of, spans_of, with_parent,
@@ -8,7 +13,8 @@ use crate::exported::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use opentelemetry::trace::SpanKind;
+use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry_sdk::trace::SpanData;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, Failer, LayerExt, Plain, Reason, Rejection, TraceIds};
 use towerkit_http::{Grpc, Http, HttpExt};
@@ -40,6 +46,8 @@ fn a_server_span_goes_on_from_the_remote_context() {
             });
         let mut request = with_parent(PARENT);
         *request.uri_mut() = "/users/7?token=secret".parse().unwrap();
+        let host = HeaderValue::from_static("shop.example:8080");
+        request.headers_mut().insert("host", host);
         let response = service.oneshot(request).await.unwrap();
         response.into_body().collect().await.unwrap();
     });
@@ -55,11 +63,61 @@ fn a_server_span_goes_on_from_the_remote_context() {
         attributes(server),
         [
             "http.request.method=GET",
-            "http.response.body.size=5",
             "http.response.status_code=200",
             "http.route=/users/{id}",
+            "server.address=shop.example",
+            "server.port=8080",
+            "url.path=/users/7",
+            "url.query=token=REDACTED",
+            "url.scheme=http",
         ]
     );
+}
+
+/// A7.3
+#[test]
+fn a_client_span_says_where_the_request_goes() {
+    let request = || {
+        Request::get("https://ann:secret@stock.example/items?sig=secret")
+            .body(())
+            .unwrap()
+    };
+    let said = |layer: TraceLayer| {
+        let span = span_of(async || call(layer.http(), request(), 200).await);
+        assert!(!format!("{span:?}").contains("secret"));
+        attributes(&span)
+    };
+    let rest = ["http.request.method=GET", "http.response.status_code=200"];
+    let server = ["server.address=stock.example", "server.port=443"];
+    let url = ["url.full=https://REDACTED:REDACTED@stock.example/items?sig=REDACTED"];
+    assert_eq!(
+        said(TraceLayer::client()),
+        [&rest[..], &server, &url].concat()
+    );
+    assert_eq!(
+        said(TraceLayer::client().without_url()),
+        [&rest[..], &server].concat()
+    );
+    assert_eq!(
+        said(TraceLayer::client().without_server()),
+        [&rest[..], &url].concat()
+    );
+    let fewest = TraceLayer::server().without_url().without_server();
+    assert_eq!(said(fewest), rest);
+    assert_eq!(said(TraceLayer::internal()), rest);
+}
+
+/// A7.3
+#[test]
+fn a_server_behind_a_proxy_says_the_scheme_of_the_original_request() {
+    for (forwarded, expected) in [("https", "https"), ("gopher", "http")] {
+        let request = Request::get("/").header("x-forwarded-proto", forwarded);
+        let request = request.body(()).unwrap();
+        let span = span_of(async || call(TraceLayer::server().http(), request, 200).await);
+        assert_eq!(attribute(&span, "url.scheme").unwrap(), expected);
+        assert_eq!(attribute(&span, "server.address"), None);
+        assert_eq!(attribute(&span, "server.port"), None);
+    }
 }
 
 /// TR-07, A7.3
@@ -69,7 +127,7 @@ fn a_name_has_nothing_that_a_caller_made_up() {
         let mut request = Request::new(());
         *request.method_mut() = http::Method::from_bytes(b"FOO").unwrap();
         *request.uri_mut() = "/a/b/c?d=e".parse().unwrap();
-        call(TraceLayer::server().http(), request, 200).await;
+        call(TraceLayer::server().without_url().http(), request, 200).await;
     });
     assert_eq!(span.name, "HTTP");
     assert_eq!(attribute(&span, "http.request.method").unwrap(), "_OTHER");
@@ -102,11 +160,7 @@ fn a_callers_mistake_is_an_error_of_the_client_and_not_of_the_server() {
 }
 
 /// How a gRPC call is told of that ends so: in the headers, or in the trailers.
-fn grpc(
-    layer: TraceLayer,
-    code: &'static str,
-    in_trailers: bool,
-) -> opentelemetry_sdk::trace::SpanData {
+fn grpc(layer: TraceLayer, code: &'static str, in_trailers: bool) -> SpanData {
     span_of(async || {
         let service = ServiceBuilder::new()
             .layer(layer.protocol(Grpc::new()))
@@ -139,7 +193,7 @@ fn a_grpc_code_comes_from_the_headers_or_the_trailers() {
         assert!(!is_error(&good));
         let said = [
             "rpc.method=shop.Orders/Place",
-            "rpc.response.status_code=OK",
+            "rpc.status_code=OK",
             "rpc.system.name=grpc",
         ];
         assert_eq!(attributes(&good), said);
@@ -147,20 +201,62 @@ fn a_grpc_code_comes_from_the_headers_or_the_trailers() {
         let bad = grpc(TraceLayer::client(), "14", in_trailers);
         assert!(is_error(&bad));
         assert_eq!(attribute(&bad, "error.type").unwrap(), "UNAVAILABLE");
-        assert_eq!(
-            attribute(&bad, "rpc.response.status_code").unwrap(),
-            "UNAVAILABLE"
-        );
-
-        let unknown = grpc(TraceLayer::server(), "12", in_trailers);
-        assert_eq!(unknown.name, "_OTHER", "nobody knows the method");
-        assert_eq!(
-            grpc(TraceLayer::client(), "12", in_trailers).name,
-            "shop.Orders/Place"
-        );
+        assert_eq!(attribute(&bad, "rpc.status_code").unwrap(), "UNAVAILABLE");
 
         assert!(!is_error(&grpc(TraceLayer::server(), "5", in_trailers)));
         assert!(is_error(&grpc(TraceLayer::client(), "5", in_trailers)));
+    }
+}
+
+#[test]
+fn a_grpc_method_that_no_server_knows_is_other_and_keeps_its_name() {
+    for in_trailers in [false, true] {
+        let unknown = grpc(TraceLayer::server(), "12", in_trailers);
+        assert_eq!(unknown.name, "grpc");
+        let said = |name| attribute(&unknown, name).unwrap();
+        assert_eq!(said("rpc.method"), "_OTHER");
+        assert_eq!(said("rpc.method_original"), "shop.Orders/Place");
+        assert_eq!(said("error.type"), "UNIMPLEMENTED");
+        let client = grpc(TraceLayer::client(), "12", in_trailers);
+        assert_eq!(
+            client.name, "shop.Orders/Place",
+            "its own program chose the name"
+        );
+        assert_eq!(attribute(&client, "rpc.method_original"), None);
+    }
+}
+
+#[test]
+fn a_grpc_call_that_its_caller_cancels_is_an_error_of_the_client_alone() {
+    for in_trailers in [false, true] {
+        let server = grpc(TraceLayer::server(), "1", in_trailers);
+        assert!(!is_error(&server));
+        assert_eq!(attribute(&server, "error.type"), None);
+        assert_eq!(attribute(&server, "rpc.status_code").unwrap(), "CANCELLED");
+        let client = grpc(TraceLayer::client(), "1", in_trailers);
+        assert_eq!(attribute(&client, "error.type").unwrap(), "CANCELLED");
+    }
+    for (layer, error) in [
+        (TraceLayer::server(), None),
+        (TraceLayer::client(), Some("cancelled")),
+    ] {
+        let span = span_of(async || {
+            let service = ServiceBuilder::new().layer(layer.grpc()).service_fn(
+                async |_request: Request<()>| {
+                    std::future::pending::<()>().await;
+                    ok(Request::new(())).await
+                },
+            );
+            let call = service.oneshot(Request::post("/shop.Orders/Place").body(()).unwrap());
+            assert!(
+                tokio::time::timeout(Duration::from_secs(1), call)
+                    .await
+                    .is_err()
+            );
+        });
+        assert_eq!(attribute(&span, "error.type").as_deref(), error);
+        assert_eq!(span.name, "shop.Orders/Place");
+        assert_eq!(attribute(&span, "rpc.method").unwrap(), "shop.Orders/Place");
     }
 }
 
@@ -273,8 +369,30 @@ fn a_refusal_says_its_reason() {
         service.oneshot(()).await.unwrap_err();
     });
     assert!(is_error(&span));
-    let said = attribute(&span, "error.type");
-    assert_eq!(said.as_deref(), Some(Reason::Overloaded.as_str()));
+    assert_eq!(attribute(&span, "error.type").unwrap(), "overloaded");
+    assert_eq!(described(&span), "rejected: overloaded");
+}
+
+#[test]
+fn a_panic_is_a_failure_and_says_so() {
+    let span = span_of(async || {
+        let service = ServiceBuilder::new()
+            .layer(TraceLayer::server().plain("buy"))
+            .service_fn(async |()| -> Result<(), BoxError> { panic!("by intention") });
+        let mut call = pin!(service.oneshot(()));
+        let mut cx = Context::from_waker(Waker::noop());
+        let poll = AssertUnwindSafe(|| call.as_mut().poll(&mut cx).map(drop));
+        assert!(catch_unwind(poll).is_err());
+    });
+    assert_eq!(attribute(&span, "error.type").unwrap(), "failure");
+    assert_eq!(described(&span), "the service panicked");
+}
+
+fn described(span: &SpanData) -> &str {
+    match &span.status {
+        Status::Error { description } => description,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A7.3
@@ -284,9 +402,11 @@ fn numbers_are_numbers() {
         let mut request = Request::new(());
         let attempt = HeaderValue::from_static("2");
         request.headers_mut().insert("x-retry-attempt", attempt);
-        call(TraceLayer::client().http(), request, 503).await;
+        *request.uri_mut() = "http://stock:81/".parse().unwrap();
+        call(TraceLayer::client().record_body_size().http(), request, 503).await;
     });
     for (name, expected) in [
+        ("server.port", 81),
         ("http.response.status_code", 503),
         ("http.response.body.size", 5),
         ("http.request.resend_count", 2),
@@ -300,6 +420,14 @@ fn numbers_are_numbers() {
             opentelemetry::Value::I64(expected),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn nothing_of_the_program_is_on_a_span() {
+    let span = span_of(async || call(TraceLayer::server().http(), Request::new(()), 200).await);
+    for name in ["target", "code.file.path", "thread.id", "busy_ns"] {
+        assert_eq!(attribute(&span, name), None);
     }
 }
 
