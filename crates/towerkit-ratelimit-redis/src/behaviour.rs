@@ -1,4 +1,4 @@
-//! What a caller sees, over a store in memory and paused time; `tests/redis` says the same of a real server.
+//! What a caller sees, over a store in memory and paused time; `tests/it/servers` says the same of a real server.
 
 use std::{
     future::{Ready, ready},

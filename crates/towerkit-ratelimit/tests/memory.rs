@@ -1,4 +1,6 @@
 //! RL-09: ten million callers that nobody has seen before, or a million where nothing is optimised.
+//!
+//! In a process of its own: it measures the memory of the process.
 
 use std::{fs, time::Duration};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use towerkit_core::Reason;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::cmd};
 
-use crate::{
+use super::{
     call, quota,
     server::{Server, until},
     service, who,

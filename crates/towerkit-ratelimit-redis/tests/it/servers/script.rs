@@ -8,11 +8,11 @@ use proptest::{
 };
 use towerkit_ratelimit_redis::redis::{Connection, cmd};
 
-use crate::server::Server;
+use super::server::Server;
 
 /// The script with a clock that stands in its arguments, and keys that live for an hour more than they have to.
 fn script() -> String {
-    let script = include_str!("../../src/bucket.lua");
+    let script = include_str!("../../../src/bucket.lua");
     let timeless = script.replace(r#"redis.call("TIME")"#, "{ ARGV[6], ARGV[7] }");
     let lasting = timeless.replace("\"%.0f\", milliseconds", "\"%.0f\", milliseconds + 3600000");
     assert!(script != timeless && timeless != lasting);

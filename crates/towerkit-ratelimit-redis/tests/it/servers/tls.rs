@@ -10,7 +10,7 @@ use towerkit_ratelimit_redis::{
     redis::{Client, ClientTlsConfig, TlsCertificates},
 };
 
-use crate::{call, quota, server::Server, service};
+use super::{call, quota, server::Server, service};
 
 struct Authority {
     certificate: String,

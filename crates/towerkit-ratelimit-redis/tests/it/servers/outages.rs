@@ -12,7 +12,7 @@ use towerkit_core::{Event, Reason};
 use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::RedisRateLimitLayer;
 
-use crate::{call, quota, server::Server, service, who};
+use super::{call, quota, server::Server, service, who};
 
 const MILLI: Duration = Duration::from_millis(1);
 

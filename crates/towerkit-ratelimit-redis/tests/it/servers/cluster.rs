@@ -9,7 +9,7 @@ use towerkit_ratelimit_redis::{
     redis::{Connection, cluster::ClusterClient, cmd},
 };
 
-use crate::{
+use super::{
     call, quota,
     server::{Server, until},
     service, who,
