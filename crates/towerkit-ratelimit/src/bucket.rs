@@ -2,7 +2,7 @@ use crate::{
     Quota,
     level::{Level, Short},
     quota::Spacing,
-    rate::Rate,
+    rate::{ERA, Rate},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
@@ -46,25 +46,24 @@ impl Bucket {
 
     /// Returns what it holds.
     pub(crate) fn level(&self, now: u64) -> Level {
-        let level = self.rate.look(&self.word, now);
+        let level = self.rate.look(&self.word, now, || true);
         level.expect("a bucket of its own has no other owner")
     }
 
     /// Returns the time when it would be full, and the numbers of its quota.
-    pub(crate) fn read(&self, units: u64) -> (u64, Spacing) {
-        let read = self.rate.read(&self.word, units);
-        let (spacing, era, seen) = read.expect("a bucket of its own has no other owner");
-        (seen ^ era, spacing)
+    pub(crate) fn read(&self) -> (u64, Spacing) {
+        let (seen, spacing) = self.rate.read(&self.word);
+        (seen & !ERA, spacing)
     }
 
     /// Puts another time into the word, given the one that is there.
-    pub(crate) fn rewrite(&self, units: u64, next: impl FnMut(u64, Spacing) -> u64) {
-        self.rate.rewrite(&self.word, units, || true, next);
+    pub(crate) fn rewrite(&self, next: impl FnMut(u64, Spacing) -> u64) {
+        self.rate.rewrite(&self.word, || true, next);
     }
 
     /// Whether it has been full for a while.
     pub(crate) fn is_full(&self, now: u64) -> bool {
-        self.word.load(Ordering::Relaxed) | 1 < Spacing::units(now)
+        self.word.load(Ordering::Relaxed) | ERA < Spacing::units(now)
     }
 
     /// Fills it, at a time at which [it was full](Self::is_full) already and another one owned it.
@@ -87,6 +86,6 @@ impl Bucket {
         let mut kept = lock(&self.quota);
         *kept = quota;
         self.rate.change(&quota);
-        self.rate.settle(&self.word, Spacing::units(now));
+        self.rate.convert(&self.word, Spacing::units(now), || true);
     }
 }

@@ -18,4 +18,8 @@ pub use key::{ByClass, ByField, ByKey, ByText, KeyOf, Tags};
 pub use layer::{KeyedRateLimitLayer, KeyedRateLimited};
 pub use settings::Overflow;
 #[cfg(all(test, towerkit_loom))]
-pub(crate) use table::{Claim, Table};
+pub(crate) use {
+    buckets::Buckets,
+    settings::Settings,
+    table::{Claim, Table},
+};

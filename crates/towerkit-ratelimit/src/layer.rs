@@ -114,7 +114,8 @@ impl RateLimitHandle {
 
     /// Changes the quota.
     ///
-    /// Every call is judged by the old quota or by the new one. The tokens in the bucket stay, up to the new burst; so does a debt.
+    /// Every call is judged by one quota, which held while the call was made: by the old one or by the new one. The tokens in the
+    /// bucket stay, up to the new burst; so does a debt.
     pub fn change_quota(&self, quota: Quota) {
         self.0.bucket.change_quota(quota, self.0.clock.now());
     }

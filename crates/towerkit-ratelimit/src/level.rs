@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{quota::Spacing, rate::ERA};
+use crate::quota::Spacing;
 
 /// What a bucket holds after a call took from it, or could not.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,7 @@ impl Short {
 
     /// Returns when there will be enough.
     pub(crate) fn enough(&self) -> Enough {
-        match self.level.spacing.depth.checked_sub(self.price & !ERA) {
+        match self.level.spacing.depth.checked_sub(self.price) {
             None => Enough::Never,
             Some(room) => {
                 let wait = Spacing::nanos(self.level.ahead.saturating_sub(room));

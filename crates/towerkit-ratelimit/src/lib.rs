@@ -49,7 +49,8 @@
 //! [capacity](KeyedRateLimitLayer::capacity), 3.2 MB by default, however many keys come. A key is not kept, only 60 bits of its hash,
 //! which is seeded so that nobody can find two keys that share them. A key whose bucket is full again is as good as one that never
 //! came, and gives its place to a newcomer; a key in use keeps its place. Where all around are in use, a newcomer takes from a bucket
-//! that all such keys share, or is [refused](Overflow). A key that is known takes no lock; a newcomer takes one of 64.
+//! that all such keys share, or is [refused](Overflow). A bucket that it gets later lacks the tokens that it took there, so that no
+//! window holds more calls of a key than its quota allows. A key that is known takes no lock; a newcomer takes one of 64.
 //!
 //! Keys appear in no answer, event, log or label.
 //!

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use loom::{sync::Arc, thread};
+use loom::{
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+};
 
 use crate::{
     Quota,
     bucket::Bucket,
-    keyed::{Claim, Table},
+    keyed::{Buckets, Claim, Settings, Table},
+    meter::Source,
     rate::Rate,
 };
 
@@ -63,11 +67,42 @@ fn loom_a_change_makes_no_token_and_loses_none() {
     });
 }
 
+/// A call that is held up while the quota changes twice goes by one of the three, and not by the rate of one and the burst of another.
+#[test]
+fn loom_a_call_goes_by_one_quota() {
+    for spent in [0, 3] {
+        loom::model(move || {
+            let quotas = [quota(1, 3), quota(7, 2), quota(2, 5)];
+            let bucket = Arc::new(Bucket::new(quotas[0]));
+            bucket.take(SECOND, spent).unwrap();
+            let caller = thread::spawn({
+                let bucket = bucket.clone();
+                move || match bucket.take(SECOND, 1) {
+                    Ok(level) => (true, level.spacing),
+                    Err(short) => (false, short.level.spacing),
+                }
+            });
+            for quota in &quotas[1..] {
+                bucket.change_quota(*quota, SECOND);
+            }
+            let (admitted, went_by) = caller.join().unwrap();
+            assert_eq!(admitted, spent == 0);
+            assert!(quotas.iter().any(|quota| quota.spacing() == went_by));
+            // Before the first change: two of three are left. After it: one of two.
+            let left = if admitted { 1..=2 } else { 0..=0 };
+            assert!(left.contains(&bucket.available(SECOND)));
+        });
+    }
+}
+
 /// A table with one place, or with two, of which a tag may stand in either.
 fn table(places: usize) -> (Arc<Table>, Arc<Rate>) {
     let rate = Rate::forgetting(&quota(1, 1));
     (Arc::new(Table::new(places)), Arc::new(rate))
 }
+
+/// Tags of keys that stand in the first place. Newcomers with the first and the third share a lock.
+const TAGS: [u64; 3] = [1 << 6, 2 << 6, 3 << 6];
 
 /// The tag of a key that may stand in the first place or in the second.
 const EITHER: u64 = 0xf << 4;
@@ -79,13 +114,16 @@ fn take(table: &Table, rate: &Rate, tag: u64, now: u64) -> bool {
 }
 
 /// Gives a newcomer a place and takes its one token.
-fn claim(table: &Table, rate: &Rate, tag: u64, now: u64) -> Claim<()> {
-    let make = |full_at| rate.first(full_at, now, 1).map(|(word, _)| (word, ()));
-    table.claim(tag, now, make).unwrap_or(Claim::NoRoom)
+fn claim(table: &Table, rate: &Rate, tag: u64, now: u64) -> bool {
+    let make = |full_at| {
+        rate.first(&AtomicU64::new(0), full_at, now, 1)
+            .map(|(word, _)| (word, ()))
+    };
+    matches!(table.claim(tag, now, make), Ok(Claim::Made(())))
 }
 
 fn has_token(table: &Table, rate: &Rate, tag: u64, now: u64) -> Option<bool> {
-    let level = rate.look(table.find(tag)?.word, now)?;
+    let level = rate.look(table.find(tag)?.word, now, || true)?;
     Some(level.tokens() > 0)
 }
 
@@ -94,15 +132,15 @@ fn has_token(table: &Table, rate: &Rate, tag: u64, now: u64) -> Option<bool> {
 fn loom_a_place_belongs_to_one_key() {
     loom::model(|| {
         let (table, rate) = table(1);
-        assert!(matches!(claim(&table, &rate, 32, SECOND), Claim::Made(())));
+        assert!(claim(&table, &rate, TAGS[0], SECOND));
         let owner = thread::spawn({
             let (table, rate) = (table.clone(), rate.clone());
-            move || take(&table, &rate, 32, 3 * SECOND)
+            move || take(&table, &rate, TAGS[0], 3 * SECOND)
         });
-        let claimed = matches!(claim(&table, &rate, 48, 3 * SECOND), Claim::Made(()));
+        let claimed = claim(&table, &rate, TAGS[1], 3 * SECOND);
         let taken = owner.join().unwrap();
         assert!(claimed != taken);
-        let owner = if claimed { 48 } else { 32 };
+        let owner = if claimed { TAGS[1] } else { TAGS[0] };
         assert_eq!(has_token(&table, &rate, owner, 3 * SECOND), Some(false));
         assert_eq!(table.evicted(), u64::from(claimed));
     });
@@ -118,8 +156,7 @@ fn loom_a_key_has_one_place() {
             move || claim(&table, &rate, EITHER << 28, SECOND)
         });
         let one = claim(&table, &rate, EITHER << 28, SECOND);
-        let made = [one, other.join().unwrap()].map(|claim| matches!(claim, Claim::Made(())));
-        assert!(made[0] != made[1]);
+        assert!(one != other.join().unwrap());
         assert_eq!(table.keys(), 1);
     });
 }
@@ -129,12 +166,12 @@ fn loom_a_key_has_one_place() {
 fn loom_newcomers_do_not_share_a_place() {
     loom::model(|| {
         let (table, rate) = table(1);
-        assert!(matches!(claim(&table, &rate, 32, SECOND), Claim::Made(())));
+        assert!(claim(&table, &rate, TAGS[0], SECOND));
         let other = thread::spawn({
             let (table, rate) = (table.clone(), rate.clone());
-            move || matches!(claim(&table, &rate, 48, 3 * SECOND), Claim::Made(()))
+            move || claim(&table, &rate, TAGS[1], 3 * SECOND)
         });
-        let one = matches!(claim(&table, &rate, 64, 3 * SECOND), Claim::Made(()));
+        let one = claim(&table, &rate, TAGS[2], 3 * SECOND);
         assert!(one != other.join().unwrap());
     });
 }
@@ -145,15 +182,36 @@ fn loom_a_forgotten_bucket_comes_back_no_fuller() {
     loom::model(|| {
         let (table, rate) = table(2);
         // Empty until 2 s; at 3 s it is full and may be forgotten.
-        assert!(matches!(claim(&table, &rate, 32, SECOND), Claim::Made(())));
+        assert!(claim(&table, &rate, TAGS[0], SECOND));
         let newcomer = thread::spawn({
             let (table, rate) = (table.clone(), rate.clone());
-            move || claim(&table, &rate, 48, 3 * SECOND)
+            move || claim(&table, &rate, TAGS[1], 3 * SECOND)
         });
         let early = SECOND + SECOND / 2;
-        let taken = take(&table, &rate, 32, early)
-            || matches!(claim(&table, &rate, 32, early), Claim::Made(()));
+        let taken = take(&table, &rate, TAGS[0], early) || claim(&table, &rate, TAGS[0], early);
         assert!(!taken);
         newcomer.join().unwrap();
+    });
+}
+
+/// A key without room that takes from the shared bucket while a place becomes vacant: what it took there it has no second time.
+#[test]
+fn loom_a_key_that_shared_a_bucket_gets_no_second_burst() {
+    loom::model(|| {
+        let mut settings = Settings::new(quota(1, 1));
+        settings.capacity = 1;
+        let buckets = Arc::new(Buckets::new(&settings));
+        let take = |buckets: &Buckets, tag, now| {
+            let taken = buckets.take(Source(tag), now, 1, || now);
+            taken.is_ok()
+        };
+        // Empty until 2 s.
+        assert!(take(&buckets, TAGS[0], SECOND));
+        let other = thread::spawn({
+            let buckets = buckets.clone();
+            move || take(&buckets, TAGS[1], SECOND + SECOND / 2)
+        });
+        let here = take(&buckets, TAGS[1], 2 * SECOND + 1);
+        assert!(here != other.join().unwrap());
     });
 }

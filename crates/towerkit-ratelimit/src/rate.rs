@@ -2,32 +2,48 @@ use crate::{
     Quota,
     level::{Level, Short},
     quota::Spacing,
-    sync::{AtomicU64, Ordering, spin_loop},
+    sync::{AtomicU64, Ordering},
 };
 
 /// The era of a word: how many times the quota was changed, of which one bit is kept.
 pub(crate) const ERA: u64 = 1;
 
-/// The word of a place whose owner is about to change, see `keyed/table.rs`.
-pub(crate) const CLAIMED: u64 = u64::MAX;
+/// The word of a place whose owner is about to change, see `keyed/table.rs`: later than any other, so that it holds no token, and by
+/// so much less than the largest number that a price can be added to it.
+pub(crate) const CLAIMED: u64 = 13 << 60;
 
 /// How fast tokens come and how many there can be, for any number of buckets, each of which is one word.
 ///
 /// The word of a bucket is the time when it would be full: the theoretical arrival time of the generic cell rate algorithm, virtual
 /// scheduling (ITU-T I.371, annex A). Taking a token only ever raises it, so that a clock that steps back mints none.
 ///
-/// The quota can be changed while calls go on. The lowest bit of the word, and of the two numbers that the quota comes to, is the
-/// era; a word is converted before it is compared with numbers of another era. So a call is judged by the old quota or by the new
-/// one, and no call waits. (Were a thread held up between two loads for two whole changes, it could mix the first with the third.)
+/// # Changes
+///
+/// The quota can be changed while calls go on. The lowest bit of a word is its era, and says which of two sets of numbers it goes by.
+/// A change writes the set that no word goes by, and then [converts](Self::convert) one word after the other; no other thread
+/// converts any, and the next change begins when all are converted. So no call waits, and each is judged by one quota, which held at
+/// some moment of the call: by the old one until its word is converted, and by the new one from then on.
+///
+/// A call reads the numbers and the word one after the other, and could be held up in between for two whole changes, after which the
+/// set that it reads is another one. The count of changes tells: numbers are used only if it is the same before and after. Once they
+/// are read, all that can happen is that the word changes twice and comes back to the same bits before the call exchanges it. That
+/// call pays the price by which it was judged, as if it had come before the changes.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    interval: AtomicU64,
-    depth: AtomicU64,
-    /// The numbers of the era before.
-    was: [AtomicU64; 2],
+    /// How many times the quota was changed. Its lowest bit is the present era.
+    changes: AtomicU64,
+    /// The numbers by era: those of the present quota, and of the one before.
+    numbers: [Numbers; 2],
     advert: AtomicU64,
     /// Whether a bucket that is full may be forgotten, and so stays full whatever the burst.
     forgets: bool,
+}
+
+/// A [`Spacing`] that changes.
+#[derive(Debug)]
+struct Numbers {
+    interval: AtomicU64,
+    depth: AtomicU64,
 }
 
 impl Rate {
@@ -41,12 +57,11 @@ impl Rate {
     }
 
     fn with(quota: &Quota, forgets: bool) -> Self {
-        let Spacing { interval, depth } = quota.spacing();
+        let spacing = quota.spacing();
         Self {
             forgets,
-            interval: AtomicU64::new(interval),
-            depth: AtomicU64::new(depth),
-            was: [AtomicU64::new(interval), AtomicU64::new(depth)],
+            changes: AtomicU64::new(0),
+            numbers: [Numbers::new(spacing), Numbers::new(spacing)],
             advert: AtomicU64::new(advert(quota)),
         }
     }
@@ -63,28 +78,17 @@ impl Rate {
         if now >= Spacing::END {
             return Err(Short::AT_THE_END);
         }
-        let units = now << Spacing::SHIFT;
         loop {
-            // Relaxed: the era in each of them tells what belongs together.
-            let interval = self.interval.load(Ordering::Relaxed);
-            let depth = self.depth.load(Ordering::Relaxed);
-            // Acquire: who sees the word of a new owner sees the new owner.
-            let seen = word.load(Ordering::Acquire);
-            let era = interval & ERA;
-            let full_at = seen ^ era;
-            if (full_at | (depth ^ era)) & ERA != 0 {
-                if !self.settle(word, units) {
-                    return Err(Short::LOST);
-                }
-                continue;
-            }
-            // The price ends in the era, and so does what it is added to. Nothing overflows: time ends at 2^63, a bucket is no deeper
-            // than 2^61, and its word is no farther ahead than 2^62.
-            let price = price(interval, cost);
-            let next = full_at.max(units).wrapping_add(price);
+            let (seen, spacing) = self.read(word);
+            // Both times end in the era, and the price does not. Nothing overflows: time ends at 2^63, a bucket is no deeper than
+            // 2^61, and its word is no farther ahead than 2^62, or 2^62 + 2^60 where it is claimed.
+            let units = now << Spacing::SHIFT | seen & ERA;
+            let price = price(spacing.interval, cost);
+            let next = seen.max(units).wrapping_add(price);
             let ahead = next.wrapping_sub(units);
-            if ahead > depth && cost > 0 {
-                let level = level(ahead.wrapping_sub(price), [interval, depth]);
+            if ahead > spacing.depth && cost > 0 {
+                let ahead = ahead.wrapping_sub(price);
+                let level = Level { ahead, spacing };
                 let lost = seen == CLAIMED || !is_ours();
                 return Err(Short { level, price, lost });
             }
@@ -96,7 +100,24 @@ impl Rate {
                 .compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
             {
-                return Ok(level(ahead, [interval, depth]));
+                return Ok(Level { ahead, spacing });
+            }
+        }
+    }
+
+    /// Reads a word, and the numbers that it goes by.
+    #[inline(always)]
+    pub(crate) fn read(&self, word: &AtomicU64) -> (u64, Spacing) {
+        loop {
+            // Acquire pairs with the Release of `change`: the words are those that the change before left, or later ones.
+            let changes = self.changes.load(Ordering::Acquire);
+            // Acquire pairs with the Release of `convert`, so that the numbers of its era are there, and with that of a new owner,
+            // so that whoever sees its word sees whose it is.
+            let seen = word.load(Ordering::Acquire);
+            // Acquire: whoever sees a number of a later change sees below that it began.
+            let spacing = self.numbers[(seen & ERA) as usize].load(Ordering::Acquire);
+            if self.changes.load(Ordering::Relaxed) == changes {
+                return (seen, spacing);
             }
         }
     }
@@ -141,25 +162,22 @@ impl Rate {
         let next = |full_at: u64, spacing| {
             units.saturating_add(next(full_at.saturating_sub(units), spacing))
         };
-        self.rewrite(word, units, is_ours, next)
+        self.rewrite(word, is_ours, next)
     }
 
     /// Puts another time into a word. Returns false if the bucket is lost.
     pub(crate) fn rewrite(
         &self,
         word: &AtomicU64,
-        units: u64,
         is_ours: impl Fn() -> bool,
         mut next: impl FnMut(u64, Spacing) -> u64,
     ) -> bool {
         loop {
-            let Some((spacing, era, seen)) = self.read(word, units) else {
-                return false;
-            };
-            if !is_ours() {
+            let (seen, spacing) = self.read(word);
+            if seen == CLAIMED || !is_ours() {
                 return false;
             }
-            let next = next(seen ^ era, spacing) & !ERA | era;
+            let next = next(seen & !ERA, spacing) & !ERA | seen & ERA;
             // Relaxed: the word guards nothing but itself.
             if word
                 .compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed)
@@ -170,97 +188,83 @@ impl Rate {
         }
     }
 
-    /// Returns what is in the bucket, unless it is lost.
-    pub(crate) fn look(&self, word: &AtomicU64, now: u64) -> Option<Level> {
-        let units = Spacing::units(now);
-        let (spacing, era, seen) = self.read(word, units)?;
-        let ahead = (seen ^ era).saturating_sub(units);
-        Some(Level { ahead, spacing })
+    /// Returns what is in the bucket if, once the word is read, it still is the caller's.
+    pub(crate) fn look(
+        &self,
+        word: &AtomicU64,
+        now: u64,
+        is_ours: impl Fn() -> bool,
+    ) -> Option<Level> {
+        let (seen, spacing) = self.read(word);
+        let ahead = (seen & !ERA).saturating_sub(Spacing::units(now));
+        (seen != CLAIMED && is_ours()).then_some(Level { ahead, spacing })
     }
 
-    /// Changes the quota. The words of all buckets are then to be [settled](Self::settle) before the next change.
+    /// Changes the quota. Changes come one after the other, and all words are [converted](Self::convert) before the next.
     pub(crate) fn change(&self, quota: &Quota) {
-        let numbers = [&self.interval, &self.depth];
-        let era = (self.interval.load(Ordering::Relaxed) & ERA) ^ ERA;
-        for (number, was) in numbers.into_iter().zip(&self.was) {
-            was.store(number.load(Ordering::Relaxed) & !ERA, Ordering::Relaxed);
-        }
-        let Spacing { interval, depth } = quota.spacing();
+        let changes = self.changes.load(Ordering::Relaxed) + 1;
+        // Release: who sees this change sees the words as they were converted for the one before.
+        self.changes.store(changes, Ordering::Release);
+        self.numbers[(changes & ERA) as usize].store(quota.spacing());
         self.advert.store(advert(quota), Ordering::Relaxed);
-        for (number, new) in numbers.into_iter().zip([interval, depth]) {
-            // Release: who sees a number of the new era sees those of the old one.
-            number.store(new | era, Ordering::Release);
-        }
     }
 
-    /// Brings a word into the present era. Returns false if the bucket is lost.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn settle(&self, word: &AtomicU64, units: u64) -> bool {
-        self.read(word, units).is_some()
-    }
-
-    /// Reads the numbers and a word of one era.
-    pub(crate) fn read(&self, word: &AtomicU64, units: u64) -> Option<(Spacing, u64, u64)> {
+    /// Brings a word into the present era if, once the word is read, `is_ours` says that it goes by this rate. Part of a change.
+    pub(crate) fn convert(&self, word: &AtomicU64, units: u64, is_ours: impl Fn() -> bool) {
+        // Relaxed: there is one thread that changes them, which is this one.
+        let era = self.changes.load(Ordering::Relaxed) & ERA;
+        let [new, old] =
+            [era, era ^ ERA].map(|era| self.numbers[era as usize].load(Ordering::Relaxed));
         loop {
-            // The word first. Acquire pairs with the Release that brought it into its era: the numbers are of that era or of the next,
-            // never of the one before.
             let seen = word.load(Ordering::Acquire);
-            if seen == CLAIMED {
-                return None;
-            }
-            // Acquire pairs with the Release of `change`.
-            let interval = self.interval.load(Ordering::Acquire);
-            let depth = self.depth.load(Ordering::Acquire);
-            let era = interval & ERA;
-            if depth & ERA != era {
-                // Another thread is between two stores.
-                spin_loop();
-                continue;
-            }
-            let [interval, depth] = [interval, depth].map(|number| number & !ERA);
-            let new = Spacing { interval, depth };
-            if seen & ERA == era {
-                return Some((new, era, seen));
+            if seen == CLAIMED || seen & ERA == era || !is_ours() {
+                return;
             }
             let next = match seen & !ERA {
                 full_at if self.forgets && full_at <= units => full_at,
-                full_at => converted(full_at, units, self.was(), new),
+                full_at => converted(full_at, units, old, new),
             };
-            let next = next | era;
-            // Release: see above. Whoever fails reads what another thread made of it.
-            let _ = word.compare_exchange(seen, next, Ordering::Release, Ordering::Relaxed);
+            // Release: who sees the word of an era sees its numbers.
+            if word
+                .compare_exchange(seen, next | era, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+            {
+                return;
+            }
         }
     }
 
-    fn was(&self) -> Spacing {
-        // Relaxed: the numbers of the present era were read, with Acquire, before.
-        let [interval, depth] = [0, 1].map(|i| self.was[i].load(Ordering::Relaxed));
-        Spacing { interval, depth }
-    }
-
-    /// Makes the word of a bucket that was full at the time `full_at`, after `cost` tokens were taken from it.
-    pub(crate) fn first(&self, full_at: u64, now: u64, cost: u32) -> Result<(u64, Level), Short> {
-        let word = self.full(full_at);
+    /// Makes the word of a newcomer after `cost` tokens were taken from it.
+    ///
+    /// Its bucket was full at the time `full_at`, and lacks what `share` lacks: at least what the newcomer took so far.
+    pub(crate) fn first(
+        &self,
+        share: &AtomicU64,
+        full_at: u64,
+        now: u64,
+        cost: u32,
+    ) -> Result<(u64, Level), Short> {
+        let word = newcomer(share, full_at);
         let level = self.take(&word, now, cost, || true)?;
         Ok((word.load(Ordering::Relaxed), level))
     }
 
-    /// Makes the word of a bucket that was full at the time `full_at`, after `cost` tokens were [charged](Self::charge).
-    pub(crate) fn first_charge(&self, full_at: u64, now: u64, cost: u32) -> u64 {
-        let word = self.full(full_at);
+    /// Makes the word of a newcomer as [`first`](Self::first), after `cost` tokens were [charged](Self::charge).
+    pub(crate) fn first_charge(&self, share: &AtomicU64, full_at: u64, now: u64, cost: u32) -> u64 {
+        let word = newcomer(share, full_at);
         self.charge(&word, now, cost, || true);
         word.load(Ordering::Relaxed)
     }
 
-    fn full(&self, full_at: u64) -> AtomicU64 {
-        let era = self.interval.load(Ordering::Relaxed) & ERA;
-        AtomicU64::new(Spacing::units(full_at) | era)
-    }
-
     /// Says whether `cost` tokens could be taken.
-    pub(crate) fn check(&self, word: &AtomicU64, now: u64, cost: u32) -> Result<(), Short> {
-        let Some(level) = self.look(word, now) else {
+    pub(crate) fn check(
+        &self,
+        word: &AtomicU64,
+        now: u64,
+        cost: u32,
+        is_ours: impl Fn() -> bool,
+    ) -> Result<(), Short> {
+        let Some(level) = self.look(word, now, is_ours) else {
             return Err(Short::LOST);
         };
         let price = price(level.spacing.interval, cost);
@@ -280,22 +284,44 @@ impl Rate {
     }
 }
 
-/// What so many tokens come to, or more than any bucket holds; ends in the era as the interval does.
+impl Numbers {
+    fn new(spacing: Spacing) -> Self {
+        Self {
+            interval: AtomicU64::new(spacing.interval),
+            depth: AtomicU64::new(spacing.depth),
+        }
+    }
+
+    #[inline(always)]
+    fn load(&self, ordering: Ordering) -> Spacing {
+        Spacing {
+            interval: self.interval.load(ordering),
+            depth: self.depth.load(ordering),
+        }
+    }
+
+    /// Release: who sees a number sees that its change began.
+    fn store(&self, spacing: Spacing) {
+        self.interval.store(spacing.interval, Ordering::Release);
+        self.depth.store(spacing.depth, Ordering::Release);
+    }
+}
+
+/// Makes the word of a bucket that was full at the time `full_at`, or later if `share` says so.
+fn newcomer(share: &AtomicU64, full_at: u64) -> AtomicU64 {
+    // Acquire: the numbers of its era are there.
+    let share = share.load(Ordering::Acquire);
+    AtomicU64::new((share & !ERA).max(Spacing::units(full_at)) | share & ERA)
+}
+
+/// Returns the price of so many tokens, or more than any bucket holds.
 #[inline(always)]
 fn price(interval: u64, cost: u32) -> u64 {
     if cost == 1 {
         return interval;
     }
-    let era = interval & ERA;
-    let price = (interval ^ era).saturating_mul(u64::from(cost));
-    price.min(Spacing::DEEPEST + 2) | era
-}
-
-#[inline(always)]
-fn level(ahead: u64, [interval, depth]: [u64; 2]) -> Level {
-    let [ahead, interval, depth] = [ahead, interval, depth].map(|number| number & !ERA);
-    let spacing = Spacing { interval, depth };
-    Level { ahead, spacing }
+    let price = interval.saturating_mul(u64::from(cost));
+    price.min(Spacing::DEEPEST + 2)
 }
 
 /// Converts the time when a bucket would be full so that the tokens in it, or its debt, stay the same, up to the new burst.

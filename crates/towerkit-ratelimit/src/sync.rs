@@ -1,21 +1,15 @@
 //! The atomics and locks of the standard library, or those that loom can put in every order.
 
 #[cfg(not(towerkit_loom))]
-pub(crate) use std::{
-    hint::spin_loop,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 #[cfg(towerkit_loom)]
-pub(crate) use loom::{
-    hint::spin_loop,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// Locks, also after a panic: what is behind the locks of this crate is whole between any two statements.

@@ -61,7 +61,7 @@ impl Delayed {
         let is_full = line.len() >= patience.calls;
         let mut spot = None;
         let mut wait = Duration::ZERO;
-        self.bucket.rewrite(units, |word, spacing| {
+        self.bucket.rewrite(|word, spacing| {
             let found = line.spot(word.max(units).into(), spacing, cost);
             wait = until(found.due, units);
             let fits = wait.is_zero() || (wait <= longest && !is_full);
@@ -84,7 +84,7 @@ impl Delayed {
         let units = Spacing::units(now);
         let mut line = lock(&self.line);
         let wake = self.advance(&mut line, units, Some(number));
-        let (_, spacing) = self.bucket.read(units);
+        let (_, spacing) = self.bucket.read();
         let due = line.wait(number, units.into(), spacing, waker.clone());
         drop(line);
         wake_all(wake);
@@ -95,10 +95,10 @@ impl Delayed {
     pub(crate) fn leave(&self, number: u64, cost: u32, now: u64) {
         let units = Spacing::units(now);
         let mut line = lock(&self.line);
-        let (_, spacing) = self.bucket.read(units);
+        let (_, spacing) = self.bucket.read();
         if let Some(back) = line.leave(number, cost, units.into(), spacing) {
             self.bucket
-                .rewrite(units, |word, _| unsigned(i128::from(word) - back));
+                .rewrite(|word, _| unsigned(i128::from(word) - back));
         }
         let wake = self.advance(&mut line, units, None);
         drop(line);
@@ -109,7 +109,7 @@ impl Delayed {
     pub(crate) fn charge(&self, now: u64, cost: u32) {
         let units = Spacing::units(now);
         let line = lock(&self.line);
-        self.bucket.rewrite(units, |word, spacing| {
+        self.bucket.rewrite(|word, spacing| {
             let word = word.max(units);
             let price = spacing.interval.saturating_mul(cost.into());
             let empty = units + spacing.depth;
@@ -122,9 +122,9 @@ impl Delayed {
         let units = Spacing::units(now);
         let mut line = lock(&self.line);
         let mut wake = self.advance(&mut line, units, None);
-        let (_, old) = self.bucket.read(units);
+        let (_, old) = self.bucket.read();
         self.bucket.change_quota(quota, now);
-        let (word, new) = self.bucket.read(units);
+        let (word, new) = self.bucket.read();
         line.change(word.into(), old, new);
         wake.extend(self.advance(&mut line, units, None));
         drop(line);
@@ -147,10 +147,10 @@ impl Delayed {
         if line.len() == 0 {
             return wake;
         }
-        let (word, spacing) = self.bucket.read(units);
+        let (word, spacing) = self.bucket.read();
         if line.late(word.into(), units.into(), spacing).is_some() {
             let mut base = None;
-            self.bucket.rewrite(units, |word, spacing| {
+            self.bucket.rewrite(|word, spacing| {
                 let late = line.late(word.into(), units.into(), spacing);
                 base = late.map(|(base, _)| base);
                 late.map_or(word, |(_, word)| unsigned(word))
@@ -168,7 +168,7 @@ impl Delayed {
 
     /// Returns when the first in line goes.
     fn first_goes(&self, line: &Line<Waker>, units: u64) -> Duration {
-        let (_, spacing) = self.bucket.read(units);
+        let (_, spacing) = self.bucket.read();
         line.due(spacing)
             .map_or(Duration::ZERO, |due| until(due, units))
     }

@@ -37,7 +37,12 @@ struct Class {
     rate: Rate,
     /// The bucket of the keys of this class that find no room.
     overflow: AtomicU64,
+    /// What was taken from that bucket, by a part of the tag: at least what any one key took.
+    shares: Box<[AtomicU64]>,
 }
+
+/// Into how many parts the keys fall that find no room: so many buckets more are known of them than one.
+const SHARES: usize = if cfg!(towerkit_loom) { 1 } else { 256 };
 
 /// The bucket of a key that is known.
 #[derive(Clone, Copy)]
@@ -61,13 +66,9 @@ pub(crate) enum Denied {
 
 impl Buckets {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let class = |quota| Class {
-            rate: Rate::forgetting(quota),
-            overflow: AtomicU64::new(0),
-        };
         Self {
             seed: RandomState::new(),
-            classes: settings.quotas.iter().map(class).collect(),
+            classes: settings.quotas.iter().map(Class::new).collect(),
             quotas: Mutex::new(settings.quotas.clone().into()),
             table: Table::new(settings.capacity),
             overrides: Overrides::new(),
@@ -137,33 +138,50 @@ impl Buckets {
     }
 
     fn take_of_key(&self, source: Source, now: u64, cost: u32) -> Result<Drawn, Denied> {
-        let rate = &self.class(source).rate;
+        let class = self.class(source);
+        let (rate, share) = (&class.rate, class.share(source));
         loop {
             let (taken, rate) = match self.known(source) {
                 Some(known) => (known.take(now, cost), known.rate),
-                None => match self.claim(source, now, |full_at| rate.first(full_at, now, cost)) {
-                    Ok(Claim::Made(made)) => (Ok(made), rate),
-                    Ok(Claim::Known) => continue,
-                    Ok(Claim::NoRoom) => return self.take_of_overflow(source, now, cost),
-                    Err(short) => (Err(short), rate),
-                },
+                None => {
+                    match self.claim(source, now, |full_at| rate.first(share, full_at, now, cost)) {
+                        Ok(Claim::Made(made)) => (Ok(made), rate),
+                        Ok(Claim::Known) => continue,
+                        Ok(Claim::NoRoom(claiming)) => {
+                            let taken = self.take_of_overflow(source, now, cost);
+                            drop(claiming);
+                            self.pressure.overflowed(now, self.table.evicted());
+                            return taken;
+                        }
+                        Err(short) => (Err(short), rate),
+                    }
+                }
             };
             match taken {
                 Ok(level) => return Ok((level, rate.advert())),
-                Err(short) if short.is_lost() => {}
+                // Perhaps another call of this key is about to get the place.
+                Err(short) if short.is_lost() => self.table.wait_for_claim(source.0),
                 Err(short) => return Err(Denied::Key(short, rate.advert())),
             }
         }
     }
 
+    /// Takes tokens for a key that finds no room, as long as it finds none.
+    ///
+    /// The shared bucket holds no more than the key would have in one of its own: it is looked at no earlier than when any bucket was
+    /// last forgotten, and a bucket that the key gets later [lacks](Rate::first) what the key has taken here.
     fn take_of_overflow(&self, source: Source, now: u64, cost: u32) -> Result<Drawn, Denied> {
-        self.pressure.overflowed(now, self.table.evicted());
         if self.overflow == Overflow::Refuse {
             return Err(Denied::NoRoom);
         }
-        let Class { rate, overflow } = self.class(source);
-        match rate.take(overflow, now, cost, || true) {
-            Ok(level) => Ok((level, rate.advert())),
+        let class = self.class(source);
+        let rate = &class.rate;
+        let now = now.max(self.table.forgotten_at());
+        match rate.take(&class.overflow, now, cost, || true) {
+            Ok(level) => {
+                rate.charge(class.share(source), now, cost, || true);
+                Ok((level, rate.advert()))
+            }
             Err(short) => Err(Denied::Key(short, rate.advert())),
         }
     }
@@ -173,20 +191,22 @@ impl Buckets {
         if let Some(total) = &self.total {
             total.charge(now, cost);
         }
-        let Class { rate, overflow } = self.class(source);
-        let made = |full_at| Ok((rate.first_charge(full_at, now, cost), ()));
+        let class = self.class(source);
+        let (rate, share) = (&class.rate, class.share(source));
+        let made = |full_at| Ok((rate.first_charge(share, full_at, now, cost), ()));
         loop {
-            if let Some(known) = self.known(source) {
-                let Known { place, rate } = known;
-                if rate.charge(place.word, now, cost, || place.is_ours()) {
-                    return;
-                }
+            if let Some(Known { place, rate }) = self.known(source)
+                && rate.charge(place.word, now, cost, || place.is_ours())
+            {
+                return;
             }
             match self.claim(source, now, made) {
                 Ok(Claim::Known) | Err(_) => {}
                 Ok(Claim::Made(())) => return,
-                Ok(Claim::NoRoom) => {
-                    rate.charge(overflow, now, cost, || true);
+                Ok(Claim::NoRoom(_claiming)) => {
+                    for word in [&class.overflow, share] {
+                        rate.charge(word, now, cost, || true);
+                    }
                     return;
                 }
             }
@@ -198,7 +218,7 @@ impl Buckets {
         source: Source,
         now: u64,
         make: impl Fn(u64) -> Result<(u64, T), Short>,
-    ) -> Result<Claim<T>, Short> {
+    ) -> Result<Claim<'_, T>, Short> {
         self.table.claim(source.0, now, make)
     }
 
@@ -220,9 +240,7 @@ impl Buckets {
 
     /// Returns how many tokens there are for a key.
     pub(crate) fn available(&self, source: Source, now: u64) -> u32 {
-        let level = self
-            .known(source)
-            .and_then(|known| known.rate.look(known.place.word, now));
+        let level = self.known(source).and_then(|known| known.look(now));
         match level {
             Some(level) => level.tokens(),
             // Not known: full.
@@ -247,14 +265,20 @@ impl Buckets {
             .ok_or(InvalidSetting(Problem::NoClass(class)))?;
         *of_class = quota;
         let units = Spacing::units(now);
-        let Class { rate, overflow } = &self.classes[class];
+        let Class {
+            rate,
+            overflow,
+            shares,
+        } = &self.classes[class];
         rate.change(&quota);
-        rate.settle(overflow, units);
+        for word in shares.iter().chain([overflow]) {
+            rate.convert(word, units, || true);
+        }
         // A newcomer may have been given a word of the era before.
         self.table.wait_for_claims();
-        self.table.for_each(|tag, word| {
-            if tag != 0 && Source(tag).class() == class {
-                rate.settle(word, units);
+        self.table.for_each(|tag, place| {
+            if Source(tag).class() == class {
+                rate.convert(place.word, units, || place.is_ours());
             }
         });
         Ok(())
@@ -269,6 +293,20 @@ impl Buckets {
     }
 }
 
+impl Class {
+    fn new(quota: &Quota) -> Self {
+        Self {
+            rate: Rate::forgetting(quota),
+            overflow: AtomicU64::new(0),
+            shares: (0..SHARES).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    fn share(&self, source: Source) -> &AtomicU64 {
+        &self.shares[(source.0 >> 6) as usize % SHARES]
+    }
+}
+
 impl Known<'_> {
     #[inline(always)]
     fn take(&self, now: u64, cost: u32) -> Result<Level, Short> {
@@ -278,11 +316,12 @@ impl Known<'_> {
 
     /// Says whether tokens could be taken.
     fn check(&self, now: u64, cost: u32) -> Result<(), Short> {
-        let checked = self.rate.check(self.place.word, now, cost);
-        if self.place.is_ours() {
-            checked
-        } else {
-            Err(Short::LOST)
-        }
+        let Self { place, rate } = self;
+        rate.check(place.word, now, cost, || place.is_ours())
+    }
+
+    fn look(&self, now: u64) -> Option<Level> {
+        let Self { place, rate } = self;
+        rate.look(place.word, now, || place.is_ours())
     }
 }

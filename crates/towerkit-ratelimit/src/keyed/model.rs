@@ -10,7 +10,7 @@ use super::{
     settings::Settings,
     table::{Claim, Table},
 };
-use crate::{Quota, level::Enough, meter::Source, rate::Rate};
+use crate::{Quota, level::Enough, meter::Source, rate::Rate, sync::AtomicU64};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -98,6 +98,31 @@ proptest! {
         }
     }
 
+    /// RL-01 for every key, also where keys share a bucket until they get one of their own, and lose it again.
+    #[test]
+    fn no_key_exceeds_its_bound_though_it_shared_a_bucket(
+        count in 1..5u32,
+        burst in 1..4u32,
+        steps in prop::collection::vec((0..40u64, 0..SECOND / 2, 1..4u32, 0..10u32), 1..150),
+    ) {
+        let keyed = keyed(quota(count, burst), |settings| settings.capacity = 1);
+        let mut histories = HashMap::<u64, History>::new();
+        let mut now = 100 * SECOND;
+        for (key, step, cost, kind) in steps {
+            // Now and then a thread that is late, and a cost that is known later.
+            let at = if kind == 0 { now - step } else { now + step / 8 };
+            now = now.max(at);
+            if kind == 1 {
+                keyed.charge(source(&keyed, key), at, cost);
+            } else if take(&keyed, key, at, cost).is_ok() {
+                let history = histories.entry(key).or_default();
+                let at = history.0.last().map_or(at, |(last, _)| at.max(*last));
+                prop_assert!(!history.exceeds(count, burst, at, cost));
+                history.0.push((at, cost));
+            }
+        }
+    }
+
     /// A call passes both limits or takes from neither.
     #[test]
     fn what_one_limit_refuses_costs_the_other_nothing(
@@ -147,6 +172,23 @@ fn keys_in_use_keep_their_places_and_others_share_a_bucket() {
     assert_eq!(keyed.evicted(), 0);
 }
 
+/// Not even in the moment after, when there is room for it.
+#[test]
+fn a_key_that_shared_a_bucket_gets_no_second_burst() {
+    const MILLI: u64 = SECOND / 1000;
+    let keyed = keyed(quota(100, 100), |settings| settings.capacity = 1);
+    // Others have a token missing, and so all the places, for 10 ms.
+    assert!((1..=8).all(|key| take(&keyed, key, SECOND, 1).is_ok()));
+    let calls = |now| {
+        let admitted = (0..500).filter(|_| take(&keyed, 0, now, 1).is_ok());
+        admitted.count()
+    };
+    let shared = calls(SECOND + MILLI);
+    assert_eq!((shared, keyed.evicted()), (100, 0));
+    let own = calls(SECOND + 12 * MILLI);
+    assert_eq!((own, keyed.evicted()), (1, 1));
+}
+
 /// Also where there is no room for the key.
 #[test]
 fn a_call_without_room_costs_the_limit_for_all_nothing() {
@@ -181,7 +223,10 @@ fn a_full_bucket_is_forgotten_for_a_newcomer() {
 fn a_forgotten_bucket_comes_back_no_fuller() {
     let (table, rate) = (Table::new(8), Rate::forgetting(&quota(1, 1)));
     let claim = |tag: u64, now| {
-        let make = |full_at| rate.first(full_at, now, 1).map(|(word, _)| (word, ()));
+        let make = |full_at| {
+            rate.first(&AtomicU64::new(0), full_at, now, 1)
+                .map(|(word, _)| (word, ()))
+        };
         matches!(table.claim(tag, now, make), Ok(Claim::Made(())))
     };
     // The first may stand in either of the two sets, the others in the first one only.
@@ -224,8 +269,8 @@ fn a_change_reaches_every_bucket_once() {
     }
     std::thread::scope(|threads| {
         threads.spawn(|| {
-            // Those of which nothing was taken are full, and stay so.
-            let keys = (0..1000).filter(|key| key % 10 > 0);
+            // A bucket that holds more than a smaller burst is full once that holds, and stays so.
+            let keys = (0..1000).filter(|key| key % 10 >= 5);
             for key in keys.cycle().take(20_000) {
                 let available = keyed.available(source(&keyed, key), SECOND);
                 assert!(available <= 10 - (key % 10) as u32);

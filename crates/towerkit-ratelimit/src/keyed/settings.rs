@@ -8,6 +8,9 @@ use crate::Quota;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
     /// It takes from a bucket that all such keys share, of the same quota. The default.
+    ///
+    /// A key that gets a bucket of its own later finds in it no more tokens than if it had taken from it all along. Of 256 newcomers,
+    /// one is counted together with that key, and so may find fewer at first.
     #[default]
     Share,
     /// It is refused as [`Overloaded`](towerkit_core::Reason::Overloaded).
