@@ -1,15 +1,17 @@
-//! Two thousand requests a second to a real server.
+//! Requests to a real server, and calls that are polled by hand.
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::mpsc,
+    task::{Context, Poll, Waker},
     thread,
-    time::{Duration, Instant},
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,23 +19,21 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
     sync::oneshot,
-    time::interval,
 };
+use tower::Service as _;
 
 use crate::telemetry::Service;
 
 const CONNECTIONS: usize = 8;
-/// Of one connection: so there are 2,000 requests a second.
-const EVERY: Duration = Duration::from_millis(4);
-const TIME: Duration = Duration::from_secs(2);
-
-/// How the requests fared, none of which failed.
-pub(crate) struct Load {
-    pub(crate) p99: Duration,
-}
+/// Of one connection, in each half of a run.
+const REQUESTS: usize = 250;
 
 pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn app() -> Router {
+    Router::new().route("/items/{id}", get(|| async { "an item" }))
 }
 
 /// A server on a thread of its own, until it is dropped.
@@ -44,18 +44,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(service: Option<Service>) -> Self {
+    fn start(service: Service) -> Self {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
-            let app = Router::new().route("/items/{id}", get(|| async { "an item" }));
-            let (app, _scope) = match service {
-                Some(service) => {
-                    let scope = tracing::dispatcher::set_default(&service.dispatch);
-                    (service.observe(app), Some(scope))
-                }
-                None => (app, None),
-            };
+            let _scope = tracing::dispatcher::set_default(&service.dispatch);
+            let app = service.observe(app());
             runtime().block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
@@ -84,54 +78,54 @@ impl Drop for Server {
     }
 }
 
-/// Makes requests for a while; `halfway` is called in the middle.
-pub(crate) fn run(service: Option<Service>, halfway: impl FnOnce()) -> Load {
+/// Makes requests, each of which must be answered well; `halfway` is called in the middle.
+pub(crate) fn serve(service: Service, halfway: impl FnOnce()) {
     let server = Server::start(service);
-    let mut latencies = runtime().block_on(async {
-        ask(server.address, TIME / 4).await;
-        let first = asking(server.address).await;
-        halfway();
-        [first, asking(server.address).await].concat()
-    });
-    latencies.sort_unstable();
-    let expected = CONNECTIONS * (TIME.as_millis() / EVERY.as_millis()) as usize;
-    let count = latencies.len();
-    assert!(count * 10 >= expected * 8, "{count} of {expected} requests");
-    Load {
-        p99: latencies[count * 99 / 100],
-    }
+    let load = || runtime().block_on(asking(server.address));
+    load();
+    halfway();
+    load();
 }
 
-/// All connections at once, for half of the time.
-async fn asking(address: SocketAddr) -> Vec<Duration> {
-    let tasks: Vec<_> = (0..CONNECTIONS)
-        .map(|_| tokio::spawn(ask(address, TIME / 2)))
-        .collect();
-    let mut latencies = Vec::new();
+/// All connections at once.
+async fn asking(address: SocketAddr) {
+    let tasks = [(); CONNECTIONS].map(|()| tokio::spawn(ask(address)));
     for task in tasks {
-        latencies.extend(task.await.unwrap());
+        task.await.unwrap();
     }
-    latencies
 }
 
-/// Makes requests over one connection; each must be answered well.
-async fn ask(address: SocketAddr, time: Duration) -> Vec<Duration> {
+/// Makes requests over one connection.
+async fn ask(address: SocketAddr) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let (mut ticks, start) = (interval(EVERY), Instant::now());
-    let mut latencies = Vec::new();
-    while start.elapsed() < time {
-        ticks.tick().await;
-        let begun = Instant::now();
+    for _ in 0..REQUESTS {
         let request = Request::get("/items/7").header("host", "localhost");
         let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap());
         let response = response.await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "an item");
-        latencies.push(begun.elapsed());
     }
     connection.abort();
-    latencies
+}
+
+/// Makes so many calls, and polls each once, and each frame of its body: nothing may be pending.
+pub(crate) fn poll(service: &Service, calls: usize) {
+    let _scope = tracing::dispatcher::set_default(&service.dispatch);
+    let mut app = service.observe(app());
+    let mut cx = Context::from_waker(Waker::noop());
+    for call in 0..calls {
+        let request = Request::get("/items/7").body(Body::empty()).unwrap();
+        let Poll::Ready(Ok(response)) = pin!(app.call(request)).poll(&mut cx) else {
+            panic!("call {call} waits");
+        };
+        let mut body = pin!(response.into_body());
+        while !body.is_end_stream() {
+            let Poll::Ready(Some(Ok(_))) = body.as_mut().poll_frame(&mut cx) else {
+                panic!("the body of call {call} waits");
+            };
+        }
+    }
 }

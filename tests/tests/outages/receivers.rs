@@ -83,7 +83,7 @@ impl Receivers {
         }
     }
 
-    /// Ends those that run, if this is about that.
+    /// Ends those that run.
     pub(crate) fn kill(&self) {
         let mut held = self.held.lock().unwrap();
         match held.take() {

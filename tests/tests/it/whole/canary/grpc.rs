@@ -21,7 +21,7 @@ use towerkit_ratelimit::{KeyedRateLimitLayer, Quota};
 use towerkit_trace::TraceLayer;
 
 use super::secrets::{CANARY, Outputs, fields};
-use crate::observed::Observed;
+use crate::whole::observed::Observed;
 
 struct Hello;
 

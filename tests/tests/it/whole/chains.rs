@@ -22,7 +22,7 @@ use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_log::{Format, LogLayer};
 use towerkit_trace::{TraceLayer, Traced};
 
-use crate::{
+use crate::whole::{
     observed::Observed,
     server::{HttpClient, Server, client},
 };

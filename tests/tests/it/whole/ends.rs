@@ -20,7 +20,7 @@ use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_timeout::TimeoutLayer;
 use towerkit_trace::TraceLayer;
 
-use crate::{
+use crate::whole::{
     observed::{Observed, attribute, eventually},
     server::{Server, client},
 };

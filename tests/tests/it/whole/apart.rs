@@ -13,7 +13,7 @@ use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_trace::TraceLayer;
 
-use crate::{
+use crate::whole::{
     observed::Observed,
     server::{Server, client},
 };

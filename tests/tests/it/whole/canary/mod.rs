@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use towerkit_log::Format;
 use towerkit_metrics::Registry;
 
-use crate::{
+use crate::whole::{
     observed::Observed,
     server::{Server, client},
 };

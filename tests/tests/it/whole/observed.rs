@@ -24,7 +24,7 @@ pub(crate) struct Observed {
 fn ours() -> Targets {
     Targets::new()
         .with_target("towerkit", Level::TRACE)
-        .with_target("whole", Level::TRACE)
+        .with_target("it", Level::TRACE)
 }
 
 impl Observed {
@@ -89,7 +89,7 @@ pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    let limit = Duration::from_secs(20);
+    let limit = Duration::from_secs(120);
     timeout(limit, waits)
         .await
         .unwrap_or_else(|_| panic!("{what}"));

@@ -1,0 +1,4 @@
+//! What several crates must do together.
+
+mod fuzz;
+mod whole;
