@@ -134,7 +134,7 @@ fn trace(text: &str) -> Option<u128> {
 }
 
 fn single(fields: &Fields) -> B3 {
-    let Some(text) = fields.only("b3") else {
+    let Some(text) = fields.first("b3") else {
         return B3::Nothing;
     };
     if matches!(&*text, "0" | "1" | "d") {
@@ -155,14 +155,14 @@ fn single(fields: &Fields) -> B3 {
 }
 
 fn several(fields: &Fields) -> B3 {
-    let (flags, sampled) = (fields.only("x-b3-flags"), fields.only("x-b3-sampled"));
+    let (flags, sampled) = (fields.first("x-b3-flags"), fields.first("x-b3-sampled"));
     let sampled = match (flags.as_deref(), sampled.as_deref()) {
         (Some("1"), _) | (_, Some("1" | "true")) => Some(true),
         (_, Some("0" | "false")) => Some(false),
         (_, Some(_)) => return B3::Nothing,
         (_, None) => None,
     };
-    let ids = (fields.only("x-b3-traceid"), fields.only("x-b3-spanid"));
+    let ids = (fields.first("x-b3-traceid"), fields.first("x-b3-spanid"));
     match (ids, sampled) {
         ((Some(of), Some(by)), sampled) => {
             let context = || Some((trace(&of)?, span(&by)?, sampled.unwrap_or(false)));

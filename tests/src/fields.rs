@@ -20,11 +20,16 @@ impl Fields {
 
     /// The text of the only value, without the blanks around it.
     pub(crate) fn only(&self, name: &str) -> Option<String> {
-        let mut values = self.0.iter().filter(|(found, _)| found == name);
-        let (_, value) = values.next()?;
+        let values = self.0.iter().filter(|(found, _)| found == name);
+        let is_only = values.count() == 1;
+        is_only.then(|| self.first(name)).flatten()
+    }
+
+    /// The text of the first value, without the blanks around it.
+    pub(crate) fn first(&self, name: &str) -> Option<String> {
+        let (_, value) = self.0.iter().find(|(found, _)| found == name)?;
         let text = String::from_utf8_lossy(value);
-        let is_only = values.next().is_none();
-        is_only.then(|| text.trim_matches([' ', '\t']).to_owned())
+        Some(text.trim_matches([' ', '\t']).to_owned())
     }
 }
 
