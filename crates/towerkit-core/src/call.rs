@@ -187,9 +187,7 @@ impl<'a, Req> Call<'a, Req> {
     /// `http::Extensions`, `http::Method` and `http::Uri`.
     #[must_use]
     pub fn part<T: 'static>(&self) -> Option<&T> {
-        self.protocol
-            .part(self.request, TypeId::of::<T>())?
-            .downcast_ref()
+        self.part_of(TypeId::of::<T>())?.downcast_ref()
     }
 
     /// Returns the value of a request field such as an HTTP header, if it is there and is text.
@@ -235,6 +233,10 @@ impl<'a, Req> Call<'a, Req> {
     pub fn now(&mut self, clock: &Clock) -> u64 {
         self.reading = self.reading.of(clock);
         self.reading.nanos()
+    }
+
+    pub(crate) fn part_of(&self, part: TypeId) -> Option<&dyn Any> {
+        self.protocol.part(self.request, part)
     }
 
     /// The end of this call, were it refused for `reason`.

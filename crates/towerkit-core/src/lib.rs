@@ -63,6 +63,7 @@
 mod armed;
 mod backpressure;
 mod call;
+mod call_view;
 mod clock;
 mod deadline;
 mod end;
@@ -98,6 +99,7 @@ mod waker_set_model;
 pub use armed::{Armed, Shared};
 pub use backpressure::Backpressure;
 pub use call::{Call, Describe, ProtocolKind, TargetUri};
+pub use call_view::CallView;
 pub use clock::{Clock, ManualClock};
 pub use deadline::Deadline;
 pub use end::End;

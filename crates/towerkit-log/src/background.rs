@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     fmt, io,
     num::NonZeroUsize,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -87,19 +88,25 @@ impl Background {
             state: Mutex::new(State {
                 queue: Queue::new(self.bounds),
                 has_ended: false,
+                is_stuck: false,
             }),
+            patience: self.patience,
             wake: Condvar::new(),
             progress: Condvar::new(),
         });
+        let last = Arc::default();
         let worker = Worker::new(shared.clone(), format, writer, self.bounds.bytes);
+        let left = Arc::downgrade(&last);
         thread::Builder::new()
             .name("towerkit-log".to_owned())
-            .spawn(move || worker.run())?;
-        let queue = LogQueue(shared);
-        let guard = LogGuard {
-            queue: queue.clone(),
-            patience: self.patience,
+            .spawn(move || worker.run(&left))?;
+        let handle = LogQueue {
+            shared: shared.clone(),
+            last: None,
         };
+        let guard = LogGuard { queue: handle };
+        let last = Some(last);
+        let queue = LogQueue { shared, last };
         Ok((queue, guard))
     }
 }
@@ -115,41 +122,85 @@ impl Default for Background {
 /// To write into it copies the line, under a lock that nobody holds for longer than such a copy takes; it allocates nothing, fails
 /// never, and makes no system call unless the writing thread sleeps.
 #[derive(Clone)]
-pub struct LogQueue(Arc<Shared>);
+pub struct LogQueue {
+    shared: Arc<Shared>,
+    /// For who writes, not for who looks on: so the writer is dropped when nobody can write any more.
+    last: Option<Arc<Last>>,
+}
 
 impl LogQueue {
     /// Returns how many lines were dropped: for want of room, because they could not be written, or after the end.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.lock().queue.dropped()
+        self.shared.lock().queue.dropped()
     }
 
     /// Waits until what has been logged so far is written or lost, for `patience` at most; returns whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         let accepted = state.queue.hurry();
-        self.0.wake.notify_one();
+        self.shared.wake.notify_one();
         let waits = |state: &mut State| !state.queue.is_settled(accepted);
-        let waited = self.0.progress.wait_timeout_while(state, patience, waits);
+        let waited = self
+            .shared
+            .progress
+            .wait_timeout_while(state, patience, waits);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.queue.is_settled(accepted)
     }
 
-    fn close(&self, patience: Duration) {
-        let mut state = self.0.lock();
+    fn close(&self) {
+        let mut state = self.shared.lock();
         state.queue.close();
-        self.0.wake.notify_one();
-        let waits = |state: &mut State| !state.has_ended;
-        // If the writer is stuck its thread is left behind.
-        let _ = self.0.progress.wait_timeout_while(state, patience, waits);
+        self.shared.wake.notify_one();
+        self.shared.wait_for_the_end(state);
+    }
+
+    /// Writes a line that comes after the thread has ended. What a writer itself logs is dropped then.
+    #[cold]
+    fn write_last(&self, line: &[u8]) {
+        let is_written = Writing::begin().is_some_and(|_writing| {
+            self.shared.wait_for_the_end(self.shared.lock());
+            self.last.as_ref().is_some_and(|last| {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                last.as_mut().is_some_and(|out| out.write_lines(line) == 0)
+            })
+        });
+        if !is_written {
+            self.shared.lock().queue.count_dropped();
+        }
+    }
+}
+
+/// This thread writes lines: those of its writer would wait for themselves.
+pub(crate) struct Writing(());
+
+thread_local! {
+    static WRITES: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Writing {
+    /// Begins to write, unless this thread does already.
+    pub(crate) fn begin() -> Option<Self> {
+        (!WRITES.replace(true)).then_some(Self(()))
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITES.set(false);
     }
 }
 
 impl io::Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let must_wake = self.0.lock().queue.push(line);
-        if must_wake {
-            self.0.wake.notify_one();
+        let mut state = self.shared.lock();
+        if state.queue.is_over() {
+            drop(state);
+            self.write_last(line);
+        } else if state.queue.push(line) {
+            drop(state);
+            self.shared.wake.notify_one();
         }
         Ok(line.len())
     }
@@ -175,15 +226,16 @@ impl fmt::Debug for LogQueue {
     }
 }
 
-/// Ends the writer in the [`Background`] when it is dropped: keep it until the end of `main`.
+/// Ends the thread of the [`Background`] when it is dropped: keep it until the end of `main`.
 ///
-/// The drop waits for the last lines, as long as [`patience`](Background::patience) says. Lines that are logged later are dropped.
+/// The drop waits for the last lines, as long as [`patience`](Background::patience) says. Each line that is logged later is written at
+/// once, by the thread that logs it: such as those of calls that end because the runtime is dropped after an `async fn main`. Where the
+/// writer is stuck, they are dropped.
 /// A program that leaves by `std::process::exit` or by a signal drops nothing: call [`LogQueue::flush`] before it does.
 #[derive(Debug)]
-#[must_use = "when it is dropped, nothing more is written"]
+#[must_use = "when it is dropped, the thread ends"]
 pub struct LogGuard {
     queue: LogQueue,
-    patience: Duration,
 }
 
 impl LogGuard {
@@ -196,7 +248,7 @@ impl LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.queue.close(self.patience);
+        self.queue.close();
     }
 }
 
@@ -207,17 +259,48 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     /// Wakes those who wait for it.
     pub(crate) progress: Condvar,
+    patience: Duration,
 }
+
+/// The writer, once the thread has ended.
+pub(crate) type Last = Mutex<Option<Box<dyn WriteLines>>>;
 
 pub(crate) struct State {
     pub(crate) queue: Queue,
-    pub(crate) has_ended: bool,
+    has_ended: bool,
+    /// The thread did not end in time: nobody waits for it once more.
+    is_stuck: bool,
+}
+
+/// Writes whole lines.
+pub(crate) trait WriteLines: Send {
+    /// Returns how many of the lines were lost.
+    fn write_lines(&mut self, lines: &[u8]) -> usize;
 }
 
 impl Shared {
     /// No user code runs under this lock: nothing poisons it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the thread has ended.
+    pub(crate) fn end(&self) {
+        self.lock().has_ended = true;
+        self.progress.notify_all();
+    }
+
+    /// Waits for the end of the thread, once for as long as it may take. If the writer is stuck its thread is left behind.
+    fn wait_for_the_end(&self, mut state: MutexGuard<'_, State>) {
+        if state.is_stuck {
+            return;
+        }
+        let waits = |state: &mut State| !state.has_ended;
+        let waited = self
+            .progress
+            .wait_timeout_while(state, self.patience, waits);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.is_stuck = !state.has_ended;
     }
 }
 
@@ -240,7 +323,7 @@ mod tests {
         let mut lines = BufReader::new(reader).lines();
         for sleeps in [false, true, false, true] {
             let begun = Instant::now();
-            while sleeps && !queue.0.lock().queue.is_idle() {
+            while sleeps && !queue.shared.lock().queue.is_idle() {
                 assert!(begun.elapsed() < Duration::from_secs(60), "it never sleeps");
                 thread::yield_now();
             }

@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use towerkit_core::{Clock, End, Observes, Row, RowLayer, Unbound};
+use towerkit_core::{CallView, Clock, End, Observes, Row, RowLayer, Unbound};
 use tracing::{Level, level_filters::LevelFilter};
 
-use crate::{Log, Sampling, level::Threshold, sampling::Sampler};
+use crate::{Log, Sampling, level::Threshold, own_field::OwnField, sampling::Sampler};
 
 /// A layer that logs each call once, at its end.
 ///
@@ -53,6 +53,45 @@ impl<P> LogLayer<P> {
     #[must_use]
     pub fn level(mut self, level: impl Fn(&End) -> Level + Send + Sync + 'static) -> Self {
         self.log().level = Some(Arc::new(level));
+        self
+    }
+
+    /// Adds a field to the events of calls: its name, and a function that reads its value as a call starts; no field by default.
+    ///
+    /// A second field of one name takes the place of the first. `path`, `client_address` and `request_id` take the place of the layer's
+    /// own, as below behind a proxy. A function that panics adds nothing. The call sees its headers and whatever is in its extensions:
+    ///
+    /// ```
+    /// use http::{Extensions, HeaderMap};
+    /// use towerkit_http::{ClientAddress, HttpExt};
+    /// use towerkit_log::LogLayer;
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(String);
+    ///
+    /// let clients = ClientAddress::new().trust(["10.0.0.0/8"])?;
+    /// let layer = LogLayer::new()
+    ///     .field("tenant", |call| {
+    ///         let tenant: &Tenant = call.part::<Extensions>()?.get()?;
+    ///         Some(tenant.0.as_str().into())
+    ///     })
+    ///     .field("user_agent", |call| call.header("user-agent").map(Into::into))
+    ///     .field("client_address", move |call| {
+    ///         let headers: &HeaderMap = call.part()?;
+    ///         let address = clients.find(headers, call.part()?)?;
+    ///         Some(address.to_string().into())
+    ///     })
+    ///     .http();
+    /// # let _ = layer;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn field(
+        mut self,
+        name: &'static str,
+        value: impl for<'a> Fn(&'a CallView<'a>) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.log().add(OwnField::new(name, value));
         self
     }
 

@@ -49,6 +49,7 @@
 //! | `message` | `call`, or the [name](LogLayer::name) of the layer | always |
 //! | `operation` | route template, gRPC method, or the name given to `.plain(..)` | always |
 //! | `method` | HTTP method | HTTP |
+//! | `path` | the path that the caller sent, its first 1,024 bytes to a whole segment | HTTP, if no route matched |
 //! | `status` | HTTP status, a number | HTTP, if there was a head |
 //! | `code` | gRPC code, a number | gRPC, if there was one |
 //! | `outcome` | `success`, `client_error`, `failure`, `overloaded`, `timed_out` or `cancelled` ([`Outcome`]) | always |
@@ -58,7 +59,13 @@
 //! | `panicked` | `true` | the service panicked |
 //! | `refused` | why, such as `rate_limited` ([`Reason`]) | the call was refused, here or further in |
 //! | `deadline_ms` | what was left until the [`Deadline`](towerkit_core::Deadline) when the call began | HTTP and gRPC, if the request carries one |
+//! | `client_address` | the address at the other end of the connection | HTTP and gRPC, if the server attaches it |
+//! | `request_id` | the header `x-request-id`, its first 128 bytes | HTTP and gRPC, if the request has it |
 //! | `trace_id`, `span_id` | the ids of the call ([`TraceIds`](towerkit_core::TraceIds)), in hexadecimal digits | a tracing layer stands outside, in the same row or around it |
+//!
+//! An application adds fields with [`LogLayer::field`], behind these. Where a proxy stands in front, that is also how `client_address`
+//! becomes the client's. The peer is known in axum by `into_make_service_with_connect_info`, and elsewhere by a `PeerAddress` in the
+//! extensions. Below `nest_service` the operation is the prefix of the nested service, if the layer stands inside of it.
 //!
 //! # Levels
 //!
@@ -126,7 +133,7 @@
 //! # Cancellation
 //!
 //! A call that is dropped, before its head or while its body is read, is logged then, as `cancelled`, with the status of its head if
-//! there was one.
+//! there was one. So is a call that is under way when the runtime is dropped, also after the end of an `async fn main`.
 //!
 //! # Clones
 //!
@@ -155,7 +162,7 @@
 //! | `log.SwapLogger` | [`TargetsHandle`], and [`LogHandle`] for calls |
 //! | `log/term` | [`colors`](LogSubscriber::colors) |
 //! | `log/syslog` | [a writer](crate#terminals-and-syslog) |
-//! | `log.NewStdlibAdapter` | the crate `tracing-log`, for records of the crate `log` |
+//! | `log.NewStdlibAdapter` | [`try_init`](LogSubscriber::try_init), for records of the crate `log` |
 //! | a logging middleware for each method, with `took` | [`LogLayer`], with `latency_ms` |
 //!
 //! [`Outcome`]: towerkit_core::Outcome
@@ -163,6 +170,7 @@
 
 mod background;
 mod caps;
+mod decimal;
 mod encode;
 mod escape;
 mod events;
@@ -176,11 +184,13 @@ mod lines;
 mod logfmt;
 mod names;
 mod observer;
+mod own_field;
 mod queue;
 mod record;
 mod redaction;
 mod sampling;
 mod secrets;
+mod sites;
 mod spans;
 mod subscriber;
 mod sync;

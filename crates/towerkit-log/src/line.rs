@@ -4,6 +4,7 @@ use crate::{
     Caps,
     encode::Encode,
     record::Take,
+    sites::Spelt,
     value::{Scratch, literal},
 };
 
@@ -97,6 +98,25 @@ impl Line {
         }
     }
 
+    /// Appends a field whose name is spelt and no other's, unless there is no room for it.
+    #[inline]
+    pub(crate) fn known(&mut self, name: &Spelt, value: impl FnOnce(&mut Vec<u8>, &mut Scratch)) {
+        if self.names.len() >= self.caps.fields {
+            self.left_out += 1;
+            return;
+        }
+        let length = self.bytes.len();
+        self.bytes.extend_from_slice(&name.text);
+        value(&mut self.bytes, &mut self.scratch);
+        if self.caps.has_room(self.bytes.len()) {
+            let [start, end] = name.name.map(|at| length + at);
+            self.names.push(start..end);
+        } else {
+            self.bytes.truncate(length);
+            self.left_out += 1;
+        }
+    }
+
     /// Ends the line.
     pub(crate) fn end<E: Encode>(&mut self) -> &[u8] {
         if self.left_out > 0 {
@@ -143,13 +163,32 @@ impl Line {
     }
 }
 
+/// What a line begins with.
+pub(crate) const HEAD: [&str; 3] = ["ts", "level", "target"];
+
+/// The name of a message, in an event and in a line.
+pub(crate) const MESSAGE: &str = "message";
+pub(crate) const MSG: &str = "msg";
+
+/// The fields of an event whose message comes first, if it has one.
+pub(crate) struct All<'a>(pub(crate) &'a mut Line);
+
 /// The fields of an event, without its message.
 pub(crate) struct Fields<'a>(pub(crate) &'a mut Line);
 
 /// The message of an event, and nothing else.
 pub(crate) struct Message<'a>(pub(crate) &'a mut Line);
 
-const MESSAGE: &str = "message";
+impl Take for All<'_> {
+    fn take<E: Encode>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
+    ) {
+        let name = if name == MESSAGE { MSG } else { name };
+        self.0.field::<E>(name, value);
+    }
+}
 
 impl Take for Fields<'_> {
     fn take<E: Encode>(
@@ -170,7 +209,7 @@ impl Take for Message<'_> {
         value: impl FnOnce(&mut Vec<u8>, &mut Scratch),
     ) {
         if name == MESSAGE {
-            self.0.field::<E>("msg", value);
+            self.0.field::<E>(MSG, value);
         }
     }
 }

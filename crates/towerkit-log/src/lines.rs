@@ -6,15 +6,17 @@ use std::{
 };
 
 use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing_log::NormalizeEvent;
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
 use crate::{
     Background, Caps, LogGuard, LogQueue, Redaction,
     encode::Encode,
     json::Json,
-    line::{Fields, Line, Message},
+    line::{All, Fields, HEAD, Line, MESSAGE, Message},
     logfmt::Logfmt,
-    record::Recorder,
+    record::{CallRecorder, Recorder},
+    sites::{Sites, SpeltAs},
     spans,
     timestamp::timestamp,
     value::{Rules, literal},
@@ -118,7 +120,7 @@ impl<W> Lines<W> {
     /// Sets what is never written; [`Redaction::new`] by default.
     #[must_use]
     pub fn redaction(mut self, redaction: Redaction) -> Self {
-        self.rules.redaction = redaction;
+        self.rules.redact(redaction);
         self
     }
 
@@ -136,7 +138,7 @@ impl<W> Lines<W> {
         self
     }
 
-    fn line<'a, E: Encode, S>(
+    fn line<'a, E: SpeltAs, S>(
         &self,
         line: &'a mut Line,
         event: &Event<'_>,
@@ -146,13 +148,23 @@ impl<W> Lines<W> {
         S: Subscriber + for<'b> LookupSpan<'b>,
     {
         let metadata = event.metadata();
+        let record = record_of_log(event);
+        let target = record.as_ref().map_or(metadata.target(), Metadata::target);
         let name = level_name(
             *metadata.level(),
             self.colors && self.format == Format::Logfmt,
         );
-        head::<E>(line, self.rules.caps, name, metadata.target());
-        event.record(&mut Recorder::<E, _>::new(Message(line), &self.rules));
-        event.record(&mut Recorder::<E, _>::new(Fields(line), &self.rules));
+        head::<E>(line, self.rules.caps, name, target);
+        if let Some(fields) = Sites::told(metadata) {
+            event.record(&mut CallRecorder::<E>::new(line, &self.rules, fields));
+        } else if record.is_some() {
+            event.record(&mut Recorder::<E, _>::new(Message(line), &self.rules));
+        } else if begins_with_message(metadata) {
+            event.record(&mut Recorder::<E, _>::new(All(line), &self.rules));
+        } else {
+            event.record(&mut Recorder::<E, _>::new(Message(line), &self.rules));
+            event.record(&mut Recorder::<E, _>::new(Fields(line), &self.rules));
+        }
         if self.spans {
             spans::append::<E, _>(line, event, context);
         }
@@ -210,12 +222,27 @@ where
     }
 }
 
+/// Returns what a record of the crate `log` says of itself, if the event is one: its target, for that of the bridge.
+fn record_of_log<'a>(event: &'a Event<'_>) -> Option<Metadata<'a>> {
+    if event.metadata().target() != "log" {
+        return None;
+    }
+    event.normalized_metadata()
+}
+
+/// Whether no field stands before the message, as where a macro puts it.
+fn begins_with_message(metadata: &Metadata<'_>) -> bool {
+    let mut names = metadata.fields().iter().map(|field| field.name());
+    names.next() == Some(MESSAGE) && names.all(|name| name != MESSAGE)
+}
+
 /// Begins a line.
 fn head<E: Encode>(line: &mut Line, caps: Caps, level: &'static str, target: &str) {
     line.start::<E>(caps);
-    line.plain::<E>("ts", &timestamp(SystemTime::now()));
-    line.plain::<E>("level", level.as_bytes());
-    line.text::<E>("target", target);
+    let [ts, name, of] = HEAD;
+    line.plain::<E>(ts, &timestamp(SystemTime::now()));
+    line.plain::<E>(name, level.as_bytes());
+    line.text::<E>(of, target);
 }
 
 /// Returns a line of one field, for fuzzers: the names in events are constants. No part of the API.

@@ -1,21 +1,23 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use towerkit_core::{
-    Call, Clock, End, Observer, Outcome, Policy, ProtocolKind, Reason, Status, TraceIds,
+    Call, Clock, End, Hex, Observer, Outcome, Policy, ProtocolKind, Reason, Status, TraceIds,
 };
-use tracing::{Level, level_filters::LevelFilter};
+use tracing::{Level, Value, level_filters::LevelFilter};
 
 use crate::{
     LogHeld,
-    kept::Kept,
+    kept::{Kept, Own},
     layer::Chosen,
     level_of,
+    own_field::OwnField,
     sampling::{Kind, Report},
+    sites::{FIELDS, Sites},
 };
 
 /// Logs calls: the role behind [`LogLayer`](crate::LogLayer).
@@ -25,34 +27,14 @@ pub struct Log {
     pub(crate) clock: Clock,
     pub(crate) level: Option<Arc<ChooseLevel>>,
     pub(crate) chosen: Arc<Chosen>,
+    /// The fields that the application adds.
+    own: Arc<[OwnField]>,
+    /// The events with these fields.
+    sites: OnceLock<&'static Sites>,
 }
 
 /// Chooses the level of a call at its end.
 pub(crate) type ChooseLevel = dyn Fn(&End) -> Level + Send + Sync;
-
-/// Logs one call; a level is part of what is static of an event.
-macro_rules! event {
-    ($level:expr, $message:expr, $kept:expr, $end:expr, $nanos:expr, $ids:expr) => {
-        tracing::event!(
-            target: "towerkit::call",
-            $level,
-            message = $message,
-            operation = $kept.operation.as_str(),
-            method = Some($kept.method.as_str()).filter(|method| !method.is_empty()),
-            status = http_status($end),
-            code = grpc_code($end),
-            outcome = $end.outcome().as_str(),
-            latency_ms = millis($nanos),
-            bytes = bytes($kept, $end),
-            cancelled = only_true($end.outcome() == Outcome::Cancelled),
-            panicked = only_true($end.panicked()),
-            refused = $end.refused().map(Reason::as_str),
-            deadline_ms = $kept.left.map(|left| millis(nanos(left))),
-            trace_id = $ids.map(|ids| display(Hex(ids.trace))),
-            span_id = $ids.map(|ids| display(Hex(ids.span))),
-        )
-    };
-}
 
 /// Logs how many calls were left out.
 macro_rules! left_out {
@@ -68,12 +50,6 @@ macro_rules! left_out {
     };
 }
 
-macro_rules! is_any_enabled {
-    ($($level:expr),*) => {
-        $(tracing::event_enabled!(target: "towerkit::call", $level))||*
-    };
-}
-
 impl Log {
     pub(crate) fn new() -> Self {
         Self {
@@ -81,20 +57,31 @@ impl Log {
             clock: Clock::default(),
             level: None,
             chosen: Arc::new(Chosen::all()),
+            own: Arc::default(),
+            sites: OnceLock::new(),
         }
     }
 
     /// Whether a call that starts now can be logged at its end.
     #[inline(never)]
     fn is_enabled(&self) -> bool {
-        self.chosen.threshold.get() != LevelFilter::OFF
-            && is_any_enabled!(
-                Level::ERROR,
-                Level::WARN,
-                Level::INFO,
-                Level::DEBUG,
-                Level::TRACE
-            )
+        self.chosen.threshold.get() != LevelFilter::OFF && self.sites().is_any_enabled()
+    }
+
+    fn sites(&self) -> &'static Sites {
+        self.sites.get_or_init(|| {
+            let own = self.own.iter().filter(|field| !field.takes_a_place());
+            Sites::with(&own.map(|field| field.name).collect::<Vec<_>>())
+        })
+    }
+
+    /// Adds a field, or changes the one of that name.
+    pub(crate) fn add(&mut self, field: OwnField) {
+        let mut own = self.own.to_vec();
+        own.retain(|other| other.name != field.name);
+        own.push(field);
+        self.own = own.into();
+        self.sites = OnceLock::new();
     }
 
     #[inline(never)]
@@ -119,13 +106,51 @@ impl Log {
             return;
         }
         let nanos = now.saturating_sub(kept.start);
+        self.tell(level, kept, end, nanos);
+    }
+
+    /// Tells the subscriber of a call.
+    fn tell(&self, level: Level, kept: &Kept, end: &End, nanos: u64) {
         let ids = TraceIds::current();
-        match level {
-            Level::ERROR => event!(Level::ERROR, self.name, kept, end, nanos, ids),
-            Level::WARN => event!(Level::WARN, self.name, kept, end, nanos, ids),
-            Level::INFO => event!(Level::INFO, self.name, kept, end, nanos, ids),
-            Level::DEBUG => event!(Level::DEBUG, self.name, kept, end, nanos, ids),
-            Level::TRACE => event!(Level::TRACE, self.name, kept, end, nanos, ids),
+        let trace = ids.map(|ids| Hex::<32>::new(&ids.trace));
+        let span = ids.map(|ids| Hex::<16>::new(&ids.span));
+        let [trace, span] = [
+            trace.as_ref().map(Hex::as_str),
+            span.as_ref().map(Hex::as_str),
+        ];
+        let [method, path] = [text(&kept.method), text(&kept.path)];
+        let [client, request_id] = [text(&kept.client_address), text(&kept.request_id)];
+        let outcome = end.outcome();
+        let (status, code) = (http_status(end), grpc_code(end));
+        let bytes = bytes(kept, end);
+        let cancelled = only_true(outcome == Outcome::Cancelled);
+        let panicked = only_true(end.panicked());
+        let refused = end.refused().map(Reason::as_str);
+        let deadline = kept.left.map(|left| millis(nanos_of(left)));
+        let (outcome, latency) = (outcome.as_str(), millis(nanos));
+        let fields: [Option<&dyn Value>; FIELDS.len()] = [
+            Some(&self.name),
+            Some(&kept.operation),
+            value(&method),
+            value(&path),
+            value(&status),
+            value(&code),
+            Some(&outcome),
+            Some(&latency),
+            value(&bytes),
+            value(&cancelled),
+            value(&panicked),
+            value(&refused),
+            value(&deadline),
+            value(&client),
+            value(&request_id),
+            value(&trace),
+            value(&span),
+        ];
+        let sites = self.sites();
+        match kept.own.get(..sites.own()) {
+            None | Some([]) => sites.tell(level, &fields),
+            Some(own) => tell_with(sites, level, &fields, own),
         }
     }
 
@@ -165,7 +190,7 @@ impl<Req> Observer<Req> for Log {
             return LogHeld::nothing();
         }
         let start = call.now(&self.clock);
-        LogHeld::keep(call, start)
+        LogHeld::keep(call, start, &self.own)
     }
 }
 
@@ -183,7 +208,7 @@ fn grpc_code(end: &End) -> Option<u16> {
     }
 }
 
-fn nanos(left: Duration) -> u64 {
+fn nanos_of(left: Duration) -> u64 {
     u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -200,13 +225,35 @@ fn only_true(condition: bool) -> Option<bool> {
     condition.then_some(true)
 }
 
-/// An id, as traces are looked up by.
-struct Hex<const N: usize>([u8; N]);
-
-impl<const N: usize> fmt::Display for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// Tells of the application's fields as well; of a few without an allocation.
+#[inline(never)]
+fn tell_with(sites: &'static Sites, level: Level, fields: &[Option<&dyn Value>], own: &[Own]) {
+    const FEW: usize = FIELDS.len() + 16;
+    let own = own.iter().map(|own| {
+        let text: &dyn Value = &own.text;
+        Some(text).filter(|_| own.is_there)
+    });
+    let length = fields.len() + own.len();
+    let all = fields.iter().copied().chain(own);
+    if length > FEW {
+        return sites.tell(level, &all.collect::<Vec<_>>());
     }
+    let mut few = [None; FEW];
+    few.iter_mut()
+        .zip(all)
+        .for_each(|(place, field)| *place = field);
+    sites.tell(level, &few[..length]);
+}
+
+fn text(kept: &str) -> Option<&str> {
+    Some(kept).filter(|text| !text.is_empty())
+}
+
+fn value<T: Value>(field: &Option<T>) -> Option<&dyn Value> {
+    field.as_ref().map(|field| {
+        let field: &dyn Value = field;
+        field
+    })
 }
 
 impl fmt::Debug for Log {

@@ -20,6 +20,8 @@ pub(crate) struct Queue {
     /// Somebody waits for what has been accepted.
     is_urgent: bool,
     is_closed: bool,
+    /// The writing thread has taken the last lines.
+    is_over: bool,
 }
 
 /// How much may wait.
@@ -43,6 +45,7 @@ impl Queue {
             is_idle: false,
             is_urgent: false,
             is_closed: false,
+            is_over: false,
         }
     }
 
@@ -50,7 +53,7 @@ impl Queue {
     pub(crate) fn push(&mut self, line: &[u8]) -> bool {
         let before = self.waiting.len();
         let fits = self.lines < self.bounds.lines && line.len() <= self.bounds.bytes - before;
-        if self.is_closed || !fits {
+        if self.is_over || !fits {
             self.dropped += 1;
             return false;
         }
@@ -81,6 +84,7 @@ impl Queue {
 
     /// Swaps what waits for `batch`, which is empty, and returns how many lines that is: none only when all is over.
     pub(crate) fn take(&mut self, batch: &mut Vec<u8>) -> usize {
+        self.is_over = self.is_closed;
         mem::swap(&mut self.waiting, batch);
         self.is_urgent = false;
         self.is_idle = false;
@@ -115,10 +119,20 @@ impl Queue {
         self.settled >= accepted
     }
 
-    /// Drops every line from now on; those that wait are still written.
+    /// Ends the writing thread, which takes what there is once more.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         self.is_idle = false;
+    }
+
+    /// Whether the writing thread takes no more lines.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Takes down that a line was dropped that was never offered.
+    pub(crate) fn count_dropped(&mut self) {
+        self.dropped += 1;
     }
 
     /// Returns how many lines were dropped: refused, or lost because they could not be written.
@@ -176,6 +190,7 @@ mod tests {
         told: u64,
         sleeps: bool,
         closed: bool,
+        over: bool,
     }
 
     impl Model {
@@ -186,9 +201,7 @@ mod tests {
         fn push(&mut self, line: &[u8], bounds: Bounds) -> bool {
             self.pushed += 1;
             let before = self.bytes();
-            if self.closed
-                || self.waiting.len() == bounds.lines
-                || before + line.len() > bounds.bytes
+            if self.over || self.waiting.len() == bounds.lines || before + line.len() > bounds.bytes
             {
                 self.refused += 1;
                 return false;
@@ -226,6 +239,8 @@ mod tests {
                         batch.clear();
                         prop_assert_eq!(queue.take(&mut batch), model.waiting.len());
                         model.sleeps = false;
+                        model.over = model.closed;
+                        prop_assert_eq!(queue.is_over(), model.over);
                         model.taken = mem::take(&mut model.waiting);
                         prop_assert_eq!(&batch, &model.taken.iter().flatten().copied().collect::<Vec<_>>());
                         prop_assert!(batch.capacity() <= bytes.max(8), "memory does not grow");

@@ -1,6 +1,7 @@
 use std::{error::Error, fmt, io, io::Stderr};
 
 use tracing::{Dispatch, dispatcher, level_filters::LevelFilter};
+use tracing_log::LogTracer;
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry};
 
 use crate::{
@@ -116,13 +117,18 @@ impl<W> LogSubscriber<W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    /// Makes this the subscriber of the process.
+    /// Makes this the subscriber of the process, also for records of the crate [`log`](https://docs.rs/log).
+    ///
+    /// A record is an event of the same level and target. If the process has a logger already, that one stays, and gets the records.
     ///
     /// # Errors
     ///
     /// If the process has one already, which stays.
     pub fn try_init(self) -> Result<(), AlreadyInstalled> {
-        dispatcher::set_global_default(self.dispatch()).map_err(|_| AlreadyInstalled(()))
+        dispatcher::set_global_default(self.dispatch()).map_err(|_| AlreadyInstalled(()))?;
+        // An error says that there is a logger.
+        let _ = LogTracer::init();
+        Ok(())
     }
 
     /// Returns the subscriber, for a scope of [`tracing::dispatcher::with_default`].

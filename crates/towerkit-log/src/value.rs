@@ -9,7 +9,9 @@ use std::{
 use crate::{
     Caps, Redaction,
     caps::{Capped, beginning},
+    decimal::short_float,
     encode::Encode,
+    sites::FIELDS,
 };
 
 /// What is done to values before they are written.
@@ -17,6 +19,8 @@ use crate::{
 pub(crate) struct Rules {
     pub(crate) redaction: Redaction,
     pub(crate) caps: Caps,
+    /// Whether a field of calls is a secret, which it is only where it was asked for.
+    pub(crate) hidden: [bool; FIELDS.len()],
 }
 
 /// Memory for values that cannot be written as they are.
@@ -42,6 +46,11 @@ impl Scratch {
 }
 
 impl Rules {
+    pub(crate) fn redact(&mut self, redaction: Redaction) {
+        self.hidden = FIELDS.map(|name| redaction.hides(name));
+        self.redaction = redaction;
+    }
+
     /// Appends a value that is text.
     pub(crate) fn text<E: Encode>(&self, out: &mut Vec<u8>, scratch: &mut Scratch, text: &str) {
         let kept = beginning(text, self.caps.value);
@@ -107,6 +116,9 @@ pub(crate) fn literal(out: &mut Vec<u8>, value: impl fmt::Display) {
 
 /// Appends a float: the shortest number that reads back, or text where JSON has no number.
 pub(crate) fn float<E: Encode>(out: &mut Vec<u8>, value: f64) {
+    if short_float(out, value) {
+        return;
+    }
     if value.is_finite() {
         let _ = io::Write::write_fmt(out, format_args!("{value:?}"));
     } else if value.is_nan() {

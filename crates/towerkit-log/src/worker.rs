@@ -2,14 +2,18 @@ use std::{
     io,
     io::{ErrorKind, Write},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, Weak},
     thread,
     time::Duration,
 };
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{Format, background::Shared, lines::dropped_line};
+use crate::{
+    Format,
+    background::{Last, Shared, WriteLines, Writing},
+    lines::dropped_line,
+};
 
 /// What the thread runs that writes lines in the background.
 pub(crate) struct Worker<W> {
@@ -21,7 +25,7 @@ pub(crate) struct Worker<W> {
 
 impl<W> Worker<W>
 where
-    W: for<'a> MakeWriter<'a>,
+    W: for<'a> MakeWriter<'a> + Send + 'static,
 {
     /// In which lines gather after a batch, so that a busy program does not wake the thread for each of them.
     const PAUSE: Duration = Duration::from_millis(5);
@@ -38,19 +42,21 @@ where
         }
     }
 
-    /// Writes until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
+    /// Writes until the queue is closed and empty, and leaves the writer to those who log later, if there still may be any.
+    pub(crate) fn run(mut self, left: &Weak<Last>) {
         let shared = self.shared.clone();
+        let _writing = Writing::begin();
         let _ = catch_unwind(AssertUnwindSafe(move || {
             while let Some(lines) = self.next() {
-                let lost = self.out.write(&self.batch);
+                let lost = self.out.write_lines(&self.batch);
                 self.settle(lines, lost);
             }
             self.tell();
-            // Here the writer is dropped, which may flush it.
+            if let Some(left) = left.upgrade() {
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(self.out));
+            }
         }));
-        shared.lock().has_ended = true;
-        shared.progress.notify_all();
+        shared.end();
     }
 
     /// Waits for lines and takes them; none when all is over.
@@ -84,7 +90,7 @@ where
         }
         self.batch.clear();
         dropped_line(self.format, dropped, &mut self.batch);
-        if self.out.write(&self.batch) == 0 {
+        if self.out.write_lines(&self.batch) == 0 {
             self.shared.lock().queue.tell(dropped);
         }
     }
@@ -97,12 +103,11 @@ struct Out<W> {
     is_torn: bool,
 }
 
-impl<W> Out<W>
+impl<W> WriteLines for Out<W>
 where
-    W: for<'a> MakeWriter<'a>,
+    W: for<'a> MakeWriter<'a> + Send,
 {
-    /// Writes whole lines, and returns how many of them were lost.
-    fn write(&mut self, lines: &[u8]) -> usize {
+    fn write_lines(&mut self, lines: &[u8]) -> usize {
         let mut rest = lines;
         let (writer, is_torn) = (&self.writer, &mut self.is_torn);
         let write = AssertUnwindSafe(|| {

@@ -38,6 +38,12 @@ fn the_first_subscriber_of_a_process_stays_and_a_second_is_an_error() {
     tracing::debug!(target: "chatty::module", "and this");
     tracing::error!(target: "quiet", "nor this");
     tracing::error!(value = %Logs, "outer");
+    // Records of the crate `log`, with their own targets, and with neither more nor less in a line than any other.
+    log::info!("not this");
+    log::warn!("it's {}", "token=abc\nlevel=error");
+    log::debug!(target: "chatty::other", "and this");
+    log::error!(target: "quiet", "nor this");
+    log::error!(target: "towerkit::call", "no call");
     std::thread::spawn(|| tracing::error!("from any thread"))
         .join()
         .unwrap();
@@ -54,6 +60,9 @@ fn the_first_subscriber_of_a_process_stays_and_a_second_is_an_error() {
         "debug target=chatty::module msg=\"and this\"",
         "warn target=subscriber msg=inner",
         "error target=subscriber msg=outer value=shown",
+        r#"warn target=subscriber msg="it's token=REDACTED\nlevel=error""#,
+        "debug target=chatty::other msg=\"and this\"",
+        "error target=towerkit::call msg=\"no call\"",
         "error target=subscriber msg=\"from any thread\"",
     ];
     assert_eq!(ends, expected);

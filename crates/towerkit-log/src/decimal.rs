@@ -1,0 +1,102 @@
+//! Numbers without the detours of a format.
+
+/// Appends a number in decimal digits.
+pub(crate) fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
+}
+
+/// Appends a number with a sign.
+pub(crate) fn signed(out: &mut Vec<u8>, number: i64) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    decimal(out, number.unsigned_abs());
+}
+
+/// Appends a float that has at most three decimals and fifteen digits, as `Debug` shows it; returns false for any other.
+///
+/// Two numbers of at most fifteen digits are never the same float, so that the shortest digits that read back are these.
+pub(crate) fn short_float(out: &mut Vec<u8>, value: f64) -> bool {
+    const MOST: f64 = 1e12;
+    if !(0.0..MOST).contains(&value) || value.is_sign_negative() {
+        return false;
+    }
+    let thousandths = (value * 1000.0).round();
+    if thousandths / 1000.0 != value {
+        return false;
+    }
+    let thousandths = thousandths as u64;
+    decimal(out, thousandths / 1000);
+    let rest = thousandths % 1000;
+    let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+    let length = 3 - digits
+        .iter()
+        .rev()
+        .take_while(|digit| **digit == b'0')
+        .count();
+    out.push(b'.');
+    out.extend_from_slice(&digits[..length.max(1)]);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn integers_are_written_as_the_standard_library_does(bits in any::<u64>(), shift in 0..64) {
+            let number = bits >> shift;
+            prop_assert_eq!(written(|out| decimal(out, number)), number.to_string());
+            let number = number.cast_signed();
+            prop_assert_eq!(written(|out| signed(out, number)), number.to_string());
+        }
+
+        #[test]
+        fn a_short_float_is_written_as_debug_does(
+            value in prop_oneof![
+                (0..1_000_000_000_u64).prop_map(|micros| micros as f64 / 1000.0),
+                (0..2_000_000_000_000_000_u64).prop_map(|micros| micros as f64 / 1000.0),
+                any::<f64>(),
+                -10.0..10.0,
+            ],
+        ) {
+            let text = written(|out| { short_float(out, value); });
+            prop_assert!(text.is_empty() || text == format!("{value:?}"), "{} {:?}", text, value);
+        }
+    }
+
+    #[test]
+    fn milliseconds_are_short() {
+        for micros in (0..100_000).chain([1_234_567, 999_999_999_999_u64]) {
+            let value = micros as f64 / 1000.0;
+            assert_eq!(
+                written(|out| assert!(short_float(out, value))),
+                format!("{value:?}")
+            );
+        }
+        for other in [f64::NAN, f64::INFINITY, -0.0, -1.5, 0.0001, 1e12] {
+            assert!(!short_float(&mut Vec::new(), other), "{other}");
+        }
+    }
+}
