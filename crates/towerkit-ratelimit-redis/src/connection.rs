@@ -5,7 +5,8 @@ use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, aio::MultiplexedConn
 
 use crate::{
     cluster::{ClusterClient, ClusterConnection},
-    redis_store::{CONNECT, failure, is_lasting},
+    errors::is_lasting,
+    redis_store::CONNECT,
     store::Failure,
 };
 
@@ -49,12 +50,13 @@ impl fmt::Debug for Redis {
 impl Redis {
     /// Connects; the future holds no borrow, so that it can be shared.
     ///
-    /// A panic, as in a runtime without I/O, is caught: all who share the future would have it.
+    /// Any failure to connect is the server's, whatever it says: too many clients, a wrong password, a user that may not. A panic, as
+    /// in a runtime without I/O, is caught: all who share the future would have it.
     pub(crate) fn connect(&self) -> impl Future<Output = Result<Connection, Failure>> + use<> {
         let kind = self.0.clone();
         let connected = async move {
             install_provider();
-            kind.connect().await.map_err(|error| failure(&error))
+            kind.connect().await.map_err(|_| Failure::Away)
         };
         AssertUnwindSafe(connected)
             .catch_unwind()

@@ -65,6 +65,10 @@
 //! row nobody asks, but for one call in 25 to 400 ms, at random, on behalf of all; so Redis is found again within half a second
 //! of calls. A failure also keeps its key from asking for as long, so that a part of a cluster can be away by itself.
 //!
+//! A server that answers with `READONLY`, `LOADING`, `MASTERDOWN`, `NOREPLICAS`, `UNBLOCKED`, `NOAUTH`, `WRONGPASS`, `MISCONF`, `OOM`,
+//! `NOPERM` or `BUSY` is away as well, in the wording of any version of Redis or Valkey. After the first seven of these the next
+//! attempt is made on a new connection, which may reach the server that a failover has chosen.
+//!
 //! # Tasks
 //!
 //! No lease is fetched by a task: the calls that need it do that. The `redis` crate spawns one task for each connection, which ends with
@@ -101,6 +105,7 @@ mod behaviour;
 mod cluster;
 mod common;
 mod connection;
+mod errors;
 mod guard;
 mod handle;
 mod health;

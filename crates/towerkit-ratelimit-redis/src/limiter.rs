@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Limiter {
     quota: RwLock<(Quota, Measure)>,
     pub(crate) keys: Keys,
     health: Health,
+    /// Held while the health changes and that is put into the outbox, so that the last event says how it is.
+    changing: Mutex<()>,
     /// The bucket of all keys that find no room, while Redis is away.
     others: Spare,
     outbox: Outbox,
@@ -41,6 +43,7 @@ impl Limiter {
             quota: RwLock::new((settings.quota, settings.measure)),
             keys: Keys::new(settings.capacity),
             health: Health::new(),
+            changing: Mutex::new(()),
             others: Spare::new(),
             outbox: Outbox::new(settings.sink.clone()),
             settings,
@@ -214,19 +217,20 @@ impl Limiter {
 
     /// Takes note of what an answer says about Redis.
     pub(crate) fn heard(&self, answered: Answered, now: u64) {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = match answered {
             Err(Failure::Away) => self.health.failed(now, fastrand::u32(..)),
             Ok(_) | Err(Failure::Broken) => self.health.succeeded(),
         };
         if changed {
-            let reachable = answered != Err(Failure::Away);
-            if !reachable {
-                self.settings.store.reset();
-            }
             self.outbox.push(Event::StoreChanged {
                 name: self.settings.name,
-                reachable,
+                reachable: answered != Err(Failure::Away),
             });
+        }
+        drop(changing);
+        if changed && answered == Err(Failure::Away) {
+            self.settings.store.reset();
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     Redis,
     common::Common,
     connection::Connection,
+    errors::failure,
     measure::Measure,
     store::{Failure, Grant, Store},
 };
@@ -169,29 +170,4 @@ fn command(name: &str, script: &str, key: &str, measure: Measure, tokens: u32) -
         .arg(measure.fill())
         .arg(tokens);
     command
-}
-
-pub(crate) fn failure(error: &RedisError) -> Failure {
-    let passing = matches!(
-        error.kind(),
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::TryAgain
-        )
-    );
-    let of_server = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
-    if of_server && !passing && !is_lasting(error) {
-        Failure::Broken
-    } else {
-        Failure::Away
-    }
-}
-
-/// Whether this connection, or the server behind it, will not answer later either.
-pub(crate) fn is_lasting(error: &RedisError) -> bool {
-    error.is_unrecoverable_error()
-        || error.is_io_error()
-        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }

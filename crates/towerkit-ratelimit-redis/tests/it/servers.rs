@@ -19,14 +19,14 @@ use towerkit_ratelimit_redis::{KeyOf, RedisRateLimitLayer};
 type Answer = fn(String) -> Ready<Result<(), BoxError>>;
 
 /// A service behind the layer whose requests are their keys, where the layer has keys.
-fn service<K: KeyOf<String> + Send + Sync + 'static>(
+pub(crate) fn service<K: KeyOf<String> + Send + Sync + 'static>(
     layer: &RedisRateLimitLayer<K>,
 ) -> impl Service<String, Response = (), Error = BoxError, Future: Send> + Clone + Send + use<K> {
     let answer: Answer = |_| ready(Ok(()));
     layer.layer(service_fn(answer))
 }
 
-async fn call<S>(service: &S, key: &str) -> Result<(), Rejection>
+pub(crate) async fn call<S>(service: &S, key: &str) -> Result<(), Rejection>
 where
     S: Service<String, Response = (), Error = BoxError> + Clone,
 {
@@ -38,6 +38,6 @@ fn who<'a>(call: &'a Call<'_, String>) -> Option<&'a str> {
     Some(call.request)
 }
 
-fn quota(count: u32, burst: u32) -> Quota {
+pub(crate) fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
