@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "backpressure")]
+use towerkit_core::Backpressure;
 use towerkit_core::{Call, End, Guard, Policy, Rejection};
 
 use crate::{
@@ -65,6 +67,12 @@ impl<Req> Guard<Req> for CircuitBreakerPolicy {
     #[inline(always)]
     fn shut(&self) -> Option<Rejection> {
         self.calls().shut()
+    }
+
+    #[cfg(feature = "backpressure")]
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        self.held_back()
     }
 }
 

@@ -50,7 +50,7 @@ impl<P> CircuitBreakerLayer<P> {
         self.row.role().policy().settings()
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
         let breaker = CircuitBreakerPolicy::new(settings);

@@ -87,6 +87,8 @@
 //! not count cancelled calls or refusals by a limiter, and counts a business failure (`Failer`) when asked to, by
 //! `Plain::new("operation").by_failer()`.
 
+#[cfg(feature = "backpressure")]
+mod backpressure;
 mod breaker;
 mod bucket;
 mod calls;

@@ -1,8 +1,12 @@
+#[cfg(feature = "backpressure")]
+mod backpressure;
 mod control;
 
+#[cfg(feature = "backpressure")]
+pub(crate) use backpressure::Hold;
 use std::{sync::PoisonError, time::Duration};
 
-use towerkit_core::{Event, Outbox};
+use towerkit_core::{Event, Outbox, WakerSet};
 
 use crate::{
     Mode, Options, State, Verdict,
@@ -36,6 +40,8 @@ pub(crate) struct Machine {
     name: &'static str,
     turn: Mutex<Turn>,
     outbox: Outbox,
+    /// The services that wait until a call may go ahead, if any are to.
+    waiting: Option<WakerSet>,
 }
 
 /// What a change of state starts from.
@@ -83,6 +89,7 @@ impl Machine {
             name: settings.name,
             turn: Mutex::new(turn),
             outbox: Outbox::new(settings.sink.clone()),
+            waiting: settings.backpressure.then(WakerSet::new),
         }
     }
 
@@ -148,9 +155,18 @@ impl Machine {
         self.word().state()
     }
 
-    /// Delivers the events of what was done without a word. No lock may be held, since a sink may use the breaker.
+    /// Delivers the events of what was done without a word, and wakes the services that wait. No lock may be held, since a sink may
+    /// use the breaker.
     pub(crate) fn deliver(&self) {
         self.outbox.deliver();
+        self.wake();
+    }
+
+    /// Wakes the services that wait, after a change that may let a call in.
+    fn wake(&self) {
+        if let Some(waiting) = &self.waiting {
+            waiting.wake_all();
+        }
     }
 
     #[inline(always)]
@@ -211,6 +227,8 @@ impl Machine {
                 turn.epoch = next;
             }
         }
+        drop(turn);
+        self.wake();
     }
 
     /// Takes the result of a call that was not admitted in the closed state.
@@ -233,7 +251,7 @@ impl Machine {
                 Ok(()) if without_probe.succeeded() >= self.probes() => {
                     return self.change(held, State::Closed, now());
                 }
-                Ok(()) => return,
+                Ok(()) => return self.wake(),
                 Err(seen) => word = seen,
             }
         }
@@ -310,8 +328,13 @@ impl Machine {
 
     /// Whether all probes that are in flight have been so for longer than they may.
     fn is_overdue(&self, now: u64) -> bool {
+        self.time_until_overdue(now).is_zero()
+    }
+
+    fn time_until_overdue(&self, now: u64) -> Duration {
         let probed_at = self.probed_at.load(Ordering::Acquire);
-        now.saturating_sub(probed_at) >= self.probe_timeout.load(Ordering::Relaxed)
+        let timeout = self.probe_timeout.load(Ordering::Relaxed);
+        Duration::from_nanos(timeout.saturating_sub(now.saturating_sub(probed_at)))
     }
 
     fn probes(&self) -> u16 {

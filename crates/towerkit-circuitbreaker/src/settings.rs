@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
     pub(crate) verdict: Option<Arc<Judge>>,
+    /// Whether services are not ready while the breaker refuses.
+    pub(crate) backpressure: bool,
 }
 
 type Judge = dyn Fn(&End) -> Verdict + Send + Sync;
@@ -49,6 +51,7 @@ impl Default for Settings {
             clock: Clock::default(),
             sink: None,
             verdict: None,
+            backpressure: false,
         }
     }
 }

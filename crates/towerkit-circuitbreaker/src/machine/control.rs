@@ -44,6 +44,9 @@ impl Machine {
             .store(options.probes.get().into(), Ordering::Relaxed);
         self.probe_timeout
             .store(options.probe_timeout, Ordering::Relaxed);
+        drop(turn);
+        // There may be more places for probes, or they may be free sooner.
+        self.wake();
     }
 
     /// Changes the mode, and says nothing of it until [`deliver`](Self::deliver).

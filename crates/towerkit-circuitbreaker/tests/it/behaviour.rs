@@ -1,6 +1,8 @@
 //! The circuit breaker as a caller sees it.
 
 mod applying;
+#[cfg(feature = "backpressure")]
+mod backpressure;
 mod conditions;
 mod events;
 mod forcing;

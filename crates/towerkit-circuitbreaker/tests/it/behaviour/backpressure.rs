@@ -1,0 +1,237 @@
+//! A breaker under a load balancer.
+
+use std::{sync::Mutex, task::Poll, time::Duration};
+
+use tower::{Layer, Service, ServiceExt};
+use towerkit_circuitbreaker::{
+    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitBroken, State,
+};
+use towerkit_core::{
+    Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy, Reason, Refusable, Rejection,
+};
+use towerkit_test::{
+    Act, HeldBack, PlainCalls, Probe, Subject, Task, laws, run_paused, tokio_clock,
+};
+
+use super::setup::{OPEN_FOR, call, consecutive, ended};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn layer() -> CircuitBreakerLayer {
+    consecutive().backpressure().clock(tokio_clock())
+}
+
+/// T-12
+#[test]
+fn a_forced_breaker_loses_no_wake_up() {
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
+        let layer = layer();
+        let (close, open) = (layer.handle(), layer.handle());
+        HeldBack::new(
+            Subject::new(layer),
+            move || close.force_open(),
+            move || open.release(),
+        )
+    }));
+}
+
+/// T-12, for the places of probes.
+#[test]
+fn a_half_open_breaker_loses_no_wake_up() {
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
+        let (clock, hand) = Clock::manual();
+        let layer = layer().probes(100).unwrap().clock(clock);
+        let policy = policy_of(&layer);
+        (0..2).for_each(|_| fail(&policy));
+        hand.advance(OPEN_FOR);
+        let taken = std::rc::Rc::new(Mutex::new(Vec::new()));
+        let (close, open) = (policy.clone(), policy);
+        let (take, give_back) = (taken.clone(), taken);
+        HeldBack::new(
+            Subject::new(layer),
+            move || {
+                take.lock()
+                    .unwrap()
+                    .extend(std::iter::from_fn(|| admit(&close)))
+            },
+            move || {
+                let taken = give_back.lock().unwrap().split_off(0);
+                taken
+                    .into_iter()
+                    .for_each(|held| open.finish(held, &End::cancelled()));
+            },
+        )
+    }));
+}
+
+fn policy_of(layer: &CircuitBreakerLayer) -> CircuitBreakerPolicy {
+    layer.clone().into_role().policy().clone()
+}
+
+fn admit(policy: &CircuitBreakerPolicy) -> Option<<CircuitBreakerPolicy as Policy>::Held> {
+    policy
+        .admit(&mut Call::new(&mut (), &Plain::new("test")))
+        .ok()
+}
+
+fn fail(policy: &CircuitBreakerPolicy) {
+    let held = admit(policy).unwrap();
+    policy.finish(held, &End::new(Outcome::Failure));
+}
+
+/// A task that waits until a service is ready, and returns it.
+fn waiting(service: &CircuitBroken<Probe>) -> Task<CircuitBroken<Probe>> {
+    let mut service = service.clone();
+    Task::new(async move {
+        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        service
+    })
+}
+
+fn ready(task: &mut Task<CircuitBroken<Probe>>) -> CircuitBroken<Probe> {
+    match task.poll() {
+        Poll::Ready(service) => service,
+        Poll::Pending => panic!("held back"),
+    }
+}
+
+fn opened(layer: CircuitBreakerLayer) -> (CircuitBroken<Probe>, CircuitBreaker) {
+    let handle = layer.handle();
+    let mut service = layer.layer(Probe::new());
+    for _ in 0..2 {
+        call(&mut service, Act::Fail).unwrap_err();
+    }
+    assert_eq!(handle.state(), State::Open);
+    (service, handle)
+}
+
+#[test]
+fn an_open_breaker_is_ready_when_its_time_is_over() {
+    run_paused(async {
+        let (service, handle) = opened(layer());
+        let mut tasks = [waiting(&service), waiting(&service)];
+        assert!(tasks.iter_mut().all(|task| task.poll().is_pending()));
+        tokio::time::sleep(OPEN_FOR - 2 * MS).await;
+        assert!(tasks.iter().all(|task| task.take_wakes() == 0));
+        assert!(tasks.iter_mut().all(|task| task.poll().is_pending()));
+        tokio::time::sleep(3 * MS).await;
+        assert!(tasks.iter().all(|task| task.take_wakes() == 1));
+        let [one, _other] = &mut tasks;
+        ended(ready(one).call(Act::Succeed)).unwrap();
+        assert_eq!(handle.state(), State::Closed);
+    });
+}
+
+/// While the probes are under way, further instances wait, and go on when a probe has ended one way or another.
+#[test]
+fn a_half_open_breaker_holds_back_what_is_more_than_its_probes() {
+    for ending in [Some(Act::Succeed), Some(Act::Fail), None] {
+        run_paused(async {
+            let (service, handle) = opened(layer());
+            tokio::time::sleep(OPEN_FOR).await;
+            let mut first = ready(&mut waiting(&service));
+            let probe = first.call(ending.unwrap_or(Act::Pend(9)));
+            let mut task = waiting(&service);
+            assert!(task.poll().is_pending());
+            match ending {
+                Some(_) => drop(ended(probe)),
+                None => drop(probe),
+            }
+            assert_eq!(task.take_wakes(), 1);
+            if ending == Some(Act::Fail) {
+                assert!(task.poll().is_pending());
+                assert_eq!(handle.state(), State::Open);
+            } else {
+                ended(ready(&mut task).call(Act::Succeed)).unwrap();
+                assert_eq!(handle.state(), State::Closed);
+            }
+        });
+    }
+}
+
+/// A probe that hangs gives its place up, and who waits for it need not wait for its end.
+#[test]
+fn a_probe_that_hangs_holds_nobody_back_for_ever() {
+    run_paused(async {
+        let (service, _handle) = opened(layer());
+        tokio::time::sleep(OPEN_FOR).await;
+        let mut first = ready(&mut waiting(&service));
+        let _hangs = first.call(Act::Pend(9));
+        let mut task = waiting(&service);
+        assert!(task.poll().is_pending());
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(task.take_wakes(), 1);
+        ended(ready(&mut task).call(Act::Succeed)).unwrap();
+    });
+}
+
+#[test]
+fn changed_options_and_modes_are_noticed() {
+    run_paused(async {
+        let (service, handle) = opened(layer());
+        for let_in in [
+            CircuitBreaker::disable,
+            CircuitBreaker::force_closed,
+            CircuitBreaker::observe,
+        ] {
+            handle.force_open();
+            let mut task = waiting(&service);
+            assert!(task.poll().is_pending());
+            tokio::time::sleep(2 * OPEN_FOR).await;
+            assert!(
+                task.poll().is_pending(),
+                "time opens nothing that was forced"
+            );
+            let_in(&handle);
+            ready(&mut task);
+        }
+        handle.release();
+    });
+
+    run_paused(async {
+        let (service, handle) = opened(layer());
+        tokio::time::sleep(OPEN_FOR).await;
+        let _probe = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let mut task = waiting(&service);
+        assert!(task.poll().is_pending());
+        handle.apply(handle.options().probes(2).unwrap());
+        assert_eq!(task.take_wakes(), 1);
+        ready(&mut task);
+    });
+}
+
+/// The timer is tokio's, and the time that counts is the clock's: one that stands still is not polled again and again, and one that
+/// has moved is noticed when the timer fires.
+#[test]
+fn a_clock_of_its_own_is_asked_when_the_timer_fires() {
+    run_paused(async {
+        let (clock, hand) = Clock::manual();
+        let (service, _handle) = opened(layer().clock(clock));
+        let mut task = waiting(&service);
+        assert!(task.poll().is_pending());
+        let mut polls = 0;
+        for _ in 0..1_000 {
+            tokio::time::sleep(OPEN_FOR / 100).await;
+            if task.take_wakes() > 0 {
+                assert!(task.poll().is_pending());
+                polls += 1;
+            }
+        }
+        assert!((9..=10).contains(&polls), "{polls} polls in ten open times");
+        hand.advance(OPEN_FOR);
+        tokio::time::sleep(OPEN_FOR + 2 * MS).await;
+        assert_eq!(task.take_wakes(), 1);
+        ready(&mut task);
+    });
+}
+
+/// Without the option an open breaker is ready, and refuses.
+#[test]
+fn without_the_option_an_open_breaker_is_ready() {
+    run_paused(async {
+        let (service, _handle) = opened(consecutive().clock(tokio_clock()));
+        let refused = ended(ready(&mut waiting(&service)).call(Act::Succeed)).unwrap_err();
+        let reason = refused.rejection().map(Rejection::reason);
+        assert_eq!(reason, Some(Reason::CircuitOpen));
+    });
+}
