@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Admission, AsyncGuard, Call, Deadline, End, Guard, Policy, Reason, Rejection};
+use towerkit_core::{
+    Admission, AsyncGuard, Backpressure, Call, Deadline, End, Guard, Policy, Reason, Rejection,
+};
 
 use crate::{
     ConcurrencyLimitPolicy,
@@ -28,7 +30,7 @@ impl<K> Policy for ConcurrencyLimitPolicy<K> {
     fn finish(&self, permit: Permit, end: &End) {
         let shared = &*self.shared;
         let word = shared.room.leave(permit.pool);
-        if word.is_waiting() || shared.meter.is_some() {
+        if word.is_waiting() || shared.follows_up {
             shared.follow_up(word, permit, end);
         }
     }
@@ -42,6 +44,16 @@ impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimitPolicy<K> {
             Ok(permit) => Ok(permit),
             Err(_) => Err(self.shared.refusal(Reason::Overloaded)),
         }
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        let shared = &*self.shared;
+        let is_full = || {
+            let word = shared.room.word();
+            word.in_flight() >= word.limit()
+        };
+        shared.ready.as_ref()?.backpressure_while(is_full)
     }
 }
 
@@ -164,5 +176,6 @@ impl Shared {
         if word.is_waiting() {
             self.room.hand_over(self.now());
         }
+        self.wake();
     }
 }

@@ -67,10 +67,28 @@ impl ConcurrencyLimitLayer {
 }
 
 impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimitPolicy<K>>> {
-    /// Lets calls wait for room, instead of refusing them at once.
+    /// Lets calls wait for room, instead of refusing them at once. This ends [`backpressure`](Self::backpressure).
     #[must_use]
     pub fn queue(self, queue: Queue) -> QueuedLimitLayer<P, K> {
-        self.remade(|settings| settings.queue = Some(queue), K::clone)
+        let set = |settings: &mut Settings| {
+            settings.queue = Some(queue);
+            settings.backpressure = false;
+        };
+        self.remade(set, K::clone)
+    }
+
+    /// Makes services wait in `poll_ready` while the limit is full, instead of refusing calls; for use under a load balancer.
+    ///
+    /// A balancer goes by the calls in flight. A full instance that refuses at once answers sooner than any other and draws calls
+    /// that it does not take. With this option it is not ready, and the balancer takes another instance. All services that wait are
+    /// woken when a permit is free.
+    ///
+    /// Readiness reserves nothing: of several clones that are ready for one permit, the first to be called gets it, and the others
+    /// are refused. A call of a [class](Self::classes) that may not use all of the limit is refused as before, since the class is not
+    /// known before the call.
+    #[must_use]
+    pub fn backpressure(self) -> Self {
+        self.with(|settings| settings.backpressure = true)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::StateHandle;
+use towerkit_core::{StateHandle, WakerSet};
 
 use crate::{
     Alike, InvalidSetting,
@@ -32,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) meter: Option<Mutex<Meter>>,
     pub(crate) report: Report,
     pub(crate) settings: Settings,
+    /// The services that wait until there is room, if any are to.
+    pub(crate) ready: Option<WakerSet>,
+    /// Whether there is more to do for every call that ends.
+    pub(crate) follows_up: bool,
 }
 
 impl ConcurrencyLimit {
@@ -87,6 +91,7 @@ impl ConcurrencyLimit {
         if waiting {
             room.hand_over(shared.now());
         }
+        shared.wake();
         Ok(())
     }
 }
@@ -98,12 +103,21 @@ impl Shared {
             meter: (settings.adaptive.as_ref())
                 .map(|adaptive| Mutex::new(adaptive.meter(settings.limit))),
             report: Report::new(&settings),
+            ready: settings.backpressure.then(WakerSet::new),
+            follows_up: settings.backpressure || settings.adaptive.is_some(),
             settings,
         }
     }
 
     pub(crate) fn now(&self) -> u64 {
         self.settings.clock.now()
+    }
+
+    /// Wakes the services that wait until there is room, after a change that may have made some.
+    pub(crate) fn wake(&self) {
+        if let Some(ready) = &self.ready {
+            ready.wake_all();
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
+    /// Whether services are not ready while there is no room.
+    pub(crate) backpressure: bool,
 }
 
 impl Settings {
@@ -26,6 +28,7 @@ impl Settings {
             name: "concurrency",
             clock: Clock::default(),
             sink: None,
+            backpressure: false,
         }
     }
 }

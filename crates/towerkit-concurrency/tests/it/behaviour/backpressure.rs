@@ -1,0 +1,221 @@
+//! A limit under a load balancer.
+
+use std::{cell::RefCell, rc::Rc, task::Poll, thread, time::Duration};
+
+use tower::{Layer, Service, ServiceExt};
+use towerkit_concurrency::{
+    Adaptive, Aimd, Class, Classes, ConcurrencyLimitLayer, ConcurrencyLimited, LimitAlgorithm,
+    Priority, Queue, Window,
+};
+use towerkit_core::{
+    As, BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy, Reason, Refusable,
+    Rejection,
+};
+use towerkit_test::{Act, HeldBack, PlainCalls, Probe, Subject, Task, laws, run_paused};
+
+use crate::guards::Limit;
+
+fn layer(limit: u32) -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(limit).unwrap().backpressure()
+}
+
+/// Closed while other calls hold all permits.
+fn held_back<R, G>(
+    layer: ConcurrencyLimitLayer<Plain, As<G, R>>,
+) -> HeldBack<ConcurrencyLimitLayer<Plain, As<G, R>>>
+where
+    G: Guard<Act> + Clone + 'static,
+    ConcurrencyLimitLayer<Plain, As<G, R>>: IntoRole<Role = As<G, R>> + Clone,
+{
+    let handle_of_law = layer.clone();
+    let guard = layer.clone().into_role().policy().clone();
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let (close, take, give_back) = (guard.clone(), taken.clone(), taken);
+    let admit = move || {
+        let protocol = Plain::new("test");
+        close
+            .admit(&mut Call::new(&mut Act::Succeed, &protocol))
+            .ok()
+    };
+    HeldBack::new(
+        Subject::new(handle_of_law),
+        move || take.borrow_mut().extend(std::iter::from_fn(&admit)),
+        move || {
+            let taken = give_back.borrow_mut().split_off(0);
+            taken
+                .into_iter()
+                .for_each(|permit| guard.finish(permit, &End::cancelled()));
+        },
+    )
+}
+
+/// T-12
+#[test]
+fn a_fixed_limit_loses_no_wake_up() {
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
+        held_back(layer(3))
+    }));
+}
+
+/// T-12
+#[test]
+fn an_adaptive_limit_loses_no_wake_up() {
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
+        held_back(ConcurrencyLimitLayer::adaptive(Adaptive::new(Aimd::new())).backpressure())
+    }));
+}
+
+/// T-12
+#[test]
+fn a_limit_with_classes_loses_no_wake_up() {
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
+        let critical = |_: &Call<'_, Act>| Class::new(Priority::Critical);
+        held_back(layer(3).classes(Classes::new(), critical))
+    }));
+}
+
+type Limited = ConcurrencyLimited<Probe>;
+
+/// A task that waits until a service is ready, and returns it.
+fn waiting(service: &Limited) -> Task<Limited> {
+    let mut service = service.clone();
+    Task::new(async move {
+        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        service
+    })
+}
+
+fn ready(task: &mut Task<Limited>) -> Limited {
+    match task.poll() {
+        Poll::Ready(service) => service,
+        Poll::Pending => panic!("held back"),
+    }
+}
+
+#[test]
+fn a_full_limit_is_ready_when_a_permit_is_free() {
+    run_paused(async {
+        let service = layer(1).layer(Probe::new());
+        let call = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let mut tasks = [waiting(&service), waiting(&service)];
+        assert!(tasks.iter_mut().all(|task| task.poll().is_pending()));
+        drop(call);
+        assert!(
+            tasks.iter().all(|task| task.take_wakes() == 1),
+            "all of them"
+        );
+        let [gone, other] = tasks;
+        drop(gone);
+        let mut other = other;
+        ready(&mut other).call(Act::Succeed).await.unwrap();
+    });
+}
+
+/// A limit that is raised makes room, by hand or by its algorithm.
+#[test]
+fn a_higher_limit_is_noticed() {
+    run_paused(async {
+        let layer = layer(1);
+        let handle = layer.handle();
+        let service = layer.layer(Probe::new());
+        let _call = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let mut task = waiting(&service);
+        assert!(task.poll().is_pending());
+        handle.change(2).unwrap();
+        assert_eq!(task.take_wakes(), 1);
+        ready(&mut task);
+    });
+}
+
+#[derive(Clone)]
+struct Twice;
+
+impl LimitAlgorithm for Twice {
+    fn update(&mut self, window: &Window) -> f64 {
+        window.limit * 2.0
+    }
+}
+
+#[test]
+fn a_limit_that_raises_itself_is_noticed() {
+    let (clock, hand) = Clock::manual();
+    let adaptive = Adaptive::new(Twice)
+        .try_limits(10, 100)
+        .unwrap()
+        .initial(10);
+    let layer = ConcurrencyLimitLayer::adaptive(adaptive)
+        .clock(clock)
+        .backpressure();
+    let service = layer.layer(Probe::new());
+    let limit = Limit::of(layer);
+    let admit = || Guard::admit(&limit, &mut Call::new(&mut (), &Plain::new("test"))).unwrap();
+    let mut permits: Vec<_> = (0..10).map(|_| admit()).collect();
+    let mut task = waiting(&service);
+    assert!(task.poll().is_pending());
+    for _ in 0..12 {
+        hand.advance(Duration::from_millis(20));
+        limit.finish(permits.remove(0), &End::new(Outcome::Success));
+        permits.push(admit());
+    }
+    assert!(limit.limit() > 10 && task.take_wakes() > 0);
+    ready(&mut task);
+}
+
+/// A queue is the other answer to a full limit: its calls wait there, and its services are ready.
+#[test]
+fn a_queue_ends_it() {
+    run_paused(async {
+        let queue = Queue::new(1, Duration::from_secs(1)).unwrap();
+        let service = layer(1).queue(queue).layer(Probe::new());
+        let mut first = service.clone();
+        let call = ServiceExt::<Act>::ready(&mut first).await.unwrap();
+        let call = call.call(Act::Sleep(Duration::from_millis(5)));
+        let mut second = service.clone();
+        let mut task = Task::new(async move {
+            ServiceExt::<Act>::ready(&mut second).await.unwrap();
+        });
+        assert!(task.poll().is_ready());
+        call.await.unwrap();
+    });
+}
+
+#[test]
+fn without_the_option_a_full_limit_is_ready() {
+    run_paused(async {
+        let service = ConcurrencyLimitLayer::new(1).unwrap().layer(Probe::new());
+        let _call = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let refused = ready(&mut waiting(&service)).call(Act::Succeed).await;
+        let refused = refused.unwrap_err();
+        let reason = refused.rejection().map(Rejection::reason);
+        assert_eq!(reason, Some(Reason::Overloaded));
+    });
+}
+
+/// Eight threads take turns at two permits: each call frees one for all others, most of which find it taken again.
+#[test]
+fn no_thread_is_left_waiting() {
+    const CALLS: usize = 300;
+    let layer = layer(2);
+    let handle = layer.handle();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut service = layer.layer(tower::service_fn(|()| async {
+                tokio::task::yield_now().await;
+                Ok::<_, BoxError>(())
+            }));
+            scope.spawn(move || {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_time().build().unwrap();
+                runtime.block_on(async {
+                    let mut served = 0;
+                    while served < CALLS {
+                        let ready = tokio::time::timeout(Duration::from_secs(60), service.ready());
+                        let ready = ready.await.expect("woken").unwrap();
+                        served += usize::from(ready.call(()).await.is_ok());
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(handle.in_flight(), 0);
+}
