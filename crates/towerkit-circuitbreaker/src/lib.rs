@@ -55,6 +55,9 @@
 //! all its probes under way, is ready without asking the inner service, and its `call` refuses. Breakers by key do not know the key
 //! there, and ask.
 //!
+//! Under a load balancer a breaker that refuses at once looks like an idle instance. `CircuitBreakerLayer::backpressure`, with the
+//! feature `backpressure`, makes `poll_ready` wait instead, for as long as the breaker would refuse.
+//!
 //! # Cancellation
 //!
 //! A cancelled call counts for nothing, and a cancelled probe leaves its place to the next call. If the head of the response had
@@ -77,7 +80,7 @@
 //!
 //! Inside a retry, so that every attempt asks the breaker. Outside a time-out of one attempt, so that a time-out counts as a failure.
 //! A refusal by a limiter or by another breaker further in is not the callee's fault and is ignored, so that their order is free.
-//! Inside a balancer, one breaker for each instance: one for all of them would cut off the good with the bad.
+//! Inside a balancer, one breaker for each instance, with backpressure: one for all of them would cut off the good with the bad.
 //!
 //! # Coming from go-kit
 //!

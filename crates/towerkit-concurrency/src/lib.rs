@@ -50,6 +50,9 @@
 //! up, and nobody waits for a permit without a call to use it for. A full limit is ready all the same, and its `call` refuses or
 //! waits. A call that waits gives the readiness of the inner service back first.
 //!
+//! Under a load balancer a full limit that refuses at once draws the calls. [`ConcurrencyLimitLayer::backpressure`] makes `poll_ready`
+//! wait instead, until there is a permit.
+//!
 //! # Cancellation
 //!
 //! Dropping the response future, or the response body before its end, gives the permit back. Dropping a call that waits takes it out of

@@ -1,21 +1,31 @@
 //! The symptom of each wrong order of layers, in the order of `docs/guides/ordering-a-stack.md`.
 
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get};
+use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::BodyExt;
-use tower::{Layer, ServiceBuilder, ServiceExt};
+use http_body_util::{BodyExt, Empty};
+use tower::{
+    Layer, ServiceBuilder, ServiceExt,
+    balance::p2c::Balance,
+    buffer::Buffer,
+    discover::ServiceList,
+    load::{CompleteOnResponse, PendingRequestsDiscover},
+    util::rng::HasherRng,
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
-use towerkit_core::{Clock, LayerExt, Refusable, stack};
-use towerkit_http::HttpExt;
+use towerkit_core::{BoxError, Clock, LayerExt, Refusable, stack};
+use towerkit_http::{HttpExt, ReplayBody};
 use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_retry::{Budget, RetryLayer};
+use towerkit_test::{Act, Probe, run_paused, tokio_clock};
 use towerkit_timeout::TimeoutLayer;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -256,4 +266,58 @@ async fn the_last_layer_of_a_router_is_outermost_and_the_first_of_a_builder() {
     }
     assert_eq!(calls(&by_router, &[r#"="429""#]), 0);
     assert_eq!(calls(&by_builder, &[r#"="429""#]), 1);
+}
+
+/// A request as a retry sends it.
+type Sent = Request<ReplayBody<Empty<Bytes>>>;
+
+/// Makes 1,000 idempotent calls, one after the other, of two instances of which one is dead, and returns how many failed.
+///
+/// Outermost first: a retry of three attempts, tower's balancer (p2c by the calls in flight), and for each instance a breaker.
+fn failed_of_1_000(breaker: impl Fn() -> CircuitBreakerLayer) -> usize {
+    run_paused(async {
+        let instance = |is_dead: bool| {
+            let transport = tower::service_fn(move |_: Sent| async move {
+                if is_dead {
+                    return Err(BoxError::from(io::Error::from(
+                        io::ErrorKind::ConnectionRefused,
+                    )));
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok(http::Response::new(Empty::<Bytes>::new()))
+            });
+            breaker().clock(tokio_clock()).http().layer(transport)
+        };
+        let instances = ServiceList::new::<Sent>([instance(true), instance(false)]);
+        let loads = PendingRequestsDiscover::new(instances, CompleteOnResponse::default());
+        let random = HasherRng::with_hasher(BuildHasherDefault::<DefaultHasher>::default());
+        let balance = Balance::from_rng(loads, random);
+        let budget = Budget::new(1.0, 1_000).unwrap().clock(tokio_clock());
+        let client = RetryLayer::new()
+            .budget(budget)
+            .http()
+            .layer(Buffer::new(balance, 1));
+
+        let mut failed = 0;
+        for _ in 0..1_000 {
+            let request = Request::get("/stock").body(Empty::<Bytes>::new()).unwrap();
+            let answer = client.clone().oneshot(request).await;
+            failed += usize::from(!answer.is_ok_and(|answer| answer.status() == 200));
+        }
+        failed
+    })
+}
+
+#[test]
+fn a_breaker_that_refuses_draws_the_calls_of_a_balancer() {
+    let never = Trip::consecutive_failures(u32::MAX).unwrap();
+    let without = failed_of_1_000(|| CircuitBreakerLayer::new().trip(never));
+    assert!(
+        (80..=170).contains(&without),
+        "{without} with breakers that never open"
+    );
+    let refusing = failed_of_1_000(CircuitBreakerLayer::new);
+    assert!(refusing > 400, "{refusing} with breakers that refuse");
+    let waiting = failed_of_1_000(|| CircuitBreakerLayer::new().backpressure());
+    assert!(waiting <= 20, "{waiting} with breakers that wait");
 }

@@ -52,7 +52,7 @@ fn a_half_open_breaker_loses_no_wake_up() {
             move || {
                 take.lock()
                     .unwrap()
-                    .extend(std::iter::from_fn(|| admit(&close)))
+                    .extend(std::iter::from_fn(|| admit(&close)));
             },
             move || {
                 let taken = give_back.lock().unwrap().split_off(0);
