@@ -38,16 +38,18 @@ impl Calls {
             ("a good call", format!("{strings}/count"), word.to_string()),
             ("half of a JSON", format!("{strings}/count"), "{".to_owned()),
             ("an unknown path", format!("{strings}/nope"), String::new()),
-            (
-                "a call too many",
-                format!("{strings}/count"),
-                word.to_string(),
-            ),
         ];
         let mut made = Vec::new();
         for (what, to, body) in calls {
             made.push((what, post(&client, &to, body).await?));
         }
+        // On a machine that is slower than the limit it takes more than one.
+        let (what, to) = ("a call too many", format!("{strings}/count"));
+        let mut status = 200;
+        while status == 200 {
+            status = post(&client, &to, word.to_string()).await?;
+        }
+        made.push((what, status));
         Ok(Self(made))
     }
 

@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<Report, BoxError> {
-    const LIMIT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(60);
     let collector = Collector::start().await?;
     let spans = SpanPipeline::new("demo").otlp_grpc(&collector.endpoint())?;
     tracing_subscriber::registry()

@@ -64,7 +64,7 @@ impl Process {
 
     /// Waits until somebody listens.
     pub(crate) async fn answers(&mut self) -> Result<(), BoxError> {
-        const TRIES: u32 = 200;
+        const TRIES: u32 = 1200;
         for _ in 0..TRIES {
             if TcpStream::connect(self.addr).await.is_ok() {
                 return Ok(());

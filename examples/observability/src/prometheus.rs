@@ -62,7 +62,7 @@ impl Prometheus {
 
     /// Asks until it has scraped the calls that were refused, which are the last.
     pub(crate) async fn ask(&self) -> Result<Queried, BoxError> {
-        const TRIES: u32 = 60;
+        const TRIES: u32 = 240;
         for _ in 0..TRIES {
             if let Some(queried) = self.queried().await? {
                 return Ok(queried);

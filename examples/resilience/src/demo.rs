@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tower::ServiceExt;
 use towerkit::core::BoxError;
 
@@ -38,17 +41,22 @@ pub async fn demo(args: &Demo) -> Result<(), BoxError> {
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut before = Seen::of(&stack, &upstream);
     write(Line::HEADER);
+    let mut calls = JoinSet::new();
     for second in 0..args.seconds * MOODS.len() as u32 {
         let mood = MOODS[(second / args.seconds) as usize];
         upstream.be(mood);
         for _ in 0..args.rate {
             tick.tick().await;
             let (call, tally) = (stack.service.clone().oneshot(get(addr)), tally.clone());
-            tokio::spawn(async move {
+            calls.spawn(async move {
                 let start = Instant::now();
                 let fate = call.await.unwrap_or(Fate::Failed);
                 lock(&tally).add(fate, start.elapsed());
             });
+        }
+        if second + 1 == args.seconds * MOODS.len() as u32 {
+            // The last line tells of all that are still under way.
+            while calls.join_next().await.is_some() {}
         }
         let seen = Seen::of(&stack, &upstream);
         let tally = mem::take(&mut *lock(&tally));

@@ -28,7 +28,7 @@ pub async fn serve(args: &Serve) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn app(args: &Serve) -> Result<Router, BoxError> {
+pub(crate) fn app(args: &Serve) -> Result<Router, BoxError> {
     let registry = Registry::new();
     // One row for all routes, whose limit looks after one of them.
     let row = stack((

@@ -109,7 +109,7 @@ impl Program {
         assert!(sent.is_ok_and(|status| status.success()));
         if signal == "STOP" {
             let status = format!("/proc/{}/status", child.id());
-            until("it stands still", Duration::from_secs(10), || {
+            until("it stands still", Duration::from_secs(120), || {
                 let status = fs::read_to_string(&status).expect("it runs");
                 status.contains("State:\tT").then_some(())
             });

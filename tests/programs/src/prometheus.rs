@@ -22,7 +22,7 @@ impl Prometheus {
     ///
     /// # Panics
     ///
-    /// If it does not answer within a minute.
+    /// If it does not answer within two minutes.
     #[must_use]
     pub fn start(target: SocketAddr, rules: Option<&Path>) -> Self {
         let rules = rules.map(|rules| rules.canonicalize().expect("the rules"));
@@ -45,7 +45,7 @@ impl Prometheus {
             port,
             _program: program,
         };
-        until("prometheus is ready", Duration::from_secs(60), || {
+        until("prometheus is ready", Duration::from_secs(120), || {
             let text = server.text("/-/ready")?;
             text.contains(" 200 ").then_some(())
         });

@@ -53,7 +53,7 @@ async fn seen(share: f64) -> Seen {
     let response = app.layer(row.axum()).oneshot(request).await.unwrap();
     response.into_body().collect().await.unwrap();
 
-    spans.flush(Duration::from_secs(5)).unwrap();
+    spans.flush(Duration::from_secs(120)).unwrap();
     drop((scope, guard));
     let mut log = String::new();
     reader.read_to_string(&mut log).unwrap();

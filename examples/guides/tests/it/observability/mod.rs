@@ -8,7 +8,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, resume_unwind};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -134,7 +133,7 @@ fn as_rules() -> String {
 }
 
 fn promtool(arguments: &[&str], file: &Path) {
-    let mut promtool = Command::new("promtool");
+    let mut promtool = towerkit_programs::command("promtool");
     let output = promtool.args(arguments).arg(file).output();
     let output = output.expect("promtool is installed");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -156,9 +155,9 @@ fn promtool_takes_the_rules_and_the_queries_and_the_alerts_pass_their_tests() {
     fs::remove_file(queries).unwrap();
 }
 
-/// Waits until it is so, for at most a minute.
+/// Waits until it is so, for at most two minutes.
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    towerkit_programs::until(what, Duration::from_secs(60), || is_so().then_some(()));
+    towerkit_programs::until(what, Duration::from_secs(120), || is_so().then_some(()));
 }
 
 /// Returns the values that a query has now, but for those that are none.

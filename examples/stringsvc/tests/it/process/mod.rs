@@ -1,8 +1,5 @@
 //! How the program behaves: its flags, its output, its signals.
-#![cfg(unix)]
 
-#[path = "../client/mod.rs"]
-mod client;
 mod flags;
 mod log;
 mod running;

@@ -13,7 +13,7 @@ use towerkit_core::{
 };
 use towerkit_http::HttpExt;
 
-const CONTRACT: &str = include_str!("../../../docs/contract.md");
+const CONTRACT: &str = include_str!("../../../../docs/contract.md");
 
 /// Returns the rows of the table whose head begins with this word, cell by cell and without backticks.
 fn table(head: &str) -> Vec<Vec<String>> {

@@ -2,10 +2,10 @@ use std::io::BufRead;
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::BODY;
-use crate::running::command;
-use crate::running::run;
-use crate::running::start;
+use super::BODY;
+use super::running::command;
+use super::running::run;
+use super::running::start;
 
 #[test]
 fn it_prints_where_it_listens_and_three_lines_to_try() {
@@ -97,7 +97,7 @@ fn every_flag_has_a_twin_in_the_environment() {
     let service = run(right);
     let mut client = service.client();
     assert_eq!(client.post("/count", BODY).status, 200);
-    assert_eq!(client.post("/count", BODY).status, 429);
+    assert_eq!(client.post_until_refused("/count", BODY).status, 429);
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub(crate) const DASHBOARD: &str =
-    include_str!("../../../../docs/observability/grafana-dashboard.json");
-pub(crate) const ALERTS: &str = include_str!("../../../../docs/observability/alerts.yml");
-pub(crate) const TESTS: &str = include_str!("../../../../docs/observability/alerts.test.yml");
+    include_str!("../../../../../docs/observability/grafana-dashboard.json");
+pub(crate) const ALERTS: &str = include_str!("../../../../../docs/observability/alerts.yml");
+pub(crate) const TESTS: &str = include_str!("../../../../../docs/observability/alerts.test.yml");
 /// The guide that speaks of them.
-pub(crate) const GUIDE: &str = include_str!("../../../../docs/guides/observability.md");
+pub(crate) const GUIDE: &str = include_str!("../../../../../docs/guides/observability.md");
 
 /// Returns where the files are.
 pub(crate) fn folder() -> PathBuf {
