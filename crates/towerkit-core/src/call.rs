@@ -74,6 +74,11 @@ pub trait Describe<Req> {
     fn refusal_status(&self, _kind: ProtocolKind, _reason: Reason) -> Option<Status> {
         None
     }
+
+    /// Returns the length of the body with which this protocol answers a refusal of the request.
+    fn refusal_bytes(&self, _request: &Req, _kind: ProtocolKind, _reason: Reason) -> u64 {
+        0
+    }
 }
 
 /// The parts of the URI that a request asks for ([RFC 9110, section 7.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.1)), as they
@@ -241,8 +246,12 @@ impl<'a, Req> Call<'a, Req> {
 
     /// The end of this call, were it refused for `reason`.
     pub(crate) fn refused(&self, reason: Reason) -> End {
-        let status = self.protocol.refusal_status(self.kind, reason);
-        End::refused_for(reason).with_status(status)
+        let Self { request, kind, .. } = self;
+        let status = self.protocol.refusal_status(*kind, reason);
+        let bytes = self.protocol.refusal_bytes(request, *kind, reason);
+        End::refused_for(reason)
+            .with_status(status)
+            .with_bytes(bytes)
     }
 }
 

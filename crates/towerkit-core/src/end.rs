@@ -7,11 +7,21 @@ use crate::{Clock, Outcome, Reason, Status, clock::Reading};
 pub struct End {
     outcome: Outcome,
     status: Option<Status>,
-    head: Option<Outcome>,
+    head: Head,
     refused: Option<Reason>,
     panicked: bool,
     bytes: u64,
     reading: Cell<Reading>,
+}
+
+/// What the head of a response told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// No head came, or the protocol has none.
+    Missing,
+    /// The head came and left the outcome to what follows.
+    Open,
+    Told(Outcome),
 }
 
 impl End {
@@ -22,7 +32,7 @@ impl End {
         Self {
             outcome,
             status: None,
-            head: None,
+            head: Head::Missing,
             refused: None,
             panicked: false,
             bytes: 0,
@@ -64,11 +74,19 @@ impl End {
         self
     }
 
-    /// Adds what the head of the response said.
+    /// Adds the outcome that the head of the response told.
     #[inline(always)]
     #[must_use]
     pub fn with_head(mut self, head: Option<Outcome>) -> Self {
-        self.head = head;
+        self.head = head.map_or(Head::Missing, Head::Told);
+        self
+    }
+
+    /// Adds that the head of the response came and left the outcome open, as the head of a gRPC stream does.
+    #[inline(always)]
+    #[must_use]
+    pub fn with_open_head(mut self) -> Self {
+        self.head = Head::Open;
         self
     }
 
@@ -104,11 +122,23 @@ impl End {
         self.status
     }
 
-    /// Returns what the head of the response said, if it came and the protocol has one.
+    /// Returns the outcome that the head of the response told, if it came and told one.
+    ///
+    /// The head of a gRPC stream tells none: its code comes in the trailers.
     #[inline(always)]
     #[must_use]
     pub fn head(&self) -> Option<Outcome> {
-        self.head
+        match self.head {
+            Head::Told(outcome) => Some(outcome),
+            Head::Missing | Head::Open => None,
+        }
+    }
+
+    /// Returns true if the head of a response came, whether or not it told an outcome.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        !matches!(self.head, Head::Missing)
     }
 
     /// Returns why the call was refused, by a layer further in or by a later role of the same row.
@@ -125,8 +155,9 @@ impl End {
         self.panicked
     }
 
-    /// Returns the bytes of the response body that were delivered; 0 where the protocol has no body, and for a call that a later role
-    /// of the same row refused.
+    /// Returns the bytes of the response body that were delivered, or that answer a call which a later role of the same row refused.
+    ///
+    /// 0 where the protocol has no body.
     #[inline(always)]
     #[must_use]
     pub fn bytes(&self) -> u64 {

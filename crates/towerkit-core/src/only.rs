@@ -147,6 +147,10 @@ impl<Req, P: Describe<Req>> Describe<Req> for Selecting<P> {
     fn refusal_status(&self, kind: ProtocolKind, reason: Reason) -> Option<Status> {
         self.protocol.refusal_status(kind, reason)
     }
+
+    fn refusal_bytes(&self, request: &Req, kind: ProtocolKind, reason: Reason) -> u64 {
+        self.protocol.refusal_bytes(request, kind, reason)
+    }
 }
 
 impl<Req, P: Protocol<Req>> Protocol<Req> for Selecting<P> {

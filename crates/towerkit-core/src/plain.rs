@@ -1,15 +1,16 @@
-use std::{any::Any, error::Error, marker::PhantomData};
+use std::{error::Error, marker::PhantomData};
 
 use crate::{
-    Armed, BoxError, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason,
-    Refusable, Refuse, Rejection,
+    Armed, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refusable,
+    Refuse, Rejection,
+    causes::{as_error, causes},
 };
 
 /// Reads a service without a wire protocol: a call is over when its future resolves.
 ///
 /// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) says otherwise. A refusal is an `Err` that carries the
 /// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure: rows with a guard ask
-/// [`Refusable`]; rows of observers alone know a [`BoxError`] and a [`Rejection`], and any other type by
+/// [`Refusable`]; rows of observers alone know a [`BoxError`](crate::BoxError) and a [`Rejection`], and any other type by
 /// [`by_refusable`](Self::by_refusable).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plain<C = ByResult> {
@@ -81,7 +82,9 @@ impl<T, E: 'static> Classify<T, E> for ByResult {
 }
 
 impl ByResult {
-    /// Tells the outcome of an error: a refusal, if the error is a [`Rejection`] or a [`BoxError`] that holds one, or else a failure.
+    /// Tells the outcome of an error: a refusal, if the error is a [`Rejection`] or caused by one, or else a failure.
+    ///
+    /// The causes of an error are known where its type is [`BoxError`](crate::BoxError) or [`std::io::Error`].
     #[inline(always)]
     pub fn of_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
         match refusal_in(error) {
@@ -94,11 +97,7 @@ impl ByResult {
 /// Finds a refusal in an error, whatever its type; for a type that cannot be one this folds to `None`.
 #[inline(always)]
 fn refusal_in<E: 'static>(error: &E) -> Option<&Rejection> {
-    let error: &dyn Any = error;
-    match error.downcast_ref::<BoxError>() {
-        Some(boxed) => boxed.rejection(),
-        None => error.downcast_ref(),
-    }
+    causes(as_error(error)?).find_map(|cause| cause.downcast_ref())
 }
 
 /// Asks the error itself, see [`Refusable`].

@@ -157,4 +157,7 @@ pub trait Observer<Req>: Policy {
 pub trait Fields {
     /// Sets a field; a value that does not fit in one is left out.
     fn set(&mut self, name: &'static str, value: &dyn fmt::Display);
+
+    /// Adds a value to a field that is a list, behind the values it has; a value that does not fit in one is left out.
+    fn append(&mut self, name: &'static str, value: &dyn fmt::Display);
 }

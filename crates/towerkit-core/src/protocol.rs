@@ -1,6 +1,6 @@
 use std::{convert::Infallible, error::Error};
 
-use crate::{Armed, Describe, End, Policy, ProtocolKind, Reason, Rejection};
+use crate::{Armed, Describe, End, Policy, ProtocolKind, Reason, Rejection, causes};
 
 /// Any error, boxed: the error type of most plain towers, which can carry a refusal.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -193,13 +193,7 @@ impl Refusable for BoxError {
     }
 
     fn rejection(&self) -> Option<&Rejection> {
-        let mut cause: &(dyn Error + 'static) = self.as_ref();
-        loop {
-            if let Some(rejection) = cause.downcast_ref() {
-                return Some(rejection);
-            }
-            cause = cause.source()?;
-        }
+        causes(self.as_ref()).find_map(|cause| cause.downcast_ref())
     }
 }
 

@@ -116,7 +116,22 @@ impl Rejection {
         self
     }
 
-    /// Adds a field for the answer, such as a challenge, where the protocol has fields.
+    /// Tells the caller how to authenticate: a challenge of the field `WWW-Authenticate` (RFC 9110, section 11.6.1).
+    ///
+    /// HTTP demands one of every answer for [`Reason::Unauthenticated`]; without one the answer asks for `Bearer`.
+    ///
+    /// ```
+    /// use towerkit_core::{Reason, Rejection};
+    ///
+    /// let rejection = Rejection::new(Reason::Unauthenticated, "auth").challenge(r#"Basic realm="shop""#);
+    /// assert_eq!(rejection.fields().next(), Some(("www-authenticate", r#"Basic realm="shop""#)));
+    /// ```
+    #[must_use]
+    pub fn challenge(self, challenge: impl Into<String>) -> Self {
+        self.field("www-authenticate", challenge)
+    }
+
+    /// Adds a field for the answer, where the protocol has fields.
     #[must_use]
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let mut fields = self.fields.map_or_else(Vec::new, |old| old.to_vec());

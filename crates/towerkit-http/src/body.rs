@@ -15,15 +15,14 @@ use crate::outcome::{UNKNOWN, code_in, of_body_error, of_code};
 ///
 /// # Cancellation
 ///
-/// Dropping it before its end finishes the call as cancelled, unless the head already told of a failure: that stays one.
+/// Dropping it before its end finishes the call as cancelled, unless the head already told of a failure: that stays one. The inner body
+/// is dropped first.
 #[pin_project(PinnedDrop)]
 pub struct TrackedBody<B: Body, R: Policy + 'static> {
     #[pin]
     source: Source<B>,
     armed: Armed<R>,
     so_far: SoFar,
-    /// What is left of a declared length, `u64::MAX` where there is none: a server stops polling once it has written that much.
-    left: u64,
 }
 
 #[pin_project(project = SourceProj)]
@@ -31,6 +30,18 @@ enum Source<B: Body> {
     Inner(#[pin] B),
     Refusal(Option<B::Data>),
     Gone,
+}
+
+impl<B: Body> Source<B> {
+    /// Returns true if there are no more frames, as far as the body knows without being polled.
+    #[inline(always)]
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Inner(body) => body.is_end_stream(),
+            Self::Refusal(data) => data.is_none(),
+            Self::Gone => true,
+        }
+    }
 }
 
 /// What is known of the call before its end.
@@ -41,16 +52,23 @@ pub(crate) struct SoFar {
     pub(crate) refused: Option<Reason>,
     /// Whether the outcome is still to come, in gRPC trailers.
     pub(crate) in_trailers: bool,
-    bytes: u64,
+    /// The length that the body has to have: a server stops polling once it has written that much, and aborts where there is less.
+    pub(crate) declared: u64,
+    pub(crate) bytes: u64,
 }
 
+/// A body of unknown length.
+pub(crate) const UNDECLARED: u64 = u64::MAX;
+
 impl SoFar {
+    #[inline(always)]
     pub(crate) fn new(outcome: Outcome, status: Option<Status>) -> Self {
         Self {
             outcome,
             status,
             refused: None,
             in_trailers: false,
+            declared: UNDECLARED,
             bytes: 0,
         }
     }
@@ -60,14 +78,18 @@ impl SoFar {
         self.ended(self.outcome)
     }
 
-    /// The head's word is [`outcome`](Self::outcome), whatever came of the body.
+    /// The head told [`outcome`](Self::outcome), unless that is still to come, whatever came of the body.
     #[inline(always)]
     fn ended(&self, outcome: Outcome) -> End {
-        End::new(outcome)
+        let end = End::new(outcome)
             .with_status(self.status)
-            .with_head(Some(self.outcome))
             .with_refused(self.refused)
-            .with_bytes(self.bytes)
+            .with_bytes(self.bytes);
+        if self.in_trailers {
+            end.with_open_head()
+        } else {
+            end.with_head(Some(self.outcome))
+        }
     }
 
     /// The body is over without trailers.
@@ -76,7 +98,7 @@ impl SoFar {
         if self.in_trailers {
             self.with_code(UNKNOWN)
         } else {
-            self.end()
+            self.over()
         }
     }
 
@@ -85,8 +107,24 @@ impl SoFar {
         if self.in_trailers {
             self.with_code(code_in(trailers))
         } else {
-            self.end()
+            self.over()
         }
+    }
+
+    /// The body is over: its call has failed if the body is shorter or longer than declared.
+    #[inline(always)]
+    fn over(&self) -> End {
+        if self.is_whole() {
+            self.end()
+        } else {
+            self.ended(Outcome::Failure)
+        }
+    }
+
+    /// Returns true if a body that is over now has the declared length.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.declared == UNDECLARED || self.bytes == self.declared
     }
 
     #[cold]
@@ -114,12 +152,11 @@ impl SoFar {
 impl<B: Body, R: Policy> TrackedBody<B, R> {
     /// Follows `body` on behalf of `armed`.
     #[inline(always)]
-    pub(crate) fn follow(body: B, armed: Armed<R>, so_far: SoFar, length: Option<u64>) -> Self {
+    pub(crate) fn follow(body: B, armed: Armed<R>, so_far: SoFar) -> Self {
         Self {
             source: Source::Inner(body),
             armed,
             so_far,
-            left: length.unwrap_or(u64::MAX),
         }
     }
 
@@ -143,7 +180,6 @@ impl<B: Body, R: Policy> TrackedBody<B, R> {
             source,
             armed: Armed::none(),
             so_far: SoFar::new(Outcome::Success, None),
-            left: u64::MAX,
         }
     }
 }
@@ -178,7 +214,7 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
         match &frame {
             Some(Ok(frame)) => {
                 let is_end = body.is_end_stream();
-                delivered(frame, is_end, me.armed, me.so_far, me.left);
+                delivered(frame, is_end, me.armed, me.so_far);
             }
             Some(Err(error)) => me.armed.finish_with(|| me.so_far.broken(error)),
             None => me.armed.finish(&me.so_far.without_trailers()),
@@ -188,11 +224,7 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
 
     #[inline(always)]
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Inner(body) => body.is_end_stream(),
-            Source::Refusal(data) => data.is_none(),
-            Source::Gone => true,
-        }
+        self.source.is_over()
     }
 
     #[inline(always)]
@@ -215,17 +247,13 @@ fn delivered<D: Buf, R: Policy>(
     is_end: bool,
     armed: &mut Armed<R>,
     so_far: &mut SoFar,
-    left: &mut u64,
 ) {
     if let Some(trailers) = frame.trailers_ref() {
         armed.finish_with(|| so_far.with_trailers(trailers));
         return;
     }
-    let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
-    so_far.bytes += length;
-    *left = left.saturating_sub(length);
-    // The length of a gRPC body says nothing of its trailers.
-    if is_end || (*left == 0 && !so_far.in_trailers) {
+    so_far.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
+    if is_end || so_far.bytes >= so_far.declared {
         armed.finish_with(|| so_far.without_trailers());
     }
 }
@@ -238,10 +266,18 @@ impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
         if !me.armed.is_armed() {
             return;
         }
-        if R::ENTERS {
-            me.armed.watch(|| me.source.set(Source::Gone));
-        }
-        me.armed.finish(&me.so_far.dropped());
+        let is_over = me.armed.watch(|| {
+            let is_over = me.source.is_over();
+            me.source.set(Source::Gone);
+            is_over
+        });
+        me.armed.finish_with(|| {
+            if is_over {
+                me.so_far.without_trailers()
+            } else {
+                me.so_far.dropped()
+            }
+        });
     }
 }
 
@@ -249,7 +285,6 @@ impl<B: Body + fmt::Debug, R: Policy> fmt::Debug for TrackedBody<B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrackedBody")
             .field("so_far", &self.so_far)
-            .field("left", &self.left)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 use std::any::{Any, TypeId};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
 use towerkit_core::TargetUri;
 
 use crate::refusal::field;
@@ -40,6 +40,13 @@ pub(crate) fn each<'a>(headers: &'a HeaderMap, name: &str, visit: &mut dyn FnMut
     for value in values {
         visit(value.as_bytes());
     }
+}
+
+/// Returns the length of the body that a head declares.
+#[inline(always)]
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 /// Sets a header field, in place of all its values, unless the name or the value is not fit for one.

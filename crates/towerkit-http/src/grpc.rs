@@ -92,6 +92,11 @@ impl<B> Describe<Request<B>> for Grpc {
     }
 
     #[inline(always)]
+    fn method<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
+        Some(request.method().as_str())
+    }
+
+    #[inline(always)]
     fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
         request.headers().get(name)?.to_str().ok()
     }
@@ -161,9 +166,7 @@ impl<B: Body, E: 'static> Follow<Response<B>, E> for GrpcExchange {
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        http_protocol::follow(result, armed, |response| {
-            (read(ResponseHead::of(response)), None)
-        })
+        http_protocol::follow(result, armed, |response| read(ResponseHead::of(response)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use towerkit_core::{
     Armed, ByResult, Deadline, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind,
@@ -14,7 +14,7 @@ use towerkit_core::{
 use crate::{
     ByFunction, ByStatus, ClassifyHead, Operation, RequestHead, ResponseHead, TrackedBody,
     Unrouted,
-    body::SoFar,
+    body::{SoFar, UNDECLARED},
     client_address, fields, grpc,
     outcome::{code_of, status_of},
     refusal,
@@ -146,6 +146,13 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
         request.extensions_mut().insert(deadline);
     }
 
+    fn refusal_bytes(&self, request: &Request<B>, kind: ProtocolKind, reason: Reason) -> u64 {
+        if kind == ProtocolKind::Grpc || *request.method() == Method::HEAD {
+            return 0;
+        }
+        refusal::problem(reason).body().len() as u64
+    }
+
     fn refusal_status(&self, kind: ProtocolKind, reason: Reason) -> Option<Status> {
         Some(match kind {
             ProtocolKind::Grpc => Status::Grpc(code_of(reason)),
@@ -157,9 +164,40 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
 /// The exchange of [`Http`]: what the end of a response depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpExchange<C> {
-    without_body: bool,
+    rule: BodyRule,
     is_grpc: bool,
     classify: C,
+}
+
+/// Which responses have no body, besides those that their status says it of (RFC 9110, section 6.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyRule {
+    None,
+    /// Those to a HEAD.
+    Head,
+    /// Those that open the tunnel of a CONNECT.
+    Connect,
+}
+
+impl BodyRule {
+    #[inline(always)]
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::HEAD => Self::Head,
+            Method::CONNECT => Self::Connect,
+            _ => Self::None,
+        }
+    }
+
+    /// Returns true if a response of this status is over at its head.
+    #[inline(always)]
+    fn is_over_at(self, status: StatusCode) -> bool {
+        match self {
+            Self::None => matches!(status.as_u16(), 100..200 | 204 | 205 | 304),
+            Self::Head => true,
+            Self::Connect => matches!(status.as_u16(), 100..300 | 304),
+        }
+    }
 }
 
 impl<B, C: Clone, O: Operation> Protocol<Request<B>> for Http<C, O> {
@@ -168,7 +206,7 @@ impl<B, C: Clone, O: Operation> Protocol<Request<B>> for Http<C, O> {
     #[inline(always)]
     fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C> {
         HttpExchange {
-            without_body: *request.method() == Method::HEAD,
+            rule: BodyRule::of(request.method()),
             is_grpc: kind == ProtocolKind::Grpc,
             classify: self.classify.clone(),
         }
@@ -204,10 +242,20 @@ impl<C: ClassifyHead> HttpExchange<C> {
         }
     }
 
-    /// Whether HTTP allows this response no body (RFC 9110, section 6.4.1).
+    /// Reads the head, and how long a body HTTP allows it or it declares itself.
     #[inline(always)]
-    fn is_over_at(&self, status: StatusCode) -> bool {
-        self.without_body || matches!(status.as_u16(), 100..200 | 204 | 304)
+    fn read_response<B: Body>(&self, response: &Response<B>) -> SoFar {
+        let head = ResponseHead::of(response);
+        if self.is_grpc && grpc::answers(head) {
+            return grpc::read(head);
+        }
+        let mut so_far = self.read(head);
+        so_far.declared = if self.rule.is_over_at(head.status) {
+            0
+        } else {
+            declared(response)
+        };
+        so_far
     }
 }
 
@@ -220,18 +268,7 @@ impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchan
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        follow(result, armed, |response| {
-            let head = ResponseHead::of(response);
-            if self.is_grpc && grpc::answers(head) {
-                return (grpc::read(head), None);
-            }
-            let length = if self.is_over_at(head.status) {
-                Some(0)
-            } else {
-                length(response)
-            };
-            (self.read(head), length)
-        })
+        follow(result, armed, |response| self.read_response(response))
     }
 }
 
@@ -245,32 +282,31 @@ where
         Ok(if self.is_grpc {
             refusal::over_grpc(rejection)
         } else {
-            refusal::over_http(rejection)
+            refusal::over_http(rejection, self.rule == BodyRule::Head)
         })
     }
 }
 
-/// Follows a response to the end of its body, once `read` has told what its head says and how long its body is.
+/// Follows a response to the end of its body, once `read` has told all that its head says.
 ///
 /// A response is some 150 bytes: this moves it once, and so stands here for both protocols.
 #[inline(always)]
 pub(crate) fn follow<B: Body, E: 'static, R: Policy>(
     result: Result<Response<B>, E>,
     armed: &mut Armed<R>,
-    read: impl FnOnce(&Response<B>) -> (SoFar, Option<u64>),
+    read: impl FnOnce(&Response<B>) -> SoFar,
 ) -> Result<Response<TrackedBody<B, R>>, E> {
     match result {
         Ok(response) if !Armed::<R>::MATTERS => Ok(response.map(TrackedBody::pass)),
         Ok(mut response) => {
-            let (so_far, length) = read(&response);
+            let so_far = read(&response);
             armed.head(&so_far.end());
             armed.annotate(&mut HeaderFields(response.headers_mut()));
-            let is_empty = length == Some(0) && !so_far.in_trailers;
-            if is_empty || response.body().is_end_stream() {
+            if so_far.declared == 0 || response.body().is_end_stream() {
                 armed.finish_with(|| so_far.without_trailers());
             }
             let armed = armed.take();
-            Ok(response.map(|body| TrackedBody::follow(body, armed, so_far, length)))
+            Ok(response.map(|body| TrackedBody::follow(body, armed, so_far)))
         }
         Err(error) => {
             armed.finish_with(|| {
@@ -282,11 +318,10 @@ pub(crate) fn follow<B: Body, E: 'static, R: Policy>(
     }
 }
 
-/// The length of a body, as it says itself or as the head declares.
+/// The length of a body, as the head declares it or as it says itself.
 #[inline(always)]
-fn length<B: Body>(response: &Response<B>) -> Option<u64> {
-    response.body().size_hint().exact().or_else(|| {
-        let length = response.headers().get(header::CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    })
+fn declared<B: Body>(response: &Response<B>) -> u64 {
+    fields::content_length(response.headers())
+        .or_else(|| response.body().size_hint().exact())
+        .unwrap_or(UNDECLARED)
 }

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, fmt::Write};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
 /// Problem details: what went wrong, as JSON that a program can read (RFC 9457).
 ///
@@ -49,20 +49,35 @@ impl Problem {
         self
     }
 
-    /// Makes the response.
+    /// Makes the response to a request whose method is not HEAD.
     #[must_use]
     pub fn respond<B: From<Bytes>>(self) -> Response<B> {
-        let mut response = Response::new(B::from(self.body()));
+        self.answer(false, B::from)
+    }
+
+    /// Makes the response to a request of this method: to a HEAD it has no body.
+    #[must_use]
+    pub fn respond_to<B: From<Bytes>>(self, method: &Method) -> Response<B> {
+        self.answer(*method == Method::HEAD, B::from)
+    }
+
+    pub(crate) fn answer<B>(&self, is_head: bool, body: impl FnOnce(Bytes) -> B) -> Response<B> {
+        let json = self.body();
+        let length = is_head.then(|| HeaderValue::from(json.len()));
+        let mut response = Response::new(body(if is_head { Bytes::new() } else { json }));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, CONTENT_TYPE);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
+        if let Some(length) = length {
+            // As long as the body is that a GET would get (RFC 9110, section 8.6).
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
         response
     }
 
     /// Returns the JSON.
     pub(crate) fn body(&self) -> Bytes {
-        let title = self.status.canonical_reason().unwrap_or("Unknown");
+        let title = title(self.status);
         let mut json = format!(
             r#"{{"type":"about:blank","title":"{title}","status":{}"#,
             self.status.as_u16()
@@ -79,7 +94,18 @@ impl Problem {
     }
 }
 
-pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// The reason phrase of RFC 9110, section 15, or of the RFC that defines the status.
+fn title(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        // `http` has the names of earlier RFCs.
+        203 => "Non-Authoritative Information",
+        413 => "Content Too Large",
+        422 => "Unprocessable Content",
+        _ => status.canonical_reason().unwrap_or("Unknown"),
+    }
+}
+
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Writes the inside of a JSON string (RFC 8259, section 7).
 fn escape(text: &str, json: &mut String) {
@@ -97,6 +123,69 @@ fn escape(text: &str, json: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn titles_are_those_of_rfc_9110() {
+        let table = [
+            (200, "OK"),
+            (201, "Created"),
+            (202, "Accepted"),
+            (203, "Non-Authoritative Information"),
+            (204, "No Content"),
+            (205, "Reset Content"),
+            (206, "Partial Content"),
+            (300, "Multiple Choices"),
+            (301, "Moved Permanently"),
+            (302, "Found"),
+            (303, "See Other"),
+            (304, "Not Modified"),
+            (305, "Use Proxy"),
+            (307, "Temporary Redirect"),
+            (308, "Permanent Redirect"),
+            (400, "Bad Request"),
+            (401, "Unauthorized"),
+            (402, "Payment Required"),
+            (403, "Forbidden"),
+            (404, "Not Found"),
+            (405, "Method Not Allowed"),
+            (406, "Not Acceptable"),
+            (407, "Proxy Authentication Required"),
+            (408, "Request Timeout"),
+            (409, "Conflict"),
+            (410, "Gone"),
+            (411, "Length Required"),
+            (412, "Precondition Failed"),
+            (413, "Content Too Large"),
+            (414, "URI Too Long"),
+            (415, "Unsupported Media Type"),
+            (416, "Range Not Satisfiable"),
+            (417, "Expectation Failed"),
+            (421, "Misdirected Request"),
+            (422, "Unprocessable Content"),
+            (426, "Upgrade Required"),
+            (500, "Internal Server Error"),
+            (501, "Not Implemented"),
+            (502, "Bad Gateway"),
+            (503, "Service Unavailable"),
+            (504, "Gateway Timeout"),
+            (505, "HTTP Version Not Supported"),
+        ];
+        for (status, expected) in table {
+            assert_eq!(title(StatusCode::from_u16(status).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn the_answer_to_a_head_is_a_head() {
+        let problem = Problem::new(StatusCode::NOT_FOUND);
+        let whole: Response<Bytes> = problem.clone().respond_to(&Method::GET);
+        let head: Response<Bytes> = problem.respond_to(&Method::HEAD);
+        assert_eq!(head.status(), whole.status());
+        assert!(head.body().is_empty());
+        let length = head.headers()[header::CONTENT_LENGTH].to_str().unwrap();
+        assert_eq!(length, whole.body().len().to_string());
+        assert!(!whole.headers().contains_key(header::CONTENT_LENGTH));
+    }
 
     #[test]
     fn any_detail_reads_back() {

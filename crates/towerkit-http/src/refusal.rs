@@ -3,32 +3,39 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::Body;
-use towerkit_core::{Fields, Policy, Rejection};
+use towerkit_core::{Fields, Policy, Reason, Rejection};
 
 use crate::{
     Problem, TrackedBody,
     outcome::{code_of, status_of},
-    problem,
 };
 
-/// Answers a refusal over HTTP.
-pub(crate) fn over_http<B, R>(rejection: Rejection) -> Response<TrackedBody<B, R>>
+/// Describes a refusal.
+pub(crate) fn problem(reason: Reason) -> Problem {
+    Problem::new(status_of(reason))
+        .detail(reason.message())
+        .code(reason.as_str())
+}
+
+/// Answers a refusal over HTTP: a HEAD by the head alone.
+pub(crate) fn over_http<B, R>(rejection: Rejection, is_head: bool) -> Response<TrackedBody<B, R>>
 where
     B: Body<Data: From<Bytes>>,
     R: Policy,
 {
     let reason = rejection.reason();
-    let problem = Problem::new(status_of(reason))
-        .detail(reason.message())
-        .code(reason.as_str());
-    let mut response = Response::new(TrackedBody::of_refusal(problem.body()));
-    *response.status_mut() = status_of(reason);
+    let mut response = problem(reason).answer(is_head, TrackedBody::of_refusal);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, problem::CONTENT_TYPE);
     if let Some(wait) = rejection.wait() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
     }
-    carry(rejection, response)
+    let mut response = carry(rejection, response);
+    if reason == Reason::Unauthenticated {
+        // RFC 9110, section 15.5.2: a 401 has a challenge.
+        let challenges = response.headers_mut().entry(header::WWW_AUTHENTICATE);
+        challenges.or_insert(HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 /// Answers a refusal over gRPC: trailers only, so that all stands in the head.
@@ -48,8 +55,9 @@ where
     // The messages of reasons are letters and spaces, so that there is nothing to percent-encode.
     headers.insert("grpc-message", HeaderValue::from_static(reason.message()));
     if let Some(wait) = rejection.wait() {
-        let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        headers.insert("grpc-retry-pushback-ms", HeaderValue::from(millis.max(1)));
+        let millis = wait.as_nanos().div_ceil(1_000_000);
+        let value = HeaderValue::from(within_31_bits(millis));
+        headers.insert("grpc-retry-pushback-ms", value);
     }
     carry(rejection, response)
 }
@@ -57,33 +65,34 @@ where
 /// Adds the rejection's own fields, and the rejection itself for the layers outside.
 fn carry<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
     for (name, value) in rejection.fields() {
-        HeaderFields(response.headers_mut()).append(name, value);
+        HeaderFields(response.headers_mut()).append(name, &value);
     }
     response.extensions_mut().insert(rejection);
     response
 }
 
 /// Whole seconds, rounded up so that a caller who waits that long is not refused again, and at least 1.
-fn seconds(wait: Duration) -> u64 {
-    let whole = wait.as_secs();
-    let up = u64::from(wait.subsec_nanos() > 0);
-    whole.saturating_add(up).max(1)
+fn seconds(wait: Duration) -> u32 {
+    within_31_bits(wait.as_nanos().div_ceil(1_000_000_000))
+}
+
+/// At least 1, and no more than clients can be expected to read (RFC 9111, section 1.2.2; gRPC reads a signed number of 32 bits).
+fn within_31_bits(number: u128) -> u32 {
+    number.clamp(1, i32::MAX as u128) as u32
 }
 
 pub(crate) struct HeaderFields<'a>(pub(crate) &'a mut HeaderMap);
-
-impl HeaderFields<'_> {
-    fn append(&mut self, name: &str, value: &str) {
-        if let Some((name, value)) = field(name, value) {
-            self.0.append(name, value);
-        }
-    }
-}
 
 impl Fields for HeaderFields<'_> {
     fn set(&mut self, name: &'static str, value: &dyn fmt::Display) {
         if let Some((name, value)) = field(name, &value.to_string()) {
             self.0.insert(name, value);
+        }
+    }
+
+    fn append(&mut self, name: &'static str, value: &dyn fmt::Display) {
+        if let Some((name, value)) = field(name, &value.to_string()) {
+            self.0.append(name, value);
         }
     }
 }
@@ -106,7 +115,7 @@ mod tests {
             (Duration::from_secs(1), 1),
             (Duration::new(1, 1), 2),
             (Duration::from_millis(59_999), 60),
-            (Duration::MAX, u64::MAX),
+            (Duration::MAX, 2_147_483_647),
         ];
         for (wait, expected) in table {
             assert_eq!(seconds(wait), expected);

@@ -7,8 +7,9 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, ALLOW, CONTENT_TYPE, VARY},
+    header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, VARY},
 };
+use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
@@ -60,7 +61,11 @@ impl<B> Service<Request<B>> for Scrape {
             Method::GET | Method::HEAD => shown(self.0.render(), TEXT),
             _ => not_allowed(),
         };
-        ready(Ok(response))
+        ready(Ok(if *request.method() == Method::HEAD {
+            head_of(response)
+        } else {
+            response
+        }))
     }
 }
 
@@ -73,6 +78,16 @@ fn shown(metrics: String, content_type: HeaderValue) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(VARY, ACCEPT.into());
+    response
+}
+
+/// The answer to a HEAD: over HTTP/2 a body breaks the stream.
+fn head_of(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact() {
+        let length = HeaderValue::from(length);
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
     response
 }
 

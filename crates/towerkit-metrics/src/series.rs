@@ -207,7 +207,7 @@ impl Sizes {
             size.observe(request as f64);
         }
         if let Some(size) = &self.response
-            && end.head().is_some()
+            && end.has_head()
         {
             size.observe(end.bytes() as f64);
         }

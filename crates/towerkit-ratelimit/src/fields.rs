@@ -23,8 +23,8 @@ impl Fields {
 
     /// Adds the fields to an admitted answer.
     pub(crate) fn annotate(self, taken: &Taken, fields: &mut dyn towerkit_core::Fields) {
-        fields.set(POLICY, &self.policy(taken.advert));
-        fields.set(LIMIT, &self.limit(&taken.level));
+        fields.append(POLICY, &self.policy(taken.advert));
+        fields.append(LIMIT, &self.limit(&taken.level));
     }
 
     /// Adds the fields to a refusal, except where it is all trailers: there the draft forbids them.

@@ -4,7 +4,10 @@ use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -58,6 +61,20 @@ struct Script {
     size: Option<u64>,
     says_end: bool,
     panics: bool,
+    /// Says that it is over, whatever is left.
+    over: Option<Arc<AtomicBool>>,
+    _on_drop: OnDrop,
+}
+
+#[derive(Default)]
+struct OnDrop(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run();
+        }
+    }
 }
 
 impl Script {
@@ -94,7 +111,8 @@ impl Body for Script {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.says_end && self.frames.is_empty()
+        let is_over = |over: &Arc<AtomicBool>| over.load(Ordering::Relaxed);
+        self.says_end && self.frames.is_empty() || self.over.as_ref().is_some_and(is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -226,11 +244,32 @@ fn at_the_head_where_http_allows_no_body() {
     *head.method_mut() = Method::HEAD;
     let (scribe, _response) = call(head, Response::new(unread()));
     assert_eq!(scribe.end().outcome(), Outcome::Success);
-    for status in [204, 304] {
-        let response = Response::builder().status(status).body(unread()).unwrap();
+    for status in [101, 204, 205, 304] {
+        let response = Response::builder()
+            .status(status)
+            .header("content-length", "12")
+            .body(unread())
+            .unwrap();
         let (scribe, _response) = call(get(), response);
-        assert_eq!(scribe.end().status(), Some(Status::Http(status)));
+        let end = scribe.end();
+        assert_eq!(
+            (end.outcome(), end.status()),
+            (Outcome::Success, Some(Status::Http(status)))
+        );
     }
+}
+
+/// RFC 9110, section 9.3.6: a 2xx opens the tunnel; anything else has a body.
+#[test]
+fn a_tunnel_begins_where_the_call_ends() {
+    let connect = || Request::connect("example.com:443").body(()).unwrap();
+    let (scribe, _response) = call(connect(), Response::new(Script::of([data("unread")])));
+    assert_eq!(scribe.end().outcome(), Outcome::Success);
+    let refused = Response::builder().status(502);
+    let (scribe, response) = call(connect(), refused.body(Script::of([data("no")])).unwrap());
+    assert_eq!(scribe.count(), 0);
+    read(response);
+    assert_eq!(scribe.end().bytes(), 2);
 }
 
 #[test]
@@ -256,6 +295,90 @@ fn at_the_declared_length() {
         frame(&mut body);
         assert_eq!(scribe.end().outcome(), Outcome::Success);
     }
+}
+
+fn declared(length: &str, script: Script) -> Response<Script> {
+    let response = Response::builder().header("content-length", length);
+    response.body(script).unwrap()
+}
+
+/// hyper aborts the connection after a body that is too short, and the rest of one that is too long is never seen.
+#[test]
+fn a_body_that_is_not_as_long_as_declared_is_a_failure() {
+    let one = || Script::of([data("one")]);
+    let trailing = Script::of([data("one"), trailers("ignored over HTTP")]);
+    for response in [
+        declared("6", one()),
+        declared("6", one().says_end()),
+        declared("6", one().says_end().sized(3)),
+        declared("6", trailing),
+        declared("2", one()),
+        declared("1", Script::of([]).says_end()),
+        Response::new(one().sized(4)),
+    ] {
+        let (scribe, response) = call(get(), response);
+        read(response);
+        let end = scribe.end();
+        assert_eq!(end.outcome(), Outcome::Failure, "{end:?}");
+        assert_eq!(end.head(), Some(Outcome::Success));
+        assert_eq!(end.status(), Some(Status::Http(200)));
+    }
+    let (scribe, response) = call(get(), declared("no number", one()));
+    read(response);
+    assert_eq!(scribe.end().outcome(), Outcome::Success);
+}
+
+/// hyper drops a body that says that it is over without another poll.
+#[test]
+fn at_a_drop_once_the_body_says_that_it_is_over() {
+    let over = |declared: Option<&str>| {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut response = Response::new(Script {
+            over: Some(is_over.clone()),
+            ..Script::of([data("one")])
+        });
+        if let Some(length) = declared {
+            let length = length.parse().unwrap();
+            response.headers_mut().insert("content-length", length);
+        }
+        let (scribe, response) = call(get(), response);
+        let mut body = Box::pin(response.into_body());
+        frame(&mut body.as_mut());
+        assert_eq!(scribe.count(), 0);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(body.is_end_stream());
+        drop(body);
+        scribe.end().outcome()
+    };
+    assert_eq!(over(None), Outcome::Success);
+    assert_eq!(over(Some("4")), Outcome::Failure);
+}
+
+/// The body may hold what a role gives back, and a role may tell others that all is released.
+#[test]
+fn a_body_is_dropped_before_the_call_is_finished() {
+    let scribe = Arc::new(Scribe::default());
+    let ends_seen = Arc::new(Mutex::new(None));
+    let on_drop = {
+        let (scribe, ends_seen) = (scribe.clone(), ends_seen.clone());
+        OnDrop(Some(Box::new(move || {
+            *ends_seen.lock().unwrap() = Some(scribe.count());
+        })))
+    };
+    let response = Mutex::new(Some(Response::new(Script {
+        _on_drop: on_drop,
+        ..Script::of([data("one")])
+    })));
+    let service = observe(scribe.clone())
+        .http()
+        .layer(tower::service_fn(move |_: Request<()>| {
+            let response = response.lock().unwrap().take().unwrap();
+            async { Ok::<_, Infallible>(response) }
+        }));
+    let Ok(response) = service.oneshot(get()).now_or_never().unwrap();
+    drop(response);
+    assert_eq!(*ends_seen.lock().unwrap(), Some(0));
+    assert_eq!(scribe.end().outcome(), Outcome::Cancelled);
 }
 
 /// T-03
@@ -302,6 +425,10 @@ fn over_grpc_the_outcome_stands_in_the_trailers() {
         ("14", Outcome::Overloaded, 14),
         ("5", Outcome::ClientError, 5),
         ("x", Outcome::Failure, 2),
+        ("4242", Outcome::Failure, 2),
+        ("17", Outcome::Failure, 2),
+        ("+5", Outcome::Failure, 2),
+        ("", Outcome::Failure, 2),
     ] {
         let messages = (0..10).map(|_| data("message")).chain([trailers(code)]);
         let (scribe, response) = call_grpc(Response::new(Script::of(messages)));
@@ -317,6 +444,33 @@ fn over_grpc_the_outcome_stands_in_the_trailers() {
         Some(Status::Grpc(2)),
         "absent is UNKNOWN"
     );
+}
+
+/// A breaker must not take a stream for a success that hangs until it is given up.
+#[test]
+fn over_grpc_a_head_without_a_code_tells_nothing() {
+    let (scribe, response) = call_grpc(Response::new(Script::of([data("message")])));
+    drop(response);
+    let end = scribe.end();
+    assert_eq!((end.outcome(), end.status()), (Outcome::Cancelled, None));
+    assert_eq!((end.head(), end.has_head()), (None, true));
+
+    let script = Script::of([data("message"), trailers("0")]);
+    let (scribe, response) = call_grpc(Response::new(script));
+    read(response);
+    assert_eq!((scribe.end().head(), scribe.end().has_head()), (None, true));
+
+    let response = Response::builder().header("grpc-status", "5");
+    let (scribe, _response) = call_grpc(response.body(Script::default().says_end()).unwrap());
+    assert_eq!(scribe.end().head(), Some(Outcome::ClientError));
+}
+
+#[test]
+fn the_method_is_the_same_whichever_protocol_reads_it() {
+    use towerkit_core::Describe;
+    let request = grpc();
+    assert_eq!(Http::new().method(&request), Some("POST"));
+    assert_eq!(towerkit_http::Grpc::new().method(&request), Some("POST"));
 }
 
 #[test]

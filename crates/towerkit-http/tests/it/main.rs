@@ -4,5 +4,6 @@ mod client_address;
 mod endings;
 #[cfg(feature = "axum")]
 mod matched_path;
+mod refusals;
 mod replay;
 mod share;
