@@ -56,7 +56,7 @@ mod tests {
     }
 
     fn found<E: 'static>(error: &E) -> bool {
-        as_error(error).is_some_and(|error| causes(error).any(|cause| cause.is::<Rejection>()))
+        as_error(error).is_some_and(|error| causes(error).any(<dyn Error>::is::<Rejection>))
     }
 
     #[test]

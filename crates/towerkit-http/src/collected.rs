@@ -20,6 +20,8 @@ pub struct CollectedBody<B: Body> {
 enum Rest<B: Body> {
     /// All has been read.
     Over,
+    /// The body is over, and is not as long as declared: its caller gets it as it is, and nobody else does.
+    NotWhole,
     /// Reading broke off.
     Broken(B::Error),
     /// To be read on.
@@ -95,6 +97,9 @@ pub(crate) struct Reading<B> {
     limit: usize,
 }
 
+/// How many frames are read in one poll, so that a body which has always another does not keep a thread to itself.
+const FRAMES: usize = 32;
+
 /// Why reading stopped.
 pub(crate) enum Stop<E> {
     /// At the end of the body.
@@ -118,7 +123,7 @@ impl<B: Body + Unpin> Reading<B> {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop<B::Error>> {
-        loop {
+        for _ in 0..FRAMES {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => return Poll::Ready(Stop::Over),
                 Some(Err(error)) => return Poll::Ready(Stop::Broken(error)),
@@ -132,6 +137,12 @@ impl<B: Body + Unpin> Reading<B> {
                 return Poll::Ready(Stop::Full);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.data.len() as u64
     }
 
     fn append(&mut self, mut data: B::Data) {
@@ -148,9 +159,10 @@ impl<B: Body + Unpin> Reading<B> {
     }
 
     /// Makes a body of what was read and what is left.
-    pub(crate) fn into_body(self, stop: Stop<B::Error>) -> CollectedBody<B> {
+    pub(crate) fn into_body(self, stop: Stop<B::Error>, is_whole: bool) -> CollectedBody<B> {
         let rest = match stop {
-            Stop::Over => Rest::Over,
+            Stop::Over if is_whole => Rest::Over,
+            Stop::Over => Rest::NotWhole,
             Stop::Broken(error) => Rest::Broken(error),
             Stop::Full => Rest::Left(self.body),
         };
@@ -181,7 +193,9 @@ impl<B: Body + Unpin> Body for CollectedBody<B> {
             let in_bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
             return Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(in_bytes))));
         }
-        if let Rest::Broken(error) = mem::replace(&mut me.rest, Rest::Over) {
+        if matches!(me.rest, Rest::Broken(_))
+            && let Rest::Broken(error) = mem::replace(&mut me.rest, Rest::NotWhole)
+        {
             return Poll::Ready(Some(Err(error)));
         }
         Poll::Ready(me.trailers.take().map(Frame::trailers).map(Ok))
@@ -189,7 +203,7 @@ impl<B: Body + Unpin> Body for CollectedBody<B> {
 
     fn is_end_stream(&self) -> bool {
         let is_over = match &self.rest {
-            Rest::Over => self.trailers.is_none(),
+            Rest::Over | Rest::NotWhole => self.trailers.is_none(),
             Rest::Broken(_) => false,
             Rest::Left(body) => body.is_end_stream(),
         };
@@ -200,7 +214,7 @@ impl<B: Body + Unpin> Body for CollectedBody<B> {
         let ahead = self.data.len() as u64;
         let rest = match &self.rest {
             Rest::Over => SizeHint::with_exact(0),
-            Rest::Broken(_) => SizeHint::new(),
+            Rest::Broken(_) | Rest::NotWhole => SizeHint::new(),
             Rest::Left(body) => body.size_hint(),
         };
         let mut hint = SizeHint::new();

@@ -257,6 +257,15 @@ impl<C: ClassifyHead> HttpExchange<C> {
         };
         so_far
     }
+
+    /// Reads the head of a response whose body is read ahead, though it may never be sent: handlers make one for a HEAD, too.
+    pub(crate) fn read_ahead<B: Body>(&self, response: &Response<B>) -> SoFar {
+        let mut so_far = self.read_response(response);
+        if self.rule.is_over_at(response.status()) {
+            so_far.declared = UNDECLARED;
+        }
+        so_far
+    }
 }
 
 impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchange<C> {

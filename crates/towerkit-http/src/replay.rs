@@ -9,10 +9,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::fields;
+
 /// A request body that can be sent again.
 ///
-/// What has been read is kept, as references to the same bytes, until the body is over its cap: from then on it can be read to its
-/// end but not sent again. A body that is dropped half read leaves the rest to the next attempt.
+/// What has been read is kept, as references to the same bytes, until the body is over its cap or has more than 1,024 frames: from
+/// then on it can be read to its end but not sent again. Nor can a body that is not as long as its request declares. A body that is
+/// dropped half read leaves the rest to the next attempt.
 pub struct ReplayBody<B> {
     /// What is still to be read, unless another attempt has it.
     source: Option<B>,
@@ -34,6 +37,8 @@ struct KeptBody<B> {
     bytes: u64,
     trailers: Option<HeaderMap>,
     cap: u64,
+    /// The length of a whole body, where the head declares it.
+    declared: Option<u64>,
     rest: Rest<B>,
 }
 
@@ -68,7 +73,8 @@ impl<B: Body<Data = Bytes> + Unpin> KeptRequest<B> {
             let attempt = Request::from_parts(head.clone(), ReplayBody::once(body));
             return (attempt, Some(Self { head, body: None }));
         }
-        let kept = Arc::new(Mutex::new(KeptBody::new(cap)));
+        let declared = fields::content_length(&head.headers);
+        let kept = Arc::new(Mutex::new(KeptBody::new(cap, declared)));
         let first = ReplayBody::recorded(Some(body), kept.clone());
         let attempt = Request::from_parts(head.clone(), first);
         let body = Some(kept);
@@ -85,13 +91,17 @@ impl<B: Body<Data = Bytes> + Unpin> KeptRequest<B> {
     }
 }
 
+/// Each frame takes a handle to bytes, and may keep a larger buffer alive.
+const MAX_FRAMES: usize = 1024;
+
 impl<B> KeptBody<B> {
-    fn new(cap: u64) -> Self {
+    fn new(cap: u64, declared: Option<u64>) -> Self {
         Self {
             frames: Vec::new(),
             bytes: 0,
             trailers: None,
             cap,
+            declared,
             rest: Rest::Lent,
         }
     }
@@ -114,15 +124,27 @@ impl<B> KeptBody<B> {
     /// Keeps a frame that was read from the source; returns whether there is still any use in keeping.
     fn record(&mut self, frame: &Frame<Bytes>) -> bool {
         if let Some(data) = frame.data_ref() {
-            self.bytes += data.len() as u64;
-            self.frames.push(data.clone());
+            // An empty frame is nothing to send again.
+            if !data.is_empty() {
+                self.bytes += data.len() as u64;
+                self.frames.push(data.clone());
+            }
         } else if let Some(trailers) = frame.trailers_ref() {
             self.trailers = Some(trailers.clone());
-            self.rest = Rest::Over;
+            return self.end();
         } else {
             return self.lose();
         }
-        self.bytes <= self.cap || self.lose()
+        (self.bytes <= self.cap && self.frames.len() <= MAX_FRAMES) || self.lose()
+    }
+
+    /// The body is over: all of it is kept, unless it has broken off.
+    fn end(&mut self) -> bool {
+        if self.declared.is_some_and(|length| length != self.bytes) {
+            return self.lose();
+        }
+        self.rest = Rest::Over;
+        true
     }
 
     #[cold]
@@ -191,9 +213,8 @@ impl<B> Record<B> {
             }
             Some(Err(_)) => kept.lose(),
             None => {
-                kept.rest = Rest::Over;
                 self.trailers = true;
-                true
+                kept.end()
             }
         }
     }

@@ -29,7 +29,7 @@ macro_rules! shares {
             }
 
             fn collect(&self, result: Result<Response<B>, E>, limit: usize) -> Collect<B, E> {
-                Collect::new(result, limit, |head| $read(self, head))
+                Collect::new(result, limit, |response| $read(self, response))
             }
 
             fn keep(&self, response: &Self::Response) -> Option<KeptResponse> {
@@ -47,8 +47,8 @@ macro_rules! shares {
     };
 }
 
-shares!([C: ClassifyHead] HttpExchange<C>, HttpExchange::read_head);
-shares!([] GrpcExchange, |_: &GrpcExchange, head| grpc::read(head));
+shares!([C: ClassifyHead] HttpExchange<C>, HttpExchange::read_ahead);
+shares!([] GrpcExchange, |_: &Self, response| grpc::read(ResponseHead::of(response)));
 
 /// Reads the body of a response ahead, so that the response may be given to more than one caller.
 ///
@@ -64,7 +64,7 @@ impl<B: Body + Unpin, E: 'static> Collect<B, E> {
     fn new(
         result: Result<Response<B>, E>,
         limit: usize,
-        read: impl FnOnce(ResponseHead<'_>) -> SoFar,
+        read: impl FnOnce(&Response<B>) -> SoFar,
     ) -> Self {
         Self(Some(match result {
             Err(error) => {
@@ -72,7 +72,7 @@ impl<B: Body + Unpin, E: 'static> Collect<B, E> {
                 State::Ended(Err(error), End::new(outcome).with_refused(refused))
             }
             Ok(response) => {
-                let so_far = read(ResponseHead::of(&response));
+                let so_far = read(&response);
                 let (head, body) = response.into_parts();
                 if is_for_others(&head) && body.size_hint().lower() <= limit as u64 {
                     State::Reading(head, Reading::new(body, limit), so_far)
@@ -98,9 +98,11 @@ impl<B: Body<Error: 'static> + Unpin, E> Future for Collect<B, E> {
             State::Reading(_, reading, _) => Some(ready!(reading.poll(cx))),
         };
         Poll::Ready(match (self.0.take(), stop) {
-            (Some(State::Reading(head, reading, so_far)), Some(stop)) => {
+            (Some(State::Reading(head, reading, mut so_far)), Some(stop)) => {
+                so_far.bytes = reading.bytes();
                 let end = end(&so_far, &stop, reading.trailers());
-                (Ok(Response::from_parts(head, reading.into_body(stop))), end)
+                let body = reading.into_body(stop, so_far.is_whole());
+                (Ok(Response::from_parts(head, body)), end)
             }
             (Some(State::Ended(result, end)), _) => (result, end),
             _ => unreachable!("a body that is being read stops"),

@@ -1,6 +1,7 @@
 //! Cache and coalesce around an axum router, where one layer serves all routes and all connections.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, routing::get};
-use http::{Request, header};
+use http::{Request, Response, header};
 use tower::ServiceExt;
 use towerkit::{
     cache::{CacheLayer, Capacity, Lifetime},
@@ -81,5 +82,41 @@ fn operations_are_selected_by_their_route() {
         assert_eq!(body(&router, request("/kept/2")).await, "1");
         assert_eq!(body(&router, request("/other/1")).await, "2");
         assert_eq!(body(&router, request("/other/1")).await, "3");
+    });
+}
+
+/// A response whose body ends before the length that its head declares.
+fn broken_off(calls: &AtomicU32) -> Response<Body> {
+    let body = format!("broken off {}", calls.fetch_add(1, Ordering::Relaxed));
+    let frames = futures_util::stream::iter([Ok::<_, Infallible>(body)]);
+    let response = Response::builder().header(header::CONTENT_LENGTH, "100");
+    response.body(Body::from_stream(frames)).unwrap()
+}
+
+/// hyper aborts the connection of such a response: a copy of it would do the same to callers whose own call may succeed.
+#[test]
+fn an_answer_that_breaks_off_is_neither_cached_nor_shared() {
+    run_paused(async {
+        let calls = Arc::new(AtomicU32::new(0));
+        let broken = {
+            let calls = calls.clone();
+            get(async move || {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                broken_off(&calls)
+            })
+        };
+        let lifetime = Lifetime::new(Duration::from_secs(60)).unwrap();
+        let cache = CacheLayer::new(lifetime, Capacity::bytes(1 << 20).unwrap(), RequestKey::of);
+        let cached = Router::new().route("/", broken.clone()).layer(cache.http());
+        assert_eq!(body(&cached, request("/")).await, "broken off 0");
+        assert_eq!(body(&cached, request("/")).await, "broken off 1");
+
+        let coalesced = Router::new()
+            .route("/", broken)
+            .layer(CoalesceLayer::new(RequestKey::of).http());
+        let one = body(&coalesced, request("/"));
+        let other = body(&coalesced, request("/"));
+        let (one, other) = tokio::join!(one, other);
+        assert_ne!(one, other, "each has an answer of its own");
     });
 }

@@ -109,6 +109,38 @@ async fn a_body_that_declares_too_much_is_not_kept_at_all() {
     assert!(keep(Full::<Bytes>::from("abcde"), 5).1.is_some());
 }
 
+/// Empty frames take no room, and frames of a byte each are kept up to a number.
+#[tokio::test]
+async fn no_number_of_frames_takes_much_room() {
+    let body = |parts: &[&'static str], times| Streamed::of(&parts.repeat(times));
+    let (first, kept) = keep(body(&["", "a", ""], 16), 16);
+    read(first).await;
+    let mut again = Http::new().again(&mut kept.unwrap()).unwrap().into_body();
+    for _ in 0..16 {
+        let frame = again.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "a");
+    }
+    let (first, kept) = keep(body(&["a"], 1024), 1 << 20);
+    assert_eq!(read(first).await.0.len(), 1024);
+    assert!(Http::new().again(&mut kept.unwrap()).is_some());
+    let (first, kept) = keep(body(&["a"], 1025), 1 << 20);
+    assert_eq!(read(first).await.0.len(), 1025);
+    assert!(Http::new().again(&mut kept.unwrap()).is_none());
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_as_long_as_declared_is_not_sent_again() {
+    for (length, is_whole) in [("3", false), ("4", true), ("5", false)] {
+        let mut request = Request::new(Streamed::of(&["ab", "cd"]));
+        let value = length.parse().unwrap();
+        request.headers_mut().insert("content-length", value);
+        let (first, kept) = Http::new().keep(request, 64);
+        read(first.into_body()).await;
+        let again = Http::new().again(&mut kept.unwrap());
+        assert_eq!(again.is_some(), is_whole, "{length}");
+    }
+}
+
 #[tokio::test]
 async fn nobody_else_reads_while_an_attempt_does() {
     let (mut first, kept) = keep(Streamed::of(&["a", "b"]), 64);

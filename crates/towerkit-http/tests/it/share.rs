@@ -13,6 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use towerkit_core::{End, Outcome, Protocol, ProtocolKind, Reason, Rejection, Share, Status};
 use towerkit_http::{CollectedBody, Grpc, GrpcExchange, Http, HttpExchange, RequestKey};
+use towerkit_test::Task;
 
 const LIMIT: usize = 10;
 
@@ -150,6 +151,58 @@ async fn a_body_that_breaks_off_breaks_off_for_its_caller_alone() {
         "reset"
     );
     assert!(body.frame().await.is_none());
+}
+
+/// What is not as long as declared broke off, and a copy of it would break off as well.
+#[tokio::test]
+async fn a_body_that_is_not_as_long_as_declared_is_for_its_caller_alone() {
+    for (length, is_shared) in [("4", false), ("5", true), ("6", false), ("100", false)] {
+        for body in [
+            Streamed::of(&["hel", "lo"]),
+            Streamed::of(&["hello"]).then(trailers("checksum")),
+        ] {
+            let mut response = Response::new(body);
+            let value = length.parse().unwrap();
+            response.headers_mut().insert("content-length", value);
+            let (response, end) = collect(&http(), response).await;
+            assert_eq!(again(&http(), &response).is_some(), is_shared, "{length}");
+            assert_eq!(end.outcome() == Outcome::Success, is_shared, "{length}");
+            assert_eq!(end.head(), Some(Outcome::Success));
+            assert_eq!(response.body().size_hint().exact().is_some(), is_shared);
+            assert_eq!(read(response).await.0, "hello");
+        }
+    }
+}
+
+/// The answer to a HEAD declares the length of the answer to a GET.
+#[tokio::test]
+async fn the_answer_to_a_head_is_whole_without_a_body() {
+    let head = Request::head("/").body(()).unwrap();
+    let exchange = Http::new().open(&head, ProtocolKind::Http);
+    for body in [Streamed::of(&[]), Streamed::of(&["made for a GET"])] {
+        let mut response = Response::new(body);
+        let length = "14".parse().unwrap();
+        response.headers_mut().insert("content-length", length);
+        let result: io::Result<_> = Ok(response);
+        let (response, end) = exchange.collect(result, 100).await;
+        assert_eq!(end.outcome(), Outcome::Success);
+        assert!(keep(&exchange, &response.unwrap()).is_some());
+    }
+}
+
+/// A body may have any number of empty frames, all of them at once.
+#[test]
+fn other_tasks_run_while_a_body_is_read() {
+    let empty = (0..1000).map(|_| Ok(Frame::data(Bytes::new())));
+    let body = Streamed(empty.collect()).then(Ok(Frame::data("hello".into())));
+    let result: io::Result<_> = Ok(Response::new(body));
+    let mut collect = Task::new(http().collect(result, LIMIT));
+    let mut polls = 1;
+    while collect.poll().is_pending() {
+        assert_eq!(collect.take_wakes(), 1, "it asks to be polled again");
+        polls += 1;
+    }
+    assert!((30..=40).contains(&polls), "{polls}");
 }
 
 #[tokio::test]

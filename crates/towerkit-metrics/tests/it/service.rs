@@ -3,7 +3,7 @@
 use axum::{Router, body::Body};
 use http::{
     Request, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -37,7 +37,12 @@ async fn only_get_and_head_are_allowed() {
             .clone()
             .oneshot(Request::builder().method(method).body(()).unwrap())
     };
-    assert_eq!(call("HEAD").await.unwrap().status(), StatusCode::OK);
+    let head = call("HEAD").await.unwrap();
+    assert_eq!(head.status(), StatusCode::OK);
+    let page = call("GET").await.unwrap();
+    let length = page.into_body().collect().await.unwrap().to_bytes().len();
+    assert_eq!(head.headers()[CONTENT_LENGTH], length.to_string());
+    assert!(http_body::Body::is_end_stream(head.body()));
     let refused = call("POST").await.unwrap();
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(refused.headers()[ALLOW], "GET, HEAD");

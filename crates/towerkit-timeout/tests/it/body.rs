@@ -293,7 +293,10 @@ impl<Req> Observer<Req> for Ends {
 /// TO-02: observers outside see a call that timed out, not one that failed or was cancelled.
 #[tokio::test(start_paused = true)]
 async fn layers_outside_see_that_the_call_timed_out() {
-    for (request, status) in [(get(), Status::Http(200)), (grpc(), Status::Grpc(4))] {
+    for (request, status, head) in [
+        (get(), Status::Http(200), Some(Outcome::Success)),
+        (grpc(), Status::Grpc(4), None),
+    ] {
         let ends = Arc::new(Ends::default());
         let service = observe(ends.clone())
             .http()
@@ -308,7 +311,7 @@ async fn layers_outside_see_that_the_call_timed_out() {
             panic!("{ends:?}");
         };
         assert_eq!(end.outcome(), Outcome::TimedOut);
-        assert_eq!(end.head(), Some(Outcome::Success));
+        assert_eq!((end.head(), end.has_head()), (head, true));
         assert_eq!(end.status(), Some(status));
     }
 }
