@@ -18,6 +18,24 @@ pub trait HttpExt: LayerExt {
         self.protocol(Grpc::new())
     }
 
+    /// Reads calls as [`http`](Self::http) does, and the errors of the service as those of a client, see
+    /// [`ClientErrors`](crate::ClientErrors).
+    #[cfg(feature = "client")]
+    #[must_use]
+    fn http_client(
+        self,
+    ) -> Self::With<Http<crate::ByStatus, crate::Unrouted, crate::ClientErrors>> {
+        self.protocol(Http::new().client())
+    }
+
+    /// Reads calls as [`grpc`](Self::grpc) does, and the errors of the service as those of a client, see
+    /// [`ClientErrors`](crate::ClientErrors).
+    #[cfg(feature = "client")]
+    #[must_use]
+    fn grpc_client(self) -> Self::With<Grpc<crate::ClientErrors>> {
+        self.protocol(Grpc::new().client())
+    }
+
     /// Reads calls as [`http`](Self::http) does, and names their operation by the route that axum matched.
     ///
     /// axum knows the route inside `Router::layer` and `Router::route_layer`.

@@ -1,5 +1,6 @@
 use std::{
     any::{Any, TypeId},
+    marker::PhantomData,
     net::SocketAddr,
 };
 
@@ -12,7 +13,7 @@ use towerkit_core::{
 };
 
 use crate::{
-    ResponseHead, TrackedBody,
+    KnownErrors, ReadErrors, ResponseHead, TrackedBody,
     body::SoFar,
     client_address, fields, http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, of_code},
@@ -20,15 +21,32 @@ use crate::{
 };
 
 /// Reads calls as gRPC: the outcome is `grpc-status`, in the headers or in the trailers, and `UNKNOWN` where there is none.
+///
+/// `K` reads the errors of the service.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
-pub struct Grpc;
+pub struct Grpc<K = KnownErrors>(K);
 
 impl Grpc {
     /// Reads calls by their code.
     #[must_use]
     pub const fn new() -> Self {
-        Self
+        Self(KnownErrors)
+    }
+}
+
+#[cfg(feature = "client")]
+impl<K> Grpc<K> {
+    /// Reads the errors of the service as those of a client, see [`ClientErrors`](crate::ClientErrors). They must implement
+    /// [`Error`](std::error::Error), as those of tonic's `Channel` do.
+    #[must_use]
+    pub fn client(self) -> Grpc<crate::ClientErrors> {
+        Grpc(crate::ClientErrors)
+    }
+
+    /// Reads the errors of the service as [`client`](Self::client) does, where they are [`BoxError`](towerkit_core::BoxError)s.
+    #[must_use]
+    pub fn boxed_client(self) -> Grpc<crate::BoxedClientErrors> {
+        Grpc(crate::BoxedClientErrors)
     }
 }
 
@@ -64,7 +82,7 @@ pub(crate) fn operation<B>(request: &Request<B>) -> &str {
     path.strip_prefix('/').unwrap_or(path)
 }
 
-impl<B> Describe<Request<B>> for Grpc {
+impl<B, K> Describe<Request<B>> for Grpc<K> {
     #[inline(always)]
     fn kind(&self, _request: &Request<B>) -> ProtocolKind {
         ProtocolKind::Grpc
@@ -128,15 +146,14 @@ impl<B> Describe<Request<B>> for Grpc {
 
 /// The exchange of [`Grpc`].
 #[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct GrpcExchange;
+pub struct GrpcExchange<K = KnownErrors>(PhantomData<fn() -> K>);
 
-impl<B> Protocol<Request<B>> for Grpc {
-    type Exchange = GrpcExchange;
+impl<B, K> Protocol<Request<B>> for Grpc<K> {
+    type Exchange = GrpcExchange<K>;
 
     #[inline(always)]
-    fn open(&self, _request: &Request<B>, _kind: ProtocolKind) -> GrpcExchange {
-        GrpcExchange
+    fn open(&self, _request: &Request<B>, _kind: ProtocolKind) -> GrpcExchange<K> {
+        GrpcExchange(PhantomData)
     }
 }
 
@@ -158,7 +175,7 @@ pub(crate) fn read(head: ResponseHead<'_>) -> SoFar {
     so_far
 }
 
-impl<B: Body, E: 'static> Follow<Response<B>, E> for GrpcExchange {
+impl<B: Body, E: 'static, K: ReadErrors<E>> Follow<Response<B>, E> for GrpcExchange<K> {
     type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
 
     fn follow<R: Policy>(
@@ -166,14 +183,17 @@ impl<B: Body, E: 'static> Follow<Response<B>, E> for GrpcExchange {
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        http_protocol::follow(result, armed, |response| read(ResponseHead::of(response)))
+        http_protocol::follow::<B, E, R, K>(result, armed, |response| {
+            read(ResponseHead::of(response))
+        })
     }
 }
 
-impl<B, E> Refuse<Response<B>, E> for GrpcExchange
+impl<B, E, K> Refuse<Response<B>, E> for GrpcExchange<K>
 where
     B: Body<Data: From<Bytes>>,
     E: 'static,
+    K: ReadErrors<E>,
 {
     fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
         Ok(refusal::over_grpc(rejection))

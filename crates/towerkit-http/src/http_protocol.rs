@@ -1,5 +1,6 @@
 use std::{
     any::{Any, TypeId},
+    marker::PhantomData,
     net::SocketAddr,
 };
 
@@ -7,15 +8,15 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use towerkit_core::{
-    Armed, ByResult, Deadline, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind,
-    Reason, Refuse, Rejection, Status, TargetUri,
+    Armed, Deadline, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse,
+    Rejection, Status, TargetUri,
 };
 
 use crate::{
-    ByFunction, ByStatus, ClassifyHead, Operation, RequestHead, ResponseHead, TrackedBody,
-    Unrouted,
+    ByFunction, ByStatus, ClassifyHead, KnownErrors, Operation, ReadErrors, RequestHead,
+    ResponseHead, TrackedBody, Unrouted,
     body::{SoFar, UNDECLARED},
-    client_address, fields, grpc,
+    client_address, errors, fields, grpc,
     outcome::{code_of, status_of},
     refusal,
     refusal::HeaderFields,
@@ -27,11 +28,12 @@ use crate::{
 /// outcome of its HTTP status. A refusal is answered as the request asks.
 ///
 /// Outcomes come from the status ([`ByStatus`]) and the end of the body; operations are named `unmatched` until
-/// [`operation`](Self::operation) says better, and by their method where they are gRPC.
+/// [`operation`](Self::operation) says better, and by their method where they are gRPC. `K` reads the errors of the service.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Http<C = ByStatus, O = Unrouted> {
+pub struct Http<C = ByStatus, O = Unrouted, K = KnownErrors> {
     classify: C,
     operation: O,
+    errors: K,
 }
 
 impl Http {
@@ -41,44 +43,72 @@ impl Http {
         Self {
             classify: ByStatus,
             operation: Unrouted,
+            errors: KnownErrors,
         }
     }
 }
 
-impl<C, O> Http<C, O> {
+impl<C, O, K> Http<C, O, K> {
     /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of refusals.
     #[must_use]
-    pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O> {
+    pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O, K> {
         Http {
             classify,
             operation: self.operation,
+            errors: self.errors,
         }
     }
 
     /// Asks a function for the name of the operation, which becomes a metric label: let it return few different ones.
     #[must_use]
-    pub fn operation<F>(self, operation: F) -> Http<C, ByFunction<F>>
+    pub fn operation<F>(self, operation: F) -> Http<C, ByFunction<F>, K>
     where
         F: for<'a> Fn(RequestHead<'a>) -> &'a str,
     {
         Http {
             classify: self.classify,
             operation: ByFunction(operation),
+            errors: self.errors,
         }
     }
 
     /// Names operations by the route that axum matched.
     #[cfg(feature = "axum")]
     #[must_use]
-    pub fn by_matched_path(self) -> Http<C, crate::ByMatchedPath> {
+    pub fn by_matched_path(self) -> Http<C, crate::ByMatchedPath, K> {
         Http {
             classify: self.classify,
             operation: crate::ByMatchedPath,
+            errors: self.errors,
+        }
+    }
+
+    /// Reads the errors of the service as those of a client, see [`ClientErrors`](crate::ClientErrors). They must implement
+    /// [`Error`](std::error::Error).
+    #[cfg(feature = "client")]
+    #[must_use]
+    pub fn client(self) -> Http<C, O, crate::ClientErrors> {
+        self.errors(crate::ClientErrors)
+    }
+
+    /// Reads the errors of the service as [`client`](Self::client) does, where they are [`BoxError`](towerkit_core::BoxError)s.
+    #[cfg(feature = "client")]
+    #[must_use]
+    pub fn boxed_client(self) -> Http<C, O, crate::BoxedClientErrors> {
+        self.errors(crate::BoxedClientErrors)
+    }
+
+    #[cfg(feature = "client")]
+    fn errors<L>(self, errors: L) -> Http<C, O, L> {
+        Http {
+            classify: self.classify,
+            operation: self.operation,
+            errors,
         }
     }
 }
 
-impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
+impl<B, C, O: Operation, K> Describe<Request<B>> for Http<C, O, K> {
     #[inline(always)]
     fn kind(&self, request: &Request<B>) -> ProtocolKind {
         if grpc::is_grpc(request) {
@@ -163,10 +193,11 @@ impl<B, C, O: Operation> Describe<Request<B>> for Http<C, O> {
 
 /// The exchange of [`Http`]: what the end of a response depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct HttpExchange<C> {
+pub struct HttpExchange<C, K = KnownErrors> {
     rule: BodyRule,
     is_grpc: bool,
     classify: C,
+    errors: PhantomData<fn() -> K>,
 }
 
 /// Which responses have no body, besides those that their status says it of (RFC 9110, section 6.4.1).
@@ -200,20 +231,21 @@ impl BodyRule {
     }
 }
 
-impl<B, C: Clone, O: Operation> Protocol<Request<B>> for Http<C, O> {
-    type Exchange = HttpExchange<C>;
+impl<B, C: Clone, O: Operation, K> Protocol<Request<B>> for Http<C, O, K> {
+    type Exchange = HttpExchange<C, K>;
 
     #[inline(always)]
-    fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C> {
+    fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C, K> {
         HttpExchange {
             rule: BodyRule::of(request.method()),
             is_grpc: kind == ProtocolKind::Grpc,
             classify: self.classify.clone(),
+            errors: PhantomData,
         }
     }
 }
 
-impl<C: ClassifyHead> HttpExchange<C> {
+impl<C: ClassifyHead, K> HttpExchange<C, K> {
     /// Reads the head: by its refusal if it is one, otherwise by its status.
     #[inline(always)]
     fn read(&self, head: ResponseHead<'_>) -> SoFar {
@@ -268,7 +300,9 @@ impl<C: ClassifyHead> HttpExchange<C> {
     }
 }
 
-impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchange<C> {
+impl<B: Body, E: 'static, C: ClassifyHead, K: ReadErrors<E>> Follow<Response<B>, E>
+    for HttpExchange<C, K>
+{
     type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
 
     #[inline(always)]
@@ -277,15 +311,16 @@ impl<B: Body, E: 'static, C: ClassifyHead> Follow<Response<B>, E> for HttpExchan
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        follow(result, armed, |response| self.read_response(response))
+        follow::<B, E, R, K>(result, armed, |response| self.read_response(response))
     }
 }
 
-impl<B, E, C> Refuse<Response<B>, E> for HttpExchange<C>
+impl<B, E, C, K> Refuse<Response<B>, E> for HttpExchange<C, K>
 where
     B: Body<Data: From<Bytes>>,
     E: 'static,
     C: ClassifyHead,
+    K: ReadErrors<E>,
 {
     fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
         Ok(if self.is_grpc {
@@ -300,7 +335,7 @@ where
 ///
 /// A response is some 150 bytes: this moves it once, and so stands here for both protocols.
 #[inline(always)]
-pub(crate) fn follow<B: Body, E: 'static, R: Policy>(
+pub(crate) fn follow<B: Body, E, R: Policy, K: ReadErrors<E>>(
     result: Result<Response<B>, E>,
     armed: &mut Armed<R>,
     read: impl FnOnce(&Response<B>) -> SoFar,
@@ -318,10 +353,7 @@ pub(crate) fn follow<B: Body, E: 'static, R: Policy>(
             Ok(response.map(|body| TrackedBody::follow(body, armed, so_far)))
         }
         Err(error) => {
-            armed.finish_with(|| {
-                let (outcome, refused) = ByResult::of_error(&error);
-                End::new(outcome).with_refused(refused)
-            });
+            armed.finish_with(|| errors::end::<K, E>(&error));
             Err(error)
         }
     }

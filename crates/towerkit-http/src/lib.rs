@@ -58,7 +58,10 @@
 
 mod body;
 mod client_address;
+#[cfg(feature = "client")]
+mod client_errors;
 mod collected;
+mod errors;
 mod ext;
 mod fields;
 mod grpc;
@@ -74,7 +77,10 @@ mod share;
 
 pub use body::TrackedBody;
 pub use client_address::{ClientAddress, InvalidNetwork, PeerAddress};
+#[cfg(feature = "client")]
+pub use client_errors::{BoxedClientErrors, ClientErrors};
 pub use collected::{CollectedBody, KeptResponse};
+pub use errors::{KnownErrors, ReadErrors};
 pub use ext::HttpExt;
 pub use grpc::{Grpc, GrpcExchange};
 pub use http_protocol::{Http, HttpExchange};

@@ -1,33 +1,28 @@
 //! What drivers need of HTTP and gRPC: to look at a result, and to send a request more than once.
 
-use std::{
-    any::Any,
-    error::Error,
-    io,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body::Body;
-use towerkit_core::{Attach, BoxError, ByResult, End, Peek, Pushback, Repeat};
+use towerkit_core::{Attach, End, Peek, Pushback, Repeat};
 
 use crate::{
-    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, KeptRequest, Operation, ReplayBody,
-    ResponseHead,
+    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, KeptRequest, Operation, ReadErrors,
+    ReplayBody, ResponseHead, errors,
     grpc::{self, is_grpc},
     refusal,
 };
 
 macro_rules! peeks {
     ([$($generics:tt)*] $exchange:ty, $peek:expr) => {
-        impl<B, E: 'static, $($generics)*> Peek<Response<B>, E> for $exchange {
+        impl<B, E, K: ReadErrors<E>, $($generics)*> Peek<Response<B>, E> for $exchange {
             const TELLS_UNSENT: bool = true;
 
             fn peek(&self, result: &Result<Response<B>, E>) -> End {
                 match result {
                     Ok(response) => $peek(self, ResponseHead::of(response)),
-                    Err(error) => of_error(error),
+                    Err(error) => errors::end::<K, E>(error),
                 }
             }
 
@@ -36,7 +31,7 @@ macro_rules! peeks {
             }
 
             fn is_unsent(&self, result: &Result<Response<B>, E>) -> bool {
-                result.as_ref().is_err_and(is_unsent)
+                result.as_ref().is_err_and(errors::is_unsent::<K, E>)
             }
 
             fn field<'a>(&self, result: &'a Result<Response<B>, E>, name: &str) -> Option<&'a str> {
@@ -46,13 +41,8 @@ macro_rules! peeks {
     };
 }
 
-peeks!([C: ClassifyHead] HttpExchange<C>, |exchange: &Self, head| exchange.read_head(head).end());
-peeks!([] GrpcExchange, |_: &Self, head| grpc::read(head).end());
-
-fn of_error<E: 'static>(error: &E) -> End {
-    let (outcome, refused) = ByResult::of_error(error);
-    End::new(outcome).with_refused(refused)
-}
+peeks!([C: ClassifyHead] HttpExchange<C, K>, |exchange: &Self, head| exchange.read_head(head).end());
+peeks!([] GrpcExchange<K>, |_: &Self, head| grpc::read(head).end());
 
 macro_rules! attaches {
     ([$($generics:tt)*] $exchange:ty) => {
@@ -74,8 +64,8 @@ macro_rules! attaches {
     };
 }
 
-attaches!([C] HttpExchange<C>);
-attaches!([] GrpcExchange);
+attaches!([C, K] HttpExchange<C, K>);
+attaches!([K] GrpcExchange<K>);
 
 macro_rules! repeats {
     ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
@@ -117,9 +107,9 @@ macro_rules! repeats {
     };
 }
 
-repeats!([C: Clone, O: Operation] Http<C, O>, by_method);
+repeats!([C: Clone, O: Operation, K] Http<C, O, K>, by_method);
 // What a gRPC method does when it is called twice, only its author knows.
-repeats!([] Grpc, |_| None);
+repeats!([K] Grpc<K>, |_| None);
 
 /// Whether the method is idempotent (RFC 9110, section 9.2.2); nobody knows of gRPC.
 fn by_method<B>(request: &Request<B>) -> Option<bool> {
@@ -151,77 +141,10 @@ fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     Some(Pushback::After(wait))
 }
 
-/// Whether an error says that no connection came about, itself or by what caused it.
-///
-/// Looks into a [`BoxError`], an [`io::Error`] and, with the feature `client`, an error of hyper-util's client.
-fn is_unsent<E: 'static>(error: &E) -> bool {
-    let error: &dyn Any = error;
-    let boxed = error.downcast_ref::<BoxError>();
-    let mut cause: Option<&(dyn Error + 'static)> = match boxed {
-        Some(error) => Some(error.as_ref()),
-        None => match error.downcast_ref::<io::Error>() {
-            Some(error) => Some(error),
-            None => client::error(error),
-        },
-    };
-    while let Some(error) = cause {
-        if error.downcast_ref().is_some_and(is_refused) || client::is_connect(error) {
-            return true;
-        }
-        cause = within(error);
-    }
-    false
-}
-
-/// Returns what caused an error. An [`io::Error`] names as its source the source of what it wraps, and so skips a link.
-fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
-    match wrapped {
-        Some(wrapped) => Some(wrapped),
-        None => error.source(),
-    }
-}
-
-#[cfg(feature = "client")]
-mod client {
-    use std::{any::Any, error};
-
-    use hyper_util::client::legacy::Error;
-
-    pub(super) fn error(error: &dyn Any) -> Option<&(dyn error::Error + 'static)> {
-        Some(error.downcast_ref::<Error>()?)
-    }
-
-    pub(super) fn is_connect(error: &(dyn error::Error + 'static)) -> bool {
-        error.downcast_ref().is_some_and(Error::is_connect)
-    }
-}
-
-#[cfg(not(feature = "client"))]
-mod client {
-    use std::{any::Any, error::Error};
-
-    pub(super) fn error(_error: &dyn Any) -> Option<&(dyn Error + 'static)> {
-        None
-    }
-
-    pub(super) fn is_connect(_error: &(dyn Error + 'static)) -> bool {
-        false
-    }
-}
-
-/// The kinds that only connecting gives.
-fn is_refused(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let kind = error.kind();
-    matches!(
-        kind,
-        ConnectionRefused | HostUnreachable | NetworkUnreachable
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use towerkit_core::{Describe, Protocol};
 
     use super::*;
@@ -279,19 +202,5 @@ mod tests {
         let result: Result<_, io::Error> = Ok(response);
         assert_eq!(exchange.field(&result, "X-Test"), Some("7"));
         assert_eq!(exchange.field(&result, "x-other"), None);
-    }
-
-    /// RT-05
-    #[test]
-    fn only_a_connection_that_was_refused_sent_nothing() {
-        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
-        assert!(is_unsent(&refused()));
-        assert!(!is_unsent(&reset()));
-        let boxed: BoxError = Box::new(io::Error::other(refused()));
-        assert!(is_unsent(&boxed));
-        let boxed: BoxError = Box::new(reset());
-        assert!(!is_unsent(&boxed));
-        assert!(!is_unsent(&"an error of some type"));
     }
 }

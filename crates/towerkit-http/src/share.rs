@@ -8,18 +8,19 @@ use std::{
 
 use http::{HeaderMap, Response, header, response::Parts};
 use http_body::Body;
-use towerkit_core::{ByResult, End, Share};
+use towerkit_core::{End, Share};
 
 use crate::{
-    ClassifyHead, CollectedBody, GrpcExchange, HttpExchange, KeptResponse, ResponseHead,
+    ClassifyHead, CollectedBody, GrpcExchange, HttpExchange, KeptResponse, ReadErrors,
+    ResponseHead,
     body::SoFar,
     collected::{Reading, Stop},
-    grpc, request_key,
+    errors, grpc, request_key,
 };
 
 macro_rules! shares {
     ([$($generics:tt)*] $exchange:ty, $read:expr) => {
-        impl<B: Body<Error: 'static> + Unpin, E: 'static, $($generics)*> Share<Response<B>, E> for $exchange {
+        impl<B: Body<Error: 'static> + Unpin, E, K: ReadErrors<E>, $($generics)*> Share<Response<B>, E> for $exchange {
             type Response = Response<CollectedBody<B>>;
             type Kept = KeptResponse;
             type Collect = Collect<B, E>;
@@ -29,7 +30,7 @@ macro_rules! shares {
             }
 
             fn collect(&self, result: Result<Response<B>, E>, limit: usize) -> Collect<B, E> {
-                Collect::new(result, limit, |response| $read(self, response))
+                Collect::new::<K>(result, limit, |response| $read(self, response))
             }
 
             fn keep(&self, response: &Self::Response) -> Option<KeptResponse> {
@@ -47,8 +48,8 @@ macro_rules! shares {
     };
 }
 
-shares!([C: ClassifyHead] HttpExchange<C>, HttpExchange::read_ahead);
-shares!([] GrpcExchange, |_: &Self, response| grpc::read(ResponseHead::of(response)));
+shares!([C: ClassifyHead] HttpExchange<C, K>, HttpExchange::read_ahead);
+shares!([] GrpcExchange<K>, |_: &Self, response| grpc::read(ResponseHead::of(response)));
 
 /// Reads the body of a response ahead, so that the response may be given to more than one caller.
 ///
@@ -60,16 +61,16 @@ enum State<B: Body, E> {
     Reading(Parts, Reading<B>, SoFar),
 }
 
-impl<B: Body + Unpin, E: 'static> Collect<B, E> {
-    fn new(
+impl<B: Body + Unpin, E> Collect<B, E> {
+    fn new<K: ReadErrors<E>>(
         result: Result<Response<B>, E>,
         limit: usize,
         read: impl FnOnce(&Response<B>) -> SoFar,
     ) -> Self {
         Self(Some(match result {
             Err(error) => {
-                let (outcome, refused) = ByResult::of_error(&error);
-                State::Ended(Err(error), End::new(outcome).with_refused(refused))
+                let end = errors::end::<K, E>(&error);
+                State::Ended(Err(error), end)
             }
             Ok(response) => {
                 let so_far = read(&response);

@@ -1,9 +1,12 @@
 //! HTTP and gRPC as the layers of towerkit see them.
 
 mod client_address;
+#[cfg(feature = "client")]
+mod client_errors;
 mod endings;
 #[cfg(feature = "axum")]
 mod matched_path;
 mod refusals;
 mod replay;
 mod share;
+mod unsent;

@@ -3,6 +3,7 @@
 mod apart;
 mod canary;
 mod chains;
+mod clients;
 mod ends;
 mod observed;
 mod server;
