@@ -65,6 +65,13 @@ pub(crate) fn answers(head: ResponseHead<'_>) -> bool {
     has_content_type(head.headers)
 }
 
+/// Returns true if a response is gRPC-Web.
+#[inline]
+pub(crate) fn answers_web(head: ResponseHead<'_>) -> bool {
+    let value = head.headers.get(header::CONTENT_TYPE);
+    value.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc-web"))
+}
+
 fn has_content_type(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return false;

@@ -17,7 +17,7 @@ use crate::{
     ResponseHead, TrackedBody, Unrouted,
     body::{SoFar, UNDECLARED},
     client_address, errors, fields, grpc,
-    outcome::{code_of, status_of},
+    outcome::{code_if_any, code_of, of_code, status_of},
     refusal,
     refusal::HeaderFields,
 };
@@ -26,6 +26,10 @@ use crate::{
 ///
 /// A caller alone cannot choose how an answer is read: what an ordinary route answers to a request that claims to be gRPC has the
 /// outcome of its HTTP status. A refusal is answered as the request asks.
+///
+/// gRPC-Web is HTTP whose outcome is that of `grpc-status`, if it stands in the head. A response that has a message has its code in the
+/// last bytes of the body, which are not read: such a call has the outcome of its HTTP status. Layers inside `tonic_web::GrpcWebLayer`
+/// see plain gRPC.
 ///
 /// Outcomes come from the status ([`ByStatus`]) and the end of the body; operations are named `unmatched` until
 /// [`operation`](Self::operation) says better, and by their method where they are gRPC. `K` reads the errors of the service.
@@ -194,39 +198,41 @@ impl<B, C, O: Operation, K> Describe<Request<B>> for Http<C, O, K> {
 /// The exchange of [`Http`]: what the end of a response depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpExchange<C, K = KnownErrors> {
-    rule: BodyRule,
+    method: MethodKind,
     is_grpc: bool,
     classify: C,
     errors: PhantomData<fn() -> K>,
 }
 
-/// Which responses have no body, besides those that their status says it of (RFC 9110, section 6.4.1).
+/// The methods on which the reading of a response depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BodyRule {
-    None,
-    /// Those to a HEAD.
+enum MethodKind {
     Head,
-    /// Those that open the tunnel of a CONNECT.
     Connect,
+    /// The method of gRPC-Web.
+    Post,
+    Other,
 }
 
-impl BodyRule {
+impl MethodKind {
     #[inline(always)]
     fn of(method: &Method) -> Self {
         match *method {
             Method::HEAD => Self::Head,
             Method::CONNECT => Self::Connect,
-            _ => Self::None,
+            Method::POST => Self::Post,
+            _ => Self::Other,
         }
     }
 
-    /// Returns true if a response of this status is over at its head.
+    /// Returns true if a response of this status is over at its head: it has no body (RFC 9110, section 6.4.1), or what follows is
+    /// no longer this call's, as in a tunnel and after a switch of protocols.
     #[inline(always)]
     fn is_over_at(self, status: StatusCode) -> bool {
         match self {
-            Self::None => matches!(status.as_u16(), 100..200 | 204 | 205 | 304),
             Self::Head => true,
             Self::Connect => matches!(status.as_u16(), 100..300 | 304),
+            Self::Post | Self::Other => matches!(status.as_u16(), 100..200 | 204 | 205 | 304),
         }
     }
 }
@@ -237,7 +243,7 @@ impl<B, C: Clone, O: Operation, K> Protocol<Request<B>> for Http<C, O, K> {
     #[inline(always)]
     fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C, K> {
         HttpExchange {
-            rule: BodyRule::of(request.method()),
+            method: MethodKind::of(request.method()),
             is_grpc: kind == ProtocolKind::Grpc,
             classify: self.classify.clone(),
             errors: PhantomData,
@@ -255,13 +261,24 @@ impl<C: ClassifyHead, K> HttpExchange<C, K> {
         } else {
             head.extensions.get::<Rejection>().map(Rejection::reason)
         };
-        let outcome = match refused {
-            Some(reason) => reason.outcome(),
-            None => self.classify.classify(head),
+        let outcome = match (refused, self.web_code(head)) {
+            (Some(reason), _) => reason.outcome(),
+            (None, Some(code)) => of_code(code),
+            (None, None) => self.classify.classify(head),
         };
         let mut so_far = SoFar::new(outcome, Some(Status::Http(status.as_u16())));
         so_far.refused = refused;
         so_far
+    }
+
+    /// Returns the code of a gRPC-Web response that has no message, and so has its code in the head.
+    #[inline(always)]
+    fn web_code(&self, head: ResponseHead<'_>) -> Option<u16> {
+        if self.method == MethodKind::Post && grpc::answers_web(head) {
+            code_if_any(head.headers)
+        } else {
+            None
+        }
     }
 
     /// Reads the head as HTTP, or as gRPC where the request and the response both are.
@@ -282,7 +299,7 @@ impl<C: ClassifyHead, K> HttpExchange<C, K> {
             return grpc::read(head);
         }
         let mut so_far = self.read(head);
-        so_far.declared = if self.rule.is_over_at(head.status) {
+        so_far.declared = if self.method.is_over_at(head.status) {
             0
         } else {
             declared(response)
@@ -293,7 +310,7 @@ impl<C: ClassifyHead, K> HttpExchange<C, K> {
     /// Reads the head of a response whose body is read ahead, though it may never be sent: handlers make one for a HEAD, too.
     pub(crate) fn read_ahead<B: Body>(&self, response: &Response<B>) -> SoFar {
         let mut so_far = self.read_response(response);
-        if self.rule.is_over_at(response.status()) {
+        if self.method.is_over_at(response.status()) {
             so_far.declared = UNDECLARED;
         }
         so_far
@@ -326,7 +343,7 @@ where
         Ok(if self.is_grpc {
             refusal::over_grpc(rejection)
         } else {
-            refusal::over_http(rejection, self.rule == BodyRule::Head)
+            refusal::over_http(rejection, self.method == MethodKind::Head)
         })
     }
 }

@@ -43,6 +43,13 @@
 //! A call is over at the end of its response **body**, however that ends: no further frame, trailers, an error, a declared length
 //! that is delivered, `is_end_stream`, or a drop. What a guard or an observer holds travels there in a [`TrackedBody`].
 //!
+//! A body that is shorter or longer than its head declares is a failure: a server aborts the connection after one that is too short.
+//!
+//! A call is over at its head where no body follows: in the answer to a `HEAD`, in a 204, 205 or 304. It is also over there where
+//! something else follows: after `101 Switching Protocols`, as an open WebSocket, and after a 2xx to a `CONNECT`. A limit and a gauge
+//! of calls in flight then no longer count the connection, a breaker has seen a success, a log has written its line, and no timeout
+//! applies. Limit open WebSockets where they are handled.
+//!
 //! # gRPC
 //!
 //! A request whose content type is `application/grpc` is answered as gRPC also by [`Http`], and what answers it in kind is read so:

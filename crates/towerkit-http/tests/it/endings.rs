@@ -502,6 +502,29 @@ fn an_ordinary_answer_to_a_request_that_claims_to_be_grpc_is_read_as_http() {
     assert_eq!(scribe.end().status(), Some(Status::Http(200)));
 }
 
+/// A gRPC-Web response without a message has its code in the head; the code of any other stands in the body, and is not read.
+#[test]
+fn over_grpc_web_the_outcome_is_that_of_a_code_in_the_head() {
+    let web = |content_type: &str, code: Option<&str>| {
+        let mut response = Response::builder().header("content-type", content_type);
+        if let Some(code) = code {
+            response = response.header("grpc-status", code);
+        }
+        let mut request = grpc();
+        let value = "application/grpc-web+proto".parse().unwrap();
+        request.headers_mut().insert("content-type", value);
+        let (scribe, _response) = call(request, response.body(Script::of([]).says_end()).unwrap());
+        assert_eq!(scribe.end().status(), Some(Status::Http(200)));
+        scribe.end().outcome()
+    };
+    for content_type in ["application/grpc-web", "application/grpc-web-text+proto"] {
+        assert_eq!(web(content_type, Some("0")), Outcome::Success);
+        assert_eq!(web(content_type, Some("14")), Outcome::Overloaded);
+        assert_eq!(web(content_type, None), Outcome::Success);
+    }
+    assert_eq!(web("application/json", Some("14")), Outcome::Success);
+}
+
 /// A length says nothing of the trailers that follow.
 #[test]
 fn over_grpc_a_declared_length_is_not_the_end() {

@@ -10,3 +10,4 @@ mod refusals;
 mod replay;
 mod share;
 mod unsent;
+mod upgrades;
