@@ -1,7 +1,9 @@
 use std::{
+    borrow::Cow,
     error::Error,
-    fmt,
+    fmt, iter,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::Chars,
     sync::Arc,
 };
 
@@ -207,8 +209,30 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     if found.next().is_some() {
         return None;
     }
-    let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
-    address(unquoted.unwrap_or(value))
+    let quoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    let quoted = quoted.filter(|text| !is_escaped(text));
+    let node = quoted.map_or(Cow::Borrowed(value), unescaped);
+    address(&node).or_else(|| address(without_obfuscated_port(&node)?))
+}
+
+/// Returns the text of a quoted string without the backslashes of quoted pairs (RFC 9110, section 5.6.4).
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut chars = text.chars();
+    let next = |chars: &mut Chars<'_>| match chars.next()? {
+        '\\' => chars.next(),
+        char => Some(char),
+    };
+    iter::from_fn(|| next(&mut chars)).collect()
+}
+
+/// Returns a node of `Forwarded` without its port, if that is a name that hides it (RFC 7239, section 6.3).
+fn without_obfuscated_port(node: &str) -> Option<&str> {
+    let (address, port) = node.rsplit_once(":_")?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (!port.is_empty() && port.bytes().all(fits)).then_some(address)
 }
 
 /// Reads an address as proxies write it: alone, in brackets, or with a port.

@@ -95,11 +95,23 @@ fn forwarded_is_read_in_all_its_forms() {
         "for=\"_x, for=203.0.113.7;host=\"a, for=9.9.9.9\"",
         "for=203.0.113.7;host=\"a\\\", for=9.9.9.9\"",
         "for=203.0.113.7;host=\"a\\\\\"",
+        "for=\"203.0.113.7:_obf\"",
+        "for=\"203.0.113.7:_o.b-f_1\";by=_me",
+        "for=\"203\\.0.113.\\7\"",
+        "for=\"\\203.0.113.7:\\_obf\"",
     ] {
         assert_eq!(forwarded(&[line]), ip("203.0.113.7"), "{line}");
     }
     assert_eq!(forwarded(&["for=\"[2001:db8::1]:80\""]), ip("2001:db8::1"));
+    assert_eq!(
+        forwarded(&["for=\"[2001:db8::1]:_obf\""]),
+        ip("2001:db8::1")
+    );
     for line in [
+        "for=\"203.0.113.7:_\"",
+        "for=\"203.0.113.7:obf\"",
+        "for=\"203.0.113.7:_o b\"",
+        "for=\"203.0.113.7\\\"",
         "for=_hidden",
         "for=unknown",
         "proto=https",
