@@ -56,7 +56,7 @@ impl<P> MetricsLayer<P> {
 
     /// Records the time to the head of a response as well; by default, only the time to the end of its body.
     ///
-    /// The metric is `http_server_time_to_head_seconds`, or with `rpc`, has the labels of the operation and the buckets of the
+    /// The metric is `towerkit_http_server_time_to_head_seconds`, or with `rpc`, has the labels of the operation and the buckets of the
     /// duration. A call that ends without a head is not in it, and neither is one that a later role of the same row refuses. It costs
     /// another reading of the clock.
     #[must_use]
@@ -68,8 +68,8 @@ impl<P> MetricsLayer<P> {
     ///
     /// Over HTTP: `http_server_request_body_size_bytes`, as the request declares it in `content-length`, so that a request without one
     /// is not in it; and `http_server_response_body_size_bytes`, the bytes that the response delivered before its end, its
-    /// cancellation or its failure. Over gRPC only the latter, as `rpc_server_response_size_bytes`, with the prefix of each message.
-    /// The labels are those of the duration. A response without a head has no size, and neither has the answer of a later role of the
+    /// cancellation or its failure. Over gRPC only the latter, as `towerkit_rpc_server_response_size_bytes`, with the prefix of each
+    /// message. The labels are those of the duration. A response without a head has no size, and neither has the answer of a later role of the
     /// same row that refuses.
     #[must_use]
     pub fn body_sizes(self, buckets: Buckets) -> Self {

@@ -39,18 +39,18 @@
 //! |---|---|---|
 //! | HTTP | `http_server_request_duration_seconds` | `http_request_method`, `http_route`, `http_response_status_code`, `outcome` |
 //! | | `http_server_active_requests` | `http_request_method`, `http_route` |
-//! | | `http_server_rejected_requests_total` | `http_request_method`, `http_route`, `reason` |
-//! | gRPC | `rpc_server_call_duration_seconds` | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `outcome` |
-//! | | `rpc_server_active_calls` | `rpc_system_name`, `rpc_method` |
-//! | | `rpc_server_rejected_calls_total` | `rpc_system_name`, `rpc_method`, `reason` |
+//! | | `towerkit_http_server_rejected_requests_total` | `http_request_method`, `http_route`, `reason` |
+//! | gRPC | `rpc_server_call_duration_seconds` | `rpc_system_name`, `rpc_method`, `rpc_status_code`, `outcome` |
+//! | | `towerkit_rpc_server_active_calls` | `rpc_system_name`, `rpc_method` |
+//! | | `towerkit_rpc_server_rejected_calls_total` | `rpc_system_name`, `rpc_method`, `reason` |
 //! | plain | `towerkit_call_duration_seconds` | `operation`, `outcome` |
 //! | | `towerkit_calls_active` | `operation` |
 //! | | `towerkit_calls_rejected_total` | `operation`, `reason` |
 //! | all | `towerkit_metrics_dropped_total` | `metric` |
 //!
-//! [`time_to_head`](MetricsLayer::time_to_head) adds `http_server_time_to_head_seconds` and its like for gRPC, and
+//! [`time_to_head`](MetricsLayer::time_to_head) adds `towerkit_http_server_time_to_head_seconds` and its like for gRPC, and
 //! [`body_sizes`](MetricsLayer::body_sizes) adds `http_server_request_body_size_bytes`, `http_server_response_body_size_bytes` and
-//! `rpc_server_response_size_bytes`; each says what it costs.
+//! `towerkit_rpc_server_response_size_bytes`; each says what it costs.
 //!
 //! A duration is a histogram; its `_count` is the number of calls, so that there is no counter besides. With
 //! [`client`](MetricsLayer::client) the names say `client` for `server`, and `url_template` for `http_route`.

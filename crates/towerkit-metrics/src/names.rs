@@ -148,11 +148,11 @@ impl Kind {
         let (name, help) = match (self, side) {
             (Self::Plain, _) => ("towerkit_calls_active", "Calls that are not over yet."),
             (Self::Grpc, Side::Server) => (
-                "rpc_server_active_calls",
+                "towerkit_rpc_server_active_calls",
                 "Incoming remote procedure calls that are not over yet.",
             ),
             (Self::Grpc, Side::Client) => (
-                "rpc_client_active_calls",
+                "towerkit_rpc_client_active_calls",
                 "Outgoing remote procedure calls that are not over yet.",
             ),
             (Self::Http(_), Side::Server) => (
@@ -172,19 +172,19 @@ impl Kind {
         let (name, help) = match (self, side) {
             (Self::Plain, _) => ("towerkit_calls_rejected_total", "Calls that were refused."),
             (Self::Grpc, Side::Server) => (
-                "rpc_server_rejected_calls_total",
+                "towerkit_rpc_server_rejected_calls_total",
                 "Incoming remote procedure calls that were refused.",
             ),
             (Self::Grpc, Side::Client) => (
-                "rpc_client_rejected_calls_total",
+                "towerkit_rpc_client_rejected_calls_total",
                 "Outgoing remote procedure calls that were refused.",
             ),
             (Self::Http(_), Side::Server) => (
-                "http_server_rejected_requests_total",
+                "towerkit_http_server_rejected_requests_total",
                 "HTTP server requests that were refused.",
             ),
             (Self::Http(_), Side::Client) => (
-                "http_client_rejected_requests_total",
+                "towerkit_http_client_rejected_requests_total",
                 "HTTP client requests that were refused.",
             ),
         };
@@ -196,19 +196,19 @@ impl Kind {
         let (name, help) = match (self, side) {
             (Self::Plain, _) => return None,
             (Self::Grpc, Side::Server) => (
-                "rpc_server_time_to_head_seconds",
+                "towerkit_rpc_server_time_to_head_seconds",
                 "Time from the start of incoming remote procedure calls to the head of the response.",
             ),
             (Self::Grpc, Side::Client) => (
-                "rpc_client_time_to_head_seconds",
+                "towerkit_rpc_client_time_to_head_seconds",
                 "Time from the start of outgoing remote procedure calls to the head of the response.",
             ),
             (Self::Http(_), Side::Server) => (
-                "http_server_time_to_head_seconds",
+                "towerkit_http_server_time_to_head_seconds",
                 "Time from the start of HTTP server requests to the head of the response.",
             ),
             (Self::Http(_), Side::Client) => (
-                "http_client_time_to_head_seconds",
+                "towerkit_http_client_time_to_head_seconds",
                 "Time from the start of HTTP client requests to the head of the response.",
             ),
         };
@@ -223,11 +223,17 @@ impl Kind {
             // The length of a gRPC request is not declared. Conventions before 1.38 had the name of the response's.
             (Self::Grpc, Side::Server) => [
                 None,
-                metric("rpc_server_response_size_bytes", "Size of RPC responses."),
+                metric(
+                    "towerkit_rpc_server_response_size_bytes",
+                    "Size of RPC responses.",
+                ),
             ],
             (Self::Grpc, Side::Client) => [
                 None,
-                metric("rpc_client_response_size_bytes", "Size of RPC responses."),
+                metric(
+                    "towerkit_rpc_client_response_size_bytes",
+                    "Size of RPC responses.",
+                ),
             ],
             (Self::Http(_), Side::Server) => [
                 metric(
@@ -268,7 +274,7 @@ impl Kind {
     pub(crate) fn status(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
-            Self::Grpc => Some("rpc_response_status_code"),
+            Self::Grpc => Some("rpc_status_code"),
             Self::Http(_) => Some("http_response_status_code"),
         }
     }

@@ -18,7 +18,8 @@ use crate::{meter_attributes::attributes, meter_names};
 ///
 /// Names, units and attributes are those of the semantic conventions 1.45: `http_server_request_duration_seconds` is
 /// `http.server.request.duration` in `s`, and the label `http_route` the attribute `http.route`. A call that failed has `error.type` as
-/// well. A metric of the program's own keeps its name, but its unit is taken off (`_seconds`, `_bytes`), and `_total`; what
+/// well, as [`error_type`](towerkit_core::error_type()) says it for spans, too. Metrics that the conventions do not have are in the
+/// namespace `towerkit`. A metric of the program's own keeps its name, but its unit is taken off (`_seconds`, `_bytes`), and `_total`; what
 /// [`EventMetrics`](towerkit_metrics::EventMetrics) counts is `towerkit.` and the rest.
 ///
 /// Clones are the same backend. The SDK gives 2,000 series to a metric and records what is more with the attribute

@@ -1,6 +1,9 @@
 //! The labels of a series as attributes of OpenTelemetry.
 
+use std::borrow::Cow;
+
 use opentelemetry::{KeyValue, Value};
+use towerkit_core::{Outcome, ProtocolKind, Side, Status, error_type};
 use towerkit_metrics::MetricError;
 
 use crate::meter_names::attribute;
@@ -16,10 +19,9 @@ pub(crate) fn attributes(
         }
     }
     let given = labels.iter().filter(|(_, value)| !value.is_empty());
-    let pairs =
-        given.map(|(name, value)| KeyValue::new(attribute(name).to_owned(), typed(name, value)));
-    let error = error_type(metric, labels);
-    let error = error.map(|error| KeyValue::new("error.type", error.to_owned()));
+    let pairs = given
+        .map(|(name, value)| KeyValue::new(attribute(metric, name).to_owned(), typed(name, value)));
+    let error = error_of(metric, labels).map(|error| KeyValue::new("error.type", error));
     Ok(pairs.chain(error).collect())
 }
 
@@ -32,23 +34,31 @@ fn typed(name: &str, value: &str) -> Value {
     }
 }
 
-/// What the conventions ask for besides, of a call that failed: the code where there is one, else how it ended.
-fn error_type<'a>(metric: &str, labels: &[(&str, &'a str)]) -> Option<&'a str> {
+/// The attribute that the conventions ask for besides, of a call that failed: by the table that spans go by as well.
+fn error_of(metric: &str, labels: &[(&str, &str)]) -> Option<Cow<'static, str>> {
     let label = |wanted| {
         let found = labels.iter().find(|(name, _)| *name == wanted);
-        found
-            .map(|(_, value)| *value)
-            .filter(|value| !value.is_empty())
+        let value = found.map(|(_, value)| *value);
+        value.filter(|value| !value.is_empty())
     };
-    let is_conventional = metric.starts_with("http_") || metric.starts_with("rpc_");
-    let outcome = label("outcome").filter(|_| is_conventional && label("error_type").is_none())?;
-    let is_clients = metric.starts_with("http_client_") || metric.starts_with("rpc_client_");
-    if outcome == "success" || (outcome == "client_error" && !is_clients) {
-        return None;
-    }
-    let http = label("http_response_status_code").filter(|code| *code >= "400");
-    let rpc = label("rpc_response_status_code").filter(|code| *code != "OK");
-    Some(http.or(rpc).unwrap_or(outcome))
+    let (protocol, rest) = match metric.strip_prefix("http_") {
+        Some(rest) => (ProtocolKind::Http, rest),
+        None => (ProtocolKind::Grpc, metric.strip_prefix("rpc_")?),
+    };
+    let side = match rest.starts_with("client_") {
+        true => Side::Client,
+        false => Side::Server,
+    };
+    let outcome = label("outcome").filter(|_| label("error_type").is_none())?;
+    let outcome = Outcome::ALL
+        .into_iter()
+        .find(|known| known.as_str() == outcome)?;
+    let http = label("http_response_status_code").and_then(|code| code.parse().ok());
+    let grpc = label("rpc_status_code").and_then(|name| {
+        let mut codes = (0..=16).map(Status::Grpc);
+        codes.find(|code| code.grpc_name() == Some(name))
+    });
+    error_type(side, protocol, outcome, http.map(Status::Http).or(grpc))
 }
 
 #[cfg(test)]
@@ -57,10 +67,11 @@ mod tests {
 
     fn said(metric: &str, labels: &[(&str, &str)]) -> Vec<String> {
         let attributes = attributes(metric, labels).unwrap();
-        let pairs = attributes.iter();
-        pairs
-            .map(|pair| format!("{}={:?}", pair.key, pair.value))
-            .collect()
+        let pairs = attributes.iter().map(|pair| match &pair.value {
+            Value::String(text) => format!("{}={text}", pair.key),
+            value => format!("{}={value:?}", pair.key),
+        });
+        pairs.collect()
     }
 
     /// MT-07
@@ -75,7 +86,7 @@ mod tests {
                 .find_map(|pair| pair.strip_prefix("error.type="));
             error.map(str::to_owned)
         };
-        let string = |text: &str| Some(format!("{:?}", Value::from(text.to_owned())));
+        let string = |text: &str| Some(text.to_owned());
         assert_eq!(http(HTTP, "200", "success"), None);
         assert_eq!(http(HTTP, "404", "client_error"), None);
         assert_eq!(http(HTTP, "503", "failure"), string("503"));
@@ -83,12 +94,23 @@ mod tests {
         assert_eq!(http(HTTP, "", "cancelled"), string("cancelled"));
         let client = "http_client_request_duration_seconds";
         assert_eq!(http(client, "404", "client_error"), string("404"));
-        let rpc = [
-            ("rpc_response_status_code", "UNAVAILABLE"),
-            ("outcome", "failure"),
-        ];
-        let said = said("rpc_server_call_duration_seconds", &rpc);
-        assert!(said.last().unwrap().contains("UNAVAILABLE"), "{said:?}");
+        let rpc = |code, outcome| {
+            let labels = [("rpc_status_code", code), ("outcome", outcome)];
+            said("rpc_server_call_duration_seconds", &labels)
+        };
+        let unavailable = rpc("UNAVAILABLE", "overloaded");
+        assert_eq!(unavailable.last().unwrap(), "error.type=UNAVAILABLE");
+        for (code, outcome) in [
+            ("CANCELLED", "cancelled"),
+            ("", "cancelled"),
+            ("NOT_FOUND", "client_error"),
+        ] {
+            let said = rpc(code, outcome);
+            assert!(
+                !said.iter().any(|pair| pair.starts_with("error.type")),
+                "{said:?}"
+            );
+        }
     }
 
     #[test]

@@ -17,11 +17,6 @@ const METRICS: [(&str, &str, &str); 25] = [
         "{request}",
     ),
     (
-        "http_client_rejected_requests_total",
-        "http.client.rejected_requests",
-        "{request}",
-    ),
-    (
         "http_client_request_body_size_bytes",
         "http.client.request.body.size",
         "By",
@@ -37,18 +32,8 @@ const METRICS: [(&str, &str, &str); 25] = [
         "By",
     ),
     (
-        "http_client_time_to_head_seconds",
-        "http.client.time_to_head",
-        "s",
-    ),
-    (
         "http_server_active_requests",
         "http.server.active_requests",
-        "{request}",
-    ),
-    (
-        "http_server_rejected_requests_total",
-        "http.server.rejected_requests",
         "{request}",
     ),
     (
@@ -67,58 +52,13 @@ const METRICS: [(&str, &str, &str); 25] = [
         "By",
     ),
     (
-        "http_server_time_to_head_seconds",
-        "http.server.time_to_head",
-        "s",
-    ),
-    (
-        "rpc_client_active_calls",
-        "rpc.client.active_calls",
-        "{call}",
-    ),
-    (
         "rpc_client_call_duration_seconds",
         "rpc.client.call.duration",
         "s",
     ),
     (
-        "rpc_client_rejected_calls_total",
-        "rpc.client.rejected_calls",
-        "{call}",
-    ),
-    (
-        "rpc_client_response_size_bytes",
-        "rpc.client.response.size",
-        "By",
-    ),
-    (
-        "rpc_client_time_to_head_seconds",
-        "rpc.client.time_to_head",
-        "s",
-    ),
-    (
-        "rpc_server_active_calls",
-        "rpc.server.active_calls",
-        "{call}",
-    ),
-    (
         "rpc_server_call_duration_seconds",
         "rpc.server.call.duration",
-        "s",
-    ),
-    (
-        "rpc_server_rejected_calls_total",
-        "rpc.server.rejected_calls",
-        "{call}",
-    ),
-    (
-        "rpc_server_response_size_bytes",
-        "rpc.server.response.size",
-        "By",
-    ),
-    (
-        "rpc_server_time_to_head_seconds",
-        "rpc.server.time_to_head",
         "s",
     ),
     (
@@ -132,18 +72,85 @@ const METRICS: [(&str, &str, &str); 25] = [
         "towerkit.calls.rejected",
         "{call}",
     ),
+    (
+        "towerkit_http_client_rejected_requests_total",
+        "towerkit.http.client.rejected_requests",
+        "{request}",
+    ),
+    (
+        "towerkit_http_client_time_to_head_seconds",
+        "towerkit.http.client.time_to_head",
+        "s",
+    ),
+    (
+        "towerkit_http_server_rejected_requests_total",
+        "towerkit.http.server.rejected_requests",
+        "{request}",
+    ),
+    (
+        "towerkit_http_server_time_to_head_seconds",
+        "towerkit.http.server.time_to_head",
+        "s",
+    ),
+    (
+        "towerkit_rpc_client_active_calls",
+        "towerkit.rpc.client.active_calls",
+        "{call}",
+    ),
+    (
+        "towerkit_rpc_client_rejected_calls_total",
+        "towerkit.rpc.client.rejected_calls",
+        "{call}",
+    ),
+    (
+        "towerkit_rpc_client_response_size_bytes",
+        "towerkit.rpc.client.response.size",
+        "By",
+    ),
+    (
+        "towerkit_rpc_client_time_to_head_seconds",
+        "towerkit.rpc.client.time_to_head",
+        "s",
+    ),
+    (
+        "towerkit_rpc_server_active_calls",
+        "towerkit.rpc.server.active_calls",
+        "{call}",
+    ),
+    (
+        "towerkit_rpc_server_rejected_calls_total",
+        "towerkit.rpc.server.rejected_calls",
+        "{call}",
+    ),
+    (
+        "towerkit_rpc_server_response_size_bytes",
+        "towerkit.rpc.server.response.size",
+        "By",
+    ),
+    (
+        "towerkit_rpc_server_time_to_head_seconds",
+        "towerkit.rpc.server.time_to_head",
+        "s",
+    ),
 ];
 
-const ATTRIBUTES: [(&str, &str); 9] = [
+/// Labels that are attributes of the conventions, on whatever metric.
+const ATTRIBUTES: [(&str, &str); 8] = [
     ("error_type", "error.type"),
     ("http_request_method", "http.request.method"),
     ("http_response_status_code", "http.response.status_code"),
     ("http_route", "http.route"),
-    ("outcome", "towerkit.outcome"),
     ("rpc_method", "rpc.method"),
-    ("rpc_response_status_code", "rpc.response.status_code"),
+    ("rpc_status_code", "rpc.status_code"),
     ("rpc_system_name", "rpc.system.name"),
     ("url_template", "url.template"),
+];
+
+/// Labels of the metrics of calls that the conventions do not have.
+const OWN: [(&str, &str); 3] = [
+    ("operation", "towerkit.operation"),
+    ("outcome", "towerkit.outcome"),
+    ("reason", "towerkit.reason"),
 ];
 
 /// Units that Prometheus has at the end of a name.
@@ -179,11 +186,16 @@ fn strip<'a>(name: &'a str, end: &str) -> &'a str {
     left.unwrap_or(name)
 }
 
-pub(crate) fn attribute(label: &str) -> &str {
-    match ATTRIBUTES.binary_search_by_key(&label, |(label, _)| label) {
-        Ok(at) => ATTRIBUTES[at].1,
-        Err(_) => label,
-    }
+/// Returns the attribute of a label of this metric. One of the program's own keeps its name.
+pub(crate) fn attribute<'a>(metric: &str, label: &'a str) -> &'a str {
+    let of_calls = METRICS
+        .binary_search_by_key(&metric, |(name, ..)| name)
+        .is_ok();
+    let own = OWN.iter().filter(|_| of_calls);
+    let mut known = ATTRIBUTES.iter().chain(own);
+    known
+        .find(|(name, _)| *name == label)
+        .map_or(label, |(_, attribute)| attribute)
 }
 
 /// The rules of OpenTelemetry for the name of an instrument.
@@ -224,8 +236,8 @@ mod tests {
                 "rpc.client.call.duration s",
             ),
             (
-                "rpc_server_rejected_calls_total",
-                "rpc.server.rejected_calls {call}",
+                "towerkit_rpc_server_rejected_calls_total",
+                "towerkit.rpc.server.rejected_calls {call}",
             ),
             (
                 "towerkit_rate_limit_evicted_keys_total",
@@ -241,17 +253,19 @@ mod tests {
         ] {
             assert_eq!(spelled(name), expected);
         }
-        assert_eq!(
-            attribute("http_response_status_code"),
-            "http.response.status_code"
-        );
-        assert_eq!(attribute("shop_name"), "shop_name");
+        let calls = "towerkit_calls_rejected_total";
+        assert_eq!(attribute(calls, "reason"), "towerkit.reason");
+        assert_eq!(attribute("orders_total", "reason"), "reason");
+        for metric in [calls, "orders_total"] {
+            let code = attribute(metric, "http_response_status_code");
+            assert_eq!(code, "http.response.status_code");
+            assert_eq!(attribute(metric, "shop_name"), "shop_name");
+        }
     }
 
     #[test]
     fn the_tables_are_in_order_and_spell_what_they_replace() {
         assert!(METRICS.is_sorted_by(|one, next| one.0 < next.0));
-        assert!(ATTRIBUTES.is_sorted_by(|one, next| one.0 < next.0));
         for (prometheus, name, unit) in METRICS {
             assert!(is_name(name));
             let end = match unit {
@@ -262,7 +276,7 @@ mod tests {
             };
             assert_eq!(format!("{}{end}", name.replace('.', "_")), prometheus);
         }
-        for (label, name) in ATTRIBUTES {
+        for (label, name) in ATTRIBUTES.into_iter().chain(OWN) {
             assert!(name.replace('.', "_").ends_with(label));
         }
     }

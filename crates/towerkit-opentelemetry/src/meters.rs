@@ -14,8 +14,8 @@ use crate::{FlushError, OtelMeter, error, settings};
 
 /// A pipeline that sends metrics, made by a [`MetricPipeline`](crate::MetricPipeline).
 ///
-/// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones are dropped: the last drop is a shutdown
-/// within 5 s.
+/// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones are dropped: the last drop is a
+/// shutdown within 5 s.
 #[derive(Debug, Clone)]
 pub struct Meters {
     provider: SdkMeterProvider,
@@ -44,7 +44,7 @@ impl Meters {
         self.meter.clone()
     }
 
-    /// Returns how many exports failed or took too long. Their metrics are in the next one that does not.
+    /// Returns how many exports failed, took too long, or were rejected in part. Their metrics are in the next one that does not.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)

@@ -119,6 +119,14 @@ impl<P> TraceLayer<P> {
         self
     }
 
+    /// Says which server requests go to, such as `orders.internal:50051`, where they do not say it themselves, as those of tonic's clients;
+    /// it is shown as `server.address` and `server.port`. Not known by default.
+    #[must_use]
+    pub fn authority(mut self, authority: &str) -> Self {
+        self.trace().shown.authority = Some(authority.into());
+        self
+    }
+
     /// Shows how many bytes of the response body were delivered, as `http.response.body.size`; not by default.
     #[must_use]
     pub fn record_body_size(mut self) -> Self {

@@ -50,7 +50,7 @@
 //! | `http.route`, `url.template` | HTTP: of a server, of a client |
 //! | `url.scheme`, `url.path`, `url.query` | HTTP, of a server |
 //! | `url.full` | HTTP, of a client, if the request has an absolute URL |
-//! | `server.address`, `server.port` | HTTP and gRPC, if the request has an authority or a `Host` |
+//! | `server.address`, `server.port` | HTTP and gRPC, if the request has an authority or a `Host`, or [`authority`](TraceLayer::authority) says it |
 //! | `http.request.resend_count` | HTTP and gRPC, of a client behind a retry, from `x-retry-attempt` |
 //! | `http.response.status_code` | HTTP, if there was a head |
 //! | `http.response.body.size` | HTTP; where [`record_body_size`](TraceLayer::record_body_size) asks for it |

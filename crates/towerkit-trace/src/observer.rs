@@ -205,7 +205,7 @@ impl Trace {
         parent: &Parent,
     ) -> Box<More> {
         // Inside its own context, in which a subscriber sees that the trace is recorded.
-        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, self.shown, call));
+        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, &self.shown, call));
         self.recorded.show(call, &span);
         let state = carried.as_ref().and_then(|carried| carried.state.as_ref());
         let started = link::start(&span, parent, state).map(|started| TraceParent {
@@ -280,14 +280,14 @@ impl Policy for Trace {
     #[inline(always)]
     fn finish(&self, held: TraceHeld, end: &End) {
         if let Some(more) = held.more {
-            finish(self.kind, self.shown, more, end);
+            finish(self.kind, &self.shown, more, end);
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn finish(kind: Kind, shown: Shown, mut more: Box<More>, end: &End) {
+fn finish(kind: Kind, shown: &Shown, mut more: Box<More>, end: &End) {
     let span = std::mem::replace(&mut more.span, Span::none());
     more.carried = None;
     if let Some(method) = more.method.take() {

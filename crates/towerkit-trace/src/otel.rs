@@ -81,8 +81,9 @@ fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: boo
 /// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone. Events are left
 /// to the log, which has the ids of the call, caps them and redacts credentials: [`layer_with_events`] records them as well.
 ///
-/// Of where in the program a span begins, its target, its thread, and the time in which it is not polled, nothing is recorded, since each of them
-/// costs every span more than its own attributes do. Who wants them adds the filter [`SampledOnly`] to a layer of `tracing-opentelemetry`.
+/// Of where in the program a span begins, its target, its thread, and the time in which it is not polled, nothing is recorded, since each
+/// of them costs every span more than its own attributes do. Who wants them adds the filter [`SampledOnly`] to a layer of
+/// `tracing-opentelemetry`.
 pub fn layer<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,

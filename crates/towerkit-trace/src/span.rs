@@ -1,5 +1,7 @@
 //! The spans of calls, with the names and attributes of OpenTelemetry's semantic conventions.
 
+use std::sync::Arc;
+
 use towerkit_core::{Call, End, ProtocolKind, Side, Status, error_type};
 use tracing::{Span, field::Empty};
 
@@ -31,11 +33,13 @@ impl Kind {
 }
 
 /// Which attributes spans have beside those that they always have.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shown {
     pub(crate) url: bool,
     pub(crate) server: bool,
     pub(crate) body_size: bool,
+    /// The server of requests that do not say it themselves.
+    pub(crate) authority: Option<Arc<str>>,
 }
 
 impl Default for Shown {
@@ -44,12 +48,13 @@ impl Default for Shown {
             url: true,
             server: true,
             body_size: false,
+            authority: None,
         }
     }
 }
 
 /// Begins the span of a call.
-pub(crate) fn begin<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
+pub(crate) fn begin<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
     match call.protocol() {
         ProtocolKind::Grpc => begin_grpc(kind, shown, call),
         ProtocolKind::Http => begin_http(kind, shown, call),
@@ -60,7 +65,7 @@ pub(crate) fn begin<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span
 /// The field by which `towerkit-retry` counts the attempts of a call.
 const ATTEMPT: &str = "x-retry-attempt";
 
-fn begin_http<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
+fn begin_http<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
     let method = call.method().unwrap_or_default();
     let known = known_method(method);
     let route = route(call.operation());
@@ -99,7 +104,7 @@ fn begin_http<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
     })
 }
 
-fn begin_grpc<Req>(kind: Kind, shown: Shown, call: &Call<'_, Req>) -> Span {
+fn begin_grpc<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
     let method = cut(call.operation(), LONGEST_NAME);
     let target = call.target().unwrap_or_default();
     let server = server(kind, shown, target.authority.or_else(|| call.field("host")));
@@ -136,8 +141,11 @@ fn begin_plain(kind: Kind, operation: &str) -> Span {
 }
 
 /// The server of a call between processes.
-fn server(kind: Kind, shown: Shown, authority: Option<&str>) -> Server<'_> {
-    let authority = authority.filter(|_| shown.server && kind != Kind::Internal);
+fn server<'a>(kind: Kind, shown: &'a Shown, authority: Option<&'a str>) -> Server<'a> {
+    if !shown.server || kind == Kind::Internal {
+        return Server::default();
+    }
+    let authority = authority.or(shown.authority.as_deref());
     authority.map(Server::of).unwrap_or_default()
 }
 
@@ -159,7 +167,7 @@ pub(crate) fn tell_method(span: &Span, method: &str, end: &End) {
 }
 
 /// Says in the span how the call ended.
-pub(crate) fn end(kind: Kind, shown: Shown, protocol: ProtocolKind, span: &Span, end: &End) {
+pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span, end: &End) {
     match end.status() {
         Some(Status::Http(status)) => {
             span.record("http.response.status_code", i64::from(status));

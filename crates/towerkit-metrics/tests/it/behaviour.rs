@@ -108,7 +108,7 @@ async fn a_call_that_a_guard_further_in_refuses_is_counted_as_the_caller_sees_it
         ("http_route", "unmatched"),
         ("reason", "rate_limited"),
     ];
-    let rejected = scraped.value("http_server_rejected_requests_total", &rejected);
+    let rejected = scraped.value("towerkit_http_server_rejected_requests_total", &rejected);
     assert_eq!(rejected, Some(2.0));
 }
 
@@ -139,7 +139,10 @@ async fn refusals_are_counted_by_reason() {
         let rejected = scraped.value("towerkit_calls_rejected_total", &labels);
         assert_eq!(rejected, Some(n as f64 + 1.0), "{reason}");
     }
-    assert_eq!(scraped.all("rpc_client_rejected_calls_total"), [1.0]);
+    assert_eq!(
+        scraped.all("towerkit_rpc_client_rejected_calls_total"),
+        [1.0]
+    );
 }
 
 /// MT-07: the full method without a slash, and the code by its name.
@@ -181,13 +184,13 @@ async fn a_client_has_metrics_of_its_own() {
     let expected = [
         "http_client_active_requests",
         "http_client_request_duration_seconds",
-        "rpc_client_active_calls",
         "rpc_client_call_duration_seconds",
+        "towerkit_rpc_client_active_calls",
     ];
     assert_eq!(scraped.names(), expected);
     let templates = scraped.values_of("http_client_active_requests", "url_template");
     assert_eq!(templates, ["/users/{id}"]);
-    let methods = scraped.values_of("rpc_client_active_calls", "rpc_method");
+    let methods = scraped.values_of("towerkit_rpc_client_active_calls", "rpc_method");
     assert_eq!(methods, ["shop.Orders/Place"]);
 }
 

@@ -27,7 +27,7 @@ contract!(
 contract!(
     grpc,
     GrpcCalls,
-    subject("rpc_server_active_calls", MetricsLayer::grpc)
+    subject("towerkit_rpc_server_active_calls", MetricsLayer::grpc)
 );
 
 /// T-07

@@ -12,7 +12,7 @@ use towerkit_metrics::{MetricsLayer, Registry};
 pub(crate) const HTTP: &str = "http_server_request_duration_seconds_count";
 pub(crate) const HTTP_ACTIVE: &str = "http_server_active_requests";
 pub(crate) const RPC: &str = "rpc_server_call_duration_seconds_count";
-pub(crate) const RPC_ACTIVE: &str = "rpc_server_active_calls";
+pub(crate) const RPC_ACTIVE: &str = "towerkit_rpc_server_active_calls";
 pub(crate) const PLAIN: &str = "towerkit_call_duration_seconds_count";
 pub(crate) const DROPPED: &str = "towerkit_metrics_dropped_total";
 
@@ -75,7 +75,7 @@ pub(crate) fn ended_rpc<'a>(
     [
         ("rpc_system_name", "grpc"),
         ("rpc_method", method),
-        ("rpc_response_status_code", code),
+        ("rpc_status_code", code),
         ("outcome", outcome),
     ]
 }

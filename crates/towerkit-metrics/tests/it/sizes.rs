@@ -14,7 +14,7 @@ use towerkit_test::{Act, Probe};
 
 use crate::scrape::Scraped;
 
-const HEAD: &str = "http_server_time_to_head_seconds";
+const HEAD: &str = "towerkit_http_server_time_to_head_seconds";
 const REQUEST: &str = "http_server_request_body_size_bytes";
 const RESPONSE: &str = "http_server_response_body_size_bytes";
 
@@ -159,15 +159,15 @@ async fn grpc_has_a_time_to_the_head_and_the_size_of_a_response() {
     response.into_body().collect().await.unwrap();
     let scraped = Scraped::of(&registry);
     let expected = [
-        "rpc_client_active_calls",
         "rpc_client_call_duration_seconds",
-        "rpc_client_response_size_bytes",
-        "rpc_client_time_to_head_seconds",
+        "towerkit_rpc_client_active_calls",
+        "towerkit_rpc_client_response_size_bytes",
+        "towerkit_rpc_client_time_to_head_seconds",
     ];
     assert_eq!(scraped.names(), expected);
-    let sizes = only(&registry, "rpc_client_response_size_bytes");
+    let sizes = only(&registry, "towerkit_rpc_client_response_size_bytes");
     assert_eq!(sizes, Some((8.0, 1.0)));
-    let (_, heads) = only(&registry, "rpc_client_time_to_head_seconds").unwrap();
+    let (_, heads) = only(&registry, "towerkit_rpc_client_time_to_head_seconds").unwrap();
     assert_eq!(heads, 1.0);
 }
 

@@ -1,12 +1,13 @@
 //! What a call allocates that is not recorded: nothing, in the long run; also where a subscriber and the SDK stand by.
 
-use crate::calls::{answer_http, answer_plain, http, plain};
 use allocation_counter::measure;
 use http::Request;
 use tower::ServiceBuilder;
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_trace::{Sampler, TraceLayer};
+
+use crate::calls::{answer_http, answer_plain, http, plain};
 
 const NOT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 const RECORDED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

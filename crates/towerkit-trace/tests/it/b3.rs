@@ -1,11 +1,12 @@
 //! TR-04: B3 in one field and in several, by the vectors of openzipkin/b3-propagation and the tests of zipkin-go.
 
-use crate::message::Message;
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, TraceIds};
 use towerkit_http::HttpExt;
 use towerkit_trace::{Propagation, Sampler, TraceLayer, extract, inject};
+
+use crate::message::Message;
 
 const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
 const SPAN: &str = "e457b5a2e4d86bd1";

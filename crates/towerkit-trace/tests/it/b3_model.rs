@@ -1,6 +1,5 @@
 //! TR-04: B3 against a model of its grammar that shares no code with the parser.
 
-use crate::message::Message;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},
@@ -8,6 +7,8 @@ use proptest::{
 use towerkit_trace::{Propagation, extract, inject};
 
 use Propagation::{B3Multi, B3Single, W3c};
+
+use crate::message::Message;
 
 fn config() -> Config {
     Config {

@@ -1,6 +1,5 @@
 //! The codecs against a model of their grammar that shares no code with them.
 
-use crate::message::Message;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},
@@ -8,6 +7,8 @@ use proptest::{
 use towerkit_trace::{
     Flags, Propagation, SpanId, TraceId, TraceParent, TraceState, extract, inject,
 };
+
+use crate::message::Message;
 
 fn config() -> Config {
     Config {

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use crate::exported::{PARENT, SPAN, TRACE, attribute, ok, span_of, spans_of, with_parent};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
@@ -16,6 +15,8 @@ use towerkit_core::{BoxError, Clock, LayerExt, TraceIds};
 use towerkit_http::{Http, HttpExt, ReplayBody};
 use towerkit_retry::RetryLayer;
 use towerkit_trace::{Sampler, TraceContext, TraceLayer};
+
+use crate::exported::{PARENT, SPAN, TRACE, attribute, ok, span_of, spans_of, with_parent};
 
 /// Calls through the layer and reads the answer.
 async fn call(layer: TraceLayer<Http>, request: Request<()>) {

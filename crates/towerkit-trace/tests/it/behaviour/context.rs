@@ -8,7 +8,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::message::Message;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Empty;
 use tower::{ServiceBuilder, ServiceExt};
@@ -17,6 +16,8 @@ use towerkit_http::{Http, HttpExt};
 use towerkit_trace::{
     Baggage, Propagation, Sampler, TraceContext, TraceLayer, TraceParent, extract, inject,
 };
+
+use crate::message::Message;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

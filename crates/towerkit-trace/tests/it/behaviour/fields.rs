@@ -1,6 +1,5 @@
 //! Fields of requests on spans, and secrets that are on none (LG-04).
 
-use crate::exported::{attribute, span_of};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -9,6 +8,8 @@ use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::BoxError;
 use towerkit_http::HttpExt;
 use towerkit_trace::{TraceLayer, Traced};
+
+use crate::exported::{attribute, span_of};
 
 /// A call with these fields, through a layer that shows `shown`.
 fn span(shown: &[&str], fields: &[(&str, &[u8])], is_grpc: bool) -> SpanData {

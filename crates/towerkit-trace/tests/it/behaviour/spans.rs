@@ -107,6 +107,20 @@ fn a_client_span_says_where_the_request_goes() {
     assert_eq!(said(TraceLayer::internal()), rest);
 }
 
+/// As tonic's clients make them.
+#[test]
+fn a_request_without_an_authority_goes_where_the_layer_says() {
+    let layer = TraceLayer::client().authority("orders.internal:50051");
+    let said = |span: &SpanData| {
+        ["server.address", "server.port"].map(|name| attribute(span, name).unwrap_or_default())
+    };
+    let span = grpc(layer.clone(), "0", true);
+    assert_eq!(said(&span), ["orders.internal", "50051"]);
+    let request = Request::get("http://stock/").body(()).unwrap();
+    let span = span_of(async || call(layer.http(), request, 200).await);
+    assert_eq!(said(&span), ["stock", "80"], "the request says it");
+}
+
 /// A7.3
 #[test]
 fn a_server_behind_a_proxy_says_the_scheme_of_the_original_request() {

@@ -29,7 +29,7 @@ const LABELS: [&str; 6] = [
     "http_response_status_code",
     "http_route",
     "rpc_method",
-    "rpc_response_status_code",
+    "rpc_status_code",
     "towerkit_outcome",
 ];
 
