@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     PipelineError,
     engine::Engine,
+    rejected::Rejected,
     settings::{Settings, until},
     tally::Tally,
     worker::{Inbox, Worker},
@@ -52,6 +53,7 @@ impl Batch {
         exporter: E,
         settings: Settings,
         tally: Arc<Tally>,
+        rejected: Rejected,
     ) -> Result<Self, PipelineError> {
         let (spans, taken) = mpsc::unbounded_channel();
         let (flushes, flushed) = mpsc::unbounded_channel();
@@ -62,6 +64,7 @@ impl Batch {
         let inbox = Inbox::new(taken, tally.clone(), batch);
         let worker = Worker {
             exporter,
+            rejected,
             inbox,
             settings,
             wake: wake.clone(),
@@ -126,7 +129,12 @@ impl SpanProcessor for Batch {
             return Err(OTelSdkError::AlreadyShutdown);
         };
         self.0.closing.send_replace(Some(until(limit)));
-        waited(&ended, limit)
+        let result = waited(&ended, limit);
+        if matches!(result, Err(OTelSdkError::Timeout(_))) {
+            // An exporter that blocks its thread lets nobody else count them.
+            self.0.tally.give_up("there was no time left to send it");
+        }
+        result
     }
 }
 

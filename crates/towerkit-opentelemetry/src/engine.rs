@@ -1,8 +1,11 @@
-use std::{io, thread};
+use std::{cell::Cell, io, thread};
 
-use opentelemetry::Context;
+use opentelemetry::{Context, ContextGuard};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::{
+    dispatcher::DefaultGuard,
+    subscriber::{NoSubscriber, set_default},
+};
 
 use crate::PipelineError;
 
@@ -12,11 +15,18 @@ use crate::PipelineError;
 #[derive(Debug)]
 pub(crate) struct Engine(Option<Runtime>);
 
+/// The name of all threads of pipelines.
+const NAME: &str = "towerkit-otel";
+
 impl Engine {
     pub(crate) fn new() -> Result<Self, PipelineError> {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
+            // Of the threads on which names are looked up, for example.
+            .thread_name(NAME)
+            .on_thread_start(|| SILENCE.set(Some(Silence::begin())))
+            .on_thread_stop(|| drop(SILENCE.take()))
             .build();
         Ok(Self(Some(runtime.map_err(cannot_start)?)))
     }
@@ -31,11 +41,12 @@ impl Engine {
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), PipelineError> {
         let run = move || {
-            // What is sent is neither traced nor logged, which would be something to send in turn.
-            let _suppressed = Context::enter_telemetry_suppressed_scope();
-            with_default(NoSubscriber::default(), || self.runtime().block_on(work));
+            let _silence = Silence::begin();
+            self.runtime().block_on(work);
+            // In silence as well: what is still being sent ends with the runtime.
+            drop(self);
         };
-        let thread = thread::Builder::new().name("towerkit-otel".to_owned());
+        let thread = thread::Builder::new().name(NAME.to_owned());
         thread.spawn(run).map(drop).map_err(cannot_start)
     }
 
@@ -48,9 +59,34 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // A name that is being looked up is not waited for, and it may be a runtime's thread that drops this.
         if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+            silently(|| runtime.shutdown_background());
         }
     }
+}
+
+/// While it lives, nothing that its thread does is traced or logged: what is sent would be something to send in turn.
+struct Silence {
+    _default: DefaultGuard,
+    _context: ContextGuard,
+}
+
+thread_local! {
+    static SILENCE: Cell<Option<Silence>> = const { Cell::new(None) };
+}
+
+impl Silence {
+    fn begin() -> Self {
+        Self {
+            _default: set_default(NoSubscriber::default()),
+            _context: Context::enter_telemetry_suppressed_scope(),
+        }
+    }
+}
+
+/// Runs something of which nothing is traced or logged.
+pub(crate) fn silently<R>(run: impl FnOnce() -> R) -> R {
+    let _silence = Silence::begin();
+    run()
 }
 
 fn cannot_start(error: io::Error) -> PipelineError {

@@ -44,7 +44,9 @@
 //!
 //! A span that ends is put into the queue, or dropped if that is full; it never waits. The queue holds 2048 spans by default, the batch
 //! that is being sent included, so memory stays bounded however long the receiver is away, silent or stopped. [`Spans::report`] counts
-//! each span once: as held, sent, dropped or failed. Metrics are sums: what one export could not send is in the next.
+//! each span once: as held, sent, dropped or failed; those that a receiver rejects (OTLP's partial success) have failed. Metrics are
+//! sums: what one export could not send is in the next. An export that fails in a way that may pass is tried again three times, within
+//! the timeout.
 //!
 //! # Threads
 //!
@@ -56,8 +58,8 @@
 //!
 //! Spans follow the mapping of the OpenTelemetry specification: kinds, tags, `otel.status_code` and `error`, events as annotations,
 //! microseconds of at least 1, trace ids of 32 digits. The local endpoint is the name of the service, the remote one of a client's span
-//! its `service.peer.name`, `peer.service` or `server.address`. No span is `shared`, since each call has a span of its own. Links have no
-//! place there.
+//! its `server.service.name`, `service.peer.name`, `peer.service` or `server.address`. No span is `shared`, since each call has a span
+//! of its own. Links have no place there.
 //!
 //! # Errors
 //!
@@ -88,11 +90,14 @@ mod meter_names;
 mod meters;
 #[cfg(feature = "metrics")]
 mod metric_pipeline;
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+mod otlp;
 #[cfg(feature = "otlp-grpc")]
 mod otlp_grpc;
 #[cfg(feature = "otlp-http")]
 mod otlp_http;
 mod pipeline;
+mod rejected;
 mod report;
 mod settings;
 mod spans;

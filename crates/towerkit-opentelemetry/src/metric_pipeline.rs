@@ -20,9 +20,12 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
-use tracing::subscriber::{NoSubscriber, with_default};
 
-use crate::{Meters, PipelineError, engine::Engine, settings};
+use crate::{
+    Meters, PipelineError,
+    engine::{Engine, silently},
+    settings,
+};
 
 /// What there is to say of how metrics are sent; `otlp_grpc`, `otlp_http` and [`exporter`](Self::exporter) begin to send.
 ///
@@ -99,7 +102,7 @@ impl MetricPipeline {
         let handle = engine.handle();
         let exporter = {
             let _inside = handle.enter();
-            make(self.timeout)?
+            silently(|| make(self.timeout))?
         };
         let (closing, closed) = watch::channel(None);
         let (alive, mut gone) = watch::channel(());
@@ -153,9 +156,11 @@ impl<E: PushMetricExporter> PushMetricExporter for Limited<E> {
         let mut sending = Box::pin(async { self.send(metrics).await });
         let sent = std::future::poll_fn(|cx| {
             let _inside = self.handle.enter();
-            with_default(NoSubscriber::default(), || sending.as_mut().poll(cx))
+            silently(|| sending.as_mut().poll(cx))
         })
         .await;
+        // What is given up is dropped in silence, too.
+        silently(|| drop(sending));
         if sent.is_err() {
             // Relaxed: the number guards nothing.
             self.failures.fetch_add(1, Ordering::Relaxed);

@@ -1,12 +1,13 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use opentelemetry::KeyValue;
-use opentelemetry_sdk::{Resource, trace::SpanExporter};
+use opentelemetry_sdk::trace::SpanExporter;
 
 use crate::{
     PipelineError, Spans,
     batch::Batch,
-    engine::Engine,
+    engine::{Engine, silently},
+    rejected::Rejected,
     settings::{self, Settings},
     tally::Tally,
 };
@@ -80,20 +81,20 @@ impl SpanPipeline {
 
     pub(crate) fn start<E: SpanExporter + 'static>(
         self,
-        make: impl FnOnce(Duration, &Resource) -> Result<E, PipelineError>,
+        make: impl FnOnce(Duration, Rejected) -> Result<E, PipelineError>,
     ) -> Result<Spans, PipelineError> {
         let settings = self.settings.checked()?;
         let resource = settings::resource(self.service, self.attributes);
-        let engine = Engine::new()?;
+        let (engine, rejected) = (Engine::new()?, Rejected::default());
         let mut exporter = {
             // Some exporters look for a runtime as soon as they are made.
             let handle = engine.handle();
             let _inside = handle.enter();
-            make(settings.timeout, &resource)?
+            silently(|| make(settings.timeout, rejected.clone()))?
         };
         exporter.set_resource(&resource);
         let tally = Arc::new(Tally::new(settings.queue.get()));
-        let batch = Batch::start(engine, exporter, settings, tally.clone())?;
+        let batch = Batch::start(engine, exporter, settings, tally.clone(), rejected)?;
         Ok(Spans::new(batch, resource, tally))
     }
 }

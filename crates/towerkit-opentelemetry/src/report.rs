@@ -29,7 +29,8 @@ impl SpanReport {
         self.dropped
     }
 
-    /// Returns how many spans were in an export that failed or took too long, or were still held when the shutdown had no more time.
+    /// Returns how many spans the receiver rejected, were in an export that failed or took too long, or were still held when the shutdown
+    /// had no more time.
     #[must_use]
     pub const fn failed(&self) -> u64 {
         self.failed

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    rejected::Rejected,
     settings::{Settings, closed},
     tally::Tally,
 };
@@ -18,6 +19,7 @@ use crate::{
 /// Sends batch after batch, one at a time.
 pub(crate) struct Worker<E> {
     pub(crate) exporter: E,
+    pub(crate) rejected: Rejected,
     pub(crate) inbox: Inbox,
     pub(crate) settings: Settings,
     /// Notified when there is a batch.
@@ -94,7 +96,7 @@ impl<E: SpanExporter> Worker<E> {
                 Err(OTelSdkError::Timeout(limit))
             }
         };
-        count.end(&result);
+        count.end(&result, self.rejected.take());
         result
     }
 
@@ -171,11 +173,19 @@ impl InFlight {
         Self { tally, count }
     }
 
-    fn end(mut self, result: &OTelSdkResult) {
+    /// Counts the spans of the batch, of which the receiver has rejected some, none, or all.
+    fn end(mut self, result: &OTelSdkResult, rejected: u64) {
         let count = std::mem::take(&mut self.count);
         match result {
             Ok(()) => self.tally.send(count),
-            Err(error) => self.tally.fail(count, &error.to_string()),
+            Err(error) => {
+                let failed = match usize::try_from(rejected) {
+                    Ok(0) | Err(_) => count,
+                    Ok(rejected) => rejected.min(count),
+                };
+                self.tally.send(count - failed);
+                self.tally.fail(failed, &error.to_string());
+            }
         }
     }
 }

@@ -17,9 +17,9 @@ impl SpanPipeline {
     /// # Errors
     ///
     /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
-    /// cannot start. That nobody listens at the endpoint is none.
+    /// cannot start. An unreachable endpoint is not an error.
     pub fn zipkin(self, endpoint: &str) -> Result<Spans, PipelineError> {
-        self.start(|timeout, resource| Zipkin::new(endpoint, timeout, resource))
+        self.start(|timeout, _| Zipkin::new(endpoint, timeout))
     }
 }
 
@@ -32,12 +32,11 @@ struct Zipkin {
 }
 
 impl Zipkin {
-    fn new(address: &str, timeout: Duration, resource: &Resource) -> Result<Self, PipelineError> {
-        let service = resource.get(&opentelemetry::Key::from_static_str("service.name"));
+    fn new(address: &str, timeout: Duration) -> Result<Self, PipelineError> {
         Ok(Self {
             client: HyperClient::with_default_connector(timeout, None),
             endpoint: endpoint(address, "/api/v2/spans")?,
-            service: service.map(|name| name.to_string()).unwrap_or_default(),
+            service: String::new(),
         })
     }
 
@@ -60,5 +59,10 @@ impl SpanExporter for Zipkin {
         let body =
             zipkin_json::encode(&batch, &self.service).map_err(|error| failed(error.into()))?;
         self.post(body).await.map_err(failed)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        let service = resource.get(&opentelemetry::Key::from_static_str("service.name"));
+        self.service = service.map(|name| name.to_string()).unwrap_or_default();
     }
 }

@@ -106,9 +106,14 @@ fn callee(span: &SpanData) -> Option<Endpoint<'_>> {
         let mut pairs = span.attributes.iter();
         pairs.find(|pair| pair.key.as_str() == name)
     };
-    let found = ["service.peer.name", "peer.service", "server.address"]
-        .into_iter()
-        .find_map(of)?;
+    // The second and the third are what the conventions said before, and other instrumentations may say still.
+    let names = [
+        "server.service.name",
+        "service.peer.name",
+        "peer.service",
+        "server.address",
+    ];
+    let found = names.into_iter().find_map(of)?;
     match &found.value {
         Value::String(name) => Some(Endpoint {
             service_name: name.as_str(),

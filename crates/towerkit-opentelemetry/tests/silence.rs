@@ -1,17 +1,28 @@
-//! What is sent is not itself something to send: under a subscriber of the whole process, which sees all threads.
+//! What is sent is not itself something to send.
+//!
+//! In a process of its own: it has a subscriber of the whole process, which sees all threads.
 
+#[path = "it/protocols.rs"]
+#[allow(dead_code, reason = "the other binary uses the rest")]
+mod protocols;
+#[path = "it/receiver.rs"]
 mod receiver;
 
 use std::{
-    sync::{Arc, Mutex},
+    future::pending,
+    sync::{Arc, Mutex, mpsc::Sender, mpsc::channel},
     time::Duration,
 };
 
-use http::StatusCode;
-use receiver::{anywhere, grpc_spans, posts};
+use protocols::POSTS;
+use receiver::{anywhere, posts};
 use towerkit_opentelemetry::{
-    SpanPipeline,
+    SpanPipeline, Spans,
     opentelemetry::trace::{Span, Tracer},
+    opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{SpanData, SpanExporter},
+    },
 };
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
@@ -19,7 +30,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
 };
 
-/// Notes the threads of the pipelines on which something is traced or logged.
+/// Notes all that is traced or logged on the threads of pipelines.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<String>>>);
 
@@ -47,30 +58,79 @@ impl<S: Subscriber> Layer<S> for Heard {
     }
 }
 
+/// Traces and logs when it is dropped, as connections do, and says that it is.
+#[derive(Debug)]
+struct Noise(Sender<&'static str>, &'static str);
+
+impl Drop for Noise {
+    fn drop(&mut self) {
+        tracing::info_span!("dropped").in_scope(|| tracing::info!("dropped"));
+        let _ = self.0.send(self.1);
+    }
+}
+
+/// An exporter that leaves a task to its runtime, and has work done on another thread.
+#[derive(Debug)]
+struct Noisy(Noise);
+
+impl SpanExporter for Noisy {
+    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+        let noise = |what| Noise(self.0.0.clone(), what);
+        let (task, work) = (noise("the task"), noise("the work"));
+        tokio::spawn(async move {
+            let _task = task;
+            pending::<()>().await;
+        });
+        tokio::task::spawn_blocking(move || drop(work))
+            .await
+            .unwrap();
+        Ok(())
+    }
+}
+
 #[test]
 fn what_is_sent_is_neither_traced_nor_logged() {
     const LONG: Duration = Duration::from_secs(20);
-    let receivers = (grpc_spans(anywhere()), posts(anywhere(), StatusCode::OK));
-    let first = SpanPipeline::new("shop")
-        .otlp_grpc(&receivers.0.endpoint())
-        .unwrap();
-    let second = SpanPipeline::new("shop")
-        .otlp_http(&receivers.1.endpoint())
+    let (noise, noises) = channel();
+    let noisy = SpanPipeline::new("shop")
+        .exporter(Noisy(Noise(noise, "the exporter")))
         .unwrap();
     let heard = Heard::default();
     let subscriber = tracing_subscriber::registry()
         .with(heard.clone())
-        .with(first.layer());
+        .with(noisy.layer());
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    for _ in 0..3 {
-        tracing::info_span!("work").in_scope(|| ());
-        second.tracer().start("work").end();
-        first.flush(LONG).unwrap();
-        second.flush(LONG).unwrap();
+
+    let receiver = posts(anywhere(), http::StatusCode::OK);
+    let posting = POSTS
+        .iter()
+        .map(|start| start(SpanPipeline::new("shop"), &receiver.endpoint()));
+    let mut pipelines: Vec<Spans> = posting.collect::<Result<_, _>>().unwrap();
+    #[cfg(feature = "otlp-grpc")]
+    let receiver = receiver::grpc_spans(anywhere());
+    #[cfg(feature = "otlp-grpc")]
+    pipelines.push(
+        SpanPipeline::new("shop")
+            .otlp_grpc(&receiver.endpoint())
+            .unwrap(),
+    );
+    for spans in &pipelines {
+        for _ in 0..3 {
+            spans.tracer().start("work").end();
+            spans.flush(LONG).unwrap();
+        }
+        spans.shutdown(LONG).unwrap();
+        let report = spans.report();
+        assert_eq!((report.sent(), report.lost()), (3, 0), "{report:?}");
     }
+
+    // The receivers are of this process as well, and theirs are recorded by this one.
+    drop(receiver);
+    tracing::info_span!("work").in_scope(|| ());
+    noisy.shutdown(LONG).unwrap();
+    let mut said: Vec<_> = (0..3).map(|_| noises.recv_timeout(LONG).unwrap()).collect();
+    said.sort_unstable();
+    assert_eq!(said, ["the exporter", "the task", "the work"]);
     assert_eq!(*heard.0.lock().unwrap(), <[String; 0]>::default());
-    first.shutdown(LONG).unwrap();
-    second.shutdown(LONG).unwrap();
-    // The receivers are of this process as well, and theirs are recorded.
-    assert!(first.report().sent() >= 3 && second.report().sent() >= 3);
+    assert_eq!(noisy.report().lost(), 0);
 }

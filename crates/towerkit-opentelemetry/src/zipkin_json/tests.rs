@@ -282,10 +282,14 @@ fn a_client_says_whom_it_calls() {
     let mut span = span_of_a_client();
     span.attributes = vec![
         KeyValue::new("server.address", "10.0.0.7"),
-        KeyValue::new("peer.service", "stock"),
+        KeyValue::new("peer.service", "older"),
+        KeyValue::new("service.peer.name", "old"),
+        KeyValue::new("server.service.name", "stock"),
     ];
-    assert_eq!(callee(&span).unwrap().service_name, "stock");
-    span.attributes.pop();
+    for expected in ["stock", "old", "older"] {
+        assert_eq!(callee(&span).unwrap().service_name, expected);
+        span.attributes.pop();
+    }
     assert_eq!(callee(&span).unwrap().service_name, "10.0.0.7");
     span.span_kind = SpanKind::Server;
     assert!(callee(&span).is_none());

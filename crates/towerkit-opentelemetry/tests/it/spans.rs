@@ -1,7 +1,5 @@
 //! Spans as real receivers get them, over real sockets.
 
-mod receiver;
-
 use std::{collections::HashSet, num::NonZeroUsize, time::Duration};
 
 use http::{Request, Response, StatusCode};
@@ -11,7 +9,6 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::SpanKind, status::StatusCode as Code},
 };
 use prost::Message;
-use receiver::{anywhere, eventually, grpc_spans, posts};
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, LayerExt};
 use towerkit_http::HttpExt;
@@ -24,6 +21,8 @@ use towerkit_opentelemetry::{
 };
 use towerkit_trace::{Sampler, TraceLayer};
 use tracing_subscriber::layer::SubscriberExt;
+
+use crate::receiver::{anywhere, eventually, grpc_spans, posts};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
@@ -242,34 +241,4 @@ fn a_shutdown_does_not_wait_for_the_runtime_it_blocks() {
         assert_eq!(spans.report().held(), 0);
     });
     assert_eq!(receiver.received().len(), 1);
-}
-
-#[test]
-fn what_a_receiver_refuses_is_counted() {
-    let receiver = posts(anywhere(), StatusCode::BAD_REQUEST);
-    let zipkin = pipeline().zipkin(&receiver.endpoint()).unwrap();
-    let otlp = pipeline().otlp_http(&receiver.endpoint()).unwrap();
-    for spans in [zipkin, otlp] {
-        spans.tracer().start("work").end();
-        assert!(!spans.shutdown(LONG).unwrap_err().is_timeout());
-        let report = spans.report();
-        assert_eq!((report.failed(), report.held()), (1, 0));
-        assert!(report.last_error().unwrap().contains("400"), "{report:?}");
-    }
-}
-
-#[test]
-fn nonsense_in_the_configuration_is_refused() {
-    let zero = || pipeline().delay(Duration::ZERO);
-    let endless = || pipeline().timeout(Duration::MAX);
-    for pipeline in [zero(), endless()] {
-        assert!(pipeline.clone().otlp_grpc("http://127.0.0.1:1").is_err());
-        assert!(pipeline.clone().otlp_http("http://127.0.0.1:1").is_err());
-        assert!(pipeline.zipkin("http://127.0.0.1:1").is_err());
-    }
-    for endpoint in ["", "127.0.0.1:4317", "ftp://127.0.0.1", "https://127.0.0.1"] {
-        assert!(pipeline().otlp_grpc(endpoint).is_err());
-        assert!(pipeline().otlp_http(endpoint).is_err());
-        assert!(pipeline().zipkin(endpoint).is_err());
-    }
 }

@@ -1,7 +1,5 @@
 //! Metrics as real receivers get them, over real sockets.
 
-mod receiver;
-
 use std::{
     net::TcpListener,
     time::{Duration, Instant},
@@ -17,12 +15,13 @@ use opentelemetry_proto::tonic::{
     },
 };
 use prost::Message;
-use receiver::{anywhere, eventually, grpc_metrics, posts};
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, LayerExt};
 use towerkit_http::Http;
 use towerkit_metrics::{Buckets, MetricsLayer, Provider};
 use towerkit_opentelemetry::{Meters, MetricPipeline, OtelMeter};
+
+use crate::receiver::{anywhere, eventually, grpc_metrics, posts};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -143,7 +142,7 @@ fn check(request: &ExportMetricsServiceRequest) {
 
     let plain = histogram(metric(request, "towerkit.call.duration"));
     assert_eq!(
-        attribute(&plain.data_points[0].attributes, "operation"),
+        attribute(&plain.data_points[0].attributes, "towerkit.operation"),
         Some(text("uppercase"))
     );
 }

@@ -1,5 +1,5 @@
 //! Receivers of telemetry, on sockets and runtimes of their own.
-#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(dead_code, reason = "each feature, and each binary, uses some of it")]
 
 use std::{
     net::SocketAddr,
@@ -12,11 +12,11 @@ use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::{MetricsService, MetricsServiceServer},
     },
     trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
 };
@@ -93,6 +93,11 @@ pub(crate) fn anywhere() -> SocketAddr {
 
 /// Receives posts and answers them with this status.
 pub(crate) fn posts(address: SocketAddr, status: StatusCode) -> Receiver<Post> {
+    answers(address, status, Bytes::new())
+}
+
+/// Receives posts and answers them with this status and this body.
+pub(crate) fn answers(address: SocketAddr, status: StatusCode, answer: Bytes) -> Receiver<Post> {
     Receiver::start(address, move |listener, received| {
         let take = async move |request: Request| {
             let path = request.uri().path().to_owned();
@@ -100,7 +105,7 @@ pub(crate) fn posts(address: SocketAddr, status: StatusCode) -> Receiver<Post> {
             let kind = kind.to_owned();
             let body = request.into_body().collect().await.unwrap().to_bytes();
             received.lock().unwrap().push((path, kind, body));
-            status
+            (status, answer)
         };
         async move {
             axum::serve(listener, Router::new().fallback(take))
@@ -112,9 +117,17 @@ pub(crate) fn posts(address: SocketAddr, status: StatusCode) -> Receiver<Post> {
 
 /// Receives spans by OTLP over gRPC.
 pub(crate) fn grpc_spans(address: SocketAddr) -> Receiver<ExportTraceServiceRequest> {
-    Receiver::start(address, |listener, received| async move {
+    grpc_spans_but(address, 0)
+}
+
+/// Receives spans by OTLP over gRPC, and says each time that it rejects so many.
+pub(crate) fn grpc_spans_but(
+    address: SocketAddr,
+    rejects: i64,
+) -> Receiver<ExportTraceServiceRequest> {
+    Receiver::start(address, move |listener, received| async move {
         tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(Take(received)))
+            .add_service(TraceServiceServer::new(Take { received, rejects }))
             .serve_with_incoming(TcpIncoming::from(listener))
             .await
             .unwrap();
@@ -123,16 +136,47 @@ pub(crate) fn grpc_spans(address: SocketAddr) -> Receiver<ExportTraceServiceRequ
 
 /// Receives metrics by OTLP over gRPC.
 pub(crate) fn grpc_metrics(address: SocketAddr) -> Receiver<ExportMetricsServiceRequest> {
-    Receiver::start(address, |listener, received| async move {
+    grpc_metrics_but(address, 0)
+}
+
+/// Receives metrics by OTLP over gRPC, and says each time that it rejects so many points.
+pub(crate) fn grpc_metrics_but(
+    address: SocketAddr,
+    rejects: i64,
+) -> Receiver<ExportMetricsServiceRequest> {
+    Receiver::start(address, move |listener, received| async move {
         tonic::transport::Server::builder()
-            .add_service(MetricsServiceServer::new(Take(received)))
+            .add_service(MetricsServiceServer::new(Take { received, rejects }))
             .serve_with_incoming(TcpIncoming::from(listener))
             .await
             .unwrap();
     })
 }
 
-struct Take<T>(Received<T>);
+struct Take<T> {
+    received: Received<T>,
+    rejects: i64,
+}
+
+/// The answer of a receiver that rejects so many spans.
+pub(crate) fn spans_but(rejects: i64) -> ExportTraceServiceResponse {
+    ExportTraceServiceResponse {
+        partial_success: (rejects > 0).then(|| ExportTracePartialSuccess {
+            rejected_spans: rejects,
+            error_message: "too old".to_owned(),
+        }),
+    }
+}
+
+/// The answer of a receiver that rejects so many points.
+pub(crate) fn metrics_but(rejects: i64) -> ExportMetricsServiceResponse {
+    ExportMetricsServiceResponse {
+        partial_success: (rejects > 0).then(|| ExportMetricsPartialSuccess {
+            rejected_data_points: rejects,
+            error_message: "too old".to_owned(),
+        }),
+    }
+}
 
 #[tonic::async_trait]
 impl TraceService for Take<ExportTraceServiceRequest> {
@@ -140,8 +184,8 @@ impl TraceService for Take<ExportTraceServiceRequest> {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+        self.received.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(spans_but(self.rejects)))
     }
 }
 
@@ -151,8 +195,8 @@ impl MetricsService for Take<ExportMetricsServiceRequest> {
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
+        self.received.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(metrics_but(self.rejects)))
     }
 }
 

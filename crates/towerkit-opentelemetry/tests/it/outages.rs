@@ -1,17 +1,12 @@
 //! A receiver that is away, silent, stopped or killed: no call fails or waits, memory is bounded, and what is lost is counted.
 
-mod receiver;
-
 use std::{
-    io::{BufRead, BufReader, Read},
     net::TcpListener,
     num::NonZeroUsize,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use http::StatusCode;
-use receiver::{anywhere, eventually, grpc_spans, posts};
 use towerkit_opentelemetry::{
     FlushError, SpanPipeline, Spans,
     opentelemetry::trace::{Span, Tracer},
@@ -21,10 +16,15 @@ use towerkit_opentelemetry::{
     },
 };
 
-const QUEUE: usize = 100;
-const LIMIT: Duration = Duration::from_millis(500);
+use crate::{
+    protocols::{POSTS, STARTS},
+    receiver::{anywhere, eventually, posts},
+};
 
-fn pipeline() -> SpanPipeline {
+const QUEUE: usize = 100;
+pub(crate) const LIMIT: Duration = Duration::from_millis(500);
+
+pub(crate) fn pipeline() -> SpanPipeline {
     let size = |size| NonZeroUsize::new(size).unwrap();
     SpanPipeline::new("shop")
         .queue(size(QUEUE))
@@ -34,16 +34,13 @@ fn pipeline() -> SpanPipeline {
 }
 
 /// By each protocol.
-fn pipelines(endpoint: &str) -> [Spans; 3] {
-    [
-        pipeline().otlp_grpc(endpoint).unwrap(),
-        pipeline().otlp_http(endpoint).unwrap(),
-        pipeline().zipkin(endpoint).unwrap(),
-    ]
+fn pipelines(endpoint: &str) -> impl Iterator<Item = Spans> {
+    let starts = STARTS.iter();
+    starts.map(|start| start(pipeline(), endpoint).unwrap())
 }
 
 /// Records so many spans; none of them may wait.
-fn record(spans: &Spans, count: usize) {
+pub(crate) fn record(spans: &Spans, count: usize) {
     let tracer = spans.tracer();
     let start = Instant::now();
     for _ in 0..count {
@@ -92,7 +89,7 @@ fn somebody_listens_and_never_answers() {
 }
 
 /// Waits until so many more are sent, of as many as it takes.
-fn arrives(spans: &Spans) {
+pub(crate) fn arrives(spans: &Spans) {
     let before = spans.report().sent();
     eventually("spans arrive", || {
         record(spans, 1);
@@ -101,7 +98,7 @@ fn arrives(spans: &Spans) {
 }
 
 /// Waits until spans are lost.
-fn is_lost(spans: &Spans) {
+pub(crate) fn is_lost(spans: &Spans) {
     let before = spans.report().lost();
     eventually("spans are lost", || {
         record(spans, 5);
@@ -110,22 +107,8 @@ fn is_lost(spans: &Spans) {
 }
 
 #[test]
-fn a_receiver_is_killed_and_comes_back() {
-    let receiver = grpc_spans(anywhere());
-    let spans = pipeline().otlp_grpc(&receiver.endpoint()).unwrap();
-    arrives(&spans);
-    let address = receiver.kill();
-    is_lost(&spans);
-    let receiver = grpc_spans(address);
-    arrives(&spans);
-    spans.shutdown(20 * LIMIT).unwrap();
-    assert_eq!(spans.report().held(), 0);
-    assert!(!receiver.received().is_empty());
-}
-
-#[test]
 fn a_receiver_over_http_is_killed_and_comes_back() {
-    for start in [SpanPipeline::otlp_http, SpanPipeline::zipkin] {
+    for start in POSTS {
         let receiver = posts(anywhere(), StatusCode::OK);
         let spans = start(pipeline(), &receiver.endpoint()).unwrap();
         arrives(&spans);
@@ -177,6 +160,48 @@ fn an_export_that_does_not_end_is_given_up() {
     eventually("both batches failed", || spans.report().failed() == 20);
 }
 
+/// An exporter that blocks its thread, on which nothing else can run then.
+#[derive(Debug)]
+struct Blocks;
+
+impl SpanExporter for Blocks {
+    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_counts_what_an_exporter_holds_that_blocks_its_thread() {
+    let spans = pipeline().exporter(Blocks).unwrap();
+    record(&spans, 50);
+    assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
+    let report = spans.report();
+    assert_eq!((report.held(), report.failed()), (0, 50), "{report:?}");
+    spans.tracer().start("late").end();
+    assert_eq!(spans.report().lost(), 50, "nothing is recorded any more");
+}
+
+/// A receiver that says that it is busy is asked again, while there is time.
+#[test]
+fn a_shutdown_loses_what_a_receiver_does_not_take_in_time() {
+    let receiver = posts(anywhere(), StatusCode::SERVICE_UNAVAILABLE);
+    for start in POSTS {
+        let minute = Duration::from_secs(60);
+        let spans = start(pipeline().timeout(minute), &receiver.endpoint()).unwrap();
+        record(&spans, QUEUE);
+        let start = Instant::now();
+        assert!(spans.shutdown(LIMIT).is_err());
+        assert!(start.elapsed() < minute / 2);
+        let report = spans.report();
+        assert_eq!(
+            (report.held(), report.sent(), report.failed()),
+            (0, 0, QUEUE as u64)
+        );
+    }
+}
+
 #[test]
 fn a_shutdown_gives_up_what_is_being_sent() {
     let minute = Duration::from_secs(60);
@@ -189,63 +214,29 @@ fn a_shutdown_gives_up_what_is_being_sent() {
     assert_eq!(spans.report().lost(), 50);
 }
 
-const PROCESS: &str = "TOWERKIT_TEST_RECEIVER";
-
-/// Receives until it is killed, where the test below asks for it; otherwise it does nothing.
 #[test]
-fn a_process_that_receives() {
-    if std::env::var_os(PROCESS).is_none() {
-        return;
-    }
-    let receiver = grpc_spans(anywhere());
-    println!("\nreceiver {}", receiver.endpoint());
-    // Its parent holds the other end, for as long as it lives.
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
-}
-
-struct Process(Child);
-
-impl Process {
-    fn start() -> (Self, String) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_process_that_receives", "--nocapture"])
-            .env(PROCESS, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let endpoint =
-            lines.find_map(|line| Some(line.unwrap().strip_prefix("receiver ")?.to_owned()));
-        (Self(child), endpoint.unwrap())
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.0.id().to_string();
-        let status = Command::new("kill").args([signal, &pid]).status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+fn what_a_receiver_refuses_is_counted() {
+    let receiver = posts(anywhere(), StatusCode::BAD_REQUEST);
+    for start in POSTS {
+        let spans = start(pipeline(), &receiver.endpoint()).unwrap();
+        spans.tracer().start("work").end();
+        assert!(!spans.shutdown(20 * LIMIT).unwrap_err().is_timeout());
+        let report = spans.report();
+        assert_eq!((report.failed(), report.held()), (1, 0));
+        assert!(report.last_error().unwrap().contains("400"), "{report:?}");
     }
 }
 
 #[test]
-fn a_receiver_is_stopped_and_goes_on() {
-    let (process, endpoint) = Process::start();
-    let spans = pipeline().otlp_grpc(&endpoint).unwrap();
-    arrives(&spans);
-    process.signal("-STOP");
-    is_lost(&spans);
-    process.signal("-CONT");
-    arrives(&spans);
-    process.signal("-STOP");
-    record(&spans, 50);
-    let start = Instant::now();
-    assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
-    assert!(start.elapsed() < 2 * LIMIT);
+fn nonsense_in_the_configuration_is_refused() {
+    let zero = || pipeline().delay(Duration::ZERO);
+    let endless = || pipeline().timeout(Duration::MAX);
+    for start in STARTS {
+        for pipeline in [zero(), endless()] {
+            assert!(start(pipeline, "http://127.0.0.1:1").is_err());
+        }
+        for endpoint in ["", "127.0.0.1:4317", "ftp://127.0.0.1", "https://127.0.0.1"] {
+            assert!(start(pipeline(), endpoint).is_err());
+        }
+    }
 }
