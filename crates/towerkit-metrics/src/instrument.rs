@@ -79,6 +79,8 @@ pub trait Provider: Send + Sync {
 pub struct MetricError {
     name: String,
     why: &'static str,
+    /// The metric that is in the way.
+    other: Option<String>,
 }
 
 impl MetricError {
@@ -88,6 +90,15 @@ impl MetricError {
         Self {
             name: name.to_owned(),
             why,
+            other: None,
+        }
+    }
+
+    /// Refuses a metric whose lines could be read as those of another.
+    pub(crate) fn clash(name: &str, other: &str) -> Self {
+        Self {
+            other: Some(other.to_owned()),
+            ..Self::new(name, "its lines could be read as those of metric")
         }
     }
 
@@ -100,7 +111,11 @@ impl MetricError {
 
 impl fmt::Display for MetricError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "metric {:?}: {}", self.name, self.why)
+        write!(f, "metric {:?}: {}", self.name, self.why)?;
+        match &self.other {
+            Some(other) => write!(f, " {other:?}"),
+            None => Ok(()),
+        }
     }
 }
 

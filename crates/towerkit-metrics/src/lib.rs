@@ -152,6 +152,7 @@ mod negotiation;
 mod observer;
 mod open_metrics;
 mod registry;
+mod reserved;
 mod series;
 mod snapshot;
 mod table;

@@ -6,6 +6,7 @@ use crate::{
     Distribution, MetricFamily, MetricKind, Snapshot, Value,
     exemplars::Exemplar,
     exposition::{Bounds, Number, escape, label_set, line, sample},
+    reserved::base,
     snapshot::unit,
 };
 
@@ -13,7 +14,7 @@ use crate::{
 pub(crate) fn render(snapshot: &Snapshot) -> String {
     let mut out = String::new();
     for family in snapshot.families() {
-        let shown = shown(snapshot, family);
+        let shown = shown(family);
         header(&mut out, family, shown);
         let bounds = Bounds::of(family, |bound| Canonical(bound).to_string());
         for series in family.samples() {
@@ -29,20 +30,12 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     out
 }
 
-/// The name and the type of a family. The name of a counter stands without `_total`, where that leaves a name that is free.
-fn shown<'a>(snapshot: &Snapshot, family: &'a MetricFamily) -> (&'a str, &'static str) {
-    let name = family.name();
-    if family.kind() != MetricKind::Counter {
-        return (name, family.kind().as_str());
-    }
-    let is_taken = |name: &str| {
-        let families = snapshot.families();
-        let found = families.binary_search_by(|family| family.name().cmp(name));
-        found.is_ok()
-    };
-    match name.strip_suffix("_total") {
-        Some(base) if !base.is_empty() && !is_taken(base) => (base, "counter"),
-        _ => (name, "unknown"),
+/// The name and the type of a family. The name of a counter stands without `_total`, which no other metric has.
+fn shown(family: &MetricFamily) -> (&str, &'static str) {
+    match (family.kind(), base(family.name())) {
+        (MetricKind::Counter, Some(base)) => (base, "counter"),
+        (MetricKind::Counter, None) => (family.name(), "unknown"),
+        (kind, _) => (family.name(), kind.as_str()),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     family::{Family, Instrument, Kind, wrong_kind},
     handles::Handles,
     open_metrics,
+    reserved::{self, Lines},
 };
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
@@ -42,7 +43,11 @@ struct Inner {
     handles: OnceLock<Handles>,
 }
 
-type Families = BTreeMap<Arc<str>, Family>;
+#[derive(Default)]
+struct Families {
+    by_name: BTreeMap<Arc<str>, Family>,
+    lines: Lines,
+}
 
 const MAX_SERIES: NonZeroUsize = NonZeroUsize::new(10_000).expect("10,000 is not zero");
 
@@ -79,8 +84,9 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A [`MetricError`] if Prometheus does not take the name or a label, or if there is a metric of that name that is no counter or has
-    /// other labels.
+    /// A [`MetricError`] if Prometheus does not take the name or a label; if there is a metric of that name that is no counter or has
+    /// other labels; if the name ends in a suffix that OpenMetrics reserves for another type of metric (`_created`, `_bucket`, `_count`,
+    /// `_sum`, `_gcount`, `_gsum`, `_info`); or if a line of the one could be read as that of another, such as of `x_total` and `x`.
     pub fn counter(
         &self,
         name: &str,
@@ -138,7 +144,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As for [`counter`](Self::counter).
+    /// As for [`counter`](Self::counter), but that `_total` is reserved and `_info` is not.
     pub fn gauge(
         &self,
         name: &str,
@@ -157,8 +163,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As for [`counter`](Self::counter); also if another metric has the name of one of the histogram's parts, which end in `_bucket`,
-    /// `_sum` and `_count`.
+    /// As for [`counter`](Self::counter), but that `_total` is reserved as well.
     pub fn histogram(
         &self,
         name: &str,
@@ -195,7 +200,7 @@ impl Registry {
     /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let families = self.families().clone();
+        let families = self.families().by_name.clone();
         let snapshot = |(name, family): (Arc<str>, Family)| family.snapshot(name);
         Snapshot::new(families.into_iter().map(snapshot).collect())
     }
@@ -246,33 +251,17 @@ fn family<'a>(
     labels: &[(&str, &str)],
     kind: &Kind,
 ) -> Result<&'a mut Family, MetricError> {
-    if !families.contains_key(name) {
+    if !families.by_name.contains_key(name) {
         if !is_metric_name(name) {
             return Err(MetricError::new(name, "Prometheus does not take the name"));
         }
-        if clashes(families, name, kind) {
-            return Err(MetricError::new(
-                name,
-                "a part of a histogram has that name",
-            ));
-        }
+        reserved::check(name, kind)?;
         let new = Family::new(name, help, kind.clone(), labels)?;
-        families.insert(name.into(), new);
+        let name: Arc<str> = name.into();
+        families.lines.take(&name, kind)?;
+        families.by_name.insert(name, new);
     }
-    Ok(families.get_mut(name).expect("it is there by now"))
-}
-
-/// Whether the lines of a new metric would read as lines of another one.
-fn clashes(families: &Families, name: &str, kind: &Kind) -> bool {
-    let is_histogram = |base| {
-        families
-            .get(base)
-            .is_some_and(|family: &Family| family.kind().is_histogram())
-    };
-    ["_bucket", "_sum", "_count"].iter().any(|part| {
-        name.strip_suffix(part).is_some_and(is_histogram)
-            || (kind.is_histogram() && families.contains_key(format!("{name}{part}").as_str()))
-    })
+    Ok(families.by_name.get_mut(name).expect("it is there by now"))
 }
 
 impl Provider for Registry {
@@ -314,7 +303,7 @@ impl Default for Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
-            .field("metrics", &self.families().len())
+            .field("metrics", &self.families().by_name.len())
             .finish_non_exhaustive()
     }
 }

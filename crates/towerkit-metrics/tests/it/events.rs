@@ -238,8 +238,8 @@ fn events_of_many_threads_are_counted_exactly() {
 #[test]
 fn a_name_that_is_taken_costs_the_metric_and_nothing_else() {
     let registry = Registry::new();
-    let taken = registry.gauge("towerkit_hedges_total", "", &[]);
-    taken.unwrap().set(7);
+    let taken = registry.counter("towerkit_hedges_total", "", &[]);
+    taken.unwrap().add(7);
     registry.emit(&Event::Hedged {
         name: "search",
         number: 1,

@@ -16,6 +16,7 @@ mod open_metrics;
 #[cfg(feature = "http")]
 mod prometheus;
 mod registry;
+mod reserved;
 mod scrape;
 mod served;
 #[cfg(feature = "http")]

@@ -130,7 +130,9 @@ async fn without_a_backend_everything_is_discarded() {
 fn a_metric_is_refused_where_all_refuse_it() {
     let [here, there] = [Registry::new(), Registry::new()];
     let tee = Tee::new().and(here.clone()).and(there.clone());
-    here.gauge("words_total", "", &[]).unwrap().set(7);
+    here.counter("words_total", "", &[("a", "b")])
+        .unwrap()
+        .add(7);
     tee.counter("words_total", "", &[]).unwrap().add(3);
     assert_eq!(Scraped::of(&here).all("words_total"), [7.0]);
     assert_eq!(Scraped::of(&there).all("words_total"), [3.0]);
