@@ -111,10 +111,6 @@ impl Family {
         })
     }
 
-    pub(crate) fn kind(&self) -> &Kind {
-        &self.kind
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.series.len()
     }
