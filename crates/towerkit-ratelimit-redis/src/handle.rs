@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
+use towerkit_core::StateHandle;
 use towerkit_ratelimit::Quota;
 
 use crate::{InvalidSetting, limiter::Limiter};
 
 /// Reads and changes a limit on Redis while it runs.
 #[derive(Debug, Clone)]
-pub struct RedisRateLimitHandle(pub(crate) Arc<Limiter>);
+pub struct RedisRateLimitHandle(pub(crate) StateHandle<Arc<Limiter>>);
 
 /// A limit at one moment, as this process sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +25,19 @@ impl RedisRateLimitHandle {
     /// Returns what the process holds at this moment. It looks at every key: for people, not for every call.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (keys, tokens) = self.0.keys.count(self.0.now());
+        let limiter = self.0.get();
+        let (keys, tokens) = limiter.keys.count(limiter.now());
         Snapshot {
             keys,
             tokens,
-            reachable: self.0.is_well(),
+            reachable: limiter.is_well(),
         }
     }
 
     /// Returns the quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.0.quota().0
+        self.0.get().quota().0
     }
 
     /// Changes the quota: by the next lease on.
@@ -47,6 +49,6 @@ impl RedisRateLimitHandle {
     ///
     /// If Redis cannot count the quota exactly; the old one stays then.
     pub fn change_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
-        self.0.change_quota(quota)
+        self.0.get().change_quota(quota)
     }
 }

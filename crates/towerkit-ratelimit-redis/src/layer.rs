@@ -1,7 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsyncGuards, Call, Clock, EventSink, IntoRole, Layer, LayerExt, Plain, RowLayer, WaitingRow,
+    AsyncGuards, Call, Clock, EventSink, IntoRole, Layer, LayerExt, LayerState, Plain, RowLayer,
+    WaitingRow,
 };
 use towerkit_ratelimit::Quota;
 
@@ -20,6 +21,8 @@ use crate::{
 /// Limits the rate of calls by a quota that all processes share on Redis.
 pub struct RedisRateLimitLayer<K: 'static = OneKey, P = Plain> {
     row: RowLayer<AsyncGuards<RedisRateLimit<K>>, P>,
+    /// The limit, as handles see it.
+    state: LayerState<Arc<Limiter>>,
 }
 
 /// A service behind a [`RedisRateLimitLayer`].
@@ -40,6 +43,7 @@ impl RedisRateLimitLayer {
         let settings = Settings::new(store, quota, Measure::of(&quota)?);
         let guard = RedisRateLimit::new(settings, OneKey);
         Ok(Self {
+            state: LayerState::new(guard.limiter.clone()),
             row: RowLayer::new(AsyncGuards::new(guard), Plain::default()),
         })
     }
@@ -51,18 +55,20 @@ impl<K, P> RedisRateLimitLayer<K, P> {
     /// The key becomes a part of a name on Redis, where whoever may look can read it; so let it be no secret. One that is longer than
     /// 128 bytes goes by its SHA-1.
     #[must_use]
-    pub fn key<Req, F>(self, key: F) -> RedisRateLimitLayer<F, P>
+    pub fn key<Req, F>(mut self, key: F) -> RedisRateLimitLayer<F, P>
     where
         F: for<'a> Fn(&'a Call<'_, Req>) -> Option<&'a str>,
     {
         const KEYS: usize = 10_000;
-        let mut settings = self.settings().clone();
+        let mut settings = self.settings();
         if settings.capacity == 1 {
             settings.capacity = KEYS;
         }
         let guard = RedisRateLimit::new(settings, key);
+        self.state.replace(guard.limiter.clone());
         RedisRateLimitLayer {
             row: self.row.map(|_| AsyncGuards::new(guard)),
+            state: self.state,
         }
     }
 
@@ -162,10 +168,10 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         self.with(|settings| settings.sink = Some(Arc::new(sink)))
     }
 
-    /// Returns a handle on the limit, which all services of this layer share. Take it after the options are set.
+    /// Returns a handle on the limit, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> RedisRateLimitHandle {
-        RedisRateLimitHandle(self.row.role().policy().limiter.clone())
+        RedisRateLimitHandle(self.state.handle())
     }
 
     /// Leaks the state of this layer, once, see [`RowLayer::leak`].
@@ -175,14 +181,20 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         self
     }
 
-    fn settings(&self) -> &Settings {
-        &self.row.role().policy().limiter.settings
+    /// Returns the settings, with the quota that a handle may have set since.
+    fn settings(&self) -> Settings {
+        let limiter = &self.row.role().policy().limiter;
+        let mut settings = limiter.settings.clone();
+        (settings.quota, settings.measure) = limiter.quota();
+        settings
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.settings().clone();
+        let mut settings = self.settings();
         set(&mut settings);
-        self.row.role_mut().policy_mut().limiter = Arc::new(Limiter::new(settings));
+        let limiter = Arc::new(Limiter::new(settings));
+        self.state.replace(limiter.clone());
+        self.row.role_mut().policy_mut().limiter = limiter;
         self
     }
 }
@@ -191,6 +203,7 @@ impl<K, P: Clone> Clone for RedisRateLimitLayer<K, P> {
     fn clone(&self) -> Self {
         Self {
             row: self.row.clone(),
+            state: self.state.clone(),
         }
     }
 }
@@ -207,6 +220,7 @@ impl<S, K, P: Clone> Layer<S> for RedisRateLimitLayer<K, P> {
     type Service = RedisRateLimited<S, K, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.state.mark_used();
         self.row.layer(inner)
     }
 }
@@ -222,6 +236,7 @@ impl<K, P> LayerExt for RedisRateLimitLayer<K, P> {
     fn protocol<Q>(self, protocol: Q) -> RedisRateLimitLayer<K, Q> {
         RedisRateLimitLayer {
             row: self.row.protocol(protocol),
+            state: self.state,
         }
     }
 }
@@ -230,6 +245,7 @@ impl<K> IntoRole for RedisRateLimitLayer<K, Plain> {
     type Role = AsyncGuards<RedisRateLimit<K>>;
 
     fn into_role(self) -> Self::Role {
+        self.state.mark_used();
         self.row.into_role()
     }
 }

@@ -30,6 +30,12 @@ impl RateLimit {
 }
 
 impl<M> RateLimit<M> {
+    /// Makes the bucket anew, since the times in the old one are those of the old clock.
+    pub(crate) fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.bucket = Arc::new(Bucket::new(self.bucket.quota()));
+    }
+
     pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimit<N> {
         RateLimit {
             name: self.name,

@@ -1,10 +1,12 @@
-use towerkit_core::{Call, Clock, End, Guards, Plain, Row, RowLayer};
+use towerkit_core::{Call, Clock, End, Guards, LayerState, Plain, Row, RowLayer, StateHandle};
 
 use crate::{Cost, InvalidSetting, One, Quota, RateLimit, Terms, fields::Fields, macros::layer_of};
 
 /// Limits the rate of calls: one bucket for all callers, refusing.
 pub struct RateLimitLayer<M: 'static = One, P = Plain> {
     row: RowLayer<Guards<RateLimit<M>>, P>,
+    /// The guard, as handles see it.
+    state: LayerState<RateLimit>,
 }
 
 /// A service behind a [`RateLimitLayer`].
@@ -14,9 +16,10 @@ impl RateLimitLayer {
     /// Limits calls to `quota`. The bucket is full at the start.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        let limit = Guards::new(RateLimit::new(quota));
+        let limit = RateLimit::new(quota);
         Self {
-            row: RowLayer::new(limit, Plain::default()),
+            state: LayerState::new(limit.clone()),
+            row: RowLayer::new(Guards::new(limit), Plain::default()),
         }
     }
 }
@@ -68,28 +71,33 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
             row: self
                 .row
                 .map(|limit| Guards::new(limit.policy().clone().map(turn))),
+            state: self.state,
         }
     }
 
     /// Names this limit in refusals; `ratelimit` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.row.role_mut().policy_mut().name = name;
-        self
+    pub fn name(self, name: &'static str) -> Self {
+        self.with(|limit| limit.name = name)
     }
 
     /// Reads time from `clock`; [`Clock::monotonic`] by default.
     #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.row.role_mut().policy_mut().clock = clock;
-        self
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|limit| limit.set_clock(clock))
     }
 
-    /// Returns a handle on the bucket, which all services of this layer share. Take it after the clock is set.
+    /// Returns a handle on the bucket, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> RateLimitHandle {
-        let limit = self.row.role().policy().clone();
-        RateLimitHandle(limit.map(|_| One))
+        RateLimitHandle(self.state.handle())
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut RateLimit<M>)) -> Self {
+        let limit = self.row.role_mut().policy_mut();
+        set(limit);
+        self.state.replace(limit.clone().map(|_| One));
+        self
     }
 }
 
@@ -97,19 +105,20 @@ layer_of!(RateLimitLayer<M: Terms>, Guards<RateLimit<M>>);
 
 /// Reads and changes a rate limit while it runs.
 #[derive(Debug, Clone)]
-pub struct RateLimitHandle(RateLimit);
+pub struct RateLimitHandle(StateHandle<RateLimit>);
 
 impl RateLimitHandle {
     /// Returns how many calls would be admitted at this moment, each for one token.
     #[must_use]
     pub fn available(&self) -> u32 {
-        self.0.bucket.available(self.0.clock.now())
+        let limit = self.0.get();
+        limit.bucket.available(limit.clock.now())
     }
 
     /// Returns the quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.0.bucket.quota()
+        self.0.get().bucket.quota()
     }
 
     /// Changes the quota.
@@ -117,6 +126,7 @@ impl RateLimitHandle {
     /// Every call is judged by one quota, which held while the call was made: by the old one or by the new one. The tokens in the
     /// bucket stay, up to the new burst; so does a debt.
     pub fn change_quota(&self, quota: Quota) {
-        self.0.bucket.change_quota(quota, self.0.clock.now());
+        let limit = self.0.get();
+        limit.bucket.change_quota(quota, limit.clock.now());
     }
 }

@@ -1,5 +1,5 @@
-/// Makes a layer of a struct that has a field `row: RowLayer<$role, P>` and two type parameters, the terms of its limit and its
-/// protocol `P`.
+/// Makes a layer of a struct that has the fields `row: RowLayer<$role, P>` and `state: LayerState<..>`, and two type parameters, the
+/// terms of its limit and its protocol `P`.
 macro_rules! layer_of {
     ($layer:ident<$terms:ident: $bound:ident>, $role:ty) => {
         impl<$terms, P> $layer<$terms, P> {
@@ -15,6 +15,7 @@ macro_rules! layer_of {
             fn clone(&self) -> Self {
                 Self {
                     row: self.row.clone(),
+                    state: self.state.clone(),
                 }
             }
         }
@@ -31,6 +32,7 @@ macro_rules! layer_of {
             type Service = <towerkit_core::RowLayer<$role, P> as towerkit_core::Layer<S>>::Service;
 
             fn layer(&self, inner: S) -> Self::Service {
+                self.state.mark_used();
                 self.row.layer(inner)
             }
         }
@@ -46,6 +48,7 @@ macro_rules! layer_of {
             fn protocol<Q>(self, protocol: Q) -> $layer<$terms, Q> {
                 $layer {
                     row: self.row.protocol(protocol),
+                    state: self.state,
                 }
             }
         }
@@ -54,6 +57,7 @@ macro_rules! layer_of {
             type Role = $role;
 
             fn into_role(self) -> $role {
+                self.state.mark_used();
                 self.row.into_role()
             }
         }

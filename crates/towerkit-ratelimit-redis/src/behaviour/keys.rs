@@ -78,3 +78,26 @@ fn a_key_that_finds_no_room_asks_for_each_call_or_is_refused() {
         }
     });
 }
+
+#[test]
+fn a_handle_follows_later_setters() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let layer = layer(&memory, quota(1, 1));
+        let handle = layer.handle();
+        handle.change_quota(quota(1, 2)).unwrap();
+        let layer = layer.key(who).capacity(100).unwrap().name("late");
+        let service = service(&layer);
+        for key in ["Ann", "Ann", "Bob"] {
+            assert!(call(&service, key).await.is_ok());
+        }
+        assert!(call(&service, "Ann").await.is_err());
+        assert_eq!((handle.snapshot().keys, handle.quota()), (2, quota(1, 2)));
+        // Services keep what they have, and so does the handle.
+        let layer = layer.capacity(200).unwrap();
+        assert_eq!(
+            (handle.snapshot().keys, layer.handle().snapshot().keys),
+            (2, 0)
+        );
+    });
+}

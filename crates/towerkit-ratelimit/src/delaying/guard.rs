@@ -41,6 +41,12 @@ impl DelayingRateLimit {
 }
 
 impl<M> DelayingRateLimit<M> {
+    /// Makes the bucket and the line anew, since the times in the old ones are those of the old clock.
+    pub(crate) fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.delayed = Arc::new(Delayed::new(self.delayed.bucket().quota()));
+    }
+
     pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimit<N> {
         DelayingRateLimit {
             name: self.name,

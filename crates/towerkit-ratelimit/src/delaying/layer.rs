@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use towerkit_core::{AsyncGuards, Call, Clock, End, Plain, RowLayer, WaitingRow};
+use towerkit_core::{
+    AsyncGuards, Call, Clock, End, LayerState, Plain, RowLayer, StateHandle, WaitingRow,
+};
 
 use super::DelayingRateLimit;
 use crate::{
@@ -10,6 +12,8 @@ use crate::{
 /// Limits the rate of calls: one bucket for all callers, in which calls wait for their tokens, first come, first served.
 pub struct DelayingRateLimitLayer<M: 'static = One, P = Plain> {
     row: RowLayer<AsyncGuards<DelayingRateLimit<M>>, P>,
+    /// The guard, as handles see it.
+    state: LayerState<DelayingRateLimit>,
 }
 
 /// A service behind a [`DelayingRateLimitLayer`].
@@ -31,6 +35,7 @@ impl DelayingRateLimitLayer {
         }
         let limit = DelayingRateLimit::new(quota, max_wait);
         Ok(Self {
+            state: LayerState::new(limit.clone()),
             row: RowLayer::new(AsyncGuards::new(limit), Plain::default()),
         })
     }
@@ -42,12 +47,11 @@ impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
     /// # Errors
     ///
     /// If it is zero or more than a million.
-    pub fn queue(mut self, calls: usize) -> Result<Self, InvalidSetting> {
+    pub fn queue(self, calls: usize) -> Result<Self, InvalidSetting> {
         if !(1..=1_000_000).contains(&calls) {
             return Err(InvalidSetting(Problem::Queue(calls)));
         }
-        self.row.role_mut().policy_mut().patience.calls = calls;
-        Ok(self)
+        Ok(self.with(|limit| limit.patience.calls = calls))
     }
 
     /// Takes as many tokens as `cost` says, see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
@@ -84,29 +88,34 @@ impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
 
     /// Names this limit in refusals; `ratelimit` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.row.role_mut().policy_mut().name = name;
-        self
+    pub fn name(self, name: &'static str) -> Self {
+        self.with(|limit| limit.name = name)
     }
 
     /// Reads time from `clock`; [`Clock::monotonic`] by default. It must run like the time of tokio, by which calls wait.
     #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.row.role_mut().policy_mut().clock = clock;
-        self
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|limit| limit.set_clock(clock))
     }
 
-    /// Returns a handle on the bucket, which all services of this layer share. Take it after the clock is set.
+    /// Returns a handle on the bucket, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> DelayingRateLimitHandle {
-        let limit = self.row.role().policy().clone();
-        DelayingRateLimitHandle(limit.map(|_| One))
+        DelayingRateLimitHandle(self.state.handle())
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut DelayingRateLimit<M>)) -> Self {
+        let limit = self.row.role_mut().policy_mut();
+        set(limit);
+        self.state.replace(limit.clone().map(|_| One));
+        self
     }
 
     fn map<N>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimitLayer<N, P> {
         let turned = |limit: AsyncGuards<DelayingRateLimit<M>>| limit.policy().clone().map(turn);
         DelayingRateLimitLayer {
             row: self.row.map(|limit| AsyncGuards::new(turned(limit))),
+            state: self.state,
         }
     }
 }
@@ -115,30 +124,32 @@ layer_of!(DelayingRateLimitLayer<M: Terms>, AsyncGuards<DelayingRateLimit<M>>);
 
 /// Reads and changes a delaying rate limit while it runs.
 #[derive(Debug, Clone)]
-pub struct DelayingRateLimitHandle(DelayingRateLimit);
+pub struct DelayingRateLimitHandle(StateHandle<DelayingRateLimit>);
 
 impl DelayingRateLimitHandle {
     /// Returns how many calls would be admitted at this moment without a wait, each for one token.
     #[must_use]
     pub fn available(&self) -> u32 {
-        self.0.delayed.bucket().available(self.0.clock.now())
+        let limit = self.0.get();
+        limit.delayed.bucket().available(limit.clock.now())
     }
 
     /// Returns how many calls wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.delayed.waiting()
+        self.0.get().delayed.waiting()
     }
 
     /// Returns the quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.0.delayed.bucket().quota()
+        self.0.get().delayed.bucket().quota()
     }
 
     /// Changes the quota, see [`RateLimitHandle::change_quota`](crate::RateLimitHandle::change_quota). Those who wait go on by the new one,
     /// from the tokens that they had to wait for still.
     pub fn change_quota(&self, quota: Quota) {
-        self.0.delayed.change_quota(quota, self.0.clock.now());
+        let limit = self.0.get();
+        limit.delayed.change_quota(quota, limit.clock.now());
     }
 }

@@ -67,15 +67,22 @@ pub(crate) enum Denied {
 impl Buckets {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            seed: RandomState::new(),
+            seed: settings.seed.clone(),
             classes: settings.quotas.iter().map(Class::new).collect(),
             quotas: Mutex::new(settings.quotas.clone().into()),
             table: Table::new(settings.capacity),
-            overrides: Overrides::new(),
+            overrides: Overrides::of(&settings.overrides),
             total: settings.total.map(Bucket::new),
             overflow: settings.overflow,
             pressure: Pressure::new(settings.name, settings.sink.clone()),
         }
+    }
+
+    /// Puts the quotas into the settings, as they were changed since.
+    pub(crate) fn save(&self, settings: &mut Settings) {
+        settings.quotas = lock(&self.quotas).to_vec();
+        settings.total = self.total.as_ref().map(Bucket::quota);
+        settings.overrides = self.overrides.all();
     }
 
     /// The tag of a key: nothing by which anybody could find it out, or find another one that has the same.

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
+use towerkit_core::{Call, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
 
 use super::{
     KeyOf, Tags,
@@ -19,9 +19,8 @@ use crate::{
 /// The guard behind [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer): admits a call for tokens of its key.
 #[derive(Clone)]
 pub struct KeyedRateLimit<M> {
-    pub(crate) clock: Clock,
     pub(crate) meter: M,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     /// Made with the first call, or the first handle: before, the settings may change.
     buckets: Arc<OnceLock<Buckets>>,
 }
@@ -29,25 +28,27 @@ pub struct KeyedRateLimit<M> {
 impl<M> KeyedRateLimit<M> {
     pub(crate) fn new(settings: Settings, meter: M) -> Self {
         Self {
-            clock: Clock::default(),
             meter,
-            settings,
+            settings: Arc::new(settings),
             buckets: Arc::default(),
         }
     }
 
     pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimit<N> {
         KeyedRateLimit {
-            clock: self.clock,
             meter: turn(self.meter),
             settings: self.settings,
             buckets: self.buckets,
         }
     }
 
-    /// Changes the settings. What was made by the old ones is left to those who have it.
+    /// Changes the settings. What was made by the old ones is left to those who have it, but for the changes that handles made.
     pub(crate) fn set(&mut self, set: impl FnOnce(&mut Settings)) {
-        set(&mut self.settings);
+        let settings = Arc::make_mut(&mut self.settings);
+        if let Some(buckets) = self.buckets.get() {
+            buckets.save(settings);
+        }
+        set(settings);
         self.buckets = Arc::default();
     }
 
@@ -79,7 +80,7 @@ impl<M: Terms> Policy for KeyedRateLimit<M> {
         if let Some(taken) = held.taken() {
             let cost = self.meter.after().cost(end);
             if cost > 0 {
-                let now = end.now(&self.clock);
+                let now = end.now(&self.settings.clock);
                 self.buckets().charge(taken.source, now, cost);
             }
         }
@@ -89,12 +90,12 @@ impl<M: Terms> Policy for KeyedRateLimit<M> {
 impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimit<M> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
-        let now = call.now(&self.clock);
+        let now = call.now(&self.settings.clock);
         let buckets = self.buckets();
         let tag = self.meter.tag(call, Tags(buckets));
         let source = buckets.source(tag, self.meter.class(call));
         let cost = self.meter.cost(call);
-        match buckets.take(source, now, cost, || self.clock.now()) {
+        match buckets.take(source, now, cost, || self.settings.clock.now()) {
             Ok((level, advert)) => Ok(M::Held::of(|| Taken {
                 level,
                 advert,

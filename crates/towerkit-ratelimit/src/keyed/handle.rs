@@ -1,13 +1,15 @@
 use std::hash::Hash;
 
-use super::{KeyedRateLimit, buckets::Buckets};
+use towerkit_core::StateHandle;
+
+use super::KeyedRateLimit;
 use crate::{InvalidSetting, Quota, invalid::Problem};
 
 /// Reads and changes a rate limit by key while it runs.
 ///
 /// Where it takes a key, that is what the key function returns: a value of the same type, or the text.
 #[derive(Debug, Clone)]
-pub struct KeyedRateLimitHandle(KeyedRateLimit<()>);
+pub struct KeyedRateLimitHandle(pub(crate) StateHandle<KeyedRateLimit<()>>);
 
 /// How a rate limit by key stands, see [`KeyedRateLimitHandle::snapshot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,15 +26,11 @@ pub struct KeyedSnapshot {
 }
 
 impl KeyedRateLimitHandle {
-    pub(crate) fn new(limit: KeyedRateLimit<()>) -> Self {
-        limit.buckets();
-        Self(limit)
-    }
-
     /// Returns how the limit stands.
     #[must_use]
     pub fn snapshot(&self) -> KeyedSnapshot {
-        let buckets = self.buckets();
+        let limit = self.0.get();
+        let buckets = limit.buckets();
         KeyedSnapshot {
             keys: buckets.keys(),
             evicted: buckets.evicted(),
@@ -44,15 +42,16 @@ impl KeyedRateLimitHandle {
     /// Returns how many calls of a key would be admitted at this moment, each for one token of the first quota, or of its own.
     #[must_use]
     pub fn available<K: Hash + ?Sized>(&self, key: &K) -> u32 {
-        let buckets = self.buckets();
+        let limit = self.0.get();
+        let buckets = limit.buckets();
         let source = buckets.source(buckets.tag(key), 0);
-        buckets.available(source, self.now())
+        buckets.available(source, limit.settings.clock.now())
     }
 
     /// Returns the quota of this number, see [`KeyedRateLimitLayer::classes`](crate::KeyedRateLimitLayer::classes).
     #[must_use]
     pub fn quota(&self, class: usize) -> Option<Quota> {
-        self.buckets().quota(class)
+        self.0.get().buckets().quota(class)
     }
 
     /// Changes the quota of this number; 0 is the first.
@@ -64,13 +63,17 @@ impl KeyedRateLimitHandle {
     ///
     /// If there is no quota of this number.
     pub fn change_quota(&self, class: usize, quota: Quota) -> Result<(), InvalidSetting> {
-        self.buckets().change_quota(class, quota, self.now())
+        let limit = self.0.get();
+        limit
+            .buckets()
+            .change_quota(class, quota, limit.settings.clock.now())
     }
 
     /// Returns the quota of all keys together.
     #[must_use]
     pub fn total(&self) -> Option<Quota> {
-        let total = self.buckets().total.as_ref()?;
+        let limit = self.0.get();
+        let total = limit.buckets().total.as_ref()?;
         Some(total.quota())
     }
 
@@ -80,9 +83,10 @@ impl KeyedRateLimitHandle {
     ///
     /// If there was [none](crate::KeyedRateLimitLayer::total) at the start.
     pub fn change_total(&self, quota: Quota) -> Result<(), InvalidSetting> {
-        let total = self.buckets().total.as_ref();
+        let limit = self.0.get();
+        let total = limit.buckets().total.as_ref();
         let total = total.ok_or(InvalidSetting(Problem::NoTotal))?;
-        total.change_quota(quota, self.now());
+        total.change_quota(quota, limit.settings.clock.now());
         Ok(())
     }
 
@@ -97,21 +101,17 @@ impl KeyedRateLimitHandle {
         key: &K,
         quota: Quota,
     ) -> Result<(), InvalidSetting> {
-        let buckets = self.buckets();
-        buckets.overrides.set(buckets.tag(key), quota, self.now())
+        let limit = self.0.get();
+        let buckets = limit.buckets();
+        buckets
+            .overrides
+            .set(buckets.tag(key), quota, limit.settings.clock.now())
     }
 
     /// Takes its own quota from a key. Says whether it had one.
     pub fn remove_override<K: Hash + ?Sized>(&self, key: &K) -> bool {
-        let buckets = self.buckets();
+        let limit = self.0.get();
+        let buckets = limit.buckets();
         buckets.overrides.remove(buckets.tag(key))
-    }
-
-    fn buckets(&self) -> &Buckets {
-        self.0.buckets()
-    }
-
-    fn now(&self) -> u64 {
-        self.0.clock.now()
     }
 }

@@ -1,6 +1,6 @@
 use std::{hash::Hash, sync::Arc};
 
-use towerkit_core::{Call, Clock, End, EventSink, Guards, Plain, Row, RowLayer};
+use towerkit_core::{Call, Clock, End, EventSink, Guards, LayerState, Plain, Row, RowLayer};
 
 use super::{
     ByClass, ByField, ByKey, ByText, KeyedRateLimit, KeyedRateLimitHandle, Overflow,
@@ -14,6 +14,8 @@ use crate::{
 /// Limits the rate of calls by key: one bucket for each key, refusing, in memory of a fixed size.
 pub struct KeyedRateLimitLayer<M: 'static, P = Plain> {
     row: RowLayer<Guards<KeyedRateLimit<M>>, P>,
+    /// The guard, as handles see it.
+    state: LayerState<KeyedRateLimit<()>>,
 }
 
 /// A service behind a [`KeyedRateLimitLayer`].
@@ -57,6 +59,7 @@ impl<M: Terms> KeyedRateLimitLayer<M> {
     pub(crate) fn of(quota: Quota, key: M) -> Self {
         let limit = KeyedRateLimit::new(Settings::new(quota), key);
         Self {
+            state: LayerState::new(limit.clone().map(drop)),
             row: RowLayer::new(Guards::new(limit), Plain::default()),
         }
     }
@@ -158,9 +161,8 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
 
     /// Reads time from `clock`; [`Clock::monotonic`] by default.
     #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.row.role_mut().policy_mut().clock = clock;
-        self
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|settings| settings.clock = clock)
     }
 
     /// Reports to `sink` that keys find no room, once a second at most; to no one by default.
@@ -169,10 +171,10 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
         self.with(|settings| settings.sink = Some(Arc::new(sink)))
     }
 
-    /// Returns a handle on the buckets, which all services of this layer share. Take it after the options are set.
+    /// Returns a handle on the buckets, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> KeyedRateLimitHandle {
-        KeyedRateLimitHandle::new(self.row.role().policy().clone().map(drop))
+        KeyedRateLimitHandle(self.state.handle())
     }
 
     fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitLayer<N, P> {
@@ -180,11 +182,14 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
             row: self
                 .row
                 .map(|limit| Guards::new(limit.policy().clone().map(turn))),
+            state: self.state,
         }
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        self.row.role_mut().policy_mut().set(set);
+        let limit = self.row.role_mut().policy_mut();
+        limit.set(set);
+        self.state.replace(limit.clone().map(drop));
         self
     }
 }

@@ -47,6 +47,27 @@ impl Overrides {
         }
     }
 
+    /// Makes those of these tags and quotas, which are as many as there may be at most.
+    pub(crate) fn of(all: &[(u64, Quota)]) -> Self {
+        let overrides = Self::new();
+        for (tag, quota) in all {
+            let set = overrides.set(*tag, *quota, 0);
+            debug_assert!(set.is_ok());
+        }
+        overrides
+    }
+
+    /// Returns the tags of all keys, and their quotas.
+    pub(crate) fn all(&self) -> Vec<(u64, Quota)> {
+        let _changing = lock(&self.changes);
+        let owned = self.places().iter().filter_map(|own| {
+            let tag = own.tag.load(Ordering::Relaxed);
+            let quota = own.bucket.get()?.quota();
+            (tag != FREE && tag != LEFT).then_some((tag, quota))
+        });
+        owned.collect()
+    }
+
     /// Finds the bucket of a key.
     #[inline(always)]
     pub(crate) fn find(&self, tag: u64) -> Option<(Place<'_>, &Bucket)> {

@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::{hash::RandomState, sync::Arc};
 
-use towerkit_core::EventSink;
+use towerkit_core::{Clock, EventSink};
 
 use crate::Quota;
 
@@ -25,6 +25,11 @@ pub(crate) struct Settings {
     pub(crate) overflow: Overflow,
     pub(crate) name: &'static str,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
+    pub(crate) clock: Clock,
+    /// Of the hashes of keys.
+    pub(crate) seed: RandomState,
+    /// The keys that have a quota of their own, by their tags.
+    pub(crate) overrides: Vec<(u64, Quota)>,
 }
 
 impl Settings {
@@ -38,6 +43,9 @@ impl Settings {
             overflow: Overflow::default(),
             name: "ratelimit",
             sink: None,
+            clock: Clock::default(),
+            seed: RandomState::new(),
+            overrides: Vec::new(),
         }
     }
 }

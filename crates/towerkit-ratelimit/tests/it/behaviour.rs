@@ -3,6 +3,7 @@
 mod costs;
 mod delaying;
 mod fields;
+mod handles;
 mod keyed;
 mod live;
 
