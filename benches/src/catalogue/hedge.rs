@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tower::Layer;
-use towerkit_core::Clock;
+use towerkit_core::{Clock, LayerExt};
 use towerkit_hedge::{HedgeLayer, Percentile};
 
 use crate::{Clocked, Label, Plain, Visit, peers};
@@ -32,11 +32,13 @@ pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     );
 }
 
-fn fixed() -> HedgeLayer {
-    HedgeLayer::after(Duration::from_secs(1)).expect("a valid delay")
+fn fixed() -> HedgeLayer<towerkit_core::Plain> {
+    HedgeLayer::after(Duration::from_secs(1))
+        .expect("a valid delay")
+        .plain("double")
 }
 
-fn by_percentile(clock: Clock) -> HedgeLayer {
+fn by_percentile(clock: Clock) -> HedgeLayer<towerkit_core::Plain> {
     let percentile = Percentile::new(0.95).expect("a valid percentile");
-    HedgeLayer::at(percentile).clock(clock)
+    HedgeLayer::at(percentile).clock(clock).plain("double")
 }

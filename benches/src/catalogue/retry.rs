@@ -1,4 +1,5 @@
 use tower::Layer;
+use towerkit_core::LayerExt;
 use towerkit_retry::RetryLayer;
 
 use crate::{Clocked, Label, Plain, Visit, peers};
@@ -9,7 +10,10 @@ pub(super) fn plain(visit: &mut impl Visit, inner: impl Plain, way: &str) {
     visit.plain(Label::bare(), inner.clone());
     visit.plain(
         Label::ours("towerkit", Clocked::No),
-        RetryLayer::new().idempotent().layer(inner.clone()),
+        RetryLayer::new()
+            .plain("double")
+            .idempotent()
+            .layer(inner.clone()),
     );
     visit.plain(
         Label::peer("tower", Clocked::Standard),

@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{Clock, End, KeyBy, Keyed, LayerExt, Plain};
+use towerkit_core::{Clock, End, KeyBy, Keyed, LayerExt, Unbound};
 
 use crate::{
     CacheHandle, Cached, Capacity, InvalidCache, Lifetime,
@@ -12,7 +12,7 @@ use crate::{
 /// Keeps answers for a while, and gives them to callers who ask for the same.
 ///
 /// `X` is what finds the keys, a [`KeyBy`].
-pub struct CacheLayer<X: Keyed, P = Plain> {
+pub struct CacheLayer<X: Keyed, P = Unbound> {
     keys: X,
     store: Arc<Store<X::Key>>,
     settings: Settings,
@@ -37,7 +37,7 @@ where
             keys: KeyBy::new(key),
             store: Arc::new(Store::new(lifetime, capacity)),
             settings: Settings::default(),
-            protocol: Plain::default(),
+            protocol: Unbound::default(),
         }
     }
 }

@@ -9,11 +9,11 @@
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //! use towerkit_cache::{CacheLayer, Capacity, Lifetime};
-//! use towerkit_core::BoxError;
+//! use towerkit_core::{BoxError, LayerExt};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let lifetime = Lifetime::new(Duration::from_secs(60))?.stale_if_error(Duration::from_secs(3600))?;
-//! let layer = CacheLayer::new(lifetime, Capacity::entries(10_000)?, |user: &u64| Some(*user));
+//! let layer = CacheLayer::new(lifetime, Capacity::entries(10_000)?, |user: &u64| Some(*user)).plain("user");
 //! let handle = layer.handle();
 //! let mut service = ServiceBuilder::new().layer(layer).service_fn(|user: u64| async move {
 //!     Ok::<_, BoxError>(format!("user {user}"))
@@ -41,7 +41,7 @@
 //! not validate, and adds no `Age`: how long an answer is good is what you say. Put a real one in front where origins and clients
 //! rule.
 //!
-//! Take `towerkit_http::RequestKey::of` for the key, a capacity in bytes, and add `.http()`. Kept are answers to a `GET` or
+//! Take `towerkit_http::RequestKey::of` for the key, a capacity in bytes, and say `.http()` instead of `.plain(..)`. Kept are answers to a `GET` or
 //! `HEAD` that has neither credentials nor conditions. Bodies are read ahead up to [`max_body`](CacheLayer::max_body), so that a
 //! response begins when all of it is there: choose the operations that profit by `.only(..)`, and leave out those that stream.
 //!

@@ -6,12 +6,12 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{KeyBy, Keyed, Plain, Protocol, Share};
+use towerkit_core::{KeyBy, Keyed, Protocol, Share, Unbound};
 
 use crate::{CacheFuture, errand::Errand, settings::Settings, store::Store};
 
 /// A service behind a [`CacheLayer`](crate::CacheLayer).
-pub struct Cached<S, X: Keyed, P = Plain> {
+pub struct Cached<S, X: Keyed, P = Unbound> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) store: Arc<Store<X::Key>>,

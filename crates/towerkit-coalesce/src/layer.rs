@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{End, KeyBy, Keyed, LayerExt, Plain};
+use towerkit_core::{End, KeyBy, Keyed, LayerExt, Unbound};
 
 use crate::{
     Coalesce, InvalidCoalesce,
@@ -12,7 +12,7 @@ use crate::{
 /// Lets calls that ask for the same at the same time share one call.
 ///
 /// `X` is what finds the keys, a [`KeyBy`].
-pub struct CoalesceLayer<X: Keyed, P = Plain> {
+pub struct CoalesceLayer<X: Keyed, P = Unbound> {
     keys: X,
     flights: Arc<Flights<X::Key>>,
     settings: Settings,
@@ -36,7 +36,7 @@ where
             keys: KeyBy::new(key),
             flights: Arc::new(Flights::new()),
             settings: Settings::default(),
-            protocol: Plain::default(),
+            protocol: Unbound::default(),
         }
     }
 }

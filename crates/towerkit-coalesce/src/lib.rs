@@ -8,12 +8,12 @@
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use towerkit_coalesce::CoalesceLayer;
-//! use towerkit_core::BoxError;
+//! use towerkit_core::{BoxError, LayerExt};
 //!
 //! static CALLS: AtomicU32 = AtomicU32::new(0);
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-//! let layer = CoalesceLayer::new(|user: &u64| Some(*user));
+//! let layer = CoalesceLayer::new(|user: &u64| Some(*user)).plain("user");
 //! let handle = layer.handle();
 //! let service = ServiceBuilder::new().layer(layer).service_fn(|user: u64| async move {
 //!     CALLS.fetch_add(1, Ordering::Relaxed);
@@ -36,7 +36,7 @@
 //!
 //! # Over HTTP
 //!
-//! Take `towerkit_http::RequestKey::of` for the key and add `.http()`: calls share a `GET` or `HEAD` that has neither credentials
+//! Take `towerkit_http::RequestKey::of` for the key and say `.http()` instead of `.plain(..)`: calls share a `GET` or `HEAD` that has neither credentials
 //! nor conditions. Bodies are read ahead up to [`max_body`](CoalesceLayer::max_body), so that the answer of one call can be given
 //! to many; also that of a call for which nobody waits, since somebody might. Choose the operations that profit by `.only(..)`,
 //! and leave out those that stream.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{KeyBy, Keyed, Plain, Protocol, Share};
+use towerkit_core::{KeyBy, Keyed, Protocol, Share, Unbound};
 
 use crate::{
     CoalesceFuture,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A service behind a [`CoalesceLayer`](crate::CoalesceLayer).
-pub struct Coalesce<S, X: Keyed, P = Plain> {
+pub struct Coalesce<S, X: Keyed, P = Unbound> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) flights: Arc<Flights<X::Key>>,

@@ -55,8 +55,10 @@ pub trait Attach<T> {
 /// Sends a request more than once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot repeat requests of type `{Req}`",
-    label = "a request that may be sent again has to be kept",
-    note = "a plain request has to be `Clone`; the body of an HTTP request has to be `Unpin` with `Data = Bytes`"
+    label = "how this layer reads calls is not said, or does not fit these requests",
+    note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
+    note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)",
+    note = "a request that may be sent again is kept: a plain request has to be `Clone`; the body of an HTTP request has to be `Unpin` with `Data = Bytes`"
 )]
 pub trait Repeat<Req>: Protocol<Req> {
     /// What the inner service is called with.

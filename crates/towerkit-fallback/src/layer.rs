@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tower_layer::Layer;
-use towerkit_core::{End, EventSink, LayerExt, Outbox, Plain};
+use towerkit_core::{End, EventSink, LayerExt, Outbox, Unbound};
 
 use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, settings::Settings};
 
@@ -9,7 +9,7 @@ use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, settin
 ///
 /// `A` is where that comes from: a [`value`](Self::value), a [`function`](Self::function) or another [`service`](Self::service).
 #[derive(Debug, Clone)]
-pub struct FallbackLayer<A, P = Plain> {
+pub struct FallbackLayer<A, P = Unbound> {
     answer: A,
     settings: Settings,
     protocol: P,
@@ -20,7 +20,7 @@ impl<A> FallbackLayer<A> {
         Self {
             answer,
             settings: Settings::new(),
-            protocol: Plain::default(),
+            protocol: Unbound::default(),
         }
     }
 }

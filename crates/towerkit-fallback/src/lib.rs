@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use towerkit_core::{BoxError, Outcome};
+//! use towerkit_core::{BoxError, LayerExt, Outcome};
 //! use towerkit_fallback::FallbackLayer;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -26,8 +26,8 @@
 //! let handle = to_replica.handle();
 //!
 //! let profile = ServiceBuilder::new()
-//!     .layer(nobody)
-//!     .layer(to_replica)
+//!     .layer(nobody.plain("profile"))
+//!     .layer(to_replica.plain("profile"))
 //!     .service_fn(|_user: &'static str| async { Err::<String, _>(BoxError::from("primary is down")) });
 //!
 //! assert_eq!(profile.clone().oneshot("Ann").await?, "Ann, as of yesterday");
@@ -36,7 +36,7 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP and gRPC add `.http()` or `.grpc()` (`use towerkit_http::HttpExt`). What is judged there is the head of the response; a
+//! Over HTTP and gRPC say `.http()` or `.grpc()` instead (`use towerkit_http::HttpExt`). What is judged there is the head of the response; a
 //! body that breaks off later has been handed out already, and so has a gRPC stream whose trailers tell of a failure. A response from a
 //! fallback has [`FellBack`] in its extensions. The other service is called with a body that has been kept, up to
 //! [`replay_up_to`](FallbackLayer::replay_up_to).

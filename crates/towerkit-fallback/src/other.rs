@@ -4,7 +4,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Peek, Plain, Repeat};
+use towerkit_core::{Attach, Peek, Repeat, Unbound};
 
 use crate::{
     FallbackToFuture, Other,
@@ -14,7 +14,7 @@ use crate::{
 
 /// A service whose failures are answered by another service.
 #[derive(Debug, Clone)]
-pub struct FallbackTo<S, O, P = Plain> {
+pub struct FallbackTo<S, O, P = Unbound> {
     inner: S,
     other: Other<O>,
     settings: Arc<Settings>,

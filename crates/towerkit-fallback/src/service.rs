@@ -7,13 +7,13 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, End, Peek, Plain, Protocol};
+use towerkit_core::{Attach, End, Peek, Protocol, Unbound};
 
 use crate::{FellBack, Substitute, settings::Settings};
 
 /// A service whose failures get an answer that is there at once.
 #[derive(Debug)]
-pub struct Fallback<S, A, P = Plain> {
+pub struct Fallback<S, A, P = Unbound> {
     inner: S,
     shared: Arc<Shared<A>>,
     protocol: P,

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 use towerkit_core::{Peek, Repeat};
 
-use crate::hedging::Hedging;
+use crate::{coop::CoopBudget, hedging::Hedging};
 
 /// The future of a [`Hedge`](crate::Hedge).
 #[pin_project]
@@ -57,6 +57,17 @@ where
             let first = me.first.as_pin_mut();
             return first.expect("not polled after completion").poll(cx);
         };
+        let budget = CoopBudget::before_poll();
+        let is_first_last = hedging.is_first_last();
+        if is_first_last {
+            let (timer, goes_on) = (me.timer.as_mut(), me.first.is_some());
+            let raced = hedging.race(timer, goes_on, None, budget, cx);
+            if raced.is_ready() {
+                me.first.set(None);
+                *me.hedging = None;
+                return raced;
+            }
+        }
         let mut failed = None;
         if let Some(first) = me.first.as_mut().as_pin_mut()
             && let Poll::Ready(result) = first.poll(cx)
@@ -68,9 +79,11 @@ where
                 return Poll::Ready(result);
             }
             failed = Some(result);
+        } else if is_first_last {
+            return Poll::Pending;
         }
         let is_first_going_on = me.first.is_some();
-        let raced = hedging.race(me.timer, is_first_going_on, failed, cx);
+        let raced = hedging.race(me.timer, is_first_going_on, failed, budget, cx);
         if raced.is_ready() {
             // Before anyone learns who won.
             me.first.set(None);

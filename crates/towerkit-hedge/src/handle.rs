@@ -1,10 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use towerkit_core::StateHandle;
+
 use crate::{InvalidSetting, Percentile, allowance::Terms, percentile::Bounds, state::State};
 
 /// Reads and changes what a [`HedgeLayer`](crate::HedgeLayer) does while it runs.
 #[derive(Clone)]
-pub struct HedgeHandle(Arc<State>);
+pub struct HedgeHandle(StateHandle<Arc<State>>);
 
 /// What a [`HedgeLayer`](crate::HedgeLayer) has done, and what it would do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +27,14 @@ pub struct Snapshot {
 }
 
 impl HedgeHandle {
-    pub(crate) fn new(state: Arc<State>) -> Self {
+    pub(crate) fn new(state: StateHandle<Arc<State>>) -> Self {
         Self(state)
     }
 
     /// Returns what has been done so far.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.0.snapshot()
+        self.0.get().snapshot()
     }
 
     /// Hedges calls that start from now on after a fixed delay.
@@ -41,13 +43,13 @@ impl HedgeHandle {
     ///
     /// If it is less than a microsecond or more than 71 minutes; the old one stays then.
     pub fn hedge_after(&self, delay: Duration) -> Result<(), InvalidSetting> {
-        self.0.delay.fix(Bounds::fixed(delay)?);
+        self.0.get().delay.fix(Bounds::fixed(delay)?);
         Ok(())
     }
 
     /// Hedges calls that start from now on at a percentile.
     pub fn hedge_at(&self, percentile: Percentile) {
-        self.0.delay.follow(percentile);
+        self.0.get().delay.follow(percentile);
     }
 
     /// Changes the cap, see [`HedgeLayer::cap`](crate::HedgeLayer::cap). What is saved up stays, as far as the new burst allows.
@@ -56,7 +58,7 @@ impl HedgeHandle {
     ///
     /// As there; the old one stays then.
     pub fn cap(&self, ratio: f64, burst: u32) -> Result<(), InvalidSetting> {
-        self.0.allowance.change(Terms::new(ratio, burst)?);
+        self.0.get().allowance.change(Terms::new(ratio, burst)?);
         Ok(())
     }
 }

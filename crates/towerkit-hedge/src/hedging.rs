@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 use towerkit_core::{Deadline, End, Outcome, Peek, Pushback, Reason, Repeat};
 
-use crate::{attempt::Attempt, service::Shared, state::Watch};
+use crate::{attempt::Attempt, coop::CoopBudget, service::Shared, state::Watch};
 
 /// The header of a hedge: its number among those of the call, from 1. A first attempt has none.
 pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
@@ -38,6 +38,8 @@ where
     hedges: Vec<Begun<S, P::Attempt>>,
     /// Whether one that is not sent must not be any more.
     is_pushed_back: bool,
+    /// Whether the first attempt was polled after the hedges.
+    was_first_last: bool,
 }
 
 /// In a box, so that a call that is not hedged, as nearly all are, carries no room for it.
@@ -76,7 +78,16 @@ where
             watch,
             hedges: Vec::new(),
             is_pushed_back: false,
+            was_first_last: false,
         }
+    }
+
+    /// Whether the first attempt is to be polled after the hedges: every other time, as whichever is polled first may use up the
+    /// cooperative budget of the task.
+    #[inline(always)]
+    pub(crate) fn is_first_last(&mut self) -> bool {
+        self.was_first_last = !self.was_first_last && !self.hedges.is_empty();
+        self.was_first_last
     }
 
     /// Takes note of the result of the first attempt, and returns whether it is that of the call.
@@ -133,6 +144,7 @@ where
         mut timer: Pin<&mut Option<Sleep>>,
         is_first_going_on: bool,
         mut failed: Option<Result<S::Response, S::Error>>,
+        budget: CoopBudget,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut at = 0;
@@ -161,13 +173,18 @@ where
             {
                 return Poll::Ready(result);
             }
-            ready!(self.poll_timer(timer.as_mut(), cx));
+            ready!(self.poll_timer(timer.as_mut(), budget, cx));
             self.hedge();
         }
     }
 
     /// Waits until the next hedge is due. The first call that waits makes the timer.
-    fn poll_timer(&mut self, mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_timer(
+        &mut self,
+        mut timer: Pin<&mut Option<Sleep>>,
+        budget: CoopBudget,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         if timer.is_none() {
             if self.is_past(self.wait) {
                 self.left = 0;
@@ -178,7 +195,7 @@ where
             timer.set(Some(sleep(self.wait)));
         }
         if let Some(sleep) = timer.as_mut().as_pin_mut() {
-            ready!(sleep.poll(cx));
+            ready!(budget.poll_timer(sleep, cx));
         }
         timer.set(None);
         Poll::Ready(())

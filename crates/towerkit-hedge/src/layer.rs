@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use towerkit_core::{Clock, EventSink, LayerExt, Plain};
+use towerkit_core::{Clock, EventSink, LayerExt, LayerState, Unbound};
 use towerkit_retry::{Always, Budget, ByProtocol};
 
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 
 /// Sends calls that are slow a second time, and takes the answer that comes first.
 #[derive(Clone)]
-pub struct HedgeLayer<P = Plain, I = ByProtocol> {
-    state: Arc<State>,
+pub struct HedgeLayer<P = Unbound, I = ByProtocol> {
+    state: LayerState<Arc<State>>,
     protocol: P,
     idempotence: I,
 }
@@ -39,8 +39,8 @@ impl HedgeLayer {
 
     fn new(aim: Aim) -> Self {
         Self {
-            state: Arc::new(State::new(Settings::new(aim))),
-            protocol: Plain::default(),
+            state: LayerState::new(Arc::new(State::new(Settings::new(aim)))),
+            protocol: Unbound::default(),
             idempotence: ByProtocol,
         }
     }
@@ -85,7 +85,7 @@ impl<P, I> HedgeLayer<P, I> {
 
     /// Says which requests may be sent twice; by default those that the protocol calls idempotent.
     ///
-    /// Over HTTP those are the ones with an idempotent method (RFC 9110, section 9.2.2); gRPC and [`Plain`] cannot tell, and so
+    /// Over HTTP those are the ones with an idempotent method (RFC 9110, section 9.2.2); gRPC and [`Plain`](towerkit_core::Plain) cannot tell, and so
     /// call none idempotent.
     #[must_use]
     pub fn idempotent_if<Req, F: Fn(&Req) -> bool>(self, is_idempotent: F) -> HedgeLayer<P, F> {
@@ -125,17 +125,17 @@ impl<P, I> HedgeLayer<P, I> {
     }
 
     /// Returns a handle on what all services of this layer share.
-    ///
-    /// Take it last: a setter begins anew, and an earlier handle knows nothing of that.
     #[must_use]
     pub fn handle(&self) -> HedgeHandle {
-        HedgeHandle::new(self.state.clone())
+        HedgeHandle::new(self.state.handle())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.state.settings.clone();
-        set(&mut settings);
-        self.state = Arc::new(State::new(settings));
+        self.state.update(|state| {
+            let mut settings = state.settings.clone();
+            set(&mut settings);
+            *state = Arc::new(State::new(settings));
+        });
         self
     }
 }
@@ -161,16 +161,17 @@ impl<S, P: Clone, I: Clone> Layer<S> for HedgeLayer<P, I> {
     type Service = Hedge<S, P, I>;
 
     fn layer(&self, inner: S) -> Hedge<S, P, I> {
-        let (state, protocol) = (self.state.clone(), self.protocol.clone());
+        let (state, protocol) = (self.state.share(), self.protocol.clone());
         Hedge::new(inner, state, protocol, self.idempotence.clone())
     }
 }
 
 impl<P, I> fmt::Debug for HedgeLayer<P, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.get();
         f.debug_struct("HedgeLayer")
-            .field("settings", &self.state.settings)
-            .field("state", &self.state.snapshot())
+            .field("settings", &state.settings)
+            .field("state", &state.snapshot())
             .finish_non_exhaustive()
     }
 }

@@ -10,11 +10,11 @@
 //! use std::time::Duration;
 //! use tokio::time::{Instant, sleep};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_core::BoxError;
+//! use towerkit_core::{BoxError, LayerExt};
 //! use towerkit_hedge::HedgeLayer;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-//! let hedge = HedgeLayer::after(Duration::from_millis(50))?.idempotent();
+//! let hedge = HedgeLayer::after(Duration::from_millis(50))?.plain("length").idempotent();
 //! let handle = hedge.handle();
 //! let attempts = Arc::new(AtomicU32::new(0));
 //! let service = ServiceBuilder::new().layer(hedge).service_fn(move |word: &'static str| {
@@ -32,7 +32,7 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): calls with an idempotent method are then hedged without being marked. The
+//! Over HTTP say `.http()` instead (`use towerkit_http::HttpExt`): calls with an idempotent method are then hedged without being marked. The
 //! service inside gets requests whose body is a `ReplayBody`; a hedge carries the header [`HEDGE_ATTEMPT`]. That is not the header
 //! of a retry, because a retry may stand outside, each of whose attempts may be hedged.
 //!
@@ -40,9 +40,10 @@
 //!
 //! - After a fixed delay, or at a [`Percentile`] of what recent calls took, if neither an answer has come nor the deadline that the
 //!   request carries.
-//! - At once, when an attempt has failed. After a pushback (`grpc-retry-pushback-ms`, `Retry-After`), after that time; if that forbids
-//!   it, not at all. These are the rules of gRPC (proposal A6). What a guard on the way refused never reached the callee, and is
-//!   no reason to send the call again; what a time-out ended did.
+//! - At once, when an attempt has failed. If the callee asks for time (`grpc-retry-pushback-ms`, `Retry-After`), no hedge is sent
+//!   before that time, and none at all if the callee asks for no further attempt. A call that waits for no other attempt then is not
+//!   kept waiting: the failure is its result, and waiting is for a retry outside. Otherwise these are the rules of gRPC (proposal
+//!   A6). A call that a guard on the way refused never reached the callee, and is not sent again; one that a timeout ended did.
 //! - Only if the call is idempotent: by its method over HTTP, elsewhere if [`idempotent`](HedgeLayer::idempotent) or
 //!   [`idempotent_if`](HedgeLayer::idempotent_if) says so.
 //! - Only if its body is kept ([`HedgeLayer::replay_up_to`]), and the first attempt has read it to its end.
@@ -95,6 +96,7 @@
 mod allowance;
 mod attempt;
 mod bucket;
+mod coop;
 mod delay;
 mod future;
 mod handle;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Peek, Plain, Repeat};
+use towerkit_core::{Peek, Repeat, Unbound};
 use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A service behind a [`HedgeLayer`](crate::HedgeLayer).
-pub struct Hedge<S, P = Plain, I = ByProtocol> {
+pub struct Hedge<S, P = Unbound, I = ByProtocol> {
     inner: S,
     shared: Arc<Shared<P>>,
     idempotence: I,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_layer::Layer;
-use towerkit_core::{End, EventSink, LayerExt, Plain};
+use towerkit_core::{End, EventSink, LayerExt, LayerState, StateHandle, Unbound};
 
 use crate::{
     Always, Budget, BudgetSnapshot, ByProtocol, InvalidRetry, Retry, backoff::Backoff,
@@ -17,9 +17,9 @@ use crate::{
 /// Tries a call again whose failure may pass, if it may be sent twice and the budget allows.
 ///
 /// All services that one layer makes share the budget and the counts.
-#[derive(Debug, Clone, Default)]
-pub struct RetryLayer<P = Plain, I = ByProtocol> {
-    policy: Arc<Policy>,
+#[derive(Debug, Clone)]
+pub struct RetryLayer<P = Unbound, I = ByProtocol> {
+    policy: LayerState<Arc<Policy>>,
     protocol: P,
     idempotence: I,
 }
@@ -28,7 +28,17 @@ impl RetryLayer {
     /// Makes a layer; the setters say what it does by default.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            policy: LayerState::new(Arc::default()),
+            protocol: Unbound::default(),
+            idempotence: ByProtocol,
+        }
+    }
+}
+
+impl Default for RetryLayer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -96,7 +106,7 @@ impl<P, I> RetryLayer<P, I> {
 
     /// Says which requests may be sent twice; by default those that the protocol calls idempotent.
     ///
-    /// Over HTTP those are the ones with an idempotent method (RFC 9110, section 9.2.2); gRPC and [`Plain`] cannot tell, and so
+    /// Over HTTP those are the ones with an idempotent method (RFC 9110, section 9.2.2); gRPC and [`Plain`](towerkit_core::Plain) cannot tell, and so
     /// call none idempotent.
     #[must_use]
     pub fn idempotent_if<Req, F: Fn(&Req) -> bool>(self, is_idempotent: F) -> RetryLayer<P, F> {
@@ -130,15 +140,13 @@ impl<P, I> RetryLayer<P, I> {
     }
 
     /// Returns a handle on what all services of this layer share.
-    ///
-    /// Take it last: a setter makes a layer that counts anew, and of which an earlier handle knows nothing.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
-        RetryHandle(self.policy.clone())
+        RetryHandle(self.policy.handle())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Policy)) -> Self {
-        set(Arc::make_mut(&mut self.policy));
+        self.policy.update(|policy| set(Arc::make_mut(policy)));
         self
     }
 }
@@ -174,7 +182,7 @@ impl<S, P: Clone, I: Clone> Layer<S> for RetryLayer<P, I> {
         let idempotence = self.idempotence.clone();
         Retry::new(
             inner,
-            self.policy.clone(),
+            self.policy.share(),
             self.protocol.clone(),
             idempotence,
         )
@@ -183,16 +191,17 @@ impl<S, P: Clone, I: Clone> Layer<S> for RetryLayer<P, I> {
 
 /// Reads and changes the retries of a layer while it runs.
 #[derive(Debug, Clone)]
-pub struct RetryHandle(Arc<Policy>);
+pub struct RetryHandle(StateHandle<Arc<Policy>>);
 
 impl RetryHandle {
     /// Returns what there has been.
     #[must_use]
     pub fn snapshot(&self) -> RetrySnapshot {
+        let policy = self.0.get();
         RetrySnapshot {
-            retries: self.0.retries.load(Ordering::Relaxed),
-            exhausted: self.0.exhausted.load(Ordering::Relaxed),
-            budget: self.0.budget.snapshot(),
+            retries: policy.retries.load(Ordering::Relaxed),
+            exhausted: policy.exhausted.load(Ordering::Relaxed),
+            budget: policy.budget.snapshot(),
         }
     }
 
@@ -202,7 +211,8 @@ impl RetryHandle {
     ///
     /// If it is 0; the old number stays then.
     pub fn change_attempts(&self, attempts: u8) -> Result<(), InvalidRetry> {
-        self.0.attempts.store(checked(attempts)?, Ordering::Relaxed);
+        let attempts = checked(attempts)?;
+        self.0.get().attempts.store(attempts, Ordering::Relaxed);
         Ok(())
     }
 
@@ -212,7 +222,7 @@ impl RetryHandle {
     ///
     /// As there; the old ones stay then.
     pub fn change_backoff(&self, base: Duration, cap: Duration) -> Result<(), InvalidRetry> {
-        self.0.change_backoff(Backoff::new(base, cap)?);
+        self.0.get().change_backoff(Backoff::new(base, cap)?);
         Ok(())
     }
 }

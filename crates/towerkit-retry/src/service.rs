@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Peek, Plain, Repeat};
+use towerkit_core::{Attach, Peek, Repeat, Unbound};
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A service behind a [`RetryLayer`](crate::RetryLayer).
-pub struct Retry<S, P = Plain, I = ByProtocol> {
+pub struct Retry<S, P = Unbound, I = ByProtocol> {
     inner: S,
     shared: Arc<Shared<P>>,
     idempotence: I,

@@ -7,6 +7,8 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 use towerkit_core::Deadline;
 
+use crate::coop::CoopBudget;
+
 /// What is allowed to the body of one response.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyLimits {
@@ -61,13 +63,13 @@ impl BodyTimer {
     }
 
     /// The body lets its reader wait: ready once it has done so for too long.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exceeded> {
+    pub(crate) fn poll(&mut self, budget: CoopBudget, cx: &mut Context<'_>) -> Poll<Exceeded> {
         let exceeded = match self.waits_for {
             Some(exceeded) => exceeded,
             None => self.set_alarm(),
         };
         let alarm = self.alarm.as_mut().expect("set when the wait began");
-        ready!(alarm.as_mut().poll(cx));
+        ready!(budget.poll_timer(alarm.as_mut(), cx));
         Poll::Ready(exceeded)
     }
 

@@ -6,9 +6,9 @@ use std::{
 
 use pin_project::pin_project;
 use tokio::time::Sleep;
-use towerkit_core::{Armed, Reason, Refuse, Rejection};
+use towerkit_core::{Armed, Peek, Reason, Refuse, Rejection};
 
-use crate::limit::Limit;
+use crate::{coop::CoopBudget, limit::Limit};
 
 /// The future of a [`Timeout`](crate::Timeout).
 #[pin_project]
@@ -51,7 +51,7 @@ impl<F, X> TimeoutFuture<F, X> {
 impl<F, X, T, E> Future for TimeoutFuture<F, X>
 where
     F: Future<Output = Result<T, E>>,
-    X: Refuse<T, E>,
+    X: Refuse<T, E> + Peek<T, E>,
 {
     type Output = Result<X::Response<()>, E>;
 
@@ -59,10 +59,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
         if let Some(inner) = me.inner.as_mut().as_pin_mut() {
-            if let Poll::Ready(result) = inner.poll(cx) {
-                return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
+            let budget = CoopBudget::before_poll();
+            match inner.poll(cx) {
+                Poll::Ready(result) if !me.limit.ended(me.exchange, &result) => {
+                    return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
+                }
+                Poll::Ready(_) => {}
+                Poll::Pending => ready!(poll_timer(me.timer, *me.limit, budget, cx)),
             }
-            ready!(poll_timer(me.timer, *me.limit, cx));
             me.inner.set(None);
         }
         let rejection = Rejection::new(Reason::DeadlineExceeded, me.name);
@@ -71,12 +75,17 @@ where
 }
 
 /// Polls the timer, which the first call that waits makes.
-fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, limit: Limit, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_timer(
+    mut timer: Pin<&mut Option<Sleep>>,
+    limit: Limit,
+    budget: CoopBudget,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     if timer.is_none() {
         timer.set(limit.timer());
     }
     match timer.as_pin_mut() {
-        Some(timer) => timer.poll(cx),
+        Some(timer) => budget.poll_timer(timer, cx),
         None => Poll::Pending,
     }
 }

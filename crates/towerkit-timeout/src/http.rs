@@ -17,11 +17,15 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
-use towerkit_core::{BoxError, LayerExt, Peek, Protocol, ProtocolKind, Reason, Rejection, Unbound};
+use towerkit_core::{
+    BoxError, LayerExt, LayerState, Peek, Protocol, ProtocolKind, Reason, Rejection, StateHandle,
+    Unbound,
+};
 
 use crate::{
     InvalidTimeout,
     body_timer::{BodyLimits, BodyTimer, Exceeded},
+    coop::CoopBudget,
 };
 
 /// Ends response bodies that stall, or that take too long as a whole.
@@ -45,7 +49,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct BodyTimeoutLayer<P = Unbound> {
     name: &'static str,
-    handle: BodyTimeoutHandle,
+    limits: LayerState<Arc<Limits>>,
     protocol: P,
 }
 
@@ -58,7 +62,7 @@ impl BodyTimeoutLayer {
     pub fn new(idle: Duration) -> Result<Self, InvalidTimeout> {
         Ok(Self {
             name: "body-timeout",
-            handle: BodyTimeoutHandle::new(idle, None)?,
+            limits: LayerState::new(Limits::new(idle, None)?),
             protocol: Unbound::default(),
         })
     }
@@ -71,8 +75,8 @@ impl<P> BodyTimeoutLayer<P> {
     ///
     /// If it is zero or more than a year.
     pub fn total(mut self, total: Duration) -> Result<Self, InvalidTimeout> {
-        // A handle of its own: clones of this layer keep what they have.
-        self.handle = BodyTimeoutHandle::new(self.handle.idle(), Some(total))?;
+        let idle = self.limits.get().idle();
+        self.limits.replace(Limits::new(idle, Some(total))?);
         Ok(self)
     }
 
@@ -83,10 +87,10 @@ impl<P> BodyTimeoutLayer<P> {
         self
     }
 
-    /// Returns a handle on the limits, which all services of this layer share. Take it after the limits are set.
+    /// Returns a handle on the limits, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> BodyTimeoutHandle {
-        self.handle.clone()
+        BodyTimeoutHandle(self.limits.handle())
     }
 }
 
@@ -101,7 +105,7 @@ impl<P> LayerExt for BodyTimeoutLayer<P> {
     fn protocol<Q>(self, protocol: Q) -> BodyTimeoutLayer<Q> {
         BodyTimeoutLayer {
             name: self.name,
-            handle: self.handle,
+            limits: self.limits,
             protocol,
         }
     }
@@ -113,14 +117,16 @@ impl<S, P: Clone> Layer<S> for BodyTimeoutLayer<P> {
     fn layer(&self, inner: S) -> BodyTimeout<S, P> {
         BodyTimeout {
             inner,
-            layer: self.clone(),
+            name: self.name,
+            limits: self.limits.share(),
+            protocol: self.protocol.clone(),
         }
     }
 }
 
 /// Reads and changes the limits on bodies while they run.
 #[derive(Debug, Clone)]
-pub struct BodyTimeoutHandle(Arc<Limits>);
+pub struct BodyTimeoutHandle(StateHandle<Arc<Limits>>);
 
 /// Nanoseconds; a total of 0 is none.
 #[derive(Debug, Default)]
@@ -130,25 +136,47 @@ struct Limits {
 }
 
 // Relaxed: either word guards nothing but itself.
-impl BodyTimeoutHandle {
-    fn new(idle: Duration, total: Option<Duration>) -> Result<Self, InvalidTimeout> {
-        let handle = Self(Arc::default());
-        handle.change_idle(idle)?;
-        handle.change_total(total)?;
-        Ok(handle)
+impl Limits {
+    fn new(idle: Duration, total: Option<Duration>) -> Result<Arc<Self>, InvalidTimeout> {
+        let limits = Self::default();
+        limits.change_idle(idle)?;
+        limits.change_total(total)?;
+        Ok(Arc::new(limits))
     }
 
+    fn idle(&self) -> Duration {
+        Duration::from_nanos(self.idle.load(Ordering::Relaxed))
+    }
+
+    fn total(&self) -> Option<Duration> {
+        let total = self.total.load(Ordering::Relaxed);
+        (total > 0).then(|| Duration::from_nanos(total))
+    }
+
+    fn change_idle(&self, idle: Duration) -> Result<(), InvalidTimeout> {
+        let idle = InvalidTimeout::check(idle)?;
+        self.idle.store(idle, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn change_total(&self, total: Option<Duration>) -> Result<(), InvalidTimeout> {
+        let total = total.map_or(Ok(0), InvalidTimeout::check)?;
+        self.total.store(total, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl BodyTimeoutHandle {
     /// Returns how long a body may be idle.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        Duration::from_nanos(self.0.idle.load(Ordering::Relaxed))
+        self.0.get().idle()
     }
 
     /// Returns how long a whole body may take, if there is a limit.
     #[must_use]
     pub fn total(&self) -> Option<Duration> {
-        let total = self.0.total.load(Ordering::Relaxed);
-        (total > 0).then(|| Duration::from_nanos(total))
+        self.0.get().total()
     }
 
     /// Lets bodies that start from now on be idle for `idle`.
@@ -157,9 +185,7 @@ impl BodyTimeoutHandle {
     ///
     /// If it is zero or more than a year; the old one stays then.
     pub fn change_idle(&self, idle: Duration) -> Result<(), InvalidTimeout> {
-        let idle = InvalidTimeout::check(idle)?;
-        self.0.idle.store(idle, Ordering::Relaxed);
-        Ok(())
+        self.0.get().change_idle(idle)
     }
 
     /// Limits the time of bodies that start from now on.
@@ -168,17 +194,17 @@ impl BodyTimeoutHandle {
     ///
     /// If it is zero or more than a year; the old limit stays then.
     pub fn change_total(&self, total: Option<Duration>) -> Result<(), InvalidTimeout> {
-        let total = total.map_or(Ok(0), InvalidTimeout::check)?;
-        self.0.total.store(total, Ordering::Relaxed);
-        Ok(())
+        self.0.get().change_total(total)
     }
 }
 
 /// A service behind a [`BodyTimeoutLayer`].
 #[derive(Debug, Clone)]
-pub struct BodyTimeout<S, P> {
+pub struct BodyTimeout<S, P = Unbound> {
     inner: S,
-    layer: BodyTimeoutLayer<P>,
+    name: &'static str,
+    limits: Arc<Limits>,
+    protocol: P,
 }
 
 impl<S, P, A, B> Service<Request<A>> for BodyTimeout<S, P>
@@ -196,18 +222,18 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let protocol = &self.layer.protocol;
+        let protocol = &self.protocol;
         let kind = protocol.kind(&request);
         let is_selected = !P::SELECTS || protocol.selects(&request, kind);
         let limits = || BodyLimits {
-            idle: self.layer.handle.idle(),
-            total: self.layer.handle.total(),
+            idle: self.limits.idle(),
+            total: self.limits.total(),
             deadline: protocol.deadline(&request),
         };
         BodyTimeoutFuture {
             exchange: protocol.open(&request, kind),
             is_grpc: kind == ProtocolKind::Grpc,
-            name: self.layer.name,
+            name: self.name,
             limits: is_selected.then(limits),
             inner: self.inner.call(request),
         }
@@ -279,10 +305,11 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
         let Some(body) = me.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
         };
+        let budget = CoopBudget::before_poll();
         let polled = body.poll_frame(cx);
         let exceeded = match (polled, me.timer) {
             (Poll::Pending, None) => return Poll::Pending,
-            (Poll::Pending, Some(timer)) => ready!(timer.poll(cx)),
+            (Poll::Pending, Some(timer)) => ready!(timer.poll(budget, cx)),
             (Poll::Ready(Some(Ok(frame))), Some(timer))
                 if frame.is_data() && timer.is_past_end() =>
             {

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use tower_layer::Layer;
-use towerkit_core::{LayerExt, Plain};
+use towerkit_core::{LayerExt, Unbound};
 
 use crate::{InvalidTimeout, Timeout, TimeoutHandle};
 
 /// Refuses calls whose response is not there in time, or not before the deadline of the request.
 #[derive(Debug, Clone)]
-pub struct TimeoutLayer<P = Plain> {
+pub struct TimeoutLayer<P = Unbound> {
     name: &'static str,
     handle: TimeoutHandle,
     protocol: P,
@@ -23,7 +23,7 @@ impl TimeoutLayer {
         Ok(Self {
             name: "timeout",
             handle: TimeoutHandle::new(timeout)?,
-            protocol: Plain::default(),
+            protocol: Unbound::default(),
         })
     }
 }

@@ -12,12 +12,12 @@
 //! ```
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_core::{BoxError, Reason, Rejection};
+//! use towerkit_core::{BoxError, LayerExt, Reason, Rejection};
 //! use towerkit_timeout::TimeoutLayer;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 //! let service = ServiceBuilder::new()
-//!     .layer(TimeoutLayer::new(Duration::from_secs(2))?)
+//!     .layer(TimeoutLayer::new(Duration::from_secs(2))?.plain("nap"))
 //!     .service_fn(|naps: u64| async move {
 //!         tokio::time::sleep(Duration::from_secs(naps)).await;
 //!         Ok::<_, BoxError>("good morning")
@@ -29,7 +29,7 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): the answer is then 504, and `DEADLINE_EXCEEDED` over gRPC.
+//! Over HTTP say `.http()` instead (`use towerkit_http::HttpExt`): the answer is then 504, and `DEADLINE_EXCEEDED` over gRPC.
 //!
 //! # Deadlines
 //!
@@ -89,7 +89,8 @@
 //! # Errors
 //!
 //! A refusal is [`Reason::DeadlineExceeded`](towerkit_core::Reason::DeadlineExceeded). A call whose deadline is over when it is made
-//! is refused without the inner service hearing of it. A time of zero, or of more than a year, is an [`InvalidTimeout`].
+//! is refused without the inner service hearing of it. A call with a deadline that fails when that is there has timed out as well,
+//! since a transport and a callee may give it up a little sooner: tonic does so, and calls it cancelled. A time of zero, or of more than a year, is an [`InvalidTimeout`].
 //!
 //! # Panics
 //!
@@ -108,6 +109,7 @@
 
 #[cfg(feature = "http")]
 mod body_timer;
+mod coop;
 mod deadline;
 mod future;
 mod handle;

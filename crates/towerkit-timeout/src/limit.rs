@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use towerkit_core::Deadline;
+use towerkit_core::{Deadline, Outcome, Peek};
+
+/// A tick of a timer.
+const TICK: Duration = Duration::from_millis(1);
 
 /// How long a call may wait for its response.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,18 @@ impl Limit {
         (!left.is_zero()).then(|| Self::At(Instant::now() + left))
     }
 
+    /// Whether a call ended in this way because its deadline was there, of which others inside know as well.
+    ///
+    /// A transport and a callee that read `grpc-timeout` count the same time down: tonic's channel then fails, and its server answers
+    /// `CANCELLED`. What they count is rounded down, and timers tick in milliseconds, so that they may be a little early.
+    #[inline(always)]
+    pub(crate) fn ended<T, E>(self, exchange: &impl Peek<T, E>, result: &Result<T, E>) -> bool {
+        match self {
+            Self::Never | Self::After(_) => false,
+            Self::At(point) => is_given_up(exchange, result) && Instant::now() + TICK >= point,
+        }
+    }
+
     /// Makes the timer.
     pub(crate) fn timer(self) -> Option<Sleep> {
         match self {
@@ -34,4 +49,10 @@ impl Limit {
             Self::At(point) => Some(sleep_until(point)),
         }
     }
+}
+
+/// Whether a call was given up without an answer, by anything but a layer further in, which says why.
+fn is_given_up<T, E>(exchange: &impl Peek<T, E>, result: &Result<T, E>) -> bool {
+    let end = exchange.peek(result);
+    end.refused().is_none() && (result.is_err() || end.outcome() == Outcome::Cancelled)
 }

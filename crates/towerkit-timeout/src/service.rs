@@ -1,13 +1,13 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use towerkit_core::{Follow, Plain, Protocol, ProtocolKind, Refuse};
+use towerkit_core::{Follow, Peek, Protocol, ProtocolKind, Refuse, Unbound};
 
 use crate::{TimeoutFuture, TimeoutHandle, limit::Limit};
 
 /// A service behind a [`TimeoutLayer`](crate::TimeoutLayer).
 #[derive(Debug, Clone)]
-pub struct Timeout<S, P = Plain> {
+pub struct Timeout<S, P = Unbound> {
     inner: S,
     name: &'static str,
     handle: TimeoutHandle,
@@ -45,7 +45,7 @@ impl<S, P, Req> Service<Req> for Timeout<S, P>
 where
     S: Service<Req>,
     P: Protocol<Req>,
-    P::Exchange: Refuse<S::Response, S::Error>,
+    P::Exchange: Refuse<S::Response, S::Error> + Peek<S::Response, S::Error>,
 {
     type Response = <P::Exchange as Follow<S::Response, S::Error>>::Response<()>;
     type Error = S::Error;

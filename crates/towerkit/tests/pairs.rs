@@ -15,7 +15,7 @@ use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
     coalesce::CoalesceLayer,
     concurrency::{ConcurrencyLimitLayer, Queue, QueuedLimitLayer},
-    core::{KeyBy, LayerExt, Plain, stack},
+    core::{KeyBy, LayerExt, Unbound, stack},
     hedge::HedgeLayer,
     http::HttpExt,
     log::LogLayer,
@@ -45,7 +45,7 @@ fn coalesce<Req>() -> CoalesceLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, 
     CoalesceLayer::new(one_each())
 }
 
-fn hedge() -> HedgeLayer<Plain, Always> {
+fn hedge() -> HedgeLayer<Unbound, Always> {
     let after = HedgeLayer::after(Duration::from_secs(60));
     after.unwrap().idempotent()
 }
@@ -79,7 +79,7 @@ fn metrics() -> MetricsLayer {
     MetricsLayer::new().registry(Registry::new())
 }
 
-fn retry() -> RetryLayer<Plain, Always> {
+fn retry() -> RetryLayer<Unbound, Always> {
     RetryLayer::new().idempotent()
 }
 

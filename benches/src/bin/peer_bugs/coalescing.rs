@@ -4,6 +4,7 @@ use tokio::{runtime::Handle, time::sleep};
 use tower::{Layer, Service, service_fn};
 use tower_resilience_coalesce::CoalesceLayer as TowerResilience;
 use towerkit_coalesce::CoalesceLayer;
+use towerkit_core::LayerExt;
 
 use crate::Bug;
 
@@ -26,7 +27,9 @@ macro_rules! services {
             })
         };
         let peer = TowerResilience::new(|key: &u64| *key).layer(nap());
-        let ours = CoalesceLayer::new(|key: &u64| Some(*key)).layer(nap());
+        let ours = CoalesceLayer::new(|key: &u64| Some(*key))
+            .plain("nap")
+            .layer(nap());
         (peer, ours)
     }};
 }

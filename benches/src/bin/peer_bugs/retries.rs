@@ -18,6 +18,7 @@ use tower::{
     service_fn,
     util::rng::HasherRng,
 };
+use towerkit_core::LayerExt;
 use towerkit_retry::{Budget, RetryLayer};
 
 use crate::Bug;
@@ -135,6 +136,7 @@ fn pauses_of_tower() -> String {
 
 fn pauses_of_towerkit() -> String {
     let layer = RetryLayer::new()
+        .plain("failing")
         .idempotent()
         .attempts(2)
         .and_then(|retry| retry.backoff(Duration::from_millis(200), Duration::from_secs(1)))

@@ -5,6 +5,7 @@ use std::{future::poll_fn, pin::pin, task, time::Duration};
 use allocation_counter::measure;
 use tower::{Layer, Service};
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
+use towerkit_core::LayerExt;
 use towerkit_test::{Act, Probe};
 
 fn poll_to_the_end<F: Future>(future: F) {
@@ -23,7 +24,7 @@ where
     K: std::hash::Hash + Eq + Send + Sync + 'static,
 {
     let lifetime = Lifetime::new(Duration::from_secs(60)).unwrap();
-    CacheLayer::new(lifetime, Capacity::entries(10).unwrap(), key)
+    CacheLayer::new(lifetime, Capacity::entries(10).unwrap(), key).plain("probe")
 }
 
 /// Nothing but what the map's housekeeping takes now and then.

@@ -27,14 +27,16 @@ struct Scene {
     desk: Desk,
     hand: ManualClock,
     handle: CacheHandle<u8>,
-    service: Cached<Desk, Keys<u8>>,
+    service: Cached<Desk, Keys<u8>, Plain>,
 }
 
 fn scene(lifetime: Lifetime) -> Scene {
     let desk = Desk::default();
     let (clock, hand) = Clock::manual();
     let key: fn(&u8) -> Option<u8> = |key| Some(*key);
-    let layer = CacheLayer::new(lifetime, capacity(), key).clock(clock);
+    let layer = CacheLayer::new(lifetime, capacity(), key)
+        .clock(clock)
+        .plain("desk");
     Scene {
         service: layer.layer(desk.clone()),
         handle: layer.handle(),
@@ -200,7 +202,7 @@ fn a_handle_changes_the_lifetime_of_later_answers() {
 #[test]
 fn a_flood_of_keys_is_bounded() {
     let capacity = Capacity::entries(100).unwrap();
-    let layer = CacheLayer::new(lifetime(), capacity, |key: &u64| Some(*key));
+    let layer = CacheLayer::new(lifetime(), capacity, |key: &u64| Some(*key)).plain("echo");
     let handle = layer.handle();
     let mut service = layer.layer(tower::service_fn(async |key| Ok::<_, BoxError>(key)));
     let mut call = async |key: u64| service.ready().await.unwrap().call(key).await.unwrap();
@@ -215,10 +217,11 @@ fn a_flood_of_keys_is_bounded() {
     assert!(seen.hits > 19_000, "{seen:?}");
 }
 
-type ProbeLayer = CacheLayer<Keys<Act>>;
+type ProbeLayer = CacheLayer<Keys<Act>, Plain>;
 
 fn one_key() -> ProbeLayer {
-    CacheLayer::new(lifetime(), capacity(), |_| Some(1))
+    let key: fn(&Act) -> Option<u8> = |_| Some(1);
+    CacheLayer::new(lifetime(), capacity(), key).plain("probe")
 }
 
 /// T-05: a call that is answered from what is kept gives back the readiness that it did not need.
@@ -258,7 +261,9 @@ fn a_caller_that_does_not_end_leaves_its_errand_to_the_next() {
             let ledger = probe.ledger();
             let lifetime = lifetime().stale_while_revalidate(60 * SECOND).unwrap();
             let key: fn(&Act) -> Option<u8> = |_| Some(1);
-            let layer = CacheLayer::new(lifetime, capacity(), key).clock(tokio_clock());
+            let layer = CacheLayer::new(lifetime, capacity(), key)
+                .clock(tokio_clock())
+                .plain("probe");
             let mut service = layer.layer(probe);
             let answer = service.ready().await.unwrap().call(Act::Succeed).await;
             assert_eq!(answer.unwrap(), Act::Succeed);
@@ -301,7 +306,7 @@ fn only_successes_are_kept_unless_asked_for() {
             let ledger = probe.ledger();
             let mut layer = one_key();
             if keep_all {
-                layer = layer.keep(|_| true);
+                layer = layer.keep(|_| true).plain("test");
             }
             let failing = Plain::new("probe").classify(|_: &Result<Act, _>| Outcome::Failure);
             let mut service = layer.protocol(failing).layer(probe);
@@ -325,7 +330,8 @@ fn a_refusal_is_not_kept_and_an_old_answer_stands_in_for_it() {
         let lifetime = lifetime().stale_if_error(60 * SECOND).unwrap();
         let layer = CacheLayer::new(lifetime, capacity(), |_: &bool| Some(()))
             .clock(tokio_clock())
-            .keep(|_| true);
+            .keep(|_| true)
+            .plain("test");
         let inner = tower::service_fn(async |refuse: bool| {
             let rejection = Rejection::new(Reason::RateLimited, "test");
             if refuse {
@@ -371,7 +377,7 @@ fn with_coalesce_inside_all_who_miss_an_answer_make_one_call() {
     run_paused(async {
         let probe = Probe::new();
         let ledger = probe.ledger();
-        let coalesce = CoalesceLayer::new(|_: &Act| Some(()));
+        let coalesce = CoalesceLayer::new(|_: &Act| Some(())).plain("probe");
         let service = one_key().layer(coalesce.layer(probe));
         let call = || service.clone().oneshot(Act::Sleep(SECOND));
         let (one, two, three) = tokio::join!(call(), call(), call());
@@ -385,7 +391,7 @@ fn with_coalesce_inside_all_who_miss_an_answer_make_one_call() {
 #[test]
 fn services_with_other_answers_fetch_their_own() {
     run_paused(async {
-        let layer = CacheLayer::new(lifetime(), capacity(), |_: &u8| Some(()));
+        let layer = CacheLayer::new(lifetime(), capacity(), |_: &u8| Some(())).plain("test");
         let numbers = layer.layer(tower::service_fn(async |_: u8| Ok::<_, BoxError>(1)));
         let words = layer.layer(tower::service_fn(async |_: u8| Ok::<_, BoxError>("one")));
         assert_eq!(numbers.clone().oneshot(0).await.unwrap(), 1);
@@ -405,4 +411,14 @@ fn services_and_futures_go_where_tower_wants_them() {
     anywhere(&service);
     run_paused(async { service.ready().await.map(drop) }).unwrap();
     sent(&service.call(Act::Succeed));
+}
+
+#[test]
+fn a_handle_follows_later_setters() {
+    let layer = CacheLayer::new(lifetime(), capacity(), |_: &Act| Some(()));
+    let handle = layer.handle();
+    let layer = layer.clock(tokio_clock()).max_body(9).unwrap();
+    let service = layer.keep(|_| true).plain("probe").layer(Probe::new());
+    run_paused(service.oneshot(Act::Succeed)).unwrap();
+    assert_eq!(handle.snapshot().misses, 1);
 }

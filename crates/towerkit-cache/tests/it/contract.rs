@@ -53,7 +53,7 @@ contract!(
 contract!(
     passing_by,
     PlainCalls,
-    Subject::new(passing_by_layer::<Act>())
+    Subject::new(passing_by_layer::<Act>().plain("probe"))
 );
 contract!(
     passing_by_over_http,

@@ -11,7 +11,7 @@ use std::{
 
 use tower::{Layer, Service};
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
-use towerkit_core::BoxError;
+use towerkit_core::{BoxError, LayerExt};
 
 /// Polls a future that is ready after few polls.
 fn run<F: Future>(future: F) -> F::Output {
@@ -52,7 +52,7 @@ fn nobody_gets_what_was_invalidated_before() {
     });
     let lifetime = Lifetime::new(Duration::from_secs(3600)).unwrap();
     let capacity = Capacity::entries(100).unwrap();
-    let layer = CacheLayer::new(lifetime, capacity, |key: &usize| Some(*key));
+    let layer = CacheLayer::new(lifetime, capacity, |key: &usize| Some(*key)).plain("truth");
     let handle = layer.handle();
     let service = layer.layer(inner);
     thread::scope(|scope| {

@@ -3,6 +3,7 @@
 use allocation_counter::measure;
 use tower::{Layer, Service};
 use towerkit_coalesce::CoalesceLayer;
+use towerkit_core::LayerExt;
 use towerkit_test::{Act, Probe};
 
 fn poll_to_the_end<F: Future>(future: F) {
@@ -19,7 +20,9 @@ async fn ready<S: Service<Act>>(service: &mut S) {
 /// One allocation: the flight, which others could join. Its place on the list is there from the first call on.
 #[test]
 fn a_call_that_nobody_waits_for_allocates_once() {
-    let mut service = CoalesceLayer::new(|_: &Act| Some(7)).layer(Probe::new());
+    let mut service = CoalesceLayer::new(|_: &Act| Some(7))
+        .plain("probe")
+        .layer(Probe::new());
     let mut call = || {
         poll_to_the_end(ready(&mut service));
         poll_to_the_end(service.call(Act::Succeed));
@@ -32,7 +35,9 @@ fn a_call_that_nobody_waits_for_allocates_once() {
 
 #[test]
 fn a_call_that_passes_by_allocates_nothing() {
-    let mut service = CoalesceLayer::new(|_: &Act| None::<u8>).layer(Probe::new());
+    let mut service = CoalesceLayer::new(|_: &Act| None::<u8>)
+        .plain("probe")
+        .layer(Probe::new());
     let seen = measure(|| {
         poll_to_the_end(ready(&mut service));
         poll_to_the_end(service.call(Act::Succeed));
@@ -43,7 +48,7 @@ fn a_call_that_passes_by_allocates_nothing() {
 /// A crowd with many keys leaves no table behind that is as large as the crowd.
 #[test]
 fn a_crowd_leaves_little_behind() {
-    let layer = CoalesceLayer::new(|act: &Act| Some(format!("{act:?}")));
+    let layer = CoalesceLayer::new(|act: &Act| Some(format!("{act:?}"))).plain("probe");
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());
     let mut crowd = |wide| {

@@ -9,8 +9,9 @@ use towerkit_test::{Act, Desk, DeskError, Probe, Task, run_paused};
 
 type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
 
-fn layer() -> CoalesceLayer<Keys<u8>> {
-    CoalesceLayer::new(|key| Some(*key))
+fn layer() -> CoalesceLayer<Keys<u8>, Plain> {
+    let key: fn(&u8) -> Option<u8> = |key| Some(*key);
+    CoalesceLayer::new(key).plain("desk")
 }
 
 /// A layer around a desk, and as many calls with the same key as are asked for, each polled once.
@@ -20,7 +21,7 @@ struct Scene {
     tasks: Vec<Task<Result<u64, DeskError>>>,
 }
 
-fn scene(layer: CoalesceLayer<Keys<u8>>, calls: usize) -> Scene {
+fn scene(layer: CoalesceLayer<Keys<u8>, Plain>, calls: usize) -> Scene {
     let desk = Desk::default();
     let handle = layer.handle();
     let mut service = layer.layer(desk.clone());
@@ -154,10 +155,11 @@ fn polling_for_no_reason_does_no_harm() {
     assert_eq!(scene.tasks[1].take_wakes(), 1);
 }
 
-type ProbeLayer = CoalesceLayer<Keys<Act>>;
+type ProbeLayer = CoalesceLayer<Keys<Act>, Plain>;
 
 fn one_key() -> ProbeLayer {
-    CoalesceLayer::new(|_| Some(1))
+    let key: fn(&Act) -> Option<u8> = |_| Some(1);
+    CoalesceLayer::new(key).plain("probe")
 }
 
 /// T-04
@@ -258,7 +260,9 @@ fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
 #[test]
 fn a_refusal_is_for_the_one_who_got_it() {
     run_paused(async {
-        let layer = CoalesceLayer::new(|_: &u8| Some(())).share(|_| true);
+        let layer = CoalesceLayer::new(|_: &u8| Some(()))
+            .share(|_| true)
+            .plain("test");
         let inner = tower::service_fn(|caller: u8| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
             match caller {
@@ -318,7 +322,7 @@ fn operations_that_are_not_selected_pass_by() {
 #[test]
 fn services_with_other_answers_call_for_themselves() {
     run_paused(async {
-        let layer = CoalesceLayer::new(|_: &u8| Some(()));
+        let layer = CoalesceLayer::new(|_: &u8| Some(())).plain("test");
         let nap = || tokio::time::sleep(Duration::from_secs(1));
         let numbers = layer.layer(tower::service_fn(move |_: u8| async move {
             nap().await;
@@ -344,4 +348,14 @@ fn services_and_futures_go_where_tower_wants_them() {
     run_paused(async { service.ready().await.map(drop) }).unwrap();
     fn sent<T: Send>(_: &T) {}
     sent(&service.call(Act::Succeed));
+}
+
+#[test]
+fn a_handle_follows_later_setters() {
+    let layer = CoalesceLayer::new(|_: &Act| Some(()));
+    let handle = layer.handle();
+    let layer = layer.waits(9).unwrap().max_body(9).unwrap();
+    let service = layer.share(|_| true).plain("probe").layer(Probe::new());
+    run_paused(service.oneshot(Act::Succeed)).unwrap();
+    assert_eq!(handle.snapshot().led, 1);
 }

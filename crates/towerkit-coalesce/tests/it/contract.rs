@@ -27,7 +27,7 @@ contract!(grpc, GrpcCalls, keyed!(Request<Act>, |layer| layer.grpc()));
 contract!(
     passing_by,
     PlainCalls,
-    Subject::new(CoalesceLayer::new(|_: &Act| None::<u8>))
+    Subject::new(CoalesceLayer::new(|_: &Act| None::<u8>).plain("probe"))
 );
 contract!(
     passing_by_over_http,

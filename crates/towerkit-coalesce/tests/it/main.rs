@@ -5,4 +5,3 @@ mod behaviour;
 mod contract;
 mod http;
 mod model;
-mod stress;

@@ -4,7 +4,7 @@ use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use std::task::Poll;
 use tower_service::Service;
 use towerkit_coalesce::{Coalesce, CoalesceHandle, CoalesceLayer};
-use towerkit_core::{KeyBy, Layer};
+use towerkit_core::{KeyBy, Layer, LayerExt, Plain};
 use towerkit_test::{Desk, DeskError, Task};
 
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ type Key = fn(&u8) -> Option<u8>;
 
 struct Both {
     desk: Desk,
-    service: Coalesce<Desk, KeyBy<Key, u8>>,
+    service: Coalesce<Desk, KeyBy<Key, u8>, Plain>,
     handle: CoalesceHandle<u8>,
     tasks: Vec<Task<Result<u64, DeskError>>>,
     model: Model,
@@ -159,7 +159,7 @@ impl Both {
     fn new(waits: usize) -> Self {
         let desk = Desk::default();
         let key: Key = |key| Some(*key);
-        let layer = CoalesceLayer::new(key).waits(waits).unwrap();
+        let layer = CoalesceLayer::new(key).waits(waits).unwrap().plain("desk");
         Self {
             service: layer.layer(desk.clone()),
             handle: layer.handle(),

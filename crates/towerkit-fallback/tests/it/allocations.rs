@@ -7,7 +7,7 @@ use std::{
 
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
-use towerkit_core::BoxError;
+use towerkit_core::{BoxError, LayerExt};
 use towerkit_fallback::FallbackLayer;
 
 fn halve(n: u32) -> Ready<Result<u32, BoxError>> {
@@ -27,9 +27,12 @@ fn allocations(mut service: impl Service<u32, Response = u32>) -> u64 {
 #[test]
 fn a_call_that_succeeds_allocates_nothing() {
     let inner = || service_fn(halve);
-    let value = FallbackLayer::value(99).layer(inner());
-    let function = FallbackLayer::function(|failed, _end| failed).layer(inner());
-    let service = FallbackLayer::service(inner()).layer(inner());
+    let value = FallbackLayer::value(99).plain("halve").layer(inner());
+    let function = FallbackLayer::function(|failed, _end| failed);
+    let function = function.plain("halve").layer(inner());
+    let service = FallbackLayer::service(inner())
+        .plain("halve")
+        .layer(inner());
     assert_eq!(allocations(value), 0);
     assert_eq!(allocations(function), 0);
     assert_eq!(allocations(service), 0, "a kept number needs no memory");

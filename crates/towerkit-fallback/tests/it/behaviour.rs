@@ -30,7 +30,7 @@ fn halve() -> impl Service<u32, Response = u32, Error = BoxError> + Clone {
 
 #[tokio::test]
 async fn a_value_stands_in_for_a_failure_alone() {
-    let service = FallbackLayer::value(99).layer(halve());
+    let service = FallbackLayer::value(99).plain("halve").layer(halve());
     assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
     assert_eq!(service.oneshot(7).await.unwrap(), 99);
 }
@@ -41,12 +41,13 @@ async fn a_function_is_told_how_the_call_failed() {
         assert_eq!(end.outcome(), Outcome::Failure);
         Ok(failed.unwrap_err().to_string().len() as u32)
     });
+    let layer = layer.plain("halve");
     assert_eq!(layer.layer(halve()).oneshot(7).await.unwrap(), 3);
 }
 
 #[tokio::test]
 async fn a_function_may_give_the_failure_back() {
-    let layer = FallbackLayer::function(|failed, _end| failed);
+    let layer = FallbackLayer::function(|failed, _end| failed).plain("halve");
     let handle = layer.handle();
     let error = layer.layer(halve()).oneshot(7).await.unwrap_err();
     assert_eq!(error.to_string(), "odd");
@@ -59,7 +60,7 @@ async fn a_function_may_give_the_failure_back() {
 #[tokio::test]
 async fn another_service_gets_the_same_request() {
     let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n * 100) });
-    let service = FallbackLayer::service(other).layer(halve());
+    let service = FallbackLayer::service(other).plain("halve").layer(halve());
     assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
     assert_eq!(service.oneshot(7).await.unwrap(), 700);
 }
@@ -67,7 +68,7 @@ async fn another_service_gets_the_same_request() {
 #[tokio::test]
 async fn the_failure_of_the_fallback_is_what_the_caller_gets() {
     let other = service_fn(|_: u32| async { Err::<u32, _>(BoxError::from("worse")) });
-    let layer = FallbackLayer::service(other);
+    let layer = FallbackLayer::service(other).plain("halve");
     let handle = layer.handle();
     let error = layer.layer(halve()).oneshot(7).await.unwrap_err();
     assert_eq!(error.to_string(), "worse");
@@ -92,7 +93,7 @@ fn failing() -> impl Service<Act, Response = Act, Error = ProbeError, Future: Se
 async fn another_service_is_ready_before_it_is_called() {
     let other = Probe::ready_after(SECOND);
     let ledger = other.ledger();
-    let layer = FallbackLayer::service(other);
+    let layer = FallbackLayer::service(other).plain("halve");
     let service = layer.layer(Probe::new());
     service.oneshot(Act::Succeed).await.unwrap();
     assert_eq!(ledger.polls(), 0);
@@ -106,7 +107,7 @@ async fn another_service_is_ready_before_it_is_called() {
 
 #[tokio::test]
 async fn another_service_that_never_gets_ready_has_the_last_word() {
-    let layer = FallbackLayer::service(Probe::never_ready());
+    let layer = FallbackLayer::service(Probe::never_ready()).plain("halve");
     let error = layer.layer(failing()).oneshot(Act::Succeed).await;
     assert!(error.unwrap_err().is_unready());
     assert_eq!(layer.handle().snapshot().failed, 1);
@@ -119,7 +120,9 @@ async fn a_call_that_is_dropped_in_any_phase_releases_all() {
     for polls in 0..12 {
         let other = Probe::ready_after(SECOND);
         let ledger = other.ledger();
-        let service = FallbackLayer::service(other).layer(failing());
+        let service = FallbackLayer::service(other)
+            .plain("halve")
+            .layer(failing());
         {
             let mut call = pin!(service.oneshot(Act::Pend(3)));
             for _ in 0..polls {
@@ -147,7 +150,9 @@ async fn a_panic_of_the_other_service_goes_on() {
     for act in [Act::PanicInCall, Act::PanicInFuture] {
         let other = Probe::new();
         let ledger = other.ledger();
-        let service = FallbackLayer::service(other).layer(failing());
+        let service = FallbackLayer::service(other)
+            .plain("halve")
+            .layer(failing());
         let call = tokio::spawn({
             let service = service.clone();
             async move { service.oneshot(act).await }
@@ -164,7 +169,8 @@ async fn every_other_answer_is_announced_and_counted() {
     let seen = events.clone();
     let layer = FallbackLayer::value(99)
         .name("prices")
-        .events(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+        .events(move |event: &Event| seen.lock().unwrap().push(event.clone()))
+        .plain("halve");
     let handle = layer.handle();
     let service = layer.layer(halve());
     for n in [8, 7, 6] {
@@ -184,7 +190,7 @@ async fn every_other_answer_is_announced_and_counted() {
 
 #[tokio::test]
 async fn a_fallback_can_be_disabled_while_it_runs() {
-    let layer = FallbackLayer::value(99);
+    let layer = FallbackLayer::value(99).plain("halve");
     let handle = layer.handle();
     let service = layer.layer(halve());
     handle.disable();
@@ -194,7 +200,7 @@ async fn a_fallback_can_be_disabled_while_it_runs() {
     assert_eq!(service.oneshot(7).await.unwrap(), 99);
 
     let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
-    let layer = FallbackLayer::service(other);
+    let layer = FallbackLayer::service(other).plain("halve");
     layer.handle().disable();
     assert!(layer.layer(halve()).oneshot(7).await.is_err());
 }
@@ -214,14 +220,16 @@ async fn other_operations_keep_their_failures() {
 
 #[tokio::test]
 async fn what_is_chosen_may_be_said() {
-    let layer = FallbackLayer::value(99).when(|end| end.refused().is_some());
+    let layer = FallbackLayer::value(99)
+        .when(|end| end.refused().is_some())
+        .plain("halve");
     assert!(layer.layer(halve()).oneshot(7).await.is_err());
     let full = service_fn(|_: u32| async {
         Err::<u32, _>(BoxError::from(Rejection::new(Reason::Overloaded, "pool")))
     });
     assert_eq!(layer.layer(full).oneshot(7).await.unwrap(), 99);
 
-    let all = FallbackLayer::value(99).when(|_| true);
+    let all = FallbackLayer::value(99).when(|_| true).plain("halve");
     let answer = all.layer(halve()).oneshot(8).await;
     assert_eq!(answer.unwrap(), 4, "a success is no failure");
 }
@@ -238,4 +246,14 @@ async fn a_success_that_is_classified_as_a_failure_gets_another_answer() {
     let service = FallbackLayer::value(99).protocol(plain).layer(halve());
     assert_eq!(service.clone().oneshot(0).await.unwrap(), 99);
     assert!(service.oneshot(7).await.is_err(), "the caller is to blame");
+}
+
+#[tokio::test]
+async fn a_handle_follows_later_setters() {
+    let layer = FallbackLayer::value(99);
+    let handle = layer.handle();
+    let layer = layer.when(|_| true).name("prices").events(|_: &Event| {});
+    let service = layer.plain("halve").layer(halve());
+    assert_eq!(service.oneshot(7).await.unwrap(), 99);
+    assert_eq!(handle.snapshot().answered, 1);
 }

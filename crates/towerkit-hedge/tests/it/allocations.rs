@@ -9,12 +9,14 @@ use std::{
 
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
-use towerkit_core::{BoxError, Clock, Plain};
+use towerkit_core::{BoxError, Clock, LayerExt, Unbound};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_retry::Idempotence;
 
-fn allocations<I: Idempotence<u32> + Clone>(layer: HedgeLayer<Plain, I>) -> u64 {
-    let mut service = layer.layer(service_fn(|n: u32| ready(Ok::<_, BoxError>(n))));
+fn allocations<I: Idempotence<u32> + Clone>(layer: HedgeLayer<Unbound, I>) -> u64 {
+    let mut service = layer
+        .plain("echo")
+        .layer(service_fn(|n: u32| ready(Ok::<_, BoxError>(n))));
     let mut cx = Context::from_waker(Waker::noop());
     let seen = measure(|| {
         for n in 0..1000 {

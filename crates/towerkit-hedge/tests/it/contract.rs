@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towerkit_core::Plain;
+use towerkit_core::{LayerExt, Unbound};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
 use towerkit_retry::Always;
@@ -10,28 +10,36 @@ use towerkit_test::{Subject, contract, laws::nonsense_is_refused, tokio_clock};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn after(delay: Duration) -> HedgeLayer<Plain, Always> {
+fn after(delay: Duration) -> HedgeLayer<Unbound, Always> {
     HedgeLayer::after(delay).unwrap().idempotent()
 }
 
-fn at_percentile() -> HedgeLayer<Plain, Always> {
+fn at_percentile() -> HedgeLayer<Unbound, Always> {
     HedgeLayer::at(Percentile::new(0.95).unwrap())
         .clock(tokio_clock())
         .idempotent()
 }
 
-fn slower_than_the_call() -> HedgeLayer<Plain, Always> {
+fn slower_than_the_call() -> HedgeLayer<Unbound, Always> {
     after(2 * MINUTE)
 }
 
-fn faster_than_the_call() -> HedgeLayer<Plain, Always> {
+fn faster_than_the_call() -> HedgeLayer<Unbound, Always> {
     after(Duration::from_secs(1))
 }
 
-contract!(plain, PlainCalls, Subject::new(slower_than_the_call()));
+contract!(
+    plain,
+    PlainCalls,
+    Subject::new(slower_than_the_call().plain("probe"))
+);
 contract!(http, HttpCalls, Subject::new(slower_than_the_call().http()));
 contract!(grpc, GrpcCalls, Subject::new(slower_than_the_call().grpc()));
-contract!(hedged, PlainCalls, Subject::new(faster_than_the_call()));
+contract!(
+    hedged,
+    PlainCalls,
+    Subject::new(faster_than_the_call().plain("probe"))
+);
 contract!(
     hedged_http,
     HttpCalls,
@@ -42,11 +50,15 @@ contract!(
     GrpcCalls,
     Subject::new(faster_than_the_call().grpc())
 );
-contract!(percentile, PlainCalls, Subject::new(at_percentile()));
+contract!(
+    percentile,
+    PlainCalls,
+    Subject::new(at_percentile().plain("probe"))
+);
 contract!(
     not_idempotent,
     PlainCalls,
-    Subject::new(HedgeLayer::after(MINUTE).unwrap())
+    Subject::new(HedgeLayer::after(MINUTE).unwrap().plain("probe"))
 );
 
 /// T-07

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use tower::{Layer, ServiceExt};
-use towerkit_core::{LayerExt, Operations, Plain};
+use towerkit_core::{LayerExt, Operations, Unbound};
 use towerkit_hedge::HedgeLayer;
 use towerkit_http::HttpExt;
 use towerkit_retry::Idempotence;
@@ -81,15 +81,15 @@ async fn what_the_protocol_cannot_tell_is_not_hedged_unless_marked() {
     assert_eq!(grpc_attempts(layer().idempotent()).await, 2);
 }
 
-async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<Plain, I>) -> u64 {
+async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<Unbound, I>) -> u64 {
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let service = layer.layer(probe);
+    let service = layer.plain("nap").layer(probe);
     service.oneshot(Act::Sleep(300 * MS)).await.unwrap();
     ledger.started()
 }
 
-async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<Plain, I>) -> usize {
+async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<Unbound, I>) -> usize {
     let backend = slow();
     let mut request = get();
     let grpc = "application/grpc".parse().unwrap();

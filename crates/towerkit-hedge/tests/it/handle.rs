@@ -76,3 +76,18 @@ async fn every_hedge_is_reported() {
     };
     assert_eq!(*seen.lock().unwrap(), [hedged(1), hedged(2)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_follows_later_setters() {
+    let layer = layer();
+    let handle = layer.handle();
+    let layer = layer.max_hedges(2).unwrap().name("search");
+    handle.hedge_after(20 * MS).unwrap();
+    let slow = reply(300 * MS, 200);
+    call(&layer, &Backend::new([slow, reply(10 * MS, 200)]), get())
+        .await
+        .unwrap();
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.calls, snapshot.hedges, snapshot.wins), (1, 1, 1));
+    assert_eq!(snapshot.delay, 20 * MS);
+}

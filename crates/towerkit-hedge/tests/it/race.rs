@@ -2,9 +2,13 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::Instant;
-use tower::{Layer, ServiceExt};
-use towerkit_core::{Clock, Deadline, Reason, Refusable, Rejection};
+use tokio::{
+    task::{coop, yield_now},
+    time::{Instant, advance, sleep},
+};
+use tower::{Layer, ServiceExt, service_fn};
+use towerkit_core::{BoxError, Clock, Deadline, LayerExt, Reason, Refusable, Rejection};
+use towerkit_hedge::HedgeLayer;
 
 use crate::{
     backend::{Backend, MS, Reply, reply},
@@ -216,4 +220,34 @@ async fn no_hedge_is_sent_past_the_deadline() {
         (response.status().as_u16(), backend.times().len()),
         (500, 1)
     );
+}
+
+/// A first attempt that uses up tokio's cooperative budget at every poll holds up neither the timer nor the hedge.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_never_yields_by_itself_is_hedged() {
+    let mut attempts = 0;
+    let inner = service_fn(move |()| {
+        attempts += 1;
+        let is_first = attempts == 1;
+        async move {
+            while is_first {
+                coop::consume_budget().await;
+            }
+            sleep(20 * MS).await;
+            Ok::<_, BoxError>(())
+        }
+    });
+    let layer = HedgeLayer::after(50 * MS).unwrap().plain("greedy");
+    // What is cloned begins to count where the first attempt has.
+    let service = layer.idempotent().layer(inner);
+    let call = tokio::spawn(service.oneshot(()));
+    for _ in 0..2 {
+        yield_now().await;
+        advance(51 * MS).await;
+        for _ in 0..1000 {
+            yield_now().await;
+        }
+    }
+    assert!(call.is_finished());
+    call.await.unwrap().unwrap();
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
-use towerkit_core::Deadline;
+use towerkit_core::{Deadline, LayerExt};
 use towerkit_hedge::HedgeLayer;
 use towerkit_test::{Act, Probe};
 
@@ -23,7 +23,7 @@ async fn every_attempt_comes_after_a_readiness_of_its_own() {
     let probe = Probe::new();
     let ledger = probe.ledger();
     let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
-    let service = layer.max_hedges(2).unwrap().layer(probe);
+    let service = layer.max_hedges(2).unwrap().plain("nap").layer(probe);
     service.oneshot(Act::Sleep(300 * MS)).await.unwrap();
     assert_eq!((ledger.started(), ledger.violations()), (3, 0));
     assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
@@ -152,7 +152,7 @@ async fn a_hedge_that_panics_releases_all() {
             act
         }
     });
-    let service = layer.layer(told);
+    let service = layer.plain("nap").layer(told);
     let call = tokio::spawn(service.oneshot(Act::Sleep(300 * MS)));
     assert!(call.await.unwrap_err().is_panic());
     assert_eq!(ledger.in_flight(), 0);

@@ -165,13 +165,14 @@ async fn grpc_is_retried_only_where_the_caller_says_so() {
 async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let error = RetryLayer::new().layer(probe).oneshot(Act::Fail).await;
+    let service = RetryLayer::new().plain("probe").layer(probe);
+    let error = service.oneshot(Act::Fail).await;
     assert!(error.unwrap_err().is_failed());
     assert_eq!(ledger.started(), 1);
 
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let service = RetryLayer::new().idempotent().layer(probe);
+    let service = RetryLayer::new().plain("probe").idempotent().layer(probe);
     assert!(service.clone().oneshot(Act::FailFirst(2)).await.is_ok());
     assert_eq!(ledger.started(), 3);
     let error = service.oneshot(Act::Fail).await.unwrap_err();
@@ -183,11 +184,19 @@ async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
 #[tokio::test(start_paused = true)]
 async fn there_are_as_many_attempts_as_said() {
     for (attempts, is_served) in [(1, false), (2, false), (3, true), (255, true)] {
-        let layer = RetryLayer::new().attempts(attempts).unwrap().idempotent();
+        let layer = RetryLayer::new()
+            .plain("probe")
+            .attempts(attempts)
+            .unwrap()
+            .idempotent();
         let result = layer.layer(Probe::new()).oneshot(Act::FailFirst(2)).await;
         assert_eq!(result.is_ok(), is_served, "{attempts}");
     }
-    let endless = RetryLayer::new().attempts(255).unwrap().idempotent();
+    let endless = RetryLayer::new()
+        .plain("probe")
+        .attempts(255)
+        .unwrap()
+        .idempotent();
     let budget = Budget::new(0.0, 1000).unwrap();
     let probe = Probe::new();
     let ledger = probe.ledger();
@@ -282,7 +291,7 @@ async fn refusals_in_an_error_are_not_retried_unless_told_so() {
             async { Err::<(), BoxError>(rejection.into()) }
         })
     };
-    let layer = RetryLayer::new().idempotent();
+    let layer = RetryLayer::new().plain("refused").idempotent();
     assert!(
         layer
             .clone()
@@ -393,7 +402,7 @@ async fn nothing_goes_on_after_the_caller_has_gone() {
     for polls in 0..12 {
         let probe = Probe::new();
         let ledger = probe.ledger();
-        let mut service = RetryLayer::new().idempotent().layer(probe);
+        let mut service = RetryLayer::new().plain("probe").idempotent().layer(probe);
         std::future::poll_fn(|cx| Service::<Act>::poll_ready(&mut service, cx))
             .await
             .unwrap();
@@ -467,4 +476,27 @@ async fn a_handle_changes_the_attempts_of_later_calls() {
     }
     assert_eq!(attempts, [1, 5, 3]);
     assert_eq!(handle.snapshot().budget.calls, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_follows_later_setters() {
+    let layer = RetryLayer::new();
+    let handle = layer.handle();
+    let budget = Budget::new(0.0, 1).unwrap();
+    let layer = layer
+        .budget(budget.clone())
+        .attempts(9)
+        .unwrap()
+        .name("search");
+    handle.change_attempts(2).unwrap();
+    let layer = layer.plain("probe").idempotent();
+    let service = layer.layer(Probe::new());
+    assert!(service.oneshot(Act::Fail).await.is_err());
+    assert_eq!(handle.snapshot().retries, 1);
+    assert_eq!(handle.snapshot().budget, budget.snapshot());
+
+    // A layer that is changed after it has made a service begins anew.
+    let changed = layer.name("other").layer(Probe::new());
+    assert!(changed.oneshot(Act::Fail).await.is_err());
+    assert_eq!(handle.snapshot().retries, 1);
 }

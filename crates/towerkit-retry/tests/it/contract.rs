@@ -19,7 +19,7 @@ contract!(
 contract!(
     plain_tried_once,
     PlainCalls,
-    Subject::new(RetryLayer::new())
+    Subject::new(RetryLayer::new().plain("probe"))
 );
 contract!(http, HttpCalls, Subject::new(RetryLayer::new().http()));
 contract!(
@@ -35,7 +35,7 @@ fn each_attempt_has_its_own_readiness() {
     use towerkit_test::{GrpcCalls, HttpCalls, PlainCalls};
     let layer = || RetryLayer::new().idempotent();
     run_paused(async {
-        law::<PlainCalls, _>(|| Subject::new(layer())).await;
+        law::<PlainCalls, _>(|| Subject::new(layer().plain("probe"))).await;
         law::<HttpCalls, _>(|| Subject::new(layer().http())).await;
         law::<GrpcCalls, _>(|| Subject::new(layer().grpc())).await;
     });

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
-use towerkit_core::{Deadline, Outcome};
+use towerkit_core::{Deadline, LayerExt, Outcome};
 use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, GaveUp, RetryLayer};
 use towerkit_test::{Act, Probe, tokio_clock};
@@ -47,7 +47,7 @@ async fn pauses_grow_to_a_cap_and_differ_from_call_to_call() {
 async fn instant_failures_are_limited_by_the_attempts() {
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let service = RetryLayer::new().idempotent().layer(probe);
+    let service = RetryLayer::new().plain("probe").idempotent().layer(probe);
     assert!(service.oneshot(Act::Fail).await.is_err());
     assert_eq!(ledger.started(), 3);
 }

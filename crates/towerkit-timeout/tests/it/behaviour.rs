@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use http::Request;
-use tokio::time::Instant;
-use tower::{Layer, ServiceExt};
-use towerkit_core::{LayerExt, Operations, Reason, Refusable, Rejection};
+use tokio::{
+    task::{JoinHandle, coop, yield_now},
+    time::Instant,
+};
+use tower::{Layer, ServiceExt, service_fn};
+use towerkit_core::{BoxError, LayerExt, Operations, Reason, Refusable, Rejection};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe};
 use towerkit_timeout::TimeoutLayer;
@@ -24,6 +27,7 @@ async fn a_call_that_takes_too_long_is_dropped_within_a_tick() {
     let start = Instant::now();
     let call = layer()
         .name("upstream")
+        .plain("nap")
         .layer(probe)
         .oneshot(Act::Sleep(10 * SECOND));
     let error = call.await.unwrap_err();
@@ -107,4 +111,39 @@ async fn a_handle_changes_the_timeout_of_later_calls() {
     assert!(service.clone().oneshot(nap).await.is_ok());
     assert!(handle.change(Duration::ZERO).is_err());
     assert_eq!(handle.timeout(), 6 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_follows_later_setters() {
+    let layer = layer();
+    let handle = layer.handle();
+    let service = layer.name("upstream").plain("nap").layer(Probe::new());
+    handle.change(6 * SECOND).unwrap();
+    assert!(service.oneshot(Act::Sleep(5 * SECOND)).await.is_ok());
+}
+
+async fn greedy<T>() -> T {
+    loop {
+        coop::consume_budget().await;
+    }
+}
+
+/// As `tokio::time::timeout` does, over a future that uses up tokio's cooperative budget at every poll.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_yields_by_itself_times_out() {
+    let inner = service_fn(|()| greedy::<Result<(), BoxError>>());
+    let call = tokio::spawn(layer().plain("greedy").layer(inner).oneshot(()));
+    let error = ended(call).await.unwrap_err();
+    assert_eq!(error.to_string(), "timeout: deadline exceeded");
+}
+
+/// Lets a second go by, and then a task end that is never idle.
+pub(crate) async fn ended<T>(task: JoinHandle<T>) -> T {
+    yield_now().await;
+    tokio::time::advance(SECOND + Duration::from_millis(1)).await;
+    for _ in 0..1000 {
+        yield_now().await;
+    }
+    assert!(task.is_finished(), "the time is up, and nobody noticed");
+    task.await.unwrap()
 }

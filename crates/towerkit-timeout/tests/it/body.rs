@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -13,7 +13,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    task::coop,
+    time::{Instant, Sleep, sleep},
+};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{
     BoxError, Call, Deadline, End, LayerExt, Observer, Operations, Outcome, Policy, Reason,
@@ -22,6 +25,8 @@ use towerkit_core::{
 use towerkit_http::{Http, HttpExt};
 use towerkit_test::tokio_clock;
 use towerkit_timeout::{BodyTimeoutLayer, TimeoutBody};
+
+use crate::behaviour::ended;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -335,6 +340,18 @@ async fn a_handle_changes_the_limits_of_later_bodies() {
     about(read(response.into_body()).await.took, 11 * SECOND);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handle_follows_later_setters() {
+    let layer = layer(SECOND);
+    let handle = layer.handle();
+    let layer = layer.total(9 * SECOND).unwrap().name("download");
+    assert_eq!((handle.idle(), handle.total()), (SECOND, Some(9 * SECOND)));
+    handle.change_idle(3 * SECOND).unwrap();
+    let (body, _alive) = Dribble::new(&[2 * SECOND, 4 * SECOND]);
+    let response = call(layer.http(), get(), body).await;
+    about(read(response.into_body()).await.took, 5 * SECOND);
+}
+
 /// A4.7
 #[tokio::test(start_paused = true)]
 async fn bodies_of_other_operations_take_their_time() {
@@ -344,5 +361,32 @@ async fn bodies_of_other_operations_take_their_time() {
         let Ok(response) = only.layer(answering(body)).oneshot(grpc()).await;
         let read = read(response.into_body()).await;
         assert_eq!(read.bytes == 1, is_whole);
+    }
+}
+
+/// Uses up tokio's cooperative budget at every poll, and has nothing for its reader.
+struct Greedy;
+
+impl Body for Greedy {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        while pin!(coop::consume_budget()).poll(cx).is_ready() {}
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_yields_by_itself_times_out() {
+    let limits = [layer(SECOND), layer(60 * SECOND).total(SECOND).unwrap()];
+    for layer in limits {
+        let inner = service_fn(async |_| Ok::<_, Infallible>(Response::new(Greedy)));
+        let Ok(response) = layer.http().layer(inner).oneshot(get()).await;
+        let read = tokio::spawn(response.into_body().collect());
+        assert!(ended(read).await.is_err());
     }
 }

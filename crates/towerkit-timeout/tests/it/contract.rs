@@ -18,7 +18,11 @@ contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
 contract!(
     shorter_than_the_call,
     PlainCalls,
-    Subject::new(TimeoutLayer::new(Duration::from_secs(1)).unwrap())
+    Subject::new(
+        TimeoutLayer::new(Duration::from_secs(1))
+            .unwrap()
+            .plain("probe")
+    )
 );
 
 fn deadline() -> DeadlineLayer {

@@ -5,9 +5,9 @@ use std::{convert::Infallible, sync::mpsc, time::Duration};
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use towerkit_core::{Clock, Deadline, LayerExt, Operations, Reason, Rejection, stack};
+use towerkit_core::{BoxError, Clock, Deadline, LayerExt, Operations, Reason, Rejection, stack};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, tokio_clock};
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, InvalidField, TimeoutLayer};
@@ -272,6 +272,17 @@ async fn a_handle_changes_the_servers_limit() {
     assert_eq!(left(&seen), 2 * SECOND);
 }
 
+#[tokio::test]
+async fn a_handle_follows_later_setters() {
+    let (clock, _hand) = Clock::manual();
+    let layer = deadlines();
+    let handle = layer.handle();
+    let layer = layer.clock(clock).name("edge").field("x-left").unwrap();
+    handle.change(2 * SECOND).unwrap();
+    let seen = seen_behind!(layer.http(), request(&[("x-left", "5000")])).unwrap();
+    assert_eq!(left(&seen), 2 * SECOND);
+}
+
 /// TO-03: the deadline is enforced by the timeout inside, which takes no longer than is left when it is called.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_drops_the_call_at_the_deadline() {
@@ -331,4 +342,25 @@ async fn other_operations_have_no_deadline() {
     assert!(seen.extensions().get::<Deadline>().is_none());
     *request.uri_mut() = "/orders.Orders/Get".parse().unwrap();
     assert!(seen_behind!(layer, request).is_err());
+}
+
+/// A transport that knows the deadline may give the call up a little sooner than the timer here.
+#[tokio::test(start_paused = true)]
+async fn a_failure_at_the_deadline_is_a_timeout_and_one_before_is_none() {
+    for (after, is_timed_out) in [(500, false), (998, false), (999, true), (1000, true)] {
+        let reset = service_fn(move |_: Request<()>| async move {
+            sleep(Duration::from_millis(after)).await;
+            Err::<Response<Full<Bytes>>, _>(BoxError::from("reset"))
+        });
+        let layer = TimeoutLayer::new(10 * SECOND).unwrap().http();
+        let mut request = Request::new(());
+        let deadline = Deadline::after(&tokio_clock(), SECOND);
+        request.extensions_mut().insert(deadline);
+        let answer = layer.layer(reset).oneshot(request).await;
+        assert_eq!(
+            answer.is_ok_and(|answer| answer.status() == 504),
+            is_timed_out,
+            "{after}"
+        );
+    }
 }

@@ -6,3 +6,4 @@ mod behaviour;
 mod body;
 mod contract;
 mod deadline;
+mod tonic_channel;

@@ -1,4 +1,6 @@
 //! Many callers on many threads, some of which go away, against a service that fails, dawdles and panics.
+//!
+//! In a process of its own, as it sets the hook of panics.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,6 +14,7 @@ use std::{
 use proptest::{strategy::Strategy, strategy::ValueTree, test_runner::TestRunner};
 use tower::{Layer, Service};
 use towerkit_coalesce::CoalesceLayer;
+use towerkit_core::LayerExt;
 use towerkit_test::{Act, Probe};
 
 struct Unpark(thread::Thread);
@@ -46,7 +49,7 @@ fn nobody_waits_for_ever() {
         Act::Pend(times) => Some((times % 2) as u8),
         _ => Some(0),
     };
-    let layer = CoalesceLayer::new(key);
+    let layer = CoalesceLayer::new(key).plain("probe");
     let service = layer.layer(probe);
     let handle = layer.handle();
     std::panic::set_hook(Box::new(|info| {
