@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use protocols::POSTS;
 use receiver::{anywhere, posts};
 use towerkit_opentelemetry::{
@@ -88,6 +89,28 @@ impl SpanExporter for Noisy {
     }
 }
 
+/// A receiver over gRPC and a pipeline to it, where that is compiled in.
+#[derive(Default)]
+struct OverGrpc {
+    spans: Option<Spans>,
+    _receiver: Option<receiver::Receiver<ExportTraceServiceRequest>>,
+}
+
+#[cfg(feature = "otlp-grpc")]
+fn over_grpc() -> OverGrpc {
+    let receiver = receiver::grpc_spans(anywhere());
+    let spans = SpanPipeline::new("shop").otlp_grpc(&receiver.endpoint());
+    OverGrpc {
+        spans: Some(spans.unwrap()),
+        _receiver: Some(receiver),
+    }
+}
+
+#[cfg(not(feature = "otlp-grpc"))]
+fn over_grpc() -> OverGrpc {
+    OverGrpc::default()
+}
+
 #[test]
 fn what_is_sent_is_neither_traced_nor_logged() {
     const LONG: Duration = Duration::from_secs(20);
@@ -105,16 +128,8 @@ fn what_is_sent_is_neither_traced_nor_logged() {
     let posting = POSTS
         .iter()
         .map(|start| start(SpanPipeline::new("shop"), &receiver.endpoint()));
-    let mut pipelines: Vec<Spans> = posting.collect::<Result<_, _>>().unwrap();
-    #[cfg(feature = "otlp-grpc")]
-    let receiver = receiver::grpc_spans(anywhere());
-    #[cfg(feature = "otlp-grpc")]
-    pipelines.push(
-        SpanPipeline::new("shop")
-            .otlp_grpc(&receiver.endpoint())
-            .unwrap(),
-    );
-    for spans in &pipelines {
+    let grpc = over_grpc();
+    for spans in posting.map(Result::unwrap).chain(grpc.spans.clone()) {
         for _ in 0..3 {
             spans.tracer().start("work").end();
             spans.flush(LONG).unwrap();
@@ -125,7 +140,7 @@ fn what_is_sent_is_neither_traced_nor_logged() {
     }
 
     // The receivers are of this process as well, and theirs are recorded by this one.
-    drop(receiver);
+    drop((receiver, grpc));
     tracing::info_span!("work").in_scope(|| ());
     noisy.shutdown(LONG).unwrap();
     let mut said: Vec<_> = (0..3).map(|_| noises.recv_timeout(LONG).unwrap()).collect();
