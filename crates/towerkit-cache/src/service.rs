@@ -6,7 +6,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{KeyBy, Keyed, Protocol, Share, Unbound};
+use towerkit_core::{Bypass, KeyBy, Keyed, Protocol, Share, Unbound};
 
 use crate::{CacheFuture, errand::Errand, settings::Settings, store::Store};
 
@@ -39,13 +39,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
-        let key = if is_selected {
-            self.keys.key(&request)
-        } else {
-            None
-        };
-        let errand = match key {
+        let errand = match self.keys.key(&request) {
             None => None,
             Some(key) => match self
                 .store
@@ -63,6 +57,20 @@ where
             },
         };
         CacheFuture::calling(self.inner.call(request), errand, exchange)
+    }
+}
+
+impl<S, F, K, P, Req> Bypass<Req> for Cached<S, KeyBy<F, K>, P>
+where
+    S: Service<Req> + Clone,
+    F: Fn(&Req) -> Option<K>,
+    K: Hash + Eq + Send + Sync + 'static,
+    P: Protocol<Req>,
+    P::Exchange: Share<S::Response, S::Error>,
+{
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        CacheFuture::calling(self.inner.call(request), None, exchange)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{KeyBy, Keyed, Protocol, Share, Unbound};
+use towerkit_core::{Bypass, KeyBy, Keyed, Protocol, Share, Unbound};
 
 use crate::{
     CoalesceFuture,
@@ -45,13 +45,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
-        let key = if is_selected {
-            self.keys.key(&request)
-        } else {
-            None
-        };
-        let Some(key) = key else {
+        let Some(key) = self.keys.key(&request) else {
             let call = self.inner.call(request);
             return CoalesceFuture::calling(call, None, exchange, &self.settings);
         };
@@ -65,6 +59,21 @@ where
                 CoalesceFuture::waiting(wait, Parked { inner, request }, exchange, &self.settings)
             }
         }
+    }
+}
+
+impl<S, F, K, P, Req> Bypass<Req> for Coalesce<S, KeyBy<F, K>, P>
+where
+    S: Service<Req> + Clone,
+    F: Fn(&Req) -> Option<K>,
+    K: Hash + Eq + Send + Sync + 'static,
+    P: Protocol<Req>,
+    P::Exchange: Share<S::Response, S::Error>,
+{
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        let call = self.inner.call(request);
+        CoalesceFuture::calling(call, None, exchange, &self.settings)
     }
 }
 

@@ -110,7 +110,7 @@ pub use event::{Event, EventSink, Outbox};
 pub use hex::Hex;
 pub use layer::{IntoRole, LayerExt, RowLayer, async_guard, guard, observe, stack};
 pub use layer_state::{LayerState, StateHandle};
-pub use only::{Only, Selected, Selecting};
+pub use only::{Bypass, Only, OnlyService, Selected};
 pub use operations::Operations;
 pub use outcome::{Outcome, Status};
 pub use plain::{

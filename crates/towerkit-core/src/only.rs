@@ -1,16 +1,60 @@
 use std::{
-    any::{Any, TypeId},
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::{
-    Admission, Backpressure, Call, Deadline, Describe, End, Fields, IntoRole, LayerExt, Operations,
-    Policy, Protocol, ProtocolKind, Reason, Repeat, Role, Shape, Status, TargetUri, WaitingRole,
+    Admission, Backpressure, Call, End, Fields, IntoRole, LayerExt, Operations, Policy, Protocol,
+    Role, Shape, WaitingRole,
 };
+
+/// A middleware around which calls can pass as if it was not there: what [`LayerExt::only`] asks of a layer's service.
+///
+/// The service of a guard or an observer implements it. A driver implements it to have `.only(..)`; it is never asked which calls
+/// it looks after. One that does not implement it does not compile there:
+///
+/// ```compile_fail,E0599
+/// use tower::{Layer, Service, service_fn};
+/// use towerkit_core::{LayerExt, Operations, Plain, Rejection};
+///
+/// #[derive(Clone)]
+/// struct Driver<P>(P);
+///
+/// impl<P> LayerExt for Driver<P> {
+///     type Protocol = P;
+///     type With<Q> = Driver<Q>;
+///     fn said(&self) -> &P { &self.0 }
+///     fn protocol<Q>(self, protocol: Q) -> Driver<Q> { Driver(protocol) }
+/// }
+///
+/// impl<S, P> Layer<S> for Driver<P> {
+///     type Service = tower::util::MapRequest<S, fn(u32) -> u32>;
+///     fn layer(&self, inner: S) -> Self::Service { tower::util::MapRequest::new(inner, |n| n + 1) }
+/// }
+///
+/// let layer = Driver(Plain::new("add")).only(Operations::exact("add"));
+/// let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, Rejection>(n) }));
+/// let _ = service.call(1);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "calls of type `{Req}` cannot pass `{Self}` by",
+    label = "`.only(..)` needs a way around this service",
+    note = "implement `towerkit_core::Bypass` for the service"
+)]
+pub trait Bypass<Req>: Service<Req> {
+    /// Gets ready for a call that may take either way: for [`call`](Service::call) or for [`bypass`](Self::bypass).
+    ///
+    /// The same as [`poll_ready`](Service::poll_ready), unless that can be ready while the inner service is not.
+    fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.poll_ready(cx)
+    }
+
+    /// Calls the inner service, and does nothing else.
+    fn bypass(&mut self, request: Req) -> Self::Future;
+}
 
 /// A layer that is applied to some operations only, made by [`LayerExt::only`].
 ///
@@ -18,7 +62,7 @@ use crate::{
 ///
 /// # Readiness
 ///
-/// Which operation is called is not known before the call, so that a guard that is shut no longer answers ready at once: the inner
+/// The operation is not known before the call. So a guard that is shut, or holds a load balancer back, is not asked: the inner
 /// service is polled, and a call that the guard looks after is refused in `call`.
 #[derive(Debug, Clone)]
 pub struct Only<L> {
@@ -47,17 +91,16 @@ impl<L: LayerExt> LayerExt for Only<L> {
 
 impl<S, L> Layer<S> for Only<L>
 where
-    L: LayerExt<Protocol: Clone> + Clone,
-    L::With<Selecting<L::Protocol>>: Layer<S>,
+    L: LayerExt<Protocol: Clone> + Layer<S>,
 {
-    type Service = <L::With<Selecting<L::Protocol>> as Layer<S>>::Service;
+    type Service = OnlyService<L::Service, L::Protocol>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let protocol = Selecting {
+        OnlyService {
+            service: self.layer.layer(inner),
             protocol: self.layer.said().clone(),
             operations: self.operations.clone(),
-        };
-        self.layer.clone().protocol(protocol).layer(inner)
+        }
     }
 }
 
@@ -75,121 +118,50 @@ where
     }
 }
 
-/// A protocol that selects calls by their operation.
+/// The service of an [`Only`]: leads each call through the middleware, or around it.
+///
+/// Both ways lead to the same inner service, whose one readiness they share.
 #[derive(Debug, Clone)]
-pub struct Selecting<P> {
+pub struct OnlyService<S, P> {
+    service: S,
     protocol: P,
     operations: Operations,
 }
 
-impl<Req, P: Describe<Req>> Describe<Req> for Selecting<P> {
-    #[inline(always)]
-    fn kind(&self, request: &Req) -> ProtocolKind {
-        self.protocol.kind(request)
-    }
+impl<S, P, Req> Service<Req> for OnlyService<S, P>
+where
+    S: Bypass<Req>,
+    P: Protocol<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
 
     #[inline(always)]
-    fn operation<'a>(&'a self, request: &'a Req, kind: ProtocolKind) -> &'a str {
-        self.protocol.operation(request, kind)
-    }
-
-    fn is_routed(&self, request: &Req, kind: ProtocolKind) -> bool {
-        self.protocol.is_routed(request, kind)
-    }
-
-    #[inline(always)]
-    fn method<'a>(&self, request: &'a Req) -> Option<&'a str> {
-        self.protocol.method(request)
-    }
-
-    fn path<'a>(&self, request: &'a Req) -> Option<&'a str> {
-        self.protocol.path(request)
-    }
-
-    fn target<'a>(&self, request: &'a Req) -> Option<TargetUri<'a>> {
-        self.protocol.target(request)
-    }
-
-    fn peer(&self, request: &Req) -> Option<SocketAddr> {
-        self.protocol.peer(request)
-    }
-
-    fn part<'a>(&self, request: &'a Req, part: TypeId) -> Option<&'a dyn Any> {
-        self.protocol.part(request, part)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready_for_bypass(cx)
     }
 
     #[inline(always)]
-    fn field<'a>(&self, request: &'a Req, name: &str) -> Option<&'a str> {
-        self.protocol.field(request, name)
-    }
-
-    fn each_field<'a>(&self, request: &'a Req, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
-        self.protocol.each_field(request, name, visit);
-    }
-
-    fn set_field(&self, request: &mut Req, name: &'static str, value: &str) {
-        self.protocol.set_field(request, name, value);
-    }
-
-    fn remove_field(&self, request: &mut Req, name: &'static str) {
-        self.protocol.remove_field(request, name);
-    }
-
-    #[inline(always)]
-    fn deadline(&self, request: &Req) -> Option<Deadline> {
-        self.protocol.deadline(request)
-    }
-
-    fn set_deadline(&self, request: &mut Req, deadline: Deadline) {
-        self.protocol.set_deadline(request, deadline);
-    }
-
-    fn refusal_status(&self, kind: ProtocolKind, reason: Reason) -> Option<Status> {
-        self.protocol.refusal_status(kind, reason)
-    }
-
-    fn refusal_bytes(&self, request: &Req, kind: ProtocolKind, reason: Reason) -> u64 {
-        self.protocol.refusal_bytes(request, kind, reason)
+    fn call(&mut self, request: Req) -> S::Future {
+        let kind = self.protocol.kind(&request);
+        let operation = self.protocol.operation(&request, kind);
+        if self.operations.contains(operation) {
+            self.service.call(request)
+        } else {
+            self.service.bypass(request)
+        }
     }
 }
 
-impl<Req, P: Protocol<Req>> Protocol<Req> for Selecting<P> {
-    type Exchange = P::Exchange;
-    const SELECTS: bool = true;
-
-    fn selects(&self, request: &Req, kind: ProtocolKind) -> bool {
-        self.protocol.selects(request, kind)
-            && self.operations.contains(self.operation(request, kind))
-    }
-
+impl<S, P, Req> Bypass<Req> for OnlyService<S, P>
+where
+    S: Bypass<Req>,
+    P: Protocol<Req>,
+{
     #[inline(always)]
-    fn open(&self, request: &Req, kind: ProtocolKind) -> P::Exchange {
-        self.protocol.open(request, kind)
-    }
-}
-
-impl<Req, P: Repeat<Req>> Repeat<Req> for Selecting<P> {
-    type Attempt = P::Attempt;
-    type Kept = P::Kept;
-
-    fn is_idempotent(&self, request: &Req) -> Option<bool> {
-        self.protocol.is_idempotent(request)
-    }
-
-    fn once(&self, request: Req) -> P::Attempt {
-        self.protocol.once(request)
-    }
-
-    fn keep(&self, request: Req, cap: usize) -> (P::Attempt, Option<P::Kept>) {
-        self.protocol.keep(request, cap)
-    }
-
-    fn again(&self, kept: &mut P::Kept) -> Option<P::Attempt> {
-        self.protocol.again(kept)
-    }
-
-    fn stamp(&self, attempt: &mut P::Attempt, name: &'static str, value: &str) {
-        self.protocol.stamp(attempt, name, value);
+    fn bypass(&mut self, request: Req) -> S::Future {
+        self.service.bypass(request)
     }
 }
 

@@ -18,15 +18,6 @@ pub trait Protocol<Req>: Describe<Req> {
     /// What is kept of the request until its response is there.
     type Exchange;
 
-    /// Whether [`selects`](Self::selects) ever says no. Only then is it asked.
-    const SELECTS: bool = false;
-
-    /// Whether the layer has anything to do with this call; see [`LayerExt::only`](crate::LayerExt::only).
-    #[inline(always)]
-    fn selects(&self, _request: &Req, _kind: ProtocolKind) -> bool {
-        true
-    }
-
     /// Opens an exchange: takes from the request what the reading of its response depends on.
     fn open(&self, request: &Req, kind: ProtocolKind) -> Self::Exchange;
 }

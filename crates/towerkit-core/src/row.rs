@@ -8,7 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    Answer, Armed, Call, Follow, Protocol, Role, Shape, Shared, backpressure::Readiness,
+    Answer, Armed, Bypass, Call, Follow, Protocol, Role, Shape, Shared, backpressure::Readiness,
     role::Begun,
 };
 
@@ -95,15 +95,12 @@ where
 
     #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // A call that the roles have nothing to do with needs the inner service, and which call comes is not known here.
-        if !P::SELECTS {
-            let roles = &*self.roles;
-            let asked = self
-                .readiness
-                .poll(cx, || roles.backpressure(), || roles.shut());
-            if ready!(asked) {
-                return Poll::Ready(Ok(()));
-            }
+        let roles = &*self.roles;
+        let asked = self
+            .readiness
+            .poll(cx, || roles.backpressure(), || roles.shut());
+        if ready!(asked) {
+            return Poll::Ready(Ok(()));
         }
         self.inner.poll_ready(cx)
     }
@@ -112,9 +109,6 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
-        if P::SELECTS && !self.protocol.selects(call.request, call.protocol()) {
-            return RowFuture::run(Armed::none(), exchange, || self.inner.call(request));
-        }
         match begin(&*self.roles, &mut self.readiness, call) {
             Ok(held) => {
                 let armed = Armed::new(&self.roles, held);
@@ -122,6 +116,25 @@ where
             }
             Err(refusal) => RowFuture::refused(refusal, exchange),
         }
+    }
+}
+
+impl<S, R, P, Req> Bypass<Req> for Row<S, R, P>
+where
+    S: Service<Req>,
+    R: Role<Req>,
+    P: Protocol<Req>,
+    P::Exchange: Answer<S::Response, S::Error, R::Refusal>,
+{
+    #[inline(always)]
+    fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline(always)]
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        RowFuture::run(Armed::none(), exchange, || self.inner.call(request))
     }
 }
 

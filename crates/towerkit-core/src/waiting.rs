@@ -8,7 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    Admission, Answer, Armed, Call, End, Follow, Protocol, Shape, Shared,
+    Admission, Answer, Armed, Bypass, Call, End, Follow, Protocol, Shape, Shared,
     backpressure::Readiness,
     role::Begun,
     row::{Pace, RowFuture},
@@ -77,14 +77,12 @@ where
     type Future = WaitingFuture<S, R, P, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if !P::SELECTS {
-            let roles = &*self.roles;
-            let asked = self
-                .readiness
-                .poll(cx, || roles.backpressure(), || roles.shut());
-            if ready!(asked) {
-                return Poll::Ready(Ok(()));
-            }
+        let roles = &*self.roles;
+        let asked = self
+            .readiness
+            .poll(cx, || roles.backpressure(), || roles.shut());
+        if ready!(asked) {
+            return Poll::Ready(Ok(()));
         }
         self.inner.poll_ready(cx)
     }
@@ -92,12 +90,6 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol());
-        if P::SELECTS && !self.protocol.selects(call.request, call.protocol()) {
-            let run = RowFuture::run(Armed::none(), exchange, || self.inner.call(request));
-            return WaitingFuture {
-                state: State::Running(run),
-            };
-        }
         let state = match self.roles.begin(&mut call) {
             Err(refusal) => State::Running(RowFuture::refused(Box::new(refusal), exchange)),
             Ok(Admission::Later(wait)) => State::Waiting(Wait {
@@ -117,6 +109,26 @@ where
             }
         };
         WaitingFuture { state }
+    }
+}
+
+impl<S, R, P, Req> Bypass<Req> for WaitingRow<S, R, P>
+where
+    S: Service<Req> + Clone,
+    R: WaitingRole<Req>,
+    P: Protocol<Req> + Clone,
+    P::Exchange: Answer<S::Response, S::Error, R::Refusal>,
+{
+    fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        let run = RowFuture::run(Armed::none(), exchange, || self.inner.call(request));
+        WaitingFuture {
+            state: State::Running(run),
+        }
     }
 }
 

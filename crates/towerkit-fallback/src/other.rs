@@ -4,7 +4,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Peek, Repeat, Unbound};
+use towerkit_core::{Attach, Bypass, Peek, Repeat, Unbound};
 
 use crate::{
     FallbackToFuture, Other,
@@ -65,13 +65,26 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
-        let (attempt, plan) = if is_selected && self.settings.handle.is_enabled() {
+        let (attempt, plan) = if self.settings.handle.is_enabled() {
             let (attempt, plan) = self.plan(request);
             (attempt, Some(plan))
         } else {
             (self.protocol.once(request), None)
         };
         FallbackToFuture::new(self.inner.call(attempt), exchange, plan)
+    }
+}
+
+impl<S, O, P, Req> Bypass<Req> for FallbackTo<S, O, P>
+where
+    P: Repeat<Req> + Clone,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+{
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        let attempt = self.protocol.once(request);
+        FallbackToFuture::new(self.inner.call(attempt), exchange, None)
     }
 }

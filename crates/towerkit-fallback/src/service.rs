@@ -7,7 +7,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, End, Peek, Protocol, Unbound};
+use towerkit_core::{Attach, Bypass, End, Peek, Protocol, Unbound};
 
 use crate::{FellBack, Substitute, settings::Settings};
 
@@ -69,10 +69,26 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        let is_selected = !P::SELECTS || self.protocol.selects(&request, kind);
         FallbackFuture {
             inner: self.inner.call(request),
-            shared: is_selected.then(|| self.shared.clone()),
+            shared: Some(self.shared.clone()),
+            exchange,
+        }
+    }
+}
+
+impl<S, A, P, Req> Bypass<Req> for Fallback<S, A, P>
+where
+    S: Service<Req>,
+    A: Substitute<S::Response, S::Error>,
+    P: Protocol<Req>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+{
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        FallbackFuture {
+            inner: self.inner.call(request),
+            shared: None,
             exchange,
         }
     }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Peek, Repeat, Unbound};
+use towerkit_core::{Bypass, Peek, Repeat, Unbound};
 use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
@@ -44,11 +44,7 @@ impl<S, P, I> Hedge<S, P, I> {
         P: Repeat<Req>,
         I: Idempotence<Req>,
     {
-        let protocol = &self.shared.protocol;
-        if P::SELECTS && !protocol.selects(request, protocol.kind(request)) {
-            return false;
-        }
-        let said = protocol.is_idempotent(request);
+        let said = self.shared.protocol.is_idempotent(request);
         self.idempotence.is_idempotent(request, said)
     }
 }
@@ -91,6 +87,19 @@ where
             deadline,
         };
         HedgeFuture::new(first, Some(Hedging::new(self.shared.clone(), means, delay)))
+    }
+}
+
+impl<S, P, I, Req> Bypass<Req> for Hedge<S, P, I>
+where
+    P: Repeat<Req>,
+    P::Exchange: Peek<S::Response, S::Error>,
+    S: Service<P::Attempt> + Clone,
+    I: Idempotence<Req>,
+{
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let attempt = self.shared.protocol.once(request);
+        HedgeFuture::new(self.inner.call(attempt), None)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Peek, Repeat, Unbound};
+use towerkit_core::{Attach, Bypass, Peek, Repeat, Unbound};
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
@@ -37,8 +37,7 @@ impl<S, P, I> Retry<S, P, I> {
         P: Repeat<Req>,
     {
         let Shared { policy, protocol } = &*self.shared;
-        let is_selected = !P::SELECTS || protocol.selects(request, protocol.kind(request));
-        !is_selected || policy.unless_retried && protocol.field(request, RETRY_ATTEMPT).is_some()
+        policy.unless_retried && protocol.field(request, RETRY_ATTEMPT).is_some()
     }
 }
 
@@ -85,6 +84,19 @@ where
             failed: Vec::new(),
         });
         RetryFuture::new(first, again)
+    }
+}
+
+impl<S, P, I, Req> Bypass<Req> for Retry<S, P, I>
+where
+    P: Repeat<Req>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    S: Service<P::Attempt> + Clone,
+    I: Idempotence<Req>,
+{
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let attempt = self.shared.protocol.once(request);
+        RetryFuture::new(self.inner.call(attempt), None)
     }
 }
 

@@ -18,8 +18,8 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_core::{
-    BoxError, LayerExt, LayerState, Peek, Protocol, ProtocolKind, Reason, Rejection, StateHandle,
-    Unbound,
+    BoxError, Bypass, LayerExt, LayerState, Peek, Protocol, ProtocolKind, Reason, Rejection,
+    StateHandle, Unbound,
 };
 
 use crate::{
@@ -224,8 +224,7 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let protocol = &self.protocol;
         let kind = protocol.kind(&request);
-        let is_selected = !P::SELECTS || protocol.selects(&request, kind);
-        let limits = || BodyLimits {
+        let limits = BodyLimits {
             idle: self.limits.idle(),
             total: self.limits.total(),
             deadline: protocol.deadline(&request),
@@ -234,7 +233,26 @@ where
             exchange: protocol.open(&request, kind),
             is_grpc: kind == ProtocolKind::Grpc,
             name: self.name,
-            limits: is_selected.then(limits),
+            limits: Some(limits),
+            inner: self.inner.call(request),
+        }
+    }
+}
+
+impl<S, P, A, B> Bypass<Request<A>> for BodyTimeout<S, P>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    P: Protocol<Request<A>>,
+    P::Exchange: Peek<Response<B>, S::Error>,
+{
+    fn bypass(&mut self, request: Request<A>) -> Self::Future {
+        let protocol = &self.protocol;
+        let kind = protocol.kind(&request);
+        BodyTimeoutFuture {
+            exchange: protocol.open(&request, kind),
+            is_grpc: kind == ProtocolKind::Grpc,
+            name: self.name,
+            limits: None,
             inner: self.inner.call(request),
         }
     }

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use towerkit_core::{Follow, Peek, Protocol, ProtocolKind, Refuse, Unbound};
+use towerkit_core::{Bypass, Follow, Peek, Protocol, Refuse, Unbound};
 
 use crate::{TimeoutFuture, TimeoutHandle, limit::Limit};
 
@@ -26,13 +26,10 @@ impl<S, P> Timeout<S, P> {
 
     /// Returns the limit of a call, or `None` if its deadline is over.
     #[inline(always)]
-    fn limit<Req>(&self, request: &Req, kind: ProtocolKind) -> Option<Limit>
+    fn limit<Req>(&self, request: &Req) -> Option<Limit>
     where
         P: Protocol<Req>,
     {
-        if P::SELECTS && !self.protocol.selects(request, kind) {
-            return Some(Limit::Never);
-        }
         let timeout = self.handle.timeout();
         match self.protocol.deadline(request) {
             None => Some(Limit::After(timeout)),
@@ -60,9 +57,22 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        match self.limit(&request, kind) {
+        match self.limit(&request) {
             Some(limit) => TimeoutFuture::new(self.inner.call(request), exchange, self.name, limit),
             None => TimeoutFuture::over(exchange, self.name),
         }
+    }
+}
+
+impl<S, P, Req> Bypass<Req> for Timeout<S, P>
+where
+    S: Service<Req>,
+    P: Protocol<Req>,
+    P::Exchange: Refuse<S::Response, S::Error> + Peek<S::Response, S::Error>,
+{
+    #[inline(always)]
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        TimeoutFuture::new(self.inner.call(request), exchange, self.name, Limit::Never)
     }
 }

@@ -1,11 +1,15 @@
 //! A4.7: a layer applied to some operations only, around a service and inside a row.
 
+use std::sync::Arc;
+
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{
-    BoxError, Call, End, Guard, LayerExt, Operations, Plain, Policy, Reason, Refusable, Rejection,
-    guard, stack,
+    Backpressure, BoxError, Call, End, Guard, LayerExt, Operations, Plain, Policy, Reason,
+    Refusable, Rejection, async_guard, guard, stack,
 };
 use towerkit_test::{Act, Probe, Subject, contract};
+
+use crate::support::{Queue, Then};
 
 /// Refuses every call, and is shut when it says so.
 #[derive(Clone)]
@@ -30,7 +34,7 @@ impl<Req> Guard<Req> for Closed {
     }
 }
 
-fn closed() -> towerkit_core::RowLayer<towerkit_core::Guards<std::sync::Arc<Closed>>, Plain> {
+fn closed() -> towerkit_core::RowLayer<towerkit_core::Guards<Arc<Closed>>, Plain> {
     guard(Closed { is_shut: false })
 }
 
@@ -82,6 +86,50 @@ async fn inside_a_row_each_role_has_operations_of_its_own() {
 async fn a_guard_that_is_shut_does_not_keep_other_operations_from_becoming_ready() {
     let layer = guard(Closed { is_shut: true });
     let only = |name| layer.clone().only(Operations::exact("buy")).plain(name);
+    assert!(is_served(only("browse")).await);
+    assert!(!is_served(only("buy")).await);
+}
+
+/// A guard that holds a load balancer back may not be asked either.
+#[tokio::test]
+async fn a_guard_that_is_held_back_does_not_keep_other_operations_from_becoming_ready() {
+    struct Never;
+    impl Policy for Never {
+        type Held = ();
+        const FOLLOWS: bool = false;
+        fn finish(&self, (): (), _end: &End) {}
+    }
+    impl<Req> Guard<Req> for Never {
+        fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+            Err(Rejection::new(Reason::Unavailable, "never"))
+        }
+        fn backpressure(&self) -> Option<Backpressure> {
+            Some(Backpressure::new(std::future::pending()))
+        }
+    }
+    let never = Arc::new(Never);
+    let only = |name| {
+        guard(never.clone())
+            .only(Operations::exact("buy"))
+            .plain(name)
+    };
+    assert!(is_served(only("browse")).await);
+    assert!(!is_served(only("buy")).await);
+    let row = stack((
+        guard(never.clone()).only(Operations::exact("buy")),
+        closed(),
+    ));
+    assert!(!is_served(row.plain("browse")).await);
+}
+
+#[tokio::test]
+async fn a_row_that_may_wait_lets_calls_pass_by() {
+    let queue = Arc::new(Queue::new(Then::RefuseAfter(1)));
+    let only = |name| {
+        async_guard(queue.clone())
+            .only(Operations::exact("buy"))
+            .plain(name)
+    };
     assert!(is_served(only("browse")).await);
     assert!(!is_served(only("buy")).await);
 }
