@@ -68,6 +68,13 @@ pub enum Event {
         /// The idle keys that lost their place to others since the last report.
         evicted: u64,
     },
+    /// A rate limit by client address refused calls because the server does not tell their peer; reported once a second at most.
+    ClientAddressMissing {
+        /// The name of the limit.
+        name: &'static str,
+        /// The calls that were refused for it since the last report.
+        calls: u64,
+    },
     /// The store that a layer shares with other processes went away, or came back.
     StoreChanged {
         /// The name of the layer.

@@ -169,6 +169,9 @@ impl EventSink for EventLog {
                 calls,
                 evicted,
             } => log!(WARN, "rate limit crowded", name, calls, evicted),
+            Event::ClientAddressMissing { name, calls } => {
+                log!(ERROR, "client address missing", name, calls);
+            }
             Event::LimitReached {
                 name,
                 limit,

@@ -120,6 +120,8 @@ named! {
         "The concurrency limit that was reported last.", [], 1;
     REFUSED = 10, "towerkit_concurrency_limit_refused_total",
         "Calls that a concurrency limit refused.", [], 1;
+    ADDRESS_MISSING = 11, "towerkit_rate_limit_client_address_missing_total",
+        "Calls that a rate limit refused because the server does not tell their peer.", [], 1;
 }
 
 /// The state that most circuits are in, and all of them at first.
@@ -148,6 +150,9 @@ fn record(provider: &dyn Provider, handles: &Handles, event: &Event) {
         } => {
             count(CROWDED, name, ["", ""], calls);
             count(EVICTED, name, ["", ""], evicted);
+        }
+        Event::ClientAddressMissing { name, calls } => {
+            count(ADDRESS_MISSING, name, ["", ""], calls);
         }
         Event::StoreChanged { name, reachable } => set(REACHABLE, name, i64::from(reachable)),
         Event::LimitChanged { name, to, .. } => set(LIMIT, name, i64::from(to)),

@@ -13,8 +13,13 @@ bare_terms!(ByClientAddress);
 impl KeyedRateLimitLayer<ByClientAddress> {
     /// Limits the calls of each client to `quota`. `address` finds the client, by default the peer; an IPv6 client is a network.
     ///
-    /// Calls whose peer is not known share a bucket, as those over a Unix socket: an axum server is to be made with
-    /// `into_make_service_with_connect_info`. Where a handle takes a key, that is [`ClientAddress::network_of`] an address.
+    /// The server has to tell the peer of each call: an axum server by `into_make_service_with_connect_info::<SocketAddr>()`, with the
+    /// feature `axum` of `towerkit-http`, and any other by a [`PeerAddress`](towerkit_http::PeerAddress) in the extensions of the
+    /// request. Calls whose peer is not known, as over a Unix socket, are refused as
+    /// [`Unavailable`](towerkit_core::Reason::Unavailable), 503 over HTTP, and
+    /// [`ClientAddressMissing`](towerkit_core::Event::ClientAddressMissing) is [reported](Self::events): they would share one bucket.
+    ///
+    /// Where a handle takes a key, that is [`ClientAddress::network_of`] an address.
     #[must_use]
     pub fn by_client_address(quota: Quota, address: ClientAddress) -> Self {
         Self::of(quota, ByClientAddress(address))
@@ -23,8 +28,9 @@ impl KeyedRateLimitLayer<ByClientAddress> {
 
 impl<B> KeyOf<Request<B>> for ByClientAddress {
     #[inline]
-    fn tag(&self, call: &Call<'_, Request<B>>, tags: Tags<'_>) -> u64 {
+    fn tag(&self, call: &Call<'_, Request<B>>, tags: Tags<'_>) -> Option<u64> {
         let (headers, extensions) = (call.request.headers(), call.request.extensions());
-        tags.of_some(self.0.find_network(headers, extensions).as_ref())
+        let network = self.0.find_network(headers, extensions)?;
+        Some(tags.of(&network))
     }
 }

@@ -44,6 +44,7 @@ pub fn events(name: &'static str) -> Vec<Event> {
             calls: 1,
             evicted: 1,
         },
+        Event::ClientAddressMissing { name, calls: 1 },
         Event::StoreChanged {
             name,
             reachable: true,

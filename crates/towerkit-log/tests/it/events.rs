@@ -76,6 +76,11 @@ fn all() -> Vec<(Event, Level, String)> {
             "rate limit crowded|name=search|calls=4|evicted=5",
         ),
         row(
+            Event::ClientAddressMissing { name, calls: 4 },
+            Level::ERROR,
+            "client address missing|name=search|calls=4",
+        ),
+        row(
             Event::StoreChanged {
                 name,
                 reachable: false,

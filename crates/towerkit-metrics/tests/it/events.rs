@@ -71,6 +71,10 @@ fn every_kind() -> Vec<(Event, &'static str)> {
              towerkit_rate_limit_evicted_keys_total{name=\"search\"} 5\n",
         ),
         (
+            Event::ClientAddressMissing { name, calls: 7 },
+            "towerkit_rate_limit_client_address_missing_total{name=\"search\"} 7\n",
+        ),
+        (
             Event::StoreChanged {
                 name,
                 reachable: true,

@@ -92,7 +92,9 @@ impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimit<M> {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
         let now = call.now(&self.settings.clock);
         let buckets = self.buckets();
-        let tag = self.meter.tag(call, Tags(buckets));
+        let Some(tag) = self.meter.tag(call, Tags(buckets)) else {
+            return Err(self.refuse_nameless(now));
+        };
         let source = buckets.source(tag, self.meter.class(call));
         let cost = self.meter.cost(call);
         match buckets.take(source, now, cost, || self.settings.clock.now()) {
@@ -107,6 +109,13 @@ impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimit<M> {
 }
 
 impl<M: Terms> KeyedRateLimit<M> {
+    #[cold]
+    #[inline(never)]
+    fn refuse_nameless(&self, now: u64) -> Rejection {
+        self.buckets().pressure.nameless(now);
+        Rejection::new(Reason::Unavailable, self.settings.name)
+    }
+
     #[cold]
     #[inline(never)]
     fn refuse(&self, denied: Denied, kind: ProtocolKind) -> Rejection {

@@ -12,9 +12,9 @@ use crate::{
 ///
 /// Implemented by what the constructors and setters of [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer) make, and by nothing else.
 pub trait KeyOf<Req>: Terms {
-    /// Returns the tag of the key of a call.
+    /// Returns the tag of the key of a call; `None` if the call is to be refused since the server does not tell its client.
     #[doc(hidden)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64;
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64>;
 
     /// Returns the number of the quota of a call.
     #[doc(hidden)]
@@ -112,8 +112,8 @@ where
     K: Hash,
 {
     #[inline(always)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64 {
-        tags.of(&(self.0)(call))
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
+        Some(tags.of(&(self.0)(call)))
     }
 }
 
@@ -122,15 +122,15 @@ where
     F: for<'a> Fn(&'a Call<'_, Req>) -> Option<&'a str> + 'static,
 {
     #[inline(always)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64 {
-        tags.of_some((self.0)(call))
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
+        Some(tags.of_some((self.0)(call)))
     }
 }
 
 impl<Req> KeyOf<Req> for ByField {
     #[inline(always)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64 {
-        tags.of_some(call.field(self.0))
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
+        Some(tags.of_some(call.field(self.0)))
     }
 }
 
@@ -160,7 +160,7 @@ where
     F: Fn(&Call<'_, Req>) -> usize + 'static,
 {
     #[inline(always)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64 {
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
         self.0.tag(call, tags)
     }
 
@@ -172,7 +172,7 @@ where
 
 impl<Req, M: KeyOf<Req>, F: 'static> KeyOf<Req> for Cost<M, F> {
     #[inline(always)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64 {
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
         self.inner().tag(call, tags)
     }
 
@@ -184,7 +184,7 @@ impl<Req, M: KeyOf<Req>, F: 'static> KeyOf<Req> for Cost<M, F> {
 
 impl<Req, M: KeyOf<Req>> KeyOf<Req> for Followed<M> {
     #[inline(always)]
-    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> u64 {
+    fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
         self.inner().tag(call, tags)
     }
 

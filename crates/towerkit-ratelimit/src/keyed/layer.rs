@@ -165,7 +165,8 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
         self.with(|settings| settings.clock = clock)
     }
 
-    /// Reports to `sink` that keys find no room, once a second at most; to no one by default.
+    /// Reports to `sink` that keys find no room, or that the server does not tell the addresses of clients, each once a second at most;
+    /// to no one by default.
     #[must_use]
     pub fn events(self, sink: impl EventSink + 'static) -> Self {
         self.with(|settings| settings.sink = Some(Arc::new(sink)))

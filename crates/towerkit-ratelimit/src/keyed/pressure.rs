@@ -4,16 +4,24 @@ use towerkit_core::{Event, EventSink, Outbox};
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Says that a limit runs out of room for keys, once a second at most.
+/// Says that a limit runs out of room for keys, or finds none, each once a second at most.
 #[derive(Debug)]
 pub(crate) struct Pressure {
     name: &'static str,
-    overflowed: AtomicU64,
-    /// What was said so far: evicted keys, and calls without room.
-    said: [AtomicU64; 2],
-    next: AtomicU64,
+    overflowed: Count,
+    evicted: Count,
+    nameless: Count,
+    /// When the next report is due, of each of the two.
+    next: [AtomicU64; 2],
     /// None if nobody listens.
     outbox: Option<Outbox>,
+}
+
+/// How many there were, and how many of them were reported.
+#[derive(Debug)]
+struct Count {
+    all: AtomicU64,
+    said: AtomicU64,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -22,42 +30,69 @@ impl Pressure {
     pub(crate) fn new(name: &'static str, sink: Option<Arc<dyn EventSink>>) -> Self {
         Self {
             name,
-            overflowed: AtomicU64::new(0),
-            said: [AtomicU64::new(0), AtomicU64::new(0)],
-            next: AtomicU64::new(0),
+            overflowed: Count::new(),
+            evicted: Count::new(),
+            nameless: Count::new(),
+            next: [AtomicU64::new(0), AtomicU64::new(0)],
             outbox: sink.map(|sink| Outbox::new(Some(sink))),
         }
     }
 
     /// Counts a call whose key found no room. `evicted` keys lost their place so far.
     pub(crate) fn overflowed(&self, now: u64, evicted: u64) {
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
-        let Some(outbox) = &self.outbox else { return };
-        let next = self.next.load(Ordering::Relaxed);
-        let after = now.saturating_add(SECOND);
-        // Relaxed: who wins the exchange has a second for itself.
-        let claim = |next| {
-            let claimed =
-                self.next
-                    .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed);
-            claimed.is_ok()
-        };
-        if now < next || !claim(next) {
-            return;
-        }
-        let since = |said: &AtomicU64, count: u64| {
-            count.saturating_sub(said.swap(count, Ordering::Relaxed))
-        };
-        outbox.push(Event::RateLimitCrowded {
+        self.overflowed.add();
+        self.report(&self.next[0], now, || Event::RateLimitCrowded {
             name: self.name,
-            evicted: since(&self.said[0], evicted),
-            calls: since(&self.said[1], self.count()),
+            evicted: self.evicted.rest(evicted),
+            calls: self.overflowed.rest(self.count()),
         });
-        outbox.deliver();
+    }
+
+    /// Counts a call of which nothing tells the client.
+    pub(crate) fn nameless(&self, now: u64) {
+        let calls = self.nameless.add();
+        self.report(&self.next[1], now, || Event::ClientAddressMissing {
+            name: self.name,
+            calls: self.nameless.rest(calls),
+        });
+    }
+
+    fn report(&self, next: &AtomicU64, now: u64, event: impl FnOnce() -> Event) {
+        let Some(outbox) = &self.outbox else { return };
+        let due = next.load(Ordering::Relaxed);
+        let after = now.saturating_add(SECOND);
+        // Relaxed: whoever wins the exchange has a second for itself.
+        if now >= due
+            && next
+                .compare_exchange(due, after, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            outbox.push(event());
+            outbox.deliver();
+        }
     }
 
     /// Returns how many calls found no room.
     pub(crate) fn count(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed)
+        self.overflowed.all.load(Ordering::Relaxed)
+    }
+}
+
+impl Count {
+    fn new() -> Self {
+        Self {
+            all: AtomicU64::new(0),
+            said: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one more, and returns how many there are.
+    fn add(&self) -> u64 {
+        self.all.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns how many of `all` were not reported yet.
+    fn rest(&self, all: u64) -> u64 {
+        all.saturating_sub(self.said.swap(all, Ordering::Relaxed))
     }
 }

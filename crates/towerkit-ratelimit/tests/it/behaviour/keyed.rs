@@ -328,6 +328,36 @@ mod by_client_address {
         }
     }
 
+    /// Without `ConnectInfo` all the world would share one bucket, and nobody would notice before there is load.
+    #[tokio::test]
+    async fn a_call_whose_peer_is_not_known_is_refused_and_reported() {
+        let (clock, hand) = Clock::manual();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = events.clone();
+        let layer = KeyedRateLimitLayer::by_client_address(quota(9, 9), ClientAddress::new())
+            .clock(clock)
+            .name("clients")
+            .events(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+        let handle = layer.handle();
+        let service = layer.http().layer(Probe::new());
+        let call = async |request| {
+            let response = service.clone().oneshot(request).await.unwrap();
+            response.status().as_u16()
+        };
+        let nameless = || Request::new(Act::Succeed);
+        assert_eq!(call(nameless()).await, 503);
+        assert_eq!(call(nameless()).await, 503);
+        assert_eq!(call(request("1.2.3.4", "9.9.9.9")).await, 200);
+        hand.advance(Duration::from_secs(1));
+        assert_eq!(call(nameless()).await, 503);
+        let missing = |calls| Event::ClientAddressMissing {
+            name: "clients",
+            calls,
+        };
+        assert_eq!(*events.lock().unwrap(), [1, 2].map(missing));
+        assert_eq!(handle.snapshot().keys, 1);
+    }
+
     /// RL-11
     #[tokio::test]
     async fn behind_a_trusted_proxy_clients_are_told_apart() {
