@@ -1,6 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use towerkit_core::{Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
+use tokio::time::timeout;
+use towerkit_core::{
+    Backpressure, Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection,
+    WakerSet,
+};
 
 use crate::{
     Meter, One, Quota, Taken, Terms,
@@ -16,6 +20,10 @@ pub struct RateLimit<M = One> {
     pub(crate) clock: Clock,
     pub(crate) meter: M,
     pub(crate) bucket: Arc<Bucket>,
+    /// Whether services wait for a token before they are ready.
+    pub(crate) holds_back: bool,
+    /// Those that do.
+    pub(crate) waiting: WakerSet,
 }
 
 impl RateLimit {
@@ -25,6 +33,8 @@ impl RateLimit {
             clock: Clock::default(),
             meter: One,
             bucket: Arc::new(Bucket::new(quota)),
+            holds_back: false,
+            waiting: WakerSet::new(),
         }
     }
 }
@@ -42,6 +52,39 @@ impl<M> RateLimit<M> {
             clock: self.clock,
             meter: turn(self.meter),
             bucket: self.bucket,
+            holds_back: self.holds_back,
+            waiting: self.waiting,
+        }
+    }
+}
+
+impl<M> RateLimit<M> {
+    /// Changes the quota, so that those who wait ask again when there will be a token.
+    pub(crate) fn change_quota(&self, quota: Quota) {
+        self.bucket.change_quota(quota, self.clock.now());
+        self.waiting.wake_all();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn held_back(&self) -> Option<Backpressure> {
+        self.next_token()?;
+        let changed = self.waiting.notified();
+        // Again, so that a change of the quota between the two is not missed.
+        let wait = self.next_token()?;
+        Some(Backpressure::new(async move {
+            drop(timeout(wait, changed).await);
+        }))
+    }
+
+    /// Returns when there will be a token, if there is none.
+    fn next_token(&self) -> Option<Duration> {
+        let is_ours = || true;
+        let Bucket { word, rate, .. } = &*self.bucket;
+        let short = rate.check(word, self.clock.now(), 1, is_ours).err()?;
+        match short.enough() {
+            Enough::After(wait) => Some(wait),
+            Enough::Never => None,
         }
     }
 }
@@ -86,6 +129,15 @@ impl<Req, M: Meter<Req>> Guard<Req> for RateLimit<M> {
                 Ok(M::Held::of(|| Taken::of_one(level, advert())))
             }
             Err(short) => Err(self.refused(short, call.protocol())),
+        }
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        if self.holds_back {
+            self.held_back()
+        } else {
+            None
         }
     }
 }

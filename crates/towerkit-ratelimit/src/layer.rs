@@ -75,6 +75,21 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
         }
     }
 
+    /// Makes services wait in `poll_ready` while the bucket is empty, instead of refusing calls; for use under a load balancer.
+    ///
+    /// A balancer goes by the calls in flight. An instance that refuses at once has none, so that it looks idle and draws calls. With
+    /// this option it is not ready, and the balancer takes another instance. It is ready again when there is a token.
+    ///
+    /// Readiness reserves nothing: of several clones that are ready for one token, the first to be called gets it, and the others are
+    /// refused. Without a balancer outside, callers wait for as long as the bucket is empty.
+    ///
+    /// The wait uses tokio's timer and is polled in a runtime that has one. It looks at the [`clock`](Self::clock) when the timer
+    /// fires: a clock that is moved by hand is noticed then, or when the quota is changed.
+    #[must_use]
+    pub fn backpressure(self) -> Self {
+        self.with(|limit| limit.holds_back = true)
+    }
+
     /// Names this limit in refusals; `ratelimit` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
@@ -126,7 +141,6 @@ impl RateLimitHandle {
     /// Every call is judged by one quota, which held while the call was made: by the old one or by the new one. The tokens in the
     /// bucket stay, up to the new burst; so does a debt.
     pub fn change_quota(&self, quota: Quota) {
-        let limit = self.0.get();
-        limit.bucket.change_quota(quota, limit.clock.now());
+        self.0.get().change_quota(quota);
     }
 }

@@ -58,6 +58,9 @@
 //!
 //! The token is taken in `call`. A service that is ready but never called has taken none. The key is not known before.
 //!
+//! Under a load balancer a limit that refuses at once draws the calls. [`RateLimitLayer::backpressure`] makes `poll_ready` wait
+//! instead, for as long as there is no token.
+//!
 //! # Cancellation
 //!
 //! A call that was admitted has used its tokens, also if it is cancelled. One that gives up while it waits in line gives them back, and

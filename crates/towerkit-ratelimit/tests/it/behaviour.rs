@@ -1,5 +1,6 @@
 //! The rate limit as a caller sees it.
 
+mod backpressure;
 mod costs;
 mod delaying;
 mod fields;

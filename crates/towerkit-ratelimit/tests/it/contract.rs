@@ -35,6 +35,16 @@ fn over<L: LayerExt, M>(subject: Subject<L>, how: impl FnOnce(L) -> M) -> Subjec
 }
 
 contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
+contract!(
+    held_back_plain,
+    PlainCalls,
+    Subject::new(layer().backpressure().plain("probe"))
+);
+contract!(
+    held_back_http,
+    HttpCalls,
+    Subject::new(layer().backpressure().http())
+);
 contract!(http, HttpCalls, Subject::new(layer().http()));
 contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
 contract!(
