@@ -33,7 +33,9 @@ impl CircuitBreakerPolicy {
 
     #[cold]
     fn held_back_if_open(&self) -> Option<Backpressure> {
-        let Hold { changed, time } = self.machine().hold(|| self.settings().clock.now())?;
+        let now = || self.settings().clock.now();
+        self.calls().look_for_hanging(now);
+        let Hold { changed, time } = self.machine().hold(now)?;
         Some(match time {
             Some(time) => Backpressure::new(async move { drop(timeout(time, changed).await) }),
             None => Backpressure::new(changed),

@@ -37,6 +37,14 @@ impl Epoch {
         self.0 <= NUMBER
     }
 
+    /// Whether results count in this epoch.
+    pub(crate) const fn counts(self) -> bool {
+        matches!(
+            self.state(),
+            State::Closed | State::HalfOpen | State::ForcedClosed
+        )
+    }
+
     pub(crate) const fn state(self) -> State {
         match self.0 >> NUMBER.count_ones() {
             0 => State::Closed,

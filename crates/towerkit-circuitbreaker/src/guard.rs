@@ -45,12 +45,19 @@ impl CircuitBreakerPolicy {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.0.machine.snapshot(self.0.settings.clock.now())
+        let now = self.0.settings.clock.now();
+        self.calls().look_for_hanging(|| now);
+        self.0.machine.snapshot(now)
     }
 }
 
 impl Policy for CircuitBreakerPolicy {
     type Held = Held;
+
+    #[inline(always)]
+    fn head(&self, held: &mut Held, so_far: &End) {
+        self.calls().head(held, so_far);
+    }
 
     #[inline(always)]
     fn finish(&self, held: Held, end: &End) {

@@ -5,8 +5,9 @@ use crate::{
     count_window::CountWindow,
     counts::Counts,
     epoch::Epoch,
+    in_flight::InFlight,
     limit::Limit,
-    mark::Mark,
+    mark::{self, Mark},
     streak::Streak,
     sync::{AtomicU32, AtomicU64, Ordering},
     time_window::TimeWindow,
@@ -19,7 +20,7 @@ use crate::{
 /// reaches a limit comes with the revision of the limits that it was judged by, and opens the breaker only if that is the current one
 /// under the lock that limits are changed under.
 pub(crate) struct Ledger {
-    /// What is counted: one bit for each kind, and [`STREAK`].
+    /// What is counted, and how: one bit for each kind, [`STREAK`], [`TO_HEAD`] and [`HANGING`].
     counted: AtomicU32,
     revision: AtomicU32,
     streak: Streak,
@@ -28,9 +29,14 @@ pub(crate) struct Ledger {
     streak_limit: AtomicU32,
     limits: [Limit; 4],
     slow_after: AtomicU64,
+    in_flight: OnceLock<Box<InFlight>>,
 }
 
 const STREAK: u32 = 1 << 4;
+/// Slow calls are measured to the head of the response.
+const TO_HEAD: u32 = 1 << 5;
+/// Slow calls are counted while they are in flight.
+const HANGING: u32 = 1 << 6;
 const FAILURES_OF_LAST: u32 = Kind::FailuresOfLast.bit();
 const SLOW: u32 = Kind::SlowOfLast.bit() | Kind::SlowInTime.bit();
 const IN_TIME: u32 = Kind::FailuresInTime.bit() | Kind::SlowInTime.bit();
@@ -51,6 +57,7 @@ impl Ledger {
             streak_limit: AtomicU32::new(0),
             limits: std::array::from_fn(|_| Limit::new()),
             slow_after: AtomicU64::new(0),
+            in_flight: OnceLock::new(),
         };
         ledger.reset(epoch);
         ledger.reshape(trip, epoch);
@@ -61,6 +68,20 @@ impl Ledger {
     #[inline(always)]
     pub(crate) fn times_calls(&self) -> bool {
         self.counted() & SLOW != 0
+    }
+
+    /// Whether calls are timed to the head of their response.
+    pub(crate) fn times_to_head(&self) -> bool {
+        self.counted() & TO_HEAD != 0
+    }
+
+    /// Returns the calls in flight, if they are to be counted while they hang.
+    #[inline(always)]
+    pub(crate) fn in_flight(&self) -> Option<&InFlight> {
+        if self.counted() & HANGING == 0 {
+            return None;
+        }
+        self.in_flight.get().map(|in_flight| &**in_flight)
     }
 
     /// Returns after how many nanoseconds a call is slow.
@@ -86,7 +107,11 @@ impl Ledger {
         now: impl Fn() -> u64,
     ) -> Option<Revision> {
         let revision = Revision(self.revision.load(Ordering::Acquire));
-        let counted = self.counted();
+        let counted = match mark.counts {
+            mark::Counts::Everywhere => self.counted(),
+            mark::Counts::AsSlow => self.counted() & SLOW,
+            mark::Counts::AsEnded => self.counted() & !SLOW,
+        };
         let reaches = |kind| self.record_share(counted, kind, epoch, mark, &now);
         // Each of them counts. A loop over the kinds would cost twice as much as all the rest.
         let reached = self.record_in_a_row(counted, epoch, mark)
@@ -114,7 +139,9 @@ impl Ledger {
             let counts = self.counts(kind, epoch, now);
             counts.is_none_or(|counts| counts.marked == 0)
         };
+        let hang = |in_flight: &InFlight| in_flight.hang(epoch, now);
         self.in_a_row(epoch).is_none_or(|failures| failures == 0)
+            && !self.in_flight().is_some_and(hang)
             && Kind::ALL.into_iter().all(unmarked)
     }
 
@@ -176,6 +203,14 @@ impl Ledger {
                 self.make_room(kind, rate.window, epoch);
             }
         }
+        if let Some(slow) = trip.slow {
+            counted |= if slow.to_head { TO_HEAD } else { 0 };
+            if slow.while_in_flight {
+                counted |= HANGING;
+                let in_flight = self.in_flight.get_or_init(|| Box::new(InFlight::new()));
+                in_flight.restart(slow.after);
+            }
+        }
         self.counted.store(counted, Ordering::Release);
     }
 
@@ -189,7 +224,7 @@ impl Ledger {
                 limit.adopt(rate);
             }
         }
-        let slow_after = trip.slow_after.unwrap_or(u64::MAX);
+        let slow_after = trip.slow.map_or(u64::MAX, |slow| slow.after);
         self.slow_after.store(slow_after, Ordering::Relaxed);
         // Release pairs with the Acquire of `record`: who sees a revision sees its limits, or later ones.
         let before = self.revision.fetch_add(1, Ordering::Release);

@@ -47,7 +47,8 @@
 //! whatever else a call is about, in bounded memory.
 //!
 //! A closed breaker costs a call a few atomic reads: no lock, no clock, no allocation, and no write while the window is full of
-//! successes. A window of time costs a reading of the clock and one atomic write, slow calls one reading more.
+//! successes. A window of time costs a reading of the clock and one atomic write, slow calls one reading more, and two
+//! writes more if they are counted while they hang.
 //!
 //! # Readiness
 //!
@@ -62,7 +63,8 @@
 //!
 //! A cancelled call counts for nothing, and a cancelled probe leaves its place to the next call. If the head of the response had
 //! come, the head counts. A time-out *outside* a breaker cancels calls and so hides them from it: put it inside, or count slow calls,
-//! of which a cancelled call is one if it ran longer than they may. A probe that never ends loses its place after a minute
+//! of which a cancelled call is one if it ran longer than they may. Calls that hang and that nobody cancels are counted while they
+//! hang with [`SlowCall::while_in_flight`]. A probe that never ends loses its place after a minute
 //! ([`probe_timeout`](CircuitBreakerLayer::probe_timeout)), and its result then counts no more.
 //!
 //! # Clones
@@ -100,6 +102,7 @@ mod counts;
 mod epoch;
 mod guard;
 mod head;
+mod in_flight;
 mod invalid;
 mod keyed;
 mod layer;
@@ -114,6 +117,7 @@ mod open_time;
 mod options;
 mod setters;
 mod settings;
+mod slow_call;
 mod snapshot;
 mod state;
 mod streak;
@@ -136,6 +140,7 @@ pub use layer::{CircuitBreakerLayer, CircuitBroken};
 pub use mode::Mode;
 pub use open_time::OpenTime;
 pub use options::Options;
+pub use slow_call::SlowCall;
 pub use snapshot::Snapshot;
 pub use state::State;
 pub use trip::Trip;

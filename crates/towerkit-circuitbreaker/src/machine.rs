@@ -11,6 +11,7 @@ use towerkit_core::{Event, Outbox, WakerSet};
 use crate::{
     Mode, Options, State, Verdict,
     epoch::Epoch,
+    in_flight::InFlight,
     ledger::{Ledger, Revision},
     mark::Mark,
     open_time::Schedule,
@@ -106,6 +107,29 @@ impl Machine {
         self.ledger.times_calls()
     }
 
+    /// Whether calls are timed to the head of their response.
+    pub(crate) fn times_to_head(&self) -> bool {
+        self.ledger.times_to_head()
+    }
+
+    /// Returns the calls in flight, if they are to be counted while they hang.
+    #[inline(always)]
+    pub(crate) fn in_flight(&self) -> Option<&InFlight> {
+        self.ledger.in_flight()
+    }
+
+    /// Whether `epoch` is not over.
+    pub(crate) fn is_in(&self, epoch: Epoch) -> bool {
+        self.word().epoch() == epoch
+    }
+
+    /// Counts `calls` of epoch `held` that hang.
+    pub(crate) fn count_hanging(&self, held: Epoch, calls: u64, now: u64) {
+        // A breaker that opens on the way wants no more of them.
+        let calls = (0..calls).take_while(|_| self.is_in(held));
+        calls.for_each(|_| self.finish(held, Mark::HANGS, || now));
+    }
+
     /// Returns after how many nanoseconds a call is slow.
     pub(crate) fn slow_after(&self) -> u64 {
         self.ledger.slow_after()
@@ -144,7 +168,7 @@ impl Machine {
     pub(crate) fn finish(&self, held: Epoch, mark: Mark, now: impl Fn() -> u64) {
         if !held.is_closed() {
             self.finish_elsewhere(held, mark, now);
-        } else if mark.counts()
+        } else if mark.is_result()
             && let Some(revision) = self.ledger.record(held, mark, &now)
         {
             self.open(held, revision, now());
@@ -237,7 +261,7 @@ impl Machine {
         match held.state() {
             State::HalfOpen if mark.slow || mark.failed() => self.change(held, State::Open, now()),
             State::HalfOpen => self.end_probe(held, mark.verdict == Verdict::Success, now),
-            State::ForcedClosed if mark.counts() => drop(self.ledger.record(held, mark, now)),
+            State::ForcedClosed if mark.is_result() => drop(self.ledger.record(held, mark, now)),
             _ => {}
         }
     }

@@ -8,6 +8,17 @@ pub(crate) struct Mark {
     pub(crate) verdict: Verdict,
     /// Whether the call ran longer than it may, and that says something about the callee.
     pub(crate) slow: bool,
+    pub(crate) counts: Counts,
+}
+
+/// In which windows a result counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    Everywhere,
+    /// A call that hangs: whether it succeeds or fails is still to come.
+    AsSlow,
+    /// A call that hung, and has ended now.
+    AsEnded,
 }
 
 impl Mark {
@@ -20,13 +31,30 @@ impl Mark {
         Self {
             verdict,
             slow: too_long && (verdict != Verdict::Ignored || given_up),
+            counts: Counts::Everywhere,
         }
     }
 
+    /// The same for a call that was counted as [one that hangs](Self::HANGS).
+    pub(crate) fn of_hung(self) -> Self {
+        Self {
+            counts: Counts::AsEnded,
+            ..self
+        }
+    }
+
+    /// A call that is still in flight, and has run longer than it may.
+    pub(crate) const HANGS: Self = Self {
+        verdict: Verdict::Ignored,
+        slow: true,
+        counts: Counts::AsSlow,
+    };
+
     /// Whether the call counts as a result.
     #[inline(always)]
-    pub(crate) fn counts(self) -> bool {
-        self.slow || self.verdict != Verdict::Ignored
+    pub(crate) fn is_result(self) -> bool {
+        let is_slow = self.slow && self.counts != Counts::AsEnded;
+        is_slow || self.verdict != Verdict::Ignored
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Models for loom: every interleaving of a few threads, with at most three preemptions.
 
 mod count_window;
+mod in_flight;
 mod machine;
 mod table;
 mod time_window;

@@ -1,9 +1,6 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::num::NonZeroU32;
 
-use crate::{
-    InvalidSetting, Window,
-    invalid::{Problem, nanos},
-};
+use crate::{InvalidSetting, SlowCall, Window, invalid::Problem, slow_call::Slow};
 
 /// When a closed breaker opens: on one condition, or on [any](Trip::any) of several.
 ///
@@ -30,7 +27,7 @@ pub struct Trip {
     pub(crate) streak: Option<NonZeroU32>,
     /// One for each [`Kind`].
     pub(crate) rates: [Option<Rate>; 4],
-    pub(crate) slow_after: Option<u64>,
+    pub(crate) slow: Option<Slow>,
 }
 
 /// A share of the results in a window that opens the breaker.
@@ -96,7 +93,7 @@ impl Trip {
     const NEVER: Self = Self {
         streak: None,
         rates: [None; 4],
-        slow_after: None,
+        slow: None,
     };
 
     /// Opens at the `failures`th failure in a row.
@@ -137,21 +134,24 @@ impl Trip {
 
     /// Opens when the share `rate` of the results in `window`, or more, are slow, and there are at least `minimum` results.
     ///
-    /// A call is slow if it ran longer than `slow_after`, whether it succeeded, failed or was cancelled. Over HTTP a call runs to
-    /// the end of its body. A breaker with such a condition, and no other, reads the clock when a call starts.
+    /// A call is slow if it ran longer than `slow`, whether it succeeded, failed or was cancelled. Over HTTP a call runs to the end
+    /// of its body, unless a [`SlowCall`] says [`to_head`](SlowCall::to_head). It counts when it ends, or while it still
+    /// hangs with [`while_in_flight`](SlowCall::while_in_flight). A breaker with such a condition, and no other, reads the clock when a
+    /// call starts.
     ///
     /// # Errors
     ///
-    /// As for [`failure_rate`](Self::failure_rate), and if `slow_after` is zero or does not fit in 64 bits of nanoseconds (584 years).
+    /// As for [`failure_rate`](Self::failure_rate), and if the time of `slow` is zero or does not fit in 64 bits of nanoseconds (584
+    /// years).
     pub fn slow_rate(
         rate: f64,
-        slow_after: Duration,
+        slow: impl Into<SlowCall>,
         window: impl Into<Window>,
         minimum: u32,
     ) -> Result<Self, InvalidSetting> {
         let rate = Rate::new(rate, window.into(), minimum)?;
         Ok(Self {
-            slow_after: Some(nanos("slow threshold", slow_after)?),
+            slow: Some(slow.into().checked()?),
             ..Self::of(Kind::slow_in(rate.window), rate)
         })
     }
@@ -173,7 +173,10 @@ impl Trip {
     /// Whether both count the same things in the same windows, so that what one has counted is worth something to the other.
     pub(crate) fn counts_like(&self, other: &Self) -> bool {
         let windows = |trip: &Self| trip.rates.map(|rate| rate.map(|rate| rate.window));
-        self.streak.is_some() == other.streak.is_some() && windows(self) == windows(other)
+        let slow = |trip: &Self| trip.slow.map(Slow::counting);
+        self.streak.is_some() == other.streak.is_some()
+            && windows(self) == windows(other)
+            && slow(self) == slow(other)
     }
 
     fn of(kind: Kind, rate: Rate) -> Self {
@@ -188,8 +191,8 @@ impl Trip {
             let (rate, more) = (&mut self.rates[kind as usize], other.rates[kind as usize]);
             *rate = either(*rate, more, kind.name())?;
         }
-        if self.slow_after != other.slow_after {
-            self.slow_after = either(self.slow_after, other.slow_after, "slow thresholds")?;
+        if self.slow != other.slow {
+            self.slow = either(self.slow, other.slow, "slow thresholds")?;
         }
         Ok(self)
     }

@@ -22,6 +22,13 @@ impl<F> Policy for KeyedCircuitBreaker<F> {
     type Held = Option<Held>;
 
     #[inline(always)]
+    fn head(&self, held: &mut Option<Held>, so_far: &End) {
+        if let Some(Held { slot, held }) = held {
+            self.breakers.calls(*slot).head(held, so_far);
+        }
+    }
+
+    #[inline(always)]
     fn finish(&self, held: Option<Held>, end: &End) {
         if let Some(Held { slot, held }) = held {
             self.breakers.calls(slot).finish(held, end);

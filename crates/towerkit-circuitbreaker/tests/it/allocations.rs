@@ -5,7 +5,7 @@ use std::{future::ready, time::Duration};
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, State, Trip,
+    CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, SlowCall, State, Trip,
 };
 use towerkit_core::{BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy};
 
@@ -17,16 +17,19 @@ fn call(breaker: &CircuitBreakerPolicy, outcome: Outcome) {
 }
 
 /// Conditions of every kind, at which 100 failures after 100 successes open the breaker.
-fn trips() -> [Trip; 5] {
+fn trips() -> [Trip; 6] {
     let minute = Duration::from_secs(60);
     let slow = Trip::slow_rate(1.0, minute, minute, 20).unwrap();
     let in_time = Trip::failure_rate(0.5, minute, 20).unwrap();
+    let hanging = SlowCall::longer_than(minute).while_in_flight();
+    let hanging = Trip::slow_rate(1.0, hanging, minute, 20).unwrap();
     [
         Trip::default(),
         Trip::consecutive_failures(50).unwrap(),
         in_time,
         Trip::any([in_time, slow]).unwrap(),
         Trip::any([Trip::default(), slow]).unwrap(),
+        Trip::any([Trip::default(), hanging]).unwrap(),
     ]
 }
 

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip, Verdict};
-use towerkit_core::{BoxError, Clock, Outcome, Reason, Rejection};
+use towerkit_circuitbreaker::{
+    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Overflow, SlowCall, State, Trip, Verdict,
+};
+use towerkit_core::{
+    BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy, Reason, Refusable,
+    Rejection,
+};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe};
 
@@ -182,4 +187,201 @@ fn a_call_that_ends_before_it_started_was_not_slow() {
     ended(call).unwrap();
     let snapshot = setup.breaker.snapshot();
     assert_eq!((snapshot.results, snapshot.slow), (1, 0));
+}
+
+fn hanging() -> CircuitBreakerLayer {
+    let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
+    CircuitBreakerLayer::new().trip(Trip::slow_rate(0.5, slow, 10, 2).unwrap())
+}
+
+/// Makes a call that is refused, and returns the wait that it is told. It is the call that finds out that others hang, not the readiness.
+fn turned_away(setup: &Setup) -> Option<Duration> {
+    let error = setup.call(Act::Succeed).unwrap_err();
+    error.rejection().expect("a refusal").wait()
+}
+
+/// Calls that hang end by nobody's hand for a long time: the next call finds them, and an open breaker.
+#[test]
+fn calls_that_hang_open_the_breaker_while_they_hang() {
+    let setup = Setup::new(hanging());
+    let hang: Vec<_> = (0..5).map(|_| setup.start(Act::Pend(9))).collect();
+    setup.hand.advance(SLOW_AFTER);
+    assert_eq!(setup.breaker.snapshot().slow, 0);
+    setup.hand.advance(SLOW_AFTER / 14 + NANO);
+    assert_eq!(turned_away(&setup), Some(OPEN_FOR));
+    assert_eq!(setup.breaker.state(), State::Open);
+    drop(hang);
+    setup.hand.advance(OPEN_FOR);
+    setup.succeed(1);
+    let snapshot = setup.breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.slow), (State::Closed, 0));
+}
+
+/// However it ends, a call that hung was one slow call, and its success or failure counts for the other conditions.
+#[test]
+fn a_call_that_hung_counts_once() {
+    for (act, failures) in [(Act::Succeed, 0), (Act::Fail, 1)] {
+        let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
+        let trip = Trip::any([
+            Trip::slow_rate(1.0, slow, 100, 100).unwrap(),
+            Trip::failure_rate(1.0, 100, 100).unwrap(),
+        ]);
+        let setup = Setup::new(CircuitBreakerLayer::new().trip(trip.unwrap()));
+        let call = setup.start(act);
+        for _ in 0..3 {
+            setup.hand.advance(2 * SLOW_AFTER);
+            setup.succeed(1);
+        }
+        let before = setup.breaker.snapshot();
+        assert_eq!((before.slow, before.failures), (1, 0));
+        drop(ended(call));
+        let after = setup.breaker.snapshot();
+        assert_eq!((after.slow, after.failures), (1, failures));
+        let other = setup.start(Act::Pend(9));
+        drop(other);
+        assert_eq!(setup.breaker.snapshot().slow, 1);
+    }
+}
+
+const WINDOW: Duration = Duration::from_secs(600);
+
+/// So a stream of an hour does not keep a breaker half-open until its probe is overdue.
+#[test]
+fn a_probe_that_hangs_opens_the_breaker_again() {
+    let setup = Setup::new(hanging());
+    let _hang = [setup.start(Act::Pend(9)), setup.start(Act::Pend(9))];
+    setup.hand.advance(2 * SLOW_AFTER);
+    assert_eq!(turned_away(&setup), Some(OPEN_FOR));
+    setup.hand.advance(OPEN_FOR);
+    let _probe = setup.start(Act::Pend(9));
+    assert_eq!(turned_away(&setup), None);
+    setup.hand.advance(2 * SLOW_AFTER);
+    assert_eq!(turned_away(&setup), Some(OPEN_FOR));
+}
+
+/// A call that began long after all the others is found though time jumped by far more than the threshold.
+#[test]
+fn a_rest_of_any_length_loses_no_call_that_hangs() {
+    for rest in [1_u32, 15, 16, 17, 1_000, 40_000, 70_000] {
+        let setup = Setup::new(hanging());
+        let first = setup.start(Act::Pend(9));
+        setup.hand.advance(rest * SLOW_AFTER / 14);
+        let _second = setup.start(Act::Pend(9));
+        let hung = u64::from(rest > 14);
+        assert_eq!(setup.breaker.snapshot().slow, hung, "{rest}");
+        setup.hand.advance(2 * SLOW_AFTER);
+        assert_eq!(turned_away(&setup), Some(OPEN_FOR), "{rest}");
+        drop(first);
+    }
+}
+
+#[test]
+fn many_threads_count_each_call_that_hangs_once() {
+    let slow = SlowCall::longer_than(Duration::from_nanos(50)).while_in_flight();
+    let trip = Trip::slow_rate(1.0, slow, WINDOW, u32::MAX).unwrap();
+    let (clock, hand) = Clock::manual();
+    let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+    let breaker = layer.handle();
+    let policy = layer.into_role().policy().clone();
+    let calls = 5_000;
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let (policy, hand) = (&policy, &hand);
+            scope.spawn(move || {
+                let mut open = std::collections::VecDeque::new();
+                for call in 0..calls {
+                    let mut request = ();
+                    let protocol = Plain::new("test");
+                    let call_of = &mut Call::new(&mut request, &protocol);
+                    open.push_back(policy.admit(call_of).unwrap());
+                    hand.advance(Duration::from_nanos(call % 7));
+                    if open.len() > 3 + thread * 5 {
+                        policy.finish(open.pop_front().unwrap(), &End::new(Outcome::Success));
+                    }
+                }
+                for held in open {
+                    policy.finish(held, &End::new(Outcome::Success));
+                }
+            });
+        }
+    });
+    assert_eq!(breaker.snapshot().results, 4 * calls);
+}
+
+/// At a client the body takes as long as its reader likes.
+#[test]
+fn a_call_may_be_measured_to_its_head() {
+    for while_in_flight in [false, true] {
+        for (to_head, slow_reads) in [(false, 2), (true, 0)] {
+            let mut slow = SlowCall::longer_than(SLOW_AFTER);
+            slow = if to_head { slow.to_head() } else { slow };
+            slow = if while_in_flight {
+                slow.while_in_flight()
+            } else {
+                slow
+            };
+            let (clock, hand) = Clock::manual();
+            let trip = Trip::slow_rate(1.0, slow, 10, 10).unwrap();
+            let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+            let breaker = layer.handle();
+            let service = layer.http().layer(Probe::new());
+            let ask = || ended(service.clone().oneshot(http::Request::new(Act::Succeed))).unwrap();
+            let bodies = [ask(), ask()];
+            hand.advance(2 * SLOW_AFTER);
+            drop(bodies);
+            let snapshot = breaker.snapshot();
+            assert_eq!((snapshot.results, snapshot.slow), (2, slow_reads));
+
+            let late = service.clone();
+            let mut late = std::pin::pin!(late.oneshot(http::Request::new(Act::Pend(1))));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(late.as_mut().poll(&mut cx).is_pending());
+            hand.advance(2 * SLOW_AFTER);
+            drop(ended(late).unwrap());
+            assert_eq!(breaker.snapshot().slow, slow_reads + 1, "a late head");
+        }
+    }
+}
+
+/// A service without heads, and a call that fails before it, are measured to the end.
+#[test]
+fn a_call_without_a_head_is_measured_to_its_end() {
+    let slow = SlowCall::longer_than(SLOW_AFTER).to_head();
+    let trip = Trip::slow_rate(1.0, slow, 10, 10).unwrap();
+    let setup = Setup::new(CircuitBreakerLayer::new().trip(trip));
+    take(&setup, SLOW_AFTER + NANO);
+    let call = setup.start(Act::Fail);
+    setup.hand.advance(SLOW_AFTER + NANO);
+    assert!(ended(call).is_err());
+    assert_eq!(setup.breaker.snapshot().slow, 2);
+}
+
+/// By key as well; and a key whose calls hang does not leave for another.
+#[test]
+fn a_key_whose_calls_hang_is_remembered() {
+    let (clock, hand) = Clock::manual();
+    let find = |call: &Call<'_, &'static str>| Some(Key::new(*call.request));
+    let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
+    let layer = KeyedCircuitBreakerLayer::new(1, find)
+        .unwrap()
+        .trip(Trip::slow_rate(1.0, slow, 10, 1).unwrap())
+        .overflow(Overflow::Unguarded)
+        .clock(clock);
+    let handle = layer.handle();
+    let policy = layer.into_role().policy().clone();
+    let protocol = Plain::new("test");
+    let mut requests = ["stock", "price"];
+    let [stock, price] = &mut requests;
+    let hang = policy.admit(&mut Call::new(stock, &protocol)).unwrap();
+    hand.advance(2 * SLOW_AFTER);
+    for _ in 0..3 {
+        let held = policy.admit(&mut Call::new(price, &protocol)).unwrap();
+        policy.finish(held, &End::new(Outcome::Success));
+    }
+    assert!(policy.admit(&mut Call::new(stock, &protocol)).is_err());
+    assert_eq!(
+        handle.snapshot(Key::new("stock")).unwrap().state,
+        State::Open
+    );
+    policy.finish(hang, &End::new(Outcome::Success));
 }

@@ -52,6 +52,14 @@ impl Both {
     }
 
     pub(crate) fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        self.run_step(step)?;
+        // A snapshot looks for calls that hang, and so does the model.
+        let _ = self.handle.snapshot();
+        self.model.look_for_hanging();
+        Ok(())
+    }
+
+    fn run_step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
             Step::Start => self.start()?,
             Step::End(call, ending) if !self.calls.is_empty() => {
@@ -149,7 +157,9 @@ fn limits_of(old: Conditions, new: Conditions) -> Conditions {
     if let (Some(old), Some(new)) = (&mut limits.in_a_row, new.in_a_row) {
         *old = new;
     }
-    limits.slow_after = new.slow_after;
+    if !limits.while_in_flight {
+        limits.slow_after = new.slow_after;
+    }
     limits
 }
 

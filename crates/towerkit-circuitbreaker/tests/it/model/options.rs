@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use towerkit_circuitbreaker::{OpenTime, Options, Trip, Window};
+use towerkit_circuitbreaker::{OpenTime, Options, SlowCall, Trip, Window};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Given {
@@ -21,6 +21,8 @@ pub(crate) struct Conditions {
     pub(crate) failures: ByWindow,
     pub(crate) slow: ByWindow,
     pub(crate) slow_after: i128,
+    /// Whether slow calls are counted while they are in flight.
+    pub(crate) while_in_flight: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +67,17 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         by_window(),
         by_window(),
         1..20_i128,
+        any::<bool>(),
     );
-    some.prop_map(|(in_a_row, failures, slow, slow_after)| Conditions {
-        in_a_row,
-        failures,
-        slow,
-        slow_after,
-    })
+    some.prop_map(
+        |(in_a_row, failures, slow, slow_after, while_in_flight)| Conditions {
+            in_a_row,
+            failures,
+            slow,
+            slow_after,
+            while_in_flight,
+        },
+    )
     .prop_filter("no condition", |conditions| conditions.count() > 0)
 }
 
@@ -104,18 +110,29 @@ impl Conditions {
         self.slow.of_last.is_some() || self.slow.in_time.is_some()
     }
 
+    pub(crate) fn look_for_hanging(&self) -> bool {
+        self.are_about_slow_calls() && self.while_in_flight
+    }
+
     /// Whether the same is counted in the same windows.
     pub(crate) fn count_like(&self, other: &Self) -> bool {
         let shape = |conditions: &Self| {
             let windows = [conditions.failures, conditions.slow]
                 .map(|by| [by.of_last, by.in_time].map(|share| share.map(|share| share.window)));
-            (conditions.in_a_row.is_some(), windows)
+            let hang_after = conditions
+                .look_for_hanging()
+                .then_some(conditions.slow_after);
+            (conditions.in_a_row.is_some(), windows, hang_after)
         };
         shape(self) == shape(other)
     }
 
     fn trip(&self) -> Trip {
-        let slow_after = nanos(self.slow_after);
+        let slow_call = SlowCall::longer_than(nanos(self.slow_after));
+        let slow_call = match self.while_in_flight {
+            true => slow_call.while_in_flight(),
+            false => slow_call,
+        };
         let in_a_row = self
             .in_a_row
             .map(|failures| Trip::consecutive_failures(failures.try_into().unwrap()).unwrap());
@@ -126,7 +143,7 @@ impl Conditions {
         });
         let slow = self.slow.shares().map(|share| {
             share.map(|(window, share)| {
-                Trip::slow_rate(share.rate(), slow_after, window, share.least()).unwrap()
+                Trip::slow_rate(share.rate(), slow_call, window, share.least()).unwrap()
             })
         });
         let all = failures.into_iter().chain(slow).chain([in_a_row]);

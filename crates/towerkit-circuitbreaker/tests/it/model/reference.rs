@@ -1,5 +1,7 @@
 //! A breaker that keeps every result for ever and counts by looking through all of them.
 
+use std::collections::HashSet;
+
 use towerkit_circuitbreaker::{Mode, State};
 
 use super::{
@@ -20,6 +22,11 @@ pub(crate) struct Model {
     closed: Option<i128>,
     last_probe: i128,
     history: Vec<Kept>,
+    /// The calls in flight that may come to hang.
+    watched: Vec<Admitted>,
+    /// Those that were counted since.
+    hung: HashSet<usize>,
+    admitted: usize,
     pub(crate) in_flight: usize,
     pub(crate) succeeded: usize,
     pub(crate) let_through: u64,
@@ -29,6 +36,7 @@ pub(crate) struct Model {
 /// A call that was admitted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Admitted {
+    id: usize,
     /// `None` if it would have been refused.
     period: Option<u64>,
     started: Option<i128>,
@@ -40,6 +48,15 @@ struct Kept {
     at: i128,
     verdict: Option<bool>,
     slow: bool,
+    counts: Counts,
+}
+
+/// In which windows a result counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Everywhere,
+    AsSlow,
+    AsEnded,
 }
 
 impl Model {
@@ -56,6 +73,9 @@ impl Model {
             closed: None,
             last_probe: 0,
             history: Vec::new(),
+            watched: Vec::new(),
+            hung: HashSet::new(),
+            admitted: 0,
             in_flight: 0,
             succeeded: 0,
             let_through: 0,
@@ -69,23 +89,79 @@ impl Model {
             .conditions
             .are_about_slow_calls()
             .then_some(self.now);
+        self.admitted += 1;
+        let id = self.admitted;
+        let admitted = |period| Admitted {
+            id,
+            period,
+            started,
+        };
         match self.decide() {
-            Ok(period) => Ok(Admitted {
-                period: Some(period),
-                started,
-            }),
+            Ok(period) => {
+                let admitted = admitted(Some(period));
+                let counts = self.state != State::Disabled;
+                if counts && self.given.conditions.look_for_hanging() {
+                    self.watched.push(admitted);
+                }
+                Ok(admitted)
+            }
             Err(_) if self.mode == Mode::Observing => {
                 self.let_through += 1;
-                Ok(Admitted {
-                    period: None,
-                    started,
-                })
+                Ok(admitted(None))
             }
             Err(wait) => Err(wait),
         }
     }
 
+    /// Counts the calls that hang: all of those that started in one fourteenth of the threshold, when the last one of these can hang.
+    pub(crate) fn look_for_hanging(&mut self) {
+        let conditions = self.given.conditions;
+        if !conditions.look_for_hanging() {
+            return;
+        }
+        let width = (conditions.slow_after + 13) / 14;
+        let end = (self.now - conditions.slow_after).div_euclid(width);
+        let hangs = |call: &Admitted| {
+            let started = call.started.expect("timed");
+            started.div_euclid(width) < end
+        };
+        let (hung, watched) = self.watched.iter().partition(|call| hangs(call));
+        self.watched = watched;
+        let hung: Vec<Admitted> = hung;
+        for call in hung {
+            if call.period != Some(self.period) {
+                continue;
+            }
+            match self.state {
+                State::HalfOpen => self.go(State::Open),
+                State::Closed | State::ForcedClosed => {
+                    self.hung.insert(call.id);
+                    self.keep(None, true, Counts::AsSlow);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, verdict: Option<bool>, slow: bool, counts: Counts) {
+        self.history.push(Kept {
+            period: self.period,
+            at: self.now,
+            verdict,
+            slow,
+            counts,
+        });
+        if self.state == State::Closed && self.trips(verdict, counts) {
+            self.go(State::Open);
+        }
+    }
+
     pub(crate) fn finish(&mut self, call: Admitted, ending: Ending) {
+        self.watched.retain(|watched| watched.id != call.id);
+        let counts = match self.hung.remove(&call.id) {
+            true => Counts::AsEnded,
+            false => Counts::Everywhere,
+        };
         if call.period != Some(self.period) {
             return;
         }
@@ -109,16 +185,10 @@ impl Model {
                     self.go(State::Closed);
                 }
             }
-            State::Closed | State::ForcedClosed if slow || verdict.is_some() => {
-                self.history.push(Kept {
-                    period: self.period,
-                    at: self.now,
-                    verdict,
-                    slow,
-                });
-                if self.state == State::Closed && self.trips(verdict) {
-                    self.go(State::Open);
-                }
+            State::Closed | State::ForcedClosed
+                if (slow && counts == Counts::Everywhere) || verdict.is_some() =>
+            {
+                self.keep(verdict, slow, counts);
             }
             _ => {}
         }
@@ -142,8 +212,9 @@ impl Model {
 
     pub(crate) fn apply(&mut self, given: Given) {
         let counts = matches!(self.state, State::Closed | State::ForcedClosed);
-        if counts && !given.conditions.count_like(&self.given.conditions) {
-            self.period += 1;
+        if !given.conditions.count_like(&self.given.conditions) {
+            self.period += u64::from(counts);
+            self.watched.clear();
         }
         self.given = given;
     }
@@ -157,8 +228,10 @@ impl Model {
             (conditions.failures.in_time, conditions.slow.in_time),
         ];
         for (place, (failures, slow)) in pairs.into_iter().enumerate() {
-            let kept = |share: Option<Share>| share.map(|share| self.kept(share, place == 1));
-            let (failures, slow) = (kept(failures), kept(slow));
+            let kept =
+                |share: Option<Share>, but| share.map(|share| self.kept(share, place == 1, but));
+            let failures = kept(failures, Counts::AsSlow);
+            let slow = kept(slow, Counts::AsEnded);
             if let Some(results) = failures.as_ref().or(slow.as_ref()) {
                 let failed = failures.as_ref().map_or(in_a_row, |kept| {
                     kept.iter()
@@ -234,23 +307,27 @@ impl Model {
     }
 
     /// Whether a condition is met, after a result with this verdict.
-    fn trips(&self, verdict: Option<bool>) -> bool {
+    ///
+    /// A condition is judged when a result of its own comes in.
+    fn trips(&self, verdict: Option<bool>, counts: Counts) -> bool {
         let conditions = self.given.conditions;
         let in_a_row = verdict.is_some()
             && conditions
                 .in_a_row
                 .is_some_and(|limit| self.in_a_row() >= limit);
         let failed = |kept: &Kept| kept.verdict == Some(false);
-        in_a_row
-            || self.reaches(conditions.failures, failed)
-            || self.reaches(conditions.slow, |kept| kept.slow)
+        let failures =
+            counts != Counts::AsSlow && self.reaches(conditions.failures, Counts::AsSlow, failed);
+        let slow = counts != Counts::AsEnded
+            && self.reaches(conditions.slow, Counts::AsEnded, |kept| kept.slow);
+        in_a_row || failures || slow
     }
 
-    fn reaches(&self, by_window: ByWindow, is_marked: impl Fn(&Kept) -> bool) -> bool {
+    fn reaches(&self, by_window: ByWindow, but: Counts, is_marked: impl Fn(&Kept) -> bool) -> bool {
         let windows = [(by_window.of_last, false), (by_window.in_time, true)];
         windows.into_iter().any(|(share, in_time)| {
             share.is_some_and(|share| {
-                let kept = self.kept(share, in_time);
+                let kept = self.kept(share, in_time, but);
                 let marked = kept.iter().filter(|kept| is_marked(kept)).count();
                 marked > 0
                     && kept.len() >= share.minimum
@@ -264,9 +341,9 @@ impl Model {
         verdicts.take_while(|good| !good).count()
     }
 
-    /// The results in a window, the latest first.
-    fn kept(&self, share: Share, in_time: bool) -> Vec<Kept> {
-        let results = self.of_this_period();
+    /// The results in a window, the latest first, but for those that do not count in such a window.
+    fn kept(&self, share: Share, in_time: bool, but: Counts) -> Vec<Kept> {
+        let results = self.of_this_period().filter(|kept| kept.counts != but);
         if !in_time {
             return results.take(share.window).collect();
         }
