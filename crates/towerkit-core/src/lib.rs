@@ -119,7 +119,7 @@ pub use plain::{
 pub use policy::{Admission, AsyncGuard, Fields, Guard, Observer, Policy};
 pub use protocol::{Answer, BoxError, Follow, Protocol, Refusable, Refuse, Unbound};
 pub use rejection::{Join, Reason, Refusal, Rejection};
-pub use repeat::{Attach, Peek, Pushback, Repeat};
+pub use repeat::{Attach, Discard, Peek, Pushback, Repeat};
 pub use role::{
     As, AsyncGuards, Guarding, GuardingLater, Guards, Observes, Observing, Pair, Role, Shape,
 };

@@ -1,6 +1,9 @@
 //! What drivers need of a protocol: to look at a result, and to send a request more than once.
 
-use std::time::Duration;
+use std::{
+    future::{Ready, ready},
+    time::Duration,
+};
 
 use crate::{Classify, End, Plain, PlainExchange, Protocol};
 
@@ -52,6 +55,20 @@ pub trait Attach<T> {
     fn stamp(&self, _response: &mut T, _name: &'static str, _value: &str) {}
 }
 
+/// Discards a response that is of no use any more, so that its connection can be used again.
+#[diagnostic::on_unimplemented(
+    message = "towerkit cannot discard a response of type `{T}`",
+    label = "this protocol does not understand the service's response",
+    note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
+)]
+pub trait Discard<T> {
+    /// Reads the rest of the response, within bounds, and drops it. Dropping this future drops the rest unread.
+    type Discard: Future<Output = ()>;
+
+    /// Discards a response.
+    fn discard(&self, response: T) -> Self::Discard;
+}
+
 /// Sends a request more than once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot repeat requests of type `{Req}`",
@@ -94,6 +111,16 @@ impl<T, E, C: Classify<T, E>> Peek<T, E> for PlainExchange<C> {
 impl<T, C> Attach<T> for PlainExchange<C> {
     #[inline(always)]
     fn attach<V: Clone + Send + Sync + 'static>(&self, _response: &mut T, _value: V) {}
+}
+
+/// A plain response is dropped at once.
+impl<T, C> Discard<T> for PlainExchange<C> {
+    type Discard = Ready<()>;
+
+    #[inline(always)]
+    fn discard(&self, _response: T) -> Ready<()> {
+        ready(())
+    }
 }
 
 impl<Req: Clone, C: Clone> Repeat<Req> for Plain<C> {

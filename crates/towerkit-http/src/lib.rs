@@ -68,6 +68,7 @@ mod client_address;
 #[cfg(feature = "client")]
 mod client_errors;
 mod collected;
+mod discard;
 mod errors;
 mod ext;
 mod fields;
@@ -87,6 +88,7 @@ pub use client_address::{ClientAddress, InvalidNetwork, PeerAddress};
 #[cfg(feature = "client")]
 pub use client_errors::{BoxedClientErrors, ClientErrors};
 pub use collected::{CollectedBody, KeptResponse};
+pub use discard::Discarded;
 pub use errors::{KnownErrors, ReadErrors};
 pub use ext::HttpExt;
 pub use grpc::{Grpc, GrpcExchange};

@@ -5,11 +5,10 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_service::Service;
-use towerkit_core::{Attach, Peek, Repeat};
+use towerkit_core::{Attach, Discard, Peek, Repeat};
 
-use crate::again::Again;
+use crate::{again::Again, pause::Pause};
 
 /// The future of a [`Retry`](crate::Retry).
 ///
@@ -17,22 +16,25 @@ use crate::again::Again;
 #[pin_project]
 pub struct RetryFuture<S, P, Req>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     #[pin]
-    state: State<S::Future, P::Attempt>,
+    state: State<S::Future, P::Attempt, Unwanted<P::Exchange, S::Response>>,
     /// `None` for a call that is tried once.
     again: Option<Again<S, P, Req>>,
 }
 
+/// A failed response that is being discarded.
+type Unwanted<X, T> = <X as Discard<T>>::Discard;
+
 #[pin_project(project = StateProjection)]
-enum State<F, A> {
+enum State<F, A, D> {
     Trying(#[pin] F),
     /// For the pause to be over, and then for the service to be ready.
     Waiting {
         #[pin]
-        pause: Sleep,
+        pause: Pause<D>,
         next: Option<A>,
     },
     Over,
@@ -40,7 +42,7 @@ enum State<F, A> {
 
 impl<S, P, Req> RetryFuture<S, P, Req>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     #[inline(always)]
@@ -55,7 +57,7 @@ where
 impl<S, P, Req> Future for RetryFuture<S, P, Req>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
     S: Service<P::Attempt>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -82,9 +84,8 @@ where
             match again.next(trouble) {
                 Err(reason) => return Poll::Ready(again.report(result, Some(reason))),
                 Ok((wait, next)) => {
-                    // Its body may hold a connection.
-                    drop(result);
-                    let (pause, next) = (sleep(wait), Some(next));
+                    let unwanted = result.ok().map(|failed| again.exchange.discard(failed));
+                    let (pause, next) = (Pause::new(wait, unwanted), Some(next));
                     me.state.set(State::Waiting { pause, next });
                 }
             }
@@ -97,19 +98,17 @@ where
 /// A service whose readiness fails is finished for good, so that its error is the last.
 fn poll_next<S, P, Req>(
     again: &mut Again<S, P, Req>,
-    mut state: Pin<&mut State<S::Future, P::Attempt>>,
+    mut state: Pin<&mut State<S::Future, P::Attempt, Unwanted<P::Exchange, S::Response>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), S::Error>>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     let StateProjection::Waiting { pause, next } = state.as_mut().project() else {
         panic!("polled after completion");
     };
-    if !pause.is_elapsed() {
-        ready!(pause.poll(cx));
-    }
+    ready!(pause.poll(cx));
     ready!(again.inner.poll_ready(cx))?;
     let next = next.take().expect("it is taken once");
     let attempt = again.inner.call(next);
@@ -119,7 +118,7 @@ where
 
 impl<S, P, Req> fmt::Debug for RetryFuture<S, P, Req>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

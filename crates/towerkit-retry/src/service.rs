@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, Peek, Repeat, Unbound};
+use towerkit_core::{Attach, Bypass, Discard, Peek, Repeat, Unbound};
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
@@ -44,7 +44,7 @@ impl<S, P, I> Retry<S, P, I> {
 impl<S, P, I, Req> Service<Req> for Retry<S, P, I>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {

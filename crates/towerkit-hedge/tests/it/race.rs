@@ -230,8 +230,10 @@ async fn an_attempt_that_never_yields_by_itself_is_hedged() {
         attempts += 1;
         let is_first = attempts == 1;
         async move {
-            while is_first {
-                coop::consume_budget().await;
+            if is_first {
+                loop {
+                    coop::consume_budget().await;
+                }
             }
             sleep(20 * MS).await;
             Ok::<_, BoxError>(())

@@ -4,6 +4,7 @@ mod allocations;
 mod bodies;
 mod budgets;
 mod calls;
+mod connections;
 mod contract;
 mod pauses;
 mod setup;
