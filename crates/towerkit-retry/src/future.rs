@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Discard, Peek, Repeat};
+use towerkit_core::{Attach, Discard, Peek, Protocol, Repeat};
 
 use crate::{again::Again, pause::Pause};
 
@@ -20,10 +20,16 @@ where
     S: Service<P::Attempt>,
 {
     #[pin]
-    state: State<S::Future, P::Attempt, Unwanted<P::Exchange, S::Response>>,
+    state: StateOf<S, P, Req>,
     /// `None` for a call that is tried once.
     again: Option<Again<S, P, Req>>,
 }
+
+type StateOf<S, P, Req> = State<
+    <S as Service<<P as Repeat<Req>>::Attempt>>::Future,
+    <P as Repeat<Req>>::Attempt,
+    Unwanted<<P as Protocol<Req>>::Exchange, <S as Service<<P as Repeat<Req>>::Attempt>>::Response>,
+>;
 
 /// A failed response that is being discarded.
 type Unwanted<X, T> = <X as Discard<T>>::Discard;
@@ -98,7 +104,7 @@ where
 /// A service whose readiness fails is finished for good, so that its error is the last.
 fn poll_next<S, P, Req>(
     again: &mut Again<S, P, Req>,
-    mut state: Pin<&mut State<S::Future, P::Attempt, Unwanted<P::Exchange, S::Response>>>,
+    mut state: Pin<&mut StateOf<S, P, Req>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), S::Error>>
 where

@@ -90,7 +90,7 @@ where
 impl<S, P, I, Req> Bypass<Req> for Retry<S, P, I>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {
