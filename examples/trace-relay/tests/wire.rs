@@ -142,14 +142,15 @@ async fn a_state_in_several_lines_is_one_list() {
         (&["foo=1", ""], Some("foo=1")),
         (&["", "foo=1"], Some("foo=1")),
         (&[""], None),
-        (&["foo=1", "foo=2"], None),
+        (&["foo=1", "foo=2"], Some("foo=1,foo=2")),
         (&["\t foo=1 \t"], Some("foo=1")),
         (
             &["foo=1 \t , \t bar=2, \t baz=3"],
             Some("foo=1,bar=2,baz=3"),
         ),
         (&["foo =1"], None),
-        (&["foo@bar@baz=1,bar=2"], None),
+        (&["foo@bar@baz=1,bar=2"], Some("foo@bar@baz=1,bar=2")),
+        (&["@foo=1,bar=2"], None),
     ] {
         let lines: Vec<_> = lines
             .iter()

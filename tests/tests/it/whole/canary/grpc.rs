@@ -79,7 +79,7 @@ async fn a_secret_is_in_no_output_over_grpc() {
         }
     }
     let spans = format!("{:?}", observed.spans_of(4).await);
-    assert!(spans.contains("rpc.request.metadata.x-note"), "{spans}");
+    assert!(spans.contains("rpc.request.header.x-note"), "{spans}");
     outputs.add("spans", spans);
     outputs.add("log", observed.text());
     outputs.add(
