@@ -27,6 +27,9 @@ impl<A> FallbackLayer<A> {
 
 impl<V> FallbackLayer<Value<V>> {
     /// Answers with a clone of `value`, which is of the service's response type.
+    ///
+    /// Over HTTP it answers `HEAD` requests as well, whose answers have no body: hyper's HTTP/2 server breaks a stream that has one.
+    /// Around a server give it no body, or leave such operations out by `.only(..)`.
     #[must_use]
     pub fn value(value: V) -> Self {
         Self::new(Value::new(value))

@@ -349,3 +349,14 @@ fn a_flood_of_long_queries_stays_within_the_bytes() {
     assert!(seen.entries <= (1 << 20) / 8_000, "{seen:?}");
     assert!(seen.entries > 50, "{seen:?}");
 }
+
+/// hyper cuts the connection of such a response: whoever gets it knows that it is not whole.
+#[test]
+fn a_body_that_ends_before_its_declared_length_is_not_kept() {
+    for (length, is_kept) in [("100", false), ("11", true)] {
+        let field = ("content-length", length);
+        let mut scene = of(Says { field, ..GOOD });
+        assert_eq!(scene.keeps(get), is_kept, "{length}");
+        assert_eq!(scene.handle.snapshot().entries, u64::from(is_kept));
+    }
+}

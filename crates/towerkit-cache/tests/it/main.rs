@@ -5,4 +5,5 @@ mod behaviour;
 mod contract;
 mod http;
 mod model;
+mod panics;
 mod stress;

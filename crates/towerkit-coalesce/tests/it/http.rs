@@ -246,3 +246,16 @@ fn over_grpc_the_trailers_are_shared() {
         }
     });
 }
+
+#[test]
+fn a_body_that_ends_before_its_declared_length_is_not_shared() {
+    run_paused(async {
+        for (length, calls) in [("100", 2), ("11", 1)] {
+            let answers = Answers::new(200, ("content-length", length));
+            let seen = answers.calls.clone();
+            let service = layer().http().layer(answers);
+            let (_, made, _) = call_all(service, &seen, [get(), get()]).await;
+            assert_eq!(made, calls, "{length}");
+        }
+    });
+}

@@ -5,3 +5,4 @@ mod behaviour;
 mod contract;
 mod http;
 mod model;
+mod panics;

@@ -4,3 +4,4 @@ mod allocations;
 mod behaviour;
 mod contract;
 mod http;
+mod panics;

@@ -7,6 +7,7 @@ mod contract;
 mod gate;
 mod handle;
 mod model;
+mod panics;
 mod percentile;
 mod race;
 mod readiness;

@@ -108,3 +108,25 @@ async fn the_cap_can_be_set() {
     .await;
     assert_eq!(seen.len(), 3);
 }
+
+/// RT-06: frames are bounded as well as bytes, and those without bytes are not kept.
+#[tokio::test(start_paused = true)]
+async fn a_body_of_countless_small_frames_is_not_kept() {
+    let frames = |count, data: &'static [u8]| {
+        let data = (0..count).map(move |_| Frame::data(Bytes::from_static(data)));
+        Streamed(data.collect())
+    };
+    let (seen, gave_up) = send(RetryLayer::new(), frames(1024, b"7")).await;
+    assert_eq!(
+        (seen, gave_up),
+        (vec![(1024, false); 3], Some(GaveUp::Attempts))
+    );
+    let (seen, gave_up) = send(RetryLayer::new(), frames(1025, b"7")).await;
+    assert_eq!((seen, gave_up), (vec![(1025, false)], Some(GaveUp::Body)));
+    let layer = RetryLayer::new().replay_up_to(16);
+    let (seen, gave_up) = send(layer, frames(100_000, b"")).await;
+    assert_eq!(
+        (seen, gave_up),
+        (vec![(0, false); 3], Some(GaveUp::Attempts))
+    );
+}

@@ -6,6 +6,7 @@ mod budgets;
 mod calls;
 mod connections;
 mod contract;
+mod panics;
 mod pauses;
 mod setup;
 mod simulation;

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request};
+use http_body::Body;
+use http_body_util::BodyExt;
 use tokio::{
     task::{JoinHandle, coop, yield_now},
     time::Instant,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{BoxError, LayerExt, Operations, Reason, Refusable, Rejection};
+use towerkit_core::{BoxError, LayerExt, Operations, Outcome, Plain, Reason, Refusable, Rejection};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Act, Probe, ProbeError};
 use towerkit_timeout::TimeoutLayer;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -146,4 +148,37 @@ pub(crate) async fn ended<T>(task: JoinHandle<T>) -> T {
     }
     assert!(task.is_finished(), "the time is up, and nobody noticed");
     task.await.unwrap()
+}
+
+/// An answer to `HEAD` has no body, which would break a stream of HTTP/2.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_times_out_is_answered_without_a_body() {
+    for (method, has_body) in [(Method::HEAD, false), (Method::GET, true)] {
+        let mut request = Request::new(Act::Sleep(10 * SECOND));
+        *request.method_mut() = method;
+        let service = layer().http().layer(Probe::new());
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 504);
+        let body = response.into_body();
+        assert_eq!(!body.is_end_stream(), has_body);
+        assert_eq!(
+            !body.collect().await.unwrap().to_bytes().is_empty(),
+            has_body
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_panics_leaves_nothing_behind() {
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let plain = Plain::new("probe").classify(|result: &Result<Act, ProbeError>| {
+        assert!(*result.as_ref().unwrap() == Act::Succeed, "unheard of");
+        Outcome::Success
+    });
+    let service = layer().protocol(plain).layer(probe);
+    let call = tokio::spawn(service.clone().oneshot(Act::Pend(1)));
+    _ = call.await;
+    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    assert!(service.oneshot(Act::Succeed).await.is_ok());
 }

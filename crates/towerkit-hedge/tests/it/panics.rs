@@ -1,0 +1,59 @@
+//! Callbacks that panic leave nothing behind, and the next call is served.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tower::{Layer, Service, ServiceExt};
+use towerkit_core::{Event, LayerExt, Outcome, Plain};
+use towerkit_hedge::{Hedge, HedgeLayer};
+use towerkit_test::{Act, Probe, ProbeError};
+
+use crate::backend::MS;
+
+/// Panics once.
+fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
+    let is_new = Arc::new(AtomicBool::new(true));
+    move || assert!(!is_new.swap(false, Ordering::SeqCst), "a callback panics")
+}
+
+/// Makes a call that is hedged, in which a callback panics, and another.
+async fn check<P, I>(layer: HedgeLayer<P, I>, is_panic: bool)
+where
+    HedgeLayer<P, I>: Layer<Probe, Service = Hedge<Probe, P, I>>,
+    Hedge<Probe, P, I>:
+        Service<Act, Response = Act, Error = ProbeError, Future: Send> + Send + Clone + 'static,
+{
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let handle = layer.handle();
+    let service = layer.layer(probe);
+    let call = tokio::spawn(service.clone().oneshot(Act::Sleep(300 * MS)));
+    assert_eq!(call.await.is_err(), is_panic);
+    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    assert!(service.oneshot(Act::Sleep(300 * MS)).await.is_ok());
+    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    let snapshot = handle.snapshot();
+    let spent = u64::from(10 - snapshot.available);
+    assert_eq!(spent, snapshot.hedges, "what was taken was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_panics_leaves_nothing_behind() {
+    let layer = || HedgeLayer::after(50 * MS).unwrap().plain("probe");
+    let burn = fuse();
+    let idempotent = move |_: &Act| {
+        burn();
+        true
+    };
+    check(layer().idempotent_if(idempotent), true).await;
+    let burn = fuse();
+    check(layer().events(move |_: &Event| burn()).idempotent(), false).await;
+    let burn = fuse();
+    let plain = Plain::new("probe").classify(move |_: &Result<Act, ProbeError>| {
+        burn();
+        Outcome::Success
+    });
+    check(layer().protocol(plain).idempotent(), true).await;
+}

@@ -1,0 +1,67 @@
+//! Callbacks that panic leave nothing behind, and the next call is served.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tower::{Layer, Service, ServiceExt};
+use towerkit_core::{Event, LayerExt, Outcome, Plain};
+use towerkit_retry::{Retry, RetryLayer};
+use towerkit_test::{Act, Probe, ProbeError};
+
+/// Panics once.
+fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
+    let is_new = Arc::new(AtomicBool::new(true));
+    move || assert!(!is_new.swap(false, Ordering::SeqCst), "a callback panics")
+}
+
+/// Makes a call that is retried, in which a callback panics, and another.
+async fn check<P, I>(layer: RetryLayer<P, I>, is_panic: bool)
+where
+    P: Clone,
+    I: Clone,
+    Retry<Probe, P, I>:
+        Service<Act, Response = Act, Error = ProbeError, Future: Send> + Send + Clone,
+    RetryLayer<P, I>: Layer<Probe, Service = Retry<Probe, P, I>>,
+    P: 'static,
+    I: 'static,
+{
+    let probe = Probe::new();
+    let ledger = probe.ledger();
+    let service = layer.layer(probe);
+    let call = tokio::spawn(service.clone().oneshot(Act::FailFirst(1)));
+    assert_eq!(call.await.is_err(), is_panic);
+    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    assert!(service.oneshot(Act::FailFirst(1)).await.is_ok());
+    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_panics_leaves_nothing_behind() {
+    let layer = || RetryLayer::new().plain("probe");
+    let burn = fuse();
+    let idempotent = move |_: &Act| {
+        burn();
+        true
+    };
+    check(layer().idempotent_if(idempotent), true).await;
+    let burn = fuse();
+    let when = move |end: &towerkit_core::End| {
+        burn();
+        end.outcome() == Outcome::Failure
+    };
+    check(layer().when(when).idempotent(), true).await;
+    let burn = fuse();
+    check(layer().events(move |_: &Event| burn()).idempotent(), false).await;
+    let burn = fuse();
+    let plain = Plain::new("probe").classify(move |result: &Result<Act, ProbeError>| {
+        burn();
+        if result.is_ok() {
+            Outcome::Success
+        } else {
+            Outcome::Failure
+        }
+    });
+    check(layer().protocol(plain).idempotent(), true).await;
+}
