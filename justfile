@@ -3,7 +3,7 @@
 _list:
     @just --list --unsorted
 
-# All that must hold; `just test --install` installs what is missing.
+# All that must hold; `just test --install` gets the programs that it needs.
 test *arguments:
     scripts/test {{ arguments }}
 
@@ -39,10 +39,10 @@ stress *arguments:
 demo *arguments:
     cargo run -p stringsvc -- {{ arguments }}
 
-# A log line, a trace and metrics of the same calls: stringsvc and trace-relay, with a receiver of OTLP, and Prometheus from Debian.
+# A log line, a trace and metrics of the same calls: stringsvc and trace-relay, with a receiver of OTLP, and Prometheus.
 demo-observability *arguments:
     cargo build -p stringsvc -p trace-relay
-    cargo run -p observability -- {{ arguments }}
+    PATH="{{ justfile_directory() }}/.tools/bin:$PATH" cargo run -p observability -- {{ arguments }}
 
 # What each layer costs, beside its peers: ns, allocations, size of the future, ratio. `just bench limit` shows those groups only.
 bench *filter:
@@ -51,7 +51,3 @@ bench *filter:
 # The same, appended to docs/benchmarks.md.
 bench-report:
     cargo bench -p towerkit-benches --all-features --bench report -- --write "{{ justfile_directory() }}/docs/benchmarks.md"
-
-# Licences, sources and duplicates; needs cargo-deny.
-deny:
-    scripts/test deny
