@@ -1,31 +1,47 @@
-//! Every concept of go-kit as a tower layer.
+//! Tower layers for services and clients, each behind a feature.
 //!
-//! This crate only gathers the others, one feature for each; each of them can be used alone. The feature `full` takes all of them.
+//! This crate re-exports the other crates of towerkit and adds nothing: each feature is named like its crate, `full` enables all of
+//! them, and each crate can be used alone.
 //!
 //! ```
 //! # #[cfg(feature = "full")] {
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 //! use std::time::Duration;
-//! use axum::Router;
-//! use axum::routing::get;
+//! use axum::{Router, body::Body, routing::get};
+//! use http::{Request, StatusCode};
+//! use tower::{ServiceBuilder, ServiceExt};
 //! use towerkit::circuitbreaker::CircuitBreakerLayer;
 //! use towerkit::core::stack;
 //! use towerkit::http::HttpExt;
 //! use towerkit::log::LogLayer;
-//! use towerkit::metrics::MetricsLayer;
+//! use towerkit::metrics::{MetricsLayer, Registry};
 //! use towerkit::ratelimit::{Quota, RateLimitLayer};
 //! use towerkit::timeout::TimeoutLayer;
 //!
+//! let registry = Registry::new();
 //! let row = stack((
 //!     LogLayer::new(),
-//!     MetricsLayer::new(),
-//!     RateLimitLayer::new(Quota::per_second(1000)?),
+//!     MetricsLayer::new().registry(registry.clone()),
+//!     RateLimitLayer::new(Quota::new(1, Duration::from_secs(3600))?),
 //!     CircuitBreakerLayer::new(),
 //! ));
+//! let layers = ServiceBuilder::new()
+//!     .layer(row.axum())
+//!     .layer(TimeoutLayer::new(Duration::from_secs(2))?.http());
 //! let app = Router::new()
-//!     .route("/", get(async || "hello"))
-//!     .layer(TimeoutLayer::new(Duration::from_secs(2))?.http())
-//!     .layer(row.http());
-//! # let _: Router = app;
+//!     .route("/hello/{name}", get(async || "hello"))
+//!     .layer(layers);
+//!
+//! let hello = || Request::get("/hello/Ann").body(Body::empty());
+//! let admitted = app.clone().oneshot(hello()?).await?;
+//! assert_eq!(admitted.status(), StatusCode::OK);
+//! let refused = app.oneshot(hello()?).await?;
+//! assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+//! // A call ends with the body of its response. Its operation, in the log and in metrics, is axum's route.
+//! drop((admitted, refused));
+//! assert!(registry.render().contains(r#"http_route="/hello/{name}""#));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
 //! # }
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

@@ -1,0 +1,4 @@
+//! Several layers together, as the facade brings them.
+
+mod pairs;
+mod share;
