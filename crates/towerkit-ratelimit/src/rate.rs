@@ -108,14 +108,29 @@ impl Rate {
     /// Reads a word, and the numbers that it goes by.
     #[inline(always)]
     pub(crate) fn read(&self, word: &AtomicU64) -> (u64, Spacing) {
+        // Acquire pairs with the Release of `change`: the words are those that the change before left, or later ones.
+        let changes = self.changes.load(Ordering::Acquire);
+        // Acquire pairs with the Release of `convert`, so that the numbers of its era are there, and with that of a new owner, so that
+        // whoever sees its word sees whose it is.
+        let seen = word.load(Ordering::Acquire);
+        // As nearly always the word is of the present era. Its numbers need not wait for it then.
+        let spacing = self.numbers[(changes & ERA) as usize].load();
+        let is_past = self.changes.load(Ordering::Relaxed) ^ changes | (seen ^ changes) & ERA;
+        if is_past == 0 {
+            (seen, spacing)
+        } else {
+            self.read_during_change(word)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_during_change(&self, word: &AtomicU64) -> (u64, Spacing) {
         loop {
-            // Acquire pairs with the Release of `change`: the words are those that the change before left, or later ones.
+            // As in `read`.
             let changes = self.changes.load(Ordering::Acquire);
-            // Acquire pairs with the Release of `convert`, so that the numbers of its era are there, and with that of a new owner,
-            // so that whoever sees its word sees whose it is.
             let seen = word.load(Ordering::Acquire);
-            // Acquire: whoever sees a number of a later change sees below that it began.
-            let spacing = self.numbers[(seen & ERA) as usize].load(Ordering::Acquire);
+            let spacing = self.numbers[(seen & ERA) as usize].load();
             if self.changes.load(Ordering::Relaxed) == changes {
                 return (seen, spacing);
             }
@@ -213,8 +228,7 @@ impl Rate {
     pub(crate) fn convert(&self, word: &AtomicU64, units: u64, is_ours: impl Fn() -> bool) {
         // Relaxed: there is one thread that changes them, which is this one.
         let era = self.changes.load(Ordering::Relaxed) & ERA;
-        let [new, old] =
-            [era, era ^ ERA].map(|era| self.numbers[era as usize].load(Ordering::Relaxed));
+        let [new, old] = [era, era ^ ERA].map(|era| self.numbers[era as usize].load());
         loop {
             let seen = word.load(Ordering::Acquire);
             if seen == CLAIMED || seen & ERA == era || !is_ours() {
@@ -292,11 +306,12 @@ impl Numbers {
         }
     }
 
+    /// Acquire: whoever sees a number of a change sees that it began.
     #[inline(always)]
-    fn load(&self, ordering: Ordering) -> Spacing {
+    fn load(&self) -> Spacing {
         Spacing {
-            interval: self.interval.load(ordering),
-            depth: self.depth.load(ordering),
+            interval: self.interval.load(Ordering::Acquire),
+            depth: self.depth.load(Ordering::Acquire),
         }
     }
 

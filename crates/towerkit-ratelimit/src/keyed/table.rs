@@ -20,10 +20,10 @@ const LOCKS: usize = if cfg!(towerkit_loom) { 2 } else { 64 };
 /// The buckets of keys, in memory of a fixed size.
 ///
 /// A key is known by its tag, 64 bits of a seeded hash of which the lowest four are its class; the key itself is not kept. A tag may
-/// stand in either of two sets, in each of which it prefers one line. Nearly all of those that fit stand in the line that they prefer
-/// first, so that to find a key is to read one cache line: the four tags in it are compared without a branch between them, and its
-/// word is there as well. A place is given to another key only while its bucket is full, which is what a key that is not known has as
-/// well: so nothing is forgotten by which a window could hold more.
+/// stand in either of two sets, in each of which it prefers one line, and one place of it. Most stand where they prefer to, so that to
+/// find a key is to read one cache line and to compare one tag; the others are found by comparing all four of a line without a branch
+/// between them. A place is given to another key only while its bucket is full, which is what a key that is not known has as well: so
+/// nothing is forgotten by which a window could hold more.
 ///
 /// A key that is known takes no lock: it finds its place, reads the word, sees that the place is still its own, and exchanges the word
 /// it has read. A place that changes hands in between has another word: [`CLAIMED`] at first, and a later time than ever before
@@ -81,18 +81,19 @@ impl Table {
     /// Finds the place of a key.
     #[inline(always)]
     pub(crate) fn find(&self, tag: u64) -> Option<Place<'_>> {
-        let [first, second] = self.preferred(tag);
-        match self.lines[first].find(tag) {
-            Some(place) => Some(place),
-            None => self.find_elsewhere(tag, [first ^ (LINES - 1), second, second ^ (LINES - 1)]),
+        let lines = self.lines_of(tag);
+        let preferred = &self.lines[lines[0]].0[place_of(tag)];
+        if preferred.is_of(tag) {
+            return Some(preferred.place(tag));
         }
+        self.search(tag, lines)
     }
 
     #[inline(never)]
-    fn find_elsewhere(&self, tag: u64, lines: [usize; 3]) -> Option<Place<'_>> {
-        lines
-            .into_iter()
-            .find_map(|line| self.lines[line].find(tag))
+    fn search(&self, tag: u64, [first, second]: [usize; 2]) -> Option<Place<'_>> {
+        let lines = [first, first ^ (LINES - 1), second, second ^ (LINES - 1)];
+        let mut lines = lines.into_iter().map(|line| &self.lines[line]);
+        lines.find_map(|line| line.find(tag))
     }
 
     /// Gives a key a place that has none. `make` makes its word from the time at which its bucket was full.
@@ -184,7 +185,7 @@ impl Table {
 
     /// The line that a key prefers in each of its sets.
     #[inline(always)]
-    fn preferred(&self, tag: u64) -> [usize; 2] {
+    fn lines_of(&self, tag: u64) -> [usize; 2] {
         // Half of the tag each, scaled to the number of lines, which has at most 32 bits.
         let lines = self.lines.len() as u64;
         let [first, second] = [tag >> 32, (tag >> 4) & u64::from(u32::MAX)];
@@ -197,9 +198,9 @@ impl Table {
     /// evenly, and a key finds room as long as there are no more than the table was made for. In the set it is in the line that the
     /// key prefers, unless there are free places in the other one only, and in the line it is the one that has been full for longest.
     fn vacancy(&self, tag: u64, now: u64) -> Option<(&Slot, u64)> {
-        let sets = self
-            .preferred(tag)
-            .map(|line| [line, line ^ (LINES - 1)].map(|line| self.lines[line].vacant(now)));
+        let sets = self.lines_of(tag).map(|line| {
+            [line, line ^ (LINES - 1)].map(|line| self.lines[line].vacant(place_of(tag), now))
+        });
         let [first, second] = sets.map(|[(preferred, _), (other, _)]| preferred + other);
         let set = usize::from(first <= FEW && second > first);
         let [preferred, other] = sets[set].map(|(_, oldest)| oldest);
@@ -219,20 +220,17 @@ impl Line {
         let Self(slots) = self;
         let mut found = 0;
         for (place, slot) in slots.iter().enumerate() {
-            // Acquire: who misses a key that was evicted sees when that was.
-            let is_owner = slot.owner.load(Ordering::Acquire) == tag;
-            found |= usize::from(is_owner) << place;
+            found |= usize::from(slot.is_of(tag)) << place;
         }
         // Of the places there is one bit each, and no other.
         (found != 0).then(|| slots[found.trailing_zeros() as usize % PLACES].place(tag))
     }
 
-    /// Returns how many places could be given to a newcomer, and the one whose bucket has been full for longest, with its word.
-    fn vacant(&self, now: u64) -> (usize, Option<(&Slot, u64)>) {
-        let words = self
-            .0
-            .iter()
-            .map(|slot| (slot, slot.word.load(Ordering::Relaxed)));
+    /// Returns how many places could be given to a newcomer, and the one whose bucket has been full for longest, with its word. Of
+    /// several free places it is the `preferred` one, or the next.
+    fn vacant(&self, preferred: usize, now: u64) -> (usize, Option<(&Slot, u64)>) {
+        let slots = (0..PLACES).map(|step| &self.0[(preferred + step) % PLACES]);
+        let words = slots.map(|slot| (slot, slot.word.load(Ordering::Relaxed)));
         let vacant = words.filter(|(slot, word)| {
             let is_free = *word != CLAIMED && slot.owner.load(Ordering::Relaxed) == 0;
             // Strictly in the past, so that the word of the next owner is another one.
@@ -245,12 +243,25 @@ impl Line {
     }
 }
 
+/// The place that a key prefers in each of its lines.
+#[inline(always)]
+fn place_of(tag: u64) -> usize {
+    // Bits that hardly count for which lines these are.
+    (tag >> 32) as usize % PLACES
+}
+
 impl Slot {
     fn new() -> Self {
         Self {
             owner: AtomicU64::new(0),
             word: AtomicU64::new(0),
         }
+    }
+
+    #[inline(always)]
+    fn is_of(&self, tag: u64) -> bool {
+        // Acquire: who misses a key that was evicted sees when that was.
+        self.owner.load(Ordering::Acquire) == tag
     }
 
     #[inline(always)]
