@@ -62,7 +62,7 @@
 //! # Cancellation
 //!
 //! A cancelled call counts for nothing, and a cancelled probe leaves its place to the next call. If the head of the response had
-//! come, the head counts. A time-out *outside* a breaker cancels calls and so hides them from it: put it inside, or count slow calls,
+//! come, the head counts, unless it tells nothing, like the head of a gRPC stream. A time-out *outside* a breaker cancels calls and so hides them from it: put it inside, or count slow calls,
 //! of which a cancelled call is one if it ran longer than they may. Calls that hang and that nobody cancels are counted while they
 //! hang with [`SlowCall::while_in_flight`]. A probe that never ends loses its place after a minute
 //! ([`probe_timeout`](CircuitBreakerLayer::probe_timeout)), and its result then counts no more.

@@ -20,7 +20,8 @@ impl Verdict {
     ///   that is well enough to say so is well.
     /// - A client error is a success.
     /// - A call that a layer further in refused never reached the callee and is ignored; but a time-out further in is a failure.
-    /// - A cancelled call is ignored, unless the head of its response had come: then the head counts.
+    /// - A cancelled call is ignored, unless the head of its response had come and told an outcome: then the head counts. The head of
+    ///   a gRPC stream tells none.
     #[inline]
     #[must_use]
     pub fn of(end: &End) -> Self {

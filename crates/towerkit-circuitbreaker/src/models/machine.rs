@@ -13,7 +13,10 @@ use towerkit_core::{Event, EventSink};
 
 use super::model;
 use crate::{
-    Mode, Options, State, Trip, Verdict, epoch::Epoch, machine::Machine, mark::Mark,
+    Mode, Options, State, Trip, Verdict,
+    epoch::Epoch,
+    machine::Machine,
+    mark::{Counts, Mark},
     settings::Settings,
 };
 
@@ -30,6 +33,7 @@ const fn mark(verdict: Verdict) -> Mark {
     Mark {
         verdict,
         slow: false,
+        counts: Counts::Everywhere,
     }
 }
 

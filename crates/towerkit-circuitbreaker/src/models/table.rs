@@ -6,13 +6,17 @@ use loom::thread;
 
 use super::model;
 use crate::{
-    Key, Options, Overflow, Trip, Verdict, epoch::Epoch, keyed::Table, mark::Mark,
+    Key, Options, Overflow, Trip, Verdict,
+    epoch::Epoch,
+    keyed::Table,
+    mark::{Counts, Mark},
     settings::Settings,
 };
 
 const FAILURE: Mark = Mark {
     verdict: Verdict::Failure,
     slow: false,
+    counts: Counts::Everywhere,
 };
 
 /// A table with room for one key, whose breakers open at the second failure in a row.

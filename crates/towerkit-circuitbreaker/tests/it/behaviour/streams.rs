@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, SlowCall, State, Trip};
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
 
@@ -118,4 +118,71 @@ fn a_stream_that_goes_on_for_too_long_is_slow() {
     assert_eq!(layer.handle().state(), State::Closed);
     read(&mut body, 1);
     assert_eq!(layer.handle().state(), State::Open);
+}
+
+/// The head of a gRPC stream says nothing of how it will end: a stream that hangs after it and is given up is no success.
+#[test]
+fn a_stream_that_is_given_up_after_its_head_is_no_success() {
+    let layer = consecutive();
+    let breaker = layer.handle();
+    for failures in 1..=2 {
+        read(&mut pin!(stream(&layer, "14")), 11);
+        if failures < 2 {
+            drop(stream(&layer, "0"));
+            read(&mut pin!(stream(&layer, "0")), 5);
+            assert_eq!(breaker.snapshot().failures, failures, "still in a row");
+        }
+    }
+    assert_eq!(breaker.state(), State::Open);
+
+    let layer = CircuitBreakerLayer::new();
+    drop(stream(&layer, "0"));
+    assert_eq!(layer.handle().snapshot().results, 0);
+}
+
+/// What opens a breaker over streams that hang is how long they hang: when they are given up, and before.
+#[test]
+fn streams_that_hang_after_their_head_open_a_breaker_of_slow_calls() {
+    let second = Duration::from_secs(1);
+    for while_in_flight in [false, true] {
+        let (clock, hand) = Clock::manual();
+        let slow = SlowCall::longer_than(second);
+        let slow = if while_in_flight {
+            slow.while_in_flight()
+        } else {
+            slow
+        };
+        let trip = Trip::slow_rate(1.0, slow, 10, 2).unwrap();
+        let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+        let breaker = layer.handle();
+        let streams = [stream(&layer, "0"), stream(&layer, "0")];
+        hand.advance(2 * second);
+        let hung = if while_in_flight {
+            State::Open
+        } else {
+            State::Closed
+        };
+        let _ = breaker.snapshot();
+        assert_eq!(breaker.state(), hung);
+        drop(streams);
+        assert_eq!(breaker.state(), State::Open);
+    }
+}
+
+/// Nor does it close a half-open breaker; its place goes to the next call.
+#[test]
+fn a_probe_that_is_given_up_after_its_head_closes_nothing() {
+    let (clock, hand) = Clock::manual();
+    let layer = consecutive().clock(clock);
+    let breaker = layer.handle();
+    (0..2).for_each(|_| read(&mut pin!(stream(&layer, "14")), 11));
+    hand.advance(Duration::from_secs(10));
+    drop(stream(&layer, "0"));
+    let snapshot = breaker.snapshot();
+    assert_eq!(
+        (snapshot.state, snapshot.probes_in_flight),
+        (State::HalfOpen, 0)
+    );
+    read(&mut pin!(stream(&layer, "0")), 11);
+    assert_eq!(breaker.state(), State::Closed);
 }

@@ -137,7 +137,12 @@ fn a_stream_is_accepted_when_its_head_is_there() {
     let mut open = Vec::new();
     for _ in 0..100 {
         let mut held = throttle.admit(&mut Call::new(&mut (), &protocol)).unwrap();
-        throttle.head(&mut held, &answered(Outcome::Success, 200));
+        let of_grpc = End::new(Outcome::Success).with_open_head();
+        let http = answered(Outcome::Success, 200);
+        throttle.head(
+            &mut held,
+            if open.len() % 2 == 0 { &http } else { &of_grpc },
+        );
         open.push(held);
         hand.advance(SECOND / 10);
     }
