@@ -47,8 +47,8 @@
 //!
 //! # Cancellation
 //!
-//! Dropping the response future drops whichever future it was waiting for. The first is dropped before the other service is asked. It
-//! may have done its work before it failed: fall back to another service with requests that may be repeated.
+//! Dropping the response future drops whichever future it was waiting for. The first is dropped before the other service is asked; a
+//! short response of it is read to its end while the other answers, so that an HTTP/1 connection is used again. The first may have done its work before it failed: fall back to another service with requests that may be repeated.
 //!
 //! # Clones
 //!

@@ -4,7 +4,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, Peek, Repeat, Unbound};
+use towerkit_core::{Attach, Bypass, Discard, Peek, Repeat, Unbound};
 
 use crate::{
     FallbackToFuture, Other,
@@ -51,7 +51,7 @@ where
     P: Repeat<Req> + Clone,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -80,7 +80,7 @@ where
     P: Repeat<Req> + Clone,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));

@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Peek, Repeat};
+use towerkit_core::{Attach, Discard, Peek, Repeat};
 
 use crate::plan::Plan;
 
@@ -14,12 +14,15 @@ use crate::plan::Plan;
 #[pin_project]
 pub struct FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {
     #[pin]
     phase: Phase<S::Future, O, O::Future, P::Attempt>,
+    /// The response that failed, while the other service answers.
+    #[pin]
+    unwanted: Option<<P::Exchange as Discard<S::Response>>::Discard>,
     exchange: P::Exchange,
     /// `None` for a call that keeps its answer, whatever it is.
     plan: Option<Plan<O, P, Req>>,
@@ -35,7 +38,7 @@ enum Phase<F, O, G, Q> {
 
 impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {
@@ -46,6 +49,7 @@ where
     ) -> Self {
         Self {
             phase: Phase::Trying(inner),
+            unwanted: None,
             exchange,
             plan,
         }
@@ -57,11 +61,35 @@ where
     P: Repeat<Req>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     type Output = Result<S::Response, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.as_mut().poll_call(cx);
+        let mut me = self.project();
+        let is_discarded = match me.unwanted.as_mut().as_pin_mut() {
+            Some(unwanted) => polled.is_ready() || unwanted.poll(cx).is_ready(),
+            None => false,
+        };
+        if is_discarded {
+            me.unwanted.set(None);
+        }
+        polled
+    }
+}
+
+impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
+where
+    P: Repeat<Req>,
+    S: Service<P::Attempt>,
+    O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
+    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+{
+    fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
         let mut me = self.project();
         loop {
             let answer = match me.phase.as_mut().project() {
@@ -79,6 +107,8 @@ where
                     let Some((other, attempt)) = plan.fall_back(&end) else {
                         return Poll::Ready(result);
                     };
+                    let unwanted = result.ok().map(|failed| me.exchange.discard(failed));
+                    me.unwanted.set(unwanted);
                     me.phase.set(Phase::Readying(other, Some(attempt)));
                     continue;
                 }
@@ -101,7 +131,7 @@ where
 
 impl<S, O, P, Req> fmt::Debug for FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {

@@ -7,7 +7,7 @@ use std::{
 use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
-use towerkit_core::{Peek, Repeat};
+use towerkit_core::{Discard, Peek, Repeat};
 
 use crate::{coop::CoopBudget, hedging::Hedging};
 
@@ -16,7 +16,7 @@ use crate::{coop::CoopBudget, hedging::Hedging};
 pub struct HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
 {
     /// The first attempt, until it has ended.
     #[pin]
@@ -30,7 +30,7 @@ where
 impl<S, P, Req> HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
 {
     #[inline(always)]
     pub(crate) fn new(first: S::Future, hedging: Option<Hedging<S, P, Req>>) -> Self {
@@ -45,7 +45,7 @@ where
 impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error>,
+    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     type Output = Result<S::Response, S::Error>;
@@ -96,7 +96,7 @@ where
 impl<S, P, Req> fmt::Debug for HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HedgeFuture")

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
-use towerkit_core::{Deadline, End, Outcome, Peek, Pushback, Reason, Repeat};
+use towerkit_core::{Deadline, Discard, End, Outcome, Peek, Pushback, Reason, Repeat};
 
 use crate::{attempt::Attempt, coop::CoopBudget, service::Shared, state::Watch};
 
@@ -19,7 +19,7 @@ pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
 pub(crate) struct Hedging<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
 {
     shared: Arc<Shared<P>>,
     exchange: P::Exchange,
@@ -40,7 +40,11 @@ where
     is_pushed_back: bool,
     /// Whether the first attempt was polled after the hedges.
     was_first_last: bool,
+    /// The last response that failed while others go on.
+    unwanted: Option<Unwanted<P::Exchange, S::Response>>,
 }
+
+type Unwanted<X, T> = Pin<Box<<X as Discard<T>>::Discard>>;
 
 /// In a box, so that a call that is not hedged, as nearly all are, carries no room for it.
 type Begun<S, A> = Pin<Box<Attempt<S, <S as Service<A>>::Future, A>>>;
@@ -56,7 +60,7 @@ pub(crate) struct Means<S, X, K> {
 impl<S, P, Req> Hedging<S, P, Req>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error>,
+    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     #[inline(always)]
@@ -79,6 +83,7 @@ where
             hedges: Vec::new(),
             is_pushed_back: false,
             was_first_last: false,
+            unwanted: None,
         }
     }
 
@@ -168,13 +173,25 @@ where
                 continue;
             }
             let goes_on = is_first_going_on || self.hedges.iter().any(|hedge| hedge.is_sent());
-            if let Some(result) = failed.take()
-                && !goes_on
-            {
-                return Poll::Ready(result);
+            match failed.take() {
+                Some(result) if !goes_on => return Poll::Ready(result),
+                Some(Ok(response)) => {
+                    self.unwanted = Some(Box::pin(self.exchange.discard(response)));
+                }
+                _ => {}
             }
+            self.poll_unwanted(cx);
             ready!(self.poll_timer(timer.as_mut(), budget, cx));
             self.hedge();
+        }
+    }
+
+    /// Reads on in a response that is of no use, so that its connection can be used again.
+    fn poll_unwanted(&mut self, cx: &mut Context<'_>) {
+        if let Some(unwanted) = &mut self.unwanted
+            && unwanted.as_mut().poll(cx).is_ready()
+        {
+            self.unwanted = None;
         }
     }
 
@@ -251,7 +268,7 @@ where
 impl<S, P, Req> Drop for Hedging<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req>,
+    P: Repeat<Req, Exchange: Discard<S::Response>>,
 {
     fn drop(&mut self) {
         if let Some(watch) = self.watch.take() {

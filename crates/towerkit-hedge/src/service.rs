@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, Peek, Repeat, Unbound};
+use towerkit_core::{Bypass, Discard, Peek, Repeat, Unbound};
 use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
@@ -52,7 +52,7 @@ impl<S, P, I> Hedge<S, P, I> {
 impl<S, P, I, Req> Service<Req> for Hedge<S, P, I>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error>,
+    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {
@@ -93,7 +93,7 @@ where
 impl<S, P, I, Req> Bypass<Req> for Hedge<S, P, I>
 where
     P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error>,
+    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {

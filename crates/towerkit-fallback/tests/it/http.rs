@@ -1,14 +1,24 @@
 //! The fallback over HTTP and gRPC.
 
-use std::{convert::Infallible, fmt::Debug};
+use std::{
+    convert::Infallible,
+    fmt::Debug,
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{End, Outcome, Reason, Rejection, Status};
 use towerkit_fallback::{FallbackLayer, FellBack};
-use towerkit_http::HttpExt;
+use towerkit_http::{HttpExt, ReplayBody};
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
@@ -163,4 +173,30 @@ async fn a_response_that_can_be_cloned_is_a_value() {
         .oneshot(told(404))
         .await;
     assert_eq!(text(response).await, "closed");
+}
+
+/// As a connection of HTTP/1 is used again only then.
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_replaced_is_read_to_its_end_while_another_service_answers() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let failing = {
+        let read = read.clone();
+        service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+            let read = read.clone();
+            let body = Full::from("sorry").map_frame(move |frame: Frame<Bytes>| {
+                read.fetch_add(1, Ordering::SeqCst);
+                frame
+            });
+            let response = Response::builder().status(503).body(body.boxed_unsync());
+            ready(Ok::<_, Infallible>(response.unwrap()))
+        })
+    };
+    let other = service_fn(async |_: Request<ReplayBody<Full<Bytes>>>| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(Response::new(Full::<Bytes>::default().boxed_unsync()))
+    });
+    let layer = FallbackLayer::service(other).http();
+    let Ok(response) = layer.layer(failing).oneshot(told(200)).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(read.load(Ordering::SeqCst), 1);
 }

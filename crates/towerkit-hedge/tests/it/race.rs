@@ -1,7 +1,18 @@
 //! Who wins, and what becomes of the others.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
 use tokio::{
     task::{coop, yield_now},
     time::{Instant, advance, sleep},
@@ -9,6 +20,7 @@ use tokio::{
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{BoxError, Clock, Deadline, LayerExt, Reason, Refusable, Rejection};
 use towerkit_hedge::HedgeLayer;
+use towerkit_http::ReplayBody;
 
 use crate::{
     backend::{Backend, MS, Reply, reply},
@@ -252,4 +264,29 @@ async fn an_attempt_that_never_yields_by_itself_is_hedged() {
     }
     assert!(call.is_finished());
     call.await.unwrap().unwrap();
+}
+
+/// As a connection of HTTP/1 is used again only then.
+#[tokio::test(start_paused = true)]
+async fn a_failed_response_is_read_to_its_end_while_others_go_on() {
+    let (read, attempts) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+    let seen = read.clone();
+    let attempts = Arc::new(attempts);
+    let inner = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+        let read = seen.clone();
+        let is_first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
+        let body = Full::from("text").map_frame(move |frame: Frame<Bytes>| {
+            read.fetch_add(1, Ordering::SeqCst);
+            frame
+        });
+        async move {
+            sleep(60 * MS).await;
+            let status = if is_first { 500 } else { 200 };
+            let response = Response::builder().status(status).body(body);
+            Ok::<_, BoxError>(response.unwrap())
+        }
+    });
+    let response = layer().layer(inner).oneshot(get()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(read.load(Ordering::SeqCst), 1);
 }
