@@ -104,10 +104,10 @@ macro_rules! nested {
             $(mod $outer { $(
                 #[test]
                 fn $inner() {
-                    use crate::*;
+                    use crate::pairs::*;
                     keeps_the_laws!(
                         PlainCalls,
-                        Stack::new(crate::$inner().plain("inner"), crate::$outer().plain("outer"))
+                        Stack::new(crate::pairs::$inner().plain("inner"), crate::pairs::$outer().plain("outer"))
                     );
                 }
             )+ })+
@@ -116,8 +116,8 @@ macro_rules! nested {
             $(mod $outer { $(
                 #[test]
                 fn $inner() {
-                    use crate::*;
-                    keeps_the_laws!(HttpCalls, Stack::new(crate::$inner().http(), crate::$outer().http()));
+                    use crate::pairs::*;
+                    keeps_the_laws!(HttpCalls, Stack::new(crate::pairs::$inner().http(), crate::pairs::$outer().http()));
                 }
             )+ })+
         }
@@ -130,10 +130,10 @@ macro_rules! fused {
             $(mod $outer { $(
                 #[test]
                 fn $inner() {
-                    use crate::*;
-                    keeps_the_laws!(PlainCalls, stack((crate::$outer(), crate::$inner())).plain("row"));
-                    keeps_the_laws!(HttpCalls, stack((crate::$outer(), crate::$inner())).http());
-                    keeps_the_laws!(GrpcCalls, stack((crate::$outer(), crate::$inner())).grpc());
+                    use crate::pairs::*;
+                    keeps_the_laws!(PlainCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).plain("row"));
+                    keeps_the_laws!(HttpCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).http());
+                    keeps_the_laws!(GrpcCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).grpc());
                 }
             )+ })+
         }
