@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project::pin_project;
@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 use towerkit_core::{Discard, Peek, Repeat};
 
-use crate::{coop::CoopBudget, hedging::Hedging};
+use crate::hedging::Hedging;
 
 /// The future of a [`Hedge`](crate::Hedge).
 #[pin_project]
@@ -51,45 +51,82 @@ where
     type Output = Result<S::Response, S::Error>;
 
     #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut me = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = self.as_mut().project();
         let Some(hedging) = me.hedging else {
             let first = me.first.as_pin_mut();
             return first.expect("not polled after completion").poll(cx);
         };
-        let budget = CoopBudget::before_poll();
-        let is_first_last = hedging.is_first_last();
-        if is_first_last {
-            let (timer, goes_on) = (me.timer.as_mut(), me.first.is_some());
-            let raced = hedging.race(timer, goes_on, None, budget, cx);
-            if raced.is_ready() {
-                me.first.set(None);
-                *me.hedging = None;
-                return raced;
-            }
+        if hedging.is_first_last() {
+            return self.poll_hedges_first(cx);
         }
-        let mut failed = None;
-        if let Some(first) = me.first.as_mut().as_pin_mut()
-            && let Poll::Ready(result) = first.poll(cx)
-        {
-            me.first.set(None);
-            me.timer.set(None);
-            if hedging.first_ended(&result) {
-                *me.hedging = None;
-                return Poll::Ready(result);
-            }
-            failed = Some(result);
-        } else if is_first_last {
+        let failed = match self.as_mut().poll_first(cx) {
+            Poll::Ready((true, result)) => return Poll::Ready(result),
+            Poll::Ready((false, result)) => Some(result),
+            Poll::Pending => None,
+        };
+        self.race(failed, cx)
+    }
+}
+
+impl<S, P, Req> HedgeFuture<S, P, Req>
+where
+    P: Repeat<Req>,
+    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
+    S: Service<P::Attempt> + Clone,
+{
+    /// Polls the first attempt, unless it has ended; ready with its result, and whether that is the one of the call.
+    #[inline(always)]
+    fn poll_first(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<(bool, Result<S::Response, S::Error>)> {
+        let mut me = self.project();
+        let (Some(first), Some(hedging)) = (me.first.as_mut().as_pin_mut(), &mut *me.hedging)
+        else {
             return Poll::Pending;
+        };
+        let result = ready!(first.poll(cx));
+        me.first.set(None);
+        me.timer.set(None);
+        let is_the_result = hedging.first_ended(&result);
+        if is_the_result {
+            *me.hedging = None;
         }
-        let is_first_going_on = me.first.is_some();
-        let raced = hedging.race(me.timer, is_first_going_on, failed, budget, cx);
+        Poll::Ready((is_the_result, result))
+    }
+
+    /// Polls the hedges, with the result of an attempt that has just failed.
+    #[inline(never)]
+    fn race(
+        self: Pin<&mut Self>,
+        failed: Option<Result<S::Response, S::Error>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        let mut me = self.project();
+        let hedging = me.hedging.as_mut().expect("only such a call races");
+        let raced = hedging.race(me.timer, me.first.is_some(), failed, cx);
         if raced.is_ready() {
             // Before anyone learns who won.
             me.first.set(None);
             *me.hedging = None;
         }
         raced
+    }
+
+    #[cold]
+    fn poll_hedges_first(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        let raced = self.as_mut().race(None, cx);
+        if raced.is_ready() {
+            return raced;
+        }
+        match ready!(self.as_mut().poll_first(cx)) {
+            (true, result) => Poll::Ready(result),
+            (false, result) => self.race(Some(result), cx),
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 use std::{
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Sleep, sleep},
+};
 use tower_service::Service;
 use towerkit_core::{Deadline, Discard, End, Outcome, Peek, Pushback, Reason, Repeat};
 
-use crate::{attempt::Attempt, coop::CoopBudget, service::Shared, state::Watch};
+use crate::{attempt::Attempt, service::Shared, state::Watch};
 
 /// The header of a hedge: its number among those of the call, from 1. A first attempt has none.
 pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
@@ -96,6 +99,7 @@ where
     }
 
     /// Takes note of the result of the first attempt, and returns whether it is that of the call.
+    #[inline(always)]
     pub(crate) fn first_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
         let end = self.exchange.peek(result);
         if let Some(watch) = self.watch.take() {
@@ -149,7 +153,6 @@ where
         mut timer: Pin<&mut Option<Sleep>>,
         is_first_going_on: bool,
         mut failed: Option<Result<S::Response, S::Error>>,
-        budget: CoopBudget,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut at = 0;
@@ -181,7 +184,7 @@ where
                 _ => {}
             }
             self.poll_unwanted(cx);
-            ready!(self.poll_timer(timer.as_mut(), budget, cx));
+            ready!(self.poll_timer(timer.as_mut(), cx));
             self.hedge();
         }
     }
@@ -196,12 +199,7 @@ where
     }
 
     /// Waits until the next hedge is due. The first call that waits makes the timer.
-    fn poll_timer(
-        &mut self,
-        mut timer: Pin<&mut Option<Sleep>>,
-        budget: CoopBudget,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    fn poll_timer(&mut self, mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
         if timer.is_none() {
             if self.is_past(self.wait) {
                 self.left = 0;
@@ -212,7 +210,8 @@ where
             timer.set(Some(sleep(self.wait)));
         }
         if let Some(sleep) = timer.as_mut().as_pin_mut() {
-            ready!(budget.poll_timer(sleep, cx));
+            // The attempts may have used up the cooperative budget of the task, as they may at every poll.
+            ready!(pin!(unconstrained(sleep)).poll(cx));
         }
         timer.set(None);
         Poll::Ready(())

@@ -96,7 +96,6 @@
 mod allowance;
 mod attempt;
 mod bucket;
-mod coop;
 mod delay;
 mod future;
 mod handle;

@@ -1,13 +1,14 @@
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 use towerkit_core::Deadline;
-
-use crate::coop::CoopBudget;
 
 /// What is allowed to the body of one response.
 #[derive(Debug, Clone)]
@@ -63,13 +64,14 @@ impl BodyTimer {
     }
 
     /// The body lets its reader wait: ready once it has done so for too long.
-    pub(crate) fn poll(&mut self, budget: CoopBudget, cx: &mut Context<'_>) -> Poll<Exceeded> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exceeded> {
         let exceeded = match self.waits_for {
             Some(exceeded) => exceeded,
             None => self.set_alarm(),
         };
         let alarm = self.alarm.as_mut().expect("set when the wait began");
-        ready!(budget.poll_timer(alarm.as_mut(), cx));
+        // The body may have used up the cooperative budget of the task.
+        ready!(pin!(unconstrained(alarm.as_mut())).poll(cx));
         Poll::Ready(exceeded)
     }
 

@@ -1,14 +1,14 @@
 use std::{
     fmt,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use pin_project::pin_project;
-use tokio::time::Sleep;
+use tokio::{task::coop::unconstrained, time::Sleep};
 use towerkit_core::{Armed, Peek, Reason, Refuse, Rejection};
 
-use crate::{coop::CoopBudget, limit::Limit};
+use crate::limit::Limit;
 
 /// The future of a [`Timeout`](crate::Timeout).
 #[pin_project]
@@ -59,13 +59,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
         if let Some(inner) = me.inner.as_mut().as_pin_mut() {
-            let budget = CoopBudget::before_poll();
             match inner.poll(cx) {
                 Poll::Ready(result) if !me.limit.ended(me.exchange, &result) => {
                     return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
                 }
                 Poll::Ready(_) => {}
-                Poll::Pending => ready!(poll_timer(me.timer, *me.limit, budget, cx)),
+                Poll::Pending => ready!(poll_timer(me.timer, *me.limit, cx)),
             }
             me.inner.set(None);
         }
@@ -75,17 +74,13 @@ where
 }
 
 /// Polls the timer, which the first call that waits makes.
-fn poll_timer(
-    mut timer: Pin<&mut Option<Sleep>>,
-    limit: Limit,
-    budget: CoopBudget,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
+fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, limit: Limit, cx: &mut Context<'_>) -> Poll<()> {
     if timer.is_none() {
         timer.set(limit.timer());
     }
     match timer.as_pin_mut() {
-        Some(timer) => budget.poll_timer(timer, cx),
+        // The call may use up the cooperative budget of the task at every poll, and no other timer fires without any left.
+        Some(timer) => pin!(unconstrained(timer)).poll(cx),
         None => Poll::Pending,
     }
 }

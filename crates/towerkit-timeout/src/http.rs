@@ -25,7 +25,6 @@ use towerkit_core::{
 use crate::{
     InvalidTimeout,
     body_timer::{BodyLimits, BodyTimer, Exceeded},
-    coop::CoopBudget,
 };
 
 /// Ends response bodies that stall, or that take too long as a whole.
@@ -323,11 +322,10 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
         let Some(body) = me.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
         };
-        let budget = CoopBudget::before_poll();
         let polled = body.poll_frame(cx);
         let exceeded = match (polled, me.timer) {
             (Poll::Pending, None) => return Poll::Pending,
-            (Poll::Pending, Some(timer)) => ready!(timer.poll(budget, cx)),
+            (Poll::Pending, Some(timer)) => ready!(timer.poll(cx)),
             (Poll::Ready(Some(Ok(frame))), Some(timer))
                 if frame.is_data() && timer.is_past_end() =>
             {

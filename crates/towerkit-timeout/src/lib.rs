@@ -109,7 +109,6 @@
 
 #[cfg(feature = "http")]
 mod body_timer;
-mod coop;
 mod deadline;
 mod future;
 mod handle;
