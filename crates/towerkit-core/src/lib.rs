@@ -91,6 +91,7 @@ mod share;
 mod sync;
 mod trace_ids;
 mod trace_seed;
+mod type_bool;
 mod waiting;
 mod waiting_role;
 mod waker_set;
@@ -121,13 +122,15 @@ pub use protocol::{Answer, BoxError, Follow, Protocol, Refusable, Refuse, Unboun
 pub use rejection::{Join, Reason, Refusal, Rejection};
 pub use repeat::{Attach, Discard, Peek, Pushback, Repeat};
 pub use role::{
-    As, AsyncGuards, Guarding, GuardingLater, Guards, Observes, Observing, Pair, Role, Shape,
+    As, AsyncGuardPart, AsyncGuardRole, AsyncGuards, GuardPart, GuardRole, Guarding, GuardingLater,
+    Guards, Observes, Observing, Pair, Role, Shape,
 };
 pub use row::{Immediate, Pace, Row, RowFuture};
 pub use share::{KeyBy, Keyed, Share};
 pub use tower_layer::Layer;
 pub use trace_ids::TraceIds;
 pub use trace_seed::TraceSeed;
+pub use type_bool::{False, True, TypeBool};
 pub use waiting::{Waiting, WaitingFuture, WaitingRow};
 pub use waiting_role::{PairWait, WaitingRole};
 pub use waker_set::{Notified, WakerSet};

@@ -216,6 +216,7 @@ impl<R: Policy> Policy for Selected<R> {
 impl<R: Shape> Shape for Selected<R> {
     type Refusal = R::Refusal;
     type Pace = R::Pace;
+    type NeedsEnd = R::NeedsEnd;
 }
 
 impl<Req, R: Role<Req>> Role<Req> for Selected<R> {

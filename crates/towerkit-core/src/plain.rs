@@ -1,8 +1,8 @@
 use std::{error::Error, marker::PhantomData};
 
 use crate::{
-    Armed, Describe, End, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refusable,
-    Refuse, Rejection,
+    Armed, Describe, End, Follow, Outcome, Protocol, ProtocolKind, Reason, Refusable, Refuse,
+    Rejection, Shape,
     causes::{as_error, causes},
 };
 
@@ -187,10 +187,10 @@ impl<Req, C> Describe<Req> for Plain<C> {
 }
 
 impl<T, E, C: Classify<T, E>> Follow<T, E> for PlainExchange<C> {
-    type Response<R: Policy + 'static> = T;
+    type Response<R: Shape> = T;
 
     #[inline(always)]
-    fn follow<R: Policy>(&self, result: Result<T, E>, armed: &mut Armed<R>) -> Result<T, E> {
+    fn follow<R: Shape>(&self, result: Result<T, E>, armed: &mut Armed<R>) -> Result<T, E> {
         armed.finish_with(|| {
             let (outcome, refused) = self.0.classify(&result);
             End::new(outcome).with_refused(refused)
@@ -201,7 +201,7 @@ impl<T, E, C: Classify<T, E>> Follow<T, E> for PlainExchange<C> {
 
 impl<T, E: Refusable, C: Classify<T, E>> Refuse<T, E> for PlainExchange<C> {
     #[inline(always)]
-    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<T, E> {
+    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<T, E> {
         Err(E::refused(rejection))
     }
 

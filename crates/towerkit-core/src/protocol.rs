@@ -1,6 +1,6 @@
 use std::{convert::Infallible, error::Error};
 
-use crate::{Armed, Describe, End, Policy, ProtocolKind, Reason, Rejection, causes};
+use crate::{Armed, Describe, End, Policy, ProtocolKind, Reason, Rejection, Shape, causes};
 
 /// Any error, boxed: the error type of most plain towers, which can carry a refusal.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -30,7 +30,7 @@ pub trait Protocol<Req>: Describe<Req> {
 )]
 pub trait Follow<T, E> {
     /// The response that carries what the roles hold to the end of the call.
-    type Response<R: Policy + 'static>;
+    type Response<R: Shape>;
 
     /// Reads the outcome where it is known, and sees to it that the call is finished at its end: here, or by what the response
     /// takes along.
@@ -38,7 +38,7 @@ pub trait Follow<T, E> {
     /// # Errors
     ///
     /// The service's own error, unchanged.
-    fn follow<R: Policy>(
+    fn follow<R: Shape>(
         &self,
         result: Result<T, E>,
         armed: &mut Armed<R>,
@@ -58,7 +58,7 @@ pub trait Refuse<T, E>: Follow<T, E> {
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
-    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E>;
+    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E>;
 
     /// Returns the reason, if an error is a refusal by a layer further in.
     ///
@@ -82,7 +82,7 @@ pub trait Answer<T, E, Refusal>: Follow<T, E> {
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
-    fn answer<R: Policy>(&self, refusal: Refusal) -> Result<Self::Response<R>, E>;
+    fn answer<R: Shape>(&self, refusal: Refusal) -> Result<Self::Response<R>, E>;
 
     /// Follows an admitted call, and recognises a refusal further in by all that the service's types can tell.
     ///
@@ -90,7 +90,7 @@ pub trait Answer<T, E, Refusal>: Follow<T, E> {
     ///
     /// The service's own error, unchanged.
     #[inline(always)]
-    fn conclude<R: Policy>(
+    fn conclude<R: Shape>(
         &self,
         result: Result<T, E>,
         armed: &mut Armed<R>,
@@ -100,7 +100,7 @@ pub trait Answer<T, E, Refusal>: Follow<T, E> {
 }
 
 impl<X: Follow<T, E>, T, E> Answer<T, E, Infallible> for X {
-    fn answer<R: Policy>(&self, refusal: Infallible) -> Result<Self::Response<R>, E> {
+    fn answer<R: Shape>(&self, refusal: Infallible) -> Result<Self::Response<R>, E> {
         match refusal {}
     }
 }
@@ -116,12 +116,12 @@ fn recognise<X: Refuse<T, E>, T, E, R: Policy>(exchange: &X, error: &E, armed: &
 
 impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
     #[inline(always)]
-    fn answer<R: Policy>(&self, refusal: Rejection) -> Result<Self::Response<R>, E> {
+    fn answer<R: Shape>(&self, refusal: Rejection) -> Result<Self::Response<R>, E> {
         self.refuse(refusal)
     }
 
     #[inline(always)]
-    fn conclude<R: Policy>(
+    fn conclude<R: Shape>(
         &self,
         result: Result<T, E>,
         armed: &mut Armed<R>,

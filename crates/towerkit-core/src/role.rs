@@ -1,7 +1,8 @@
 use std::{convert::Infallible, fmt, marker::PhantomData};
 
 use crate::{
-    Backpressure, Call, End, Fields, Guard, Join, Observer, Policy, Refusal, Rejection,
+    Backpressure, Call, End, False, Fields, Guard, Join, Observer, Policy, Refusal, Rejection,
+    True, TypeBool,
     row::{Immediate, Pace},
     waiting::Waiting,
 };
@@ -12,6 +13,16 @@ pub trait Shape: Policy + 'static {
     type Refusal: Refusal;
     /// [`Immediate`], or [`Waiting`] where an [`AsyncGuard`](crate::AsyncGuard) takes part.
     type Pace: Pace;
+    /// Whether responses have to be followed to their end: [`False`] only where no role [follows](Policy::FOLLOWS) its calls.
+    type NeedsEnd: TypeBool;
+}
+
+/// Fails to compile for a role that follows its calls and says that it needs no end.
+pub(crate) const fn needs_end_if_it_follows<R: Shape>() {
+    assert!(
+        R::NeedsEnd::VALUE || !(R::FOLLOWS || R::ENTERS),
+        "a policy that follows its calls needs their end"
+    );
 }
 
 /// A role as a row runs it: a guard, an observer, or a row of them.
@@ -42,12 +53,16 @@ pub struct As<T, K> {
     part: PhantomData<K>,
 }
 
-/// The part of a [`Guard`].
+/// The part of a [`Guard`], which needs the end of its calls or not.
 #[derive(Debug)]
-pub enum Guarding {}
-/// The part of an [`AsyncGuard`](crate::AsyncGuard).
+pub struct GuardPart<N>(PhantomData<N>);
+/// The part of an [`AsyncGuard`](crate::AsyncGuard), which needs the end of its calls or not.
 #[derive(Debug)]
-pub enum GuardingLater {}
+pub struct AsyncGuardPart<N>(PhantomData<N>);
+/// The part of a [`Guard`] that may need the end of its calls.
+pub type Guarding = GuardPart<True>;
+/// The part of an [`AsyncGuard`](crate::AsyncGuard) that may need the end of its calls.
+pub type GuardingLater = AsyncGuardPart<True>;
 /// The part of an [`Observer`].
 #[derive(Debug)]
 pub enum Observing {}
@@ -56,6 +71,12 @@ pub enum Observing {}
 pub type Guards<G> = As<G, Guarding>;
 /// An [`AsyncGuard`](crate::AsyncGuard) as a role.
 pub type AsyncGuards<G> = As<G, GuardingLater>;
+/// A [`Guard`] as a role, which needs the end of its calls or not.
+///
+/// With `N` [`False`] the policy has [`FOLLOWS`](Policy::FOLLOWS) false, and under `.axum()` responses stay as they are.
+pub type GuardRole<G, N> = As<G, GuardPart<N>>;
+/// An [`AsyncGuard`](crate::AsyncGuard) as a role, which needs the end of its calls or not; see [`GuardRole`].
+pub type AsyncGuardRole<G, N> = As<G, AsyncGuardPart<N>>;
 /// An [`Observer`] as a role.
 pub type Observes<O> = As<O, Observing>;
 
@@ -117,22 +138,25 @@ impl<T: Policy, K> Policy for As<T, K> {
     }
 }
 
-impl<G: Policy + 'static> Shape for Guards<G> {
+impl<G: Policy + 'static, N: TypeBool> Shape for GuardRole<G, N> {
     type Refusal = Rejection;
     type Pace = Immediate;
+    type NeedsEnd = N;
 }
 
-impl<G: Policy + 'static> Shape for AsyncGuards<G> {
+impl<G: Policy + 'static, N: TypeBool> Shape for AsyncGuardRole<G, N> {
     type Refusal = Rejection;
     type Pace = Waiting;
+    type NeedsEnd = N;
 }
 
 impl<O: Policy + 'static> Shape for Observes<O> {
     type Refusal = Infallible;
     type Pace = Immediate;
+    type NeedsEnd = True;
 }
 
-impl<Req, G: Guard<Req> + 'static> Role<Req> for Guards<G> {
+impl<Req, G: Guard<Req> + 'static, N: TypeBool> Role<Req> for GuardRole<G, N> {
     #[inline(always)]
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection> {
         self.policy.admit(call)
@@ -217,6 +241,7 @@ where
 {
     type Refusal = <A::Refusal as Join<B::Refusal>>::Out;
     type Pace = <A::Pace as Pace>::With<B::Pace>;
+    type NeedsEnd = <A::NeedsEnd as TypeBool>::Or<B::NeedsEnd>;
 }
 
 impl<Req, A: Role<Req>, B: Role<Req>> Role<Req> for Pair<A, B>
@@ -358,6 +383,7 @@ impl<R: Policy> Policy for Option<R> {
 impl<R: Shape> Shape for Option<R> {
     type Refusal = R::Refusal;
     type Pace = R::Pace;
+    type NeedsEnd = R::NeedsEnd;
 }
 
 impl<Req, R: Role<Req>> Role<Req> for Option<R> {
@@ -383,4 +409,10 @@ impl Policy for () {
 
     #[inline(always)]
     fn finish(&self, (): (), _end: &End) {}
+}
+
+impl Shape for () {
+    type Refusal = Infallible;
+    type Pace = Immediate;
+    type NeedsEnd = False;
 }

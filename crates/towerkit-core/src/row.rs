@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::{
     Answer, Armed, Bypass, Call, Follow, Protocol, Role, Shape, Shared, backpressure::Readiness,
-    role::Begun,
+    role::{Begun, needs_end_if_it_follows},
 };
 
 /// Whether a row decides at once or may have to wait, and so which middleware runs it.
@@ -31,6 +31,7 @@ impl Pace for Immediate {
     type Service<S, R: Shape, P> = Row<S, R, P>;
 
     fn service<S, R: Shape, P>(inner: S, roles: Shared<R>, protocol: P) -> Row<S, R, P> {
+        const { needs_end_if_it_follows::<R>() };
         Row {
             inner,
             roles,

@@ -11,6 +11,7 @@ use crate::{
     Admission, Answer, Armed, Bypass, Call, End, Follow, Protocol, Shape, Shared,
     backpressure::Readiness,
     role::Begun,
+    role::needs_end_if_it_follows,
     row::{Pace, RowFuture},
     waiting_role::WaitingRole,
 };
@@ -24,6 +25,7 @@ impl Pace for Waiting {
     type Service<S, R: Shape, P> = WaitingRow<S, R, P>;
 
     fn service<S, R: Shape, P>(inner: S, roles: Shared<R>, protocol: P) -> WaitingRow<S, R, P> {
+        const { needs_end_if_it_follows::<R>() };
         WaitingRow {
             inner,
             roles,

@@ -8,8 +8,8 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
-    Admission, AsyncGuard, AsyncGuards, Backpressure, Call, End, Guard, Guards, Join, Observer,
-    Observes, Pair, Policy, Rejection, Role, Shape, role::Begun,
+    Admission, AsyncGuard, AsyncGuardRole, Backpressure, Call, End, Guard, Guards, Join, Observer,
+    Observes, Pair, Policy, Rejection, Role, Shape, TypeBool, role::Begun,
 };
 
 /// A role as a row runs it that may have to wait.
@@ -90,7 +90,7 @@ macro_rules! never_waits {
 never_waits!(Guards<G: Guard>);
 never_waits!(Observes<O: Observer>);
 
-impl<Req, G: AsyncGuard<Req> + 'static> WaitingRole<Req> for AsyncGuards<G> {
+impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> WaitingRole<Req> for AsyncGuardRole<G, N> {
     type Wait = G::Wait;
 
     fn begin(&self, call: &mut Call<'_, Req>) -> Result<Admission<Self::Held, G::Wait>, Rejection> {

@@ -41,8 +41,10 @@ pub trait HttpExt: LayerExt {
     /// axum knows the route inside `Router::layer` and `Router::route_layer`.
     #[cfg(feature = "axum")]
     #[must_use]
-    fn axum(self) -> Self::With<Http<crate::ByStatus, ByMatchedPath>> {
-        self.protocol(Http::new().by_matched_path())
+    fn axum(
+        self,
+    ) -> Self::With<Http<crate::ByStatus, ByMatchedPath, crate::KnownErrors, crate::InAxum>> {
+        self.protocol(Http::axum())
     }
 }
 

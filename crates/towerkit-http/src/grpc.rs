@@ -8,12 +8,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    Armed, Deadline, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse,
-    Rejection, Status, TargetUri,
+    Armed, Deadline, Describe, Follow, Outcome, Protocol, ProtocolKind, Reason, Refuse, Rejection,
+    Shape, Status, TargetUri,
 };
 
 use crate::{
-    KnownErrors, ReadErrors, ResponseHead, TrackedBody,
+    KnownErrors, ReadErrors, ResponseHead, Tracked, TrackedBody,
     body::SoFar,
     client_address, fields, http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, of_code},
@@ -183,14 +183,14 @@ pub(crate) fn read(head: ResponseHead<'_>) -> SoFar {
 }
 
 impl<B: Body, E: 'static, K: ReadErrors<E>> Follow<Response<B>, E> for GrpcExchange<K> {
-    type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
+    type Response<R: Shape> = Response<TrackedBody<B, R>>;
 
-    fn follow<R: Policy>(
+    fn follow<R: Shape>(
         &self,
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        http_protocol::follow::<B, E, R, K>(result, armed, |response| {
+        http_protocol::follow::<B, E, R, K, Tracked>(result, armed, |response| {
             read(ResponseHead::of(response))
         })
     }
@@ -202,7 +202,7 @@ where
     E: 'static,
     K: ReadErrors<E>,
 {
-    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
-        Ok(refusal::over_grpc(rejection))
+    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+        Ok(refusal::over_grpc(rejection, TrackedBody::of_refusal))
     }
 }

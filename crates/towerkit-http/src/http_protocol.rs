@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use towerkit_core::{
-    Armed, Deadline, Describe, Follow, Outcome, Policy, Protocol, ProtocolKind, Reason, Refuse,
-    Rejection, Status, TargetUri,
+    Armed, Deadline, Describe, Follow, Outcome, Protocol, ProtocolKind, Reason, Refuse, Rejection,
+    Shape, Status, TargetUri,
 };
 
 use crate::{
     ByFunction, ByStatus, ClassifyHead, KnownErrors, Operation, ReadErrors, RequestHead,
-    ResponseHead, TrackedBody, Unrouted,
+    ResponseBody, ResponseHead, Tracked, TrackedBody, Unrouted,
     body::{SoFar, UNDECLARED},
     client_address, errors, fields, grpc,
     outcome::{code_if_any, code_of, of_code, status_of},
@@ -32,12 +32,14 @@ use crate::{
 /// see plain gRPC.
 ///
 /// Outcomes come from the status ([`ByStatus`]) and the end of the body; operations are named `unmatched` until
-/// [`operation`](Self::operation) says better, and by their method where they are gRPC. `K` reads the errors of the service.
+/// [`operation`](Self::operation) says better, and by their method where they are gRPC. `K` reads the errors of the service, and `W`
+/// makes the bodies of responses.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Http<C = ByStatus, O = Unrouted, K = KnownErrors> {
+pub struct Http<C = ByStatus, O = Unrouted, K = KnownErrors, W = Tracked> {
     classify: C,
     operation: O,
     errors: K,
+    bodies: W,
 }
 
 impl Http {
@@ -48,24 +50,42 @@ impl Http {
             classify: ByStatus,
             operation: Unrouted,
             errors: KnownErrors,
+            bodies: Tracked,
         }
     }
 }
 
-impl<C, O, K> Http<C, O, K> {
+#[cfg(feature = "axum")]
+impl Http<ByStatus, crate::ByMatchedPath, KnownErrors, crate::InAxum> {
+    /// Reads calls inside of an axum router: by their status, and named by the route that axum matched.
+    ///
+    /// A response stays one of axum's own where the layer needs no end of its calls, which saves axum an allocation.
+    #[must_use]
+    pub const fn axum() -> Self {
+        Self {
+            classify: ByStatus,
+            operation: crate::ByMatchedPath,
+            errors: KnownErrors,
+            bodies: crate::InAxum,
+        }
+    }
+}
+
+impl<C, O, K, W> Http<C, O, K, W> {
     /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of refusals.
     #[must_use]
-    pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O, K> {
+    pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O, K, W> {
         Http {
             classify,
             operation: self.operation,
             errors: self.errors,
+            bodies: self.bodies,
         }
     }
 
     /// Asks a function for the name of the operation, which becomes a metric label: let it return few different ones.
     #[must_use]
-    pub fn operation<F>(self, operation: F) -> Http<C, ByFunction<F>, K>
+    pub fn operation<F>(self, operation: F) -> Http<C, ByFunction<F>, K, W>
     where
         F: for<'a> Fn(RequestHead<'a>) -> &'a str,
     {
@@ -73,17 +93,19 @@ impl<C, O, K> Http<C, O, K> {
             classify: self.classify,
             operation: ByFunction(operation),
             errors: self.errors,
+            bodies: self.bodies,
         }
     }
 
     /// Names operations by the route that axum matched.
     #[cfg(feature = "axum")]
     #[must_use]
-    pub fn by_matched_path(self) -> Http<C, crate::ByMatchedPath, K> {
+    pub fn by_matched_path(self) -> Http<C, crate::ByMatchedPath, K, W> {
         Http {
             classify: self.classify,
             operation: crate::ByMatchedPath,
             errors: self.errors,
+            bodies: self.bodies,
         }
     }
 
@@ -91,28 +113,29 @@ impl<C, O, K> Http<C, O, K> {
     /// [`Error`](std::error::Error).
     #[cfg(feature = "client")]
     #[must_use]
-    pub fn client(self) -> Http<C, O, crate::ClientErrors> {
+    pub fn client(self) -> Http<C, O, crate::ClientErrors, W> {
         self.errors(crate::ClientErrors)
     }
 
     /// Reads the errors of the service as [`client`](Self::client) does, where they are [`BoxError`](towerkit_core::BoxError)s.
     #[cfg(feature = "client")]
     #[must_use]
-    pub fn boxed_client(self) -> Http<C, O, crate::BoxedClientErrors> {
+    pub fn boxed_client(self) -> Http<C, O, crate::BoxedClientErrors, W> {
         self.errors(crate::BoxedClientErrors)
     }
 
     #[cfg(feature = "client")]
-    fn errors<L>(self, errors: L) -> Http<C, O, L> {
+    fn errors<L>(self, errors: L) -> Http<C, O, L, W> {
         Http {
             classify: self.classify,
             operation: self.operation,
             errors,
+            bodies: self.bodies,
         }
     }
 }
 
-impl<B, C, O: Operation, K> Describe<Request<B>> for Http<C, O, K> {
+impl<B, C, O: Operation, K, W> Describe<Request<B>> for Http<C, O, K, W> {
     #[inline(always)]
     fn kind(&self, request: &Request<B>) -> ProtocolKind {
         if grpc::is_grpc(request) {
@@ -197,11 +220,11 @@ impl<B, C, O: Operation, K> Describe<Request<B>> for Http<C, O, K> {
 
 /// The exchange of [`Http`]: what the end of a response depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct HttpExchange<C, K = KnownErrors> {
+pub struct HttpExchange<C, K = KnownErrors, W = Tracked> {
     method: MethodKind,
     is_grpc: bool,
     classify: C,
-    errors: PhantomData<fn() -> K>,
+    types: PhantomData<fn() -> (K, W)>,
 }
 
 /// The methods on which the reading of a response depends.
@@ -237,21 +260,21 @@ impl MethodKind {
     }
 }
 
-impl<B, C: Clone, O: Operation, K> Protocol<Request<B>> for Http<C, O, K> {
-    type Exchange = HttpExchange<C, K>;
+impl<B, C: Clone, O: Operation, K, W> Protocol<Request<B>> for Http<C, O, K, W> {
+    type Exchange = HttpExchange<C, K, W>;
 
     #[inline(always)]
-    fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C, K> {
+    fn open(&self, request: &Request<B>, kind: ProtocolKind) -> HttpExchange<C, K, W> {
         HttpExchange {
             method: MethodKind::of(request.method()),
             is_grpc: kind == ProtocolKind::Grpc,
             classify: self.classify.clone(),
-            errors: PhantomData,
+            types: PhantomData,
         }
     }
 }
 
-impl<C: ClassifyHead, K> HttpExchange<C, K> {
+impl<C: ClassifyHead, K, W> HttpExchange<C, K, W> {
     /// Reads the head: by its refusal if it is one, otherwise by its status.
     #[inline(always)]
     fn read(&self, head: ResponseHead<'_>) -> SoFar {
@@ -317,33 +340,37 @@ impl<C: ClassifyHead, K> HttpExchange<C, K> {
     }
 }
 
-impl<B: Body, E: 'static, C: ClassifyHead, K: ReadErrors<E>> Follow<Response<B>, E>
-    for HttpExchange<C, K>
+impl<B, E, C, K, W> Follow<Response<B>, E> for HttpExchange<C, K, W>
+where
+    B: Body,
+    C: ClassifyHead,
+    K: ReadErrors<E>,
+    W: ResponseBody<B>,
 {
-    type Response<R: Policy + 'static> = Response<TrackedBody<B, R>>;
+    type Response<R: Shape> = Response<W::Of<R>>;
 
     #[inline(always)]
-    fn follow<R: Policy>(
+    fn follow<R: Shape>(
         &self,
         result: Result<Response<B>, E>,
         armed: &mut Armed<R>,
     ) -> Result<Self::Response<R>, E> {
-        follow::<B, E, R, K>(result, armed, |response| self.read_response(response))
+        follow::<B, E, R, K, W>(result, armed, |response| self.read_response(response))
     }
 }
 
-impl<B, E, C, K> Refuse<Response<B>, E> for HttpExchange<C, K>
+impl<B, E, C, K, W> Refuse<Response<B>, E> for HttpExchange<C, K, W>
 where
     B: Body<Data: From<Bytes>>,
-    E: 'static,
     C: ClassifyHead,
     K: ReadErrors<E>,
+    W: ResponseBody<B>,
 {
-    fn refuse<R: Policy>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
         Ok(if self.is_grpc {
-            refusal::over_grpc(rejection)
+            refusal::over_grpc(rejection, W::refusal::<R>)
         } else {
-            refusal::over_http(rejection, self.method == MethodKind::Head)
+            refusal::over_http(rejection, self.method == MethodKind::Head, W::refusal::<R>)
         })
     }
 }
@@ -352,13 +379,15 @@ where
 ///
 /// A response is some 150 bytes: this moves it once, and so stands here for both protocols.
 #[inline(always)]
-pub(crate) fn follow<B: Body, E, R: Policy, K: ReadErrors<E>>(
+pub(crate) fn follow<B: Body, E, R: Shape, K: ReadErrors<E>, W: ResponseBody<B>>(
     result: Result<Response<B>, E>,
     armed: &mut Armed<R>,
     read: impl FnOnce(&Response<B>) -> SoFar,
-) -> Result<Response<TrackedBody<B, R>>, E> {
+) -> Result<Response<W::Of<R>>, E> {
     match result {
-        Ok(response) if !Armed::<R>::MATTERS => Ok(response.map(TrackedBody::pass)),
+        Ok(response) if !Armed::<R>::MATTERS => {
+            Ok(response.map(|body| W::wrap(body, TrackedBody::pass)))
+        }
         Ok(mut response) => {
             let so_far = read(&response);
             armed.head(&so_far.end());
@@ -367,7 +396,8 @@ pub(crate) fn follow<B: Body, E, R: Policy, K: ReadErrors<E>>(
                 armed.finish_with(|| so_far.without_trailers());
             }
             let armed = armed.take();
-            Ok(response.map(|body| TrackedBody::follow(body, armed, so_far)))
+            let track = |body| TrackedBody::follow(body, armed, so_far);
+            Ok(response.map(|body| W::wrap(body, track)))
         }
         Err(error) => {
             armed.finish_with(|| errors::end::<K, E>(&error));

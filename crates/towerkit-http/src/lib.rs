@@ -81,6 +81,7 @@ mod refusal;
 mod repeat;
 mod replay;
 mod request_key;
+mod response_body;
 mod share;
 
 pub use body::TrackedBody;
@@ -100,4 +101,7 @@ pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
 pub use replay::{KeptRequest, ReplayBody};
 pub use request_key::RequestKey;
+#[cfg(feature = "axum")]
+pub use response_body::InAxum;
+pub use response_body::{ResponseBody, Tracked};
 pub use share::Collect;

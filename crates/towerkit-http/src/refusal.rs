@@ -2,11 +2,10 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use http_body::Body;
-use towerkit_core::{Fields, Policy, Reason, Rejection};
+use towerkit_core::{Fields, Reason, Rejection};
 
 use crate::{
-    Problem, TrackedBody,
+    Problem,
     outcome::{code_of, status_of},
 };
 
@@ -18,13 +17,13 @@ pub(crate) fn problem(reason: Reason) -> Problem {
 }
 
 /// Answers a refusal over HTTP: a HEAD by the head alone.
-pub(crate) fn over_http<B, R>(rejection: Rejection, is_head: bool) -> Response<TrackedBody<B, R>>
-where
-    B: Body<Data: From<Bytes>>,
-    R: Policy,
-{
+pub(crate) fn over_http<B>(
+    rejection: Rejection,
+    is_head: bool,
+    body: impl FnOnce(Bytes) -> B,
+) -> Response<B> {
     let reason = rejection.reason();
-    let mut response = problem(reason).answer(is_head, TrackedBody::of_refusal);
+    let mut response = problem(reason).answer(is_head, body);
     let headers = response.headers_mut();
     if let Some(wait) = rejection.wait() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
@@ -39,13 +38,9 @@ where
 }
 
 /// Answers a refusal over gRPC: trailers only, so that all stands in the head.
-pub(crate) fn over_grpc<B, R>(rejection: Rejection) -> Response<TrackedBody<B, R>>
-where
-    B: Body<Data: From<Bytes>>,
-    R: Policy,
-{
+pub(crate) fn over_grpc<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) -> Response<B> {
     let reason = rejection.reason();
-    let mut response = Response::new(TrackedBody::of_refusal(Bytes::new()));
+    let mut response = Response::new(body(Bytes::new()));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

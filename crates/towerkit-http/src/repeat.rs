@@ -41,7 +41,7 @@ macro_rules! peeks {
     };
 }
 
-peeks!([C: ClassifyHead] HttpExchange<C, K>, |exchange: &Self, head| exchange.read_head(head).end());
+peeks!([C: ClassifyHead, W] HttpExchange<C, K, W>, |exchange: &Self, head| exchange.read_head(head).end());
 peeks!([] GrpcExchange<K>, |_: &Self, head| grpc::read(head).end());
 
 macro_rules! attaches {
@@ -64,7 +64,7 @@ macro_rules! attaches {
     };
 }
 
-attaches!([C, K] HttpExchange<C, K>);
+attaches!([C, K, W] HttpExchange<C, K, W>);
 attaches!([K] GrpcExchange<K>);
 
 macro_rules! repeats {
@@ -107,7 +107,7 @@ macro_rules! repeats {
     };
 }
 
-repeats!([C: Clone, O: Operation, K] Http<C, O, K>, by_method);
+repeats!([C: Clone, O: Operation, K, W] Http<C, O, K, W>, by_method);
 // What a gRPC method does when it is called twice, only its author knows.
 repeats!([K] Grpc<K>, |_| None);
 

@@ -48,7 +48,7 @@ macro_rules! shares {
     };
 }
 
-shares!([C: ClassifyHead] HttpExchange<C, K>, HttpExchange::read_ahead);
+shares!([C: ClassifyHead, W] HttpExchange<C, K, W>, HttpExchange::read_ahead);
 shares!([] GrpcExchange<K>, |_: &Self, response| grpc::read(ResponseHead::of(response)));
 
 /// Reads the body of a response ahead, so that the response may be given to more than one caller.

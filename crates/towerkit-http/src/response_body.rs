@@ -1,0 +1,73 @@
+use bytes::Bytes;
+use http_body::Body;
+use towerkit_core::Shape;
+
+use crate::TrackedBody;
+
+/// Which body a response has behind a layer, where it had `B` before.
+pub trait ResponseBody<B: Body> {
+    /// The body behind a layer with these roles.
+    type Of<R: Shape>;
+
+    /// Makes it of the body of an admitted call, which `track` follows to its end.
+    fn wrap<R: Shape>(body: B, track: impl FnOnce(B) -> TrackedBody<B, R>) -> Self::Of<R>;
+
+    /// Makes the body of an answer to a refusal.
+    fn refusal<R: Shape>(body: Bytes) -> Self::Of<R>
+    where
+        B::Data: From<Bytes>;
+}
+
+/// A [`TrackedBody`], around a body of any type.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tracked;
+
+impl<B: Body> ResponseBody<B> for Tracked {
+    type Of<R: Shape> = TrackedBody<B, R>;
+
+    #[inline(always)]
+    fn wrap<R: Shape>(body: B, track: impl FnOnce(B) -> TrackedBody<B, R>) -> TrackedBody<B, R> {
+        track(body)
+    }
+
+    fn refusal<R: Shape>(body: Bytes) -> TrackedBody<B, R>
+    where
+        B::Data: From<Bytes>,
+    {
+        TrackedBody::of_refusal(body)
+    }
+}
+
+#[cfg(feature = "axum")]
+pub use in_axum::InAxum;
+
+#[cfg(feature = "axum")]
+mod in_axum {
+    use bytes::Bytes;
+    use http_body::Body;
+    use towerkit_core::{BoxError, Shape, TypeBool};
+
+    use super::ResponseBody;
+    use crate::TrackedBody;
+
+    /// Axum's own body where no role needs the end of its calls, which axum does not have to box once more; otherwise a
+    /// [`TrackedBody`].
+    #[derive(Debug, Clone, Copy, Default)]
+    pub struct InAxum;
+
+    impl<B> ResponseBody<B> for InAxum
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        type Of<R: Shape> = <R::NeedsEnd as TypeBool>::Choose<TrackedBody<B, R>, axum::body::Body>;
+
+        #[inline(always)]
+        fn wrap<R: Shape>(body: B, track: impl FnOnce(B) -> TrackedBody<B, R>) -> Self::Of<R> {
+            R::NeedsEnd::choose(body, track, axum::body::Body::new)
+        }
+
+        fn refusal<R: Shape>(body: Bytes) -> Self::Of<R> {
+            R::NeedsEnd::choose(body, TrackedBody::of_refusal, axum::body::Body::from)
+        }
+    }
+}
