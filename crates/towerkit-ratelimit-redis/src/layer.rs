@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsyncGuards, Call, Clock, EventSink, IntoRole, Layer, LayerExt, LayerState, Plain, RowLayer,
-    WaitingRow,
+    AsyncGuardRole, Call, Clock, EventSink, False, IntoRole, Layer, LayerExt, LayerState, Plain,
+    RowLayer, WaitingRow,
 };
 use towerkit_ratelimit::Quota;
 
@@ -20,14 +20,14 @@ use crate::{
 
 /// Limits the rate of calls by a quota that all processes share on Redis.
 pub struct RedisRateLimitLayer<K: 'static = OneKey, P = Plain> {
-    row: RowLayer<AsyncGuards<RedisRateLimit<K>>, P>,
+    row: RowLayer<AsyncGuardRole<RedisRateLimit<K>, False>, P>,
     /// The limit, as handles see it.
     state: LayerState<Arc<Limiter>>,
 }
 
 /// A service behind a [`RedisRateLimitLayer`].
 pub type RedisRateLimited<S, K = OneKey, P = Plain> =
-    WaitingRow<S, AsyncGuards<RedisRateLimit<K>>, P>;
+    WaitingRow<S, AsyncGuardRole<RedisRateLimit<K>, False>, P>;
 
 impl RedisRateLimitLayer {
     /// Limits all calls together to `quota`, which all processes share that use the same [prefix](Self::prefix) on the same Redis.
@@ -44,7 +44,7 @@ impl RedisRateLimitLayer {
         let guard = RedisRateLimit::new(settings, OneKey);
         Ok(Self {
             state: LayerState::new(guard.limiter.clone()),
-            row: RowLayer::new(AsyncGuards::new(guard), Plain::default()),
+            row: RowLayer::new(AsyncGuardRole::new(guard), Plain::default()),
         })
     }
 }
@@ -67,7 +67,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         let guard = RedisRateLimit::new(settings, key);
         self.state.replace(guard.limiter.clone());
         RedisRateLimitLayer {
-            row: self.row.map(|_| AsyncGuards::new(guard)),
+            row: self.row.map(|_| AsyncGuardRole::new(guard)),
             state: self.state,
         }
     }
@@ -242,7 +242,7 @@ impl<K, P> LayerExt for RedisRateLimitLayer<K, P> {
 }
 
 impl<K> IntoRole for RedisRateLimitLayer<K, Plain> {
-    type Role = AsyncGuards<RedisRateLimit<K>>;
+    type Role = AsyncGuardRole<RedisRateLimit<K>, False>;
 
     fn into_role(self) -> Self::Role {
         self.state.mark_used();

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use towerkit_core::{
     Backpressure, Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection,
-    WakerSet,
+    TypeBool, WakerSet,
 };
 
 use crate::{
@@ -101,7 +101,7 @@ impl<M: Terms> RateLimit<M> {
 
 impl<M: Terms> Policy for RateLimit<M> {
     type Held = M::Held;
-    const FOLLOWS: bool = M::FOLLOWS;
+    const FOLLOWS: bool = M::NeedsEnd::VALUE;
 
     #[inline(always)]
     fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {
@@ -110,7 +110,7 @@ impl<M: Terms> Policy for RateLimit<M> {
 
     #[inline(always)]
     fn finish(&self, _held: M::Held, end: &End) {
-        if M::FOLLOWS {
+        if M::NeedsEnd::VALUE {
             let cost = self.meter.after().cost(end);
             if cost > 0 {
                 self.bucket.charge(end.now(&self.clock), cost);

@@ -1,16 +1,17 @@
-use towerkit_core::{Call, Clock, End, Guards, LayerState, Plain, Row, RowLayer, StateHandle};
+use towerkit_core::{Call, Clock, End, GuardRole, LayerState, Plain, Row, RowLayer, StateHandle};
 
 use crate::{Cost, InvalidSetting, One, Quota, RateLimit, Terms, fields::Fields, macros::layer_of};
 
 /// Limits the rate of calls: one bucket for all callers, refusing.
-pub struct RateLimitLayer<M: 'static = One, P = Plain> {
-    row: RowLayer<Guards<RateLimit<M>>, P>,
+pub struct RateLimitLayer<M: Terms = One, P = Plain> {
+    row: RowLayer<GuardRole<RateLimit<M>, <M as Terms>::NeedsEnd>, P>,
     /// The guard, as handles see it.
     state: LayerState<RateLimit>,
 }
 
 /// A service behind a [`RateLimitLayer`].
-pub type RateLimited<S, M = One, P = Plain> = Row<S, Guards<RateLimit<M>>, P>;
+pub type RateLimited<S, M = One, P = Plain> =
+    Row<S, GuardRole<RateLimit<M>, <M as Terms>::NeedsEnd>, P>;
 
 impl RateLimitLayer {
     /// Limits calls to `quota`. The bucket is full at the start.
@@ -19,7 +20,7 @@ impl RateLimitLayer {
         let limit = RateLimit::new(quota);
         Self {
             state: LayerState::new(limit.clone()),
-            row: RowLayer::new(Guards::new(limit), Plain::default()),
+            row: RowLayer::new(GuardRole::new(limit), Plain::default()),
         }
     }
 }
@@ -66,11 +67,11 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
         Ok(self.map(|meter| meter.followed(|after| after.set_fields(fields))))
     }
 
-    fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimitLayer<N, P> {
+    fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> RateLimitLayer<N, P> {
         RateLimitLayer {
             row: self
                 .row
-                .map(|limit| Guards::new(limit.policy().clone().map(turn))),
+                .map(|limit| GuardRole::new(limit.policy().clone().map(turn))),
             state: self.state,
         }
     }
@@ -116,7 +117,7 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
     }
 }
 
-layer_of!(RateLimitLayer<M: Terms>, Guards<RateLimit<M>>);
+layer_of!(RateLimitLayer<M: Terms>, GuardRole<RateLimit<M>, <M as Terms>::NeedsEnd>);
 
 /// Reads and changes a rate limit while it runs.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 /// terms of its limit and its protocol `P`.
 macro_rules! layer_of {
     ($layer:ident<$terms:ident: $bound:ident>, $role:ty) => {
-        impl<$terms, P> $layer<$terms, P> {
+        impl<$terms: $bound, P> $layer<$terms, P> {
             /// Leaks the state of this layer, once, see [`RowLayer::leak`](towerkit_core::RowLayer::leak).
             #[must_use]
             pub fn leak(mut self) -> Self {
@@ -20,7 +20,7 @@ macro_rules! layer_of {
             }
         }
 
-        impl<$terms, P> std::fmt::Debug for $layer<$terms, P> {
+        impl<$terms: $bound, P> std::fmt::Debug for $layer<$terms, P> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($layer))
                     .field("limit", self.row.role())
@@ -37,7 +37,7 @@ macro_rules! layer_of {
             }
         }
 
-        impl<$terms, P> towerkit_core::LayerExt for $layer<$terms, P> {
+        impl<$terms: $bound, P> towerkit_core::LayerExt for $layer<$terms, P> {
             type Protocol = P;
             type With<Q> = $layer<$terms, Q>;
 

@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use towerkit_core::{Call, End};
+use towerkit_core::{Call, End, True, TypeBool};
 
 use crate::{fields::Fields, level::Level};
 
@@ -12,7 +12,7 @@ use crate::{fields::Fields, level::Level};
 /// Implemented by what the setters of the layers make, and by nothing else.
 pub trait Terms: Clone + 'static {
     /// Whether anything remains to be done after the call was admitted.
-    const FOLLOWS: bool;
+    type NeedsEnd: TypeBool;
 
     /// What is kept of an admitted call.
     type Held: Held;
@@ -85,7 +85,7 @@ impl<M: Clone, F> Clone for Cost<M, F> {
 macro_rules! bare_terms {
     ($terms:ty $(, $param:ident)*) => {
         impl<$($param: 'static),*> $crate::Terms for $terms {
-            const FOLLOWS: bool = false;
+            type NeedsEnd = towerkit_core::False;
             type Held = ();
             type Followed = $crate::Followed<Self>;
 
@@ -112,7 +112,7 @@ pub(crate) use bare_terms;
 bare_terms!(One);
 
 impl<M: Terms, F: 'static> Terms for Cost<M, F> {
-    const FOLLOWS: bool = M::FOLLOWS;
+    type NeedsEnd = M::NeedsEnd;
     type Held = M::Held;
     type Followed = Cost<M::Followed, F>;
 
@@ -136,7 +136,7 @@ where
 }
 
 impl<M: Terms> Terms for Followed<M> {
-    const FOLLOWS: bool = true;
+    type NeedsEnd = True;
     type Held = Taken;
     type Followed = Self;
 

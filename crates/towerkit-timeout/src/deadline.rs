@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    Call, Clock, Deadline, End, Guard, Guards, Policy, Reason, Rejection, RowLayer, Unbound,
-    row_layer,
+    Call, Clock, Deadline, End, False, Guard, GuardRole, Policy, Reason, Rejection, RowLayer,
+    Unbound, row_layer,
 };
 
 use crate::{InvalidField, InvalidTimeout, TimeoutHandle, wire::Format};
@@ -23,7 +23,7 @@ pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 /// The deadline travels in the extensions of the request, so that a service without a wire protocol has none.
 #[derive(Debug, Clone)]
 pub struct DeadlineLayer<P = Unbound> {
-    row: RowLayer<Guards<ReadDeadline>, P>,
+    row: RowLayer<GuardRole<ReadDeadline, False>, P>,
 }
 
 /// The guard behind a [`DeadlineLayer`].
@@ -49,7 +49,7 @@ impl DeadlineLayer {
             longest: TimeoutHandle::new(longest)?,
         };
         Ok(Self {
-            row: RowLayer::new(Guards::new(guard), Unbound::default()),
+            row: RowLayer::new(GuardRole::new(guard), Unbound::default()),
         })
     }
 }
@@ -86,7 +86,7 @@ impl<P> DeadlineLayer<P> {
     }
 }
 
-row_layer!(DeadlineLayer, Guards<ReadDeadline>, Unbound);
+row_layer!(DeadlineLayer, GuardRole<ReadDeadline, False>, Unbound);
 
 impl ReadDeadline {
     /// Returns the time that the caller and the server give the request.

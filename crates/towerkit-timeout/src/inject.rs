@@ -1,5 +1,6 @@
 use towerkit_core::{
-    Call, End, Guard, Guards, Policy, ProtocolKind, Reason, Rejection, RowLayer, Unbound, row_layer,
+    Call, End, False, Guard, GuardRole, Policy, ProtocolKind, Reason, Rejection, RowLayer, Unbound,
+    row_layer,
 };
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 /// It is a guard and can stand in a row. Inside a retry each attempt tells what is left for it.
 #[derive(Debug, Clone)]
 pub struct DeadlineInjectLayer<P = Unbound> {
-    row: RowLayer<Guards<InjectDeadline>, P>,
+    row: RowLayer<GuardRole<InjectDeadline, False>, P>,
 }
 
 /// The guard behind a [`DeadlineInjectLayer`].
@@ -38,7 +39,7 @@ impl DeadlineInjectLayer {
             field: REQUEST_TIMEOUT,
         };
         Self {
-            row: RowLayer::new(Guards::new(guard), Unbound::default()),
+            row: RowLayer::new(GuardRole::new(guard), Unbound::default()),
         }
     }
 }
@@ -68,7 +69,7 @@ impl<P> DeadlineInjectLayer<P> {
     }
 }
 
-row_layer!(DeadlineInjectLayer, Guards<InjectDeadline>, Unbound);
+row_layer!(DeadlineInjectLayer, GuardRole<InjectDeadline, False>, Unbound);
 
 impl Policy for InjectDeadline {
     type Held = ();

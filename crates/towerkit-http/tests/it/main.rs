@@ -1,5 +1,7 @@
 //! HTTP and gRPC as the layers of towerkit see them.
 
+#[cfg(feature = "axum")]
+mod axum_bodies;
 mod client_address;
 #[cfg(feature = "client")]
 mod client_errors;

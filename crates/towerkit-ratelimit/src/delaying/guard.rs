@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    Admission, AsyncGuard, Call, Clock, End, Fields, Policy, ProtocolKind, Rejection,
+    Admission, AsyncGuard, Call, Clock, End, Fields, Policy, ProtocolKind, Rejection, TypeBool,
 };
 
 use super::{
@@ -97,7 +97,7 @@ impl<M: Terms> DelayingRateLimit<M> {
 
 impl<M: Terms> Policy for DelayingRateLimit<M> {
     type Held = M::Held;
-    const FOLLOWS: bool = M::FOLLOWS;
+    const FOLLOWS: bool = M::NeedsEnd::VALUE;
 
     #[inline(always)]
     fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {
@@ -106,7 +106,7 @@ impl<M: Terms> Policy for DelayingRateLimit<M> {
 
     #[inline(always)]
     fn finish(&self, _held: M::Held, end: &End) {
-        if M::FOLLOWS {
+        if M::NeedsEnd::VALUE {
             let cost = self.meter.after().cost(end);
             if cost > 0 {
                 self.delayed.charge(end.now(&self.clock), cost);

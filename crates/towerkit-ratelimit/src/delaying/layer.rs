@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsyncGuards, Call, Clock, End, LayerState, Plain, RowLayer, StateHandle, WaitingRow,
+    AsyncGuardRole, Call, Clock, End, LayerState, Plain, RowLayer, StateHandle, WaitingRow,
 };
 
 use super::DelayingRateLimit;
@@ -10,15 +10,15 @@ use crate::{
 };
 
 /// Limits the rate of calls: one bucket for all callers, in which calls wait for their tokens, first come, first served.
-pub struct DelayingRateLimitLayer<M: 'static = One, P = Plain> {
-    row: RowLayer<AsyncGuards<DelayingRateLimit<M>>, P>,
+pub struct DelayingRateLimitLayer<M: Terms = One, P = Plain> {
+    row: RowLayer<AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>, P>,
     /// The guard, as handles see it.
     state: LayerState<DelayingRateLimit>,
 }
 
 /// A service behind a [`DelayingRateLimitLayer`].
 pub type DelayingRateLimited<S, M = One, P = Plain> =
-    WaitingRow<S, AsyncGuards<DelayingRateLimit<M>>, P>;
+    WaitingRow<S, AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>, P>;
 
 impl DelayingRateLimitLayer {
     /// Limits calls to `quota`, and lets each wait for up to `max_wait`. The bucket is full at the start.
@@ -36,7 +36,7 @@ impl DelayingRateLimitLayer {
         let limit = DelayingRateLimit::new(quota, max_wait);
         Ok(Self {
             state: LayerState::new(limit.clone()),
-            row: RowLayer::new(AsyncGuards::new(limit), Plain::default()),
+            row: RowLayer::new(AsyncGuardRole::new(limit), Plain::default()),
         })
     }
 }
@@ -111,16 +111,18 @@ impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
         self
     }
 
-    fn map<N>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimitLayer<N, P> {
-        let turned = |limit: AsyncGuards<DelayingRateLimit<M>>| limit.policy().clone().map(turn);
+    fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimitLayer<N, P> {
+        let turned = |limit: AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>| {
+            limit.policy().clone().map(turn)
+        };
         DelayingRateLimitLayer {
-            row: self.row.map(|limit| AsyncGuards::new(turned(limit))),
+            row: self.row.map(|limit| AsyncGuardRole::new(turned(limit))),
             state: self.state,
         }
     }
 }
 
-layer_of!(DelayingRateLimitLayer<M: Terms>, AsyncGuards<DelayingRateLimit<M>>);
+layer_of!(DelayingRateLimitLayer<M: Terms>, AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>);
 
 /// Reads and changes a delaying rate limit while it runs.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use towerkit_core::{Call, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection};
+use towerkit_core::{Call, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection, TypeBool};
 
 use super::{
     KeyOf, Tags,
@@ -68,7 +68,7 @@ impl<M> KeyedRateLimit<M> {
 
 impl<M: Terms> Policy for KeyedRateLimit<M> {
     type Held = M::Held;
-    const FOLLOWS: bool = M::FOLLOWS;
+    const FOLLOWS: bool = M::NeedsEnd::VALUE;
 
     #[inline(always)]
     fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {

@@ -135,7 +135,7 @@ impl<Req> KeyOf<Req> for ByField {
 }
 
 impl<M: Terms, F: 'static> Terms for ByClass<M, F> {
-    const FOLLOWS: bool = M::FOLLOWS;
+    type NeedsEnd = M::NeedsEnd;
     type Held = M::Held;
     type Followed = ByClass<M::Followed, F>;
 

@@ -1,6 +1,6 @@
 use std::{hash::Hash, sync::Arc};
 
-use towerkit_core::{Call, Clock, End, EventSink, Guards, LayerState, Plain, Row, RowLayer};
+use towerkit_core::{Call, Clock, End, EventSink, GuardRole, LayerState, Plain, Row, RowLayer};
 
 use super::{
     ByClass, ByField, ByKey, ByText, KeyedRateLimit, KeyedRateLimitHandle, Overflow,
@@ -12,14 +12,15 @@ use crate::{
 };
 
 /// Limits the rate of calls by key: one bucket for each key, refusing, in memory of a fixed size.
-pub struct KeyedRateLimitLayer<M: 'static, P = Plain> {
-    row: RowLayer<Guards<KeyedRateLimit<M>>, P>,
+pub struct KeyedRateLimitLayer<M: Terms, P = Plain> {
+    row: RowLayer<GuardRole<KeyedRateLimit<M>, <M as Terms>::NeedsEnd>, P>,
     /// The guard, as handles see it.
     state: LayerState<KeyedRateLimit<()>>,
 }
 
 /// A service behind a [`KeyedRateLimitLayer`].
-pub type KeyedRateLimited<S, M, P = Plain> = Row<S, Guards<KeyedRateLimit<M>>, P>;
+pub type KeyedRateLimited<S, M, P = Plain> =
+    Row<S, GuardRole<KeyedRateLimit<M>, <M as Terms>::NeedsEnd>, P>;
 
 impl<F: 'static> KeyedRateLimitLayer<ByKey<F>> {
     /// Limits the calls of each key to `quota`. `key` says to which a call belongs; it is hashed, and not kept.
@@ -60,7 +61,7 @@ impl<M: Terms> KeyedRateLimitLayer<M> {
         let limit = KeyedRateLimit::new(Settings::new(quota), key);
         Self {
             state: LayerState::new(limit.clone().map(drop)),
-            row: RowLayer::new(Guards::new(limit), Plain::default()),
+            row: RowLayer::new(GuardRole::new(limit), Plain::default()),
         }
     }
 }
@@ -178,11 +179,11 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
         KeyedRateLimitHandle(self.state.handle())
     }
 
-    fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitLayer<N, P> {
+    fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitLayer<N, P> {
         KeyedRateLimitLayer {
             row: self
                 .row
-                .map(|limit| Guards::new(limit.policy().clone().map(turn))),
+                .map(|limit| GuardRole::new(limit.policy().clone().map(turn))),
             state: self.state,
         }
     }
@@ -195,4 +196,4 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
     }
 }
 
-layer_of!(KeyedRateLimitLayer<M: Terms>, Guards<KeyedRateLimit<M>>);
+layer_of!(KeyedRateLimitLayer<M: Terms>, GuardRole<KeyedRateLimit<M>, <M as Terms>::NeedsEnd>);

@@ -1,0 +1,107 @@
+//! Under `.axum()` a layer that needs no end of its calls leaves responses axum's own, and axum boxes none of them once more.
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use towerkit_core::{
+    Call, End, False, Guard, GuardRole, Observer, Plain, Policy, Reason, Rejection, RowLayer,
+    observe,
+};
+use towerkit_http::{HttpExt, TrackedBody};
+
+#[derive(Clone)]
+struct Admits(bool);
+
+impl Policy for Admits {
+    type Held = ();
+    const FOLLOWS: bool = false;
+    fn finish(&self, _held: (), _end: &End) {}
+}
+
+impl<Req> Guard<Req> for Admits {
+    fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+        let rejection = Rejection::new(Reason::RateLimited, "test");
+        if self.0 { Ok(()) } else { Err(rejection) }
+    }
+}
+
+struct Watches;
+
+impl Policy for Watches {
+    type Held = ();
+    fn finish(&self, _held: (), _end: &End) {}
+}
+
+impl<Req> Observer<Req> for Watches {
+    fn start(&self, _call: &mut Call<'_, Req>) {}
+}
+
+fn admits(admits: bool) -> RowLayer<GuardRole<Admits, False>, Plain> {
+    RowLayer::new(GuardRole::new(Admits(admits)), Plain::default())
+}
+
+fn request() -> Request<Body> {
+    Request::new(Body::empty())
+}
+
+/// Its type is checked by the compiler.
+async fn answer<S>(service: S) -> Response
+where
+    S: Service<Request<Body>, Response = Response, Error: std::fmt::Debug>,
+{
+    service.oneshot(request()).await.unwrap()
+}
+
+async fn hello(_: Request<Body>) -> Result<Response, std::io::Error> {
+    Ok(Response::new(Body::from("hello")))
+}
+
+async fn text(response: Response) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_response_whose_end_nobody_needs_stays_as_it_is() {
+    let response = answer(admits(true).axum().layer(service_fn(hello))).await;
+    assert_eq!(text(response).await, "hello");
+    let response = answer(admits(false).axum().layer(service_fn(hello))).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(response.extensions().get::<Rejection>().is_some());
+    assert!(text(response).await.contains("rate_limited"));
+}
+
+/// A body of any type becomes axum's.
+#[tokio::test]
+async fn a_body_that_is_not_axums_becomes_one() {
+    let full = service_fn(async |_: Request<Body>| {
+        let body = http_body_util::Full::new(bytes::Bytes::from("hello"));
+        Ok::<_, std::io::Error>(http::Response::new(body))
+    });
+    assert_eq!(
+        text(answer(admits(true).axum().layer(full)).await).await,
+        "hello"
+    );
+}
+
+#[tokio::test]
+async fn a_response_is_followed_where_its_end_is_needed() {
+    let service = towerkit_core::stack((admits(true), observe(Watches)))
+        .axum()
+        .layer(service_fn(hello));
+    fn tracked<B: http_body::Body, R: towerkit_core::Shape>(_: &http::Response<TrackedBody<B, R>>) {
+    }
+    let response = service.oneshot(request()).await.unwrap();
+    tracked(&response);
+}
+
+#[tokio::test]
+async fn both_serve_routers() {
+    let app = Router::new()
+        .route("/", get(async || "hello"))
+        .layer(admits(true).axum())
+        .layer(observe(Watches).axum());
+    let response = app.oneshot(request()).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+}
