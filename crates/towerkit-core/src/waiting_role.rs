@@ -8,8 +8,8 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
-    Admission, AsyncGuard, AsyncGuardRole, Backpressure, Call, End, Guard, Guards, Join, Observer,
-    Observes, Pair, Policy, Rejection, Role, Shape, TypeBool, role::Begun,
+    Admission, AsyncGuard, AsyncGuardRole, Backpressure, Call, End, Guard, GuardRole, Join,
+    Observer, Observes, Pair, Policy, Rejection, Role, Shape, TypeBool, role::Begun,
 };
 
 /// A role as a row runs it that may have to wait.
@@ -52,8 +52,8 @@ pub trait WaitingRole<Req>: Shape {
 }
 
 macro_rules! never_waits {
-    ($kind:ident<$policy:ident: $role:ident>) => {
-        impl<Req, $policy: $role<Req> + 'static> WaitingRole<Req> for $kind<$policy> {
+    ([$($params:tt)*] $role:ty) => {
+        impl<Req, $($params)*> WaitingRole<Req> for $role {
             type Wait = Infallible;
 
             fn begin(
@@ -87,8 +87,8 @@ macro_rules! never_waits {
     };
 }
 
-never_waits!(Guards<G: Guard>);
-never_waits!(Observes<O: Observer>);
+never_waits!([G: Guard<Req> + 'static, N: TypeBool] GuardRole<G, N>);
+never_waits!([O: Observer<Req> + 'static] Observes<O>);
 
 impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> WaitingRole<Req> for AsyncGuardRole<G, N> {
     type Wait = G::Wait;
