@@ -24,7 +24,9 @@ enum Timing {
     Off,
     /// When it ends.
     AtEnd,
-    /// When it ends, unless it has hung before.
+    /// At its head, or when it ends without one.
+    AtHead,
+    /// At its head if that counts, or when it ends, unless it has hung before.
     InFlight,
     /// It was found out at its head.
     Known { slow: bool },
@@ -53,8 +55,8 @@ impl Calls<'_> {
                 timing: Timing::Off,
             });
         }
-        if self.machine.in_flight().is_some() {
-            return self.admit_in_flight(epoch, &mut || call.now(&self.settings.clock));
+        if self.machine.watches_calls() {
+            return self.admit_watched(epoch, &mut || call.now(&self.settings.clock));
         }
         Ok(Held {
             started: call.now(&self.settings.clock),
@@ -66,8 +68,8 @@ impl Calls<'_> {
     /// Takes note of the head of a response, up to which calls may be measured.
     #[inline(always)]
     pub(crate) fn head(self, held: &mut Held, so_far: &End) {
-        if matches!(held.timing, Timing::AtEnd | Timing::InFlight) {
-            self.head_of_timed(held, so_far);
+        if matches!(held.timing, Timing::AtHead | Timing::InFlight) {
+            self.head_of_watched(held, so_far);
         }
     }
 
@@ -108,12 +110,12 @@ impl Calls<'_> {
         let end = End::cancelled();
         let mark = Mark::new(Verdict::Ignored, &end, false);
         self.machine
-            .finish(held.epoch, mark, || self.settings.clock.now());
+            .finish_at(held.epoch, mark, self.settings.clock.now());
     }
 
-    /// Counts the calls that hang, and puts a call of `epoch` in flight unless that opened the breaker.
+    /// Admits a call of which more is asked than how long it ran in the end, unless calls that hang have just ended `epoch`.
     #[inline(never)]
-    fn admit_in_flight(
+    fn admit_watched(
         self,
         mut epoch: Epoch,
         now: &mut dyn FnMut() -> u64,
@@ -123,23 +125,27 @@ impl Calls<'_> {
         if epoch.counts() && !self.machine.is_in(epoch) {
             epoch = self.admit_unless_open(now)?;
         }
-        let timing = match self.machine.in_flight() {
-            Some(in_flight) if epoch.counts() => {
-                let (has_place, hung) = in_flight.enter(epoch, started);
-                self.machine.count_hanging(epoch, hung, started);
-                if has_place {
-                    Timing::InFlight
-                } else {
-                    Timing::AtEnd
-                }
-            }
-            _ => Timing::AtEnd,
+        let is_in_flight = epoch.counts() && self.enter(epoch, started);
+        let timing = match self.machine.times_to_head() {
+            _ if is_in_flight => Timing::InFlight,
+            true => Timing::AtHead,
+            false => Timing::AtEnd,
         };
         Ok(Held {
             started,
             epoch,
             timing,
         })
+    }
+
+    /// Puts a call in flight, if calls are to be counted while they hang and there is a place for it.
+    fn enter(self, epoch: Epoch, started: u64) -> bool {
+        let Some(in_flight) = self.machine.in_flight() else {
+            return false;
+        };
+        let (has_place, hung) = in_flight.enter(epoch, started);
+        self.machine.count_hanging(epoch, hung, started);
+        has_place
     }
 
     #[cold]
@@ -161,7 +167,7 @@ impl Calls<'_> {
 
     /// A refusal further in has a head as well, and is judged at its end.
     #[inline(never)]
-    fn head_of_timed(self, held: &mut Held, so_far: &End) {
+    fn head_of_watched(self, held: &mut Held, so_far: &End) {
         if self.machine.times_to_head() && so_far.refused().is_none() {
             let slow = self.is_too_long(*held, so_far);
             held.timing = if self.leave(*held) {
@@ -174,19 +180,29 @@ impl Calls<'_> {
 
     #[inline(never)]
     fn count(self, held: Held, end: &End) {
-        let verdict = self.settings.verdict(end);
-        let now = || end.now(&self.settings.clock);
-        let is_hung = held.timing == Timing::Hung || !self.leave(held);
         let too_long = match held.timing {
             Timing::Off => false,
+            Timing::AtEnd => self.is_too_long(held, end),
+            _ => return self.count_watched(held, end),
+        };
+        let mark = Mark::new(self.settings.verdict(end), end, too_long);
+        let now = || end.now(&self.settings.clock);
+        self.machine.finish(held.epoch, mark, now);
+    }
+
+    #[inline(never)]
+    fn count_watched(self, held: Held, end: &End) {
+        let is_hung = held.timing == Timing::Hung || !self.leave(held);
+        let too_long = match held.timing {
             Timing::Known { slow } => slow,
             Timing::Hung => true,
-            Timing::AtEnd | Timing::InFlight => self.is_too_long(held, end),
+            _ => self.is_too_long(held, end),
         };
-        let mark = Mark::new(verdict, end, too_long);
+        let mark = Mark::new(self.settings.verdict(end), end, too_long);
         let mark = if is_hung { mark.of_hung() } else { mark };
-        self.machine.finish(held.epoch, mark, now);
-        self.look_for_hanging(now);
+        let now = end.now(&self.settings.clock);
+        self.machine.finish_at(held.epoch, mark, now);
+        self.look_for_hanging(|| now);
     }
 
     fn is_too_long(self, held: Held, end: &End) -> bool {

@@ -70,6 +70,12 @@ impl Ledger {
         self.counted() & SLOW != 0
     }
 
+    /// Whether more is asked of calls than how long they ran in the end.
+    #[inline(always)]
+    pub(crate) fn watches_calls(&self) -> bool {
+        self.counted() & (TO_HEAD | HANGING) != 0
+    }
+
     /// Whether calls are timed to the head of their response.
     pub(crate) fn times_to_head(&self) -> bool {
         self.counted() & TO_HEAD != 0

@@ -107,6 +107,12 @@ impl Machine {
         self.ledger.times_calls()
     }
 
+    /// Whether more is asked of calls than how long they ran in the end.
+    #[inline(always)]
+    pub(crate) fn watches_calls(&self) -> bool {
+        self.ledger.watches_calls()
+    }
+
     /// Whether calls are timed to the head of their response.
     pub(crate) fn times_to_head(&self) -> bool {
         self.ledger.times_to_head()
@@ -127,7 +133,7 @@ impl Machine {
     pub(crate) fn count_hanging(&self, held: Epoch, calls: u64, now: u64) {
         // A breaker that opens on the way wants no more of them.
         let calls = (0..calls).take_while(|_| self.is_in(held));
-        calls.for_each(|_| self.finish(held, Mark::HANGS, || now));
+        calls.for_each(|_| self.finish_at(held, Mark::HANGS, now));
     }
 
     /// Returns after how many nanoseconds a call is slow.
@@ -173,6 +179,12 @@ impl Machine {
         {
             self.open(held, revision, now());
         }
+    }
+
+    /// The same at a time that is known, and out of the way of most calls.
+    #[inline(never)]
+    pub(crate) fn finish_at(&self, held: Epoch, mark: Mark, now: u64) {
+        self.finish(held, mark, || now);
     }
 
     pub(crate) fn state(&self) -> State {

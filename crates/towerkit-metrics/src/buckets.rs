@@ -14,7 +14,11 @@ use std::{array, error::Error, fmt, sync::Arc};
 /// # Ok::<(), towerkit_metrics::BucketsError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Buckets(Arc<[f64]>);
+pub struct Buckets {
+    bounds: Arc<[f64]>,
+    /// The bounds as nanoseconds, where they are seconds; the last bucket has all that there are.
+    nanos: Arc<[u64]>,
+}
 
 impl Buckets {
     /// Makes buckets with these upper bounds.
@@ -33,25 +37,52 @@ impl Buckets {
         if let Some(pair) = bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(BucketsError(Fault::NotRising(pair[1])));
         }
-        Ok(Self(bounds))
+        Ok(Self::of_valid(bounds))
+    }
+
+    fn of_valid(bounds: Arc<[f64]>) -> Self {
+        let nanos = bounds.iter().map(|bound| nanos_of(*bound));
+        Self {
+            nanos: nanos.chain([u64::MAX]).collect(),
+            bounds,
+        }
     }
 
     /// Makes buckets for the sizes of bodies: 256 bytes, and each of the other nine four times the one before it, up to 64 MiB.
     #[must_use]
     pub fn bytes() -> Self {
         let bounds: [f64; 10] = array::from_fn(|n| f64::from(256_u32 << (2 * n)));
-        Self(Arc::new(bounds))
+        Self::of_valid(Arc::new(bounds))
     }
 
     /// Returns the upper bounds.
     #[must_use]
     pub fn bounds(&self) -> &[f64] {
-        &self.0
+        &self.bounds
     }
 
     pub(crate) fn shared(&self) -> Arc<[f64]> {
-        self.0.clone()
+        self.bounds.clone()
     }
+
+    /// Returns which bucket a value belongs to; a NaN to none.
+    #[inline]
+    pub(crate) fn of(&self, value: f64) -> Option<usize> {
+        let fits = self.bounds.iter().position(|bound| value <= *bound);
+        fits.or_else(|| (!value.is_nan()).then_some(self.bounds.len()))
+    }
+
+    /// Returns which bucket a duration belongs to.
+    #[inline]
+    pub(crate) fn of_nanos(&self, nanos: u64) -> usize {
+        let fits = self.nanos.iter().position(|bound| nanos <= *bound);
+        fits.unwrap_or(self.bounds.len())
+    }
+}
+
+fn nanos_of(seconds: f64) -> u64 {
+    // The cast saturates, as it should: no duration is negative or above 584 years.
+    (seconds * 1e9).round() as u64
 }
 
 impl Default for Buckets {
@@ -59,7 +90,7 @@ impl Default for Buckets {
         let bounds = [
             0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
         ];
-        Self(Arc::new(bounds))
+        Self::of_valid(Arc::new(bounds))
     }
 }
 

@@ -54,9 +54,9 @@ impl Kind {
 
     fn instrument(&self) -> Instrument {
         match self {
-            Self::Counter => Instrument::Counter(Arc::default()),
+            Self::Counter => Instrument::Counter(Arc::new(AtomicCounter::new())),
             Self::Counted(counted) => Instrument::Counted(counted.clone()),
-            Self::Gauge => Instrument::Gauge(Arc::default()),
+            Self::Gauge => Instrument::Gauge(Arc::new(AtomicGauge::new())),
             Self::Histogram(buckets) => {
                 Instrument::Histogram(Arc::new(AtomicHistogram::new(buckets)))
             }

@@ -17,10 +17,13 @@ use crate::{
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
 ///
-/// Clones are the same registry. Its memory is flat without any upkeep: a series costs one atomic, or one for each bucket of a
-/// histogram and two for the sum, and a metric has at most 10,000 series, or as many as [`with_max_series`](Self::with_max_series)
-/// says. What would be one more is recorded in a series whose labels all say `_OTHER`, and counted in
-/// `towerkit_metrics_dropped_total{metric="…"}`.
+/// Clones are the same registry. Its memory is bounded without any upkeep: a metric has at most 10,000 series, or as many as
+/// [`with_max_series`](Self::with_max_series) says. What would be one more is recorded in a series whose labels all say `_OTHER`, and
+/// counted in `towerkit_metrics_dropped_total{metric="…"}`.
+///
+/// So that no thread waits for another, a series has a copy of its numbers for each thread that uses it, up to the number of processors
+/// and to eight: threads that are more share them. A copy is 64 bytes for a counter or a gauge, and for a histogram 64 bytes for each
+/// eight of its buckets, its sum counting for two: 192 bytes with the default buckets.
 ///
 /// A handle is resolved once, under a lock, and kept; using it takes no lock.
 ///

@@ -261,3 +261,20 @@ fn an_answer_that_came_late_is_looked_at_first() {
         assert!(memory.asked().len() <= 1);
     });
 }
+
+/// Time that jumps, as over a quiet hour: no lease and no denial outlives it, and no more than the burst is there.
+#[test]
+fn after_a_jump_of_any_length_the_burst_is_there() {
+    run_paused(async {
+        let memory = Memory::new(Duration::ZERO);
+        let service = service(&layer(&memory, quota(10, 30)));
+        for jump in [Duration::ZERO, 3600 * SECOND, 365 * 24 * 3600 * SECOND] {
+            advance(jump).await;
+            let mut admitted = 0;
+            while call(&service, "Ann").await.is_ok() {
+                admitted += 1;
+            }
+            assert_eq!(admitted, 30, "{jump:?}");
+        }
+    });
+}

@@ -10,7 +10,7 @@ use super::{
     settings::Settings,
     table::{Claim, Table},
 };
-use crate::{Quota, level::Enough, meter::Source, rate::Rate, sync::AtomicU64};
+use crate::{Quota, level::Enough, meter::Source, quota::Spacing, rate::Rate, sync::AtomicU64};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -238,6 +238,29 @@ fn a_forgotten_bucket_comes_back_no_fuller() {
     assert!(claim(newcomer, 3 * SECOND) && table.find(key).is_none());
     assert!(!claim(key, SECOND + SECOND / 2));
     assert!(claim(key, 3 * SECOND));
+}
+
+/// Time that jumps, as over a quiet hour, fills every bucket at once and to its brim: one of a key, the shared one and the one for all.
+#[test]
+fn after_a_jump_of_any_length_every_bucket_is_full() {
+    for jump in [
+        3600 * SECOND,
+        365 * 24 * 3600 * SECOND,
+        Spacing::END - 2 * SECOND,
+    ] {
+        let keyed = keyed(quota(1, 3), |settings| {
+            settings.capacity = 1;
+            settings.total = Some(quota(1, 30));
+        });
+        for now in [SECOND, SECOND + jump] {
+            let of_key = |key| (0..9).filter(|_| take(&keyed, key, now, 1).is_ok()).count();
+            // Eight keys have a place, and the others share a bucket.
+            assert!((0..8).all(|key| of_key(key) == 3));
+            assert_eq!((8..20).map(of_key).sum::<usize>(), 3);
+            let total = keyed.total.as_ref().map(|total| total.available(now));
+            assert_eq!(total, Some(3));
+        }
+    }
 }
 
 /// At time zero too, when nothing lies in the past.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request};
 use tower::{Layer, ServiceExt};
-use towerkit_core::{Call, Clock};
+use towerkit_core::{Call, Clock, stack};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe};
@@ -183,4 +183,47 @@ async fn a_call_that_would_wait_too_long_is_told_when_to_come_back() {
     assert_eq!(fields(refused.headers()), [1, 10, 0, 7]);
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
+}
+
+/// Both fields are lists, of which each limit adds a member: nested, and in one stack.
+#[tokio::test]
+async fn two_limits_add_to_each_others_fields() {
+    let (clock, _hand) = Clock::manual();
+    let layer = |policy, calls| {
+        let layer = RateLimitLayer::new(Quota::per_second(calls).unwrap());
+        layer.clock(clock.clone()).fields(policy).unwrap()
+    };
+    let members = |headers: &HeaderMap, name| {
+        let lines = headers.get_all(name).into_iter();
+        let lines = lines.map(|line| line.to_str().unwrap().to_owned());
+        let mut members: Vec<_> = { lines }
+            .flat_map(|line| line.split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        members.sort_unstable();
+        members
+    };
+    let inner = layer("second", 1).http().layer(Probe::new());
+    let nested = layer("first", 2).http().layer(inner);
+    let stack = stack((layer("first", 2), layer("second", 1))).http();
+    let stacked = stack.layer(Probe::new());
+    let nested = async || nested.clone().oneshot(Request::new(Act::Succeed)).await;
+    let stacked = async || stacked.clone().oneshot(Request::new(Act::Succeed)).await;
+    let policies = ["\"first\";q=2;w=1", "\"second\";q=1;w=1"];
+    let admitted = [
+        nested().await.unwrap().headers().clone(),
+        stacked().await.unwrap().headers().clone(),
+    ];
+    for headers in admitted {
+        assert_eq!(members(&headers, "ratelimit-policy"), policies);
+        let limits = ["\"first\";r=1;t=1", "\"second\";r=0;t=1"];
+        assert_eq!(members(&headers, "ratelimit"), limits);
+    }
+    let refused = nested().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(members(refused.headers(), "ratelimit-policy"), policies);
+    let limits = ["\"first\";r=0;t=1", "\"second\";r=0;t=1"];
+    assert_eq!(members(refused.headers(), "ratelimit"), limits);
+    // In a stack the answer to a refusal is made by the limit that refuses.
+    let refused = stacked().await.unwrap();
+    assert_eq!(members(refused.headers(), "ratelimit"), limits[1..]);
 }
