@@ -211,14 +211,12 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
             return body.poll_frame(cx);
         }
         let frame = ready!(me.armed.watch(|| body.as_mut().poll_frame(cx)));
-        match &frame {
-            Some(Ok(frame)) => {
-                let is_end = body.is_end_stream();
-                delivered(frame, is_end, me.armed, me.so_far);
-            }
-            Some(Err(error)) => me.armed.finish_with(|| me.so_far.broken(error)),
-            None => me.armed.finish(&me.so_far.without_trailers()),
-        }
+        // The body and its data are asked here, and may panic.
+        me.armed.guarded(|armed| match &frame {
+            Some(Ok(frame)) => delivered(frame, body.is_end_stream(), armed, me.so_far),
+            Some(Err(error)) => armed.finish(&me.so_far.broken(error)),
+            None => armed.finish(&me.so_far.without_trailers()),
+        });
         Poll::Ready(frame)
     }
 
@@ -249,12 +247,12 @@ fn delivered<D: Buf, R: Policy>(
     so_far: &mut SoFar,
 ) {
     if let Some(trailers) = frame.trailers_ref() {
-        armed.finish_with(|| so_far.with_trailers(trailers));
+        armed.finish(&so_far.with_trailers(trailers));
         return;
     }
     so_far.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
     if is_end || so_far.bytes >= so_far.declared {
-        armed.finish_with(|| so_far.without_trailers());
+        armed.finish(&so_far.without_trailers());
     }
 }
 

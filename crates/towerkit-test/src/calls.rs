@@ -1,10 +1,11 @@
-use std::{future::poll_fn, pin::pin};
+use std::pin::pin;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use tower_service::Service;
+use towerkit_core::BoxError;
 
-use crate::{Act, ProbeError};
+use crate::{Act, Content, ProbeError};
 
 /// How the laws call a service: what a request looks like, and when a response is over.
 pub trait Calls<S: Service<Self::Request, Error = ProbeError>> {
@@ -14,8 +15,11 @@ pub trait Calls<S: Service<Self::Request, Error = ProbeError>> {
     /// Makes a request that tells the probe what to do.
     fn request(act: Act) -> Self::Request;
 
-    /// Reads a response to its end.
-    fn read(response: S::Response) -> impl Future<Output = ()>;
+    /// Reads a response to its end, or so many frames of its body, and returns what was read.
+    fn read(response: S::Response, frames: usize) -> impl Future<Output = Content>;
+
+    /// Returns what the response of the probe has to say, or `None` where responses have no body.
+    fn expected(act: Act) -> Option<Content>;
 }
 
 /// Calls a service without a wire protocol.
@@ -29,7 +33,13 @@ impl<S: Service<Act, Error = ProbeError>> Calls<S> for PlainCalls {
         act
     }
 
-    async fn read(_response: S::Response) {}
+    async fn read(_response: S::Response, _frames: usize) -> Content {
+        Content::default()
+    }
+
+    fn expected(_act: Act) -> Option<Content> {
+        None
+    }
 }
 
 /// Calls a service over HTTP.
@@ -39,7 +49,7 @@ pub enum HttpCalls {}
 impl<S, B> Calls<S> for HttpCalls
 where
     S: Service<Request<Act>, Response = Response<B>, Error = ProbeError>,
-    B: Body,
+    B: Body<Error: Into<BoxError>>,
 {
     type Request = Request<Act>;
 
@@ -47,8 +57,12 @@ where
         request(act)
     }
 
-    async fn read(response: Response<B>) {
-        read_body(response.into_body()).await;
+    async fn read(response: Response<B>, frames: usize) -> Content {
+        Content::read(pin!(response.into_body()), frames).await
+    }
+
+    fn expected(act: Act) -> Option<Content> {
+        Some(Content::expected(act, false))
     }
 }
 
@@ -59,20 +73,24 @@ pub enum GrpcCalls {}
 impl<S, B> Calls<S> for GrpcCalls
 where
     S: Service<Request<Act>, Response = Response<B>, Error = ProbeError>,
-    B: Body,
+    B: Body<Error: Into<BoxError>>,
 {
     type Request = Request<Act>;
 
     fn request(act: Act) -> Request<Act> {
         let mut request = request(act);
-        *request.method_mut() = http::Method::POST;
+        *request.method_mut() = Method::POST;
         let grpc = HeaderValue::from_static("application/grpc");
         request.headers_mut().insert(header::CONTENT_TYPE, grpc);
         request
     }
 
-    async fn read(response: Response<B>) {
-        read_body(response.into_body()).await;
+    async fn read(response: Response<B>, frames: usize) -> Content {
+        Content::read(pin!(response.into_body()), frames).await
+    }
+
+    fn expected(act: Act) -> Option<Content> {
+        Some(Content::expected(act, true))
     }
 }
 
@@ -81,9 +99,4 @@ fn request(act: Act) -> Request<Act> {
     let mut request = Request::new(act);
     request.extensions_mut().insert(act);
     request
-}
-
-async fn read_body<B: Body>(body: B) {
-    let mut body = pin!(body);
-    while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
 }

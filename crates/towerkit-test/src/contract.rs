@@ -60,6 +60,14 @@ macro_rules! contract {
                     $crate::laws::errors_pass_unchanged::<$crate::$calls, _>(|| $subject).await;
                 });
             }
+
+            /// T-13
+            #[test]
+            fn bodies_pass_unchanged() {
+                $crate::run_paused(async {
+                    $crate::laws::bodies_pass_unchanged::<$crate::$calls, _>(|| $subject).await;
+                });
+            }
         }
     };
 }

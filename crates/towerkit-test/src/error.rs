@@ -9,11 +9,12 @@ pub struct ProbeError(Cause);
 #[derive(Debug)]
 enum Cause {
     Io(io::Error),
+    Panics,
     Refused(Rejection),
 }
 
 impl ProbeError {
-    const FAILED: &str = "the probe was told to fail";
+    pub(crate) const FAILED: &str = "the probe was told to fail";
     const UNREADY: &str = "the probe is never ready";
 
     pub(crate) fn failed() -> Self {
@@ -22,6 +23,10 @@ impl ProbeError {
 
     pub(crate) fn unready() -> Self {
         Self(Cause::Io(io::Error::other(Self::UNREADY)))
+    }
+
+    pub(crate) fn panics() -> Self {
+        Self(Cause::Panics)
     }
 
     /// Whether this is the error of [`Act::Fail`](crate::Act::Fail).
@@ -41,12 +46,18 @@ impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Cause::Io(error) => error.fmt(f),
+            Cause::Panics => f.write_str("the error panics when it is asked"),
             Cause::Refused(rejection) => rejection.fmt(f),
         }
     }
 }
 
-impl Error for ProbeError {}
+impl Error for ProbeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        assert!(!matches!(self.0, Cause::Panics), "the error panics");
+        None
+    }
+}
 
 impl Refusable for ProbeError {
     fn refused(rejection: Rejection) -> Self {
@@ -56,6 +67,7 @@ impl Refusable for ProbeError {
     fn rejection(&self) -> Option<&Rejection> {
         match &self.0 {
             Cause::Io(_) => None,
+            Cause::Panics => panic!("the error panics"),
             Cause::Refused(rejection) => Some(rejection),
         }
     }

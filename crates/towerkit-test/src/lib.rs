@@ -24,16 +24,18 @@
 //! |---|---|
 //! | `call` only after readiness of that very instance | T-01 |
 //! | each attempt of a layer that calls more than once is preceded by a readiness of its own | T-02 |
-//! | a call that is dropped at any poll releases all it held | T-03 |
+//! | a call that is dropped at any poll, and a body that is dropped at any frame, release all they held | T-03 |
 //! | a panic of the inner service releases all that the call held, and the next call is served | T-04 |
 //! | a service that is ready and then dropped releases all it held | T-05 |
 //! | a call, or a service, that waits is woken at most twice | T-06 |
 //! | nonsense in the configuration is an error, never a panic | T-07 |
 //! | an error that can neither be cloned nor compared passes through unchanged | T-08 |
+//! | the data, the trailers and the error of a response body pass through unchanged, and no hint of it is a lie | T-13 |
 //! | readiness that a guard holds back for a load balancer is woken, whatever becomes of other services | T-12 |
 
 mod calls;
 mod clock;
+mod content;
 mod contract;
 mod desk;
 mod error;
@@ -46,6 +48,7 @@ mod task;
 
 pub use calls::{Calls, GrpcCalls, HttpCalls, PlainCalls};
 pub use clock::{run_paused, tokio_clock};
+pub use content::Content;
 pub use desk::{Desk, DeskCall, DeskError};
 pub use error::ProbeError;
 pub use events::events;

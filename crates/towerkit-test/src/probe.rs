@@ -1,6 +1,7 @@
 use std::{
     any::Any,
     convert::Infallible,
+    error::Error,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tower_service::Service;
+use towerkit_core::Failer;
 
 use crate::{Ledger, ProbeError, ledger::add};
 
@@ -35,6 +37,25 @@ pub enum Act {
     PanicInFuture,
     /// Panics in the first poll of the response body; in the future, where there is no body.
     PanicInBody,
+    /// Succeeds with a body that panics when it is asked, after its first frame, whether it is over.
+    PanicInBodyEnd,
+    /// Succeeds, over a plain service with a response that panics when it is asked whether it is a failure.
+    PanicInFailer,
+    /// Fails with an error that panics when it is asked for its cause.
+    PanicInError,
+    /// Succeeds with a body that says how long it is, and that it is over.
+    SizedBody,
+    /// Succeeds with a body that has trailers.
+    Trailers,
+    /// Succeeds, and fails in the middle of the body; see [`ProbeError::is_failed`].
+    FailInBody,
+}
+
+impl Failer for Act {
+    fn failed(&self) -> Option<&(dyn Error + 'static)> {
+        assert!(*self != Self::PanicInFailer, "the probe panics in a failer");
+        None
+    }
 }
 
 /// An inner service that does as it is told and keeps a ledger of what was done to it.
@@ -232,8 +253,13 @@ impl<T> Future for ProbeFuture<T> {
         ready!(running.poll(cx));
         let running = self.running.take().expect("it has just been polled");
         if running.fails {
+            let panics = running.act == Act::PanicInError;
             running.finish();
-            return Poll::Ready(Err(ProbeError::failed()));
+            return Poll::Ready(Err(if panics {
+                ProbeError::panics()
+            } else {
+                ProbeError::failed()
+            }));
         }
         Poll::Ready(Ok((self.respond)(running)))
     }
@@ -257,7 +283,7 @@ impl Running {
             ledger,
             act,
             fails: match act {
-                Act::Fail => true,
+                Act::Fail | Act::PanicInError => true,
                 Act::FailFirst(calls) => before < calls,
                 _ => false,
             },
@@ -298,30 +324,52 @@ impl Drop for Running {
     }
 }
 
-/// The response body of a [`Probe`]: two frames of data and, over gRPC, trailers. The call goes on until it is over.
+/// The response body of a [`Probe`]: two frames of data and, over gRPC or if told so, trailers. The call goes on until it is over.
 #[derive(Debug)]
 pub struct ProbeBody {
     running: Option<Running>,
+    act: Act,
+    /// The last comes first.
     frames: Vec<Frame<Bytes>>,
 }
 
 impl ProbeBody {
     fn respond(running: Running, grpc: bool) -> Response<Self> {
+        let act = running.act;
         let mut frames = vec![
-            Frame::data(Bytes::from_static(b"world")),
-            Frame::data(Bytes::from_static(b"hello ")),
+            Frame::data(Bytes::from_static(Self::DATA[1])),
+            Frame::data(Bytes::from_static(Self::DATA[0])),
         ];
-        if grpc {
-            let ok = HeaderValue::from_static("0");
-            let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), ok)]);
+        if let Some(trailers) = Self::trailers(act, grpc) {
             frames.insert(0, Frame::trailers(trailers));
         }
         let mut response = Response::new(Self {
             running: Some(running),
+            act,
             frames,
         });
         *response.status_mut() = StatusCode::OK;
         response
+    }
+
+    /// The frames of data.
+    pub(crate) const DATA: [&[u8]; 2] = [b"hello ", b"world"];
+
+    /// The trailers of a body that is told so, or stands over gRPC.
+    pub(crate) fn trailers(act: Act, grpc: bool) -> Option<HeaderMap> {
+        let mut trailers = HeaderMap::new();
+        if grpc {
+            trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        }
+        if act == Act::Trailers {
+            trailers.insert("x-probe", HeaderValue::from_static("trailers"));
+        }
+        (!trailers.is_empty()).then_some(trailers)
+    }
+
+    /// Whether a frame was delivered.
+    fn has_begun(&self) -> bool {
+        self.frames.iter().filter(|frame| frame.is_data()).count() < Self::DATA.len()
     }
 }
 
@@ -339,6 +387,16 @@ impl Body for ProbeBody {
                 "the probe panics in a body"
             );
         }
+        if self.act == Act::FailInBody && self.has_begun() {
+            self.frames.clear();
+            return match self.running.take() {
+                Some(running) => {
+                    running.finish();
+                    Poll::Ready(Some(Err(ProbeError::failed())))
+                }
+                None => Poll::Ready(None),
+            };
+        }
         let frame = self.frames.pop();
         if frame.is_none()
             && let Some(running) = self.running.take()
@@ -346,5 +404,23 @@ impl Body for ProbeBody {
             running.finish();
         }
         Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let panics = self.act == Act::PanicInBodyEnd && self.has_begun();
+        assert!(!panics, "the probe panics in a body");
+        self.act == Act::SizedBody && self.frames.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.act != Act::SizedBody {
+            return SizeHint::default();
+        }
+        let left = self
+            .frames
+            .iter()
+            .filter_map(Frame::data_ref)
+            .map(Bytes::len);
+        SizeHint::with_exact(left.sum::<usize>() as u64)
     }
 }

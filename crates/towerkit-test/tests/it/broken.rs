@@ -14,7 +14,7 @@ use std::{
 use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
-use towerkit_core::Refusable;
+use towerkit_core::{Failer, Refusable};
 use towerkit_test::{Act, PlainCalls, Probe, ProbeError, Subject, contract, laws};
 
 use crate::passes;
@@ -27,6 +27,8 @@ enum Fault {
     KeepsWhatADroppedCallHeld,
     KeepsWhatAPanickedCallHeld,
     SwallowsPanics,
+    ForgetsAPanicOfTheFailer,
+    ForgetsAPanicOfTheError,
     ReservesInPollReady,
     SpinsWhileItWaits,
     SpinsUntilItIsReady,
@@ -138,7 +140,12 @@ impl Future for FaultyFuture {
             cx.waker().wake_by_ref();
         }
         let result = ready!(polled);
-        me.held.take();
+        let held = me.held.take();
+        if asks_and_forgets(fault, &result) {
+            std::mem::forget(held);
+            panic!("the answer panicked when it was asked");
+        }
+        drop(held);
         Poll::Ready(match result {
             Err(_) if fault == Fault::WrapsErrors => {
                 let reason = towerkit_core::Reason::Unavailable;
@@ -160,6 +167,16 @@ impl PinnedDrop for FaultyFuture {
             std::mem::forget(held);
         }
     }
+}
+
+/// Asks the result as a classifier would, after it was taken out what has to be released.
+fn asks_and_forgets(fault: Fault, result: &Result<Act, ProbeError>) -> bool {
+    let ask = AssertUnwindSafe(|| match result {
+        Ok(act) if fault == Fault::ForgetsAPanicOfTheFailer => drop(act.failed()),
+        Err(error) if fault == Fault::ForgetsAPanicOfTheError => drop(error.rejection()),
+        _ => {}
+    });
+    catch_unwind(ask).is_err()
 }
 
 contract!(sound, PlainCalls, subject(Fault::Sound));
@@ -250,6 +267,18 @@ fn a_layer_that_keeps_what_a_panicked_call_held_is_rejected() {
     assert!(!passes(|| laws::a_panic_releases_all::<PlainCalls, _>(
         || subject(fault)
     )));
+}
+
+/// T-04
+#[test]
+fn a_layer_that_forgets_that_an_answer_may_panic_is_rejected() {
+    for fault in [
+        Fault::ForgetsAPanicOfTheFailer,
+        Fault::ForgetsAPanicOfTheError,
+    ] {
+        let law = || laws::a_panic_releases_all::<PlainCalls, _>(|| subject(fault));
+        assert!(!passes(law), "{fault:?}");
+    }
 }
 
 /// T-04

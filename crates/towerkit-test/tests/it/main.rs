@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use towerkit_test::run_paused;
 
+mod bodies;
 mod broken;
 mod held_back;
 

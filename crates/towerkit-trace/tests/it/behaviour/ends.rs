@@ -65,7 +65,7 @@ where
     assert!(service.poll_ready(&mut cx).is_ready());
     let mut call = pin!(async {
         if let Ok(response) = service.call(C::request(act)).await {
-            C::read(response).await;
+            C::read(response, usize::MAX).await;
         }
     });
     for _ in 0..polls {

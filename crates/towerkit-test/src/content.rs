@@ -1,0 +1,103 @@
+use std::{error::Error, future::poll_fn, pin::Pin};
+
+use bytes::Buf;
+use http::HeaderMap;
+use http_body::{Body, SizeHint};
+use towerkit_core::BoxError;
+
+use crate::{Act, ProbeBody, ProbeError};
+
+/// What a response body gave to its reader.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    has_failed: bool,
+}
+
+impl Content {
+    /// What the probe gives.
+    pub(crate) fn expected(act: Act, grpc: bool) -> Self {
+        if act == Act::FailInBody {
+            return Self {
+                data: ProbeBody::DATA[0].to_vec(),
+                has_failed: true,
+                ..Self::default()
+            };
+        }
+        Self {
+            data: ProbeBody::DATA.concat(),
+            trailers: ProbeBody::trailers(act, grpc),
+            has_failed: false,
+        }
+    }
+
+    /// Reads a body to its end, or so many frames of it.
+    ///
+    /// # Panics
+    ///
+    /// If the body said what turns out to be wrong: how long it is, that it is over, or another error than the probe's.
+    pub(crate) async fn read<B>(mut body: Pin<&mut B>, frames: usize) -> Self
+    where
+        B: Body<Error: Into<BoxError>> + ?Sized,
+    {
+        let mut content = Self::default();
+        let mut said = Vec::new();
+        for _ in 0..frames {
+            said.push((
+                content.data.len() as u64,
+                body.size_hint(),
+                body.is_end_stream(),
+            ));
+            match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(mut data) => {
+                        content
+                            .data
+                            .extend_from_slice(&data.copy_to_bytes(data.remaining()));
+                    }
+                    Err(frame) => content.trailers = frame.into_trailers().ok(),
+                },
+                Some(Err(error)) => {
+                    let error = error.into();
+                    assert!(
+                        is_the_probes(error.as_ref()),
+                        "the error of a body became {error}"
+                    );
+                    content.has_failed = true;
+                    return content;
+                }
+                None => {
+                    content.check(&said);
+                    return content;
+                }
+            }
+        }
+        content
+    }
+
+    /// Checks what a body said before each frame, and before its end, by what came.
+    fn check(&self, said: &[(u64, SizeHint, bool)]) {
+        let frames = said.len() - 1;
+        for (frame, (before, hint, is_over)) in said.iter().enumerate() {
+            let left = self.data.len() as u64 - before;
+            let upper = hint.upper().unwrap_or(u64::MAX);
+            let is_true = (hint.lower()..=upper).contains(&left);
+            assert!(is_true, "{left} bytes came after {hint:?}");
+            let came = frames - frame;
+            assert!(!is_over || came == 0, "{came} frames came after the end");
+        }
+    }
+}
+
+/// Whether an error is, or was caused by, the probe's.
+fn is_the_probes(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.to_string() == ProbeError::FAILED {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
