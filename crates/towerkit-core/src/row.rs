@@ -8,7 +8,8 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    Answer, Armed, Bypass, Call, Follow, Protocol, Role, Shape, Shared, backpressure::Readiness,
+    Answer, Armed, Bypass, Call, Follow, Protocol, Role, Shape, Shared,
+    backpressure::Readiness,
     role::{Begun, needs_end_if_it_follows},
 };
 

@@ -42,6 +42,9 @@ where
     }
 }
 
+/// The result of the first attempt, and whether it is that of the call.
+type Ended<T, E> = (bool, Result<T, E>);
+
 impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
     P: Repeat<Req>,
@@ -75,12 +78,12 @@ where
     P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
-    /// Polls the first attempt, unless it has ended; ready with its result, and whether that is the one of the call.
+    /// Polls the first attempt, unless it has ended.
     #[inline(always)]
     fn poll_first(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<(bool, Result<S::Response, S::Error>)> {
+    ) -> Poll<Ended<S::Response, S::Error>> {
         let mut me = self.project();
         let (Some(first), Some(hedging)) = (me.first.as_mut().as_pin_mut(), &mut *me.hedging)
         else {
