@@ -1,9 +1,8 @@
 //! Bare axum against the full stack of stringsvc over loopback: requests a second, of which only those with status 200 count.
 
-use towerkit_benches::{loopback, serve_if_told};
+use towerkit_benches::loopback;
 
 fn main() -> std::io::Result<()> {
-    serve_if_told();
     println!("{}", loopback()?);
     Ok(())
 }

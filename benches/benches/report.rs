@@ -12,15 +12,12 @@ use std::{
     process::Command,
 };
 
-use towerkit_benches::{
-    Allocations, Bench, Machine, Table, catalogue, loopback, runtime, serve_if_told,
-};
+use towerkit_benches::{Allocations, Bench, Machine, Table, catalogue, loopback, runtime};
 
 /// What the document says before its first run.
 const HEADER: &str = include_str!("report.md");
 
 fn main() -> io::Result<()> {
-    serve_if_told();
     let (filter, file) = arguments();
     let mut report = layers(&filter);
     if filter.is_empty() {

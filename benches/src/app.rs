@@ -4,7 +4,6 @@ use axum::{Router, body::Body, routing::get};
 use http::{HeaderMap, HeaderValue, Request, Uri, header};
 
 /// Makes the axum application that the cases of a router stand around: ten routes, each of which answers five bytes.
-#[must_use]
 pub fn app() -> Router {
     const ROUTES: [&str; 10] = [
         "/",

@@ -10,7 +10,6 @@ mod count;
 mod drive;
 mod group;
 mod inner;
-#[cfg(feature = "peers")]
 mod loopback;
 mod machine;
 mod measure;
@@ -18,7 +17,6 @@ pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
 mod runtime;
-#[cfg(feature = "peers")]
 mod served;
 mod table;
 mod yardstick;
@@ -45,12 +43,10 @@ pub use inner::Late;
 pub use inner::LateFuture;
 pub use inner::Plain;
 pub use inner::Ready;
-#[cfg(feature = "peers")]
 pub use loopback::{Pairs, Server};
 pub use machine::Machine;
 pub use measure::Bench;
 pub use runtime::runtime;
-#[cfg(feature = "peers")]
-pub use served::{Served, loopback, serve_if_told};
+pub use served::loopback;
 pub use table::Allocations;
 pub use table::Table;
