@@ -461,6 +461,27 @@ fn a_long_stream_does_not_put_an_overload_off() {
     check(Vegas::new());
 }
 
+/// Where every call takes ten seconds, a window takes thirty; but an overload is not that patient.
+#[test]
+fn an_overload_does_not_wait_for_the_end_of_a_long_window() {
+    let (clock, hand) = Clock::manual();
+    let layer = ConcurrencyLimitLayer::adaptive(Adaptive::new(Aimd::new()));
+    let limit = Limit::of(layer.clock(clock.clone()));
+    let protocol = Plain::new("test");
+    let admit = || Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
+    for _ in 0..10 {
+        let permits: Vec<_> = (0..15).map(|_| admit()).collect();
+        hand.advance(Duration::from_secs(10));
+        let finish = |permit| limit.finish(permit, &End::new(Outcome::Success));
+        permits.into_iter().for_each(finish);
+    }
+    let refused = End::new(Outcome::Overloaded);
+    for _ in 0..2 {
+        let took = lowered_after(&limit, (&clock, &hand), (9 * MS, MS), &refused);
+        assert!(took <= Duration::from_millis(1_100), "{took:?}");
+    }
+}
+
 /// After a stream of an hour, too, callers that give up after a second say that a callee of 10 ms hangs.
 #[test]
 fn a_long_stream_does_not_make_calls_look_quick_that_were_given_up() {
