@@ -1,6 +1,8 @@
 use std::{borrow::Cow, sync::Arc};
 
-use towerkit_core::{CallView, Clock, End, Observes, Row, RowLayer, Unbound};
+use towerkit_core::{
+    CallView, Clock, End, LayerState, Observes, Row, RowLayer, StateHandle, Unbound,
+};
 use tracing::{Level, level_filters::LevelFilter};
 
 use crate::{Log, Sampling, level::Threshold, own_field::OwnField, sampling::Sampler};
@@ -12,6 +14,7 @@ use crate::{Log, Sampling, level::Threshold, own_field::OwnField, sampling::Samp
 #[derive(Debug, Clone)]
 pub struct LogLayer<P = Unbound> {
     row: RowLayer<Observes<Log>, P>,
+    chosen: LayerState<Arc<Chosen>>,
 }
 
 /// A service behind a [`LogLayer`].
@@ -21,8 +24,10 @@ impl LogLayer {
     /// Logs calls through `tracing`, with the target `towerkit::call`.
     #[must_use]
     pub fn new() -> Self {
+        let log = Log::new();
         Self {
-            row: RowLayer::new(Observes::new(Log::new()), Unbound::default()),
+            chosen: LayerState::new(log.chosen.clone()),
+            row: RowLayer::new(Observes::new(log), Unbound::default()),
         }
     }
 }
@@ -95,10 +100,15 @@ impl<P> LogLayer<P> {
         self
     }
 
-    /// Leaves calls out; none by default. Clones of the layer share this, and its handle changes it.
+    /// Leaves calls out; none by default. The layer's handle changes it.
     #[must_use]
-    pub fn sampling(self, sampling: Sampling) -> Self {
-        self.handle().change_sampling(sampling);
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        let before = self.chosen.get();
+        let chosen = Arc::new(Chosen::all());
+        chosen.threshold.set(before.threshold.get());
+        chosen.sampler.change(sampling);
+        self.log().chosen = chosen.clone();
+        self.chosen.replace(chosen);
         self
     }
 
@@ -109,18 +119,21 @@ impl<P> LogLayer<P> {
         self
     }
 
-    /// Returns a handle on what is logged, which all services of this layer share.
+    /// Returns a handle on what is logged, which all services of this layer share. It follows the layer through later setters.
     #[must_use]
     pub fn handle(&self) -> LogHandle {
-        LogHandle(self.row.role().policy().chosen.clone())
+        LogHandle(self.chosen.handle())
     }
 
     fn log(&mut self) -> &mut Log {
+        if self.row.is_used() {
+            self.chosen.mark_used();
+        }
         self.row.role_mut().policy_mut()
     }
 }
 
-towerkit_core::row_layer!(LogLayer, Observes<Log>, Unbound);
+towerkit_core::row_layer!(LogLayer { chosen }, Observes<Log>, Unbound);
 
 impl Default for LogLayer {
     fn default() -> Self {
@@ -132,7 +145,7 @@ impl Default for LogLayer {
 ///
 /// What the subscriber does not let through is not logged in any case.
 #[derive(Debug, Clone)]
-pub struct LogHandle(Arc<Chosen>);
+pub struct LogHandle(StateHandle<Arc<Chosen>>);
 
 /// Which calls are logged.
 #[derive(Debug)]
@@ -154,30 +167,30 @@ impl LogHandle {
     /// Returns the least level that is logged; [`LevelFilter::TRACE`] at first, which is every call.
     #[must_use]
     pub fn level(&self) -> LevelFilter {
-        self.0.threshold.get()
+        self.0.get().threshold.get()
     }
 
     /// Logs calls of this level and above from now on.
     ///
     /// After [`LevelFilter::OFF`], calls that have started meanwhile are not logged.
     pub fn change(&self, level: impl Into<LevelFilter>) {
-        self.0.threshold.set(level.into());
+        self.0.get().threshold.set(level.into());
     }
 
     /// Returns which calls are left out.
     #[must_use]
     pub fn sampling(&self) -> Sampling {
-        self.0.sampler.sampling()
+        self.0.get().sampler.sampling()
     }
 
     /// Leaves other calls out from now on. Counts go on.
     pub fn change_sampling(&self, sampling: Sampling) {
-        self.0.sampler.change(sampling);
+        self.0.get().sampler.change(sampling);
     }
 
     /// Returns how many calls the [`Sampling`] has left out so far.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        self.0.sampler.left_out()
+        self.0.get().sampler.left_out()
     }
 }

@@ -2,36 +2,24 @@
 
 use std::{fmt, fmt::Write};
 
-use crate::{Distribution, MetricFamily, Sample, Snapshot, Value};
+use crate::{Distribution, MetricFamily, Sample, Value};
 
-/// Writes a snapshot.
-pub(crate) fn render(snapshot: &Snapshot) -> String {
-    let mut out = String::new();
-    for family in snapshot.families() {
-        header(&mut out, family);
-        let bounds = Bounds::of(family, |bound| Number(bound).to_string());
-        for series in family.samples() {
-            let (name, labels) = (family.name(), &label_set(family, series));
-            match series.value() {
-                Value::Counter(value) => sample(&mut out, name, labels, value),
-                Value::Gauge(value) => sample(&mut out, name, labels, value),
-                Value::Histogram(values) => {
-                    bounds.write(&mut out, name, labels, values, |_, _| {});
-                    sample(
-                        &mut out,
-                        &format!("{name}_sum"),
-                        labels,
-                        Number(values.sum()),
-                    );
-                    sample(&mut out, &format!("{name}_count"), labels, values.count());
-                }
-            }
+/// Writes one series.
+pub(crate) fn series(out: &mut String, family: &MetricFamily, bounds: &Bounds, series: &Sample) {
+    let (name, labels) = (family.name(), &label_set(family, series));
+    match series.value() {
+        Value::Counter(value) => sample(out, name, labels, value),
+        Value::Gauge(value) => sample(out, name, labels, value),
+        Value::Histogram(values) => {
+            bounds.write(out, name, labels, values, |_, _| {});
+            sample(out, &format!("{name}_sum"), labels, Number(values.sum()));
+            sample(out, &format!("{name}_count"), labels, values.count());
         }
     }
-    out
 }
 
-fn header(out: &mut String, family: &MetricFamily) {
+/// Writes what stands before the series of a metric.
+pub(crate) fn header(out: &mut String, family: &MetricFamily) {
     let (name, help) = (family.name(), family.help());
     if !help.is_empty() {
         let _ = write!(out, "# HELP {name} ");
@@ -43,17 +31,15 @@ fn header(out: &mut String, family: &MetricFamily) {
 }
 
 /// The bounds of a metric's buckets as they stand in each of its series, since writing a float takes longer than all the rest of a line.
+#[derive(Debug)]
 pub(crate) struct Bounds(Vec<String>);
 
 impl Bounds {
-    /// Writes the bounds of a histogram; there are none of another metric.
-    pub(crate) fn of(family: &MetricFamily, shown: impl Fn(f64) -> String) -> Self {
-        let Some(Value::Histogram(values)) = family.samples().first().map(Sample::value) else {
-            return Self(Vec::new());
-        };
-        let bounds = values.bounds().iter().copied().chain([f64::INFINITY]);
-        let shown = bounds.map(|bound| format!("le=\"{}\"}} ", shown(bound)));
-        Self(shown.collect())
+    /// Writes the bounds of a histogram; of another metric there are none.
+    pub(crate) fn new(bounds: Option<&[f64]>, shown: impl Fn(f64) -> String) -> Self {
+        let all = bounds.map(|bounds| bounds.iter().copied().chain([f64::INFINITY]));
+        let shown = |bound| format!("le=\"{}\"}} ", shown(bound));
+        Self(all.into_iter().flatten().map(shown).collect())
     }
 
     /// Writes the buckets of one series, and what `trailing` adds to the line of each.

@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, mem::discriminant, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map},
+    mem::discriminant,
+    sync::Arc,
+};
 
 use crate::{
     Buckets, MetricError,
@@ -161,18 +165,44 @@ impl Family {
     }
 
     /// Reads all series.
-    pub(crate) fn snapshot(&self, name: Arc<str>) -> MetricFamily {
-        let sample = |(labels, series): (&Values, &Instrument)| Sample {
-            labels: labels.clone(),
-            value: series.value(),
-        };
-        MetricFamily {
+    pub(crate) fn snapshot(self, name: Arc<str>) -> MetricFamily {
+        let (mut head, series) = self.parts(name);
+        head.samples = series.collect();
+        head
+    }
+
+    /// Returns the metric without its series, and the series, each of which is read as it is asked for.
+    pub(crate) fn parts(self, name: Arc<str>) -> (MetricFamily, Series) {
+        let head = MetricFamily {
             name,
-            help: self.help.clone(),
+            help: self.help,
             kind: self.kind.public(),
-            labels: self.labels.clone(),
-            samples: self.series.iter().map(sample).collect(),
+            labels: self.labels,
+            samples: Vec::new(),
+        };
+        (head, Series(self.series.into_iter()))
+    }
+
+    /// Returns the bounds of the buckets, if there are any.
+    pub(crate) fn bounds(&self) -> Option<&[f64]> {
+        match &self.kind {
+            Kind::Histogram(buckets) => Some(buckets.bounds()),
+            _ => None,
         }
+    }
+}
+
+/// The series of a metric, in their order.
+#[derive(Debug)]
+pub(crate) struct Series(btree_map::IntoIter<Values, Instrument>);
+
+impl Iterator for Series {
+    type Item = Sample;
+
+    fn next(&mut self) -> Option<Sample> {
+        let (labels, series) = self.0.next()?;
+        let value = series.value();
+        Some(Sample { labels, value })
     }
 }
 

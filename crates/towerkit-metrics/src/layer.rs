@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use towerkit_core::{Clock, Observes, Row, RowLayer, Unbound};
+use towerkit_core::{Clock, LayerState, Observes, Row, RowLayer, StateHandle, Unbound};
 
 use crate::{Buckets, Metrics, Provider, Registry, names::Side, observer::State, series::Source};
 
@@ -11,6 +11,7 @@ use crate::{Buckets, Metrics, Provider, Registry, names::Side, observer::State, 
 #[derive(Debug, Clone)]
 pub struct MetricsLayer<P = Unbound> {
     row: RowLayer<Observes<Metrics>, P>,
+    state: LayerState<Arc<State>>,
 }
 
 const MAX_OPERATIONS: u16 = 1000;
@@ -34,6 +35,7 @@ impl MetricsLayer {
             clock: Clock::default(),
         };
         Self {
+            state: LayerState::new(metrics.state.clone()),
             row: RowLayer::new(Observes::new(metrics), Unbound::default()),
         }
     }
@@ -90,8 +92,8 @@ impl<P> MetricsLayer<P> {
     /// operations as one.
     #[must_use]
     pub fn max_operations(mut self, most: u16) -> Self {
-        let metrics = self.metrics();
-        metrics.state = Arc::new(State::new(metrics.state.source.clone(), most));
+        let source = self.state.get().source.clone();
+        self.replace(State::new(source, most));
         self
     }
 
@@ -102,28 +104,35 @@ impl<P> MetricsLayer<P> {
         self
     }
 
-    /// Returns a handle, which tells what the layer keeps.
-    ///
-    /// Take it after the options are set: an option makes a layer that starts anew.
+    /// Returns a handle, which tells what the layer keeps. It follows the layer through later setters.
     #[must_use]
     pub fn handle(&self) -> MetricsHandle {
-        MetricsHandle(self.row.role().policy().state.clone())
+        MetricsHandle(self.state.handle())
     }
 
     fn source(mut self, change: impl FnOnce(&mut Source)) -> Self {
-        let metrics = self.metrics();
-        let mut source = metrics.state.source.clone();
+        let state = self.state.get();
+        let mut source = state.source.clone();
         change(&mut source);
-        metrics.state = Arc::new(State::new(source, metrics.state.most));
+        self.replace(State::new(source, state.most));
         self
     }
 
+    fn replace(&mut self, state: State) {
+        let state = Arc::new(state);
+        self.metrics().state = state.clone();
+        self.state.replace(state);
+    }
+
     fn metrics(&mut self) -> &mut Metrics {
+        if self.row.is_used() {
+            self.state.mark_used();
+        }
         self.row.role_mut().policy_mut()
     }
 }
 
-towerkit_core::row_layer!(MetricsLayer, Observes<Metrics>, Unbound);
+towerkit_core::row_layer!(MetricsLayer { state }, Observes<Metrics>, Unbound);
 
 impl Default for MetricsLayer {
     fn default() -> Self {
@@ -133,18 +142,18 @@ impl Default for MetricsLayer {
 
 /// Tells what a [`MetricsLayer`] and its services keep. Clones tell of the same layer.
 #[derive(Debug, Clone)]
-pub struct MetricsHandle(Arc<State>);
+pub struct MetricsHandle(StateHandle<Arc<State>>);
 
 impl MetricsHandle {
     /// Returns how many operations (over HTTP: pairs of operation and method) have series of their own.
     #[must_use]
     pub fn operations(&self) -> usize {
-        self.0.operations()
+        self.0.get().operations()
     }
 
     /// Returns how many calls were recorded as `_OTHER` because there were too many operations.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.dropped()
+        self.0.get().dropped()
     }
 }

@@ -159,13 +159,14 @@ mod snapshot;
 mod stripes;
 mod table;
 mod tee;
+mod text;
 
 pub use buckets::{Buckets, BucketsError};
 pub use events::EventMetrics;
 #[cfg(feature = "metrics")]
 pub use facade::Facade;
 #[cfg(feature = "http")]
-pub use http::Scrape;
+pub use http::{Scrape, ScrapeBody};
 pub use instrument::{Counter, Gauge, Histogram, MetricError, Provider};
 pub use layer::{Measured, MetricsHandle, MetricsLayer};
 pub use observer::{Metrics, MetricsHeld};

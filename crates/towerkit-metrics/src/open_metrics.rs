@@ -2,32 +2,27 @@
 
 use std::{fmt, fmt::Write};
 
+use towerkit_core::Hex;
+
 use crate::{
-    Distribution, MetricFamily, MetricKind, Snapshot, Value,
+    Distribution, MetricFamily, MetricKind, Sample, Value,
     exemplars::Exemplar,
     exposition::{Bounds, Number, escape, label_set, line, sample},
     reserved::base,
     snapshot::unit,
 };
 
-/// Writes a snapshot.
-pub(crate) fn render(snapshot: &Snapshot) -> String {
-    let mut out = String::new();
-    for family in snapshot.families() {
-        let shown = shown(family);
-        header(&mut out, family, shown);
-        let bounds = Bounds::of(family, |bound| Canonical(bound).to_string());
-        for series in family.samples() {
-            let (name, labels) = (family.name(), &label_set(family, series));
-            match series.value() {
-                Value::Counter(value) => sample(&mut out, name, labels, value),
-                Value::Gauge(value) => sample(&mut out, name, labels, value),
-                Value::Histogram(values) => histogram(&mut out, name, labels, &bounds, values),
-            }
-        }
+/// What stands behind all metrics.
+pub(crate) const END: &str = "# EOF\n";
+
+/// Writes one series.
+pub(crate) fn series(out: &mut String, family: &MetricFamily, bounds: &Bounds, series: &Sample) {
+    let (name, labels) = (family.name(), &label_set(family, series));
+    match series.value() {
+        Value::Counter(value) => sample(out, name, labels, value),
+        Value::Gauge(value) => sample(out, name, labels, value),
+        Value::Histogram(values) => histogram(out, name, labels, bounds, values),
     }
-    out.push_str("# EOF\n");
-    out
 }
 
 /// The name and the type of a family. The name of a counter stands without `_total`, which no other metric has.
@@ -39,7 +34,9 @@ fn shown(family: &MetricFamily) -> (&str, &'static str) {
     }
 }
 
-fn header(out: &mut String, family: &MetricFamily, (name, kind): (&str, &str)) {
+/// Writes what stands before the series of a metric.
+pub(crate) fn header(out: &mut String, family: &MetricFamily) {
+    let (name, kind) = shown(family);
     line(out, format_args!("# TYPE {name} {kind}"));
     // The unit has to be what the shown name ends in.
     if let Some(unit) = unit(name).filter(|unit| name.ends_with(unit)) {
@@ -67,7 +64,7 @@ fn histogram(out: &mut String, name: &str, labels: &str, bounds: &Bounds, values
 }
 
 /// A bound as the format wants it, so that it is the same text in every program: as Go's `%g`, and with a point if it has no exponent.
-struct Canonical(f64);
+pub(crate) struct Canonical(pub(crate) f64);
 
 impl fmt::Display for Canonical {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,21 +85,14 @@ impl fmt::Display for Canonical {
 
 /// Writes an exemplar as it stands at the end of a line.
 fn trail(out: &mut String, exemplar: &Exemplar) {
-    let (trace, span) = (Hex(&exemplar.ids.trace), Hex(&exemplar.ids.span));
+    let trace = Hex::<32>::new(&exemplar.ids.trace);
+    let span = Hex::<16>::new(&exemplar.ids.span);
     let value = Number(exemplar.value);
     // Writing to a String cannot fail.
     let _ = write!(
         out,
         " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {value}"
     );
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::{
 use crate::{
     Buckets, Counter, Gauge, Histogram, MetricError, Provider, Snapshot,
     counted::Counted,
-    exposition::{self, is_metric_name},
+    exposition::is_metric_name,
     family::{Family, Instrument, Kind, wrong_kind},
     handles::Handles,
-    open_metrics,
     reserved::{self, Lines},
+    text::{Style, Text},
 };
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
@@ -185,7 +185,7 @@ impl Registry {
     /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed during the scrape.
     #[must_use]
     pub fn render(&self) -> String {
-        exposition::render(&self.snapshot())
+        self.render_as(Style::Prometheus)
     }
 
     /// Writes all metrics in the OpenMetrics text format, version 1.0.0, which has exemplars: the trace of the last value of each
@@ -195,7 +195,7 @@ impl Registry {
     /// negative values is left out, with its count.
     #[must_use]
     pub fn render_open_metrics(&self) -> String {
-        open_metrics::render(&self.snapshot())
+        self.render_as(Style::OpenMetrics)
     }
 
     /// Copies all metrics as they are, for an exporter that pushes them.
@@ -206,6 +206,18 @@ impl Registry {
         let families = self.families().by_name.clone();
         let snapshot = |(name, family): (Arc<str>, Family)| family.snapshot(name);
         Snapshot::new(families.into_iter().map(snapshot).collect())
+    }
+
+    fn render_as(&self, style: Style) -> String {
+        let mut out = String::new();
+        self.text(style).write(&mut out, usize::MAX);
+        out
+    }
+
+    /// Returns the metrics as text that is still to be written.
+    pub(crate) fn text(&self, style: Style) -> Text {
+        let families = self.families().by_name.clone();
+        Text::new(style, families)
     }
 
     fn resolve(

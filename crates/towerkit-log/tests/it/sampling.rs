@@ -140,3 +140,31 @@ fn a_call_below_the_least_level_is_not_counted_as_left_out() {
     (0..20).for_each(|_| succeed(&layer));
     assert_eq!((log.take(), layer.handle().left_out()), (Vec::new(), 0));
 }
+
+/// A handle that is taken before the setters changes what the services log all the same; a clone has a sampling of its own.
+#[tokio::test]
+async fn a_handle_follows_later_setters() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let layer = LogLayer::new();
+    let handle = layer.handle();
+    handle.change(LevelFilter::WARN);
+    let hundredth = Sampling::new().successes(NonZeroU32::new(100).unwrap());
+    let layer = layer.sampling(hundredth).name("shop");
+    assert_eq!(
+        (handle.sampling(), handle.level()),
+        (hundredth, LevelFilter::WARN)
+    );
+    let service = layer.clone().plain("probe").layer(Probe::new());
+    service.clone().oneshot(Act::Succeed).await.unwrap();
+    assert_eq!(log.take(), []);
+    handle.change(LevelFilter::TRACE);
+    service.oneshot(Act::Succeed).await.unwrap();
+    assert_eq!(log.only().field("message"), Some("shop"));
+
+    let all = layer.clone().sampling(Sampling::new());
+    assert_eq!(all.handle().sampling(), Sampling::new());
+    assert_eq!(
+        (layer.handle().sampling(), handle.sampling()),
+        (hundredth, hundredth)
+    );
+}

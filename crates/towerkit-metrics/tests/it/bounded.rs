@@ -5,14 +5,18 @@ use axum::{Router, body::Body, routing::get};
 use http::Request;
 use http_body_util::BodyExt;
 
-use crate::scrape::Scraped;
-use crate::served::{
-    DROPPED, HTTP, HTTP_ACTIVE, RPC, RPC_ACTIVE, answer, answer_grpc, ended, ended_rpc, recorded,
-    request, serve,
-};
 use tower::{Layer, Service, service_fn};
 use towerkit_core::LayerExt;
 use towerkit_http::{Http, HttpExt};
+use towerkit_metrics::Buckets;
+
+use crate::{
+    scrape::Scraped,
+    served::{
+        DROPPED, HTTP, HTTP_ACTIVE, RPC, RPC_ACTIVE, answer, answer_grpc, ended, ended_rpc,
+        recorded, request, serve,
+    },
+};
 
 /// MT-01, A8.5: random paths, methods and hosts against two routes of axum.
 fn a_router_is_asked_for_anything(requests: u64) {
@@ -150,4 +154,24 @@ async fn statuses_beyond_the_cap_share_a_series_for_each_outcome() {
     assert!(scraped.series(HTTP) <= 16 + 6, "{}", scraped.series(HTTP));
     let other = ended("GET", "unmatched", "_OTHER", "success");
     assert_eq!(scraped.value(HTTP, &other), Some(200.0 - 16.0));
+}
+
+/// A handle that is taken before the setters tells of the services all the same.
+#[tokio::test]
+async fn a_handle_follows_later_setters() {
+    let (layer, registry) = recorded();
+    let handle = layer.handle();
+    let layer = layer.max_operations(1).body_sizes(Buckets::bytes());
+    let by_path = Http::new().operation(|head| head.uri.path());
+    let layer = layer.protocol(by_path);
+    let service = layer.layer(service_fn(answer));
+    for path in ["/a", "/b", "/c"] {
+        serve(&service, request("GET", path, 200)).await;
+    }
+    assert_eq!((handle.operations(), handle.dropped()), (1, 2));
+    // A layer that is changed once it has a service, and a clone that is changed, begin anew.
+    let changed = [layer.clone().max_operations(5), layer.time_to_head()];
+    assert!(changed.iter().all(|layer| layer.handle().operations() == 0));
+    assert_eq!((handle.operations(), handle.dropped()), (1, 2));
+    assert_eq!(Scraped::of(&registry).all(DROPPED), [2.0]);
 }

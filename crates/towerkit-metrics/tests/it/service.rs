@@ -3,11 +3,12 @@
 use axum::{Router, body::Body};
 use http::{
     Request, StatusCode,
-    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE},
 };
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use towerkit_metrics::Registry;
+use towerkit_metrics::{Buckets, Registry};
 
 use crate::scrape::Scraped;
 
@@ -46,4 +47,69 @@ async fn only_get_and_head_are_allowed() {
     let refused = call("POST").await.unwrap();
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(refused.headers()[ALLOW], "GET, HEAD");
+}
+
+/// Pieces are bounded, whatever there is to show, and together they are what is written at once.
+#[tokio::test]
+async fn many_series_are_written_as_they_are_read() {
+    const MOST: usize = 32 * 1024 + 4096;
+    let registry = Registry::new();
+    for route in 0..2000 {
+        let route = format!("/route/{route}");
+        let labels = [("route", route.as_str())];
+        let histogram = registry.histogram("h_seconds", "Waits.", &labels, &Buckets::default());
+        histogram.unwrap().observe(0.3);
+        registry.gauge("g", "", &labels).unwrap().set(1);
+    }
+    for accept in ["text/plain", "application/openmetrics-text"] {
+        let call = |method: &str| {
+            let request = Request::builder().method(method).header(ACCEPT, accept);
+            registry.service().oneshot(request.body(()).unwrap())
+        };
+        let mut body = call("GET").await.unwrap().into_body();
+        assert_eq!(body.size_hint().exact(), None);
+        let (mut text, mut pieces) = (String::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!((1..MOST).contains(&piece.len()), "{}", piece.len());
+            text.push_str(std::str::from_utf8(&piece).unwrap());
+            pieces += 1;
+        }
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+        let whole = match accept {
+            "text/plain" => registry.render(),
+            _ => registry.render_open_metrics(),
+        };
+        assert!(text == whole && pieces > 20, "{pieces} pieces");
+        let head = call("HEAD").await.unwrap();
+        assert_eq!(head.headers().get(CONTENT_LENGTH), None);
+        assert!(head.body().is_end_stream());
+    }
+}
+
+/// A value is read when it is written, and a series that comes later is not in it.
+#[tokio::test]
+async fn a_scrape_shows_the_series_that_there_were_with_the_values_of_the_moment() {
+    let registry = Registry::new();
+    let counters: Vec<_> = (0..4000)
+        .map(|n| {
+            let n = format!("{n:04}");
+            registry.counter("c_total", "", &[("n", &n)]).unwrap()
+        })
+        .collect();
+    let service = registry.service();
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    registry.counter("d_total", "", &[]).unwrap().add(1);
+    registry
+        .counter("c_total", "", &[("n", "later")])
+        .unwrap()
+        .add(1);
+    counters.iter().for_each(|counter| counter.add(1));
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let scraped = Scraped::parse(std::str::from_utf8(&body).unwrap());
+    assert_eq!(
+        (scraped.series("c_total"), scraped.series("d_total")),
+        (4000, 0)
+    );
+    assert_eq!(scraped.value("c_total", &[("n", "3999")]), Some(1.0));
 }
