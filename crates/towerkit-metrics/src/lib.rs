@@ -53,6 +53,9 @@
 //! [`body_sizes`](MetricsLayer::body_sizes) adds `http_server_request_body_size_bytes`, `http_server_response_body_size_bytes` and
 //! `towerkit_rpc_server_response_size_bytes`; each says what it costs.
 //!
+//! A call is active until its body has ended. What follows another protocol's beginning is no call: an open WebSocket leaves the gauge
+//! with its `101 Switching Protocols`, and its duration is that of the handshake.
+//!
 //! A duration is a histogram; its `_count` is the number of calls, so that there is no counter besides. With
 //! [`client`](MetricsLayer::client) the names say `client` for `server`, and `url_template` for `http_route`.
 //!

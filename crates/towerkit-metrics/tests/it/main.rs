@@ -11,7 +11,6 @@ mod facade;
 mod go_kit;
 mod guards;
 mod load;
-#[cfg(feature = "http")]
 mod open_metrics;
 #[cfg(feature = "http")]
 mod prometheus;

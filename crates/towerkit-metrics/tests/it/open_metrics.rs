@@ -1,13 +1,10 @@
-//! OpenMetrics, with the exemplars of calls that are traced, and the choice of the format.
+//! OpenMetrics, with the exemplars of calls that are traced.
 
 use std::{convert::Infallible, thread};
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use http::{
-    Request, Response,
-    header::{ACCEPT, CONTENT_TYPE, VARY},
-};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
@@ -16,7 +13,7 @@ use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, Histogram, MetricsLayer, Registry};
 use towerkit_trace::TraceLayer;
 
-use crate::scrape::{Scraped, open::Open};
+use crate::scrape::open::Open;
 
 fn opened(registry: &Registry) -> Open {
     Open::parse(&registry.render_open_metrics())
@@ -195,35 +192,6 @@ async fn a_call_that_is_traced_is_the_exemplar_of_its_duration() {
             assert_eq!(labels["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
             assert_ne!(labels["span_id"], "00f067aa0ba902b7");
         }
-    }
-}
-
-#[tokio::test]
-async fn the_scraper_chooses_the_format() {
-    let registry = Registry::new();
-    registry.counter("words_total", "", &[]).unwrap().add(3);
-    let scrape = async |accept: Option<&str>| {
-        let mut request = Request::get("/metrics");
-        if let Some(accept) = accept {
-            request = request.header(ACCEPT, accept);
-        }
-        let response = registry.service().oneshot(request.body(()).unwrap());
-        let response = response.await.unwrap();
-        assert_eq!(response.headers()[VARY], "accept");
-        let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap();
-        let content_type = content_type.to_owned();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (content_type, String::from_utf8(body.to_vec()).unwrap())
-    };
-    let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-    let (content_type, text) = scrape(Some(prometheus)).await;
-    let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    assert_eq!(content_type, expected);
-    assert_eq!(Open::parse(&text).value("words_total", &[]), Some(3.0));
-    for accept in [None, Some("*/*"), Some("text/plain")] {
-        let (content_type, text) = scrape(accept).await;
-        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-        assert_eq!(Scraped::parse(&text).value("words_total", &[]), Some(3.0));
     }
 }
 

@@ -3,14 +3,14 @@
 use axum::{Router, body::Body};
 use http::{
     Request, StatusCode,
-    header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, VARY},
 };
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use towerkit_metrics::{Buckets, Registry};
 
-use crate::scrape::Scraped;
+use crate::scrape::{Scraped, open::Open};
 
 /// A8.1
 #[tokio::test]
@@ -112,4 +112,33 @@ async fn a_scrape_shows_the_series_that_there_were_with_the_values_of_the_moment
         (4000, 0)
     );
     assert_eq!(scraped.value("c_total", &[("n", "3999")]), Some(1.0));
+}
+
+#[tokio::test]
+async fn the_scraper_chooses_the_format() {
+    let registry = Registry::new();
+    registry.counter("words_total", "", &[]).unwrap().add(3);
+    let scrape = async |accept: Option<&str>| {
+        let mut request = Request::get("/metrics");
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
+        let response = registry.service().oneshot(request.body(()).unwrap());
+        let response = response.await.unwrap();
+        assert_eq!(response.headers()[VARY], "accept");
+        let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap();
+        let content_type = content_type.to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (content_type, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let (content_type, text) = scrape(Some(prometheus)).await;
+    let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(content_type, expected);
+    assert_eq!(Open::parse(&text).value("words_total", &[]), Some(3.0));
+    for accept in [None, Some("*/*"), Some("text/plain")] {
+        let (content_type, text) = scrape(accept).await;
+        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(Scraped::parse(&text).value("words_total", &[]), Some(3.0));
+    }
 }
