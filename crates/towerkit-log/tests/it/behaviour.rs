@@ -174,6 +174,8 @@ async fn a_refusal_is_logged_with_its_reason_from_the_same_row_and_from_further_
         assert_eq!(refused.field("refused"), Some("rate_limited"));
         assert_eq!(refused.field("outcome"), Some("overloaded"));
         assert_eq!(refused.field("status"), Some("429"));
+        let bytes: u64 = refused.field("bytes").unwrap().parse().unwrap();
+        assert!(bytes > 0, "the problem details were sent");
     }
 }
 
