@@ -1,12 +1,6 @@
 //! What Prometheus itself makes of the formats: its checker `promtool`, and a server that scrapes.
 
-use std::{
-    convert::Infallible,
-    io::Write,
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{convert::Infallible, io::Write, process::Stdio, thread, time::Duration};
 
 use axum::Router;
 use bytes::Bytes;
@@ -17,7 +11,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{EventSink, LayerExt, Reason, Rejection, TraceIds};
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
-use towerkit_programs::Prometheus;
+use towerkit_programs::{Prometheus, command};
 
 /// Label values that are hard to write.
 const ODD: [&str; 7] = [
@@ -83,7 +77,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 #[ignore = "needs promtool"]
 fn promtool_has_nothing_to_say_about_what_is_written() {
-    let mut promtool = Command::new("promtool")
+    let mut promtool = command("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())

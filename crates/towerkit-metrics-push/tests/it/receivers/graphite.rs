@@ -3,13 +3,12 @@
 use std::{
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use towerkit_metrics::{Buckets, Registry};
 use towerkit_metrics_push::{Graphite, Pusher, Target};
-use towerkit_programs::{Program, free_port};
+use towerkit_programs::{Program, command, free_port};
 
 use super::{NASTY, nasty, reported, until, while_pushing};
 
@@ -103,7 +102,7 @@ impl Carbon {
 
 /// The last value of a file of whisper.
 fn last(path: &Path) -> Option<f64> {
-    let output = Command::new("whisper-fetch").arg(path).output();
+    let output = command("whisper-fetch").arg(path).output();
     let text = String::from_utf8(output.expect("whisper-fetch is installed").stdout).unwrap();
     let mut values = text
         .lines()

@@ -49,12 +49,12 @@ async fn while_pushing<T>(pusher: &mut Pusher, work: impl Future<Output = T>) ->
     done
 }
 
-/// Waits until there is something, for at most twenty seconds.
+/// Waits until there is something, for at most two minutes.
 fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    towerkit_programs::until(what, Duration::from_secs(20), look)
+    towerkit_programs::until(what, Duration::from_secs(120), look)
 }
 
-/// Waits for a report that is so, for at most ten seconds.
+/// Waits for a report that is so, for at most two minutes.
 async fn reported(handle: &PusherHandle, is_so: impl Fn(&Report) -> bool) -> Report {
     let begun = Instant::now();
     loop {
@@ -62,7 +62,7 @@ async fn reported(handle: &PusherHandle, is_so: impl Fn(&Report) -> bool) -> Rep
         if is_so(&report) {
             return report;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{report:?}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "{report:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
