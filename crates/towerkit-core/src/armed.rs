@@ -93,11 +93,12 @@ impl<R: Policy> Armed<R> {
 
     /// Finishes the call like [`finish`](Self::finish), with an end that is made only if there is a call to finish.
     ///
-    /// To make it may take user code. If that panics, the call is finished as a failure.
+    /// Making it may run user code. If that panics, the call is still to be finished, by [`guarded`](Self::guarded) or by the drop.
     #[inline(always)]
     pub fn finish_with(&mut self, end: impl FnOnce() -> End) {
         if self.is_armed() {
-            self.guarded(|armed| armed.finish(&end()));
+            let end = end();
+            self.finish(&end);
         }
     }
 

@@ -322,14 +322,6 @@ impl<'a, R: Policy> Begun<'a, R> {
         refusal
     }
 
-    #[cold]
-    #[inline(never)]
-    fn panicked(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.role.finish(held, &End::in_panic());
-        }
-    }
-
     #[inline(always)]
     pub(crate) fn keep(mut self) -> R::Held {
         self.held.take().expect("held until it is kept")
@@ -339,10 +331,17 @@ impl<'a, R: Policy> Begun<'a, R> {
 impl<R: Policy> Drop for Begun<'_, R> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.held.is_some() {
-            self.panicked();
+        if let Some(held) = self.held.take() {
+            finish_in_panic(self.role, held);
         }
     }
+}
+
+/// Takes what is held by value: a reference to it would keep it in memory on the way that does not panic.
+#[cold]
+#[inline(never)]
+fn finish_in_panic<R: Policy>(role: &R, held: R::Held) {
+    role.finish(held, &End::in_panic());
 }
 
 impl<R: Policy> Policy for Option<R> {

@@ -220,3 +220,26 @@ impl fmt::Debug for Notified {
             .finish()
     }
 }
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    #[test]
+    fn one_that_goes_away_is_forgotten_and_leaves_its_slot() {
+        let set = WakerSet::new();
+        let stays = set.notified();
+        for _ in 0..100 {
+            let mut goes = pin!(set.notified());
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(goes.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(set.0.waiting.load(Ordering::Relaxed), 1);
+        assert_eq!(lock(&set.0.round).wakers.len(), 2);
+        set.wake_all();
+        drop(stays);
+        assert_eq!(set.0.waiting.load(Ordering::Relaxed), 0);
+    }
+}
