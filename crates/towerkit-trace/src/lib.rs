@@ -90,17 +90,7 @@
 //! # Exporting with OpenTelemetry
 //!
 //! With the feature `opentelemetry` spans have the parents, links and ids that the OpenTelemetry SDK exports. `towerkit-opentelemetry`
-//! sends them to OTLP collectors and Zipkin, and counts what is lost:
-//!
-//! ```ignore
-//! use towerkit_opentelemetry::SpanPipeline;
-//! use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
-//!
-//! let spans = SpanPipeline::new("orders").otlp_grpc("http://127.0.0.1:4317")?;
-//! tracing_subscriber::registry().with(spans.layer()).try_init()?;
-//! // At the end of the program, so that the last spans are sent:
-//! spans.shutdown(Duration::from_secs(5))?;
-//! ```
+//! sends them to OTLP collectors and Zipkin, and counts the spans that are lost; its documentation shows how.
 //!
 //! A program that has a pipeline of its own takes the layer that `otel_layer` makes of its tracer.
 //!
