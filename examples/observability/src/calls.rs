@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -75,11 +75,15 @@ pub(crate) async fn scrape(from: SocketAddr) -> Result<String, BoxError> {
     Ok(String::from_utf8(body.collect().await?.to_bytes().into())?)
 }
 
-/// Reads what is at a URL as JSON.
-pub(crate) async fn json(url: &str) -> Result<Value, BoxError> {
+/// Reads the document at a URL as JSON; `None` while the server answers that it is not ready.
+pub(crate) async fn json(url: &str) -> Result<Option<Value>, BoxError> {
     let request = Request::get(url).body(Full::default())?;
-    let body = plain().oneshot(request).await?.into_body();
-    Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?)
+    let response = plain().oneshot(request).await?;
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        return Ok(None);
+    }
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok(Some(serde_json::from_slice(&body)?))
 }
 
 async fn post(client: &TracedClient, to: &str, body: String) -> Result<u16, BoxError> {

@@ -74,20 +74,25 @@ impl Prometheus {
 
     async fn queried(&self) -> Result<Option<Queried>, BoxError> {
         let query = format!("sum+by+(outcome)({CALLS})");
-        let answer = self.get(&format!("query?query={query}")).await?;
+        // It listens before it has read its storage, and answers 503 until then.
+        let Some(answer) = self.get(&format!("query?query={query}")).await? else {
+            return Ok(None);
+        };
         let results = answer["data"]["result"].as_array();
         let calls: Vec<_> = results.into_iter().flatten().filter_map(outcome).collect();
         if !calls.iter().any(|(outcome, _)| outcome == "overloaded") {
             return Ok(None);
         }
         let query = format!("query_exemplars?query={BUCKETS}&start=0&end=9999999999");
-        let answer = self.get(&query).await?;
+        let Some(answer) = self.get(&query).await? else {
+            return Ok(None);
+        };
         let mut traces = Vec::new();
         traces_in(&answer["data"], &mut traces);
         Ok(Some(Queried { calls, traces }))
     }
 
-    async fn get(&self, query: &str) -> Result<Value, BoxError> {
+    async fn get(&self, query: &str) -> Result<Option<Value>, BoxError> {
         json(&format!("http://{}/api/v1/{query}", self.process.addr())).await
     }
 }
