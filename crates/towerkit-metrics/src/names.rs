@@ -38,27 +38,6 @@ const METHODS: [&str; 11] = [
     OTHER, "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
 ];
 
-/// Where the codes of gRPC have their names.
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 /// A metric: its name, and the help that goes with it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Metric {
@@ -286,11 +265,11 @@ pub(crate) fn code(kind: Kind, status: Option<Status>) -> String {
         None => String::new(),
         // What claimed to be gRPC and was answered otherwise has no code of gRPC.
         Some(Status::Http(_)) if kind == Kind::Grpc => String::new(),
-        Some(Status::Grpc(code)) => match GRPC_CODES.get(usize::from(code)) {
-            Some(name) => (*name).to_owned(),
-            None => code.to_string(),
-        },
-        Some(status) => status.to_string(),
+        // A code that gRPC does not know has no name.
+        Some(Status::Grpc(code)) if code > 16 => code.to_string(),
+        Some(status) => status
+            .grpc_name()
+            .map_or_else(|| status.to_string(), str::to_owned),
     }
 }
 
