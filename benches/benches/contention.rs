@@ -61,9 +61,9 @@ fn metrics(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(threads = [1, 2])]
-fn row(bencher: Bencher<'_, '_>) {
+fn policies(bencher: Bencher<'_, '_>) {
     shared(
         bencher,
-        ours::row(Clock::fast()).plain("double").layer(READY),
+        ours::policies(Clock::fast()).plain("double").layer(READY),
     );
 }

@@ -1,4 +1,4 @@
-//! The row of all roles there are, as one layer.
+//! The policy stack of all policies there are, as one layer.
 
 mod common;
 
@@ -22,7 +22,9 @@ const LATE: Late = Late::new();
 fn plain_ready(bencher: Bencher<'_, '_>) {
     common::plain(
         bencher,
-        ours::row(Clock::monotonic()).plain("double").layer(READY),
+        ours::policies(Clock::monotonic())
+            .plain("double")
+            .layer(READY),
     );
 }
 
@@ -30,7 +32,7 @@ fn plain_ready(bencher: Bencher<'_, '_>) {
 fn plain_ready_fast_clock(bencher: Bencher<'_, '_>) {
     common::plain(
         bencher,
-        ours::row(Clock::fast()).plain("double").layer(READY),
+        ours::policies(Clock::fast()).plain("double").layer(READY),
     );
 }
 
@@ -38,21 +40,24 @@ fn plain_ready_fast_clock(bencher: Bencher<'_, '_>) {
 fn plain_late_fast_clock(bencher: Bencher<'_, '_>) {
     common::plain(
         bencher,
-        ours::row(Clock::fast()).plain("double").layer(LATE),
+        ours::policies(Clock::fast()).plain("double").layer(LATE),
     );
 }
 
 #[divan::bench]
 fn http_ready(bencher: Bencher<'_, '_>) {
-    common::http(bencher, ours::row(Clock::monotonic()).http().layer(READY));
+    common::http(
+        bencher,
+        ours::policies(Clock::monotonic()).http().layer(READY),
+    );
 }
 
 #[divan::bench]
 fn http_ready_fast_clock(bencher: Bencher<'_, '_>) {
-    common::http(bencher, ours::row(Clock::fast()).http().layer(READY));
+    common::http(bencher, ours::policies(Clock::fast()).http().layer(READY));
 }
 
 #[divan::bench]
 fn http_late_fast_clock(bencher: Bencher<'_, '_>) {
-    common::http(bencher, ours::row(Clock::fast()).http().layer(LATE));
+    common::http(bencher, ours::policies(Clock::fast()).http().layer(LATE));
 }

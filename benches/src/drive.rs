@@ -18,7 +18,7 @@ use crate::{HttpRequest, app::request};
 ///
 /// # Panics
 ///
-/// If the service refuses or fails, since then something else would be measured than a call that is admitted.
+/// If the service rejects or fails, since then something else would be measured than a call that is admitted.
 #[inline(always)]
 pub fn call_plain<S: Service<u64, Response = u64>>(service: &mut S) {
     call_key(service, 7);
@@ -28,14 +28,14 @@ pub fn call_plain<S: Service<u64, Response = u64>>(service: &mut S) {
 ///
 /// # Panics
 ///
-/// If the service refuses or fails.
+/// If the service rejects or fails.
 #[inline(always)]
 pub fn call_key<S: Service<u64, Response = u64>>(service: &mut S, key: u64) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(ready(service.poll_ready(&mut cx)), "not ready");
     let answer = finish(service.call(black_box(key)), &mut cx);
     let Ok(answer) = answer else {
-        panic!("a benchmark's call was refused");
+        panic!("a benchmark's call was rejected");
     };
     black_box(answer);
 }
@@ -44,7 +44,7 @@ pub fn call_key<S: Service<u64, Response = u64>>(service: &mut S, key: u64) {
 ///
 /// # Panics
 ///
-/// If the service refuses or fails, since then something else would be measured than a call that is admitted.
+/// If the service rejects or fails, since then something else would be measured than a call that is admitted.
 #[inline(always)]
 pub fn call_http<S, B>(service: &mut S)
 where
@@ -75,7 +75,7 @@ where
     let Ok(response) = finish(service.call(black_box(request)), &mut cx) else {
         panic!("a benchmark's call failed");
     };
-    assert!(response.status().is_success(), "a call was refused");
+    assert!(response.status().is_success(), "a call was rejected");
     drain(black_box(response).into_body(), &mut cx);
 }
 

@@ -1,10 +1,10 @@
-//! The layers of towerkit, configured like the peers they are compared with and set so high that no call is refused.
+//! The layers of towerkit, configured like the peers they are compared with and set so high that no call is rejected.
 
 use std::time::Duration;
 
 use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Trip};
 use towerkit_concurrency::ConcurrencyLimitLayer;
-use towerkit_core::{Call, Clock, IntoRole, RowLayer, stack};
+use towerkit_core::{Call, Clock, IntoPolicy, PolicyLayer, stack};
 use towerkit_log::LogLayer;
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{ByKey, KeyedRateLimitLayer, Quota, RateLimitLayer};
@@ -106,7 +106,7 @@ pub fn trace_not_sampled() -> TraceLayer {
     TraceLayer::server().sampler(Sampler::never())
 }
 
-/// The roles of a service that has everything.
+/// The policies of a service that has everything.
 pub type Roles = <(
     TraceLayer,
     LogLayer,
@@ -114,18 +114,18 @@ pub type Roles = <(
     ConcurrencyLimitLayer,
     RateLimitLayer,
     CircuitBreakerLayer,
-) as IntoRole>::Role;
+) as IntoPolicy>::RunPolicy;
 
-/// Makes the row of a service that has everything, as one layer.
+/// Makes the policy stack of a service that has everything, as one layer.
 #[must_use]
-pub fn row(clock: Clock) -> RowLayer<Roles> {
+pub fn policies(clock: Clock) -> PolicyLayer<Roles> {
     let log = log(clock.clone());
     row_logged_by(log, clock)
 }
 
 /// The same with this log.
 #[must_use]
-pub fn row_logged_by(log: LogLayer, clock: Clock) -> RowLayer<Roles> {
+pub fn row_logged_by(log: LogLayer, clock: Clock) -> PolicyLayer<Roles> {
     stack((
         trace_not_sampled(),
         log,

@@ -61,12 +61,12 @@ fn a_log_that_is_off_allocates_nothing() {
 
 #[test]
 fn a_row_of_all_roles_allocates_nothing() {
-    assert_free!(ours::row(Clock::fast()));
+    assert_free!(ours::policies(Clock::fast()));
 }
 
 #[test]
 fn a_clone_of_a_row_allocates_nothing() {
-    let service = ours::row(Clock::fast())
+    let service = ours::policies(Clock::fast())
         .http()
         .layer(Ready::<http_body_util::Full<bytes::Bytes>>::new());
     assert_eq!(measure(|| drop(service.clone())).count_total, 0);
@@ -85,12 +85,12 @@ fn over_http(service: &impl Service<HttpRequest>) -> usize {
 #[test]
 fn the_future_of_a_row_over_http_is_small() {
     let inner: Ready = Ready::new();
-    let row = ours::row(Clock::fast()).http().layer(inner);
-    let size = future_size::<HttpRequest, _>(&row);
+    let policies = ours::policies(Clock::fast()).http().layer(inner);
+    let size = future_size::<HttpRequest, _>(&policies);
     assert!(size <= 300, "{size}");
 }
 
-/// Two roles of each kind, so that the row is as long as the canonical one will be.
+/// Two policies of each kind, so that the policy stack is as long as the canonical one will be.
 #[test]
 fn the_future_of_six_roles_over_http_is_small() {
     let inner: Ready = Ready::new();

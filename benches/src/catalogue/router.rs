@@ -109,11 +109,11 @@ pub(super) fn stack_of_six(visit: &mut impl Visit) {
     );
     visit.router(
         Label::ours("towerkit", Clocked::Standard),
-        app().layer(ours::row(Clock::monotonic()).axum()),
+        app().layer(ours::policies(Clock::monotonic()).axum()),
     );
     visit.router(
         Label::ours("towerkit, fast clock", Clocked::Fast),
-        app().layer(ours::row(Clock::fast()).axum()),
+        app().layer(ours::policies(Clock::fast()).axum()),
     );
     visit.router(
         Label::ours("towerkit, fast clock, one ServiceBuilder", Clocked::Fast),

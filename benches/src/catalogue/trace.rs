@@ -31,7 +31,10 @@ pub(super) fn not_sampled(visit: &mut impl Visit, inner: impl Http, way: &str) {
     );
     let log = ours::log(Clock::fast());
     visit.http(
-        Label::ours("towerkit, in the row of six, fast clock", Clocked::Fast),
+        Label::ours(
+            "towerkit, in the policy stack of six, fast clock",
+            Clocked::Fast,
+        ),
         ours::row_logged_by(off(log), Clock::fast())
             .http()
             .layer(inner.clone()),

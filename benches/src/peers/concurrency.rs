@@ -10,7 +10,7 @@ pub fn tower_concurrency_limit() -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(MANY)
 }
 
-/// Makes tower-resilience's bulkhead, which refuses what does not fit.
+/// Makes tower-resilience's bulkhead, which rejects what does not fit.
 ///
 /// # Panics
 ///

@@ -57,7 +57,7 @@ impl<S: Service<u64, Error = BoxError>> Service<u64> for KeyGoverned<S> {
             Ok(()) => KeyGovernedFuture::Admitted(self.inner.call(key)),
             Err(not_until) => {
                 let wait = not_until.wait_time_from(self.clock.now());
-                KeyGovernedFuture::Refused(Some(format!("wait for {wait:?}").into()))
+                KeyGovernedFuture::Rejected(Some(format!("wait for {wait:?}").into()))
             }
         }
     }
@@ -69,8 +69,8 @@ impl<S: Service<u64, Error = BoxError>> Service<u64> for KeyGoverned<S> {
 pub enum KeyGovernedFuture<F> {
     /// The call goes ahead.
     Admitted(#[pin] F),
-    /// The call is refused.
-    Refused(Option<BoxError>),
+    /// The call is rejected.
+    Rejected(Option<BoxError>),
 }
 
 impl<F: Future<Output = Result<T, BoxError>>, T> Future for KeyGovernedFuture<F> {
@@ -79,7 +79,7 @@ impl<F: Future<Output = Result<T, BoxError>>, T> Future for KeyGovernedFuture<F>
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             Projection::Admitted(inner) => inner.poll(cx),
-            Projection::Refused(error) => {
+            Projection::Rejected(error) => {
                 Poll::Ready(Err(error.take().expect("not polled after completion")))
             }
         }

@@ -114,7 +114,7 @@ impl<S: Service<Req>, C: Clock, Req> Service<Req> for Governed<S, C> {
     fn call(&mut self, request: Req) -> Self::Future {
         match self.limiter.check() {
             Ok(()) => GovernedFuture::Running(self.inner.call(request)),
-            Err(refusal) => GovernedFuture::Refused(Some(refusal)),
+            Err(rejection) => GovernedFuture::Rejected(Some(rejection)),
         }
     }
 }
@@ -124,8 +124,8 @@ impl<S: Service<Req>, C: Clock, Req> Service<Req> for Governed<S, C> {
 pub enum GovernedFuture<F, C: Clock> {
     /// Admitted.
     Running(#[pin] F),
-    /// Refused.
-    Refused(Option<NotUntil<C::Instant>>),
+    /// Rejected.
+    Rejected(Option<NotUntil<C::Instant>>),
 }
 
 impl<F, C: Clock> fmt::Debug for GovernedFuture<F, C> {
@@ -141,9 +141,9 @@ impl<F: Future<Output = Result<T, E>>, T, E, C: Clock> Future for GovernedFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             GovernedProj::Running(inner) => inner.poll(cx).map_err(GovernedError::Inner),
-            GovernedProj::Refused(refusal) => {
-                let refusal = refusal.take().expect("polled once");
-                Poll::Ready(Err(GovernedError::Refused(refusal)))
+            GovernedProj::Rejected(rejection) => {
+                let rejection = rejection.take().expect("polled once");
+                Poll::Ready(Err(GovernedError::Rejected(rejection)))
             }
         }
     }
@@ -153,15 +153,15 @@ impl<F: Future<Output = Result<T, E>>, T, E, C: Clock> Future for GovernedFuture
 pub enum GovernedError<E, C: Clock> {
     /// The inner service's.
     Inner(E),
-    /// The call was refused until then.
-    Refused(NotUntil<C::Instant>),
+    /// The call was rejected until then.
+    Rejected(NotUntil<C::Instant>),
 }
 
 impl<E: fmt::Debug, C: Clock> fmt::Debug for GovernedError<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inner(error) => error.fmt(f),
-            Self::Refused(_) => f.write_str("refused"),
+            Self::Rejected(_) => f.write_str("rejected"),
         }
     }
 }
@@ -170,7 +170,7 @@ impl<E: fmt::Display, C: Clock> fmt::Display for GovernedError<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inner(error) => error.fmt(f),
-            Self::Refused(_) => f.write_str("refused"),
+            Self::Rejected(_) => f.write_str("rejected"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The peers, each configured as its README says and set so high that no call is refused.
+//! The peers, each configured as its README says and set so high that no call is rejected.
 //!
 //! A peer that is no layer stands in a service written by hand that does what its README shows and nothing more.
 

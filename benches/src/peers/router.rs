@@ -19,7 +19,7 @@ use http::StatusCode;
 use recloser::{AnyError, AsyncRecloser, Recloser, RecloserFuture};
 use tower::{Layer, Service, layer::layer_fn};
 
-/// A route behind governor's limit, which answers 429 to a refused call.
+/// A route behind governor's limit, which answers 429 to a rejected call.
 #[derive(Debug, Clone)]
 pub struct GovernedRoute<S> {
     inner: S,
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// A route behind recloser's breaker, which answers 503 to a refused call.
+/// A route behind recloser's breaker, which answers 503 to a rejected call.
 #[derive(Debug, Clone)]
 pub struct ReclosedRoute<S> {
     inner: S,

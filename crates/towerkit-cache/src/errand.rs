@@ -1,6 +1,6 @@
 use std::{hash::Hash, sync::Arc};
 
-use towerkit_core::{End, Share};
+use towerkit_core::{CallEnd, ShareResponse};
 
 use crate::{
     entry::Claim,
@@ -45,11 +45,11 @@ impl<K: Hash + Eq + Send + Sync + 'static> Errand<K> {
     }
 
     /// Keeps the answer, or finds one that stands in for it; returns what the caller gets.
-    pub(crate) fn settle<T, E, X: Share<T, E>>(
+    pub(crate) fn settle<T, E, X: ShareResponse<T, E>>(
         self,
         exchange: &X,
         result: Result<X::Response, E>,
-        end: &End,
+        end: &CallEnd,
     ) -> Result<X::Response, E> {
         let kept = match &result {
             Ok(response) if self.settings.keep.keeps(end) => exchange.keep(response),

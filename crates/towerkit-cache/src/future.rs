@@ -7,18 +7,18 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::Share;
+use towerkit_core::ShareResponse;
 
 use crate::errand::Errand;
 
-/// The future of a [`Cached`](crate::Cached).
+/// The future of a [`Cache`](crate::Cache).
 ///
 /// Dropping it ends the call, if it makes one, and leaves to the next caller what it was to fetch.
 #[pin_project]
 pub struct CacheFuture<S, K, X, Req>
 where
     S: Service<Req>,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     #[pin]
     state: State<S, K, X, Req>,
@@ -29,7 +29,7 @@ where
 enum State<S, K, X, Req>
 where
     S: Service<Req>,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     /// It is answered from what is kept.
     Kept(Option<X::Response>),
@@ -42,7 +42,7 @@ where
 impl<S, K, X, Req> CacheFuture<S, K, X, Req>
 where
     S: Service<Req>,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     pub(crate) fn kept(response: X::Response, exchange: X) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl<S, K, X, Req> Future for CacheFuture<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq + Send + Sync + 'static,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     type Output = Result<X::Response, S::Error>;
 
@@ -107,7 +107,7 @@ fn on_errand<K, T>(errand: &mut Option<Box<Errand<K>>>, poll: impl FnOnce() -> T
 impl<S, K, X, Req> fmt::Debug for CacheFuture<S, K, X, Req>
 where
     S: Service<Req>,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheFuture").finish_non_exhaustive()

@@ -1,10 +1,10 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{Clock, End, KeyBy, Keyed, LayerExt, Unbound};
+use towerkit_core::{CallEnd, Clock, KeyBy, Keyed, LayerExt, NoProtocol};
 
 use crate::{
-    CacheHandle, Cached, Capacity, InvalidCache, Lifetime,
+    Cache, CacheHandle, Capacity, InvalidCache, Lifetime,
     settings::{KeepPolicy, Settings},
     store::Store,
 };
@@ -12,7 +12,7 @@ use crate::{
 /// Keeps answers for a while, and gives them to callers who ask for the same.
 ///
 /// `X` is what finds the keys, a [`KeyBy`].
-pub struct CacheLayer<X: Keyed, P = Unbound> {
+pub struct CacheLayer<X: Keyed, P = NoProtocol> {
     keys: X,
     store: Arc<Store<X::Key>>,
     settings: Settings,
@@ -37,7 +37,7 @@ where
             keys: KeyBy::new(key),
             store: Arc::new(Store::new(lifetime, capacity)),
             settings: Settings::default(),
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
         }
     }
 }
@@ -58,9 +58,9 @@ impl<X: Keyed, P> CacheLayer<X, P> {
 
     /// Keeps what `keep` returns true for; successes by default.
     ///
-    /// Errors, which cannot be cloned, and refusals by a layer further in are never kept.
+    /// Errors, which cannot be cloned, and rejections by a layer further in are never kept.
     #[must_use]
-    pub fn keep(mut self, keep: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+    pub fn keep(mut self, keep: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         self.settings.keep = KeepPolicy::asking(keep);
         self
     }
@@ -83,7 +83,7 @@ impl<X: Keyed, P> LayerExt for CacheLayer<X, P> {
     type Protocol = P;
     type With<Q> = CacheLayer<X, Q>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 
@@ -98,10 +98,10 @@ impl<X: Keyed, P> LayerExt for CacheLayer<X, P> {
 }
 
 impl<S, X: Keyed + Clone, P: Clone> Layer<S> for CacheLayer<X, P> {
-    type Service = Cached<S, X, P>;
+    type Service = Cache<S, X, P>;
 
-    fn layer(&self, inner: S) -> Cached<S, X, P> {
-        Cached {
+    fn layer(&self, inner: S) -> Cache<S, X, P> {
+        Cache {
             inner,
             keys: self.keys.clone(),
             store: self.store.clone(),

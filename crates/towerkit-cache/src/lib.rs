@@ -63,7 +63,7 @@
 //!
 //! # Errors
 //!
-//! An error is never kept, nor is a refusal by a layer further in. Kept are successes, unless [`keep`](CacheLayer::keep) says
+//! An error is never kept, nor is a rejection by a layer further in. Kept are successes, unless [`keep`](CacheLayer::keep) says
 //! otherwise. An answer that is no failure and is not kept, such as a 404, throws away what was kept before.
 //!
 //! # Order
@@ -99,4 +99,4 @@ pub use future::CacheFuture;
 pub use handle::{CacheHandle, CacheSnapshot};
 pub use invalid::InvalidCache;
 pub use layer::CacheLayer;
-pub use service::Cached;
+pub use service::Cache;

@@ -6,12 +6,12 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, KeyBy, Keyed, Protocol, Share, Unbound};
+use towerkit_core::{Bypass, KeyBy, Keyed, NoProtocol, Protocol, ShareResponse};
 
 use crate::{CacheFuture, errand::Errand, settings::Settings, store::Store};
 
 /// A service behind a [`CacheLayer`](crate::CacheLayer).
-pub struct Cached<S, X: Keyed, P = Unbound> {
+pub struct Cache<S, X: Keyed, P = NoProtocol> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) store: Arc<Store<X::Key>>,
@@ -19,15 +19,15 @@ pub struct Cached<S, X: Keyed, P = Unbound> {
     pub(crate) protocol: P,
 }
 
-impl<S, F, K, P, Req> Service<Req> for Cached<S, KeyBy<F, K>, P>
+impl<S, F, K, P, Req> Service<Req> for Cache<S, KeyBy<F, K>, P>
 where
     S: Service<Req> + Clone,
     F: Fn(&Req) -> Option<K>,
     K: Hash + Eq + Send + Sync + 'static,
     P: Protocol<Req>,
-    P::Exchange: Share<S::Response, S::Error>,
+    P::Exchange: ShareResponse<S::Response, S::Error>,
 {
-    type Response = <P::Exchange as Share<S::Response, S::Error>>::Response;
+    type Response = <P::Exchange as ShareResponse<S::Response, S::Error>>::Response;
     type Error = S::Error;
     type Future = CacheFuture<S, K, P::Exchange, Req>;
 
@@ -60,13 +60,13 @@ where
     }
 }
 
-impl<S, F, K, P, Req> Bypass<Req> for Cached<S, KeyBy<F, K>, P>
+impl<S, F, K, P, Req> Bypass<Req> for Cache<S, KeyBy<F, K>, P>
 where
     S: Service<Req> + Clone,
     F: Fn(&Req) -> Option<K>,
     K: Hash + Eq + Send + Sync + 'static,
     P: Protocol<Req>,
-    P::Exchange: Share<S::Response, S::Error>,
+    P::Exchange: ShareResponse<S::Response, S::Error>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
@@ -74,7 +74,7 @@ where
     }
 }
 
-impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Cached<S, X, P> {
+impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Cache<S, X, P> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -86,9 +86,9 @@ impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Cached<S, X, P> {
     }
 }
 
-impl<S: fmt::Debug, X: Keyed, P> fmt::Debug for Cached<S, X, P> {
+impl<S: fmt::Debug, X: Keyed, P> fmt::Debug for Cache<S, X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cached")
+        f.debug_struct("Cache")
             .field("inner", &self.inner)
             .field("store", &self.store)
             .finish_non_exhaustive()

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Clock, End, Outcome};
+use towerkit_core::{CallEnd, Clock, Outcome};
 
 /// The options of a layer.
 #[derive(Debug, Clone)]
@@ -24,20 +24,20 @@ impl Default for Settings {
 #[derive(Clone)]
 pub(crate) struct KeepPolicy(Option<Arc<Ask>>);
 
-type Ask = dyn Fn(&End) -> bool + Send + Sync;
+type Ask = dyn Fn(&CallEnd) -> bool + Send + Sync;
 
 impl KeepPolicy {
-    pub(crate) fn asking(keep: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn asking(keep: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(keep)))
     }
 
-    /// A refusal was meant for the caller who got it.
-    pub(crate) fn keeps(&self, end: &End) -> bool {
+    /// A rejection was meant for the caller who got it.
+    pub(crate) fn keeps(&self, end: &CallEnd) -> bool {
         let is_wanted = || match &self.0 {
             Some(keep) => keep(end),
             None => end.outcome() == Outcome::Success,
         };
-        end.refused().is_none() && is_wanted()
+        end.rejected().is_none() && is_wanted()
     }
 }
 
@@ -53,7 +53,7 @@ impl fmt::Debug for KeepPolicy {
 
 /// Whether a call failed, so that an answer which is kept may stand in for it. Anything else is the callee's word, and overtakes
 /// it.
-pub(crate) fn is_error(end: &End) -> bool {
+pub(crate) fn is_error(end: &CallEnd) -> bool {
     let outcome = end.outcome();
-    end.refused().is_some() || !matches!(outcome, Outcome::Success | Outcome::ClientError)
+    end.rejected().is_some() || !matches!(outcome, Outcome::Success | Outcome::ClientError)
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use towerkit_core::Share;
+use towerkit_core::ShareResponse;
 
 use crate::{
     CacheSnapshot, Capacity, Lifetime,
@@ -46,7 +46,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
     }
 
     /// Answers from what is kept; otherwise there is a call to make, perhaps with the claim to fetch what comes next.
-    pub(crate) fn look_up<T, E, X: Share<T, E>>(
+    pub(crate) fn look_up<T, E, X: ShareResponse<T, E>>(
         &self,
         exchange: &X,
         key: &K,
@@ -66,7 +66,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
     }
 
     /// Answers a call that failed from what is kept by then.
-    pub(crate) fn stand_in<T, E, X: Share<T, E>>(
+    pub(crate) fn stand_in<T, E, X: ShareResponse<T, E>>(
         &self,
         exchange: &X,
         key: &K,

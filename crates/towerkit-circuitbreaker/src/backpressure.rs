@@ -4,14 +4,14 @@ use towerkit_core::Backpressure;
 use crate::{CircuitBreakerLayer, CircuitBreakerPolicy, machine::Hold};
 
 impl<P> CircuitBreakerLayer<P> {
-    /// Makes services wait in `poll_ready` while the breaker would refuse a call, instead of refusing it; for use under a load balancer.
+    /// Makes services wait in `poll_ready` while the breaker would reject a call, instead of rejecting it; for use under a load balancer.
     ///
-    /// A balancer goes by the calls in flight. An instance whose breaker refuses at once has none, so that the dead instance looks
+    /// A balancer goes by the calls in flight. An instance whose breaker rejects at once has none, so that the dead instance looks
     /// like the idle one and draws the calls. With this option it is not ready, and the balancer takes another instance: give each
     /// instance a breaker of its own. It is ready again when the breaker lets probes through, while a half-open breaker has a free
     /// place for a probe, and when a handle lets calls in.
     ///
-    /// Readiness reserves nothing. Where several clones of a service are ready, a half-open breaker refuses the calls beyond its
+    /// Readiness reserves nothing. Where several clones of a service are ready, a half-open breaker rejects the calls beyond its
     /// probes. Without a balancer outside, callers wait for as long as the breaker is open, and for ever if it is forced open.
     ///
     /// The wait uses tokio's timer and is polled in a runtime that has one. It looks at the [`clock`](Self::clock) when the timer

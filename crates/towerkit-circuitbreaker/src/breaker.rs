@@ -9,9 +9,9 @@ use crate::{CircuitBreakerPolicy, Mode, Options, Snapshot, State};
 /// Comes from [`CircuitBreakerLayer::handle`](crate::CircuitBreakerLayer::handle). It shows how the breaker stands, changes its options
 /// and can take the decision from it, which lasts until [`release`](Self::release) whatever the results say.
 #[derive(Clone)]
-pub struct CircuitBreaker(pub(crate) StateHandle<CircuitBreakerPolicy>);
+pub struct CircuitBreakerHandle(pub(crate) StateHandle<CircuitBreakerPolicy>);
 
-impl CircuitBreaker {
+impl CircuitBreakerHandle {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -57,7 +57,7 @@ impl CircuitBreaker {
         self.0.get().machine().apply(options);
     }
 
-    /// Refuses all calls until the breaker is released.
+    /// Rejects all calls until the breaker is released.
     pub fn force_open(&self) {
         self.switch(Mode::ForcedOpen);
     }
@@ -92,7 +92,7 @@ impl CircuitBreaker {
     }
 }
 
-impl fmt::Debug for CircuitBreaker {
+impl fmt::Debug for CircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -1,17 +1,17 @@
-use towerkit_core::{Call, End, Outcome, Reason, Rejection};
+use towerkit_core::{Call, CallEnd, Outcome, Rejection, RejectionReason};
 
 use crate::{
     State, Verdict,
     epoch::Epoch,
     in_flight::InFlight,
-    machine::{Machine, Refused},
+    machine::{Machine, Rejected},
     mark::Mark,
     settings::Settings,
 };
 
 /// What a call holds while it lasts: the epoch that admitted it and, where calls are timed, when it started.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct CallState {
     started: u64,
     epoch: Epoch,
     timing: Timing,
@@ -43,13 +43,13 @@ pub(crate) struct Calls<'a> {
 
 impl Calls<'_> {
     #[inline(always)]
-    pub(crate) fn admit<Req>(self, call: &mut Call<'_, Req>) -> Result<Held, Rejection> {
+    pub(crate) fn admit<Req>(self, call: &mut Call<'_, Req>) -> Result<CallState, Rejection> {
         let epoch = match self.machine.closed() {
             Some(epoch) => epoch,
             None => self.admit_unless_open(&mut || call.now(&self.settings.clock))?,
         };
         if !self.machine.times_calls() {
-            return Ok(Held {
+            return Ok(CallState {
                 started: 0,
                 epoch,
                 timing: Timing::Off,
@@ -58,7 +58,7 @@ impl Calls<'_> {
         if self.machine.watches_calls() {
             return self.admit_watched(epoch, &mut || call.now(&self.settings.clock));
         }
-        Ok(Held {
+        Ok(CallState {
             started: call.now(&self.settings.clock),
             epoch,
             timing: Timing::AtEnd,
@@ -67,14 +67,14 @@ impl Calls<'_> {
 
     /// Takes note of the head of a response, up to which calls may be measured.
     #[inline(always)]
-    pub(crate) fn head(self, held: &mut Held, so_far: &End) {
+    pub(crate) fn head(self, held: &mut CallState, so_far: &CallEnd) {
         if matches!(held.timing, Timing::AtHead | Timing::InFlight) {
             self.head_of_watched(held, so_far);
         }
     }
 
     #[inline(always)]
-    pub(crate) fn finish(self, held: Held, end: &End) {
+    pub(crate) fn finish(self, held: CallState, end: &CallEnd) {
         let is_spotless =
             || self.settings.verdict.is_none() && self.machine.is_spotless(held.epoch);
         if end.outcome() == Outcome::Success && is_spotless() {
@@ -84,7 +84,7 @@ impl Calls<'_> {
     }
 
     #[inline(always)]
-    pub(crate) fn shut(self) -> Option<Rejection> {
+    pub(crate) fn early_rejection(self) -> Option<Rejection> {
         match self.machine.closed() {
             Some(_) => None,
             None => self.shut_if_open(),
@@ -105,9 +105,9 @@ impl Calls<'_> {
 
     /// Gives back what a call holds that was not made.
     #[cold]
-    pub(crate) fn give_back(self, held: Held) {
+    pub(crate) fn give_back(self, held: CallState) {
         self.leave(held);
-        let end = End::cancelled();
+        let end = CallEnd::cancelled();
         let mark = Mark::new(Verdict::Ignored, &end, false);
         self.machine
             .finish_at(held.epoch, mark, self.settings.clock.now());
@@ -119,7 +119,7 @@ impl Calls<'_> {
         self,
         mut epoch: Epoch,
         now: &mut dyn FnMut() -> u64,
-    ) -> Result<Held, Rejection> {
+    ) -> Result<CallState, Rejection> {
         let started = now();
         self.look_for_hanging(|| started);
         if epoch.counts() && !self.machine.is_in(epoch) {
@@ -131,7 +131,7 @@ impl Calls<'_> {
             true => Timing::AtHead,
             false => Timing::AtEnd,
         };
-        Ok(Held {
+        Ok(CallState {
             started,
             epoch,
             timing,
@@ -153,7 +153,7 @@ impl Calls<'_> {
         self.look_for_hanging(&mut *now);
         self.machine
             .admit(now)
-            .map_err(|refused| self.rejection(refused))
+            .map_err(|rejected| self.rejection(rejected))
     }
 
     #[cold]
@@ -161,14 +161,14 @@ impl Calls<'_> {
         let now = || self.settings.clock.now();
         self.look_for_hanging(now);
         self.machine
-            .shut(now)
-            .map(|refused| self.rejection(refused))
+            .early_rejection(now)
+            .map(|rejected| self.rejection(rejected))
     }
 
-    /// A refusal further in has a head as well, and is judged at its end.
+    /// A rejection further in has a head as well, and is judged at its end.
     #[inline(never)]
-    fn head_of_watched(self, held: &mut Held, so_far: &End) {
-        if self.machine.times_to_head() && so_far.refused().is_none() {
+    fn head_of_watched(self, held: &mut CallState, so_far: &CallEnd) {
+        if self.machine.times_to_head() && so_far.rejected().is_none() {
             let slow = self.is_too_long(*held, so_far);
             held.timing = if self.leave(*held) {
                 Timing::Known { slow }
@@ -179,7 +179,7 @@ impl Calls<'_> {
     }
 
     #[inline(never)]
-    fn count(self, held: Held, end: &End) {
+    fn count(self, held: CallState, end: &CallEnd) {
         let too_long = match held.timing {
             Timing::Off => false,
             Timing::AtEnd => self.is_too_long(held, end),
@@ -191,7 +191,7 @@ impl Calls<'_> {
     }
 
     #[inline(never)]
-    fn count_watched(self, held: Held, end: &End) {
+    fn count_watched(self, held: CallState, end: &CallEnd) {
         let is_hung = held.timing == Timing::Hung || !self.leave(held);
         let too_long = match held.timing {
             Timing::Known { slow } => slow,
@@ -205,7 +205,7 @@ impl Calls<'_> {
         self.look_for_hanging(|| now);
     }
 
-    fn is_too_long(self, held: Held, end: &End) -> bool {
+    fn is_too_long(self, held: CallState, end: &CallEnd) -> bool {
         let took = end.now(&self.settings.clock).saturating_sub(held.started);
         took > self.machine.slow_after()
     }
@@ -213,17 +213,17 @@ impl Calls<'_> {
     /// Takes a call out of flight. Returns false if it was counted as one that hangs.
     ///
     /// A probe that hung has opened the breaker and counts no more, so that it is judged like any other.
-    fn leave(self, held: Held) -> bool {
+    fn leave(self, held: CallState) -> bool {
         let leave = |in_flight: &InFlight| in_flight.leave(held.epoch, held.started);
         held.timing != Timing::InFlight
             || self.machine.in_flight().is_none_or(leave)
             || held.epoch.state() == State::HalfOpen
     }
 
-    fn rejection(self, Refused(wait): Refused) -> Rejection {
-        let rejection = Rejection::new(Reason::CircuitOpen, self.settings.name);
+    fn rejection(self, Rejected(wait): Rejected) -> Rejection {
+        let rejection = Rejection::new(RejectionReason::CircuitOpen, self.settings.name);
         match wait {
-            Some(wait) => rejection.retry_after(wait),
+            Some(wait) => rejection.with_retry_after(wait),
             None => rejection,
         }
     }

@@ -2,11 +2,11 @@ use std::{fmt, sync::Arc};
 
 #[cfg(feature = "backpressure")]
 use towerkit_core::Backpressure;
-use towerkit_core::{Call, End, Guard, Policy, Rejection};
+use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection};
 
 use crate::{
     Snapshot,
-    calls::{Calls, Held},
+    calls::{CallState, Calls},
     machine::Machine,
     settings::Settings,
 };
@@ -52,28 +52,28 @@ impl CircuitBreakerPolicy {
 }
 
 impl Policy for CircuitBreakerPolicy {
-    type Held = Held;
+    type CallState = CallState;
 
     #[inline(always)]
-    fn head(&self, held: &mut Held, so_far: &End) {
+    fn head(&self, held: &mut CallState, so_far: &CallEnd) {
         self.calls().head(held, so_far);
     }
 
     #[inline(always)]
-    fn finish(&self, held: Held, end: &End) {
+    fn finish(&self, held: CallState, end: &CallEnd) {
         self.calls().finish(held, end);
     }
 }
 
 impl<Req> Guard<Req> for CircuitBreakerPolicy {
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Held, Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<CallState, Rejection> {
         self.calls().admit(call)
     }
 
     #[inline(always)]
-    fn shut(&self) -> Option<Rejection> {
-        self.calls().shut()
+    fn early_rejection(&self) -> Option<Rejection> {
+        self.calls().early_rejection()
     }
 
     #[cfg(feature = "backpressure")]
@@ -85,7 +85,7 @@ impl<Req> Guard<Req> for CircuitBreakerPolicy {
 
 impl fmt::Debug for CircuitBreakerPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreaker")
+        f.debug_struct("CircuitBreakerHandle")
             .field("name", &self.0.settings.name)
             .field("snapshot", &self.snapshot())
             .finish_non_exhaustive()

@@ -6,10 +6,10 @@ mod key;
 mod layer;
 mod table;
 
-pub use breakers::CircuitBreakers;
-pub use guard::KeyedCircuitBreaker;
+pub use breakers::KeyedCircuitBreakerHandle;
+pub use guard::KeyedCircuitBreakerPolicy;
 pub use key::Key;
-pub use layer::{KeyedCircuitBreakerLayer, KeyedCircuitBroken, Overflow};
+pub use layer::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer, Overflow};
 pub(crate) use table::MAX_CAPACITY;
 #[cfg(all(test, towerkit_loom))]
 pub(crate) use table::Table;

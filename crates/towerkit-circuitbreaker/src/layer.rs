@@ -1,9 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Clock, End, EventSink, Guards, LayerState, Plain, Row, RowLayer, row_layer};
+use towerkit_core::{
+    AsGuard, CallEnd, Clock, EventSink, LayerState, Plain, PolicyLayer, PolicyService, policy_layer,
+};
 
 use crate::{
-    CircuitBreaker, CircuitBreakerPolicy, InvalidSetting, OpenTime, Options, Trip, Verdict,
+    CircuitBreakerHandle, CircuitBreakerPolicy, InvalidSetting, OpenTime, Options, Trip, Verdict,
     setters::setters, settings::Settings,
 };
 
@@ -12,12 +14,12 @@ use crate::{
 /// All services that one layer makes share one breaker.
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerLayer<P = Plain> {
-    row: RowLayer<Guards<CircuitBreakerPolicy>, P>,
+    policies: PolicyLayer<AsGuard<CircuitBreakerPolicy>, P>,
     state: LayerState<CircuitBreakerPolicy>,
 }
 
 /// A service behind a [`CircuitBreakerLayer`].
-pub type CircuitBroken<S, P = Plain> = Row<S, Guards<CircuitBreakerPolicy>, P>;
+pub type CircuitBreaker<S, P = Plain> = PolicyService<S, AsGuard<CircuitBreakerPolicy>, P>;
 
 impl CircuitBreakerLayer {
     /// Makes a breaker that is closed; the setters say what it does by default.
@@ -25,7 +27,7 @@ impl CircuitBreakerLayer {
     pub fn new() -> Self {
         let breaker = CircuitBreakerPolicy::new(Settings::default());
         Self {
-            row: RowLayer::new(Guards::new(breaker.clone()), Plain::default()),
+            policies: PolicyLayer::new(AsGuard::new(breaker.clone()), Plain::default()),
             state: LayerState::new(breaker),
         }
     }
@@ -42,29 +44,29 @@ impl<P> CircuitBreakerLayer<P> {
 
     /// Returns a handle on the breaker, which all services of this layer share.
     #[must_use]
-    pub fn handle(&self) -> CircuitBreaker {
-        CircuitBreaker(self.state.handle())
+    pub fn handle(&self) -> CircuitBreakerHandle {
+        CircuitBreakerHandle(self.state.handle())
     }
 
     fn settings(&self) -> &Settings {
-        self.row.role().policy().settings()
+        self.policies.policies().policy().settings()
     }
 
     pub(crate) fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
         let breaker = CircuitBreakerPolicy::new(settings);
-        if self.row.is_used() {
+        if self.policies.is_used() {
             self.state.mark_used();
         }
         self.state.replace(breaker.clone());
-        *self.row.role_mut().policy_mut() = breaker;
+        *self.policies.policies_mut().policy_mut() = breaker;
         self
     }
 }
 
-row_layer!(
+policy_layer!(
     CircuitBreakerLayer { state },
-    Guards<CircuitBreakerPolicy>,
+    AsGuard<CircuitBreakerPolicy>,
     Plain
 );

@@ -1,7 +1,7 @@
 //! A circuit breaker for tower services: it stops calling a service that fails, and tries it again later.
 //!
 //! A breaker is **closed** while all is well: it admits every call and judges the results. Too many failures or slow calls **open**
-//! it: it refuses every call at once, with the time after which it is worth another try. That time over, it is **half-open**: it
+//! it: it rejects every call at once, with the time after which it is worth another try. That time over, it is **half-open**: it
 //! lets a few calls through as probes. Their success closes it, a failure opens it again. A result counts only if its call was
 //! admitted since the last change of state, so that stragglers move nothing.
 //!
@@ -9,7 +9,7 @@
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //! use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
-//! use towerkit_core::{BoxError, Clock, Reason, Rejection};
+//! use towerkit_core::{BoxError, Clock, RejectionReason, Rejection};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let (clock, hand) = Clock::manual();
@@ -28,8 +28,8 @@
 //! assert_eq!(handle.state(), State::Open);
 //! let error = service.ready().await?.call(4).await.unwrap_err();
 //! let rejection = error.downcast_ref::<Rejection>().unwrap();
-//! assert_eq!(rejection.reason(), Reason::CircuitOpen);
-//! assert_eq!(rejection.wait(), Some(Duration::from_secs(5)));
+//! assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
+//! assert_eq!(rejection.retry_after(), Some(Duration::from_secs(5)));
 //!
 //! hand.advance(Duration::from_secs(5));
 //! assert_eq!(service.ready().await?.call(4).await?, 25);
@@ -37,12 +37,12 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 503 with `Retry-After`, and `UNAVAILABLE` over gRPC.
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 503 with `Retry-After`, and `UNAVAILABLE` over gRPC.
 //! What counts as a failure stands at [`Verdict::of`], and [`CircuitBreakerLayer::verdict`] changes it.
 //!
 //! A [`Trip`] says how many are too many: failures in a row, a share of failures or of slow calls among the last so many results or
 //! in the last so much time, or any of several such conditions. An [`OpenTime`] can grow while the callee stays away. A
-//! [`CircuitBreaker`], the handle, shows how a breaker stands, changes its options while it runs, and takes the decision from it:
+//! [`CircuitBreakerHandle`], the handle, shows how a breaker stands, changes its options while it runs, and takes the decision from it:
 //! forced open, forced closed, disabled, or observing only. A [`KeyedCircuitBreakerLayer`] has a breaker for each host, tenant, or
 //! whatever else a call is about, in bounded memory.
 //!
@@ -53,11 +53,11 @@
 //! # Readiness
 //!
 //! Admission happens in `call`: a service that is ready but never called holds no probe. A breaker that is open, or half-open with
-//! all its probes under way, is ready without asking the inner service, and its `call` refuses. Breakers by key do not know the key
+//! all its probes under way, is ready without asking the inner service, and its `call` rejects. Breakers by key do not know the key
 //! there, and ask.
 //!
-//! Under a load balancer a breaker that refuses at once looks like an idle instance. `CircuitBreakerLayer::backpressure`, with the
-//! feature `backpressure`, makes `poll_ready` wait instead, for as long as the breaker would refuse.
+//! Under a load balancer a breaker that rejects at once looks like an idle instance. `CircuitBreakerLayer::backpressure`, with the
+//! feature `backpressure`, makes `poll_ready` wait instead, for as long as the breaker would reject.
 //!
 //! # Cancellation
 //!
@@ -74,14 +74,14 @@
 //!
 //! # Errors
 //!
-//! A refusal is [`Reason::CircuitOpen`](towerkit_core::Reason::CircuitOpen), with the rest of the open time where there is one: a call
+//! A rejection is [`RejectionReason::CircuitOpen`](towerkit_core::RejectionReason::CircuitOpen), with the rest of the open time where there is one: a call
 //! made that much later is a probe, if no other comes first. A half-open breaker without a free probe, and one forced open, do not
 //! know a time and name none. The inner service's errors pass through unchanged.
 //!
 //! # Order
 //!
 //! Inside a retry, so that every attempt asks the breaker. Outside a time-out of one attempt, so that a time-out counts as a failure.
-//! A refusal by a limiter or by another breaker further in is not the callee's fault and is ignored, so that their order is free.
+//! A rejection by a limiter or by another breaker further in is not the callee's fault and is ignored, so that their order is free.
 //! Inside a balancer, one breaker for each instance, with backpressure: one for all of them would cut off the good with the bad.
 //!
 //! # Coming from go-kit
@@ -89,7 +89,7 @@
 //! `circuitbreaker.Gobreaker` with its defaults is
 //! `CircuitBreakerLayer::new().trip(Trip::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and `HandyBreaker` judge
 //! by the share of failures in the last seconds: `Trip::failure_rate(0.5, Duration::from_secs(10), 20)?`. Unlike go-kit's, this breaker does
-//! not count cancelled calls or refusals by a limiter, and counts a business failure (`Failer`) when asked to, by
+//! not count cancelled calls or rejections by a limiter, and counts a business failure (`Failer`) when asked to, by
 //! `Plain::new("operation").by_failer()`.
 
 #[cfg(feature = "backpressure")]
@@ -129,14 +129,14 @@ mod verdict;
 mod window;
 mod word;
 
-pub use breaker::CircuitBreaker;
+pub use breaker::CircuitBreakerHandle;
 pub use guard::CircuitBreakerPolicy;
 pub use invalid::InvalidSetting;
 pub use keyed::{
-    CircuitBreakers, Key, KeyedCircuitBreaker, KeyedCircuitBreakerLayer, KeyedCircuitBroken,
-    Overflow,
+    Key, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
+    KeyedCircuitBreakerPolicy, Overflow,
 };
-pub use layer::{CircuitBreakerLayer, CircuitBroken};
+pub use layer::{CircuitBreaker, CircuitBreakerLayer};
 pub use mode::Mode;
 pub use open_time::OpenTime;
 pub use options::Options;

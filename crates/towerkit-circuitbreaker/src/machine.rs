@@ -6,7 +6,7 @@ mod control;
 pub(crate) use backpressure::Hold;
 use std::{sync::PoisonError, time::Duration};
 
-use towerkit_core::{Event, Outbox, WakerSet};
+use towerkit_core::{Event, EventQueue, WakerSet};
 
 use crate::{
     Mode, Options, State, Verdict,
@@ -35,12 +35,12 @@ pub(crate) struct Machine {
     probed_at: AtomicU64,
     probes: AtomicU32,
     probe_timeout: AtomicU64,
-    /// 1 if calls are admitted that the breaker refuses, and how many were.
+    /// 1 if calls are admitted that the breaker rejects, and how many were.
     observing: AtomicU32,
     let_through: AtomicU64,
     name: &'static str,
     turn: Mutex<Turn>,
-    outbox: Outbox,
+    outbox: EventQueue,
     /// The services that wait until a call may go ahead, if any are to.
     waiting: Option<WakerSet>,
 }
@@ -64,7 +64,7 @@ impl Turn {
 
 /// Why a call may not go ahead: how long the breaker stays open, where that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused(pub(crate) Option<Duration>);
+pub(crate) struct Rejected(pub(crate) Option<Duration>);
 
 impl Machine {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -89,7 +89,7 @@ impl Machine {
             let_through: AtomicU64::new(0),
             name: settings.name,
             turn: Mutex::new(turn),
-            outbox: Outbox::new(settings.sink.clone()),
+            outbox: EventQueue::new(settings.sink.clone()),
             waiting: settings.backpressure.then(WakerSet::new),
         }
     }
@@ -147,8 +147,8 @@ impl Machine {
         held.is_closed() && self.ledger.is_spotless(held)
     }
 
-    /// Admits a call or refuses it. Reads the time unless the breaker is closed.
-    pub(crate) fn admit(&self, now: impl FnMut() -> u64) -> Result<Epoch, Refused> {
+    /// Admits a call or rejects it. Reads the time unless the breaker is closed.
+    pub(crate) fn admit(&self, now: impl FnMut() -> u64) -> Result<Epoch, Rejected> {
         let decided = self.decide(now);
         if decided.is_err() && self.is_observing() {
             self.let_through.fetch_add(1, Ordering::Relaxed);
@@ -157,16 +157,16 @@ impl Machine {
         decided
     }
 
-    /// Says whether a call would be refused now, and changes nothing.
-    pub(crate) fn shut(&self, now: impl Fn() -> u64) -> Option<Refused> {
+    /// Says whether a call would be rejected now, and changes nothing.
+    pub(crate) fn early_rejection(&self, now: impl Fn() -> u64) -> Option<Rejected> {
         let word = self.word();
-        let refused = match word.state() {
+        let rejected = match word.state() {
             State::Closed | State::ForcedClosed | State::Disabled => None,
-            State::Open => self.time_left(now()).map(|left| Refused(Some(left))),
+            State::Open => self.time_left(now()).map(|left| Rejected(Some(left))),
             State::HalfOpen if self.has_place(word, now()) => None,
-            State::HalfOpen | State::ForcedOpen => Some(Refused(None)),
+            State::HalfOpen | State::ForcedOpen => Some(Rejected(None)),
         };
-        refused.filter(|_| !self.is_observing())
+        rejected.filter(|_| !self.is_observing())
     }
 
     /// Takes the result of an admitted call. Reads the time if results are counted by time, and if the state changes.
@@ -211,16 +211,16 @@ impl Machine {
         Word::of(self.word.load(Ordering::Acquire))
     }
 
-    fn decide(&self, mut now: impl FnMut() -> u64) -> Result<Epoch, Refused> {
+    fn decide(&self, mut now: impl FnMut() -> u64) -> Result<Epoch, Rejected> {
         let mut word = self.word();
         loop {
             match word.state() {
                 State::Closed | State::ForcedClosed | State::Disabled => return Ok(word.epoch()),
-                State::ForcedOpen => return Err(Refused(None)),
+                State::ForcedOpen => return Err(Rejected(None)),
                 State::Open => {
                     let now = now();
                     if let Some(left) = self.time_left(now) {
-                        return Err(Refused(Some(left)));
+                        return Err(Rejected(Some(left)));
                     }
                     self.change(word.epoch(), State::HalfOpen, now);
                 }
@@ -235,7 +235,7 @@ impl Machine {
     }
 
     /// Takes a place among the probes. Returns false if the breaker has moved on or must be looked at again.
-    fn probe(&self, word: Word, now: u64) -> Result<bool, Refused> {
+    fn probe(&self, word: Word, now: u64) -> Result<bool, Rejected> {
         let probes = self.probes();
         if let Some(with_probe) = word.with_probe(probes) {
             // First the time, so that whoever sees the probe sees a time that is not too early for it.
@@ -248,7 +248,7 @@ impl Machine {
         } else if self.is_overdue(now) {
             self.reclaim(word);
         } else {
-            return Err(Refused(None));
+            return Err(Rejected(None));
         }
         Ok(false)
     }

@@ -1,4 +1,4 @@
-use towerkit_core::{End, Outcome};
+use towerkit_core::{CallEnd, Outcome};
 
 use crate::{Verdict, trip::Kind};
 
@@ -26,7 +26,7 @@ impl Mark {
     ///
     /// What is ignored was not slow either, except a call that its caller gave up: that is how slow calls often end.
     #[inline(always)]
-    pub(crate) fn new(verdict: Verdict, end: &End, too_long: bool) -> Self {
+    pub(crate) fn new(verdict: Verdict, end: &CallEnd, too_long: bool) -> Self {
         let given_up = end.outcome() == Outcome::Cancelled;
         Self {
             verdict,

@@ -2,9 +2,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// The breaker opens and closes, and refuses calls, by their results.
+    /// The breaker opens and closes, and rejects calls, by their results.
     Automatic,
-    /// Every call is refused.
+    /// Every call is rejected.
     ForcedOpen,
     /// Every call is admitted, and its result is counted, but the breaker does not open.
     ForcedClosed,
@@ -12,7 +12,7 @@ pub enum Mode {
     Disabled,
     /// The breaker opens and closes by the results, and every call is admitted all the same.
     ///
-    /// What would have been refused is counted in [`Snapshot::let_through`](crate::Snapshot::let_through), and its result counts
+    /// What would have been rejected is counted in [`Snapshot::let_through`](crate::Snapshot::let_through), and its result counts
     /// for nothing.
     Observing,
 }

@@ -8,7 +8,7 @@ use crate::{
     invalid::{Problem, nanos},
 };
 
-/// How long an open breaker refuses calls before it lets probes through.
+/// How long an open breaker rejects calls before it lets probes through.
 ///
 /// A time that grows spares a callee that stays away; jitter keeps the breakers of many processes from probing it all at once.
 ///

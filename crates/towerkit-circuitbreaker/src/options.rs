@@ -6,7 +6,7 @@ use crate::{
     word::Word,
 };
 
-/// What can be changed while a breaker runs, see [`CircuitBreaker::apply`](crate::CircuitBreaker::apply).
+/// What can be changed while a breaker runs, see [`CircuitBreakerHandle::apply`](crate::CircuitBreakerHandle::apply).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     pub(crate) trip: Trip,
@@ -22,7 +22,7 @@ impl Options {
         Self { trip, ..self }
     }
 
-    /// Says how long an open breaker refuses calls before it lets probes through; 10 seconds by default.
+    /// Says how long an open breaker rejects calls before it lets probes through; 10 seconds by default.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl Options {
         OpenTime::new(time).map(|time| self.open_time(time))
     }
 
-    /// Says how long an open breaker refuses calls, where that time grows or has jitter.
+    /// Says how long an open breaker rejects calls, where that time grows or has jitter.
     #[must_use]
     pub fn open_time(self, open_time: OpenTime) -> Self {
         Self { open_time, ..self }

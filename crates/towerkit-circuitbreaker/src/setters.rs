@@ -7,7 +7,7 @@ macro_rules! setters {
             self.with(|settings| settings.options = settings.options.trip(trip))
         }
 
-        /// Says how long an open breaker refuses calls before it lets probes through; 10 seconds by default.
+        /// Says how long an open breaker rejects calls before it lets probes through; 10 seconds by default.
         ///
         /// # Errors
         ///
@@ -16,7 +16,7 @@ macro_rules! setters {
             OpenTime::new(time).map(|time| self.open_time(time))
         }
 
-        /// Says how long an open breaker refuses calls, where that time grows or has jitter.
+        /// Says how long an open breaker rejects calls, where that time grows or has jitter.
         #[must_use]
         pub fn open_time(self, time: OpenTime) -> Self {
             self.with(|settings| settings.options = settings.options.open_time(time))
@@ -52,11 +52,14 @@ macro_rules! setters {
         ///
         /// A panic of the inner service is a failure without asking. If `verdict` itself panics, the call is judged by default.
         #[must_use]
-        pub fn verdict(self, verdict: impl Fn(&End) -> Verdict + Send + Sync + 'static) -> Self {
+        pub fn verdict(
+            self,
+            verdict: impl Fn(&CallEnd) -> Verdict + Send + Sync + 'static,
+        ) -> Self {
             self.with(|settings| settings.verdict = Some(Arc::new(verdict)))
         }
 
-        /// Names what refuses, in refusals and events; `circuitbreaker` by default.
+        /// Names what rejects, in rejections and events; `circuitbreaker` by default.
         #[must_use]
         pub fn name(self, name: &'static str) -> Self {
             self.with(|settings| settings.name = name)

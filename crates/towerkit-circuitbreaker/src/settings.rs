@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use towerkit_core::{Clock, End, EventSink};
+use towerkit_core::{CallEnd, Clock, EventSink};
 
 use crate::{Options, Verdict};
 
@@ -16,15 +16,15 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
     pub(crate) verdict: Option<Arc<Judge>>,
-    /// Whether services are not ready while the breaker refuses.
+    /// Whether services are not ready while the breaker rejects.
     pub(crate) backpressure: bool,
 }
 
-type Judge = dyn Fn(&End) -> Verdict + Send + Sync;
+type Judge = dyn Fn(&CallEnd) -> Verdict + Send + Sync;
 
 impl Settings {
     #[inline]
-    pub(crate) fn verdict(&self, end: &End) -> Verdict {
+    pub(crate) fn verdict(&self, end: &CallEnd) -> Verdict {
         match &self.verdict {
             None => Verdict::of(end),
             Some(verdict) => ask(&**verdict, end),
@@ -35,7 +35,7 @@ impl Settings {
 /// Asks the user's function, except about a panic, which is a failure. Should it panic itself, the call is judged without it.
 ///
 /// A call may end because a panic unwinds through it. A second panic, let through, would abort the process.
-fn ask(verdict: &Judge, end: &End) -> Verdict {
+fn ask(verdict: &Judge, end: &CallEnd) -> Verdict {
     if end.panicked() {
         return Verdict::Failure;
     }

@@ -51,7 +51,7 @@ impl SlowCall {
     /// and when a snapshot is taken: a call counts at the first such moment at which it has run for a fourteenth longer than the
     /// threshold, and exactly once. Whether it succeeded or failed is counted when it ends.
     ///
-    /// What will become of the call is not known then: it counts though a layer further in may refuse it later, and though a
+    /// What will become of the call is not known then: it counts though a layer further in may reject it later, and though a
     /// [verdict](crate::CircuitBreakerLayer::verdict) may ignore it. This costs two atomic writes for each call, and 150 bytes for each
     /// breaker.
     #[must_use]

@@ -1,6 +1,6 @@
 use crate::{Mode, State};
 
-/// How a breaker stands, see [`CircuitBreaker::snapshot`](crate::CircuitBreaker::snapshot).
+/// How a breaker stands, see [`CircuitBreakerHandle::snapshot`](crate::CircuitBreakerHandle::snapshot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -19,6 +19,6 @@ pub struct Snapshot {
     pub probes_in_flight: u16,
     /// The probes of a half-open breaker that succeeded.
     pub probes_succeeded: u16,
-    /// The calls that were admitted and would have been refused, had the breaker not been [`Mode::Observing`].
+    /// The calls that were admitted and would have been rejected, had the breaker not been [`Mode::Observing`].
     pub let_through: u64,
 }

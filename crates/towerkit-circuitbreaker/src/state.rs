@@ -6,11 +6,11 @@ use std::fmt;
 pub enum State {
     /// Admits calls and judges their results; too many failures open it.
     Closed,
-    /// Refuses calls until its time is over.
+    /// Rejects calls until its time is over.
     Open,
     /// Admits a few calls as probes: their success closes it, a failure opens it again.
     HalfOpen,
-    /// Refuses calls until it is released.
+    /// Rejects calls until it is released.
     ForcedOpen,
     /// Admits and counts calls, but does not open until it is released.
     ForcedClosed,

@@ -1,4 +1,4 @@
-use towerkit_core::{End, Outcome, Reason, Status};
+use towerkit_core::{CallEnd, Outcome, RejectionReason, Status};
 
 /// What the end of a call says about the health of the callee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,25 +19,25 @@ impl Verdict {
     /// - They are not where the status blames the caller ([`Status::blames_caller`]: HTTP 4xx, gRPC `RESOURCE_EXHAUSTED`): a callee
     ///   that is well enough to say so is well.
     /// - A client error is a success.
-    /// - A call that a layer further in refused never reached the callee and is ignored; but a time-out further in is a failure.
+    /// - A call that a layer further in rejected never reached the callee and is ignored; but a time-out further in is a failure.
     /// - A cancelled call is ignored, unless the head of its response had come and told an outcome: then the head counts. The head of
     ///   a gRPC stream tells none.
     #[inline]
     #[must_use]
-    pub fn of(end: &End) -> Self {
+    pub fn of(end: &CallEnd) -> Self {
         match end.outcome() {
             Outcome::Success => Self::Success,
             outcome => Self::of_trouble(outcome, end),
         }
     }
 
-    fn of_trouble(outcome: Outcome, end: &End) -> Self {
+    fn of_trouble(outcome: Outcome, end: &CallEnd) -> Self {
         let outcome = match outcome {
             Outcome::Cancelled => end.head().unwrap_or(outcome),
             outcome => outcome,
         };
-        match (outcome, end.refused()) {
-            (_, Some(Reason::DeadlineExceeded)) => Self::Failure,
+        match (outcome, end.rejected()) {
+            (_, Some(RejectionReason::DeadlineExceeded)) => Self::Failure,
             (Outcome::Cancelled, _) | (_, Some(_)) => Self::Ignored,
             (Outcome::Success | Outcome::ClientError, None) => Self::Success,
             (_, None) if end.status().is_some_and(Status::blames_caller) => Self::Success,
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn verdict(outcome: Outcome, status: Option<Status>) -> Verdict {
-        Verdict::of(&End::new(outcome).with_status(status))
+        Verdict::of(&CallEnd::new(outcome).with_status(status))
     }
 
     /// CB-10.
@@ -89,20 +89,24 @@ mod tests {
 
     /// CB-10.
     #[test]
-    fn a_refusal_further_in_is_ignored_but_a_time_out_further_in_is_a_failure() {
-        for reason in Reason::ALL {
+    fn a_rejection_further_in_is_ignored_but_a_time_out_further_in_is_a_failure() {
+        for reason in RejectionReason::ALL {
             let expected = match reason {
-                Reason::DeadlineExceeded => Verdict::Failure,
+                RejectionReason::DeadlineExceeded => Verdict::Failure,
                 _ => Verdict::Ignored,
             };
-            assert_eq!(Verdict::of(&End::refused_for(reason)), expected, "{reason}");
+            assert_eq!(
+                Verdict::of(&CallEnd::rejected_for(reason)),
+                expected,
+                "{reason}"
+            );
         }
     }
 
     /// CB-10.
     #[test]
     fn a_cancelled_call_counts_for_its_head_or_not_at_all() {
-        let judged = |head| Verdict::of(&End::cancelled().with_head(head));
+        let judged = |head| Verdict::of(&CallEnd::cancelled().with_head(head));
         assert_eq!(judged(None), Verdict::Ignored);
         assert_eq!(judged(Some(Outcome::Success)), Verdict::Success);
         assert_eq!(judged(Some(Outcome::ClientError)), Verdict::Success);

@@ -8,7 +8,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{End, Share};
+use towerkit_core::{CallEnd, ShareResponse};
 
 use crate::{
     flight::Landing,
@@ -24,7 +24,7 @@ pub struct CoalesceFuture<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     #[pin]
     state: State<S, K, X, Req>,
@@ -37,7 +37,7 @@ enum State<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     /// Another is calling.
     Waiting(Option<(Wait<K>, Parked<S, Req>)>),
@@ -59,7 +59,7 @@ impl<S, K, X, Req> CoalesceFuture<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     pub(crate) fn calling(
         call: S::Future,
@@ -92,7 +92,7 @@ impl<S, K, X, Req> Future for CoalesceFuture<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     type Output = Result<X::Response, S::Error>;
 
@@ -150,7 +150,10 @@ fn leading<K: Hash + Eq, T>(lead: &mut Option<Lead<K>>, poll: impl FnOnce() -> T
 }
 
 /// Makes a response of what another shared.
-fn answer<T, E, X: Share<T, E>>(exchange: &X, landing: &Landing<Answer>) -> Option<X::Response> {
+fn answer<T, E, X: ShareResponse<T, E>>(
+    exchange: &X,
+    landing: &Landing<Answer>,
+) -> Option<X::Response> {
     let Landing::Shared(answer) = landing else {
         return None;
     };
@@ -169,7 +172,7 @@ fn after<S, K, X, Req>(
 where
     S: Service<Req>,
     K: Hash + Eq,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     if matches!(landing, Landing::Alone | Landing::Shared(_)) {
         return State::Readying(None, Some(parked));
@@ -182,11 +185,11 @@ where
 }
 
 /// How the flight of a call ends that got this result.
-fn landing<T, E, X: Share<T, E>>(
+fn landing<T, E, X: ShareResponse<T, E>>(
     exchange: &X,
     settings: &Settings,
     result: &Result<X::Response, E>,
-    end: &End,
+    end: &CallEnd,
 ) -> Landing<Answer> {
     match result {
         Ok(response) if settings.share.shares(end) => match exchange.keep(response) {
@@ -201,7 +204,7 @@ impl<S, K, X, Req> fmt::Debug for CoalesceFuture<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq,
-    X: Share<S::Response, S::Error>,
+    X: ShareResponse<S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoalesceFuture").finish_non_exhaustive()

@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{End, KeyBy, Keyed, LayerExt, Unbound};
+use towerkit_core::{CallEnd, KeyBy, Keyed, LayerExt, NoProtocol};
 
 use crate::{
     Coalesce, InvalidCoalesce,
@@ -12,7 +12,7 @@ use crate::{
 /// Lets calls that ask for the same at the same time share one call.
 ///
 /// `X` is what finds the keys, a [`KeyBy`].
-pub struct CoalesceLayer<X: Keyed, P = Unbound> {
+pub struct CoalesceLayer<X: Keyed, P = NoProtocol> {
     keys: X,
     flights: Arc<Flights<X::Key>>,
     settings: Settings,
@@ -36,7 +36,7 @@ where
             keys: KeyBy::new(key),
             flights: Arc::new(Flights::new()),
             settings: Settings::default(),
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
         }
     }
 }
@@ -45,7 +45,7 @@ impl<X: Keyed, P> CoalesceLayer<X, P> {
     /// Waits for so many calls of others in vain, 1 to 100, before making its own; 2 by default.
     ///
     /// Of those who wait for a call that failed, one calls next and the others wait for that. This bounds the time for which a
-    /// row of failures can hold them up.
+    /// policy stack of failures can hold them up.
     ///
     /// # Errors
     ///
@@ -69,9 +69,9 @@ impl<X: Keyed, P> CoalesceLayer<X, P> {
 
     /// Shares what `share` returns true for; successes and client errors by default.
     ///
-    /// Errors, which cannot be cloned, and refusals by a layer further in are never shared.
+    /// Errors, which cannot be cloned, and rejections by a layer further in are never shared.
     #[must_use]
-    pub fn share(mut self, share: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+    pub fn share(mut self, share: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         self.settings.share = SharePolicy::asking(share);
         self
     }
@@ -87,7 +87,7 @@ impl<X: Keyed, P> LayerExt for CoalesceLayer<X, P> {
     type Protocol = P;
     type With<Q> = CoalesceLayer<X, Q>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 

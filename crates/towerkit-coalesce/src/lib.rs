@@ -66,7 +66,7 @@
 //! An error is its caller's alone, as errors cannot be cloned. One of those who waited for it calls next, and the others wait
 //! again: at most [`waits`](CoalesceLayer::waits) times each, so that failures do not queue up. Of the answers that are no
 //! errors, those with the outcome of a success or a client error are shared, unless [`share`](CoalesceLayer::share) says
-//! otherwise. A refusal by a layer further in is never shared.
+//! otherwise. A rejection by a layer further in is never shared.
 //!
 //! # Order
 //!

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, KeyBy, Keyed, Protocol, Share, Unbound};
+use towerkit_core::{Bypass, KeyBy, Keyed, NoProtocol, Protocol, ShareResponse};
 
 use crate::{
     CoalesceFuture,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A service behind a [`CoalesceLayer`](crate::CoalesceLayer).
-pub struct Coalesce<S, X: Keyed, P = Unbound> {
+pub struct Coalesce<S, X: Keyed, P = NoProtocol> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) flights: Arc<Flights<X::Key>>,
@@ -31,9 +31,9 @@ where
     F: Fn(&Req) -> Option<K>,
     K: Hash + Eq + Send + Sync + 'static,
     P: Protocol<Req>,
-    P::Exchange: Share<S::Response, S::Error>,
+    P::Exchange: ShareResponse<S::Response, S::Error>,
 {
-    type Response = <P::Exchange as Share<S::Response, S::Error>>::Response;
+    type Response = <P::Exchange as ShareResponse<S::Response, S::Error>>::Response;
     type Error = S::Error;
     type Future = CoalesceFuture<S, K, P::Exchange, Req>;
 
@@ -68,7 +68,7 @@ where
     F: Fn(&Req) -> Option<K>,
     K: Hash + Eq + Send + Sync + 'static,
     P: Protocol<Req>,
-    P::Exchange: Share<S::Response, S::Error>,
+    P::Exchange: ShareResponse<S::Response, S::Error>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{End, Outcome};
+use towerkit_core::{CallEnd, Outcome};
 
 /// The options of a layer.
 #[derive(Debug, Clone)]
@@ -24,20 +24,20 @@ impl Default for Settings {
 #[derive(Clone)]
 pub(crate) struct SharePolicy(Option<Arc<Ask>>);
 
-type Ask = dyn Fn(&End) -> bool + Send + Sync;
+type Ask = dyn Fn(&CallEnd) -> bool + Send + Sync;
 
 impl SharePolicy {
-    pub(crate) fn asking(share: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn asking(share: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(share)))
     }
 
-    /// A refusal was meant for the caller who got it.
-    pub(crate) fn shares(&self, end: &End) -> bool {
+    /// A rejection was meant for the caller who got it.
+    pub(crate) fn shares(&self, end: &CallEnd) -> bool {
         let is_wanted = || match &self.0 {
             Some(share) => share(end),
             None => matches!(end.outcome(), Outcome::Success | Outcome::ClientError),
         };
-        end.refused().is_none() && is_wanted()
+        end.rejected().is_none() && is_wanted()
     }
 }
 

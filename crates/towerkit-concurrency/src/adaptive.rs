@@ -15,8 +15,8 @@ use crate::{
 /// A limit that finds itself: an algorithm, the bounds it stays in, and how often it is asked.
 ///
 /// What counts is the duration of a call from its admission to the end of its response body, as long as it is in flight: Little's law
-/// holds for nothing less. Calls that succeed are samples; those that the callee refused for overload, or that timed out, are drops.
-/// Failures, errors of the caller and refusals for another reason than load say nothing, nor does a cancelled call that had not taken
+/// holds for nothing less. Calls that succeed are samples; those that the callee rejected for overload, or that timed out, are drops.
+/// Failures, errors of the caller and rejections for another reason than load say nothing, nor does a cancelled call that had not taken
 /// longer than the mean.
 ///
 /// ```

@@ -8,7 +8,7 @@ use crate::{
 
 /// Additive increase, multiplicative decrease: one more after every good window, a tenth less after a bad one.
 ///
-/// A window is bad if at least one call in a hundred was dropped: refused by the callee for overload, or timed out. So it needs a callee
+/// A window is bad if at least one call in a hundred was dropped: rejected by the callee for overload, or timed out. So it needs a callee
 /// that says when it has enough, or a timeout further in, or [`slow_after`](Self::slow_after). It goes up and down for ever, between the
 /// load that is too much and a tenth less.
 ///

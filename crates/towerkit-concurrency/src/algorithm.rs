@@ -19,7 +19,7 @@ pub struct Window {
     pub in_flight: u32,
     /// The calls whose duration is known: those that succeeded, and those that were given up after a longer time than the mean.
     pub samples: u32,
-    /// The calls that the callee refused for overload, or that timed out.
+    /// The calls that the callee rejected for overload, or that timed out.
     pub drops: u32,
     /// The mean duration, to which one call adds ten times the mean of the window before at most; that mean if there are no samples.
     pub mean: Duration,

@@ -15,7 +15,7 @@ pub enum Priority {
     /// May use most of it; the default.
     #[default]
     Normal,
-    /// May use what is left in quiet times, and is the first to be refused.
+    /// May use what is left in quiet times, and is the first to be rejected.
     Sheddable,
 }
 

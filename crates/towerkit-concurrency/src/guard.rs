@@ -1,7 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use towerkit_core::{
-    Admission, AsyncGuard, Backpressure, Call, Deadline, End, Guard, Policy, Reason, Rejection,
+    Admission, AsyncGuard, Backpressure, Call, CallEnd, Deadline, Guard, Policy, Rejection,
+    RejectionReason,
 };
 
 use crate::{
@@ -24,10 +25,10 @@ pub struct Permit {
 }
 
 impl<K> Policy for ConcurrencyLimitPolicy<K> {
-    type Held = Permit;
+    type CallState = Permit;
 
     #[inline(always)]
-    fn finish(&self, permit: Permit, end: &End) {
+    fn finish(&self, permit: Permit, end: &CallEnd) {
         let shared = &*self.shared;
         let word = shared.room.leave(permit.pool);
         if word.is_waiting() || shared.follows_up {
@@ -36,13 +37,13 @@ impl<K> Policy for ConcurrencyLimitPolicy<K> {
     }
 }
 
-/// Refuses at once where there is no room.
+/// Rejects at once where there is no room.
 impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimitPolicy<K> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Permit, Rejection> {
         match self.enter(call) {
             Ok(permit) => Ok(permit),
-            Err(_) => Err(self.shared.refusal(Reason::Overloaded)),
+            Err(_) => Err(self.shared.rejection(RejectionReason::Overloaded)),
         }
     }
 
@@ -70,7 +71,7 @@ impl<Req, K: Sort<Req>> AsyncGuard<Req> for ConcurrencyLimitPolicy<K> {
     }
 
     /// The time in line is none of the callee's.
-    fn stamp(&self, permit: &mut Permit, call: &mut Call<'_, Req>) {
+    fn on_admitted(&self, permit: &mut Permit, call: &mut Call<'_, Req>) {
         permit.started = self.shared.started(call);
     }
 }
@@ -117,7 +118,7 @@ impl Shared {
     ) -> Result<Admission<Permit, Turn>, Rejection> {
         let deadline = call.deadline();
         let patience = match deadline.as_ref().map(Deadline::left) {
-            Some(Duration::ZERO) => return Err(self.refusal(Reason::DeadlineExceeded)),
+            Some(Duration::ZERO) => return Err(self.rejection(RejectionReason::DeadlineExceeded)),
             Some(left) => u64::try_from(left.as_nanos()).unwrap_or(u64::MAX),
             None => u64::MAX,
         };
@@ -129,14 +130,14 @@ impl Shared {
             })),
             Wait::Joined { key, expires } => {
                 let reason = if expires == now.saturating_add(patience) {
-                    Reason::DeadlineExceeded
+                    RejectionReason::DeadlineExceeded
                 } else {
-                    Reason::Overloaded
+                    RejectionReason::Overloaded
                 };
                 let turn = Turn::new(self.clone(), key, expires, deadline, reason);
                 Ok(Admission::Later(turn))
             }
-            Wait::Full => Err(self.refusal(Reason::Overloaded)),
+            Wait::Full => Err(self.rejection(RejectionReason::Overloaded)),
         }
     }
 
@@ -161,15 +162,15 @@ impl Shared {
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn refusal(&self, reason: Reason) -> Rejection {
+    pub(crate) fn rejection(&self, reason: RejectionReason) -> Rejection {
         self.report
-            .refuse(self.room.word().limit(), &self.settings.clock);
+            .reject(self.room.word().limit(), &self.settings.clock);
         Rejection::new(reason, self.settings.name)
     }
 
     /// Gives the room on that a call has left, and learns from how it ended.
     #[inline(never)]
-    fn follow_up(&self, word: Word, permit: Permit, end: &End) {
+    fn follow_up(&self, word: Word, permit: Permit, end: &CallEnd) {
         if let Some(meter) = &self.meter {
             self.learn(meter, word.in_flight(), permit, end);
         }

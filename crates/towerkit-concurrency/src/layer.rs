@@ -1,37 +1,38 @@
 use std::sync::Arc;
 
 use towerkit_core::{
-    As, AsyncGuards, Call, Clock, EventSink, Guards, IntoRole, Layer, LayerExt, LayerState, Plain,
-    Row, RowLayer, Shape, WaitingRow,
+    As, AsAsyncGuard, AsGuard, AsyncPolicyService, Call, Clock, EventSink, IntoPolicy, Layer,
+    LayerExt, LayerState, Plain, PolicyLayer, PolicyService, PolicyShape,
 };
 
 use crate::{
-    Adaptive, Alike, Class, Classes, ConcurrencyLimit, ConcurrencyLimitPolicy, InvalidSetting,
-    Queue, Sorted,
+    Adaptive, Alike, Class, Classes, ConcurrencyLimitHandle, ConcurrencyLimitPolicy,
+    InvalidSetting, Queue, Sorted,
     limit::{Shared, check_limit},
     settings::Settings,
 };
 
-/// Limits how many calls are in flight, and refuses the others at once.
+/// Limits how many calls are in flight, and rejects the others at once.
 ///
-/// All services that one layer makes share one limit. `R` is the part that the limit plays: by default it refuses, after
+/// All services that one layer makes share one limit. `R` is the part that the limit plays: by default it rejects, after
 /// [`queue`](Self::queue) calls wait.
 #[derive(Debug, Clone)]
-pub struct ConcurrencyLimitLayer<P = Plain, R: 'static = Guards<ConcurrencyLimitPolicy>> {
-    row: RowLayer<R, P>,
+pub struct ConcurrencyLimitLayer<P = Plain, R: 'static = AsGuard<ConcurrencyLimitPolicy>> {
+    policies: PolicyLayer<R, P>,
     state: LayerState<Arc<Shared>>,
 }
 
 /// A [`ConcurrencyLimitLayer`] under whose limit calls wait in line.
-pub type QueuedLimitLayer<P = Plain, K = Alike> =
-    ConcurrencyLimitLayer<P, AsyncGuards<ConcurrencyLimitPolicy<K>>>;
+pub type QueuedConcurrencyLimitLayer<P = Plain, K = Alike> =
+    ConcurrencyLimitLayer<P, AsAsyncGuard<ConcurrencyLimitPolicy<K>>>;
 
 /// A service behind a [`ConcurrencyLimitLayer`].
-pub type ConcurrencyLimited<S, P = Plain, K = Alike> = Row<S, Guards<ConcurrencyLimitPolicy<K>>, P>;
+pub type ConcurrencyLimit<S, P = Plain, K = Alike> =
+    PolicyService<S, AsGuard<ConcurrencyLimitPolicy<K>>, P>;
 
-/// A service behind a [`QueuedLimitLayer`].
-pub type QueuedLimited<S, P = Plain, K = Alike> =
-    WaitingRow<S, AsyncGuards<ConcurrencyLimitPolicy<K>>, P>;
+/// A service behind a [`QueuedConcurrencyLimitLayer`].
+pub type QueuedConcurrencyLimit<S, P = Plain, K = Alike> =
+    AsyncPolicyService<S, AsAsyncGuard<ConcurrencyLimitPolicy<K>>, P>;
 
 impl ConcurrencyLimitLayer {
     /// Lets `limit` calls be in flight.
@@ -60,16 +61,16 @@ impl ConcurrencyLimitLayer {
             sort: Alike,
         };
         Self {
-            row: RowLayer::new(Guards::new(limit), Plain::default()),
+            policies: PolicyLayer::new(AsGuard::new(limit), Plain::default()),
             state: LayerState::new(shared),
         }
     }
 }
 
-impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimitPolicy<K>>> {
-    /// Lets calls wait for room, instead of refusing them at once. This ends [`backpressure`](Self::backpressure).
+impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, AsGuard<ConcurrencyLimitPolicy<K>>> {
+    /// Lets calls wait for room, instead of rejecting them at once. This ends [`backpressure`](Self::backpressure).
     #[must_use]
-    pub fn queue(self, queue: Queue) -> QueuedLimitLayer<P, K> {
+    pub fn queue(self, queue: Queue) -> QueuedConcurrencyLimitLayer<P, K> {
         let set = |settings: &mut Settings| {
             settings.queue = Some(queue);
             settings.backpressure = false;
@@ -77,14 +78,14 @@ impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, Guards<ConcurrencyLimitPolicy<
         self.remade(set, K::clone)
     }
 
-    /// Makes services wait in `poll_ready` while the limit is full, instead of refusing calls; for use under a load balancer.
+    /// Makes services wait in `poll_ready` while the limit is full, instead of rejecting calls; for use under a load balancer.
     ///
-    /// A balancer goes by the calls in flight. A full instance that refuses at once answers sooner than any other and draws calls
+    /// A balancer goes by the calls in flight. A full instance that rejects at once answers sooner than any other and draws calls
     /// that it does not take. With this option it is not ready, and the balancer takes another instance. All services that wait are
     /// woken when a permit is free.
     ///
     /// Readiness reserves nothing: of several clones that are ready for one permit, the first to be called gets it, and the others
-    /// are refused. A call of a [class](Self::classes) that may not use all of the limit is refused as before, since the class is not
+    /// are rejected. A call of a [class](Self::classes) that may not use all of the limit is rejected as before, since the class is not
     /// known before the call.
     #[must_use]
     pub fn backpressure(self) -> Self {
@@ -104,7 +105,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
     ///
     /// let layer = ConcurrencyLimitLayer::new(100)?.classes(
     ///     Classes::new().partition("batch", 0.1)?,
-    ///     |call: &Call<'_, http::Request<()>>| match call.field("x-client") {
+    ///     |call: &Call<'_, http::Request<()>>| match call.header("x-client") {
     ///         Some("reports") => Class::new(Priority::Sheddable).partition("batch"),
     ///         _ => Class::new(Priority::Critical),
     ///     },
@@ -128,7 +129,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
         )
     }
 
-    /// Names this limit in refusals and events; `concurrency` by default.
+    /// Names this limit in rejections and events; `concurrency` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         self.with(|settings| settings.name = name)
@@ -141,7 +142,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
         self.with(|settings| settings.clock = clock)
     }
 
-    /// Reports refusals, at most once a second, and an adaptive limit that has changed by a tenth, to `sink`; to no one by default.
+    /// Reports rejections, at most once a second, and an adaptive limit that has changed by a tenth, to `sink`; to no one by default.
     #[must_use]
     pub fn events(self, sink: impl EventSink + 'static) -> Self {
         self.with(|settings| settings.sink = Some(Arc::new(sink)))
@@ -149,17 +150,17 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
 
     /// Returns a handle on the limit, which all services of this layer share.
     #[must_use]
-    pub fn handle(&self) -> ConcurrencyLimit {
-        ConcurrencyLimit(self.state.handle())
+    pub fn handle(&self) -> ConcurrencyLimitHandle {
+        ConcurrencyLimitHandle(self.state.handle())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         let shared = self.remake(set);
-        self.row.role_mut().policy_mut().shared = shared;
+        self.policies.policies_mut().policy_mut().shared = shared;
         self
     }
 
-    /// The same layer with another role.
+    /// The same layer with another policy.
     fn remade<L, Other>(
         mut self,
         set: impl FnOnce(&mut Settings),
@@ -171,17 +172,17 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
             As::new(ConcurrencyLimitPolicy { shared, sort })
         };
         ConcurrencyLimitLayer {
-            row: self.row.map(remade),
+            policies: self.policies.map(remade),
             state: self.state,
         }
     }
 
     /// Makes the limit anew, also for the handles.
     fn remake(&mut self, set: impl FnOnce(&mut Settings)) -> Arc<Shared> {
-        let mut settings = self.row.role().policy().shared.settings.clone();
+        let mut settings = self.policies.policies().policy().shared.settings.clone();
         set(&mut settings);
         let shared = Arc::new(Shared::new(settings));
-        if self.row.is_used() {
+        if self.policies.is_used() {
             self.state.mark_used();
         }
         self.state.replace(Arc::clone(&shared));
@@ -190,19 +191,19 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
 }
 
 impl<P, R> ConcurrencyLimitLayer<P, R> {
-    /// Leaks the state of this layer, once, see [`RowLayer::leak`].
+    /// Leaks the state of this layer, once, see [`PolicyLayer::leak`].
     #[must_use]
     pub fn leak(mut self) -> Self {
-        self.row = self.row.leak();
+        self.policies = self.policies.leak();
         self
     }
 }
 
-impl<S, P: Clone, R: Shape + Clone> Layer<S> for ConcurrencyLimitLayer<P, R> {
-    type Service = <RowLayer<R, P> as Layer<S>>::Service;
+impl<S, P: Clone, R: PolicyShape + Clone> Layer<S> for ConcurrencyLimitLayer<P, R> {
+    type Service = <PolicyLayer<R, P> as Layer<S>>::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.row.layer(inner)
+        self.policies.layer(inner)
     }
 }
 
@@ -210,22 +211,22 @@ impl<P, R> LayerExt for ConcurrencyLimitLayer<P, R> {
     type Protocol = P;
     type With<Q> = ConcurrencyLimitLayer<Q, R>;
 
-    fn said(&self) -> &P {
-        self.row.said()
+    fn current_protocol(&self) -> &P {
+        self.policies.current_protocol()
     }
 
     fn protocol<Q>(self, protocol: Q) -> ConcurrencyLimitLayer<Q, R> {
         ConcurrencyLimitLayer {
-            row: self.row.protocol(protocol),
+            policies: self.policies.protocol(protocol),
             state: self.state,
         }
     }
 }
 
-impl<R: Shape> IntoRole for ConcurrencyLimitLayer<Plain, R> {
-    type Role = R;
+impl<R: PolicyShape> IntoPolicy for ConcurrencyLimitLayer<Plain, R> {
+    type RunPolicy = R;
 
-    fn into_role(self) -> R {
-        self.row.into_role()
+    fn into_policies(self) -> R {
+        self.policies.into_policies()
     }
 }

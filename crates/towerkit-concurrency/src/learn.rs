@@ -1,4 +1,4 @@
-use towerkit_core::{End, Outcome, Reason};
+use towerkit_core::{CallEnd, Outcome, RejectionReason};
 
 use crate::{
     adaptive::{Lesson, Meter},
@@ -9,7 +9,13 @@ use crate::{
 
 impl Shared {
     /// Learns from the end of one call, unless another thread is just learning from another: no call waits for that.
-    pub(crate) fn learn(&self, meter: &Mutex<Meter>, in_flight: u32, permit: Permit, end: &End) {
+    pub(crate) fn learn(
+        &self,
+        meter: &Mutex<Meter>,
+        in_flight: u32,
+        permit: Permit,
+        end: &CallEnd,
+    ) {
         let Some(lesson) = lesson(end) else { return };
         let now = end.now(&self.settings.clock);
         let took = now.saturating_sub(permit.started);
@@ -31,11 +37,13 @@ impl Shared {
 
 /// Returns what a limit can learn from a call that ended so.
 ///
-/// Failures and errors of the caller say nothing: they are often quicker than any success. Nor does a refusal that has nothing to do
+/// Failures and errors of the caller say nothing: they are often quicker than any success. Nor does a rejection that has nothing to do
 /// with load, such as one by a rate limit further in.
-fn lesson(end: &End) -> Option<Lesson> {
-    match end.refused() {
-        Some(Reason::Overloaded | Reason::DeadlineExceeded) => return Some(Lesson::Dropped),
+fn lesson(end: &CallEnd) -> Option<Lesson> {
+    match end.rejected() {
+        Some(RejectionReason::Overloaded | RejectionReason::DeadlineExceeded) => {
+            return Some(Lesson::Dropped);
+        }
         Some(_) => return None,
         None => {}
     }
@@ -53,7 +61,7 @@ mod tests {
 
     #[test]
     fn only_load_teaches() {
-        let ended = |outcome| lesson(&End::new(outcome));
+        let ended = |outcome| lesson(&CallEnd::new(outcome));
         assert_eq!(ended(Outcome::Success), Some(Lesson::Took));
         assert_eq!(ended(Outcome::Overloaded), Some(Lesson::Dropped));
         assert_eq!(ended(Outcome::TimedOut), Some(Lesson::Dropped));
@@ -63,12 +71,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_further_in_teaches_if_it_was_for_load() {
-        let refused = |reason| lesson(&End::refused_for(reason));
-        assert_eq!(refused(Reason::Overloaded), Some(Lesson::Dropped));
-        assert_eq!(refused(Reason::DeadlineExceeded), Some(Lesson::Dropped));
-        assert_eq!(refused(Reason::RateLimited), None);
-        assert_eq!(refused(Reason::CircuitOpen), None);
-        assert_eq!(refused(Reason::Unauthenticated), None);
+    fn a_rejection_further_in_teaches_if_it_was_for_load() {
+        let rejected = |reason| lesson(&CallEnd::rejected_for(reason));
+        assert_eq!(rejected(RejectionReason::Overloaded), Some(Lesson::Dropped));
+        assert_eq!(
+            rejected(RejectionReason::DeadlineExceeded),
+            Some(Lesson::Dropped)
+        );
+        assert_eq!(rejected(RejectionReason::RateLimited), None);
+        assert_eq!(rejected(RejectionReason::CircuitOpen), None);
+        assert_eq!(rejected(RejectionReason::Unauthenticated), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Limits on the calls in flight: fixed or adaptive, refusing or queued, by class of call; and a throttle for clients.
+//! Limits on the calls in flight: fixed or adaptive, rejecting or queued, by class of call; and a throttle for clients.
 //!
 //! A rate limit says how many calls may begin; a concurrency limit says how many may be under way, whatever they take. It is what
 //! keeps a server upright when its calls become slower, because by Little's law the calls in flight are their rate times their
@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //! use towerkit_concurrency::ConcurrencyLimitLayer;
-//! use towerkit_core::{BoxError, Reason, Rejection};
+//! use towerkit_core::{BoxError, RejectionReason, Rejection};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 //! let limit = ConcurrencyLimitLayer::new(2)?;
@@ -20,9 +20,9 @@
 //!
 //! let slow = service.ready().await?.call(50);
 //! let quick = service.ready().await?.call(10);
-//! let refused = service.ready().await?.call(10).await.unwrap_err();
-//! let rejection = refused.downcast_ref::<Rejection>().unwrap();
-//! assert_eq!(rejection.reason(), Reason::Overloaded);
+//! let rejected = service.ready().await?.call(10).await.unwrap_err();
+//! let rejection = rejected.downcast_ref::<Rejection>().unwrap();
+//! assert_eq!(rejection.reason(), RejectionReason::Overloaded);
 //!
 //! assert_eq!(quick.await?, "done");
 //! assert_eq!(handle.in_flight(), 1);
@@ -34,11 +34,11 @@
 //! - [`ConcurrencyLimitLayer::new`] has a fixed limit, [`ConcurrencyLimitLayer::adaptive`] one that finds itself: [`Vegas`] by looking
 //!   for the queue at the callee, [`Aimd`] by calls that are dropped.
 //! - [`.queue(..)`](ConcurrencyLimitLayer::queue) lets calls wait, in a [`Queue`] that is bounded in size and in age.
-//! - [`.classes(..)`](ConcurrencyLimitLayer::classes) refuses calls of less [`Priority`] first, and gives partitions their shares, as
+//! - [`.classes(..)`](ConcurrencyLimitLayer::classes) rejects calls of less [`Priority`] first, and gives partitions their shares, as
 //!   [`Classes`] say.
-//! - [`AdaptiveThrottleLayer`] stands in a client, and refuses what the callee would refuse anyway.
+//! - [`AdaptiveThrottleLayer`] stands in a client, and rejects what the callee would reject anyway.
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 503, and `UNAVAILABLE` over gRPC.
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 503, and `UNAVAILABLE` over gRPC.
 //!
 //! A call that is admitted at once costs a fixed limit one compare-and-swap, and one subtraction at its end: no lock, no clock, no
 //! allocation. Partitions add a reading of the clock and a pair of the same, an adaptive limit a reading at either end and a lock
@@ -47,10 +47,10 @@
 //! # Readiness
 //!
 //! Admission happens in `call`: a service that is ready but never called holds no permit, so that idle connections do not use a limit
-//! up, and nobody waits for a permit without a call to use it for. A full limit is ready all the same, and its `call` refuses or
+//! up, and nobody waits for a permit without a call to use it for. A full limit is ready all the same, and its `call` rejects or
 //! waits. A call that waits gives the readiness of the inner service back first.
 //!
-//! Under a load balancer a full limit that refuses at once draws the calls. [`ConcurrencyLimitLayer::backpressure`] makes `poll_ready`
+//! Under a load balancer a full limit that rejects at once draws the calls. [`ConcurrencyLimitLayer::backpressure`] makes `poll_ready`
 //! wait instead, until there is a permit.
 //!
 //! # Cancellation
@@ -65,13 +65,13 @@
 //!
 //! # Errors
 //!
-//! A refusal is [`Reason::Overloaded`](towerkit_core::Reason::Overloaded), without a time to wait, for nobody knows it. A call whose
-//! deadline is over when it would have to wait, or passes while it waits, is refused as
-//! [`Reason::DeadlineExceeded`](towerkit_core::Reason::DeadlineExceeded). The inner service's errors pass through unchanged.
+//! A rejection is [`RejectionReason::Overloaded`](towerkit_core::RejectionReason::Overloaded), without a time to wait, for nobody knows it. A call whose
+//! deadline is over when it would have to wait, or passes while it waits, is rejected as
+//! [`RejectionReason::DeadlineExceeded`](towerkit_core::RejectionReason::DeadlineExceeded). The inner service's errors pass through unchanged.
 //!
 //! # Order
 //!
-//! At a server early, before work is done for a call, but inside of logs and metrics, which should see refusals. Health checks belong
+//! At a server early, before work is done for a call, but inside of logs and metrics, which should see rejections. Health checks belong
 //! outside of it (`.only(..)`), for a server that is busy is not ill. At a client inside of a balancer, one for each instance; inside
 //! of a retry, so that an attempt that waits to be made holds no permit; outside of a time-out of one attempt, so that an adaptive
 //! limit sees time-outs as such. Since a permit is held until the body has been read, a limit at a server counts slow readers too:
@@ -115,10 +115,12 @@ pub use algorithm::{LimitAlgorithm, Window};
 pub use class::{Alike, Class, Classes, Priority, Sort, Sorted};
 pub use guard::Permit;
 pub use invalid::InvalidSetting;
-pub use layer::{ConcurrencyLimitLayer, ConcurrencyLimited, QueuedLimitLayer, QueuedLimited};
-pub use limit::{ConcurrencyLimit, ConcurrencyLimitPolicy};
+pub use layer::{
+    ConcurrencyLimit, ConcurrencyLimitLayer, QueuedConcurrencyLimit, QueuedConcurrencyLimitLayer,
+};
+pub use limit::{ConcurrencyLimitHandle, ConcurrencyLimitPolicy};
 pub use queue::Queue;
-pub use throttle::{AdaptiveThrottle, AdaptiveThrottlePolicy, SentCall};
-pub use throttle_layer::{AdaptiveThrottleLayer, Throttled};
+pub use throttle::{AdaptiveThrottleHandle, AdaptiveThrottlePolicy, SentCall};
+pub use throttle_layer::{AdaptiveThrottle, AdaptiveThrottleLayer};
 pub use turn::Turn;
 pub use vegas::Vegas;

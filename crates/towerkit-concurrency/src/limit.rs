@@ -17,7 +17,7 @@ use crate::{
 ///
 /// Comes from [`ConcurrencyLimitLayer::handle`](crate::ConcurrencyLimitLayer::handle). It shows how the limit stands, and changes it.
 #[derive(Clone)]
-pub struct ConcurrencyLimit(pub(crate) StateHandle<Arc<Shared>>);
+pub struct ConcurrencyLimitHandle(pub(crate) StateHandle<Arc<Shared>>);
 
 /// The guard behind a [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer), shared by all of its services.
 ///
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) follows_up: bool,
 }
 
-impl ConcurrencyLimit {
+impl ConcurrencyLimitHandle {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -63,10 +63,10 @@ impl ConcurrencyLimit {
         self.0.get().room.waiting()
     }
 
-    /// Returns how many calls have been refused so far.
+    /// Returns how many calls have been rejected so far.
     #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.0.get().report.refused()
+    pub fn rejected(&self) -> u64 {
+        self.0.get().report.rejected()
     }
 
     /// Changes the limit. An adaptive limit begins anew from there, inside its bounds.
@@ -140,17 +140,17 @@ impl<K: Clone> Clone for ConcurrencyLimitPolicy<K> {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = self.room.word();
-        f.debug_struct("ConcurrencyLimit")
+        f.debug_struct("ConcurrencyLimitHandle")
             .field("name", &self.settings.name)
             .field("limit", &word.limit())
             .field("in_flight", &word.in_flight())
             .field("waiting", &self.room.waiting())
-            .field("refused", &self.report.refused())
+            .field("rejected", &self.report.rejected())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for ConcurrencyLimit {
+impl fmt::Debug for ConcurrencyLimitHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

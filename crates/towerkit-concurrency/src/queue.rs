@@ -39,7 +39,7 @@ impl Queue {
     /// The longest queue that there may be.
     pub const MAX_SIZE: u32 = 1_000_000;
 
-    /// Lets `size` calls wait, each of them no longer than `age`; a call that has waited so long is refused and never runs.
+    /// Lets `size` calls wait, each of them no longer than `age`; a call that has waited so long is rejected and never runs.
     ///
     /// Where there are partitions, each has a queue of that size.
     ///
@@ -61,7 +61,7 @@ impl Queue {
     /// Serves the newest call first once the queue has stood for `standing` without being empty (adaptive LIFO).
     ///
     /// A queue that stands holds calls that will be too late whatever happens; the newest have the best chance. If it is full then,
-    /// the oldest call is refused instead of the new one. Source: Maurer, "Fail at Scale", ACM Queue 13(8), 2015.
+    /// the oldest call is rejected instead of the new one. Source: Maurer, "Fail at Scale", ACM Queue 13(8), 2015.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-use towerkit_core::{Clock, Event, Outbox};
+use towerkit_core::{Clock, Event, EventQueue};
 
 use crate::{
     settings::Settings,
@@ -8,9 +8,9 @@ use crate::{
 /// What a limit tells its event sink, and how often.
 pub(crate) struct Report {
     name: &'static str,
-    outbox: Option<Outbox>,
-    refused: AtomicU64,
-    /// The refusals that have been reported, and when.
+    outbox: Option<EventQueue>,
+    rejected: AtomicU64,
+    /// The rejections that have been reported, and when.
     reported: AtomicU64,
     reported_at: AtomicU64,
     /// The limit that was reported last.
@@ -18,14 +18,14 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Refusals are reported at most so often, in nanoseconds.
+    /// Rejections are reported at most so often, in nanoseconds.
     const EVERY: u64 = 1_000_000_000;
 
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             name: settings.name,
-            outbox: (settings.sink.clone()).map(|sink| Outbox::new(Some(sink))),
-            refused: AtomicU64::new(0),
+            outbox: (settings.sink.clone()).map(|sink| EventQueue::new(Some(sink))),
+            rejected: AtomicU64::new(0),
             reported: AtomicU64::new(0),
             reported_at: AtomicU64::new(0),
             limit: AtomicU32::new(settings.limit),
@@ -34,13 +34,13 @@ impl Report {
 
     // Relaxed throughout: these numbers guard nothing but themselves.
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
     }
 
-    /// Counts a refusal, and reports all since the last report if that is a second ago.
-    pub(crate) fn refuse(&self, limit: u32, clock: &Clock) {
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Counts a rejection, and reports all since the last report if that is a second ago.
+    pub(crate) fn reject(&self, limit: u32, clock: &Clock) {
+        let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
         let Some(outbox) = &self.outbox else { return };
         let (now, last) = (clock.now().max(1), self.reported_at.load(Ordering::Relaxed));
         if last != 0 && now.saturating_sub(last) < Self::EVERY {
@@ -49,11 +49,11 @@ impl Report {
         let mine =
             (self.reported_at).compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
         if mine.is_ok() {
-            let before = self.reported.swap(refused, Ordering::Relaxed);
+            let before = self.reported.swap(rejected, Ordering::Relaxed);
             outbox.push(Event::LimitReached {
                 name: self.name,
                 limit,
-                refused: refused.saturating_sub(before),
+                rejected: rejected.saturating_sub(before),
             });
             outbox.deliver();
         }

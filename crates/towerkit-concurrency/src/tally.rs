@@ -100,8 +100,8 @@ impl Counts {
     /// So few calls say nothing about the callee.
     const FEW: u32 = 10;
 
-    /// Returns the share of calls to refuse, so that no more than `multiple` times as many are sent as are accepted.
-    pub(crate) fn refusals(self, multiple: f64) -> f64 {
+    /// Returns the share of calls to reject, so that no more than `multiple` times as many are sent as are accepted.
+    pub(crate) fn rejections(self, multiple: f64) -> f64 {
         if self.calls < Self::FEW {
             return 0.0;
         }
@@ -185,8 +185,8 @@ mod tests {
         }
 
         #[test]
-        fn the_share_of_refusals_is_one_at_most(calls: u32, accepted: u32, multiple in 1.0..1e9_f64) {
-            let share = Counts { calls, accepted }.refusals(multiple);
+        fn the_share_of_rejections_is_one_at_most(calls: u32, accepted: u32, multiple in 1.0..1e9_f64) {
+            let share = Counts { calls, accepted }.rejections(multiple);
             prop_assert!((0.0..1.0).contains(&share));
         }
     }

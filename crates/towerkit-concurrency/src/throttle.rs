@@ -1,6 +1,8 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Call, Clock, End, Guard, Outcome, Policy, Reason, Rejection, StateHandle};
+use towerkit_core::{
+    Call, CallEnd, Clock, Guard, Outcome, Policy, Rejection, RejectionReason, StateHandle,
+};
 
 use crate::{
     sync::{AtomicU64, Ordering},
@@ -11,7 +13,7 @@ use crate::{
 ///
 /// Comes from [`AdaptiveThrottleLayer::handle`](crate::AdaptiveThrottleLayer::handle).
 #[derive(Clone)]
-pub struct AdaptiveThrottle(pub(crate) StateHandle<AdaptiveThrottlePolicy>);
+pub struct AdaptiveThrottleHandle(pub(crate) StateHandle<AdaptiveThrottlePolicy>);
 
 /// The guard behind an [`AdaptiveThrottleLayer`](crate::AdaptiveThrottleLayer), shared by all of its services.
 #[derive(Clone)]
@@ -22,7 +24,7 @@ struct Throttle {
     settings: Settings,
     /// When the last call was let through; 0 if none was.
     sent: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -52,7 +54,7 @@ impl AdaptiveThrottlePolicy {
             tally: Tally::new(settings.window),
             settings,
             sent: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
         }))
     }
 
@@ -65,14 +67,14 @@ impl AdaptiveThrottlePolicy {
     }
 }
 
-impl AdaptiveThrottle {
+impl AdaptiveThrottleHandle {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.0.get().settings().name
     }
 
-    /// Returns the calls in the window, whether they were sent or refused here.
+    /// Returns the calls in the window, whether they were sent or rejected here.
     #[must_use]
     pub fn calls(&self) -> u32 {
         self.0.get().counts().calls
@@ -84,24 +86,24 @@ impl AdaptiveThrottle {
         self.0.get().counts().accepted
     }
 
-    /// Returns the share of calls that is refused at this moment.
+    /// Returns the share of calls that is rejected at this moment.
     #[must_use]
-    pub fn refusal_rate(&self) -> f64 {
+    pub fn rejection_rate(&self) -> f64 {
         let throttle = self.0.get();
-        throttle.counts().refusals(throttle.settings().multiple)
+        throttle.counts().rejections(throttle.settings().multiple)
     }
 
-    /// Returns how many calls have been refused so far.
+    /// Returns how many calls have been rejected so far.
     #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.0.get().0.refused.load(Ordering::Relaxed)
+    pub fn rejected(&self) -> u64 {
+        self.0.get().0.rejected.load(Ordering::Relaxed)
     }
 }
 
 impl Throttle {
     /// Decides on a call, and counts it either way.
     fn admits(&self, now: u64) -> bool {
-        let share = self.tally.counts(now).refusals(self.settings.multiple);
+        let share = self.tally.counts(now).rejections(self.settings.multiple);
         self.tally.call();
         let admits = share == 0.0 || self.is_due(now) || fastrand::f64() >= share;
         if admits && share > 0.0 {
@@ -121,9 +123,9 @@ impl Throttle {
 
     #[cold]
     #[inline(never)]
-    fn refusal(&self) -> Rejection {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        Rejection::new(Reason::Overloaded, self.settings.name)
+    fn rejection(&self) -> Rejection {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        Rejection::new(RejectionReason::Overloaded, self.settings.name)
     }
 }
 
@@ -134,11 +136,11 @@ pub struct SentCall {
 }
 
 impl Policy for AdaptiveThrottlePolicy {
-    type Held = SentCall;
+    type CallState = SentCall;
 
     /// An answer that has begun is an acceptance, however long it goes on.
     #[inline]
-    fn head(&self, sent: &mut SentCall, so_far: &End) {
+    fn head(&self, sent: &mut SentCall, so_far: &CallEnd) {
         if is_accepted(so_far) {
             sent.is_accepted = true;
             self.0.tally.accept(so_far.now(&self.0.settings.clock));
@@ -146,7 +148,7 @@ impl Policy for AdaptiveThrottlePolicy {
     }
 
     #[inline]
-    fn finish(&self, sent: SentCall, end: &End) {
+    fn finish(&self, sent: SentCall, end: &CallEnd) {
         if !sent.is_accepted && is_accepted(end) {
             self.0.tally.accept(end.now(&self.0.settings.clock));
         }
@@ -159,7 +161,7 @@ impl<Req> Guard<Req> for AdaptiveThrottlePolicy {
         if self.0.admits(call.now(&self.0.settings.clock)) {
             Ok(SentCall { is_accepted: false })
         } else {
-            Err(self.0.refusal())
+            Err(self.0.rejection())
         }
     }
 }
@@ -167,8 +169,8 @@ impl<Req> Guard<Req> for AdaptiveThrottlePolicy {
 /// Whether the callee took the call on: it answered, and not that it has enough.
 ///
 /// A failure without a code is one without an answer. A call that was cancelled was taken on if the head of its response was there.
-fn is_accepted(end: &End) -> bool {
-    if end.panicked() || end.refused().is_some() {
+fn is_accepted(end: &CallEnd) -> bool {
+    if end.panicked() || end.rejected().is_some() {
         return false;
     }
     match end.outcome() {
@@ -179,7 +181,7 @@ fn is_accepted(end: &End) -> bool {
     }
 }
 
-impl fmt::Debug for AdaptiveThrottle {
+impl fmt::Debug for AdaptiveThrottleHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -188,11 +190,11 @@ impl fmt::Debug for AdaptiveThrottle {
 impl fmt::Debug for AdaptiveThrottlePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { calls, accepted } = self.counts();
-        f.debug_struct("AdaptiveThrottle")
+        f.debug_struct("AdaptiveThrottleHandle")
             .field("name", &self.0.settings.name)
             .field("calls", &calls)
             .field("accepted", &accepted)
-            .field("refused", &self.0.refused.load(Ordering::Relaxed))
+            .field("rejected", &self.0.rejected.load(Ordering::Relaxed))
             .finish_non_exhaustive()
     }
 }
@@ -205,15 +207,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_an_acceptance_unless_it_pushes_back() {
-        let ended = |outcome| is_accepted(&End::new(outcome));
+        let ended = |outcome| is_accepted(&CallEnd::new(outcome));
         assert!(ended(Outcome::Success) && ended(Outcome::ClientError));
         assert!(!ended(Outcome::Overloaded) && !ended(Outcome::TimedOut));
         assert!(!ended(Outcome::Failure), "no answer at all");
-        let internal = End::new(Outcome::Failure).with_status(Some(Status::Http(500)));
+        let internal = CallEnd::new(Outcome::Failure).with_status(Some(Status::Http(500)));
         assert!(is_accepted(&internal), "an answer, if a bad one");
-        assert!(!is_accepted(&End::refused_for(Reason::Unauthenticated)));
+        assert!(!is_accepted(&CallEnd::rejected_for(
+            RejectionReason::Unauthenticated
+        )));
         assert!(!ended(Outcome::Cancelled));
-        let streamed = End::cancelled().with_head(Some(Outcome::Success));
+        let streamed = CallEnd::cancelled().with_head(Some(Outcome::Success));
         assert!(is_accepted(&streamed));
     }
 }

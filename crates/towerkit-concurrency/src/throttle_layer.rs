@@ -1,26 +1,26 @@
 use std::time::Duration;
 
-use towerkit_core::{Clock, Guards, LayerState, Plain, Row, RowLayer, row_layer};
+use towerkit_core::{AsGuard, Clock, LayerState, Plain, PolicyLayer, PolicyService, policy_layer};
 
 use crate::{
     InvalidSetting,
     invalid::{Problem, nanos},
-    throttle::{AdaptiveThrottle, AdaptiveThrottlePolicy, Settings},
+    throttle::{AdaptiveThrottleHandle, AdaptiveThrottlePolicy, Settings},
 };
 
-/// Refuses calls at the client that the callee would refuse anyway.
+/// Rejects calls at the client that the callee would reject anyway.
 ///
-/// An overloaded callee spends its time on refusals, and a client that goes on sending makes it worse. This throttle counts, over the
-/// last two minutes, the calls that were to be made and those that the callee accepted, and refuses a call with the probability
+/// An overloaded callee spends its time on rejections, and a client that goes on sending makes it worse. This throttle counts, over the
+/// last two minutes, the calls that were to be made and those that the callee accepted, and rejects a call with the probability
 ///
 /// ```text
 /// max(0, (calls - K * accepted) / (calls + 1))
 /// ```
 ///
 /// so that in the long run no more than `K` calls are sent for each that is accepted. Calls are counted before they are sent, and
-/// also if they are refused here.
+/// also if they are rejected here.
 ///
-/// The floor: the first ten calls in a window are sent, and while calls are refused, one a second is sent whatever the probability
+/// The floor: the first ten calls in a window are sent, and while calls are rejected, one a second is sent whatever the probability
 /// says, so that a recovery is seen. A callee that accepts nothing is so sent ten calls, one a second, and about the natural logarithm
 /// of the number of calls.
 ///
@@ -28,17 +28,17 @@ use crate::{
 ///
 /// Accepted is what the callee answered, be it with an error, unless the answer says that it has enough
 /// ([`Overloaded`](towerkit_core::Outcome::Overloaded), [`TimedOut`](towerkit_core::Outcome::TimedOut)). A call is accepted when the
-/// head of its response is there, so that streams which stay open do not look like refusals. Not accepted are also calls
-/// that failed without an answer, that a layer further in refused, that panicked, and that were cancelled before an answer: a timeout
+/// head of its response is there, so that streams which stay open do not look like rejections. Not accepted are also calls
+/// that failed without an answer, that a layer further in rejected, that panicked, and that were cancelled before an answer: a timeout
 /// outside of the throttle looks like that. The last leaves room for hedging, since `K` lets half of all calls go that way.
 #[derive(Debug, Clone)]
 pub struct AdaptiveThrottleLayer<P = Plain> {
-    row: RowLayer<Guards<AdaptiveThrottlePolicy>, P>,
+    policies: PolicyLayer<AsGuard<AdaptiveThrottlePolicy>, P>,
     state: LayerState<AdaptiveThrottlePolicy>,
 }
 
 /// A service behind an [`AdaptiveThrottleLayer`].
-pub type Throttled<S, P = Plain> = Row<S, Guards<AdaptiveThrottlePolicy>, P>;
+pub type AdaptiveThrottle<S, P = Plain> = PolicyService<S, AsGuard<AdaptiveThrottlePolicy>, P>;
 
 impl AdaptiveThrottleLayer {
     /// Makes a throttle with `K = 2` that has counted nothing yet.
@@ -46,7 +46,7 @@ impl AdaptiveThrottleLayer {
     pub fn new() -> Self {
         let throttle = AdaptiveThrottlePolicy::new(Settings::default());
         Self {
-            row: RowLayer::new(Guards::new(throttle.clone()), Plain::default()),
+            policies: PolicyLayer::new(AsGuard::new(throttle.clone()), Plain::default()),
             state: LayerState::new(throttle),
         }
     }
@@ -65,7 +65,7 @@ impl<P> AdaptiveThrottleLayer<P> {
     ///
     /// # Errors
     ///
-    /// If it is not above 1, or not finite: at 1 every refusal would bring more of them about.
+    /// If it is not above 1, or not finite: at 1 every rejection would bring more of them about.
     pub fn multiple(self, multiple: f64) -> Result<Self, InvalidSetting> {
         if !(multiple > 1.0 && multiple.is_finite()) {
             let what = "multiple of accepted calls, which must be a number above 1,";
@@ -97,7 +97,7 @@ impl<P> AdaptiveThrottleLayer<P> {
         Ok(self.with(|settings| settings.probe_every = time))
     }
 
-    /// Names this throttle in refusals; `throttle` by default.
+    /// Names this throttle in rejections; `throttle` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         self.with(|settings| settings.name = name)
@@ -111,25 +111,25 @@ impl<P> AdaptiveThrottleLayer<P> {
 
     /// Returns a handle on the throttle, which all services of this layer share.
     #[must_use]
-    pub fn handle(&self) -> AdaptiveThrottle {
-        AdaptiveThrottle(self.state.handle())
+    pub fn handle(&self) -> AdaptiveThrottleHandle {
+        AdaptiveThrottleHandle(self.state.handle())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.row.role().policy().settings().clone();
+        let mut settings = self.policies.policies().policy().settings().clone();
         set(&mut settings);
         let throttle = AdaptiveThrottlePolicy::new(settings);
-        if self.row.is_used() {
+        if self.policies.is_used() {
             self.state.mark_used();
         }
         self.state.replace(throttle.clone());
-        *self.row.role_mut().policy_mut() = throttle;
+        *self.policies.policies_mut().policy_mut() = throttle;
         self
     }
 }
 
-row_layer!(
+policy_layer!(
     AdaptiveThrottleLayer { state },
-    Guards<AdaptiveThrottlePolicy>,
+    AsGuard<AdaptiveThrottlePolicy>,
     Plain
 );

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::time::{Sleep, sleep};
-use towerkit_core::{Deadline, Reason, Rejection};
+use towerkit_core::{Deadline, Rejection, RejectionReason};
 
 use crate::{
     guard::Permit,
@@ -26,8 +26,8 @@ pub struct Turn {
     key: Option<Key>,
     expires: u64,
     deadline: Option<Deadline>,
-    /// Why it is refused when its time is over.
-    reason: Reason,
+    /// Why it is rejected when its time is over.
+    reason: RejectionReason,
     /// Made at the first poll, and boxed, so that the future of a call that need not wait stays small.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -38,7 +38,7 @@ impl Turn {
         key: Key,
         expires: u64,
         deadline: Option<Deadline>,
-        reason: Reason,
+        reason: RejectionReason,
     ) -> Self {
         Self {
             shared,
@@ -56,7 +56,7 @@ impl Turn {
             if self.shared.room.leave(pool).is_waiting() {
                 self.shared.room.hand_over(self.shared.now());
             }
-            return Err(self.refusal());
+            return Err(self.rejection());
         }
         Ok(Permit { pool, started: 0 })
     }
@@ -69,9 +69,9 @@ impl Turn {
         self.deadline.as_ref().is_some_and(Deadline::is_over)
     }
 
-    fn refusal(&self) -> Rejection {
-        self.shared.refusal(if self.deadline_is_over() {
-            Reason::DeadlineExceeded
+    fn rejection(&self) -> Rejection {
+        self.shared.rejection(if self.deadline_is_over() {
+            RejectionReason::DeadlineExceeded
         } else {
             self.reason
         })
@@ -96,14 +96,14 @@ impl Future for Turn {
             me.timer = None;
             return Poll::Ready(match result {
                 Ok(pool) => me.take(pool),
-                Err(Turned::Away) => Err(me.shared.refusal(Reason::Overloaded)),
-                Err(Turned::TooOld) => Err(me.refusal()),
+                Err(Turned::Away) => Err(me.shared.rejection(RejectionReason::Overloaded)),
+                Err(Turned::TooOld) => Err(me.rejection()),
             });
         }
         ready!(me.poll_timer(cx));
         me.key = None;
         me.shared.room.abandon(key, || me.shared.now());
-        Poll::Ready(Err(me.refusal()))
+        Poll::Ready(Err(me.rejection()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A wait for a guard that would refuse a call now, returned by [`Guard::backpressure`](crate::Guard::backpressure).
+/// A wait for a guard that would reject a call now, returned by [`Guard::backpressure`](crate::Guard::backpressure).
 ///
 /// It resolves when the guard's answer may have changed, and is pending until then: a wait that resolves at once, again and again,
 /// spins.
@@ -33,15 +33,15 @@ impl fmt::Debug for Backpressure {
     }
 }
 
-/// What a row found out about its guards when it was asked whether it is ready.
+/// What a policy stack found out about its guards when it was asked whether it is ready.
 ///
 /// Boxed, since it is rare and every admitted call looks whether it is there.
 pub(crate) struct Readiness<Q>(Option<Box<NotReady<Q>>>);
 
 enum NotReady<Q> {
-    /// A guard is shut: the row is ready, and its next call is refused.
+    /// A guard is shut: the policy stack is ready, and its next call is rejected.
     Shut(Q),
-    /// A guard holds the row back.
+    /// A guard holds the policy stack back.
     Waits(Backpressure),
 }
 
@@ -50,7 +50,7 @@ impl<Q> Readiness<Q> {
         Self(None)
     }
 
-    /// Waits while a guard holds the row back, and then returns true if a guard is shut.
+    /// Waits while a guard holds the policy stack back, and then returns true if a guard is shut.
     #[inline(always)]
     pub(crate) fn poll(
         &mut self,
@@ -65,8 +65,8 @@ impl<Q> Readiness<Q> {
             ready!(self.wait(wait, cx));
         }
         Poll::Ready(match shut() {
-            Some(refusal) => {
-                self.0 = Some(Box::new(NotReady::Shut(refusal)));
+            Some(rejection) => {
+                self.0 = Some(Box::new(NotReady::Shut(rejection)));
                 true
             }
             None => false,
@@ -97,12 +97,12 @@ impl<Q> Readiness<Q> {
         self.0.is_none()
     }
 
-    /// Returns the refusal of the next call, if a guard was shut. A wait is given up.
+    /// Returns the rejection of the next call, if a guard was shut. A wait is given up.
     #[cold]
     #[inline(never)]
-    pub(crate) fn take_refusal(&mut self) -> Option<Q> {
+    pub(crate) fn take_rejection(&mut self) -> Option<Q> {
         match *self.0.take()? {
-            NotReady::Shut(refusal) => Some(refusal),
+            NotReady::Shut(rejection) => Some(rejection),
             NotReady::Waits(_) => None,
         }
     }

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::{Clock, Deadline, End, Reason, Status, clock::Reading};
+use crate::{CallEnd, Clock, Deadline, RejectionReason, Status, clock::Reading};
 
 /// What a request can say of itself, whatever its type.
 ///
@@ -49,18 +49,18 @@ pub trait Describe<Req> {
     }
 
     /// Returns the value of a request field such as an HTTP header, if it is there and is text.
-    fn field<'a>(&self, _request: &'a Req, _name: &str) -> Option<&'a str> {
+    fn header<'a>(&self, _request: &'a Req, _name: &str) -> Option<&'a str> {
         None
     }
 
     /// Visits every value of a request field, in order, text or not.
-    fn each_field<'a>(&self, _request: &'a Req, _name: &str, _visit: &mut dyn FnMut(&'a [u8])) {}
+    fn header_values<'a>(&self, _request: &'a Req, _name: &str, _visit: &mut dyn FnMut(&'a [u8])) {}
 
     /// Sets a field of the request, where the protocol has fields and the value fits in one.
-    fn set_field(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
+    fn set_header(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
 
     /// Takes all values of a field off the request.
-    fn remove_field(&self, _request: &mut Req, _name: &'static str) {}
+    fn remove_header(&self, _request: &mut Req, _name: &'static str) {}
 
     /// Returns the point after which nobody waits for the answer, where the request carries one.
     fn deadline(&self, _request: &Req) -> Option<Deadline> {
@@ -70,13 +70,18 @@ pub trait Describe<Req> {
     /// Makes the request carry a deadline, where the protocol has a place for it.
     fn set_deadline(&self, _request: &mut Req, _deadline: Deadline) {}
 
-    /// Returns the code with which this protocol answers a refusal.
-    fn refusal_status(&self, _kind: ProtocolKind, _reason: Reason) -> Option<Status> {
+    /// Returns the code with which this protocol answers a rejection.
+    fn rejection_status(&self, _kind: ProtocolKind, _reason: RejectionReason) -> Option<Status> {
         None
     }
 
-    /// Returns the length of the body with which this protocol answers a refusal of the request.
-    fn refusal_bytes(&self, _request: &Req, _kind: ProtocolKind, _reason: Reason) -> u64 {
+    /// Returns the length of the body with which this protocol answers a rejection of the request.
+    fn rejection_bytes(
+        &self,
+        _request: &Req,
+        _kind: ProtocolKind,
+        _reason: RejectionReason,
+    ) -> u64 {
         0
     }
 }
@@ -121,7 +126,7 @@ pub enum ProtocolKind {
     Grpc,
 }
 
-/// A request on its way in, as the roles of a row see it.
+/// A request on its way in, as the policies of a policy stack see it.
 pub struct Call<'a, Req> {
     /// The request itself.
     pub request: &'a mut Req,
@@ -131,7 +136,7 @@ pub struct Call<'a, Req> {
 }
 
 impl<'a, Req> Call<'a, Req> {
-    /// Opens a request to the roles of a row, read by `protocol`.
+    /// Opens a request to the policies of a policy stack, read by `protocol`.
     #[inline(always)]
     pub fn new(request: &'a mut Req, protocol: &'a dyn Describe<Req>) -> Self {
         let kind = protocol.kind(request);
@@ -153,7 +158,7 @@ impl<'a, Req> Call<'a, Req> {
     /// Returns the protocol that this request speaks.
     #[inline(always)]
     #[must_use]
-    pub fn protocol(&self) -> ProtocolKind {
+    pub fn protocol_kind(&self) -> ProtocolKind {
         self.kind
     }
 
@@ -198,26 +203,26 @@ impl<'a, Req> Call<'a, Req> {
     /// Returns the value of a request field such as an HTTP header, if it is there and is text.
     #[inline(always)]
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.protocol.field(self.request, name)
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.protocol.header(self.request, name)
     }
 
     /// Visits every value of a request field, in order, text or not.
     #[inline(always)]
-    pub fn each_field<'b>(&'b self, name: &str, visit: &mut dyn FnMut(&'b [u8])) {
-        self.protocol.each_field(self.request, name, visit);
+    pub fn header_values<'b>(&'b self, name: &str, visit: &mut dyn FnMut(&'b [u8])) {
+        self.protocol.header_values(self.request, name, visit);
     }
 
     /// Sets a field of the request, where the protocol has fields and the value fits in one.
     #[inline(always)]
-    pub fn set_field(&mut self, name: &'static str, value: &str) {
-        self.protocol.set_field(self.request, name, value);
+    pub fn set_header(&mut self, name: &'static str, value: &str) {
+        self.protocol.set_header(self.request, name, value);
     }
 
     /// Takes all values of a field off the request.
     #[inline(always)]
-    pub fn remove_field(&mut self, name: &'static str) {
-        self.protocol.remove_field(self.request, name);
+    pub fn remove_header(&mut self, name: &'static str) {
+        self.protocol.remove_header(self.request, name);
     }
 
     /// Returns the point after which nobody waits for the answer, where the request carries one.
@@ -233,7 +238,7 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.set_deadline(self.request, deadline);
     }
 
-    /// Returns the time of the start on `clock`: one reading for all roles that start here.
+    /// Returns the time of the start on `clock`: one reading for all policies that start here.
     #[inline(always)]
     pub fn now(&mut self, clock: &Clock) -> u64 {
         self.reading = self.reading.of(clock);
@@ -244,12 +249,12 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.part(self.request, part)
     }
 
-    /// The end of this call, were it refused for `reason`.
-    pub(crate) fn refused(&self, reason: Reason) -> End {
+    /// The end of this call, were it rejected for `reason`.
+    pub(crate) fn rejected(&self, reason: RejectionReason) -> CallEnd {
         let Self { request, kind, .. } = self;
-        let status = self.protocol.refusal_status(*kind, reason);
-        let bytes = self.protocol.refusal_bytes(request, *kind, reason);
-        End::refused_for(reason)
+        let status = self.protocol.rejection_status(*kind, reason);
+        let bytes = self.protocol.rejection_bytes(request, *kind, reason);
+        CallEnd::rejected_for(reason)
             .with_status(status)
             .with_bytes(bytes)
     }

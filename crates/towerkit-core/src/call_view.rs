@@ -19,8 +19,8 @@ impl CallView<'_> {
 
     /// Returns the protocol that the request speaks.
     #[must_use]
-    pub fn protocol(&self) -> ProtocolKind {
-        self.0.protocol()
+    pub fn protocol_kind(&self) -> ProtocolKind {
+        self.0.protocol_kind()
     }
 
     /// Returns the HTTP method, where there is one.
@@ -64,7 +64,7 @@ impl<Req> Call<'_, Req> {
 
 trait View {
     fn operation(&self) -> &str;
-    fn protocol(&self) -> ProtocolKind;
+    fn protocol_kind(&self) -> ProtocolKind;
     fn method(&self) -> Option<&str>;
     fn path(&self) -> Option<&str>;
     fn peer(&self) -> Option<SocketAddr>;
@@ -77,8 +77,8 @@ impl<Req> View for Call<'_, Req> {
         self.operation()
     }
 
-    fn protocol(&self) -> ProtocolKind {
-        self.protocol()
+    fn protocol_kind(&self) -> ProtocolKind {
+        self.protocol_kind()
     }
 
     fn method(&self) -> Option<&str> {
@@ -94,7 +94,7 @@ impl<Req> View for Call<'_, Req> {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.field(name)
+        self.header(name)
     }
 
     fn part(&self, part: TypeId) -> Option<&dyn Any> {

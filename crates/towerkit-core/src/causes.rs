@@ -38,7 +38,7 @@ mod tests {
     use std::fmt;
 
     use super::*;
-    use crate::Reason;
+    use crate::RejectionReason;
 
     #[derive(Debug)]
     struct Outer(BoxError);
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_found_however_deep_it_is() {
-        let rejection = || Rejection::new(Reason::Overloaded, "test");
+        let rejection = || Rejection::new(RejectionReason::Overloaded, "test");
         assert!(found(&rejection()));
         assert!(found(&BoxError::from(rejection())));
         assert!(found(&io::Error::other(rejection())));

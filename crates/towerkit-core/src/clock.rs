@@ -12,7 +12,7 @@ use crate::fast_clock::FastClock;
 /// A monotonic clock that reads nanoseconds since an origin of its own.
 ///
 /// Every layer that measures time takes one; the default is [`Clock::monotonic`]. Waiting is `tokio::time`.
-/// Two clocks of the same kind share their origin, so that the roles of a row can share one reading.
+/// Two clocks of the same kind share their origin, so that the policies of a policy stack can share one reading.
 ///
 /// ```
 /// use std::time::Duration;

@@ -68,11 +68,11 @@ pub enum Event {
         /// The idle keys that lost their place to others since the last report.
         evicted: u64,
     },
-    /// A rate limit by client address refused calls because the server does not tell their peer; reported once a second at most.
+    /// A rate limit by client address rejected calls because the server does not tell their peer; reported once a second at most.
     ClientAddressMissing {
         /// The name of the limit.
         name: &'static str,
-        /// The calls that were refused for it since the last report.
+        /// The calls that were rejected for it since the last report.
         calls: u64,
     },
     /// The store that a layer shares with other processes went away, or came back.
@@ -91,14 +91,14 @@ pub enum Event {
         /// The limit now.
         to: u32,
     },
-    /// A concurrency limit refused calls; reported once a second at most.
+    /// A concurrency limit rejected calls; reported once a second at most.
     LimitReached {
         /// The name of the limit.
         name: &'static str,
         /// The limit.
         limit: u32,
-        /// How many calls were refused since the last report.
-        refused: u64,
+        /// How many calls were rejected since the last report.
+        rejected: u64,
     },
 }
 
@@ -122,7 +122,7 @@ impl<F: Fn(&Event) + Send + Sync> EventSink for F {
 /// delivers for all, so that a sink sees the events in the order in which they became true, one at a time, and holds up no lock.
 /// While a sink is busy at most 1,024 events wait; then the oldest is dropped, so that the last word on a state always arrives.
 #[derive(Default)]
-pub struct Outbox {
+pub struct EventQueue {
     sink: Option<Arc<dyn EventSink>>,
     queue: Mutex<Queue>,
 }
@@ -133,7 +133,7 @@ struct Queue {
     delivering: bool,
 }
 
-impl Outbox {
+impl EventQueue {
     /// The events that wait at most for a busy sink.
     pub const CAPACITY: usize = 1024;
 
@@ -179,9 +179,9 @@ impl Outbox {
     }
 }
 
-impl fmt::Debug for Outbox {
+impl fmt::Debug for EventQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox")
+        f.debug_struct("EventQueue")
             .field("waiting", &self.queue().waiting.len())
             .finish_non_exhaustive()
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn events_arrive_in_order_even_from_inside_the_sink() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let outbox = Arc::new_cyclic(|outbox: &std::sync::Weak<Outbox>| {
+        let outbox = Arc::new_cyclic(|outbox: &std::sync::Weak<EventQueue>| {
             let (seen, outbox) = (seen.clone(), outbox.clone());
             let sink = move |event: &Event| {
                 seen.lock().unwrap().push(event.clone());
@@ -212,7 +212,7 @@ mod tests {
                     outbox.deliver();
                 }
             };
-            Outbox::new(Some(Arc::new(sink)))
+            EventQueue::new(Some(Arc::new(sink)))
         });
         outbox.push(changed("first"));
         outbox.push(changed("second"));
@@ -225,7 +225,7 @@ mod tests {
     fn a_sink_that_panics_is_called_again_for_the_next_event() {
         let seen = Arc::new(Mutex::new(0));
         let count = seen.clone();
-        let outbox = Outbox::new(Some(Arc::new(move |_: &Event| {
+        let outbox = EventQueue::new(Some(Arc::new(move |_: &Event| {
             *count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             panic!("sink");
         })));
@@ -238,12 +238,12 @@ mod tests {
 
     #[test]
     fn a_busy_sink_does_not_make_the_queue_grow_without_bound() {
-        let outbox = Outbox::new(Some(Arc::new(|_: &Event| {})));
-        for _ in 0..2 * Outbox::CAPACITY {
+        let outbox = EventQueue::new(Some(Arc::new(|_: &Event| {})));
+        for _ in 0..2 * EventQueue::CAPACITY {
             outbox.push(changed("open"));
         }
         outbox.push(changed("closed"));
-        assert_eq!(outbox.queue().waiting.len(), Outbox::CAPACITY);
+        assert_eq!(outbox.queue().waiting.len(), EventQueue::CAPACITY);
         assert_eq!(outbox.queue().waiting.back(), Some(&changed("closed")));
     }
 }

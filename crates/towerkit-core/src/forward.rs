@@ -3,44 +3,44 @@
 use std::sync::Arc;
 
 use crate::{
-    Admission, AsyncGuard, Backpressure, Call, End, Fields, Guard, Observer, Policy, Rejection,
+    Admission, AsyncGuard, Backpressure, Call, CallEnd, Guard, Headers, Observer, Policy, Rejection,
 };
 
 impl<T: Policy> Policy for Arc<T> {
-    type Held = T::Held;
-    const ENTERS: bool = T::ENTERS;
-    const FOLLOWS: bool = T::FOLLOWS;
+    type CallState = T::CallState;
+    const WRAPS_POLL: bool = T::WRAPS_POLL;
+    const NEEDS_END: bool = T::NEEDS_END;
 
     #[inline(always)]
-    fn enter<R>(&self, held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
+    fn enter<R>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
         (**self).enter(held, poll)
     }
 
     #[inline(always)]
-    fn head(&self, held: &mut Self::Held, so_far: &End) {
+    fn head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
         (**self).head(held, so_far);
     }
 
     #[inline(always)]
-    fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
-        (**self).annotate(held, fields);
+    fn response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
+        (**self).response_headers(held, fields);
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::Held, end: &End) {
+    fn finish(&self, held: Self::CallState, end: &CallEnd) {
         (**self).finish(held, end);
     }
 }
 
 impl<Req, G: Guard<Req>> Guard<Req> for Arc<G> {
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Rejection> {
         (**self).admit(call)
     }
 
     #[inline(always)]
-    fn shut(&self) -> Option<Rejection> {
-        (**self).shut()
+    fn early_rejection(&self) -> Option<Rejection> {
+        (**self).early_rejection()
     }
 
     #[inline(always)]
@@ -55,12 +55,12 @@ impl<Req, G: AsyncGuard<Req>> AsyncGuard<Req> for Arc<G> {
     fn admit(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::Held, Self::Wait>, Rejection> {
+    ) -> Result<Admission<Self::CallState, Self::Wait>, Rejection> {
         (**self).admit(call)
     }
 
-    fn stamp(&self, held: &mut Self::Held, call: &mut Call<'_, Req>) {
-        (**self).stamp(held, call);
+    fn on_admitted(&self, held: &mut Self::CallState, call: &mut Call<'_, Req>) {
+        (**self).on_admitted(held, call);
     }
 
     #[inline(always)]
@@ -71,7 +71,7 @@ impl<Req, G: AsyncGuard<Req>> AsyncGuard<Req> for Arc<G> {
 
 impl<Req, O: Observer<Req>> Observer<Req> for Arc<O> {
     #[inline(always)]
-    fn start(&self, call: &mut Call<'_, Req>) -> Self::Held {
+    fn start(&self, call: &mut Call<'_, Req>) -> Self::CallState {
         (**self).start(call)
     }
 }

@@ -3,15 +3,15 @@ use std::sync::{Arc, OnceLock};
 use tower_layer::Layer;
 
 use crate::{
-    As, AsyncGuards, Guards, Observes, Only, Operations, Pair, Plain, Shape, Shared, Unbound,
-    row::Pace,
+    As, AsAsyncGuard, AsGuard, AsObserver, NoProtocol, Only, OperationSet, Pair, Plain,
+    PolicyShape, Shared, service::AdmissionMode,
 };
 
-/// A row of roles as one layer: one future, one body and one clock reading at each end.
+/// A policy stack of policies as one layer: one future, one body and one clock reading at each end.
 ///
 /// Made by [`stack`], [`guard`], [`async_guard`] and [`observe`], and inside every layer of towerkit that is a guard or an observer.
 #[derive(Debug, Clone)]
-pub struct RowLayer<R: 'static, P = Unbound> {
+pub struct PolicyLayer<R: 'static, P = NoProtocol> {
     role: R,
     protocol: P,
     leak: bool,
@@ -19,8 +19,8 @@ pub struct RowLayer<R: 'static, P = Unbound> {
     shared: Arc<OnceLock<Shared<R>>>,
 }
 
-impl<R, P> RowLayer<R, P> {
-    /// Makes a row of one role.
+impl<R, P> PolicyLayer<R, P> {
+    /// Makes a policy stack of one policy.
     pub fn new(role: R, protocol: P) -> Self {
         Self {
             role,
@@ -30,9 +30,9 @@ impl<R, P> RowLayer<R, P> {
         }
     }
 
-    /// Leaks the roles, once for this layer and its clones: calls no longer count references.
+    /// Leaks the policies, once for this layer and its clones: calls no longer count references.
     ///
-    /// Worth it where many threads share one service for as long as the process runs. In a row, leak the row and not its parts.
+    /// Worth it where many threads share one service for as long as the process runs. In a policy stack, leak the policy stack and not its parts.
     #[must_use]
     pub fn leak(mut self) -> Self {
         self.leak = true;
@@ -40,10 +40,10 @@ impl<R, P> RowLayer<R, P> {
         self
     }
 
-    /// Makes another role of the role, and keeps the protocol.
+    /// Makes another policy of the policy, and keeps the protocol.
     #[must_use]
-    pub fn map<T>(self, make: impl FnOnce(R) -> T) -> RowLayer<T, P> {
-        RowLayer {
+    pub fn map<T>(self, make: impl FnOnce(R) -> T) -> PolicyLayer<T, P> {
+        PolicyLayer {
             role: make(self.role),
             protocol: self.protocol,
             leak: self.leak,
@@ -51,8 +51,8 @@ impl<R, P> RowLayer<R, P> {
         }
     }
 
-    /// Returns the role.
-    pub fn role(&self) -> &R {
+    /// Returns the policy.
+    pub fn policies(&self) -> &R {
         &self.role
     }
 
@@ -61,18 +61,18 @@ impl<R, P> RowLayer<R, P> {
         self.shared.get().is_some()
     }
 
-    /// Returns the role, to be changed. Services that were made before keep the old one.
-    pub fn role_mut(&mut self) -> &mut R {
+    /// Returns the policy, to be changed. Services that were made before keep the old one.
+    pub fn policies_mut(&mut self) -> &mut R {
         self.shared = Arc::default();
         &mut self.role
     }
 }
 
-impl<S, R: Shape + Clone, P: Clone> Layer<S> for RowLayer<R, P> {
-    type Service = <R::Pace as Pace>::Service<S, R, P>;
+impl<S, R: PolicyShape + Clone, P: Clone> Layer<S> for PolicyLayer<R, P> {
+    type Service = <R::AdmissionMode as AdmissionMode>::Service<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let roles = self.shared.get_or_init(|| {
+        let policies = self.shared.get_or_init(|| {
             let role = self.role.clone();
             if self.leak {
                 Shared::Leaked(Box::leak(Box::new(role)))
@@ -80,7 +80,7 @@ impl<S, R: Shape + Clone, P: Clone> Layer<S> for RowLayer<R, P> {
                 Shared::Counted(Arc::new(role))
             }
         });
-        R::Pace::service(inner, roles.clone(), self.protocol.clone())
+        R::AdmissionMode::service(inner, policies.clone(), self.protocol.clone())
     }
 }
 
@@ -95,7 +95,7 @@ pub trait LayerExt: Sized {
     type With<Q>;
 
     /// Returns how it reads calls so far.
-    fn said(&self) -> &Self::Protocol;
+    fn current_protocol(&self) -> &Self::Protocol;
 
     /// Reads calls by `protocol`, for example `Http::new().classify(..)`.
     #[must_use]
@@ -109,21 +109,21 @@ pub trait LayerExt: Sized {
 
     /// Applies the layer to these operations only; all others pass it by.
     #[must_use]
-    fn only(self, operations: Operations) -> Only<Self> {
+    fn only(self, operations: OperationSet) -> Only<Self> {
         Only::new(self, operations)
     }
 }
 
-impl<R, P> LayerExt for RowLayer<R, P> {
+impl<R, P> LayerExt for PolicyLayer<R, P> {
     type Protocol = P;
-    type With<Q> = RowLayer<R, Q>;
+    type With<Q> = PolicyLayer<R, Q>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 
-    fn protocol<Q>(self, protocol: Q) -> RowLayer<R, Q> {
-        RowLayer {
+    fn protocol<Q>(self, protocol: Q) -> PolicyLayer<R, Q> {
+        PolicyLayer {
             role: self.role,
             protocol,
             leak: self.leak,
@@ -136,62 +136,62 @@ impl<R, P> LayerExt for RowLayer<R, P> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a row",
     label = "not a guard or an observer without a protocol",
-    note = "in a row the protocol is said once, for the whole row: leave `.http()`, `.grpc()` and `.plain(..)` off the layers inside",
-    note = "a driver such as a timeout is a layer of its own: put it between rows"
+    note = "in a row the protocol is said once, for the whole policy stack: leave `.http()`, `.grpc()` and `.plain(..)` off the layers inside",
+    note = "a driver such as a timeout is a layer of its own: put it between policy stacks"
 )]
-pub trait IntoRole {
-    /// The role.
-    type Role: Shape;
+pub trait IntoPolicy {
+    /// The policy.
+    type RunPolicy: PolicyShape;
 
-    /// Takes the role out of the layer.
-    fn into_role(self) -> Self::Role;
+    /// Takes the policy out of the layer.
+    fn into_policies(self) -> Self::RunPolicy;
 }
 
-impl<R: Shape> IntoRole for RowLayer<R, Unbound> {
-    type Role = R;
+impl<R: PolicyShape> IntoPolicy for PolicyLayer<R, NoProtocol> {
+    type RunPolicy = R;
 
-    fn into_role(self) -> R {
+    fn into_policies(self) -> R {
         self.role
     }
 }
 
-impl<R: Shape> IntoRole for RowLayer<R, Plain> {
-    type Role = R;
+impl<R: PolicyShape> IntoPolicy for PolicyLayer<R, Plain> {
+    type RunPolicy = R;
 
-    fn into_role(self) -> R {
+    fn into_policies(self) -> R {
         self.role
     }
 }
 
-impl<L: IntoRole> IntoRole for Option<L> {
-    type Role = Option<L::Role>;
+impl<L: IntoPolicy> IntoPolicy for Option<L> {
+    type RunPolicy = Option<L::RunPolicy>;
 
-    fn into_role(self) -> Option<L::Role> {
-        self.map(IntoRole::into_role)
+    fn into_policies(self) -> Option<L::RunPolicy> {
+        self.map(IntoPolicy::into_policies)
     }
 }
 
 macro_rules! tuples {
     ($first:ident) => {};
     ($first:ident $($rest:ident)+) => {
-        impl<$first: IntoRole, $($rest: IntoRole),+> IntoRole for ($first, $($rest),+)
+        impl<$first: IntoPolicy, $($rest: IntoPolicy),+> IntoPolicy for ($first, $($rest),+)
         where
-            Pair<$first::Role, tuples!(@role $($rest)+)>: Shape,
+            Pair<$first::RunPolicy, tuples!(@role $($rest)+)>: PolicyShape,
         {
-            type Role = Pair<$first::Role, tuples!(@role $($rest)+)>;
+            type RunPolicy = Pair<$first::RunPolicy, tuples!(@role $($rest)+)>;
 
             #[expect(non_snake_case, reason = "the macro names values after their types")]
-            fn into_role(self) -> Self::Role {
+            fn into_policies(self) -> Self::RunPolicy {
                 let ($first, $($rest),+) = self;
-                Pair($first.into_role(), tuples!(@value $($rest)+))
+                Pair($first.into_policies(), tuples!(@value $($rest)+))
             }
         }
         tuples!($($rest)+);
     };
-    (@role $last:ident) => { $last::Role };
-    (@role $first:ident $($rest:ident)+) => { Pair<$first::Role, tuples!(@role $($rest)+)> };
-    (@value $last:ident) => { $last.into_role() };
-    (@value $first:ident $($rest:ident)+) => { Pair($first.into_role(), tuples!(@value $($rest)+)) };
+    (@role $last:ident) => { $last::RunPolicy };
+    (@role $first:ident $($rest:ident)+) => { Pair<$first::RunPolicy, tuples!(@role $($rest)+)> };
+    (@value $last:ident) => { $last.into_policies() };
+    (@value $first:ident $($rest:ident)+) => { Pair($first.into_policies(), tuples!(@value $($rest)+)) };
 }
 
 tuples!(A B C D E F G H I J K L);
@@ -200,24 +200,24 @@ tuples!(A B C D E F G H I J K L);
 ///
 /// The result needs a protocol: `.http()`, `.grpc()` or [`.plain("operation")`](LayerExt::plain).
 #[must_use]
-pub fn stack<L: IntoRole>(layers: L) -> RowLayer<L::Role> {
-    RowLayer::new(layers.into_role(), Unbound)
+pub fn stack<L: IntoPolicy>(layers: L) -> PolicyLayer<L::RunPolicy> {
+    PolicyLayer::new(layers.into_policies(), NoProtocol)
 }
 
 /// Makes a layer of a [`Guard`](crate::Guard) that is shared by all services the layer makes.
 #[must_use]
-pub fn guard<G>(guard: G) -> RowLayer<Guards<Arc<G>>, Plain> {
-    RowLayer::new(As::new(Arc::new(guard)), Plain::default())
+pub fn guard<G>(guard: G) -> PolicyLayer<AsGuard<Arc<G>>, Plain> {
+    PolicyLayer::new(As::new(Arc::new(guard)), Plain::default())
 }
 
 /// Makes a layer of an [`AsyncGuard`](crate::AsyncGuard) that is shared by all services the layer makes.
 #[must_use]
-pub fn async_guard<G>(guard: G) -> RowLayer<AsyncGuards<Arc<G>>, Plain> {
-    RowLayer::new(As::new(Arc::new(guard)), Plain::default())
+pub fn async_guard<G>(guard: G) -> PolicyLayer<AsAsyncGuard<Arc<G>>, Plain> {
+    PolicyLayer::new(As::new(Arc::new(guard)), Plain::default())
 }
 
 /// Makes a layer of an [`Observer`](crate::Observer) that is shared by all services the layer makes.
 #[must_use]
-pub fn observe<O>(observer: O) -> RowLayer<Observes<Arc<O>>> {
-    RowLayer::new(As::new(Arc::new(observer)), Unbound)
+pub fn observe<O>(observer: O) -> PolicyLayer<AsObserver<Arc<O>>> {
+    PolicyLayer::new(As::new(Arc::new(observer)), NoProtocol)
 }

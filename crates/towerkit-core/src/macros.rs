@@ -1,27 +1,27 @@
-/// Makes a layer of a struct that has a field `row: RowLayer<$role, P>` and one type parameter, its protocol `P`.
+/// Makes a layer of a struct that has a field `policies: PolicyLayer<$role, P>` and one type parameter, its protocol `P`.
 ///
-/// Other fields, which stay as they are when a protocol is said, are named in braces: `row_layer!(MyLayer { state }, ..)`.
+/// Other fields, which stay as they are when a protocol is said, are named in braces: `policy_layer!(MyLayer { state }, ..)`.
 ///
 /// Implements [`Layer`](tower_layer::Layer), [`LayerExt`](crate::LayerExt) and, for the protocol `$unsaid` that the layer has until
-/// one is said, [`IntoRole`](crate::IntoRole).
+/// one is said, [`IntoPolicy`](crate::IntoPolicy).
 #[macro_export]
-macro_rules! row_layer {
+macro_rules! policy_layer {
     ($layer:ident $({ $($field:ident),+ })?, $role:ty, $unsaid:ty) => {
         impl<P> $layer<P> {
             /// Leaks the state of this layer, once, see
-            /// [`RowLayer::leak`](towerkit_core::RowLayer::leak).
+            /// [`PolicyLayer::leak`](towerkit_core::PolicyLayer::leak).
             #[must_use]
             pub fn leak(mut self) -> Self {
-                self.row = self.row.leak();
+                self.policies = self.policies.leak();
                 self
             }
         }
 
         impl<S, P: Clone> $crate::Layer<S> for $layer<P> {
-            type Service = <$crate::RowLayer<$role, P> as $crate::Layer<S>>::Service;
+            type Service = <$crate::PolicyLayer<$role, P> as $crate::Layer<S>>::Service;
 
             fn layer(&self, inner: S) -> Self::Service {
-                self.row.layer(inner)
+                self.policies.layer(inner)
             }
         }
 
@@ -29,23 +29,23 @@ macro_rules! row_layer {
             type Protocol = P;
             type With<Q> = $layer<Q>;
 
-            fn said(&self) -> &P {
-                self.row.said()
+            fn current_protocol(&self) -> &P {
+                self.policies.current_protocol()
             }
 
             fn protocol<Q>(self, protocol: Q) -> $layer<Q> {
                 $layer {
-                    row: self.row.protocol(protocol),
+                    policies: self.policies.protocol(protocol),
                     $($($field: self.$field,)+)?
                 }
             }
         }
 
-        impl $crate::IntoRole for $layer<$unsaid> {
-            type Role = $role;
+        impl $crate::IntoPolicy for $layer<$unsaid> {
+            type RunPolicy = $role;
 
-            fn into_role(self) -> $role {
-                self.row.into_role()
+            fn into_policies(self) -> $role {
+                self.policies.into_policies()
             }
         }
     };

@@ -7,8 +7,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Admission, Backpressure, Call, End, Fields, IntoRole, LayerExt, Operations, Policy, Protocol,
-    Role, Shape, WaitingRole,
+    Admission, Backpressure, Call, CallEnd, Headers, IntoPolicy, LayerExt, OperationSet, Policy,
+    PolicyShape, Protocol, RunAsyncPolicy, RunPolicy,
 };
 
 /// A middleware around which calls can pass as if it was not there: what [`LayerExt::only`] asks of a layer's service.
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// ```compile_fail,E0599
 /// use tower::{Layer, Service, service_fn};
-/// use towerkit_core::{LayerExt, Operations, Plain, Rejection};
+/// use towerkit_core::{LayerExt, OperationSet, Plain, Rejection};
 ///
 /// #[derive(Clone)]
 /// struct Driver<P>(P);
@@ -26,7 +26,7 @@ use crate::{
 /// impl<P> LayerExt for Driver<P> {
 ///     type Protocol = P;
 ///     type With<Q> = Driver<Q>;
-///     fn said(&self) -> &P { &self.0 }
+///     fn current_protocol(&self) -> &P { &self.0 }
 ///     fn protocol<Q>(self, protocol: Q) -> Driver<Q> { Driver(protocol) }
 /// }
 ///
@@ -35,7 +35,7 @@ use crate::{
 ///     fn layer(&self, inner: S) -> Self::Service { tower::util::MapRequest::new(inner, |n| n + 1) }
 /// }
 ///
-/// let layer = Driver(Plain::new("add")).only(Operations::exact("add"));
+/// let layer = Driver(Plain::new("add")).only(OperationSet::exact("add"));
 /// let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, Rejection>(n) }));
 /// let _ = service.call(1);
 /// ```
@@ -58,20 +58,20 @@ pub trait Bypass<Req>: Service<Req> {
 
 /// A layer that is applied to some operations only, made by [`LayerExt::only`].
 ///
-/// It fits guards, observers and drivers alike, around a service and inside a row.
+/// It fits guards, observers and drivers alike, around a service and inside a policy stack.
 ///
 /// # Readiness
 ///
 /// The operation is not known before the call. So a guard that is shut, or holds a load balancer back, is not asked: the inner
-/// service is polled, and a call that the guard looks after is refused in `call`.
+/// service is polled, and a call that the guard looks after is rejected in `call`.
 #[derive(Debug, Clone)]
 pub struct Only<L> {
     layer: L,
-    operations: Operations,
+    operations: OperationSet,
 }
 
 impl<L> Only<L> {
-    pub(crate) fn new(layer: L, operations: Operations) -> Self {
+    pub(crate) fn new(layer: L, operations: OperationSet) -> Self {
         Self { layer, operations }
     }
 }
@@ -80,8 +80,8 @@ impl<L: LayerExt> LayerExt for Only<L> {
     type Protocol = L::Protocol;
     type With<Q> = Only<L::With<Q>>;
 
-    fn said(&self) -> &L::Protocol {
-        self.layer.said()
+    fn current_protocol(&self) -> &L::Protocol {
+        self.layer.current_protocol()
     }
 
     fn protocol<Q>(self, protocol: Q) -> Only<L::With<Q>> {
@@ -98,21 +98,21 @@ where
     fn layer(&self, inner: S) -> Self::Service {
         OnlyService {
             service: self.layer.layer(inner),
-            protocol: self.layer.said().clone(),
+            protocol: self.layer.current_protocol().clone(),
             operations: self.operations.clone(),
         }
     }
 }
 
-impl<L: IntoRole> IntoRole for Only<L>
+impl<L: IntoPolicy> IntoPolicy for Only<L>
 where
-    Selected<L::Role>: Shape,
+    Selected<L::RunPolicy>: PolicyShape,
 {
-    type Role = Selected<L::Role>;
+    type RunPolicy = Selected<L::RunPolicy>;
 
-    fn into_role(self) -> Selected<L::Role> {
+    fn into_policies(self) -> Selected<L::RunPolicy> {
         Selected {
-            role: self.layer.into_role(),
+            role: self.layer.into_policies(),
             operations: self.operations,
         }
     }
@@ -125,7 +125,7 @@ where
 pub struct OnlyService<S, P> {
     service: S,
     protocol: P,
-    operations: Operations,
+    operations: OperationSet,
 }
 
 impl<S, P, Req> Service<Req> for OnlyService<S, P>
@@ -165,11 +165,11 @@ where
     }
 }
 
-/// A role that looks after some operations only.
+/// A policy that looks after some operations only.
 #[derive(Debug, Clone)]
 pub struct Selected<R> {
     role: R,
-    operations: Operations,
+    operations: OperationSet,
 }
 
 impl<R> Selected<R> {
@@ -179,12 +179,12 @@ impl<R> Selected<R> {
 }
 
 impl<R: Policy> Policy for Selected<R> {
-    type Held = Option<R::Held>;
-    const ENTERS: bool = R::ENTERS;
-    const FOLLOWS: bool = R::FOLLOWS;
+    type CallState = Option<R::CallState>;
+    const WRAPS_POLL: bool = R::WRAPS_POLL;
+    const NEEDS_END: bool = R::NEEDS_END;
 
     #[inline(always)]
-    fn enter<T>(&self, held: &mut Self::Held, poll: impl FnOnce() -> T) -> T {
+    fn enter<T>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
         match held {
             Some(held) => self.role.enter(held, poll),
             None => poll(),
@@ -192,36 +192,36 @@ impl<R: Policy> Policy for Selected<R> {
     }
 
     #[inline(always)]
-    fn head(&self, held: &mut Self::Held, so_far: &End) {
+    fn head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
         if let Some(held) = held {
             self.role.head(held, so_far);
         }
     }
 
     #[inline(always)]
-    fn annotate(&self, held: &Self::Held, fields: &mut dyn Fields) {
+    fn response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
         if let Some(held) = held {
-            self.role.annotate(held, fields);
+            self.role.response_headers(held, fields);
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::Held, end: &End) {
+    fn finish(&self, held: Self::CallState, end: &CallEnd) {
         if let Some(held) = held {
             self.role.finish(held, end);
         }
     }
 }
 
-impl<R: Shape> Shape for Selected<R> {
-    type Refusal = R::Refusal;
-    type Pace = R::Pace;
+impl<R: PolicyShape> PolicyShape for Selected<R> {
+    type MaybeRejection = R::MaybeRejection;
+    type AdmissionMode = R::AdmissionMode;
     type NeedsEnd = R::NeedsEnd;
 }
 
-impl<Req, R: Role<Req>> Role<Req> for Selected<R> {
+impl<Req, R: RunPolicy<Req>> RunPolicy<Req> for Selected<R> {
     #[inline(always)]
-    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Self::Refusal> {
+    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Self::MaybeRejection> {
         if self.selects(call) {
             self.role.begin(call).map(Some)
         } else {
@@ -230,7 +230,7 @@ impl<Req, R: Role<Req>> Role<Req> for Selected<R> {
     }
 
     #[inline(always)]
-    fn shut(&self) -> Option<Self::Refusal> {
+    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
         None
     }
 
@@ -240,13 +240,13 @@ impl<Req, R: Role<Req>> Role<Req> for Selected<R> {
     }
 }
 
-impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Selected<R> {
+impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Selected<R> {
     type Wait = R::Wait;
 
     fn begin(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::Held, R::Wait>, Self::Refusal> {
+    ) -> Result<Admission<Self::CallState, R::Wait>, Self::MaybeRejection> {
         if !self.selects(call) {
             return Ok(Admission::Now(None));
         }
@@ -261,15 +261,15 @@ impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Selected<R> {
         wait: Pin<&mut R::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::Held, Self::Refusal>> {
+    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
         self.role.poll_wait(wait, cx, call).map_ok(Some)
     }
 
-    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &End) {
+    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &CallEnd) {
         self.role.abandon(wait, end);
     }
 
-    fn shut(&self) -> Option<Self::Refusal> {
+    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
         None
     }
 

@@ -1,17 +1,17 @@
 use std::{error::Error, marker::PhantomData};
 
 use crate::{
-    Armed, Describe, End, Follow, Outcome, Protocol, ProtocolKind, Reason, Refusable, Refuse,
-    Rejection, Shape,
+    CallEnd, CarriesRejection, Describe, InFlightCall, Outcome, PolicyShape, Protocol,
+    ProtocolKind, RejectCall, Rejection, RejectionReason, TrackResponse,
     causes::{as_error, causes},
 };
 
 /// Reads a service without a wire protocol: a call is over when its future resolves.
 ///
-/// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) says otherwise. A refusal is an `Err` that carries the
-/// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure: rows with a guard ask
-/// [`Refusable`]; rows of observers alone know a [`BoxError`](crate::BoxError) and a [`Rejection`], and any other type by
-/// [`by_refusable`](Self::by_refusable).
+/// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) says otherwise. A rejection is an `Err` that carries the
+/// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure: policy stacks with a guard ask
+/// [`CarriesRejection`]; policy stacks of observers alone know a [`BoxError`](crate::BoxError) and a [`Rejection`], and any other type by
+/// [`by_rejection`](Self::by_rejectable).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plain<C = ByResult> {
     operation: &'static str,
@@ -30,24 +30,24 @@ impl Plain {
 }
 
 impl<C> Plain<C> {
-    /// Asks a function for the outcome of every result that is no refusal; [`ByResult`] by default.
+    /// Asks a function for the outcome of every result that is no rejection; [`ByResult`] by default.
     #[must_use]
-    pub fn classify<T, E, F>(self, classify: F) -> Plain<ByFunction<F, T, E>>
+    pub fn classify<T, E, F>(self, classify: F) -> Plain<ClassifyFn<F, T, E>>
     where
         F: Fn(&Result<T, E>) -> Outcome,
     {
         Plain {
             operation: self.operation,
-            classify: ByFunction(classify, PhantomData),
+            classify: ClassifyFn(classify, PhantomData),
         }
     }
 
-    /// Asks errors of a type of your own whether they are refusals, also in a row of observers alone.
+    /// Asks errors of a type of your own whether they are rejections, also in a row of observers alone.
     #[must_use]
-    pub fn by_refusable(self) -> Plain<ByRefusable> {
+    pub fn by_rejection(self) -> Plain<ByRejection> {
         Plain {
             operation: self.operation,
-            classify: ByRefusable,
+            classify: ByRejection,
         }
     }
 
@@ -63,17 +63,17 @@ impl<C> Plain<C> {
 
 /// Tells the outcome of a result.
 pub trait Classify<T, E> {
-    /// Returns the outcome, and the reason where the result is a refusal by a layer further in.
-    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>);
+    /// Returns the outcome, and the reason where the result is a rejection by a layer further in.
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<RejectionReason>);
 }
 
-/// `Ok` is a success, `Err` a failure or, if it carries one, a refusal.
+/// `Ok` is a success, `Err` a failure or, if it carries one, a rejection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByResult;
 
 impl<T, E: 'static> Classify<T, E> for ByResult {
     #[inline(always)]
-    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<RejectionReason>) {
         match result {
             Ok(_) => (Outcome::Success, None),
             Err(error) => Self::of_error(error),
@@ -82,31 +82,31 @@ impl<T, E: 'static> Classify<T, E> for ByResult {
 }
 
 impl ByResult {
-    /// Tells the outcome of an error: a refusal, if the error is a [`Rejection`] or caused by one, or else a failure.
+    /// Tells the outcome of an error: a rejection, if the error is a [`Rejection`] or caused by one, or else a failure.
     ///
     /// The causes of an error are known where its type is [`BoxError`](crate::BoxError) or [`std::io::Error`].
     #[inline(always)]
-    pub fn of_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
-        match refusal_in(error) {
+    pub fn of_error<E: 'static>(error: &E) -> (Outcome, Option<RejectionReason>) {
+        match rejection_in(error) {
             Some(rejection) => (rejection.reason().outcome(), Some(rejection.reason())),
             None => (Outcome::Failure, None),
         }
     }
 }
 
-/// Finds a refusal in an error, whatever its type; for a type that cannot be one this folds to `None`.
+/// Finds a rejection in an error, whatever its type; for a type that cannot be one this folds to `None`.
 #[inline(always)]
-fn refusal_in<E: 'static>(error: &E) -> Option<&Rejection> {
+fn rejection_in<E: 'static>(error: &E) -> Option<&Rejection> {
     causes(as_error(error)?).find_map(|cause| cause.downcast_ref())
 }
 
-/// Asks the error itself, see [`Refusable`].
+/// Asks the error itself, see [`CarriesRejection`].
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ByRefusable;
+pub struct ByRejection;
 
-impl<T, E: Refusable> Classify<T, E> for ByRefusable {
+impl<T, E: CarriesRejection> Classify<T, E> for ByRejection {
     #[inline(always)]
-    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<RejectionReason>) {
         match result {
             Ok(_) => (Outcome::Success, None),
             Err(error) => match error.rejection().map(Rejection::reason) {
@@ -123,7 +123,7 @@ pub struct ByFailer;
 
 impl<T: Failer, E: 'static> Classify<T, E> for ByFailer {
     #[inline(always)]
-    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<RejectionReason>) {
         match result {
             Ok(response) if response.failed().is_some() => (Outcome::Failure, None),
             result => ByResult.classify(result),
@@ -139,22 +139,22 @@ pub trait Failer {
 
 /// Asks a function, see [`Plain::classify`].
 #[derive(Debug)]
-pub struct ByFunction<F, T, E>(F, PhantomData<fn(&T, &E)>);
+pub struct ClassifyFn<F, T, E>(F, PhantomData<fn(&T, &E)>);
 
-impl<F: Clone, T, E> Clone for ByFunction<F, T, E> {
+impl<F: Clone, T, E> Clone for ClassifyFn<F, T, E> {
     fn clone(&self) -> Self {
         Self(self.0.clone(), PhantomData)
     }
 }
 
-impl<F, T, E: 'static> Classify<T, E> for ByFunction<F, T, E>
+impl<F, T, E: 'static> Classify<T, E> for ClassifyFn<F, T, E>
 where
     F: Fn(&Result<T, E>) -> Outcome,
 {
     #[inline(always)]
-    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<Reason>) {
+    fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<RejectionReason>) {
         match result {
-            Err(error) if refusal_in(error).is_some() => ByResult::of_error(error),
+            Err(error) if rejection_in(error).is_some() => ByResult::of_error(error),
             result => (self.0(result), None),
         }
     }
@@ -186,27 +186,31 @@ impl<Req, C> Describe<Req> for Plain<C> {
     }
 }
 
-impl<T, E, C: Classify<T, E>> Follow<T, E> for PlainExchange<C> {
-    type Response<R: Shape> = T;
+impl<T, E, C: Classify<T, E>> TrackResponse<T, E> for PlainExchange<C> {
+    type Response<R: PolicyShape> = T;
 
     #[inline(always)]
-    fn follow<R: Shape>(&self, result: Result<T, E>, armed: &mut Armed<R>) -> Result<T, E> {
-        armed.finish_with(|| {
-            let (outcome, refused) = self.0.classify(&result);
-            End::new(outcome).with_refused(refused)
+    fn follow<R: PolicyShape>(
+        &self,
+        result: Result<T, E>,
+        in_flight_call: &mut InFlightCall<R>,
+    ) -> Result<T, E> {
+        in_flight_call.finish_with(|| {
+            let (outcome, rejected) = self.0.classify(&result);
+            CallEnd::new(outcome).with_rejected(rejected)
         });
         result
     }
 }
 
-impl<T, E: Refusable, C: Classify<T, E>> Refuse<T, E> for PlainExchange<C> {
+impl<T, E: CarriesRejection, C: Classify<T, E>> RejectCall<T, E> for PlainExchange<C> {
     #[inline(always)]
-    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<T, E> {
-        Err(E::refused(rejection))
+    fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<T, E> {
+        Err(E::rejected(rejection))
     }
 
     #[inline(always)]
-    fn refused(&self, error: &E) -> Option<Reason> {
+    fn rejected(&self, error: &E) -> Option<RejectionReason> {
         error.rejection().map(Rejection::reason)
     }
 }

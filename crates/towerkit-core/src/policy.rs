@@ -1,64 +1,64 @@
 use std::fmt;
 
-use crate::{Backpressure, Call, End, Rejection};
+use crate::{Backpressure, Call, CallEnd, Rejection};
 
-/// What a role keeps of one call, and learns at its end.
+/// What a policy keeps of one call, and learns at its end.
 ///
 /// A policy is data and decisions. It has no future and no `Drop`, and nothing of it is cloned for a call: the plumbing owns all of
-/// that. What one call holds is plain data ([`Held`](Self::Held)), which comes back in [`finish`](Self::finish) exactly once, on
-/// every ending: success, failure, refusal further in, panic, cancellation, end of the body.
+/// that. What one call holds is plain data ([`CallState`](Self::CallState)), which comes back in [`finish`](Self::finish) exactly once, on
+/// every ending: success, failure, rejection further in, panic, cancellation, end of the body.
 ///
 /// `finish` may run while a panic unwinds. It must not panic itself, since that would abort the process; so it calls no user code
-/// and takes no lock that can be poisoned. If it panics all the same outside of an unwinding, the roles around it are still finished.
+/// and takes no lock that can be poisoned. If it panics all the same outside of an unwinding, the policies around it are still finished.
 pub trait Policy {
     /// What is kept for the length of one call.
-    type Held;
+    type CallState;
 
     /// Whether [`enter`](Self::enter) does anything. Only then are polls and drops wrapped.
-    const ENTERS: bool = false;
+    const WRAPS_POLL: bool = false;
 
-    /// Whether [`head`](Self::head), [`annotate`](Self::annotate) or [`finish`](Self::finish) do anything.
+    /// Whether [`head`](Self::head), [`response_headers`](Self::response_headers) or [`finish`](Self::finish) do anything.
     ///
-    /// Where no role of a row follows its calls, the plumbing keeps nothing for the length of an admitted one and calls none of the
-    /// three. `finish` is still called for a call that goes no further than the row, and must do nothing then.
-    const FOLLOWS: bool = true;
+    /// Where no policy of a policy stack follows its calls, the plumbing keeps nothing for the length of an admitted one and calls none of the
+    /// three. `finish` is still called for a call that goes no further than the policy stack, and must do nothing then.
+    const NEEDS_END: bool = true;
 
     /// Wraps every poll of the call: its future, its body, and their drop.
     #[inline(always)]
-    fn enter<R>(&self, _held: &mut Self::Held, poll: impl FnOnce() -> R) -> R {
+    fn enter<R>(&self, _held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
         poll()
     }
 
     /// Learns that the head of the response is there while the call goes on.
     #[inline(always)]
-    fn head(&self, _held: &mut Self::Held, _so_far: &End) {}
+    fn head(&self, _held: &mut Self::CallState, _so_far: &CallEnd) {}
 
     /// Adds fields to the head of an admitted response, where the protocol has fields.
     #[inline(always)]
-    fn annotate(&self, _held: &Self::Held, _fields: &mut dyn Fields) {}
+    fn response_headers(&self, _held: &Self::CallState, _fields: &mut dyn Headers) {}
 
     /// Learns how the call ended, and takes back what it held.
-    fn finish(&self, held: Self::Held, end: &End);
+    fn finish(&self, held: Self::CallState, end: &CallEnd);
 }
 
 /// May this call go ahead?
 ///
 /// ```
-/// use towerkit_core::{Call, End, Guard, Policy, Reason, Rejection, guard};
+/// use towerkit_core::{Call, CallEnd, Guard, Policy, RejectionReason, Rejection, guard};
 /// use towerkit_core::BoxError;
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// struct OddHoursOnly { hour: u8 }
 ///
 /// impl Policy for OddHoursOnly {
-///     type Held = ();
-///     const FOLLOWS: bool = false;
-///     fn finish(&self, _held: (), _end: &End) {}
+///     type CallState = ();
+///     const NEEDS_END: bool = false;
+///     fn finish(&self, _held: (), _end: &CallEnd) {}
 /// }
 ///
 /// impl<Req> Guard<Req> for OddHoursOnly {
 ///     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-///         if self.hour % 2 == 1 { Ok(()) } else { Err(Rejection::new(Reason::Unavailable, "odd hours only")) }
+///         if self.hour % 2 == 1 { Ok(()) } else { Err(Rejection::new(RejectionReason::Unavailable, "odd hours only")) }
 ///     }
 /// }
 ///
@@ -67,8 +67,8 @@ pub trait Policy {
 ///     .layer(guard(OddHoursOnly { hour: 4 }))
 ///     .service_fn(|name: String| async move { Ok::<_, BoxError>(format!("hello, {name}")) });
 ///
-/// let refused = service.oneshot("Ann".to_owned()).await.unwrap_err();
-/// assert_eq!(refused.to_string(), "odd hours only: unavailable");
+/// let rejected = service.oneshot("Ann".to_owned()).await.unwrap_err();
+/// assert_eq!(rejected.to_string(), "odd hours only: unavailable");
 /// # });
 /// ```
 #[diagnostic::on_unimplemented(
@@ -76,23 +76,23 @@ pub trait Policy {
     label = "not a guard for these requests"
 )]
 pub trait Guard<Req>: Policy {
-    /// Admits the call, or refuses it before the inner service hears of it.
+    /// Admits the call, or rejects it before the inner service hears of it.
     ///
     /// # Errors
     ///
     /// A [`Rejection`], which the protocol turns into the answer.
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::Held, Rejection>;
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Rejection>;
 
-    /// Refuses ahead of any call, so that the inner service need not become ready.
+    /// Rejects ahead of any call, so that the inner service need not become ready.
     #[inline(always)]
-    fn shut(&self) -> Option<Rejection> {
+    fn early_rejection(&self) -> Option<Rejection> {
         None
     }
 
-    /// Returns a wait if a call would be refused now and this guard stands under a load balancer.
+    /// Returns a wait if a call would be rejected now and this guard stands under a load balancer.
     ///
     /// Until the wait resolves `poll_ready` is pending, so that a balancer takes another instance; then the guard is asked again.
-    /// Nothing is reserved by this: a call is admitted in [`admit`](Self::admit), which may still refuse it.
+    /// Nothing is reserved by this: a call is admitted in [`admit`](Self::admit), which may still reject it.
     ///
     /// A balancer skips an instance that is not ready. Anything else waits for it, without a bound: so a guard does this only as an
     /// option. See [`WakerSet`](crate::WakerSet).
@@ -111,9 +111,9 @@ pub trait Guard<Req>: Policy {
 )]
 pub trait AsyncGuard<Req>: Policy {
     /// What is waited for. Dropping it gives back all that it holds.
-    type Wait: Future<Output = Result<Self::Held, Rejection>>;
+    type Wait: Future<Output = Result<Self::CallState, Rejection>>;
 
-    /// Admits the call now or later, or refuses it.
+    /// Admits the call now or later, or rejects it.
     ///
     /// # Errors
     ///
@@ -121,13 +121,13 @@ pub trait AsyncGuard<Req>: Policy {
     fn admit(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::Held, Self::Wait>, Rejection>;
+    ) -> Result<Admission<Self::CallState, Self::Wait>, Rejection>;
 
     /// Has the last word on the request of a call that was admitted after a wait.
     #[inline(always)]
-    fn stamp(&self, _held: &mut Self::Held, _call: &mut Call<'_, Req>) {}
+    fn on_admitted(&self, _held: &mut Self::CallState, _call: &mut Call<'_, Req>) {}
 
-    /// Returns a wait if a call would be refused now, and this guard stands under a load balancer; see [`Guard::backpressure`].
+    /// Returns a wait if a call would be rejected now, and this guard stands under a load balancer; see [`Guard::backpressure`].
     #[inline(always)]
     fn backpressure(&self) -> Option<Backpressure> {
         None
@@ -150,11 +150,11 @@ pub enum Admission<H, W> {
 )]
 pub trait Observer<Req>: Policy {
     /// Takes note of a call at its start.
-    fn start(&self, call: &mut Call<'_, Req>) -> Self::Held;
+    fn start(&self, call: &mut Call<'_, Req>) -> Self::CallState;
 }
 
 /// The fields of a response head.
-pub trait Fields {
+pub trait Headers {
     /// Sets a field; a value that does not fit in one is left out.
     fn set(&mut self, name: &'static str, value: &dyn fmt::Display);
 

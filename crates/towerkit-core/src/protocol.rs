@@ -1,8 +1,11 @@
 use std::{convert::Infallible, error::Error};
 
-use crate::{Armed, Describe, End, Policy, ProtocolKind, Reason, Rejection, Shape, causes};
+use crate::{
+    CallEnd, Describe, InFlightCall, Policy, PolicyShape, ProtocolKind, Rejection, RejectionReason,
+    causes,
+};
 
-/// Any error, boxed: the error type of most plain towers, which can carry a refusal.
+/// Any error, boxed: the error type of most plain towers, which can carry a rejection.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// How calls are read: where a request says what it wants, and when a call is over.
@@ -28,9 +31,9 @@ pub trait Protocol<Req>: Describe<Req> {
     label = "this protocol does not understand the service's response",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
-pub trait Follow<T, E> {
-    /// The response that carries what the roles hold to the end of the call.
-    type Response<R: Shape>;
+pub trait TrackResponse<T, E> {
+    /// The response that carries what the policies hold to the end of the call.
+    type Response<R: PolicyShape>;
 
     /// Reads the outcome where it is known, and sees to it that the call is finished at its end: here, or by what the response
     /// takes along.
@@ -38,138 +41,142 @@ pub trait Follow<T, E> {
     /// # Errors
     ///
     /// The service's own error, unchanged.
-    fn follow<R: Shape>(
+    fn follow<R: PolicyShape>(
         &self,
         result: Result<T, E>,
-        armed: &mut Armed<R>,
+        in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E>;
 }
 
-/// Answers a refused call: what guards need besides.
+/// Answers a rejected call: what guards need besides.
 #[diagnostic::on_unimplemented(
-    message = "a refused call cannot be answered here: the service's response is `{T}`, its error `{E}`",
-    label = "no way to refuse a call",
+    message = "a rejected call cannot be answered here: the service's response is `{T}`, its error `{E}`",
+    label = "no way to reject a call",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
-    note = "for a service of your own, implement `towerkit_core::Refusable` for its error type, or use `towerkit_core::BoxError`"
+    note = "for a service of your own, implement `towerkit_core::CarriesRejection` for its error type, or use `towerkit_core::BoxError`"
 )]
-pub trait Refuse<T, E>: Follow<T, E> {
-    /// Makes the answer to a refused call.
+pub trait RejectCall<T, E>: TrackResponse<T, E> {
+    /// Makes the answer to a rejected call.
     ///
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
-    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E>;
+    fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E>;
 
-    /// Returns the reason, if an error is a refusal by a layer further in.
+    /// Returns the reason, if an error is a rejection by a layer further in.
     ///
-    /// Needed only where errors carry refusals; a protocol that has a response for them finds them there.
+    /// Needed only where errors carry rejections; a protocol that has a response for them finds them there.
     #[inline(always)]
-    fn refused(&self, _error: &E) -> Option<Reason> {
+    fn rejected(&self, _error: &E) -> Option<RejectionReason> {
         None
     }
 }
 
-/// Answers what a row may refuse with, which is nothing at all for a row of observers.
+/// Answers what a policy stack may reject with, which is nothing at all for a policy stack of observers.
 #[diagnostic::on_unimplemented(
-    message = "a refused call cannot be answered here: the service's response is `{T}`, its error `{E}`",
-    label = "no way to refuse a call",
+    message = "a rejected call cannot be answered here: the service's response is `{T}`, its error `{E}`",
+    label = "no way to reject a call",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
-    note = "for a service of your own, implement `towerkit_core::Refusable` for its error type, or use `towerkit_core::BoxError`"
+    note = "for a service of your own, implement `towerkit_core::CarriesRejection` for its error type, or use `towerkit_core::BoxError`"
 )]
-pub trait Answer<T, E, Refusal>: Follow<T, E> {
-    /// Makes the answer to a refused call.
+pub trait AnswerRejection<T, E, MaybeRejection>: TrackResponse<T, E> {
+    /// Makes the answer to a rejected call.
     ///
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
-    fn answer<R: Shape>(&self, refusal: Refusal) -> Result<Self::Response<R>, E>;
+    fn answer<R: PolicyShape>(&self, rejection: MaybeRejection) -> Result<Self::Response<R>, E>;
 
-    /// Follows an admitted call, and recognises a refusal further in by all that the service's types can tell.
+    /// Follows an admitted call, and recognises a rejection further in by all that the service's types can tell.
     ///
     /// # Errors
     ///
     /// The service's own error, unchanged.
     #[inline(always)]
-    fn conclude<R: Shape>(
+    fn conclude<R: PolicyShape>(
         &self,
         result: Result<T, E>,
-        armed: &mut Armed<R>,
+        in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        self.follow(result, armed)
+        self.follow(result, in_flight_call)
     }
 }
 
-impl<X: Follow<T, E>, T, E> Answer<T, E, Infallible> for X {
-    fn answer<R: Shape>(&self, refusal: Infallible) -> Result<Self::Response<R>, E> {
-        match refusal {}
+impl<X: TrackResponse<T, E>, T, E> AnswerRejection<T, E, Infallible> for X {
+    fn answer<R: PolicyShape>(&self, rejection: Infallible) -> Result<Self::Response<R>, E> {
+        match rejection {}
     }
 }
 
-/// Finishes a call that was refused further in.
+/// Finishes a call that was rejected further in.
 #[cold]
 #[inline(never)]
-fn recognise<X: Refuse<T, E>, T, E, R: Policy>(exchange: &X, error: &E, armed: &mut Armed<R>) {
-    if let Some(reason) = exchange.refused(error) {
-        armed.finish(&End::refused_for(reason));
+fn recognise<X: RejectCall<T, E>, T, E, R: Policy>(
+    exchange: &X,
+    error: &E,
+    in_flight_call: &mut InFlightCall<R>,
+) {
+    if let Some(reason) = exchange.rejected(error) {
+        in_flight_call.finish(&CallEnd::rejected_for(reason));
     }
 }
 
-impl<X: Refuse<T, E>, T, E> Answer<T, E, Rejection> for X {
+impl<X: RejectCall<T, E>, T, E> AnswerRejection<T, E, Rejection> for X {
     #[inline(always)]
-    fn answer<R: Shape>(&self, refusal: Rejection) -> Result<Self::Response<R>, E> {
-        self.refuse(refusal)
+    fn answer<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+        self.reject(rejection)
     }
 
     #[inline(always)]
-    fn conclude<R: Shape>(
+    fn conclude<R: PolicyShape>(
         &self,
         result: Result<T, E>,
-        armed: &mut Armed<R>,
+        in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        if Armed::<R>::MATTERS
+        if InFlightCall::<R>::MATTERS
             && let Err(error) = &result
         {
-            recognise(self, error, armed);
+            recognise(self, error, in_flight_call);
         }
-        self.follow(result, armed)
+        self.follow(result, in_flight_call)
     }
 }
 
-/// An error type that can carry a refusal, and be asked for it by the layers outside.
+/// An error type that can carry a rejection, and be asked for it by the layers outside.
 ///
 /// ```
-/// use towerkit_core::{Refusable, Rejection};
+/// use towerkit_core::{CarriesRejection, Rejection};
 ///
-/// enum StoreError { Refused(Rejection), Missing }
+/// enum StoreError { Rejected(Rejection), Missing }
 ///
-/// impl Refusable for StoreError {
-///     fn refused(rejection: Rejection) -> Self {
-///         Self::Refused(rejection)
+/// impl CarriesRejection for StoreError {
+///     fn rejected(rejection: Rejection) -> Self {
+///         Self::Rejected(rejection)
 ///     }
 ///     fn rejection(&self) -> Option<&Rejection> {
 ///         match self {
-///             Self::Refused(rejection) => Some(rejection),
+///             Self::Rejected(rejection) => Some(rejection),
 ///             Self::Missing => None,
 ///         }
 ///     }
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "the error type `{Self}` cannot carry a towerkit refusal",
-    label = "a guard has no way to refuse a call of this service",
+    message = "the error type `{Self}` cannot carry a towerkit rejection",
+    label = "a guard has no way to reject a call of this service",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
-    note = "for any other service: implement `towerkit_core::Refusable` for an error type of your own, or use `towerkit_core::BoxError`"
+    note = "for any other service: implement `towerkit_core::CarriesRejection` for an error type of your own, or use `towerkit_core::BoxError`"
 )]
-pub trait Refusable {
-    /// Wraps a refusal.
-    fn refused(rejection: Rejection) -> Self;
+pub trait CarriesRejection {
+    /// Wraps a rejection.
+    fn rejected(rejection: Rejection) -> Self;
 
-    /// Returns the refusal, if this error is one.
+    /// Returns the rejection, if this error is one.
     fn rejection(&self) -> Option<&Rejection>;
 }
 
-impl Refusable for Rejection {
-    fn refused(rejection: Rejection) -> Self {
+impl CarriesRejection for Rejection {
+    fn rejected(rejection: Rejection) -> Self {
         rejection
     }
 
@@ -178,8 +185,8 @@ impl Refusable for Rejection {
     }
 }
 
-impl Refusable for BoxError {
-    fn refused(rejection: Rejection) -> Self {
+impl CarriesRejection for BoxError {
+    fn rejected(rejection: Rejection) -> Self {
         Box::new(rejection)
     }
 
@@ -191,4 +198,4 @@ impl Refusable for BoxError {
 /// How calls are read is not said yet: add `.http()`, `.grpc()` or `.plain("operation")`.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
-pub struct Unbound;
+pub struct NoProtocol;

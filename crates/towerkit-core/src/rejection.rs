@@ -2,12 +2,12 @@ use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::Outcome;
 
-/// Why a call was refused.
+/// Why a call was rejected.
 ///
 /// Each reason has one HTTP status and one gRPC code; the table stands in `docs/contract.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum RejectionReason {
     /// The caller is over its rate.
     RateLimited,
     /// A circuit breaker is open.
@@ -26,7 +26,7 @@ pub enum Reason {
     InsufficientCapacity,
 }
 
-impl Reason {
+impl RejectionReason {
     /// Every reason, in the order of declaration.
     pub const ALL: [Self; 8] = [
         Self::RateLimited,
@@ -69,7 +69,7 @@ impl Reason {
         }
     }
 
-    /// Returns the outcome of a call that was refused for this reason.
+    /// Returns the outcome of a call that was rejected for this reason.
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
@@ -80,27 +80,27 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RejectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
     }
 }
 
-/// A refused call: who refused, why, and when it may be worth another try.
+/// A rejected call: who rejected, why, and when it may be worth another try.
 ///
-/// Over HTTP and gRPC a rejection becomes a response; elsewhere it travels in the service's error (see [`Refusable`](crate::Refusable)).
+/// Over HTTP and gRPC a rejection becomes a response; elsewhere it travels in the service's error (see [`CarriesRejection`](crate::Rejectable)).
 #[derive(Debug, Clone)]
 pub struct Rejection {
-    reason: Reason,
+    reason: RejectionReason,
     layer: &'static str,
     retry_after: Option<Duration>,
     fields: Option<Arc<[(&'static str, String)]>>,
 }
 
 impl Rejection {
-    /// Refuses on behalf of the layer, or the instance of a layer, named `layer`.
+    /// Rejects on behalf of the layer, or the instance of a layer, named `layer`.
     #[must_use]
-    pub const fn new(reason: Reason, layer: &'static str) -> Self {
+    pub const fn new(reason: RejectionReason, layer: &'static str) -> Self {
         Self {
             reason,
             layer,
@@ -111,19 +111,19 @@ impl Rejection {
 
     /// Says how long the caller does well to wait; not said by default.
     #[must_use]
-    pub const fn retry_after(mut self, wait: Duration) -> Self {
+    pub const fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
     /// Tells the caller how to authenticate: a challenge of the field `WWW-Authenticate` (RFC 9110, section 11.6.1).
     ///
-    /// HTTP demands one of every answer for [`Reason::Unauthenticated`]; without one the answer asks for `Bearer`.
+    /// HTTP demands one of every answer for [`RejectionReason::Unauthenticated`]; without one the answer asks for `Bearer`.
     ///
     /// ```
-    /// use towerkit_core::{Reason, Rejection};
+    /// use towerkit_core::{RejectionReason, Rejection};
     ///
-    /// let rejection = Rejection::new(Reason::Unauthenticated, "auth").challenge(r#"Basic realm="shop""#);
+    /// let rejection = Rejection::new(RejectionReason::Unauthenticated, "auth").challenge(r#"Basic realm="shop""#);
     /// assert_eq!(rejection.fields().next(), Some(("www-authenticate", r#"Basic realm="shop""#)));
     /// ```
     #[must_use]
@@ -140,13 +140,13 @@ impl Rejection {
         self
     }
 
-    /// Returns why the call was refused.
+    /// Returns why the call was rejected.
     #[must_use]
-    pub const fn reason(&self) -> Reason {
+    pub const fn reason(&self) -> RejectionReason {
         self.reason
     }
 
-    /// Returns the name of the layer that refused.
+    /// Returns the name of the layer that rejected.
     #[must_use]
     pub const fn layer(&self) -> &'static str {
         self.layer
@@ -154,7 +154,7 @@ impl Rejection {
 
     /// Returns how long the caller does well to wait, where that is known.
     #[must_use]
-    pub const fn wait(&self) -> Option<Duration> {
+    pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
@@ -178,36 +178,36 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {}
 
-/// What a row can refuse with: a [`Rejection`], or nothing at all where it holds observers only.
-pub trait Refusal {
+/// What a policy stack can reject with: a [`Rejection`], or nothing at all where it holds observers only.
+pub trait MaybeRejection {
     /// Returns the rejection.
     fn rejection(&self) -> &Rejection;
 }
 
-impl Refusal for Rejection {
+impl MaybeRejection for Rejection {
     #[inline(always)]
     fn rejection(&self) -> &Rejection {
         self
     }
 }
 
-impl Refusal for Infallible {
+impl MaybeRejection for Infallible {
     fn rejection(&self) -> &Rejection {
         match *self {}
     }
 }
 
-/// What two roles in a row can refuse with: nothing if neither can, otherwise a [`Rejection`].
-pub trait Join<B>: Refusal {
-    /// The refusal of the pair.
-    type Out: Refusal;
-    /// Turns the first role's refusal into the pair's.
+/// What two policies in a row can reject with: nothing if neither can, otherwise a [`Rejection`].
+pub trait JoinRejection<B>: MaybeRejection {
+    /// The rejection of the pair.
+    type Out: MaybeRejection;
+    /// Turns the first policy's rejection into the pair's.
     fn first(self) -> Self::Out;
-    /// Turns the second role's refusal into the pair's.
+    /// Turns the second policy's rejection into the pair's.
     fn second(other: B) -> Self::Out;
 }
 
-impl Join<Infallible> for Infallible {
+impl JoinRejection<Infallible> for Infallible {
     type Out = Infallible;
     fn first(self) -> Infallible {
         self
@@ -217,7 +217,7 @@ impl Join<Infallible> for Infallible {
     }
 }
 
-impl Join<Rejection> for Infallible {
+impl JoinRejection<Rejection> for Infallible {
     type Out = Rejection;
     fn first(self) -> Rejection {
         match self {}
@@ -228,7 +228,7 @@ impl Join<Rejection> for Infallible {
     }
 }
 
-impl Join<Infallible> for Rejection {
+impl JoinRejection<Infallible> for Rejection {
     type Out = Rejection;
     #[inline(always)]
     fn first(self) -> Rejection {
@@ -239,7 +239,7 @@ impl Join<Infallible> for Rejection {
     }
 }
 
-impl Join<Rejection> for Rejection {
+impl JoinRejection<Rejection> for Rejection {
     type Out = Rejection;
     #[inline(always)]
     fn first(self) -> Rejection {

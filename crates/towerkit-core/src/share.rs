@@ -7,7 +7,7 @@ use std::{
     marker::PhantomData,
 };
 
-use crate::{Classify, End, Peek, PlainExchange};
+use crate::{CallEnd, Classify, InspectResult, PlainExchange};
 
 /// Gives one response to more than one caller.
 #[diagnostic::on_unimplemented(
@@ -16,7 +16,7 @@ use crate::{Classify, End, Peek, PlainExchange};
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
     note = "a plain response has to be `Clone + Send + Sync`; the body of an HTTP response has to be `Unpin`"
 )]
-pub trait Share<T, E> {
+pub trait ShareResponse<T, E> {
     /// What each caller gets.
     type Response;
 
@@ -24,7 +24,7 @@ pub trait Share<T, E> {
     type Kept: Send + Sync + 'static;
 
     /// Reads a response as far as it takes to copy it.
-    type Collect: Future<Output = (Result<Self::Response, E>, End)>;
+    type Collect: Future<Output = (Result<Self::Response, E>, CallEnd)>;
 
     /// Passes a response on to its only caller, unread.
     fn pass(&self, response: T) -> Self::Response;
@@ -43,14 +43,14 @@ pub trait Share<T, E> {
     fn size(&self, kept: &Self::Kept) -> usize;
 }
 
-impl<T, E, C> Share<T, E> for PlainExchange<C>
+impl<T, E, C> ShareResponse<T, E> for PlainExchange<C>
 where
     T: Clone + Send + Sync + 'static,
     C: Classify<T, E>,
 {
     type Response = T;
     type Kept = T;
-    type Collect = Ready<(Result<T, E>, End)>;
+    type Collect = Ready<(Result<T, E>, CallEnd)>;
 
     #[inline(always)]
     fn pass(&self, response: T) -> T {

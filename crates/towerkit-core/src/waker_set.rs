@@ -11,7 +11,7 @@ use crate::{
 
 /// The services that wait for one guard, all of which are woken when one may go on.
 ///
-/// A guard keeps one, hands out [`backpressure_while`](Self::backpressure_while) it would refuse, and calls
+/// A guard keeps one, hands out [`backpressure_while`](Self::backpressure_while) it would reject, and calls
 /// [`wake_all`](Self::wake_all) after each change that may let a call in. No wake-up is lost: a service that begins to wait either
 /// sees the change, or is woken for it. Where nobody waits, `wake_all` takes no lock.
 ///
@@ -19,7 +19,7 @@ use crate::{
 /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
 /// use tower::{Layer, ServiceExt};
 /// use towerkit_core::{
-///     Backpressure, BoxError, Call, End, Guard, Policy, Reason, Rejection, WakerSet, guard,
+///     Backpressure, BoxError, Call, CallEnd, Guard, Policy, RejectionReason, Rejection, WakerSet, guard,
 /// };
 ///
 /// #[derive(Default)]
@@ -33,15 +33,15 @@ use crate::{
 /// }
 ///
 /// impl Policy for Switch {
-///     type Held = ();
-///     const FOLLOWS: bool = false;
-///     fn finish(&self, _held: (), _end: &End) {}
+///     type CallState = ();
+///     const NEEDS_END: bool = false;
+///     fn finish(&self, _held: (), _end: &CallEnd) {}
 /// }
 ///
 /// impl<Req> Guard<Req> for Switch {
 ///     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
 ///         match self.is_off.load(Ordering::Acquire) {
-///             true => Err(Rejection::new(Reason::Unavailable, "switch")),
+///             true => Err(Rejection::new(RejectionReason::Unavailable, "switch")),
 ///             false => Ok(()),
 ///         }
 ///     }
@@ -133,16 +133,16 @@ impl WakerSet {
         notified
     }
 
-    /// Returns a wait for the next [`wake_all`](Self::wake_all), if `refuses` is true.
+    /// Returns a wait for the next [`wake_all`](Self::wake_all), if `rejects` is true.
     ///
     /// Asks twice, before and after it begins to wait, so that a change between the two is not missed.
     #[inline]
-    pub fn backpressure_while(&self, refuses: impl Fn() -> bool) -> Option<Backpressure> {
-        if !refuses() {
+    pub fn backpressure_while(&self, rejects: impl Fn() -> bool) -> Option<Backpressure> {
+        if !rejects() {
             return None;
         }
         let notified = self.notified();
-        refuses().then(|| Backpressure::new(notified))
+        rejects().then(|| Backpressure::new(notified))
     }
 }
 

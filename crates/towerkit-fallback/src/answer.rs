@@ -1,13 +1,13 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::End;
+use towerkit_core::CallEnd;
 
 /// Another answer that is there at once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no fallback for a service that answers `Result<{T}, {E}>`",
     label = "answers with something else than the service",
     note = "a value has to be `Clone` and of the service's response type",
-    note = "a function takes `(Result<{T}, {E}>, &towerkit_core::End)` and returns `Result<{T}, {E}>`"
+    note = "a function takes `(Result<{T}, {E}>, &towerkit_core::CallEnd)` and returns `Result<{T}, {E}>`"
 )]
 pub trait Substitute<T, E> {
     /// Makes the answer to a call that ended so.
@@ -15,7 +15,7 @@ pub trait Substitute<T, E> {
     /// # Errors
     ///
     /// Where there is no answer either.
-    fn substitute(&self, failed: Result<T, E>, end: &End) -> Result<T, E>;
+    fn substitute(&self, failed: Result<T, E>, end: &CallEnd) -> Result<T, E>;
 }
 
 /// Answers with a value; see [`FallbackLayer::value`](crate::FallbackLayer::value).
@@ -78,16 +78,16 @@ impl<F> fmt::Debug for Function<F> {
 }
 
 impl<V: Clone, E> Substitute<V, E> for Value<V> {
-    fn substitute(&self, _failed: Result<V, E>, _end: &End) -> Result<V, E> {
+    fn substitute(&self, _failed: Result<V, E>, _end: &CallEnd) -> Result<V, E> {
         Ok(V::clone(&self.0))
     }
 }
 
 impl<F, T, E> Substitute<T, E> for Function<F>
 where
-    F: Fn(Result<T, E>, &End) -> Result<T, E>,
+    F: Fn(Result<T, E>, &CallEnd) -> Result<T, E>,
 {
-    fn substitute(&self, failed: Result<T, E>, end: &End) -> Result<T, E> {
+    fn substitute(&self, failed: Result<T, E>, end: &CallEnd) -> Result<T, E> {
         (self.0)(failed, end)
     }
 }

@@ -1,4 +1,4 @@
-use towerkit_core::{End, Outcome, Reason, Status};
+use towerkit_core::{CallEnd, Outcome, RejectionReason, Status};
 
 /// Says of a response that it is the answer of a fallback, and how the call had ended.
 ///
@@ -8,16 +8,16 @@ pub struct FellBack {
     name: &'static str,
     outcome: Outcome,
     status: Option<Status>,
-    refused: Option<Reason>,
+    rejected: Option<RejectionReason>,
 }
 
 impl FellBack {
-    pub(crate) fn new(name: &'static str, end: &End) -> Self {
+    pub(crate) fn new(name: &'static str, end: &CallEnd) -> Self {
         Self {
             name,
             outcome: end.outcome(),
             status: end.status(),
-            refused: end.refused(),
+            rejected: end.rejected(),
         }
     }
 
@@ -39,9 +39,9 @@ impl FellBack {
         self.status
     }
 
-    /// Returns why the call was refused, if a layer further in refused it.
+    /// Returns why the call was rejected, if a layer further in rejected it.
     #[must_use]
-    pub fn refused(&self) -> Option<Reason> {
-        self.refused
+    pub fn rejected(&self) -> Option<RejectionReason> {
+        self.rejected
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tower_layer::Layer;
-use towerkit_core::{End, EventSink, LayerExt, Outbox, Unbound};
+use towerkit_core::{CallEnd, EventQueue, EventSink, LayerExt, NoProtocol};
 
 use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, settings::Settings};
 
@@ -9,7 +9,7 @@ use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, settin
 ///
 /// `A` is where that comes from: a [`value`](Self::value), a [`function`](Self::function) or another [`service`](Self::service).
 #[derive(Debug, Clone)]
-pub struct FallbackLayer<A, P = Unbound> {
+pub struct FallbackLayer<A, P = NoProtocol> {
     answer: A,
     settings: Settings,
     protocol: P,
@@ -20,7 +20,7 @@ impl<A> FallbackLayer<A> {
         Self {
             answer,
             settings: Settings::new(),
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
         }
     }
 }
@@ -43,7 +43,7 @@ impl<F> FallbackLayer<Function<F>> {
     #[must_use]
     pub fn function<T, E>(function: F) -> Self
     where
-        F: Fn(Result<T, E>, &End) -> Result<T, E>,
+        F: Fn(Result<T, E>, &CallEnd) -> Result<T, E>,
     {
         Self::new(Function::new(function))
     }
@@ -73,11 +73,11 @@ impl<O, P> FallbackLayer<Other<O>, P> {
 
 impl<A, P> FallbackLayer<A, P> {
     /// Chooses the failed calls that get another answer; by default those that failed, were overloaded or timed out, also those that
-    /// a layer further in refused for such a reason.
+    /// a layer further in rejected for such a reason.
     ///
     /// Not asked of a success, which keeps its answer. Over HTTP and gRPC the end is what the head of the response says.
     #[must_use]
-    pub fn when(mut self, chooses: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+    pub fn when(mut self, chooses: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         self.settings.when = Some(Arc::new(chooses));
         self
     }
@@ -92,7 +92,7 @@ impl<A, P> FallbackLayer<A, P> {
     /// Reports every other answer to `sink`; to no one by default.
     #[must_use]
     pub fn events(mut self, sink: impl EventSink + 'static) -> Self {
-        self.settings.outbox = Arc::new(Outbox::new(Some(Arc::new(sink))));
+        self.settings.outbox = Arc::new(EventQueue::new(Some(Arc::new(sink))));
         self
     }
 
@@ -107,7 +107,7 @@ impl<A, P> LayerExt for FallbackLayer<A, P> {
     type Protocol = P;
     type With<Q> = FallbackLayer<A, Q>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 

@@ -6,7 +6,7 @@
 //! | a function of the failure | [`FallbackLayer::function`] | nothing |
 //! | another service, called with the same request | [`FallbackLayer::service`] | the request, and a clone of that service |
 //!
-//! A call falls back if it failed, was overloaded or timed out, also where a layer further in refused it for such a reason; never if
+//! A call falls back if it failed, was overloaded or timed out, also where a layer further in rejected it for such a reason; never if
 //! the caller is to blame, and never if it succeeded. [`FallbackLayer::when`] chooses otherwise.
 //!
 //! ```
@@ -62,7 +62,7 @@
 //!
 //! # Order
 //!
-//! Outside of a retry, a circuit breaker and a timeout, whose refusals it replaces. Logs and metrics outside see the answer of
+//! Outside of a retry, a circuit breaker and a timeout, whose rejections it replaces. Logs and metrics outside see the answer of
 //! the fallback, and those inside the failure. The event [`FellBack`](towerkit_core::Event::FellBack) and the extension tell that an
 //! answer is not the first choice.
 //!

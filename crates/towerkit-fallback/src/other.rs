@@ -4,7 +4,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, Discard, Peek, Repeat, Unbound};
+use towerkit_core::{Attach, Bypass, Discard, InspectResult, NoProtocol, ReplayRequest};
 
 use crate::{
     FallbackToFuture, Other,
@@ -14,7 +14,7 @@ use crate::{
 
 /// A service whose failures are answered by another service.
 #[derive(Debug, Clone)]
-pub struct FallbackTo<S, O, P = Unbound> {
+pub struct FallbackTo<S, O, P = NoProtocol> {
     inner: S,
     other: Other<O>,
     settings: Arc<Settings>,
@@ -34,7 +34,7 @@ impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
     /// Makes the first attempt, and the plan for the case that it fails.
     fn plan<Req>(&self, request: Req) -> (P::Attempt, Plan<O, P, Req>)
     where
-        P: Repeat<Req>,
+        P: ReplayRequest<Req>,
     {
         let (attempt, kept) = self.protocol.keep(request, self.other.replay_up_to);
         let spare = kept.map(|kept| Spare {
@@ -48,10 +48,10 @@ impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
 
 impl<S, O, P, Req> Service<Req> for FallbackTo<S, O, P>
 where
-    P: Repeat<Req> + Clone,
+    P: ReplayRequest<Req> + Clone,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -77,10 +77,10 @@ where
 
 impl<S, O, P, Req> Bypass<Req> for FallbackTo<S, O, P>
 where
-    P: Repeat<Req> + Clone,
+    P: ReplayRequest<Req> + Clone,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));

@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Discard, Peek, Repeat};
+use towerkit_core::{Attach, Discard, InspectResult, ReplayRequest};
 
 use crate::plan::Plan;
 
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 #[pin_project]
 pub struct FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {
@@ -38,7 +38,7 @@ enum Phase<F, O, G, Q> {
 
 impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {
@@ -58,10 +58,10 @@ where
 
 impl<S, O, P, Req> Future for FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req>,
+    P: ReplayRequest<Req>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -81,10 +81,10 @@ where
 
 impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req>,
+    P: ReplayRequest<Req>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
 {
     fn poll_call(
         self: Pin<&mut Self>,
@@ -131,7 +131,7 @@ where
 
 impl<S, O, P, Req> fmt::Debug for FallbackToFuture<S, O, P, Req>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use towerkit_core::{Attach, End, Peek, Repeat};
+use towerkit_core::{Attach, CallEnd, InspectResult, ReplayRequest};
 
 use crate::{FellBack, settings::Settings};
 
 /// What one call does if it fails.
-pub(crate) struct Plan<O, P: Repeat<Req>, Req> {
+pub(crate) struct Plan<O, P: ReplayRequest<Req>, Req> {
     settings: Arc<Settings>,
     /// `None` if the request was too long to keep, and once it is used.
     spare: Option<Spare<O, P, Req>>,
@@ -13,13 +13,13 @@ pub(crate) struct Plan<O, P: Repeat<Req>, Req> {
 }
 
 /// What another attempt is made of, and who makes it.
-pub(crate) struct Spare<O, P: Repeat<Req>, Req> {
+pub(crate) struct Spare<O, P: ReplayRequest<Req>, Req> {
     pub(crate) kept: P::Kept,
     pub(crate) service: O,
     pub(crate) protocol: P,
 }
 
-impl<O, P: Repeat<Req>, Req> Plan<O, P, Req> {
+impl<O, P: ReplayRequest<Req>, Req> Plan<O, P, Req> {
     pub(crate) fn new(settings: Arc<Settings>, spare: Option<Spare<O, P, Req>>) -> Self {
         Self {
             settings,
@@ -28,14 +28,14 @@ impl<O, P: Repeat<Req>, Req> Plan<O, P, Req> {
         }
     }
 
-    pub(crate) fn chooses(&self, end: &End) -> bool {
+    pub(crate) fn chooses(&self, end: &CallEnd) -> bool {
         self.settings.chooses(end)
     }
 
     /// Goes over to the other service, if there is still something to call it with.
     #[cold]
     #[inline(never)]
-    pub(crate) fn fall_back(&mut self, end: &End) -> Option<(O, P::Attempt)> {
+    pub(crate) fn fall_back(&mut self, end: &CallEnd) -> Option<(O, P::Attempt)> {
         let second = self.spare.take().and_then(|mut spare| {
             let attempt = spare.protocol.again(&mut spare.kept)?;
             Some((spare.service, attempt))
@@ -50,7 +50,7 @@ impl<O, P: Repeat<Req>, Req> Plan<O, P, Req> {
     /// Passes on the answer of the other service.
     pub(crate) fn conclude<T, E, X>(&self, exchange: &X, answer: Result<T, E>) -> Result<T, E>
     where
-        X: Peek<T, E> + Attach<T>,
+        X: InspectResult<T, E> + Attach<T>,
     {
         let failed = self.failed.expect("the call had failed");
         self.settings.conclude(exchange, failed, answer)

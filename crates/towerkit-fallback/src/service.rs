@@ -7,13 +7,13 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, End, Peek, Protocol, Unbound};
+use towerkit_core::{Attach, Bypass, CallEnd, InspectResult, NoProtocol, Protocol};
 
 use crate::{FellBack, Substitute, settings::Settings};
 
 /// A service whose failures get an answer that is there at once.
 #[derive(Debug)]
-pub struct Fallback<S, A, P = Unbound> {
+pub struct Fallback<S, A, P = NoProtocol> {
     inner: S,
     shared: Arc<Shared<A>>,
     protocol: P,
@@ -54,7 +54,7 @@ where
     S: Service<Req>,
     A: Substitute<S::Response, S::Error>,
     P: Protocol<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -82,7 +82,7 @@ where
     S: Service<Req>,
     A: Substitute<S::Response, S::Error>,
     P: Protocol<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
@@ -108,7 +108,7 @@ impl<F, A, X, T, E> Future for FallbackFuture<F, A, X>
 where
     F: Future<Output = Result<T, E>>,
     A: Substitute<T, E>,
-    X: Peek<T, E> + Attach<T>,
+    X: InspectResult<T, E> + Attach<T>,
 {
     type Output = Result<T, E>;
 
@@ -131,10 +131,10 @@ where
 impl<A> Shared<A> {
     #[cold]
     #[inline(never)]
-    fn replace<T, E, X>(&self, exchange: &X, failed: Result<T, E>, end: &End) -> Result<T, E>
+    fn replace<T, E, X>(&self, exchange: &X, failed: Result<T, E>, end: &CallEnd) -> Result<T, E>
     where
         A: Substitute<T, E>,
-        X: Peek<T, E> + Attach<T>,
+        X: InspectResult<T, E> + Attach<T>,
     {
         let answer = self.answer.substitute(failed, end);
         let failed = FellBack::new(self.settings.name, end);

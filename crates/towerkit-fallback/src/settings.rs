@@ -1,17 +1,17 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Attach, End, Event, Outbox, Outcome, Peek};
+use towerkit_core::{Attach, CallEnd, Event, EventQueue, InspectResult, Outcome};
 
 use crate::{FallbackHandle, FellBack};
 
-pub(crate) type Choose = dyn Fn(&End) -> bool + Send + Sync;
+pub(crate) type Choose = dyn Fn(&CallEnd) -> bool + Send + Sync;
 
 /// What every kind of fallback does alike: to choose, to count and to tell.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) when: Option<Arc<Choose>>,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) outbox: Arc<EventQueue>,
     pub(crate) handle: FallbackHandle,
 }
 
@@ -27,12 +27,12 @@ impl Settings {
 
     /// Whether a call that ended so gets another answer.
     #[inline(always)]
-    pub(crate) fn chooses(&self, end: &End) -> bool {
+    pub(crate) fn chooses(&self, end: &CallEnd) -> bool {
         end.outcome() != Outcome::Success && self.handle.is_enabled() && self.is_chosen(end)
     }
 
     #[cold]
-    fn is_chosen(&self, end: &End) -> bool {
+    fn is_chosen(&self, end: &CallEnd) -> bool {
         match &self.when {
             Some(when) => when(end),
             None => matches!(
@@ -50,7 +50,7 @@ impl Settings {
         mut answer: Result<T, E>,
     ) -> Result<T, E>
     where
-        X: Peek<T, E> + Attach<T>,
+        X: InspectResult<T, E> + Attach<T>,
     {
         let outcome = exchange.peek(&answer).outcome();
         self.handle.count(outcome);

@@ -7,7 +7,7 @@ use std::{
 use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
-use towerkit_core::{Discard, Peek, Repeat};
+use towerkit_core::{Discard, InspectResult, ReplayRequest};
 
 use crate::hedging::Hedging;
 
@@ -16,7 +16,7 @@ use crate::hedging::Hedging;
 pub struct HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
 {
     /// The first attempt, until it has ended.
     #[pin]
@@ -30,7 +30,7 @@ where
 impl<S, P, Req> HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
 {
     #[inline(always)]
     pub(crate) fn new(first: S::Future, hedging: Option<Hedging<S, P, Req>>) -> Self {
@@ -47,8 +47,8 @@ type Ended<T, E> = (bool, Result<T, E>);
 
 impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     type Output = Result<S::Response, S::Error>;
@@ -74,8 +74,8 @@ where
 
 impl<S, P, Req> HedgeFuture<S, P, Req>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     /// Polls the first attempt, unless it has ended.
@@ -136,7 +136,7 @@ where
 impl<S, P, Req> fmt::Debug for HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HedgeFuture")

@@ -19,7 +19,7 @@ pub struct Snapshot {
     /// Calls that a hedge answered.
     pub wins: u64,
     /// Hedges that were due and that the cap or the budget did not allow.
-    pub refused: u64,
+    pub rejected: u64,
     /// Hedges that the cap would allow at once.
     pub available: u32,
     /// How long a call that begins now waits before it is hedged.

@@ -11,7 +11,9 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tower_service::Service;
-use towerkit_core::{Deadline, Discard, End, Outcome, Peek, Pushback, Reason, Repeat};
+use towerkit_core::{
+    CallEnd, Deadline, Discard, InspectResult, Outcome, Pushback, RejectionReason, ReplayRequest,
+};
 
 use crate::{attempt::Attempt, service::Shared, state::Watch};
 
@@ -22,7 +24,7 @@ pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
 pub(crate) struct Hedging<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
 {
     shared: Arc<Shared<P>>,
     exchange: P::Exchange,
@@ -62,8 +64,8 @@ pub(crate) struct Means<S, X, K> {
 
 impl<S, P, Req> Hedging<S, P, Req>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     #[inline(always)]
@@ -119,15 +121,17 @@ where
 
     /// Whether a result is that of the call, whatever the other attempts would come to. After one that is not, hedges the call at
     /// once, if nothing speaks against it.
-    fn settles(&mut self, end: &End, result: &Result<S::Response, S::Error>) -> bool {
+    fn settles(&mut self, end: &CallEnd, result: &Result<S::Response, S::Error>) -> bool {
         use Outcome::{Cancelled, ClientError, Success};
         if matches!(end.outcome(), Success | ClientError | Cancelled) {
             return true;
         }
-        // What was refused on the way never reached the callee: a hedge would meet the same guard. What timed out did.
-        let is_refused = end.refused().is_some_and(|r| r != Reason::DeadlineExceeded);
+        // What was rejected on the way never reached the callee: a hedge would meet the same guard. What timed out did.
+        let is_rejected = end
+            .rejected()
+            .is_some_and(|r| r != RejectionReason::DeadlineExceeded);
         match self.exchange.pushback(result) {
-            _ if is_refused => self.push_back(None),
+            _ if is_rejected => self.push_back(None),
             Some(Pushback::Never) => self.push_back(None),
             Some(Pushback::After(wait)) if !wait.is_zero() => self.push_back(Some(wait)),
             _ => self.hedge(),
@@ -252,7 +256,7 @@ where
         let protocol = &self.shared.protocol;
         let mut request = protocol.again(&mut self.kept)?;
         let number = self.begun + 1;
-        protocol.stamp(&mut request, HEDGE_ATTEMPT, &number.to_string());
+        protocol.set_attempt_header(&mut request, HEDGE_ATTEMPT, &number.to_string());
         Some(Box::pin(Attempt::Waiting {
             service: self.service.clone(),
             request: Some(request),
@@ -267,7 +271,7 @@ where
 impl<S, P, Req> Drop for Hedging<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
 {
     fn drop(&mut self) {
         if let Some(watch) = self.watch.take() {

@@ -73,7 +73,7 @@ impl Histogram {
     pub(crate) fn record(&self, now: u64, length: u64, micros: u32) {
         let epoch = self.epoch(now, length);
         if let Some(bucket) = self.buckets.get(index(micros)) {
-            // It never refuses.
+            // It never rejects.
             let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 Some(Bucket::unpack(word).at(epoch).plus_one().pack())
             });

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use towerkit_core::{Clock, EventSink, LayerExt, LayerState, Unbound};
+use towerkit_core::{Clock, EventSink, LayerExt, LayerState, NoProtocol};
 use towerkit_retry::{Always, Budget, ByProtocol};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 
 /// Sends calls that are slow a second time, and takes the answer that comes first.
 #[derive(Clone)]
-pub struct HedgeLayer<P = Unbound, I = ByProtocol> {
+pub struct HedgeLayer<P = NoProtocol, I = ByProtocol> {
     state: LayerState<Arc<State>>,
     protocol: P,
     idempotence: I,
@@ -40,7 +40,7 @@ impl HedgeLayer {
     fn new(aim: Aim) -> Self {
         Self {
             state: LayerState::new(Arc::new(State::new(Settings::new(aim)))),
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
             idempotence: ByProtocol,
         }
     }
@@ -144,7 +144,7 @@ impl<P, I> LayerExt for HedgeLayer<P, I> {
     type Protocol = P;
     type With<Q> = HedgeLayer<Q, I>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 

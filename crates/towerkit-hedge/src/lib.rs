@@ -43,7 +43,7 @@
 //! - At once, when an attempt has failed. If the callee asks for time (`grpc-retry-pushback-ms`, `Retry-After`), no hedge is sent
 //!   before that time, and none at all if the callee asks for no further attempt. A call that waits for no other attempt then is not
 //!   kept waiting: the failure is its result, and waiting is for a retry outside. Otherwise these are the rules of gRPC (proposal
-//!   A6). A call that a guard on the way refused never reached the callee, and is not sent again; one that a timeout ended did.
+//!   A6). A call that a guard on the way rejected never reached the callee, and is not sent again; one that a timeout ended did.
 //! - Only if the call is idempotent: by its method over HTTP, elsewhere if [`idempotent`](HedgeLayer::idempotent) or
 //!   [`idempotent_if`](HedgeLayer::idempotent_if) says so.
 //! - Only if its body is kept ([`HedgeLayer::replay_up_to`]), and the first attempt has read it to its end.

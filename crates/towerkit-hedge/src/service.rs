@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, Discard, Peek, Repeat, Unbound};
+use towerkit_core::{Bypass, Discard, InspectResult, NoProtocol, ReplayRequest};
 use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A service behind a [`HedgeLayer`](crate::HedgeLayer).
-pub struct Hedge<S, P = Unbound, I = ByProtocol> {
+pub struct Hedge<S, P = NoProtocol, I = ByProtocol> {
     inner: S,
     shared: Arc<Shared<P>>,
     idempotence: I,
@@ -41,7 +41,7 @@ impl<S, P, I> Hedge<S, P, I> {
     #[inline(always)]
     fn may_hedge<Req>(&self, request: &Req) -> bool
     where
-        P: Repeat<Req>,
+        P: ReplayRequest<Req>,
         I: Idempotence<Req>,
     {
         let said = self.shared.protocol.is_idempotent(request);
@@ -51,8 +51,8 @@ impl<S, P, I> Hedge<S, P, I> {
 
 impl<S, P, I, Req> Service<Req> for Hedge<S, P, I>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {
@@ -92,8 +92,8 @@ where
 
 impl<S, P, I, Req> Bypass<Req> for Hedge<S, P, I>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Event, Outbox};
+use towerkit_core::{Event, EventQueue};
 
 use crate::{
     Snapshot,
@@ -15,12 +15,12 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) delay: Delay,
     pub(crate) allowance: Allowance,
-    outbox: Outbox,
+    outbox: EventQueue,
     // Relaxed, all of them: they are counted, and guard nothing.
     calls: AtomicU64,
     hedges: AtomicU64,
     wins: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
 }
 
 impl State {
@@ -31,11 +31,11 @@ impl State {
                 Aim::Percentile(percentile) => Delay::of(percentile),
             },
             allowance: Allowance::new(settings.cap),
-            outbox: Outbox::new(settings.sink.clone()),
+            outbox: EventQueue::new(settings.sink.clone()),
             calls: AtomicU64::new(0),
             hedges: AtomicU64::new(0),
             wins: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             settings,
         }
     }
@@ -58,7 +58,7 @@ impl State {
                 is_spent: false,
             });
         }
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.rejected.fetch_add(1, Ordering::Relaxed);
         None
     }
 
@@ -72,7 +72,7 @@ impl State {
             calls: self.calls.load(Ordering::Relaxed),
             hedges: self.hedges.load(Ordering::Relaxed),
             wins: self.wins.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
             available: self.allowance.available(),
             delay: Duration::from_micros(u64::from(delay)),
         }
@@ -105,7 +105,7 @@ impl Withdrawal {
         let state = &self.state;
         let budget = state.settings.budget.as_ref();
         if budget.is_some_and(|budget| !budget.try_withdraw()) {
-            state.refused.fetch_add(1, Ordering::Relaxed);
+            state.rejected.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         self.is_spent = true;

@@ -7,11 +7,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
-use towerkit_core::{Armed, End, Outcome, Policy, Reason, Status};
+use towerkit_core::{CallEnd, InFlightCall, Outcome, Policy, RejectionReason, Status};
 
 use crate::outcome::{UNKNOWN, code_in, of_body_error, of_code};
 
-/// A response body that carries what the roles of a row hold to the end of the call.
+/// A response body that carries what the policies of a policy stack hold to the end of the call.
 ///
 /// # Cancellation
 ///
@@ -21,14 +21,14 @@ use crate::outcome::{UNKNOWN, code_in, of_body_error, of_code};
 pub struct TrackedBody<B: Body, R: Policy + 'static> {
     #[pin]
     source: Source<B>,
-    armed: Armed<R>,
+    in_flight_call: InFlightCall<R>,
     so_far: SoFar,
 }
 
 #[pin_project(project = SourceProj)]
 enum Source<B: Body> {
     Inner(#[pin] B),
-    Refusal(Option<B::Data>),
+    MaybeRejection(Option<B::Data>),
     Gone,
 }
 
@@ -38,7 +38,7 @@ impl<B: Body> Source<B> {
     fn is_over(&self) -> bool {
         match self {
             Self::Inner(body) => body.is_end_stream(),
-            Self::Refusal(data) => data.is_none(),
+            Self::MaybeRejection(data) => data.is_none(),
             Self::Gone => true,
         }
     }
@@ -49,7 +49,7 @@ impl<B: Body> Source<B> {
 pub(crate) struct SoFar {
     pub(crate) outcome: Outcome,
     pub(crate) status: Option<Status>,
-    pub(crate) refused: Option<Reason>,
+    pub(crate) rejected: Option<RejectionReason>,
     /// Whether the outcome is still to come, in gRPC trailers.
     pub(crate) in_trailers: bool,
     /// The length that the body has to have: a server stops polling once it has written that much, and aborts where there is less.
@@ -66,7 +66,7 @@ impl SoFar {
         Self {
             outcome,
             status,
-            refused: None,
+            rejected: None,
             in_trailers: false,
             declared: UNDECLARED,
             bytes: 0,
@@ -74,16 +74,16 @@ impl SoFar {
     }
 
     #[inline(always)]
-    pub(crate) fn end(&self) -> End {
+    pub(crate) fn end(&self) -> CallEnd {
         self.ended(self.outcome)
     }
 
     /// The head told [`outcome`](Self::outcome), unless that is still to come, whatever came of the body.
     #[inline(always)]
-    fn ended(&self, outcome: Outcome) -> End {
-        let end = End::new(outcome)
+    fn ended(&self, outcome: Outcome) -> CallEnd {
+        let end = CallEnd::new(outcome)
             .with_status(self.status)
-            .with_refused(self.refused)
+            .with_rejected(self.rejected)
             .with_bytes(self.bytes);
         if self.in_trailers {
             end.with_open_head()
@@ -94,7 +94,7 @@ impl SoFar {
 
     /// The body is over without trailers.
     #[inline(always)]
-    pub(crate) fn without_trailers(&self) -> End {
+    pub(crate) fn without_trailers(&self) -> CallEnd {
         if self.in_trailers {
             self.with_code(UNKNOWN)
         } else {
@@ -103,7 +103,7 @@ impl SoFar {
     }
 
     #[cold]
-    pub(crate) fn with_trailers(&self, trailers: &http::HeaderMap) -> End {
+    pub(crate) fn with_trailers(&self, trailers: &http::HeaderMap) -> CallEnd {
         if self.in_trailers {
             self.with_code(code_in(trailers))
         } else {
@@ -113,7 +113,7 @@ impl SoFar {
 
     /// The body is over: its call has failed if the body is shorter or longer than declared.
     #[inline(always)]
-    fn over(&self) -> End {
+    fn over(&self) -> CallEnd {
         if self.is_whole() {
             self.end()
         } else {
@@ -128,20 +128,21 @@ impl SoFar {
     }
 
     #[cold]
-    fn with_code(&self, code: u16) -> End {
+    fn with_code(&self, code: u16) -> CallEnd {
         self.ended(of_code(code))
             .with_status(Some(Status::Grpc(code)))
     }
 
-    /// The body ended with an error: a refusal by a layer further in, or else a failure.
+    /// The body ended with an error: a rejection by a layer further in, or else a failure.
     #[cold]
-    pub(crate) fn broken<E: 'static>(&self, error: &E) -> End {
-        let (outcome, refused) = of_body_error(error);
-        self.ended(outcome).with_refused(refused.or(self.refused))
+    pub(crate) fn broken<E: 'static>(&self, error: &E) -> CallEnd {
+        let (outcome, rejected) = of_body_error(error);
+        self.ended(outcome)
+            .with_rejected(rejected.or(self.rejected))
     }
 
     /// The body was dropped before its end.
-    fn dropped(&self) -> End {
+    fn dropped(&self) -> CallEnd {
         match self.outcome {
             Outcome::Success => self.ended(Outcome::Cancelled),
             known => self.ended(known),
@@ -150,35 +151,35 @@ impl SoFar {
 }
 
 impl<B: Body, R: Policy> TrackedBody<B, R> {
-    /// Follows `body` on behalf of `armed`.
+    /// Follows `body` on behalf of `in_flight_call`.
     #[inline(always)]
-    pub(crate) fn follow(body: B, armed: Armed<R>, so_far: SoFar) -> Self {
+    pub(crate) fn follow(body: B, in_flight_call: InFlightCall<R>, so_far: SoFar) -> Self {
         Self {
             source: Source::Inner(body),
-            armed,
+            in_flight_call,
             so_far,
         }
     }
 
-    /// Passes `body` on for a row that does not follow its calls, or a call that is over already.
+    /// Passes `body` on for a policy stack that does not follow its calls, or a call that is over already.
     #[inline(always)]
     pub(crate) fn pass(body: B) -> Self {
         Self::from_source(Source::Inner(body))
     }
 
-    pub(crate) fn of_refusal(body: Bytes) -> Self
+    pub(crate) fn of_rejection(body: Bytes) -> Self
     where
         B::Data: From<Bytes>,
     {
         let data = (!body.is_empty()).then(|| B::Data::from(body));
-        Self::from_source(Source::Refusal(data))
+        Self::from_source(Source::MaybeRejection(data))
     }
 
     #[inline(always)]
     fn from_source(source: Source<B>) -> Self {
         Self {
             source,
-            armed: Armed::none(),
+            in_flight_call: InFlightCall::none(),
             so_far: SoFar::new(Outcome::Success, None),
         }
     }
@@ -202,20 +203,20 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
         let me = self.project();
         let mut body = match me.source.project() {
             SourceProj::Inner(body) => body,
-            SourceProj::Refusal(data) => {
+            SourceProj::MaybeRejection(data) => {
                 return Poll::Ready(mem::take(data).map(Frame::data).map(Ok));
             }
             SourceProj::Gone => return Poll::Ready(None),
         };
-        if !me.armed.is_armed() {
+        if !me.in_flight_call.is_armed() {
             return body.poll_frame(cx);
         }
-        let frame = ready!(me.armed.watch(|| body.as_mut().poll_frame(cx)));
+        let frame = ready!(me.in_flight_call.poll_with(|| body.as_mut().poll_frame(cx)));
         // The body and its data are asked here, and may panic.
-        me.armed.guarded(|armed| match &frame {
-            Some(Ok(frame)) => delivered(frame, body.is_end_stream(), armed, me.so_far),
-            Some(Err(error)) => armed.finish(&me.so_far.broken(error)),
-            None => armed.finish(&me.so_far.without_trailers()),
+        me.in_flight_call.guarded(|in_flight_call| match &frame {
+            Some(Ok(frame)) => delivered(frame, body.is_end_stream(), in_flight_call, me.so_far),
+            Some(Err(error)) => in_flight_call.finish(&me.so_far.broken(error)),
+            None => in_flight_call.finish(&me.so_far.without_trailers()),
         });
         Poll::Ready(frame)
     }
@@ -229,7 +230,7 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Inner(body) => body.size_hint(),
-            Source::Refusal(data) => {
+            Source::MaybeRejection(data) => {
                 let left = data.as_ref().map_or(0, Buf::remaining);
                 SizeHint::with_exact(left as u64)
             }
@@ -243,16 +244,16 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
 fn delivered<D: Buf, R: Policy>(
     frame: &Frame<D>,
     is_end: bool,
-    armed: &mut Armed<R>,
+    in_flight_call: &mut InFlightCall<R>,
     so_far: &mut SoFar,
 ) {
     if let Some(trailers) = frame.trailers_ref() {
-        armed.finish(&so_far.with_trailers(trailers));
+        in_flight_call.finish(&so_far.with_trailers(trailers));
         return;
     }
     so_far.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
     if is_end || so_far.bytes >= so_far.declared {
-        armed.finish(&so_far.without_trailers());
+        in_flight_call.finish(&so_far.without_trailers());
     }
 }
 
@@ -261,15 +262,15 @@ impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
     #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
         let mut me = self.project();
-        if !me.armed.is_armed() {
+        if !me.in_flight_call.is_armed() {
             return;
         }
-        let is_over = me.armed.watch(|| {
+        let is_over = me.in_flight_call.poll_with(|| {
             let is_over = me.source.is_over();
             me.source.set(Source::Gone);
             is_over
         });
-        me.armed.finish_with(|| {
+        me.in_flight_call.finish_with(|| {
             if is_over {
                 me.so_far.without_trailers()
             } else {

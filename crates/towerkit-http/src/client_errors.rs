@@ -45,6 +45,6 @@ fn is_unsent(cause: &(dyn Error + 'static)) -> bool {
 
 /// `h2` gives the error of a `GOAWAY` that the server sent only to streams that this `GOAWAY` leaves out.
 fn is_refused_stream(error: &h2::Error) -> bool {
-    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    error.is_remote() && (refused || error.is_go_away())
+    let rejected = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (rejected || error.is_go_away())
 }

@@ -1,7 +1,7 @@
 use std::{any::Any, error::Error, io};
 
 use hyper_util::client::legacy;
-use towerkit_core::{End, Outcome, Rejection, as_error, causes};
+use towerkit_core::{CallEnd, Outcome, Rejection, as_error, causes};
 
 /// Reads the errors of a service: what became of a request that got no response.
 #[diagnostic::on_unimplemented(
@@ -41,18 +41,18 @@ impl<E: 'static> ReadErrors<E> for KnownErrors {
 
 /// An attempt to connect that failed. Other errors of a connection, such as an unreachable host, may come after the request was sent.
 fn found_no_connection(cause: &(dyn Error + 'static)) -> bool {
-    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    cause.downcast_ref().is_some_and(refused)
+    let rejected = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    cause.downcast_ref().is_some_and(rejected)
         || cause.downcast_ref().is_some_and(legacy::Error::is_connect)
 }
 
 /// How a call ended that got this error instead of a response.
-pub(crate) fn end<K: ReadErrors<E>, E>(error: &E) -> End {
+pub(crate) fn end<K: ReadErrors<E>, E>(error: &E) -> CallEnd {
     let rejection = K::as_error(error)
         .and_then(|error| causes(error).find_map(<dyn Error>::downcast_ref::<Rejection>));
     match rejection {
-        Some(rejection) => End::refused_for(rejection.reason()),
-        None => End::new(Outcome::Failure),
+        Some(rejection) => CallEnd::rejected_for(rejection.reason()),
+        None => CallEnd::new(Outcome::Failure),
     }
 }
 

@@ -3,7 +3,7 @@ use std::any::{Any, TypeId};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
 use towerkit_core::TargetUri;
 
-use crate::refusal::field;
+use crate::rejection::field;
 
 /// Returns the part of a request that has this type, without its body.
 pub(crate) fn part<B>(request: &Request<B>, part: TypeId) -> Option<&dyn Any> {

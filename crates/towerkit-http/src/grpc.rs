@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    Armed, Deadline, Describe, Follow, Outcome, Protocol, ProtocolKind, Reason, Refuse, Rejection,
-    Shape, Status, TargetUri,
+    Deadline, Describe, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
+    Rejection, RejectionReason, Status, TargetUri, TrackResponse,
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     body::SoFar,
     client_address, fields, http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, of_code},
-    refusal,
+    rejection,
 };
 
 /// Reads calls as gRPC: the outcome is `grpc-status`, in the headers or in the trailers, and `UNKNOWN` where there is none.
@@ -122,19 +122,24 @@ impl<B, K> Describe<Request<B>> for Grpc<K> {
     }
 
     #[inline(always)]
-    fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
+    fn header<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
         request.headers().get(name)?.to_str().ok()
     }
 
-    fn each_field<'a>(&self, request: &'a Request<B>, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+    fn header_values<'a>(
+        &self,
+        request: &'a Request<B>,
+        name: &str,
+        visit: &mut dyn FnMut(&'a [u8]),
+    ) {
         fields::each(request.headers(), name, visit);
     }
 
-    fn set_field(&self, request: &mut Request<B>, name: &'static str, value: &str) {
+    fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
         fields::set(request.headers_mut(), name, value);
     }
 
-    fn remove_field(&self, request: &mut Request<B>, name: &'static str) {
+    fn remove_header(&self, request: &mut Request<B>, name: &'static str) {
         fields::remove(request.headers_mut(), name);
     }
 
@@ -146,7 +151,7 @@ impl<B, K> Describe<Request<B>> for Grpc<K> {
         request.extensions_mut().insert(deadline);
     }
 
-    fn refusal_status(&self, _kind: ProtocolKind, reason: Reason) -> Option<Status> {
+    fn rejection_status(&self, _kind: ProtocolKind, reason: RejectionReason) -> Option<Status> {
         Some(Status::Grpc(code_of(reason)))
     }
 }
@@ -177,32 +182,32 @@ pub(crate) fn read(head: ResponseHead<'_>) -> SoFar {
         && let Some(rejection) = head.extensions.get::<Rejection>()
     {
         so_far.outcome = rejection.reason().outcome();
-        so_far.refused = Some(rejection.reason());
+        so_far.rejected = Some(rejection.reason());
     }
     so_far
 }
 
-impl<B: Body, E: 'static, K: ReadErrors<E>> Follow<Response<B>, E> for GrpcExchange<K> {
-    type Response<R: Shape> = Response<TrackedBody<B, R>>;
+impl<B: Body, E: 'static, K: ReadErrors<E>> TrackResponse<Response<B>, E> for GrpcExchange<K> {
+    type Response<R: PolicyShape> = Response<TrackedBody<B, R>>;
 
-    fn follow<R: Shape>(
+    fn follow<R: PolicyShape>(
         &self,
         result: Result<Response<B>, E>,
-        armed: &mut Armed<R>,
+        in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        http_protocol::follow::<B, E, R, K, Tracked>(result, armed, |response| {
+        http_protocol::follow::<B, E, R, K, Tracked>(result, in_flight_call, |response| {
             read(ResponseHead::of(response))
         })
     }
 }
 
-impl<B, E, K> Refuse<Response<B>, E> for GrpcExchange<K>
+impl<B, E, K> RejectCall<Response<B>, E> for GrpcExchange<K>
 where
     B: Body<Data: From<Bytes>>,
     E: 'static,
     K: ReadErrors<E>,
 {
-    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
-        Ok(refusal::over_grpc(rejection, TrackedBody::of_refusal))
+    fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+        Ok(rejection::over_grpc(rejection, TrackedBody::of_rejection))
     }
 }

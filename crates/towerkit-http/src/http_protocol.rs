@@ -8,24 +8,24 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use towerkit_core::{
-    Armed, Deadline, Describe, Follow, Outcome, Protocol, ProtocolKind, Reason, Refuse, Rejection,
-    Shape, Status, TargetUri,
+    Deadline, Describe, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
+    Rejection, RejectionReason, Status, TargetUri, TrackResponse,
 };
 
 use crate::{
-    ByFunction, ByStatus, ClassifyHead, KnownErrors, Operation, ReadErrors, RequestHead,
+    ByStatus, ClassifyHead, KnownErrors, OperationFn, OperationName, ReadErrors, RequestHead,
     ResponseBody, ResponseHead, Tracked, TrackedBody, Unrouted,
     body::{SoFar, UNDECLARED},
     client_address, errors, fields, grpc,
     outcome::{code_if_any, code_of, of_code, status_of},
-    refusal,
-    refusal::HeaderFields,
+    rejection,
+    rejection::HeaderFields,
 };
 
 /// Reads calls as HTTP, and those as gRPC whose request and response both have its content type.
 ///
 /// A caller alone cannot choose how an answer is read: what an ordinary route answers to a request that claims to be gRPC has the
-/// outcome of its HTTP status. A refusal is answered as the request asks.
+/// outcome of its HTTP status. A rejection is answered as the request asks.
 ///
 /// gRPC-Web is HTTP whose outcome is that of `grpc-status`, if it stands in the head. A response that has a message has its code in the
 /// last bytes of the body, which are not read: such a call has the outcome of its HTTP status. Layers inside `tonic_web::GrpcWebLayer`
@@ -72,7 +72,7 @@ impl Http<ByStatus, crate::ByMatchedPath, KnownErrors, crate::InAxum> {
 }
 
 impl<C, O, K, W> Http<C, O, K, W> {
-    /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of refusals.
+    /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of rejections.
     #[must_use]
     pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O, K, W> {
         Http {
@@ -85,13 +85,13 @@ impl<C, O, K, W> Http<C, O, K, W> {
 
     /// Asks a function for the name of the operation, which becomes a metric label: let it return few different ones.
     #[must_use]
-    pub fn operation<F>(self, operation: F) -> Http<C, ByFunction<F>, K, W>
+    pub fn operation<F>(self, operation: F) -> Http<C, OperationFn<F>, K, W>
     where
         F: for<'a> Fn(RequestHead<'a>) -> &'a str,
     {
         Http {
             classify: self.classify,
-            operation: ByFunction(operation),
+            operation: OperationFn(operation),
             errors: self.errors,
             bodies: self.bodies,
         }
@@ -135,7 +135,7 @@ impl<C, O, K, W> Http<C, O, K, W> {
     }
 }
 
-impl<B, C, O: Operation, K, W> Describe<Request<B>> for Http<C, O, K, W> {
+impl<B, C, O: OperationName, K, W> Describe<Request<B>> for Http<C, O, K, W> {
     #[inline(always)]
     fn kind(&self, request: &Request<B>) -> ProtocolKind {
         if grpc::is_grpc(request) {
@@ -179,19 +179,24 @@ impl<B, C, O: Operation, K, W> Describe<Request<B>> for Http<C, O, K, W> {
     }
 
     #[inline(always)]
-    fn field<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
+    fn header<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
         request.headers().get(name)?.to_str().ok()
     }
 
-    fn each_field<'a>(&self, request: &'a Request<B>, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+    fn header_values<'a>(
+        &self,
+        request: &'a Request<B>,
+        name: &str,
+        visit: &mut dyn FnMut(&'a [u8]),
+    ) {
         fields::each(request.headers(), name, visit);
     }
 
-    fn set_field(&self, request: &mut Request<B>, name: &'static str, value: &str) {
+    fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
         fields::set(request.headers_mut(), name, value);
     }
 
-    fn remove_field(&self, request: &mut Request<B>, name: &'static str) {
+    fn remove_header(&self, request: &mut Request<B>, name: &'static str) {
         fields::remove(request.headers_mut(), name);
     }
 
@@ -203,14 +208,19 @@ impl<B, C, O: Operation, K, W> Describe<Request<B>> for Http<C, O, K, W> {
         request.extensions_mut().insert(deadline);
     }
 
-    fn refusal_bytes(&self, request: &Request<B>, kind: ProtocolKind, reason: Reason) -> u64 {
+    fn rejection_bytes(
+        &self,
+        request: &Request<B>,
+        kind: ProtocolKind,
+        reason: RejectionReason,
+    ) -> u64 {
         if kind == ProtocolKind::Grpc || *request.method() == Method::HEAD {
             return 0;
         }
-        refusal::problem(reason).body().len() as u64
+        rejection::problem(reason).body().len() as u64
     }
 
-    fn refusal_status(&self, kind: ProtocolKind, reason: Reason) -> Option<Status> {
+    fn rejection_status(&self, kind: ProtocolKind, reason: RejectionReason) -> Option<Status> {
         Some(match kind {
             ProtocolKind::Grpc => Status::Grpc(code_of(reason)),
             _ => Status::Http(status_of(reason).as_u16()),
@@ -260,7 +270,7 @@ impl MethodKind {
     }
 }
 
-impl<B, C: Clone, O: Operation, K, W> Protocol<Request<B>> for Http<C, O, K, W> {
+impl<B, C: Clone, O: OperationName, K, W> Protocol<Request<B>> for Http<C, O, K, W> {
     type Exchange = HttpExchange<C, K, W>;
 
     #[inline(always)]
@@ -275,22 +285,22 @@ impl<B, C: Clone, O: Operation, K, W> Protocol<Request<B>> for Http<C, O, K, W> 
 }
 
 impl<C: ClassifyHead, K, W> HttpExchange<C, K, W> {
-    /// Reads the head: by its refusal if it is one, otherwise by its status.
+    /// Reads the head: by its rejection if it is one, otherwise by its status.
     #[inline(always)]
     fn read(&self, head: ResponseHead<'_>) -> SoFar {
         let status = head.status;
-        let refused = if status.as_u16() < 400 {
+        let rejected = if status.as_u16() < 400 {
             None
         } else {
             head.extensions.get::<Rejection>().map(Rejection::reason)
         };
-        let outcome = match (refused, self.web_code(head)) {
+        let outcome = match (rejected, self.web_code(head)) {
             (Some(reason), _) => reason.outcome(),
             (None, Some(code)) => of_code(code),
             (None, None) => self.classify.classify(head),
         };
         let mut so_far = SoFar::new(outcome, Some(Status::Http(status.as_u16())));
-        so_far.refused = refused;
+        so_far.rejected = rejected;
         so_far
     }
 
@@ -340,37 +350,43 @@ impl<C: ClassifyHead, K, W> HttpExchange<C, K, W> {
     }
 }
 
-impl<B, E, C, K, W> Follow<Response<B>, E> for HttpExchange<C, K, W>
+impl<B, E, C, K, W> TrackResponse<Response<B>, E> for HttpExchange<C, K, W>
 where
     B: Body,
     C: ClassifyHead,
     K: ReadErrors<E>,
     W: ResponseBody<B>,
 {
-    type Response<R: Shape> = Response<W::Of<R>>;
+    type Response<R: PolicyShape> = Response<W::Of<R>>;
 
     #[inline(always)]
-    fn follow<R: Shape>(
+    fn follow<R: PolicyShape>(
         &self,
         result: Result<Response<B>, E>,
-        armed: &mut Armed<R>,
+        in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        follow::<B, E, R, K, W>(result, armed, |response| self.read_response(response))
+        follow::<B, E, R, K, W>(result, in_flight_call, |response| {
+            self.read_response(response)
+        })
     }
 }
 
-impl<B, E, C, K, W> Refuse<Response<B>, E> for HttpExchange<C, K, W>
+impl<B, E, C, K, W> RejectCall<Response<B>, E> for HttpExchange<C, K, W>
 where
     B: Body<Data: From<Bytes>>,
     C: ClassifyHead,
     K: ReadErrors<E>,
     W: ResponseBody<B>,
 {
-    fn refuse<R: Shape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+    fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
         Ok(if self.is_grpc {
-            refusal::over_grpc(rejection, W::refusal::<R>)
+            rejection::over_grpc(rejection, W::rejection::<R>)
         } else {
-            refusal::over_http(rejection, self.method == MethodKind::Head, W::refusal::<R>)
+            rejection::over_http(
+                rejection,
+                self.method == MethodKind::Head,
+                W::rejection::<R>,
+            )
         })
     }
 }
@@ -379,28 +395,28 @@ where
 ///
 /// A response is some 150 bytes: this moves it once, and so stands here for both protocols.
 #[inline(always)]
-pub(crate) fn follow<B: Body, E, R: Shape, K: ReadErrors<E>, W: ResponseBody<B>>(
+pub(crate) fn follow<B: Body, E, R: PolicyShape, K: ReadErrors<E>, W: ResponseBody<B>>(
     result: Result<Response<B>, E>,
-    armed: &mut Armed<R>,
+    in_flight_call: &mut InFlightCall<R>,
     read: impl FnOnce(&Response<B>) -> SoFar,
 ) -> Result<Response<W::Of<R>>, E> {
     match result {
-        Ok(response) if !Armed::<R>::MATTERS => {
+        Ok(response) if !InFlightCall::<R>::MATTERS => {
             Ok(response.map(|body| W::wrap(body, TrackedBody::pass)))
         }
         Ok(mut response) => {
             let so_far = read(&response);
-            armed.head(&so_far.end());
-            armed.annotate(&mut HeaderFields(response.headers_mut()));
+            in_flight_call.head(&so_far.end());
+            in_flight_call.response_headers(&mut HeaderFields(response.headers_mut()));
             if so_far.declared == 0 || response.body().is_end_stream() {
-                armed.finish_with(|| so_far.without_trailers());
+                in_flight_call.finish_with(|| so_far.without_trailers());
             }
-            let armed = armed.take();
-            let track = |body| TrackedBody::follow(body, armed, so_far);
+            let in_flight_call = in_flight_call.take();
+            let track = |body| TrackedBody::follow(body, in_flight_call, so_far);
             Ok(response.map(|body| W::wrap(body, track)))
         }
         Err(error) => {
-            armed.finish_with(|| errors::end::<K, E>(&error));
+            in_flight_call.finish_with(|| errors::end::<K, E>(&error));
             Err(error)
         }
     }

@@ -8,21 +8,21 @@
 //! use http_body_util::Full;
 //! use bytes::Bytes;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_core::{Call, End, Guard, Policy, Reason, Rejection, guard};
+//! use towerkit_core::{Call, CallEnd, Guard, Policy, RejectionReason, Rejection, guard};
 //! use towerkit_http::HttpExt;
 //!
 //! struct ClosedOnSundays;
 //!
 //! impl Policy for ClosedOnSundays {
-//!     type Held = ();
-//!     const FOLLOWS: bool = false;
-//!     fn finish(&self, _held: (), _end: &End) {}
+//!     type CallState = ();
+//!     const NEEDS_END: bool = false;
+//!     fn finish(&self, _held: (), _end: &CallEnd) {}
 //! }
 //!
 //! impl<Req> Guard<Req> for ClosedOnSundays {
 //!     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
 //!         let day = std::time::Duration::from_secs(24 * 3600);
-//!         Err(Rejection::new(Reason::Unavailable, "shop").retry_after(day))
+//!         Err(Rejection::new(RejectionReason::Unavailable, "shop").with_retry_after(day))
 //!     }
 //! }
 //!
@@ -57,10 +57,10 @@
 //!
 //! # Errors
 //!
-//! A refusal is a response: problem details (RFC 9457) with `Retry-After` over HTTP, trailers only over gRPC. It carries the
+//! A rejection is a response: problem details (RFC 9457) with `Retry-After` over HTTP, trailers only over gRPC. It carries the
 //! [`Rejection`](towerkit_core::Rejection) in its extensions, by which layers outside recognise it.
 //!
-//! A refusal answers before the request body is read. hyper's HTTP/1 server then closes the connection if the body has not arrived
+//! A rejection answers before the request body is read. hyper's HTTP/1 server then closes the connection if the body has not arrived
 //! with the head; over HTTP/2 the connection goes on.
 
 mod body;
@@ -77,9 +77,9 @@ mod http_protocol;
 mod operation;
 mod outcome;
 mod problem;
-mod refusal;
-mod repeat;
+mod rejection;
 mod replay;
+mod replay_request;
 mod request_key;
 mod response_body;
 mod share;
@@ -96,7 +96,7 @@ pub use grpc::{Grpc, GrpcExchange};
 pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
 pub use operation::ByMatchedPath;
-pub use operation::{ByFunction, Operation, RequestHead, ResponseHead, Unrouted};
+pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unrouted};
 pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
 pub use replay::{KeptRequest, ReplayBody};

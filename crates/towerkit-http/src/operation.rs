@@ -53,7 +53,7 @@ impl<'a> ResponseHead<'a> {
 /// Names the operation of an HTTP request.
 ///
 /// Names become metric labels: there must be few of them, however many different paths are asked for.
-pub trait Operation {
+pub trait OperationName {
     /// Returns the name.
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str;
 
@@ -67,7 +67,7 @@ pub trait Operation {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unrouted;
 
-impl Operation for Unrouted {
+impl OperationName for Unrouted {
     #[inline(always)]
     fn operation<'a>(&'a self, _head: RequestHead<'a>) -> &'a str {
         UNMATCHED
@@ -82,9 +82,9 @@ const UNMATCHED: &str = "unmatched";
 
 /// Asks a function for the name, see [`Http::operation`](crate::Http::operation).
 #[derive(Debug, Clone, Copy)]
-pub struct ByFunction<F>(pub(crate) F);
+pub struct OperationFn<F>(pub(crate) F);
 
-impl<F> Operation for ByFunction<F>
+impl<F> OperationName for OperationFn<F>
 where
     F: for<'a> Fn(RequestHead<'a>) -> &'a str,
 {
@@ -101,7 +101,7 @@ where
 pub struct ByMatchedPath;
 
 #[cfg(feature = "axum")]
-impl Operation for ByMatchedPath {
+impl OperationName for ByMatchedPath {
     #[inline(always)]
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str {
         let matched = head.extensions.get().map(MatchedPath::as_str);

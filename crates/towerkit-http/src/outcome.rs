@@ -1,5 +1,5 @@
 use http::{HeaderMap, StatusCode};
-use towerkit_core::{ByResult, Outcome, Reason};
+use towerkit_core::{ByResult, Outcome, RejectionReason};
 
 use crate::ResponseHead;
 
@@ -90,9 +90,9 @@ pub(crate) fn code_of_status(status: StatusCode) -> u16 {
     }
 }
 
-/// Tells the outcome of the error with which a body broke off: that of a refusal, if it is one, and otherwise a failure.
-pub(crate) fn of_body_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) {
-    match axum_body::refusal(error) {
+/// Tells the outcome of the error with which a body broke off: that of a rejection, if it is one, and otherwise a failure.
+pub(crate) fn of_body_error<E: 'static>(error: &E) -> (Outcome, Option<RejectionReason>) {
+    match axum_body::rejection(error) {
         Some(reason) => (reason.outcome(), Some(reason)),
         None => ByResult::of_error(error),
     }
@@ -102,10 +102,10 @@ pub(crate) fn of_body_error<E: 'static>(error: &E) -> (Outcome, Option<Reason>) 
 mod axum_body {
     use std::{any::Any, error::Error};
 
-    use towerkit_core::{Reason, Rejection};
+    use towerkit_core::{Rejection, RejectionReason};
 
-    /// Finds a refusal in an error of axum's body, in which axum boxes every other.
-    pub(super) fn refusal(error: &dyn Any) -> Option<Reason> {
+    /// Finds a rejection in an error of axum's body, in which axum boxes every other.
+    pub(super) fn rejection(error: &dyn Any) -> Option<RejectionReason> {
         let mut cause: &(dyn Error + 'static) = error.downcast_ref::<axum::Error>()?;
         while let Some(error) = cause.source() {
             if let Some(rejection) = error.downcast_ref::<Rejection>() {
@@ -121,31 +121,33 @@ mod axum_body {
 mod axum_body {
     use std::any::Any;
 
-    use towerkit_core::Reason;
+    use towerkit_core::RejectionReason;
 
-    pub(super) fn refusal(_error: &dyn Any) -> Option<Reason> {
+    pub(super) fn rejection(_error: &dyn Any) -> Option<RejectionReason> {
         None
     }
 }
 
-/// The HTTP status that answers a refusal.
-pub(crate) fn status_of(reason: Reason) -> StatusCode {
+/// The HTTP status that answers a rejection.
+pub(crate) fn status_of(reason: RejectionReason) -> StatusCode {
     match reason {
-        Reason::RateLimited | Reason::InsufficientCapacity => StatusCode::TOO_MANY_REQUESTS,
-        Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Reason::Forbidden => StatusCode::FORBIDDEN,
-        Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        RejectionReason::RateLimited | RejectionReason::InsufficientCapacity => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        RejectionReason::Unauthenticated => StatusCode::UNAUTHORIZED,
+        RejectionReason::Forbidden => StatusCode::FORBIDDEN,
+        RejectionReason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
-/// The gRPC code that answers a refusal.
-pub(crate) fn code_of(reason: Reason) -> u16 {
+/// The gRPC code that answers a rejection.
+pub(crate) fn code_of(reason: RejectionReason) -> u16 {
     match reason {
-        Reason::RateLimited | Reason::InsufficientCapacity => 8,
-        Reason::Unauthenticated => 16,
-        Reason::Forbidden => 7,
-        Reason::DeadlineExceeded => 4,
+        RejectionReason::RateLimited | RejectionReason::InsufficientCapacity => 8,
+        RejectionReason::Unauthenticated => 16,
+        RejectionReason::Forbidden => 7,
+        RejectionReason::DeadlineExceeded => 4,
         _ => 14,
     }
 }
@@ -173,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_a_layer_broke_off_has_the_outcome_of_the_refusal() {
-        let refusal = || Rejection::new(Reason::DeadlineExceeded, "test");
-        let timed_out = (Outcome::TimedOut, Some(Reason::DeadlineExceeded));
-        assert_eq!(of_body_error(&refusal()), timed_out);
-        assert_eq!(of_body_error(&BoxError::from(refusal())), timed_out);
+    fn a_body_that_a_layer_broke_off_has_the_outcome_of_the_rejection() {
+        let rejection = || Rejection::new(RejectionReason::DeadlineExceeded, "test");
+        let timed_out = (Outcome::TimedOut, Some(RejectionReason::DeadlineExceeded));
+        assert_eq!(of_body_error(&rejection()), timed_out);
+        assert_eq!(of_body_error(&BoxError::from(rejection())), timed_out);
         assert_eq!(of_body_error(&"reset"), (Outcome::Failure, None));
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert_eq!(of_body_error(&reset), (Outcome::Failure, None));
@@ -185,11 +187,11 @@ mod tests {
 
     #[cfg(feature = "axum")]
     #[test]
-    fn a_refusal_is_found_in_what_axum_makes_of_it() {
-        let refused = Rejection::new(Reason::DeadlineExceeded, "test");
+    fn a_rejection_is_found_in_what_axum_makes_of_it() {
+        let rejected = Rejection::new(RejectionReason::DeadlineExceeded, "test");
         let wrapped = axum::Error::new(std::io::Error::other("reset"));
         assert_eq!(of_body_error(&wrapped), (Outcome::Failure, None));
-        let wrapped = axum::Error::new(refused);
+        let wrapped = axum::Error::new(rejected);
         assert_eq!(of_body_error(&wrapped).0, Outcome::TimedOut);
     }
 
@@ -223,16 +225,16 @@ mod tests {
     #[test]
     fn every_reason_has_the_status_and_code_of_the_table() {
         let table = [
-            (Reason::RateLimited, 429, 8),
-            (Reason::CircuitOpen, 503, 14),
-            (Reason::Overloaded, 503, 14),
-            (Reason::DeadlineExceeded, 504, 4),
-            (Reason::Unauthenticated, 401, 16),
-            (Reason::Forbidden, 403, 7),
-            (Reason::Unavailable, 503, 14),
-            (Reason::InsufficientCapacity, 429, 8),
+            (RejectionReason::RateLimited, 429, 8),
+            (RejectionReason::CircuitOpen, 503, 14),
+            (RejectionReason::Overloaded, 503, 14),
+            (RejectionReason::DeadlineExceeded, 504, 4),
+            (RejectionReason::Unauthenticated, 401, 16),
+            (RejectionReason::Forbidden, 403, 7),
+            (RejectionReason::Unavailable, 503, 14),
+            (RejectionReason::InsufficientCapacity, 429, 8),
         ];
-        assert_eq!(table.map(|(reason, ..)| reason), Reason::ALL);
+        assert_eq!(table.map(|(reason, ..)| reason), RejectionReason::ALL);
         for (reason, status, code) in table {
             assert_eq!(status_of(reason).as_u16(), status, "{reason}");
             assert_eq!(code_of(reason), code, "{reason}");

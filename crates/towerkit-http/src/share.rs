@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, Response, header, response::Parts};
 use http_body::Body;
-use towerkit_core::{End, Share};
+use towerkit_core::{CallEnd, ShareResponse};
 
 use crate::{
     ClassifyHead, CollectedBody, GrpcExchange, HttpExchange, KeptResponse, ReadErrors,
@@ -20,7 +20,7 @@ use crate::{
 
 macro_rules! shares {
     ([$($generics:tt)*] $exchange:ty, $read:expr) => {
-        impl<B: Body<Error: 'static> + Unpin, E, K: ReadErrors<E>, $($generics)*> Share<Response<B>, E> for $exchange {
+        impl<B: Body<Error: 'static> + Unpin, E, K: ReadErrors<E>, $($generics)*> ShareResponse<Response<B>, E> for $exchange {
             type Response = Response<CollectedBody<B>>;
             type Kept = KeptResponse;
             type Collect = Collect<B, E>;
@@ -57,7 +57,7 @@ shares!([] GrpcExchange<K>, |_: &Self, response| grpc::read(ResponseHead::of(res
 pub struct Collect<B: Body, E>(Option<State<B, E>>);
 
 enum State<B: Body, E> {
-    Ended(Result<Response<CollectedBody<B>>, E>, End),
+    Ended(Result<Response<CollectedBody<B>>, E>, CallEnd),
     Reading(Parts, Reading<B>, SoFar),
 }
 
@@ -90,7 +90,7 @@ impl<B: Body + Unpin, E> Collect<B, E> {
 impl<B: Body + Unpin, E> Unpin for Collect<B, E> {}
 
 impl<B: Body<Error: 'static> + Unpin, E> Future for Collect<B, E> {
-    type Output = (Result<Response<CollectedBody<B>>, E>, End);
+    type Output = (Result<Response<CollectedBody<B>>, E>, CallEnd);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = self.0.as_mut().expect("not polled after completion");
@@ -111,7 +111,7 @@ impl<B: Body<Error: 'static> + Unpin, E> Future for Collect<B, E> {
     }
 }
 
-fn end<E: 'static>(so_far: &SoFar, stop: &Stop<E>, trailers: Option<&HeaderMap>) -> End {
+fn end<E: 'static>(so_far: &SoFar, stop: &Stop<E>, trailers: Option<&HeaderMap>) -> CallEnd {
     match (stop, trailers) {
         (Stop::Broken(error), _) => so_far.broken(error),
         (Stop::Full, _) => so_far.end(),

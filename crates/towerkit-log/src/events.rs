@@ -20,7 +20,7 @@ use crate::window::Window;
 /// | a store goes away | warn | `store changed` | `name`, `reachable` |
 /// | it comes back | info | `store changed` | `name`, `reachable` |
 /// | keys find no room | warn | `rate limit crowded` | `name`, `calls`, `evicted` |
-/// | a concurrency limit refuses | warn | `limit reached` | `name`, `limit`, `refused` |
+/// | a concurrency limit rejects | warn | `limit reached` | `name`, `limit`, `rejected` |
 /// | it adapts | info | `limit changed` | `name`, `from`, `to` |
 /// | a retry is not made * | warn | `retry given up` | `name`, `retries`, `outcome`, `reason` |
 /// | a fallback is asked * | info | `fell back` | `name`, `from`, `to` |
@@ -175,8 +175,8 @@ impl EventSink for EventLog {
             Event::LimitReached {
                 name,
                 limit,
-                refused,
-            } => log!(WARN, "limit reached", name, limit, refused),
+                rejected,
+            } => log!(WARN, "limit reached", name, limit, rejected),
             Event::LimitChanged { name, from, to } => {
                 log!(INFO, "limit changed", name, from, to);
             }

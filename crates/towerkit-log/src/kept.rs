@@ -10,7 +10,7 @@ use crate::{
 
 /// What is kept of one call: nothing, where it will not be logged.
 #[derive(Debug, Default)]
-pub struct LogHeld(Option<Box<Kept>>);
+pub struct LogCallState(Option<Box<Kept>>);
 
 /// What the end of a call no longer knows.
 #[derive(Debug)]
@@ -37,10 +37,10 @@ pub(crate) struct Own {
 }
 
 thread_local! {
-    static SPARE: RefCell<Vec<LogHeld>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<LogCallState>> = const { RefCell::new(Vec::new()) };
 }
 
-impl LogHeld {
+impl LogCallState {
     /// As many are kept for later calls, by each thread.
     const SPARES: usize = 64;
 
@@ -55,10 +55,10 @@ impl LogHeld {
         let mut held = Self::spare();
         let kept = held.0.get_or_insert_with(Kept::new);
         kept.start = start;
-        kept.kind = Some(call.protocol());
+        kept.kind = Some(call.protocol_kind());
         kept.left = call.deadline().map(|deadline| deadline.left());
         kept.operation.push_str(call.operation());
-        if call.protocol() == ProtocolKind::Http {
+        if call.protocol_kind() == ProtocolKind::Http {
             kept.method.push_str(call.method().unwrap_or_default());
         }
         kept.identify(call, own);
@@ -133,7 +133,7 @@ impl Kept {
             address(&mut self.client_address, peer.ip().to_canonical());
         }
         if is_free(REQUEST_ID)
-            && let Some(id) = call.field("x-request-id")
+            && let Some(id) = call.header("x-request-id")
         {
             let kept = beginning(id, Self::REQUEST_ID);
             self.request_id.push_str(kept);

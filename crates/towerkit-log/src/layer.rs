@@ -1,33 +1,34 @@
 use std::{borrow::Cow, sync::Arc};
 
 use towerkit_core::{
-    CallView, Clock, End, LayerState, Observes, Row, RowLayer, StateHandle, Unbound,
+    AsObserver, CallEnd, CallView, Clock, LayerState, NoProtocol, PolicyLayer, PolicyService,
+    StateHandle,
 };
 use tracing::{Level, level_filters::LevelFilter};
 
-use crate::{Log, Sampling, level::Threshold, own_field::OwnField, sampling::Sampler};
+use crate::{LogObserver, Sampling, level::Threshold, own_field::OwnField, sampling::Sampler};
 
 /// A layer that logs each call once, at its end.
 ///
-/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a row. See the [crate docs](crate) for the
+/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a policy stack. See the [crate docs](crate) for the
 /// fields and an example.
 #[derive(Debug, Clone)]
-pub struct LogLayer<P = Unbound> {
-    row: RowLayer<Observes<Log>, P>,
+pub struct LogLayer<P = NoProtocol> {
+    policies: PolicyLayer<AsObserver<LogObserver>, P>,
     chosen: LayerState<Arc<Chosen>>,
 }
 
 /// A service behind a [`LogLayer`].
-pub type Logged<S, P = Unbound> = Row<S, Observes<Log>, P>;
+pub type Log<S, P = NoProtocol> = PolicyService<S, AsObserver<LogObserver>, P>;
 
 impl LogLayer {
     /// Logs calls through `tracing`, with the target `towerkit::call`.
     #[must_use]
     pub fn new() -> Self {
-        let log = Log::new();
+        let log = LogObserver::new();
         Self {
             chosen: LayerState::new(log.chosen.clone()),
-            row: RowLayer::new(Observes::new(log), Unbound::default()),
+            policies: PolicyLayer::new(AsObserver::new(log), NoProtocol::default()),
         }
     }
 }
@@ -56,7 +57,7 @@ impl<P> LogLayer<P> {
     /// # let _ = quiet;
     /// ```
     #[must_use]
-    pub fn level(mut self, level: impl Fn(&End) -> Level + Send + Sync + 'static) -> Self {
+    pub fn level(mut self, level: impl Fn(&CallEnd) -> Level + Send + Sync + 'static) -> Self {
         self.log().level = Some(Arc::new(level));
         self
     }
@@ -125,15 +126,15 @@ impl<P> LogLayer<P> {
         LogHandle(self.chosen.handle())
     }
 
-    fn log(&mut self) -> &mut Log {
-        if self.row.is_used() {
+    fn log(&mut self) -> &mut LogObserver {
+        if self.policies.is_used() {
             self.chosen.mark_used();
         }
-        self.row.role_mut().policy_mut()
+        self.policies.policies_mut().policy_mut()
     }
 }
 
-towerkit_core::row_layer!(LogLayer { chosen }, Observes<Log>, Unbound);
+towerkit_core::policy_layer!(LogLayer { chosen }, AsObserver<LogObserver>, NoProtocol);
 
 impl Default for LogLayer {
     fn default() -> Self {

@@ -3,12 +3,12 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-use towerkit_core::{End, Outcome};
+use towerkit_core::{CallEnd, Outcome};
 use tracing::{Level, level_filters::LevelFilter};
 
 /// Returns the level of a call that ended so; the table stands in the [crate docs](crate#levels).
 #[must_use]
-pub fn level_of(end: &End) -> Level {
+pub fn level_of(end: &CallEnd) -> Level {
     if end.panicked() {
         return Level::ERROR;
     }

@@ -57,11 +57,11 @@
 //! | `bytes` | bytes of the response body that were delivered | HTTP and gRPC |
 //! | `cancelled` | `true` | the outcome is `cancelled` |
 //! | `panicked` | `true` | the service panicked |
-//! | `refused` | why, such as `rate_limited` ([`Reason`]) | the call was refused, here or further in |
+//! | `rejected` | why, such as `rate_limited` ([`RejectionReason`]) | the call was rejected, here or further in |
 //! | `deadline_ms` | what was left until the [`Deadline`](towerkit_core::Deadline) when the call began | HTTP and gRPC, if the request carries one |
 //! | `client_address` | the address at the other end of the connection | HTTP and gRPC, if the server attaches it |
 //! | `request_id` | the header `x-request-id`, its first 128 bytes | HTTP and gRPC, if the request has it |
-//! | `trace_id`, `span_id` | the ids of the call ([`TraceIds`](towerkit_core::TraceIds)), in hexadecimal digits | a tracing layer stands outside, in the same row or around it |
+//! | `trace_id`, `span_id` | the ids of the call ([`TraceIds`](towerkit_core::TraceIds)), in hexadecimal digits | a tracing layer stands outside, in the same policy stack or around it |
 //!
 //! An application adds fields with [`LogLayer::field`], behind these. Where a proxy stands in front, that is also how `client_address`
 //! becomes the client's. The peer is known in axum by `into_make_service_with_connect_info`, and elsewhere by a `PeerAddress` in the
@@ -101,7 +101,7 @@
 //!
 //! # Sampling
 //!
-//! [`LogLayer::sampling`] logs one of N successes and caps what is refused under overload; failures are always logged. What was left
+//! [`LogLayer::sampling`] logs one of N successes and caps what is rejected under overload; failures are always logged. What was left
 //! out is counted, and told once a second. See [`Sampling`].
 //!
 //! # Changes at run time
@@ -146,7 +146,7 @@
 //!
 //! # Order
 //!
-//! Outside of all guards and timeouts, so that refusals and timeouts are logged as the caller sees them; inside traces, so that the
+//! Outside of all guards and timeouts, so that rejections and timeouts are logged as the caller sees them; inside traces, so that the
 //! span is current. A layer that catches panics stands inside: its 500 is then logged like any other.
 //!
 //! # Coming from go-kit
@@ -158,7 +158,7 @@
 //! | `log.With(logger, "ts", log.DefaultTimestampUTC)` | always there |
 //! | `level.NewFilter(logger, level.AllowInfo())` | [`level`](LogSubscriber::level), [`targets`](LogSubscriber::targets) |
 //! | `log.With(logger, "component", "x")` | a span, and [`spans`](LogSubscriber::spans) |
-//! | `logger.Log("msg", "hello", "n", 1)` | `tracing::info!(n = 1, "hello")`; a value cannot be missing |
+//! | `logger.LogObserver("msg", "hello", "n", 1)` | `tracing::info!(n = 1, "hello")`; a value cannot be missing |
 //! | `log.SwapLogger` | [`TargetsHandle`], and [`LogHandle`] for calls |
 //! | `log/term` | [`colors`](LogSubscriber::colors) |
 //! | `log/syslog` | [a writer](crate#terminals-and-syslog) |
@@ -166,7 +166,7 @@
 //! | a logging middleware for each method, with `took` | [`LogLayer`], with `latency_ms` |
 //!
 //! [`Outcome`]: towerkit_core::Outcome
-//! [`Reason`]: towerkit_core::Reason
+//! [`RejectionReason`]: towerkit_core::Reason
 
 mod background;
 mod caps;
@@ -204,13 +204,13 @@ pub use background::{Background, LogGuard, LogQueue};
 pub use caps::Caps;
 pub use events::EventLog;
 pub use filter::TargetsHandle;
-pub use kept::LogHeld;
-pub use layer::{LogHandle, LogLayer, Logged};
+pub use kept::LogCallState;
+pub use layer::{Log, LogHandle, LogLayer};
 pub use level::level_of;
 #[doc(hidden)]
 pub use lines::line_of;
 pub use lines::{Format, Lines};
-pub use observer::Log;
+pub use observer::LogObserver;
 pub use redaction::Redaction;
 pub use sampling::Sampling;
 pub use subscriber::{AlreadyInstalled, LogSubscriber, subscriber};

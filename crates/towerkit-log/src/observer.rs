@@ -6,12 +6,13 @@ use std::{
 };
 
 use towerkit_core::{
-    Call, Clock, End, Hex, Observer, Outcome, Policy, ProtocolKind, Reason, Status, TraceIds,
+    Call, CallEnd, Clock, Hex, Observer, Outcome, Policy, ProtocolKind, RejectionReason, Status,
+    TraceIds,
 };
 use tracing::{Level, Value, level_filters::LevelFilter};
 
 use crate::{
-    LogHeld,
+    LogCallState,
     kept::{Kept, Own},
     layer::Chosen,
     level_of,
@@ -20,9 +21,9 @@ use crate::{
     sites::{FIELDS, Sites},
 };
 
-/// Logs calls: the role behind [`LogLayer`](crate::LogLayer).
+/// Logs calls: the policy behind [`LogLayer`](crate::LogLayer).
 #[derive(Clone)]
-pub struct Log {
+pub struct LogObserver {
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
     pub(crate) level: Option<Arc<ChooseLevel>>,
@@ -34,23 +35,23 @@ pub struct Log {
 }
 
 /// Chooses the level of a call at its end.
-pub(crate) type ChooseLevel = dyn Fn(&End) -> Level + Send + Sync;
+pub(crate) type ChooseLevel = dyn Fn(&CallEnd) -> Level + Send + Sync;
 
 /// Logs how many calls were left out.
 macro_rules! left_out {
-    ($level:expr, $name:expr, $count:expr $(, $refused:ident)?) => {
+    ($level:expr, $name:expr, $count:expr $(, $rejected:ident)?) => {
         tracing::event!(
             target: "towerkit::call",
             $level,
             message = "calls left out",
             name = $name,
             left_out = $count,
-            $($refused)?
+            $($rejected)?
         )
     };
 }
 
-impl Log {
+impl LogObserver {
     pub(crate) fn new() -> Self {
         Self {
             name: "call",
@@ -85,7 +86,7 @@ impl Log {
     }
 
     #[inline(never)]
-    fn log_and_give_back(&self, held: LogHeld, end: &End) {
+    fn log_and_give_back(&self, held: LogCallState, end: &CallEnd) {
         if let Some(kept) = held.kept() {
             // This may run while a panic unwinds, and a subscriber is whatever the program installed.
             let _ = catch_unwind(AssertUnwindSafe(|| self.log(kept, end)));
@@ -93,7 +94,7 @@ impl Log {
         held.give_back();
     }
 
-    fn log(&self, kept: &Kept, end: &End) {
+    fn log(&self, kept: &Kept, end: &CallEnd) {
         let level = self.level_of(end);
         if level > self.chosen.threshold.get() {
             return;
@@ -110,7 +111,7 @@ impl Log {
     }
 
     /// Tells the subscriber of a call.
-    fn tell(&self, level: Level, kept: &Kept, end: &End, nanos: u64) {
+    fn tell(&self, level: Level, kept: &Kept, end: &CallEnd, nanos: u64) {
         let ids = TraceIds::current();
         let trace = ids.map(|ids| Hex::<32>::new(&ids.trace));
         let span = ids.map(|ids| Hex::<16>::new(&ids.span));
@@ -125,7 +126,7 @@ impl Log {
         let bytes = bytes(kept, end);
         let cancelled = only_true(outcome == Outcome::Cancelled);
         let panicked = only_true(end.panicked());
-        let refused = end.refused().map(Reason::as_str);
+        let rejected = end.rejected().map(RejectionReason::as_str);
         let deadline = kept.left.map(|left| millis(nanos_of(left)));
         let (outcome, latency) = (outcome.as_str(), millis(nanos));
         let fields: [Option<&dyn Value>; FIELDS.len()] = [
@@ -140,7 +141,7 @@ impl Log {
             value(&bytes),
             value(&cancelled),
             value(&panicked),
-            value(&refused),
+            value(&rejected),
             value(&deadline),
             value(&client),
             value(&request_id),
@@ -155,14 +156,20 @@ impl Log {
     }
 
     #[cold]
-    fn log_left_out(&self, Report { successes, refused }: Report) {
-        match refused {
+    fn log_left_out(
+        &self,
+        Report {
+            successes,
+            rejected,
+        }: Report,
+    ) {
+        match rejected {
             0 => left_out!(Level::INFO, self.name, successes),
-            _ => left_out!(Level::WARN, self.name, successes + refused, refused),
+            _ => left_out!(Level::WARN, self.name, successes + rejected, rejected),
         }
     }
 
-    fn level_of(&self, end: &End) -> Level {
+    fn level_of(&self, end: &CallEnd) -> Level {
         let own = self.level.as_ref().and_then(|level| {
             let level = AssertUnwindSafe(|| level(end));
             catch_unwind(level).ok()
@@ -171,37 +178,37 @@ impl Log {
     }
 }
 
-impl Policy for Log {
-    type Held = LogHeld;
+impl Policy for LogObserver {
+    type CallState = LogCallState;
 
     #[inline(always)]
-    fn finish(&self, held: LogHeld, end: &End) {
+    fn finish(&self, held: LogCallState, end: &CallEnd) {
         if !held.is_nothing() {
             self.log_and_give_back(held, end);
         }
     }
 }
 
-impl<Req> Observer<Req> for Log {
+impl<Req> Observer<Req> for LogObserver {
     #[inline(always)]
-    fn start(&self, call: &mut Call<'_, Req>) -> LogHeld {
+    fn start(&self, call: &mut Call<'_, Req>) -> LogCallState {
         // Where there is no subscriber this is all.
         if LevelFilter::current() == LevelFilter::OFF || !self.is_enabled() {
-            return LogHeld::nothing();
+            return LogCallState::nothing();
         }
         let start = call.now(&self.clock);
-        LogHeld::keep(call, start, &self.own)
+        LogCallState::keep(call, start, &self.own)
     }
 }
 
-fn http_status(end: &End) -> Option<u16> {
+fn http_status(end: &CallEnd) -> Option<u16> {
     match end.status() {
         Some(Status::Http(status)) => Some(status),
         _ => None,
     }
 }
 
-fn grpc_code(end: &End) -> Option<u16> {
+fn grpc_code(end: &CallEnd) -> Option<u16> {
     match end.status() {
         Some(Status::Grpc(code)) => Some(code),
         _ => None,
@@ -217,7 +224,7 @@ fn millis(nanos: u64) -> f64 {
     (nanos / 1000) as f64 / 1000.0
 }
 
-fn bytes(kept: &Kept, end: &End) -> Option<u64> {
+fn bytes(kept: &Kept, end: &CallEnd) -> Option<u64> {
     (kept.kind != Some(ProtocolKind::Plain)).then(|| end.bytes())
 }
 
@@ -256,9 +263,9 @@ fn value<T: Value>(field: &Option<T>) -> Option<&dyn Value> {
     })
 }
 
-impl fmt::Debug for Log {
+impl fmt::Debug for LogObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log")
+        f.debug_struct("LogObserver")
             .field("name", &self.name)
             .field("level", &self.chosen.threshold)
             .finish_non_exhaustive()

@@ -135,7 +135,7 @@ impl Queue {
         self.dropped += 1;
     }
 
-    /// Returns how many lines were dropped: refused, or lost because they could not be written.
+    /// Returns how many lines were dropped: rejected, or lost because they could not be written.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -186,7 +186,7 @@ mod tests {
         pushed: u64,
         written: u64,
         lost: u64,
-        refused: u64,
+        rejected: u64,
         told: u64,
         sleeps: bool,
         closed: bool,
@@ -203,7 +203,7 @@ mod tests {
             let before = self.bytes();
             if self.over || self.waiting.len() == bounds.lines || before + line.len() > bounds.bytes
             {
-                self.refused += 1;
+                self.rejected += 1;
                 return false;
             }
             self.waiting.push_back(line.to_vec());
@@ -253,7 +253,7 @@ mod tests {
                         model.written += (taken - lost) as u64;
                     }
                     Step::Hurry => {
-                        let ahead = model.pushed - model.refused;
+                        let ahead = model.pushed - model.rejected;
                         asked.push((queue.hurry(), ahead));
                         model.sleeps = false;
                         prop_assert!(model.waiting.is_empty() || queue.is_pressing());
@@ -262,7 +262,7 @@ mod tests {
                         let untold = queue.untold();
                         queue.tell(untold);
                         model.told += untold;
-                        prop_assert_eq!(model.told, model.refused + model.lost);
+                        prop_assert_eq!(model.told, model.rejected + model.lost);
                     }
                     Step::Close => {
                         queue.close();
@@ -272,7 +272,7 @@ mod tests {
                     }
                     Step::Take => {}
                 }
-                prop_assert_eq!(queue.dropped(), model.refused + model.lost);
+                prop_assert_eq!(queue.dropped(), model.rejected + model.lost);
                 for (ticket, ahead) in &asked {
                     prop_assert_eq!(queue.is_settled(*ticket), model.written + model.lost >= *ahead);
                 }

@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use towerkit_core::{End, Outcome};
+use towerkit_core::{CallEnd, Outcome};
 
 use crate::window::Window;
 
@@ -12,18 +12,18 @@ use crate::window::Window;
 /// | end of the call | logged |
 /// |---|---|
 /// | success | one of N ([`successes`](Self::successes)) |
-/// | refused, by this or another layer, or overloaded | a number each second ([`refusals`](Self::refusals)) |
+/// | rejected, by this or another layer, or overloaded | a number each second ([`rejections`](Self::rejections)) |
 /// | any other, a panic among them | always |
 ///
 /// Once a second at most, together with the next call that ends, an event says how many were left out: its message is `calls left out`,
-/// its fields are `name`, `left_out` and, if there are any, how many of these were `refused`; then its level is warn, else info. [`LogHandle::left_out`](crate::LogHandle::left_out) counts them as well.
+/// its fields are `name`, `left_out` and, if there are any, how many of these were `rejected`; then its level is warn, else info. [`LogHandle::left_out`](crate::LogHandle::left_out) counts them as well.
 ///
 /// ```
 /// use std::num::NonZeroU32;
 /// use towerkit_log::{LogLayer, Sampling};
 ///
 /// let hundredth = NonZeroU32::new(100).ok_or("zero")?;
-/// let layer = LogLayer::new().sampling(Sampling::new().successes(hundredth).refusals(10));
+/// let layer = LogLayer::new().sampling(Sampling::new().successes(hundredth).rejections(10));
 /// let handle = layer.handle();
 /// // Later, while it runs:
 /// handle.change_sampling(Sampling::new());
@@ -32,7 +32,7 @@ use crate::window::Window;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampling {
     one_of: u32,
-    refusals: u32,
+    rejections: u32,
 }
 
 impl Sampling {
@@ -41,7 +41,7 @@ impl Sampling {
     pub const fn new() -> Self {
         Self {
             one_of: 1,
-            refusals: u32::MAX,
+            rejections: u32::MAX,
         }
     }
 
@@ -52,10 +52,10 @@ impl Sampling {
         self
     }
 
-    /// Logs at most so many calls a second that were refused, or ended as overloaded; all by default.
+    /// Logs at most so many calls a second that were rejected, or ended as overloaded; all by default.
     #[must_use]
-    pub const fn refusals(mut self, per_second: u32) -> Self {
-        self.refusals = per_second;
+    pub const fn rejections(mut self, per_second: u32) -> Self {
+        self.rejections = per_second;
         self
     }
 }
@@ -70,14 +70,14 @@ impl Default for Sampling {
 #[derive(Debug)]
 pub(crate) struct Sampler {
     one_of: AtomicU32,
-    refusals: AtomicU32,
+    rejections: AtomicU32,
     successes: AtomicU64,
-    refused: Window,
+    rejected: Window,
     left_out: AtomicU64,
     /// Of the successes that were left out, those of which nothing has been said.
     unsaid: AtomicU64,
-    /// Of the refused calls.
-    unsaid_refused: AtomicU64,
+    /// Of the rejected calls.
+    unsaid_rejected: AtomicU64,
     reports: Window,
 }
 
@@ -85,23 +85,23 @@ pub(crate) struct Sampler {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) successes: u64,
-    pub(crate) refused: u64,
+    pub(crate) rejected: u64,
 }
 
 /// What matters of a call here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Success,
-    Refused,
+    Rejected,
     Other,
 }
 
 impl Kind {
-    pub(crate) fn of(end: &End) -> Self {
+    pub(crate) fn of(end: &CallEnd) -> Self {
         match end.outcome() {
-            _ if end.refused().is_some() => Self::Refused,
+            _ if end.rejected().is_some() => Self::Rejected,
             Outcome::Success => Self::Success,
-            Outcome::Overloaded => Self::Refused,
+            Outcome::Overloaded => Self::Rejected,
             _ => Self::Other,
         }
     }
@@ -112,25 +112,26 @@ impl Sampler {
     pub(crate) const fn new() -> Self {
         Self {
             one_of: AtomicU32::new(1),
-            refusals: AtomicU32::new(u32::MAX),
+            rejections: AtomicU32::new(u32::MAX),
             successes: AtomicU64::new(0),
-            refused: Window::new(),
+            rejected: Window::new(),
             left_out: AtomicU64::new(0),
             unsaid: AtomicU64::new(0),
-            unsaid_refused: AtomicU64::new(0),
+            unsaid_rejected: AtomicU64::new(0),
             reports: Window::new(),
         }
     }
 
     pub(crate) fn change(&self, sampling: Sampling) {
         self.one_of.store(sampling.one_of, Ordering::Relaxed);
-        self.refusals.store(sampling.refusals, Ordering::Relaxed);
+        self.rejections
+            .store(sampling.rejections, Ordering::Relaxed);
     }
 
     pub(crate) fn sampling(&self) -> Sampling {
         Sampling {
             one_of: self.one_of.load(Ordering::Relaxed),
-            refusals: self.refusals.load(Ordering::Relaxed),
+            rejections: self.rejections.load(Ordering::Relaxed),
         }
     }
 
@@ -138,7 +139,7 @@ impl Sampler {
     pub(crate) fn takes(&self, kind: Kind, now: u64) -> bool {
         let (takes, unsaid) = match kind {
             Kind::Success => (self.takes_success(), &self.unsaid),
-            Kind::Refused => (self.takes_refused(now), &self.unsaid_refused),
+            Kind::Rejected => (self.takes_rejected(now), &self.unsaid_rejected),
             Kind::Other => return true,
         };
         if !takes {
@@ -157,20 +158,23 @@ impl Sampler {
         }
     }
 
-    fn takes_refused(&self, now: u64) -> bool {
-        let refusals = self.refusals.load(Ordering::Relaxed);
-        refusals == u32::MAX || self.refused.admit(now, refusals)
+    fn takes_rejected(&self, now: u64) -> bool {
+        let rejections = self.rejections.load(Ordering::Relaxed);
+        rejections == u32::MAX || self.rejected.admit(now, rejections)
     }
 
     /// Returns how many were left out since the last report, if any, and if there was none yet in this second.
     pub(crate) fn report(&self, now: u64) -> Option<Report> {
-        let counts = [&self.unsaid, &self.unsaid_refused];
+        let counts = [&self.unsaid, &self.unsaid_rejected];
         let is_nothing = |count: &&AtomicU64| count.load(Ordering::Relaxed) == 0;
         if counts.iter().all(is_nothing) || !self.reports.admit(now, 1) {
             return None;
         }
-        let [successes, refused] = counts.map(|count| count.swap(0, Ordering::Relaxed));
-        (successes + refused > 0).then_some(Report { successes, refused })
+        let [successes, rejected] = counts.map(|count| count.swap(0, Ordering::Relaxed));
+        (successes + rejected > 0).then_some(Report {
+            successes,
+            rejected,
+        })
     }
 
     /// Returns how many were ever left out.
@@ -182,7 +186,7 @@ impl Sampler {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use towerkit_core::Reason;
+    use towerkit_core::RejectionReason;
 
     use super::*;
 
@@ -199,7 +203,7 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             4 => Just(Step::Call(Kind::Success)),
-            3 => Just(Step::Call(Kind::Refused)),
+            3 => Just(Step::Call(Kind::Rejected)),
             1 => Just(Step::Call(Kind::Other)),
             2 => Just(Step::Report),
             2 => (0..SECOND).prop_map(Step::After),
@@ -213,9 +217,9 @@ mod tests {
     struct Model {
         /// Successes that were counted, which those are not that came while all were logged.
         counted: u32,
-        /// The seconds of refused calls that were logged while there was a cap.
-        refused: Vec<u64>,
-        /// Successes and refused calls that were left out, ever and up to the last report.
+        /// The seconds of rejected calls that were logged while there was a cap.
+        rejected: Vec<u64>,
+        /// Successes and rejected calls that were left out, ever and up to the last report.
         left_out: [u64; 2],
         said: [u64; 2],
         reports: Vec<u64>,
@@ -226,36 +230,39 @@ mod tests {
             let takes = match kind {
                 Kind::Other => true,
                 Kind::Success if one_of == 1 => true,
-                Kind::Refused if most == u32::MAX => true,
+                Kind::Rejected if most == u32::MAX => true,
                 Kind::Success => {
                     self.counted += 1;
                     (self.counted - 1).is_multiple_of(one_of)
                 }
-                Kind::Refused => {
+                Kind::Rejected => {
                     let in_second = self
-                        .refused
+                        .rejected
                         .iter()
                         .filter(|other| **other == second)
                         .count();
                     let takes = in_second < most as usize;
                     if takes {
-                        self.refused.push(second);
+                        self.rejected.push(second);
                     }
                     takes
                 }
             };
-            self.left_out[usize::from(kind == Kind::Refused)] += u64::from(!takes);
+            self.left_out[usize::from(kind == Kind::Rejected)] += u64::from(!takes);
             takes
         }
 
         fn report(&mut self, second: u64) -> Option<Report> {
-            let [successes, refused] = [0, 1].map(|kind| self.left_out[kind] - self.said[kind]);
-            if successes + refused == 0 || self.reports.contains(&second) {
+            let [successes, rejected] = [0, 1].map(|kind| self.left_out[kind] - self.said[kind]);
+            if successes + rejected == 0 || self.reports.contains(&second) {
                 return None;
             }
             self.reports.push(second);
             self.said = self.left_out;
-            Some(Report { successes, refused })
+            Some(Report {
+                successes,
+                rejected,
+            })
         }
     }
 
@@ -272,10 +279,10 @@ mod tests {
                     Step::Call(kind) => prop_assert_eq!(sampler.takes(kind, now), model.takes(kind, second, terms)),
                     Step::Report => prop_assert_eq!(sampler.report(now), model.report(second)),
                     Step::After(wait) => now += wait,
-                    Step::Change(one_of, refusals) => {
-                        terms = (one_of, refusals);
-                        sampler.change(Sampling { one_of, refusals });
-                        prop_assert_eq!(sampler.sampling(), Sampling { one_of, refusals });
+                    Step::Change(one_of, rejections) => {
+                        terms = (one_of, rejections);
+                        sampler.change(Sampling { one_of, rejections });
+                        prop_assert_eq!(sampler.sampling(), Sampling { one_of, rejections });
                     }
                 }
                 prop_assert_eq!(sampler.left_out(), model.left_out.iter().sum::<u64>());
@@ -284,20 +291,20 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_success_a_refusal_or_neither() {
+    fn an_end_is_a_success_a_rejection_or_neither() {
         for (outcome, kind) in [
             (Outcome::Success, Kind::Success),
-            (Outcome::Overloaded, Kind::Refused),
+            (Outcome::Overloaded, Kind::Rejected),
             (Outcome::ClientError, Kind::Other),
             (Outcome::Failure, Kind::Other),
             (Outcome::TimedOut, Kind::Other),
             (Outcome::Cancelled, Kind::Other),
         ] {
-            assert_eq!(Kind::of(&End::new(outcome)), kind, "{outcome:?}");
+            assert_eq!(Kind::of(&CallEnd::new(outcome)), kind, "{outcome:?}");
         }
         assert_eq!(
-            Kind::of(&End::refused_for(Reason::Unauthenticated)),
-            Kind::Refused
+            Kind::of(&CallEnd::rejected_for(RejectionReason::Unauthenticated)),
+            Kind::Rejected
         );
     }
 
@@ -306,7 +313,7 @@ mod tests {
         let sampler = Sampler::new();
         sampler.change(Sampling {
             one_of: 10,
-            refusals: 0,
+            rejections: 0,
         });
         let call = || {
             (0..1000)

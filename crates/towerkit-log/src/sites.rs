@@ -39,7 +39,7 @@ pub(crate) const FIELDS: [&str; 17] = [
     "bytes",
     "cancelled",
     "panicked",
-    "refused",
+    "rejected",
     "deadline_ms",
     CLIENT_ADDRESS,
     REQUEST_ID,
@@ -53,7 +53,7 @@ pub(crate) const CLIENT_ADDRESS: &str = "client_address";
 pub(crate) const REQUEST_ID: &str = "request_id";
 
 /// The fields of which no value needs an escape or holds a secret: outcomes, reasons and ids.
-const CONSTANT: [&str; 4] = ["outcome", "refused", "trace_id", "span_id"];
+const CONSTANT: [&str; 4] = ["outcome", "rejected", "trace_id", "span_id"];
 
 const LEVELS: [Level; 5] = [
     Level::ERROR,

@@ -11,7 +11,7 @@ pub struct PusherHandle(pub(crate) Arc<Fares>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many pushes were sent whole, and not refused: over UDP and TCP that is known by the next one.
+    /// How many pushes were sent whole, and not rejected: over UDP and TCP that is known by the next one.
     pub pushes: u64,
     /// How many pushes failed, or turned out later not to have arrived. What they had to tell is told by the next one.
     pub failures: u64,

@@ -130,7 +130,7 @@ impl InfluxHttp {
             return Ok(());
         }
         // Something in these lines, or the server itself for now. The next ones are tried, and these are told again.
-        Err(Failure::Skip(Error::other(said(&response))))
+        Err(Failure::Skip(Error::other(excerpt(&response))))
     }
 
     async fn exchange(&self, text: &str) -> Result<Response<Incoming>, Error> {
@@ -178,7 +178,7 @@ async fn alongside<T>(connection: impl Future, exchange: impl Future<Output = T>
 }
 
 /// Says what went wrong, in the words of InfluxDB if it has some.
-fn said(response: &Response<Incoming>) -> String {
+fn excerpt(response: &Response<Incoming>) -> String {
     let status = response.status();
     let words = response.headers().get("x-influxdb-error");
     match words.and_then(|words| words.to_str().ok()) {
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_put_together_and_nonsense_is_refused() {
+    fn addresses_are_put_together_and_nonsense_is_rejected() {
         let influx = InfluxHttp::v2("http://[::1]:9999/behind/", "a b&c=d", "e/é").unwrap();
         assert_eq!(influx.to_string(), "http://[::1]:9999/behind/api/v2/write");
         assert_eq!(influx.query, "?org=a%20b%26c%3Dd&bucket=e%2F%C3%A9");

@@ -2,8 +2,8 @@ use std::{collections::HashMap, mem::take};
 
 /// What the receiver has been told: for each series the numbers that it was told last, so that the next line says what came since.
 ///
-/// A number counts as told once its packet was. Where a refusal may come after a datagram was sent, what it told is in flight until it
-/// is confirmed or refused; only then does the next push reckon from it. So what did not arrive is told again.
+/// A number counts as told once its packet was. Where a rejection may come after a datagram was sent, what it told is in flight until it
+/// is confirmed or rejected; only then does the next push reckon from it. So what did not arrive is told again.
 ///
 /// It has one entry for each series of the registry, which keeps them for ever itself.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Ledger {
             .unwrap_or(0)
     }
 
-    /// Takes note of a packet that was sent, and may still be refused.
+    /// Takes note of a packet that was sent, and may still be rejected.
     pub(crate) fn sent(&mut self, marks: &[Mark]) {
         self.flying.extend_from_slice(marks);
     }
@@ -79,7 +79,7 @@ impl Ledger {
     }
 
     /// What was sent has not arrived: it is told again.
-    pub(crate) fn refuse(&mut self) {
+    pub(crate) fn reject(&mut self) {
         self.flying.clear();
     }
 }
@@ -141,7 +141,7 @@ pub(crate) mod tests {
         /// Sends what is new of some series, each in a packet of its own.
         Send(Vec<usize>),
         Confirm,
-        Refuse,
+        Reject,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -149,7 +149,7 @@ pub(crate) mod tests {
             (0_usize..3, 0_u8..5).prop_map(|(series, times)| Step::Happen(series, times)),
             prop::collection::vec(0_usize..3, 0..4).prop_map(Step::Send),
             Just(Step::Confirm),
-            Just(Step::Refuse),
+            Just(Step::Reject),
         ]
     }
 
@@ -163,7 +163,7 @@ pub(crate) mod tests {
 
         /// The model keeps the events themselves, and which of them the receiver has.
         #[test]
-        fn every_event_is_told_once_and_again_only_if_it_was_refused(
+        fn every_event_is_told_once_and_again_only_if_it_was_rejected(
             start in prop_oneof![Just(0), Just(u64::MAX - 3)],
             steps in prop::collection::vec(step(), 0..60),
         ) {
@@ -202,8 +202,8 @@ pub(crate) mod tests {
                         ledger.confirm();
                         for n in 0..3 { arrived[n] += std::mem::take(&mut flying[n]); }
                     }
-                    Step::Refuse => {
-                        ledger.refuse();
+                    Step::Reject => {
+                        ledger.reject();
                         flying = [0; 3];
                     }
                 }

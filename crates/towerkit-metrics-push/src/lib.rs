@@ -70,10 +70,10 @@
 //! - TCP: when the connection has taken it, unless it is reset by the next push. A receiver that dies with lines unread resets it; of
 //!   a machine that vanishes nothing is heard, and the pushes until the connection is full or given up are lost, which costs the values
 //!   that rise nothing.
-//! - UDP: when no refusal has come back by the next push. On the same machine a refusal comes at once. A receiver that is there but
+//! - UDP: when no rejection has come back by the next push. On the same machine a rejection comes at once. A receiver that is there but
 //!   does not read, and a network that drops, lose what they are sent, and nobody knows; so, bursts have pauses in them.
 //!
-//! After a refusal everything that the push told is told again, also what had arrived before the receiver went away: a receiver like
+//! After a rejection everything that the push told is told again, also what had arrived before the receiver went away: a receiver like
 //! statsd loses what it has not passed on when it dies.
 //!
 //! # Cancellation

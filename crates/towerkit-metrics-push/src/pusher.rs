@@ -35,7 +35,7 @@ pub struct Pusher {
     interval: Duration,
     wire: Wire,
     ledger: Ledger,
-    /// Whether the last push was sent whole and may still be refused.
+    /// Whether the last push was sent whole and may still be rejected.
     in_doubt: bool,
     pace: Pace,
     fares: Arc<Fares>,
@@ -50,7 +50,7 @@ const BURST: usize = 16;
 /// The pause after every other one; a timer makes it up to twice as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long the last push waits for a refusal to come back.
+/// How long the last push waits for a rejection to come back.
 const GRACE: Duration = Duration::from_millis(100);
 
 impl Pusher {
@@ -125,7 +125,7 @@ impl Pusher {
 
     /// Pushes once, now: for the end of a process, after [`run`](Self::run) was dropped.
     ///
-    /// Over UDP and TCP it waits 100 ms more, since a refusal takes its time.
+    /// Over UDP and TCP it waits 100 ms more, since a rejection takes its time.
     ///
     /// # Errors
     ///
@@ -189,13 +189,13 @@ impl Pusher {
             self.ledger.confirm();
             return sent;
         }
-        // What a receiver on this machine refuses is known at once.
-        let sent = match self.wire.refused() {
+        // What a receiver on this machine rejects is known at once.
+        let sent = match self.wire.rejected() {
             Some(error) => Err(Failure::Stop(error)),
             None => sent,
         };
         if let Err(Failure::Stop(_)) = sent {
-            self.ledger.refuse();
+            self.ledger.reject();
         }
         sent
     }
@@ -203,8 +203,8 @@ impl Pusher {
     /// Finds out what became of the last push, as far as it was not known.
     fn settle(&mut self) -> Option<PushError> {
         let in_doubt = take(&mut self.in_doubt);
-        if let Some(error) = self.wire.refused() {
-            self.ledger.refuse();
+        if let Some(error) = self.wire.rejected() {
+            self.ledger.reject();
             return in_doubt.then(|| self.failed(error));
         }
         self.ledger.confirm();

@@ -62,10 +62,10 @@ impl Wire {
     }
 
     /// Returns why what was sent has not arrived, if that is known by now.
-    pub(crate) fn refused(&mut self) -> Option<Error> {
+    pub(crate) fn rejected(&mut self) -> Option<Error> {
         match self {
-            Self::Udp(udp) => udp.refused(),
-            Self::Tcp(tcp) => tcp.refused(),
+            Self::Udp(udp) => udp.rejected(),
+            Self::Tcp(tcp) => tcp.rejected(),
             _ => None,
         }
     }
@@ -114,13 +114,13 @@ impl Udp {
         let socket = self.socket.as_ref().ok_or_else(closed)?;
         match socket.send(text.as_bytes()).await {
             Ok(_) => Ok(()),
-            // It was an earlier datagram that was refused; this one was not sent.
+            // It was an earlier datagram that was rejected; this one was not sent.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(Failure::Stop(error)),
             Err(error) => Err(Failure::Skip(error)),
         }
     }
 
-    fn refused(&self) -> Option<Error> {
+    fn rejected(&self) -> Option<Error> {
         self.socket.as_ref()?.take_error().ok().flatten()
     }
 }
@@ -201,7 +201,7 @@ impl Tcp {
     }
 
     /// A receiver that goes away with lines unread resets the connection, and one that has read them closes it.
-    fn refused(&mut self) -> Option<Error> {
+    fn rejected(&mut self) -> Option<Error> {
         match read(self.stream.as_ref()?) {
             Err(error) if is_gone(&error) => {
                 self.stream = None;

@@ -125,20 +125,20 @@ mod tests {
 
     /// T-07.
     #[test]
-    fn nonsense_is_refused() {
-        let refused = |bounds: &[f64]| {
+    fn nonsense_is_rejected() {
+        let rejected = |bounds: &[f64]| {
             Buckets::new(bounds.iter().copied())
                 .unwrap_err()
                 .to_string()
         };
-        assert_eq!(refused(&[]), "a histogram needs at least one bucket bound");
-        assert_eq!(refused(&[1.0, f64::NAN]), "bucket bound NaN is not finite");
+        assert_eq!(rejected(&[]), "a histogram needs at least one bucket bound");
+        assert_eq!(rejected(&[1.0, f64::NAN]), "bucket bound NaN is not finite");
         assert_eq!(
-            refused(&[1.0, f64::INFINITY]),
+            rejected(&[1.0, f64::INFINITY]),
             "bucket bound inf is not finite"
         );
         assert_eq!(
-            refused(&[1.0, 1.0]),
+            rejected(&[1.0, 1.0]),
             "bucket bound 1 is not above the one before it"
         );
     }

@@ -24,12 +24,12 @@ use crate::{
 /// | | `towerkit_rate_limit_evicted_keys_total` | counter | `name` |
 /// | a store goes away or comes back | `towerkit_store_reachable` | gauge | `name` |
 /// | a concurrency limit adapts | `towerkit_concurrency_limit` | gauge | `name` |
-/// | it refuses | `towerkit_concurrency_limit`, and | gauge | `name` |
-/// | | `towerkit_concurrency_limit_refused_total` | counter | `name` |
+/// | it rejects | `towerkit_concurrency_limit`, and | gauge | `name` |
+/// | | `towerkit_concurrency_limit_rejected_total` | counter | `name` |
 ///
 /// `towerkit_circuits` is the number of circuits in each state but `closed`: of one breaker 0 or 1, of a breaker by key any number. A
 /// series is there from its first event on. Layers of the same name share their series, so that a layer whose gauge you look at needs
-/// a name of its own. A concurrency limit reports refusals once a second at most, so that its counter may lack the last second; each
+/// a name of its own. A concurrency limit reports rejections once a second at most, so that its counter may lack the last second; each
 /// single one counts in the metrics of the calls (`…_rejected_…_total`).
 ///
 /// An event of a kind, a name and labels that were seen before allocates nothing and takes no lock, up to 512 pairs of kind and name.
@@ -118,10 +118,10 @@ named! {
         "Whether the store that a layer shares with other processes answers.", [], 1;
     LIMIT = 9, "towerkit_concurrency_limit",
         "The concurrency limit that was reported last.", [], 1;
-    REFUSED = 10, "towerkit_concurrency_limit_refused_total",
-        "Calls that a concurrency limit refused.", [], 1;
+    REFUSED = 10, "towerkit_concurrency_limit_rejected_total",
+        "Calls that a concurrency limit rejected.", [], 1;
     ADDRESS_MISSING = 11, "towerkit_rate_limit_client_address_missing_total",
-        "Calls that a rate limit refused because the server does not tell their peer.", [], 1;
+        "Calls that a rate limit rejected because the server does not tell their peer.", [], 1;
 }
 
 /// The state that most circuits are in, and all of them at first.
@@ -159,10 +159,10 @@ fn record(provider: &dyn Provider, handles: &Handles, event: &Event) {
         Event::LimitReached {
             name,
             limit,
-            refused,
+            rejected,
         } => {
             set(LIMIT, name, i64::from(limit));
-            count(REFUSED, name, ["", ""], refused);
+            count(REFUSED, name, ["", ""], rejected);
         }
         _ => {}
     }

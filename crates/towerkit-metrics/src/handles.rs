@@ -63,7 +63,7 @@ impl Handles {
         let make = || {
             let labels = labels(named, name, values);
             let counter = provider.counter(named.metric.name, named.metric.help, &labels);
-            // A registry that has another metric of that name has refused to count.
+            // A registry that has another metric of that name has rejected to count.
             counter.unwrap_or_else(|_| Arc::new(Discard))
         };
         match find(&self.counters, named, name, values, &make) {

@@ -84,7 +84,7 @@ pub struct MetricError {
 }
 
 impl MetricError {
-    /// Refuses a series of the metric `name`.
+    /// Rejects a series of the metric `name`.
     #[must_use]
     pub fn new(name: &str, why: &'static str) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl MetricError {
         }
     }
 
-    /// Refuses a metric whose lines could be read as those of another.
+    /// Rejects a metric whose lines could be read as those of another.
     pub(crate) fn clash(name: &str, other: &str) -> Self {
         Self {
             other: Some(other.to_owned()),
@@ -121,7 +121,7 @@ impl fmt::Display for MetricError {
 
 impl Error for MetricError {}
 
-/// Takes what a backend refused to take.
+/// Takes what a backend rejected to take.
 #[derive(Debug)]
 pub(crate) struct Discard;
 

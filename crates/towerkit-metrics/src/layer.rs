@@ -1,23 +1,27 @@
 use std::sync::Arc;
 
-use towerkit_core::{Clock, LayerState, Observes, Row, RowLayer, StateHandle, Unbound};
+use towerkit_core::{
+    AsObserver, Clock, LayerState, NoProtocol, PolicyLayer, PolicyService, StateHandle,
+};
 
-use crate::{Buckets, Metrics, Provider, Registry, names::Side, observer::State, series::Source};
+use crate::{
+    Buckets, MetricsObserver, Provider, Registry, names::Side, observer::State, series::Source,
+};
 
 /// A layer that measures calls: how many, how long, how they ended, how many are active.
 ///
-/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a row. See the [crate docs](crate) for the
+/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a policy stack. See the [crate docs](crate) for the
 /// metrics and an example.
 #[derive(Debug, Clone)]
-pub struct MetricsLayer<P = Unbound> {
-    row: RowLayer<Observes<Metrics>, P>,
+pub struct MetricsLayer<P = NoProtocol> {
+    policies: PolicyLayer<AsObserver<MetricsObserver>, P>,
     state: LayerState<Arc<State>>,
 }
 
 const MAX_OPERATIONS: u16 = 1000;
 
 /// A service behind a [`MetricsLayer`].
-pub type Measured<S, P = Unbound> = Row<S, Observes<Metrics>, P>;
+pub type Metrics<S, P = NoProtocol> = PolicyService<S, AsObserver<MetricsObserver>, P>;
 
 impl MetricsLayer {
     /// Measures calls into the [global registry](Registry::global).
@@ -30,13 +34,13 @@ impl MetricsLayer {
             heads: false,
             sizes: None,
         };
-        let metrics = Metrics {
+        let metrics = MetricsObserver {
             state: Arc::new(State::new(source, MAX_OPERATIONS)),
             clock: Clock::default(),
         };
         Self {
             state: LayerState::new(metrics.state.clone()),
-            row: RowLayer::new(Observes::new(metrics), Unbound::default()),
+            policies: PolicyLayer::new(AsObserver::new(metrics), NoProtocol::default()),
         }
     }
 }
@@ -59,7 +63,7 @@ impl<P> MetricsLayer<P> {
     /// Records the time to the head of a response as well; by default, only the time to the end of its body.
     ///
     /// The metric is `towerkit_http_server_time_to_head_seconds`, or with `rpc`, has the labels of the operation and the buckets of the
-    /// duration. A call that ends without a head is not in it, and neither is one that a later role of the same row refuses. It costs
+    /// duration. A call that ends without a head is not in it, and neither is one that a later policy of the same policy stack rejects. It costs
     /// another reading of the clock.
     #[must_use]
     pub fn time_to_head(self) -> Self {
@@ -71,8 +75,8 @@ impl<P> MetricsLayer<P> {
     /// Over HTTP: `http_server_request_body_size_bytes`, as the request declares it in `content-length`, so that a request without one
     /// is not in it; and `http_server_response_body_size_bytes`, the bytes that the response delivered before its end, its
     /// cancellation or its failure. Over gRPC only the latter, as `towerkit_rpc_server_response_size_bytes`, with the prefix of each
-    /// message. The labels are those of the duration. A response without a head has no size, and neither has the answer of a later role of the
-    /// same row that refuses.
+    /// message. The labels are those of the duration. A response without a head has no size, and neither has the answer of a later policy of the
+    /// same policy stack that rejects.
     #[must_use]
     pub fn body_sizes(self, buckets: Buckets) -> Self {
         self.source(|source| source.sizes = Some(buckets))
@@ -124,15 +128,19 @@ impl<P> MetricsLayer<P> {
         self.state.replace(state);
     }
 
-    fn metrics(&mut self) -> &mut Metrics {
-        if self.row.is_used() {
+    fn metrics(&mut self) -> &mut MetricsObserver {
+        if self.policies.is_used() {
             self.state.mark_used();
         }
-        self.row.role_mut().policy_mut()
+        self.policies.policies_mut().policy_mut()
     }
 }
 
-towerkit_core::row_layer!(MetricsLayer { state }, Observes<Metrics>, Unbound);
+towerkit_core::policy_layer!(
+    MetricsLayer { state },
+    AsObserver<MetricsObserver>,
+    NoProtocol
+);
 
 impl Default for MetricsLayer {
     fn default() -> Self {

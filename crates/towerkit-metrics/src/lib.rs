@@ -63,9 +63,9 @@
 //! conventions have `error.type`, and on every series, so that a share of errors is one division. A gRPC code is shown by its name. A
 //! call that got no status, because it was cancelled, failed or panicked before the head, has an empty one, which to Prometheus is none.
 //!
-//! A refused call counts among those that ended, with the status and the outcome that its caller sees, and besides in `…_rejected_…`
-//! by the reason ([`Reason`]), which tells the layer: `rate_limited`, `circuit_open`, `overloaded`, `deadline_exceeded`,
-//! `unauthenticated`, `forbidden`, `unavailable` or `insufficient_capacity`. The series is there from the first refusal on.
+//! A rejected call counts among those that ended, with the status and the outcome that its caller sees, and besides in `…_rejected_…`
+//! by the reason ([`RejectionReason`]), which tells the layer: `rate_limited`, `circuit_open`, `overloaded`, `deadline_exceeded`,
+//! `unauthenticated`, `forbidden`, `unavailable` or `insufficient_capacity`. The series is there from the first rejection on.
 //!
 //! What happens inside of policies, such as retries and the changes of circuit breakers, no call tells: give the layers the registry,
 //! or [`EventMetrics`] on another backend, as their sink of events.
@@ -109,12 +109,12 @@
 //! # Errors
 //!
 //! [`Buckets`] that make no sense are a [`BucketsError`], and a metric that does not fit is a [`MetricError`] to whoever asks for it by
-//! hand. Where the registry refuses a metric to the layer, because its name is taken by something else, calls go on and that metric is
+//! hand. Where the registry rejects a metric to the layer, because its name is taken by something else, calls go on and that metric is
 //! missing.
 //!
 //! # Order
 //!
-//! Outside of all guards and timeouts, so that refusals and timeouts are counted as the caller sees them; inside logs and traces. Leave
+//! Outside of all guards and timeouts, so that rejections and timeouts are counted as the caller sees them; inside logs and traces. Leave
 //! the route `/metrics` outside of limits.
 //!
 //! # Coming from go-kit
@@ -134,7 +134,7 @@
 //! matter, and a wrong one is an error when the handle is made, not when it is used.
 //!
 //! [`Outcome`]: towerkit_core::Outcome
-//! [`Reason`]: towerkit_core::Reason
+//! [`RejectionReason`]: towerkit_core::Reason
 
 mod atomic;
 mod buckets;
@@ -171,8 +171,8 @@ pub use facade::Facade;
 #[cfg(feature = "http")]
 pub use http::{Scrape, ScrapeBody};
 pub use instrument::{Counter, Gauge, Histogram, MetricError, Provider};
-pub use layer::{Measured, MetricsHandle, MetricsLayer};
-pub use observer::{Metrics, MetricsHeld};
+pub use layer::{Metrics, MetricsHandle, MetricsLayer};
+pub use observer::{MetricsCallState, MetricsObserver};
 pub use registry::Registry;
 pub use snapshot::{Distribution, MetricFamily, MetricKind, Sample, Snapshot, Value};
 pub use tee::Tee;

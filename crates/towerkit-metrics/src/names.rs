@@ -74,7 +74,7 @@ impl Kind {
 
     #[inline]
     pub(crate) fn of<Req>(call: &Call<'_, Req>) -> Self {
-        match call.protocol() {
+        match call.protocol_kind() {
             ProtocolKind::Http => Self::Http(Method::of(call.method().unwrap_or(OTHER))),
             ProtocolKind::Grpc => Self::Grpc,
             _ => Self::Plain,
@@ -146,25 +146,25 @@ impl Kind {
         Metric { name, help }
     }
 
-    /// Returns the metric of refused calls.
+    /// Returns the metric of rejected calls.
     pub(crate) fn rejected(self, side: Side) -> Metric {
         let (name, help) = match (self, side) {
-            (Self::Plain, _) => ("towerkit_calls_rejected_total", "Calls that were refused."),
+            (Self::Plain, _) => ("towerkit_calls_rejected_total", "Calls that were rejected."),
             (Self::Grpc, Side::Server) => (
                 "towerkit_rpc_server_rejected_calls_total",
-                "Incoming remote procedure calls that were refused.",
+                "Incoming remote procedure calls that were rejected.",
             ),
             (Self::Grpc, Side::Client) => (
                 "towerkit_rpc_client_rejected_calls_total",
-                "Outgoing remote procedure calls that were refused.",
+                "Outgoing remote procedure calls that were rejected.",
             ),
             (Self::Http(_), Side::Server) => (
                 "towerkit_http_server_rejected_requests_total",
-                "HTTP server requests that were refused.",
+                "HTTP server requests that were rejected.",
             ),
             (Self::Http(_), Side::Client) => (
                 "towerkit_http_client_rejected_requests_total",
-                "HTTP client requests that were refused.",
+                "HTTP client requests that were rejected.",
             ),
         };
         Metric { name, help }

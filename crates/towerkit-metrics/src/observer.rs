@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use towerkit_core::{Call, Clock, End, Observer, Policy, Status};
+use towerkit_core::{Call, CallEnd, Clock, Observer, Policy, Status};
 
 use crate::{
     Counter,
@@ -15,16 +15,16 @@ use crate::{
     table::Table,
 };
 
-/// Records calls: the role behind [`MetricsLayer`](crate::MetricsLayer).
+/// Records calls: the policy behind [`MetricsLayer`](crate::MetricsLayer).
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct MetricsObserver {
     pub(crate) state: Arc<State>,
     pub(crate) clock: Clock,
 }
 
 /// What is kept of one call.
 #[derive(Debug)]
-pub struct MetricsHeld {
+pub struct MetricsCallState {
     start: u64,
     place: Place,
     /// The declared length of the request, or [`Measures::UNKNOWN`].
@@ -117,10 +117,10 @@ impl State {
 
     /// Finds the place of a call that is over.
     #[cold]
-    fn prove(&self, operation: &str, end: &End) -> Place {
+    fn prove(&self, operation: &str, end: &CallEnd) -> Place {
         const UNIMPLEMENTED: u16 = 12;
         let answered = matches!(end.status(), Some(Status::Grpc(code)) if code != UNIMPLEMENTED);
-        if end.panicked() || answered && end.refused().is_none() {
+        if end.panicked() || answered && end.rejected().is_none() {
             self.admit(Kind::Grpc, operation)
         } else {
             Place::other(Kind::Grpc)
@@ -128,18 +128,18 @@ impl State {
     }
 }
 
-impl Policy for Metrics {
-    type Held = MetricsHeld;
+impl Policy for MetricsObserver {
+    type CallState = MetricsCallState;
 
     #[inline(always)]
-    fn head(&self, held: &mut MetricsHeld, so_far: &End) {
+    fn head(&self, held: &mut MetricsCallState, so_far: &CallEnd) {
         if self.state.source.heads {
             self.headed(held, so_far.now(&self.clock));
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: MetricsHeld, end: &End) {
+    fn finish(&self, held: MetricsCallState, end: &CallEnd) {
         let nanos = end.now(&self.clock).saturating_sub(held.start);
         let mut series = self.state.series(held.place);
         if let Some(series) = series {
@@ -155,10 +155,10 @@ impl Policy for Metrics {
     }
 }
 
-impl Metrics {
+impl MetricsObserver {
     /// Out of line, since who does not ask for it should not carry its code.
     #[inline(never)]
-    fn headed(&self, held: &MetricsHeld, now: u64) {
+    fn headed(&self, held: &MetricsCallState, now: u64) {
         if let Some(series) = self.state.series(held.place) {
             series.headed(now.saturating_sub(held.start));
         }
@@ -168,7 +168,7 @@ impl Metrics {
     fn length<Req>(&self, kind: Kind, call: &Call<'_, Req>) -> u64 {
         if self.state.source.sizes.is_some() && matches!(kind, Kind::Http(_)) {
             // Here, so that the call does not have to stand in memory to be asked elsewhere.
-            read_length(call.field("content-length"))
+            read_length(call.header("content-length"))
         } else {
             Measures::UNKNOWN
         }
@@ -181,9 +181,9 @@ fn read_length(declared: Option<&str>) -> u64 {
     length.unwrap_or(Measures::UNKNOWN)
 }
 
-impl<Req> Observer<Req> for Metrics {
+impl<Req> Observer<Req> for MetricsObserver {
     #[inline(always)]
-    fn start(&self, call: &mut Call<'_, Req>) -> MetricsHeld {
+    fn start(&self, call: &mut Call<'_, Req>) -> MetricsCallState {
         let start = call.now(&self.clock);
         let kind = Kind::of(call);
         let operation = call.operation();
@@ -197,7 +197,7 @@ impl<Req> Observer<Req> for Metrics {
         if let Some(series) = self.state.series(place) {
             series.started();
         }
-        MetricsHeld {
+        MetricsCallState {
             start,
             place,
             request: self.length(kind, call),

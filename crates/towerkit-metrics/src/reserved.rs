@@ -42,7 +42,7 @@ const SUFFIXES: [(&str, &str); 8] = [
 
 const TOTAL: &str = "_total";
 
-/// Refuses a name that ends in a suffix of another type of metric.
+/// Rejects a name that ends in a suffix of another type of metric.
 pub(crate) fn check(name: &str, kind: &Kind) -> Result<(), MetricError> {
     let may_end_in = match kind {
         Kind::Counter | Kind::Counted(_) => TOTAL,

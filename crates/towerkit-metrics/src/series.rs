@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use towerkit_core::{End, Outcome, Reason, Status};
+use towerkit_core::{CallEnd, Outcome, RejectionReason, Status};
 
 use crate::{
     Buckets, Counter, Gauge, Histogram, Provider,
@@ -30,7 +30,7 @@ pub(crate) struct Series {
     head: Option<Arc<dyn Histogram>>,
     ends: [OnceLock<(Ending, Ended)>; ENDS],
     other_ends: [OnceLock<(Outcome, Ended)>; Outcome::ALL.len()],
-    rejected: [OnceLock<Arc<dyn Counter>>; Reason::ALL.len()],
+    rejected: [OnceLock<Arc<dyn Counter>>; RejectionReason::ALL.len()],
 }
 
 /// The series of the calls of one operation that ended in the same way.
@@ -88,7 +88,7 @@ impl Source {
         counter.unwrap_or_else(|_| Arc::new(Discard))
     }
 
-    fn rejected(&self, series: &Series, reason: Reason) -> Arc<dyn Counter> {
+    fn rejected(&self, series: &Series, reason: RejectionReason) -> Arc<dyn Counter> {
         let metric = series.kind.rejected(self.side);
         let mut labels = series.kind.labels(self.side, &series.operation);
         labels.push(("reason", reason.as_str()));
@@ -146,10 +146,10 @@ impl Series {
     }
 
     #[inline]
-    pub(crate) fn observe(&self, end: &End, measures: Measures, source: &Source) {
+    pub(crate) fn observe(&self, end: &CallEnd, measures: Measures, source: &Source) {
         let ending = (end.status(), end.outcome());
         if ending.1 != Outcome::Success
-            && let Some(reason) = end.refused()
+            && let Some(reason) = end.rejected()
         {
             self.rejected(reason, source);
         }
@@ -166,9 +166,9 @@ impl Series {
         self.observe_other(end, measures, source);
     }
 
-    /// Out of line: a refusal is rare, or cheap enough.
+    /// Out of line: a rejection is rare, or cheap enough.
     #[inline(never)]
-    fn rejected(&self, reason: Reason, source: &Source) {
+    fn rejected(&self, reason: RejectionReason, source: &Source) {
         if let Some(slot) = self.rejected.get(reason as usize) {
             let counter = slot.get_or_init(|| source.rejected(self, reason));
             counter.add(1);
@@ -176,7 +176,7 @@ impl Series {
     }
 
     #[cold]
-    fn observe_other(&self, end: &End, measures: Measures, source: &Source) {
+    fn observe_other(&self, end: &CallEnd, measures: Measures, source: &Source) {
         let outcome = end.outcome();
         for slot in &self.other_ends {
             let (known, ended) = slot.get_or_init(|| (outcome, source.ended(self, OTHER, outcome)));
@@ -189,7 +189,7 @@ impl Series {
 
 impl Ended {
     #[inline]
-    fn observe(&self, end: &End, measures: Measures) {
+    fn observe(&self, end: &CallEnd, measures: Measures) {
         self.duration.observe_nanos(measures.nanos);
         if let Some(sizes) = &self.sizes {
             sizes.observe(end, measures.request);
@@ -200,7 +200,7 @@ impl Ended {
 impl Sizes {
     /// A call that got no head has no response whose size could count.
     #[inline(never)]
-    fn observe(&self, end: &End, request: u64) {
+    fn observe(&self, end: &CallEnd, request: u64) {
         if let Some(size) = &self.request
             && request != Measures::UNKNOWN
         {

@@ -158,7 +158,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// A small model: a `HashMap` that refuses new keys once it is full.
+        /// A small model: a `HashMap` that rejects new keys once it is full.
         #[test]
         fn it_is_a_map_with_a_cap(
             most in 0_u16..12,

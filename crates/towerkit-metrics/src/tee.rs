@@ -4,8 +4,8 @@ use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrumen
 
 /// Several backends as one: each is told everything, in the order in which they were added.
 ///
-/// Without any it discards, which is how a layer or a component is told to measure nothing. A backend that refuses a metric goes
-/// without it, and the others have it; the metric is refused if all of them do, with the error of the first.
+/// Without any it discards, which is how a layer or a component is told to measure nothing. A backend that rejects a metric goes
+/// without it, and the others have it; the metric is rejected if all of them do, with the error of the first.
 ///
 /// ```
 /// use towerkit_metrics::{MetricsLayer, Registry, Tee};
@@ -43,14 +43,14 @@ impl Tee {
         resolve: impl Fn(&dyn Provider) -> Result<Arc<I>, MetricError>,
     ) -> Result<Vec<Arc<I>>, MetricError> {
         let mut instruments = Vec::with_capacity(self.0.len());
-        let mut refused = None;
+        let mut rejected = None;
         for provider in &self.0 {
             match resolve(&**provider) {
                 Ok(instrument) => instruments.push(instrument),
-                Err(error) => refused = refused.or(Some(error)),
+                Err(error) => rejected = rejected.or(Some(error)),
             }
         }
-        match refused {
+        match rejected {
             Some(error) if instruments.is_empty() => Err(error),
             _ => Ok(instruments),
         }

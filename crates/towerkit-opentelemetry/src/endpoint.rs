@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_to_is_refused() {
+    fn what_cannot_be_sent_to_is_rejected() {
         for address in [
             "",
             "collector",

@@ -65,7 +65,7 @@ fn error_of(metric: &str, labels: &[(&str, &str)]) -> Option<Cow<'static, str>> 
 mod tests {
     use super::*;
 
-    fn said(metric: &str, labels: &[(&str, &str)]) -> Vec<String> {
+    fn attributes_of(metric: &str, labels: &[(&str, &str)]) -> Vec<String> {
         let attributes = attributes(metric, labels).unwrap();
         let pairs = attributes.iter().map(|pair| match &pair.value {
             Value::String(text) => format!("{}={text}", pair.key),
@@ -80,8 +80,8 @@ mod tests {
         const HTTP: &str = "http_server_request_duration_seconds";
         let http = |metric, code, outcome| {
             let labels = [("http_response_status_code", code), ("outcome", outcome)];
-            let said = said(metric, &labels);
-            let error = said
+            let found = attributes_of(metric, &labels);
+            let error = found
                 .iter()
                 .find_map(|pair| pair.strip_prefix("error.type="));
             error.map(str::to_owned)
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(http(client, "404", "client_error"), string("404"));
         let rpc = |code, outcome| {
             let labels = [("rpc_status_code", code), ("outcome", outcome)];
-            said("rpc_server_call_duration_seconds", &labels)
+            attributes_of("rpc_server_call_duration_seconds", &labels)
         };
         let unavailable = rpc("UNAVAILABLE", "overloaded");
         assert_eq!(unavailable.last().unwrap(), "error.type=UNAVAILABLE");
@@ -105,20 +105,20 @@ mod tests {
             ("", "cancelled"),
             ("NOT_FOUND", "client_error"),
         ] {
-            let said = rpc(code, outcome);
+            let found = rpc(code, outcome);
             assert!(
-                !said.iter().any(|pair| pair.starts_with("error.type")),
-                "{said:?}"
+                !found.iter().any(|pair| pair.starts_with("error.type")),
+                "{found:?}"
             );
         }
     }
 
     #[test]
-    fn labels_that_are_none_are_refused_and_empty_ones_left_out() {
+    fn labels_that_are_none_are_rejected_and_empty_ones_left_out() {
         assert!(attributes("m", &[("a", "1"), ("a", "2")]).is_err());
         assert!(attributes("m", &[("", "1")]).is_err());
-        assert!(said("m", &[("a", "")]).is_empty());
-        let code = said("m", &[("http_response_status_code", "404")]);
+        assert!(attributes_of("m", &[("a", "")]).is_empty());
+        let code = attributes_of("m", &[("http_response_status_code", "404")]);
         assert_eq!(code, ["http.response.status_code=I64(404)"]);
     }
 }

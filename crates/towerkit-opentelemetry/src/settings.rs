@@ -37,7 +37,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses what would spin or never end; a batch is never larger than the queue.
+    /// Rejects what would spin or never end; a batch is never larger than the queue.
     pub(crate) fn checked(mut self) -> Result<Self, PipelineError> {
         checked("the delay", self.delay)?;
         checked("the timeout", self.timeout)?;

@@ -12,8 +12,8 @@ use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{
-    Admission, AsyncGuard, BoxError, Call, Event, IntoRole, LayerExt, Plain, Reason, Rejection,
-    stack,
+    Admission, AsyncGuard, BoxError, Call, Event, IntoPolicy, LayerExt, Plain, Rejection,
+    RejectionReason, stack,
 };
 use towerkit_ratelimit::Quota;
 use towerkit_test::{Act, PlainCalls, Probe, Subject, contract, laws, run_paused, tokio_clock};
@@ -116,8 +116,8 @@ async fn call<S>(service: &S, who: &'static str) -> Result<(), Rejection>
 where
     S: Service<&'static str, Response = (), Error = BoxError> + Clone,
 {
-    let refused = |error: BoxError| error.downcast_ref::<Rejection>().unwrap().clone();
-    service.clone().oneshot(who).await.map_err(refused)
+    let rejected = |error: BoxError| error.downcast_ref::<Rejection>().unwrap().clone();
+    service.clone().oneshot(who).await.map_err(rejected)
 }
 
 /// What comes of a call that does not wait; `None` if it has to.
@@ -143,6 +143,6 @@ where
     (admitted, waited)
 }
 
-fn reasons<const N: usize>(results: [Result<(), Rejection>; N]) -> [Option<Reason>; N] {
+fn reasons<const N: usize>(results: [Result<(), Rejection>; N]) -> [Option<RejectionReason>; N] {
     results.map(|result| result.err().map(|rejection| rejection.reason()))
 }

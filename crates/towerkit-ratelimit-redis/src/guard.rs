@@ -1,17 +1,17 @@
 use std::sync::Arc;
 
-use towerkit_core::{Admission, AsyncGuard, Call, End, Policy, Rejection};
+use towerkit_core::{Admission, AsyncGuard, Call, CallEnd, Policy, Rejection};
 
 use crate::{KeyOf, RedisWait, lease::Spent, limiter::Limiter, settings::Settings};
 
 /// The guard behind [`RedisRateLimitLayer`](crate::RedisRateLimitLayer): admits a call for a token of its key.
 #[derive(Debug)]
-pub struct RedisRateLimit<K> {
+pub struct RedisRateLimitPolicy<K> {
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) key: Arc<K>,
 }
 
-impl<K> RedisRateLimit<K> {
+impl<K> RedisRateLimitPolicy<K> {
     pub(crate) fn new(settings: Settings, key: K) -> Self {
         Self {
             limiter: Arc::new(Limiter::new(settings)),
@@ -20,7 +20,7 @@ impl<K> RedisRateLimit<K> {
     }
 }
 
-impl<K> Clone for RedisRateLimit<K> {
+impl<K> Clone for RedisRateLimitPolicy<K> {
     fn clone(&self) -> Self {
         Self {
             limiter: self.limiter.clone(),
@@ -29,15 +29,15 @@ impl<K> Clone for RedisRateLimit<K> {
     }
 }
 
-impl<K> Policy for RedisRateLimit<K> {
-    type Held = ();
-    const FOLLOWS: bool = false;
+impl<K> Policy for RedisRateLimitPolicy<K> {
+    type CallState = ();
+    const NEEDS_END: bool = false;
 
     #[inline(always)]
-    fn finish(&self, (): (), _end: &End) {}
+    fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
-impl<Req, K: KeyOf<Req>> AsyncGuard<Req> for RedisRateLimit<K> {
+impl<Req, K: KeyOf<Req>> AsyncGuard<Req> for RedisRateLimitPolicy<K> {
     type Wait = RedisWait;
 
     #[inline(always)]

@@ -1,13 +1,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsyncGuardRole, Call, Clock, EventSink, False, IntoRole, Layer, LayerExt, LayerState, Plain,
-    RowLayer, WaitingRow,
+    AsAsyncGuardWith, AsyncPolicyService, Call, Clock, EventSink, False, IntoPolicy, Layer,
+    LayerExt, LayerState, Plain, PolicyLayer,
 };
 use towerkit_ratelimit::Quota;
 
 use crate::{
-    InvalidSetting, OneKey, Overflow, Redis, RedisRateLimit, RedisRateLimitHandle,
+    InvalidSetting, OneKey, Overflow, Redis, RedisRateLimitHandle, RedisRateLimitPolicy,
     invalid::Problem,
     lease::Lease,
     limiter::Limiter,
@@ -20,14 +20,14 @@ use crate::{
 
 /// Limits the rate of calls by a quota that all processes share on Redis.
 pub struct RedisRateLimitLayer<K: 'static = OneKey, P = Plain> {
-    row: RowLayer<AsyncGuardRole<RedisRateLimit<K>, False>, P>,
+    policies: PolicyLayer<AsAsyncGuardWith<RedisRateLimitPolicy<K>, False>, P>,
     /// The limit, as handles see it.
     state: LayerState<Arc<Limiter>>,
 }
 
 /// A service behind a [`RedisRateLimitLayer`].
-pub type RedisRateLimited<S, K = OneKey, P = Plain> =
-    WaitingRow<S, AsyncGuardRole<RedisRateLimit<K>, False>, P>;
+pub type RedisRateLimit<S, K = OneKey, P = Plain> =
+    AsyncPolicyService<S, AsAsyncGuardWith<RedisRateLimitPolicy<K>, False>, P>;
 
 impl RedisRateLimitLayer {
     /// Limits all calls together to `quota`, which all processes share that use the same [prefix](Self::prefix) on the same Redis.
@@ -41,10 +41,10 @@ impl RedisRateLimitLayer {
 
     pub(crate) fn with_store(store: Arc<dyn Store>, quota: Quota) -> Result<Self, InvalidSetting> {
         let settings = Settings::new(store, quota, Measure::of(&quota)?);
-        let guard = RedisRateLimit::new(settings, OneKey);
+        let guard = RedisRateLimitPolicy::new(settings, OneKey);
         Ok(Self {
             state: LayerState::new(guard.limiter.clone()),
-            row: RowLayer::new(AsyncGuardRole::new(guard), Plain::default()),
+            policies: PolicyLayer::new(AsAsyncGuardWith::new(guard), Plain::default()),
         })
     }
 }
@@ -64,10 +64,10 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         if settings.capacity == 1 {
             settings.capacity = KEYS;
         }
-        let guard = RedisRateLimit::new(settings, key);
+        let guard = RedisRateLimitPolicy::new(settings, key);
         self.state.replace(guard.limiter.clone());
         RedisRateLimitLayer {
-            row: self.row.map(|_| AsyncGuardRole::new(guard)),
+            policies: self.policies.map(|_| AsAsyncGuardWith::new(guard)),
             state: self.state,
         }
     }
@@ -111,10 +111,10 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         self.with(|settings| settings.away = Away::Admit)
     }
 
-    /// Refuses calls as [`Unavailable`](towerkit_core::Reason::Unavailable) while Redis is away, once leased tokens are spent.
+    /// Rejects calls as [`Unavailable`](towerkit_core::RejectionReason::Unavailable) while Redis is away, once leased tokens are spent.
     #[must_use]
     pub fn fail_closed(self) -> Self {
-        self.with(|settings| settings.away = Away::Refuse)
+        self.with(|settings| settings.away = Away::Reject)
     }
 
     /// Limits the calls of each key by `quota` in this process while Redis is away; the quota itself by default.
@@ -150,7 +150,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         self.with(|settings| settings.prefix = prefix.into())
     }
 
-    /// Names this limit in refusals and events; `ratelimit` by default.
+    /// Names this limit in rejections and events; `ratelimit` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         self.with(|settings| settings.name = name)
@@ -174,16 +174,16 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         RedisRateLimitHandle(self.state.handle())
     }
 
-    /// Leaks the state of this layer, once, see [`RowLayer::leak`].
+    /// Leaks the state of this layer, once, see [`PolicyLayer::leak`].
     #[must_use]
     pub fn leak(mut self) -> Self {
-        self.row = self.row.leak();
+        self.policies = self.policies.leak();
         self
     }
 
     /// Returns the settings, with the quota that a handle may have set since.
     fn settings(&self) -> Settings {
-        let limiter = &self.row.role().policy().limiter;
+        let limiter = &self.policies.policies().policy().limiter;
         let mut settings = limiter.settings.clone();
         (settings.quota, settings.measure) = limiter.quota();
         settings
@@ -194,7 +194,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         set(&mut settings);
         let limiter = Arc::new(Limiter::new(settings));
         self.state.replace(limiter.clone());
-        self.row.role_mut().policy_mut().limiter = limiter;
+        self.policies.policies_mut().policy_mut().limiter = limiter;
         self
     }
 }
@@ -202,7 +202,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
 impl<K, P: Clone> Clone for RedisRateLimitLayer<K, P> {
     fn clone(&self) -> Self {
         Self {
-            row: self.row.clone(),
+            policies: self.policies.clone(),
             state: self.state.clone(),
         }
     }
@@ -211,17 +211,17 @@ impl<K, P: Clone> Clone for RedisRateLimitLayer<K, P> {
 impl<K, P> fmt::Debug for RedisRateLimitLayer<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisRateLimitLayer")
-            .field("limiter", &self.row.role().policy().limiter)
+            .field("limiter", &self.policies.policies().policy().limiter)
             .finish_non_exhaustive()
     }
 }
 
 impl<S, K, P: Clone> Layer<S> for RedisRateLimitLayer<K, P> {
-    type Service = RedisRateLimited<S, K, P>;
+    type Service = RedisRateLimit<S, K, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         self.state.mark_used();
-        self.row.layer(inner)
+        self.policies.layer(inner)
     }
 }
 
@@ -229,23 +229,23 @@ impl<K, P> LayerExt for RedisRateLimitLayer<K, P> {
     type Protocol = P;
     type With<Q> = RedisRateLimitLayer<K, Q>;
 
-    fn said(&self) -> &P {
-        self.row.said()
+    fn current_protocol(&self) -> &P {
+        self.policies.current_protocol()
     }
 
     fn protocol<Q>(self, protocol: Q) -> RedisRateLimitLayer<K, Q> {
         RedisRateLimitLayer {
-            row: self.row.protocol(protocol),
+            policies: self.policies.protocol(protocol),
             state: self.state,
         }
     }
 }
 
-impl<K> IntoRole for RedisRateLimitLayer<K, Plain> {
-    type Role = AsyncGuardRole<RedisRateLimit<K>, False>;
+impl<K> IntoPolicy for RedisRateLimitLayer<K, Plain> {
+    type RunPolicy = AsAsyncGuardWith<RedisRateLimitPolicy<K>, False>;
 
-    fn into_role(self) -> Self::Role {
+    fn into_policies(self) -> Self::RunPolicy {
         self.state.mark_used();
-        self.row.into_role()
+        self.policies.into_policies()
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use towerkit_core::{BoxError, Call, Reason, Rejection};
+//! use towerkit_core::{BoxError, Call, RejectionReason, Rejection};
 //! use towerkit_ratelimit::Quota;
 //! use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::Client};
 //!
@@ -27,11 +27,11 @@
 //! assert_eq!(service.ready().await?.call("Bob").await?, "hello, Bob");
 //! let error = service.ready().await?.call("Ann").await.unwrap_err();
 //! let rejection = error.downcast_ref::<Rejection>().unwrap();
-//! assert_eq!(rejection.reason(), Reason::RateLimited);
+//! assert_eq!(rejection.reason(), RejectionReason::RateLimited);
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
 //! gRPC. A server that speaks TLS is one whose address begins with `rediss://`, with the feature `tls`, and a Redis Cluster is a
 //! `ClusterClient`, with the feature `cluster`. TLS is rustls with ring, which becomes the provider of the process if it has none by
 //! then. The server is Redis 5 or later, and its user needs the commands `EVAL`, `EVALSHA`, `GET`, `SET` and `TIME`.
@@ -62,7 +62,7 @@
 //! Each process keeps the quota by itself, unless [another](RedisRateLimitLayer::fail_open_within) is given, or the limit is to
 //! [fail open](RedisRateLimitLayer::fail_open) or [closed](RedisRateLimitLayer::fail_closed). No call waits for longer than the
 //! [timeout](RedisRateLimitLayer::timeout), twice if others were faster at what the first answer brought. After three failures in a
-//! row nobody asks, but for one call in 25 to 400 ms, at random, on behalf of all; so Redis is found again within half a second
+//! policy stack nobody asks, but for one call in 25 to 400 ms, at random, on behalf of all; so Redis is found again within half a second
 //! of calls. A failure also keeps its key from asking for as long, so that a part of a cluster can be away by itself.
 //!
 //! A server that answers with `READONLY`, `LOADING`, `MASTERDOWN`, `NOREPLICAS`, `UNBLOCKED`, `NOAUTH`, `WRONGPASS`, `MISCONF`, `OOM`,
@@ -90,8 +90,8 @@
 //!
 //! # Errors
 //!
-//! A refusal is [`RateLimited`](towerkit_core::Reason::RateLimited) with the time after which there is a token; until then the key is
-//! refused without asking. While Redis is away a closed limit refuses with [`Unavailable`](towerkit_core::Reason::Unavailable) and the
+//! A rejection is [`RateLimited`](towerkit_core::RejectionReason::RateLimited) with the time after which there is a token; until then the key is
+//! rejected without asking. While Redis is away a closed limit rejects with [`Unavailable`](towerkit_core::RejectionReason::Unavailable) and the
 //! time until it is asked again.
 //!
 //! # Order
@@ -130,11 +130,11 @@ mod sync;
 mod wait;
 
 pub use connection::Redis;
-pub use guard::RedisRateLimit;
+pub use guard::RedisRateLimitPolicy;
 pub use handle::{RedisRateLimitHandle, Snapshot};
 pub use invalid::InvalidSetting;
 pub use key::{KeyOf, OneKey};
-pub use layer::{RedisRateLimitLayer, RedisRateLimited};
+pub use layer::{RedisRateLimit, RedisRateLimitLayer};
 pub use redis;
 pub use settings::Overflow;
 pub use wait::RedisWait;

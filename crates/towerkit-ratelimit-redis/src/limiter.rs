@@ -6,7 +6,7 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::runtime::Handle;
-use towerkit_core::{Admission, Event, Outbox, Reason, Rejection};
+use towerkit_core::{Admission, Event, EventQueue, Rejection, RejectionReason};
 use towerkit_ratelimit::Quota;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     keys::{Keys, Spot},
     lease::Spent,
     measure::Measure,
-    place::{Desk, Flight, Place, Terms, nanos},
+    place::{Flight, MockService, Place, Terms, nanos},
     settings::{Away, Settings},
     spare::Spare,
     store::{Failure, Grant},
@@ -32,7 +32,7 @@ pub(crate) struct Limiter {
     changing: Mutex<()>,
     /// The bucket of all keys that find no room, while Redis is away.
     others: Spare,
-    outbox: Outbox,
+    outbox: EventQueue,
 }
 
 type Answered = Result<Grant, Failure>;
@@ -45,7 +45,7 @@ impl Limiter {
             health: Health::new(),
             changing: Mutex::new(()),
             others: Spare::new(),
-            outbox: Outbox::new(settings.sink.clone()),
+            outbox: EventQueue::new(settings.sink.clone()),
             settings,
         }
     }
@@ -82,7 +82,7 @@ impl Limiter {
         self.outbox.deliver();
     }
 
-    /// Admits, refuses or delays a call for whose key there is no token here.
+    /// Admits, rejects or delays a call for whose key there is no token here.
     #[cold]
     #[inline(never)]
     pub(crate) fn ask(
@@ -106,8 +106,11 @@ impl Limiter {
             }
             None => match self.settings.overflow {
                 Overflow::Ask => Ok(Admission::Later(RedisWait::alone(self, tag, key))),
-                Overflow::Refuse => Err(Rejection::new(Reason::Overloaded, self.settings.name)
-                    .retry_after(self.settings.lease_time)),
+                Overflow::Reject => Err(Rejection::new(
+                    RejectionReason::Overloaded,
+                    self.settings.name,
+                )
+                .with_retry_after(self.settings.lease_time)),
             },
         }
     }
@@ -151,7 +154,7 @@ impl Limiter {
         )))
     }
 
-    fn depart(&self, desk: &mut Desk, key: Option<&str>, tokens: u32, now: u64) {
+    fn depart(&self, desk: &mut MockService, key: Option<&str>, tokens: u32, now: u64) {
         let answer = Common::new(self.send(key, tokens));
         desk.depart(now, tokens, answer);
     }
@@ -181,7 +184,7 @@ impl Limiter {
     }
 
     /// Puts the answer of the flight that is under way to use, if it is there.
-    fn look(&self, place: &Place, desk: &mut Desk, now: u64) {
+    fn look(&self, place: &Place, desk: &mut MockService, now: u64) {
         // What is polled here may start a timer.
         let Ok(_runtime) = Handle::try_current() else {
             return;
@@ -205,7 +208,14 @@ impl Limiter {
         self.outbox.deliver();
     }
 
-    fn land(&self, place: &Place, desk: &mut Desk, flight: &Flight, answered: Answered, now: u64) {
+    fn land(
+        &self,
+        place: &Place,
+        desk: &mut MockService,
+        flight: &Flight,
+        answered: Answered,
+        now: u64,
+    ) {
         match answered {
             // Nobody looked for a while: it failed because nobody drove it, or long ago.
             Err(_) if !flight.is_fresh(now, 2 * self.timeout()) => return,
@@ -242,7 +252,7 @@ impl Limiter {
     pub(crate) fn without_redis(&self, tag: u64, now: u64) -> Result<(), Rejection> {
         match self.settings.away {
             Away::Admit => Ok(()),
-            Away::Refuse => Err(self.unavailable(tag, now)),
+            Away::Reject => Err(self.unavailable(tag, now)),
             Away::Within(spacing) => {
                 let spot = self.keys.find(tag);
                 let spot = spot.or_else(|| self.keys.give(tag, now, self.timeout()));
@@ -254,7 +264,7 @@ impl Limiter {
         }
     }
 
-    /// Refuses the key here for as long as Redis is known to have no token.
+    /// Rejects the key here for as long as Redis is known to have no token.
     pub(crate) fn deny(&self, tag: u64, now: u64, wait: Duration) {
         if let Some(spot) = self.keys.find(tag) {
             let until = now.saturating_add(nanos(wait));
@@ -269,13 +279,13 @@ impl Limiter {
             .health
             .away_for(now)
             .max(Duration::from_nanos(failing_for));
-        Rejection::new(Reason::Unavailable, self.settings.name)
-            .retry_after(wait.max(Duration::from_millis(1)))
+        Rejection::new(RejectionReason::Unavailable, self.settings.name)
+            .with_retry_after(wait.max(Duration::from_millis(1)))
     }
 
     pub(crate) fn denied(&self, wait: u64) -> Rejection {
-        Rejection::new(Reason::RateLimited, self.settings.name)
-            .retry_after(Duration::from_nanos(wait.max(1)))
+        Rejection::new(RejectionReason::RateLimited, self.settings.name)
+            .with_retry_after(Duration::from_nanos(wait.max(1)))
     }
 
     fn terms(&self) -> Terms {

@@ -20,12 +20,12 @@ pub(crate) struct Place {
     /// Redis is not asked for this key until then, because it failed.
     failing_until: AtomicU64,
     pub(crate) spare: Spare,
-    desk: Mutex<Desk>,
+    desk: Mutex<MockService>,
 }
 
 /// Where the next lease is asked for: by one caller at a time, for all.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct MockService {
     pace: Pace,
     flights: u64,
     flight: Option<Flight>,
@@ -62,7 +62,7 @@ impl Place {
             denied_until: AtomicU64::new(0),
             failing_until: AtomicU64::new(0),
             spare: Spare::new(),
-            desk: Mutex::new(Desk::new()),
+            desk: Mutex::new(MockService::new()),
         }
     }
 
@@ -93,12 +93,12 @@ impl Place {
         self.failing_until.store(until, Ordering::Relaxed);
     }
 
-    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+    pub(crate) fn desk(&self) -> MutexGuard<'_, MockService> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The desk, if nobody is at it.
-    pub(crate) fn free_desk(&self) -> Option<MutexGuard<'_, Desk>> {
+    pub(crate) fn free_desk(&self) -> Option<MutexGuard<'_, MockService>> {
         match self.desk.try_lock() {
             Ok(desk) => Some(desk),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -107,7 +107,7 @@ impl Place {
     }
 
     /// Returns how many tokens to ask for: none if enough are held. The caller is at the desk.
-    pub(crate) fn wanted(&self, desk: &mut Desk, now: u64, terms: Terms) -> u32 {
+    pub(crate) fn wanted(&self, desk: &mut MockService, now: u64, terms: Terms) -> u32 {
         let size = desk
             .pace
             .next(now, self.lease.unspent(), terms.time, terms.most);
@@ -118,7 +118,7 @@ impl Place {
     /// Puts an answer to use. The caller took the flight from the desk, where it still is.
     pub(crate) fn land(
         &self,
-        desk: &mut Desk,
+        desk: &mut MockService,
         flight: &Flight,
         grant: Grant,
         now: u64,
@@ -140,18 +140,18 @@ impl Place {
     }
 
     /// Whether nothing is lost if the place goes to another key. The caller is at the desk.
-    pub(crate) fn is_idle(&self, desk: &Desk, now: u64, timeout: u64) -> bool {
+    pub(crate) fn is_idle(&self, desk: &MockService, now: u64, timeout: u64) -> bool {
         let waits = desk.flight.as_ref();
         let waits = waits.is_some_and(|flight| flight.is_fresh(now, timeout));
         !waits && self.lease.held(now) == 0 && self.spare.is_full(now)
     }
 
     /// Forgets all. The caller is at the desk.
-    pub(crate) fn clear(&self, desk: &mut Desk) {
+    pub(crate) fn clear(&self, desk: &mut MockService) {
         self.lease.clear();
-        *desk = Desk {
+        *desk = MockService {
             flights: desk.flights,
-            ..Desk::new()
+            ..MockService::new()
         };
         self.mark.store(0, Ordering::Relaxed);
         self.deny_until(0);
@@ -160,7 +160,7 @@ impl Place {
     }
 }
 
-impl Desk {
+impl MockService {
     fn new() -> Self {
         Self {
             pace: Pace::new(),

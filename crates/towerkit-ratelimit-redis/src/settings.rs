@@ -36,15 +36,15 @@ pub(crate) struct Settings {
 pub enum Overflow {
     /// It asks Redis for a token of its own.
     Ask,
-    /// It is refused as [`Overloaded`](towerkit_core::Reason::Overloaded).
-    Refuse,
+    /// It is rejected as [`Overloaded`](towerkit_core::RejectionReason::Overloaded).
+    Reject,
 }
 
 /// What becomes of a call while Redis is away.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Away {
     Admit,
-    Refuse,
+    Reject,
     Within(Spacing),
 }
 

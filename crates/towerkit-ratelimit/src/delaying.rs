@@ -9,5 +9,5 @@ mod line;
 mod model;
 
 pub use delay::Delay;
-pub use guard::DelayingRateLimit;
-pub use layer::{DelayingRateLimitHandle, DelayingRateLimitLayer, DelayingRateLimited};
+pub use guard::DelayingRateLimitPolicy;
+pub use layer::{DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer};

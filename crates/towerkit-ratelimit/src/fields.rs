@@ -7,7 +7,7 @@ use crate::{InvalidSetting, invalid::Problem, level::Level, meter::Taken};
 const LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
 
-/// The fields `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11, for the policy of this name.
+/// The fields `RateLimitPolicy` and `RateLimitPolicy-Policy` of draft-ietf-httpapi-ratelimit-headers-11, for the policy of this name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields(&'static str);
 
@@ -22,13 +22,13 @@ impl Fields {
     }
 
     /// Adds the fields to an admitted answer.
-    pub(crate) fn annotate(self, taken: &Taken, fields: &mut dyn towerkit_core::Fields) {
+    pub(crate) fn response_headers(self, taken: &Taken, fields: &mut dyn towerkit_core::Headers) {
         fields.append(POLICY, &self.policy(taken.advert));
         fields.append(LIMIT, &self.limit(&taken.level));
     }
 
-    /// Adds the fields to a refusal, except where it is all trailers: there the draft forbids them.
-    pub(crate) fn refuse(
+    /// Adds the fields to a rejection, except where it is all trailers: there the draft forbids them.
+    pub(crate) fn reject(
         self,
         rejection: Rejection,
         level: &Level,
@@ -40,7 +40,7 @@ impl Fields {
         }
         let mut limit = self.limit(level);
         // Who is told to come back earlier, because calls may wait here, is not told to keep away for longer.
-        if let Some(wait) = rejection.wait() {
+        if let Some(wait) = rejection.retry_after() {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             limit.2[1] = limit.2[1].min(seconds.max(1));
         }

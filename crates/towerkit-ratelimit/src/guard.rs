@@ -2,20 +2,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use towerkit_core::{
-    Backpressure, Call, Clock, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection,
-    TypeBool, WakerSet,
+    Backpressure, Call, CallEnd, Clock, Guard, Headers, Policy, ProtocolKind, Rejection,
+    RejectionReason, TypeBool, WakerSet,
 };
 
 use crate::{
     Meter, One, Quota, Taken, Terms,
     bucket::Bucket,
     level::{Enough, Level, Short},
-    meter::{After, Held},
+    meter::{After, CallState},
 };
 
 /// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for its tokens.
 #[derive(Clone)]
-pub struct RateLimit<M = One> {
+pub struct RateLimitPolicy<M = One> {
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
     pub(crate) meter: M,
@@ -26,7 +26,7 @@ pub struct RateLimit<M = One> {
     pub(crate) waiting: WakerSet,
 }
 
-impl RateLimit {
+impl RateLimitPolicy {
     pub(crate) fn new(quota: Quota) -> Self {
         Self {
             name: "ratelimit",
@@ -39,15 +39,15 @@ impl RateLimit {
     }
 }
 
-impl<M> RateLimit<M> {
+impl<M> RateLimitPolicy<M> {
     /// Makes the bucket anew, since the times in the old one are those of the old clock.
     pub(crate) fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
         self.bucket = Arc::new(Bucket::new(self.bucket.quota()));
     }
 
-    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimit<N> {
-        RateLimit {
+    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimitPolicy<N> {
+        RateLimitPolicy {
             name: self.name,
             clock: self.clock,
             meter: turn(self.meter),
@@ -58,7 +58,7 @@ impl<M> RateLimit<M> {
     }
 }
 
-impl<M> RateLimit<M> {
+impl<M> RateLimitPolicy<M> {
     /// Changes the quota, so that those who wait ask again when there will be a token.
     pub(crate) fn change_quota(&self, quota: Quota) {
         self.bucket.change_quota(quota, self.clock.now());
@@ -89,27 +89,27 @@ impl<M> RateLimit<M> {
     }
 }
 
-impl<M: Terms> RateLimit<M> {
+impl<M: Terms> RateLimitPolicy<M> {
     #[cold]
     #[inline(never)]
-    fn refused(&self, short: Short, kind: ProtocolKind) -> Rejection {
+    fn rejected(&self, short: Short, kind: ProtocolKind) -> Rejection {
         let advert = self.bucket.rate.advert();
         let after = self.meter.after();
-        refused(self.name, after, &short.level, short.enough(), advert, kind)
+        rejected(self.name, after, &short.level, short.enough(), advert, kind)
     }
 }
 
-impl<M: Terms> Policy for RateLimit<M> {
-    type Held = M::Held;
-    const FOLLOWS: bool = M::NeedsEnd::VALUE;
+impl<M: Terms> Policy for RateLimitPolicy<M> {
+    type CallState = M::CallState;
+    const NEEDS_END: bool = M::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {
-        annotate(self.meter.after(), held, fields);
+    fn response_headers(&self, held: &M::CallState, fields: &mut dyn Headers) {
+        response_headers(self.meter.after(), held, fields);
     }
 
     #[inline(always)]
-    fn finish(&self, _held: M::Held, end: &End) {
+    fn finish(&self, _held: M::CallState, end: &CallEnd) {
         if M::NeedsEnd::VALUE {
             let cost = self.meter.after().cost(end);
             if cost > 0 {
@@ -119,16 +119,16 @@ impl<M: Terms> Policy for RateLimit<M> {
     }
 }
 
-impl<Req, M: Meter<Req>> Guard<Req> for RateLimit<M> {
+impl<Req, M: Meter<Req>> Guard<Req> for RateLimitPolicy<M> {
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::CallState, Rejection> {
         let now = call.now(&self.clock);
         match self.bucket.take(now, self.meter.cost(call)) {
             Ok(level) => {
                 let advert = || self.bucket.rate.advert();
-                Ok(M::Held::of(|| Taken::of_one(level, advert())))
+                Ok(M::CallState::of(|| Taken::of_one(level, advert())))
             }
-            Err(short) => Err(self.refused(short, call.protocol())),
+            Err(short) => Err(self.rejected(short, call.protocol_kind())),
         }
     }
 
@@ -142,23 +142,23 @@ impl<Req, M: Meter<Req>> Guard<Req> for RateLimit<M> {
     }
 }
 
-impl<M> fmt::Debug for RateLimit<M> {
+impl<M> fmt::Debug for RateLimitPolicy<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimit")
+        f.debug_struct("RateLimitPolicy")
             .field("name", &self.name)
             .field("bucket", &self.bucket)
             .finish_non_exhaustive()
     }
 }
 
-pub(crate) fn annotate<H: Held>(after: &After, held: &H, fields: &mut dyn Fields) {
+pub(crate) fn response_headers<H: CallState>(after: &After, held: &H, fields: &mut dyn Headers) {
     if let (Some(policy), Some(taken)) = (after.fields(), held.taken()) {
-        policy.annotate(taken, fields);
+        policy.response_headers(taken, fields);
     }
 }
 
-/// Makes the refusal of a call for which there are not enough tokens.
-pub(crate) fn refused(
+/// Makes the rejection of a call for which there are not enough tokens.
+pub(crate) fn rejected(
     name: &'static str,
     after: &After,
     level: &Level,
@@ -167,11 +167,13 @@ pub(crate) fn refused(
     kind: ProtocolKind,
 ) -> Rejection {
     let rejection = match enough {
-        Enough::After(wait) => Rejection::new(Reason::RateLimited, name).retry_after(wait),
-        Enough::Never => Rejection::new(Reason::InsufficientCapacity, name),
+        Enough::After(wait) => {
+            Rejection::new(RejectionReason::RateLimited, name).with_retry_after(wait)
+        }
+        Enough::Never => Rejection::new(RejectionReason::InsufficientCapacity, name),
     };
     match after.fields() {
-        Some(fields) => fields.refuse(rejection, level, advert, kind),
+        Some(fields) => fields.reject(rejection, level, advert, kind),
         None => rejection,
     }
 }

@@ -15,8 +15,8 @@ impl KeyedRateLimitLayer<ByClientAddress> {
     ///
     /// The server has to tell the peer of each call: an axum server by `into_make_service_with_connect_info::<SocketAddr>()`, with the
     /// feature `axum` of `towerkit-http`, and any other by a [`PeerAddress`](towerkit_http::PeerAddress) in the extensions of the
-    /// request. Calls whose peer is not known, as over a Unix socket, are refused as
-    /// [`Unavailable`](towerkit_core::Reason::Unavailable), 503 over HTTP, and
+    /// request. Calls whose peer is not known, as over a Unix socket, are rejected as
+    /// [`Unavailable`](towerkit_core::RejectionReason::Unavailable), 503 over HTTP, and
     /// [`ClientAddressMissing`](towerkit_core::Event::ClientAddressMissing) is [reported](Self::events): they would share one bucket.
     ///
     /// Where a handle takes a key, that is [`ClientAddress::network_of`] an address.

@@ -12,10 +12,10 @@ mod pressure;
 mod settings;
 mod table;
 
-pub use guard::KeyedRateLimit;
+pub use guard::KeyedRateLimitPolicy;
 pub use handle::{KeyedRateLimitHandle, KeyedSnapshot};
 pub use key::{ByClass, ByField, ByKey, ByText, KeyOf, Tags};
-pub use layer::{KeyedRateLimitLayer, KeyedRateLimited};
+pub use layer::{KeyedRateLimit, KeyedRateLimitLayer};
 pub use settings::Overflow;
 #[cfg(all(test, towerkit_loom))]
 pub(crate) use {

@@ -1,26 +1,30 @@
-use towerkit_core::{Call, Clock, End, GuardRole, LayerState, Plain, Row, RowLayer, StateHandle};
+use towerkit_core::{
+    AsGuardWith, Call, CallEnd, Clock, LayerState, Plain, PolicyLayer, PolicyService, StateHandle,
+};
 
-use crate::{Cost, InvalidSetting, One, Quota, RateLimit, Terms, fields::Fields, macros::layer_of};
+use crate::{
+    Cost, InvalidSetting, One, Quota, RateLimitPolicy, Terms, fields::Fields, macros::layer_of,
+};
 
-/// Limits the rate of calls: one bucket for all callers, refusing.
+/// Limits the rate of calls: one bucket for all callers, rejecting.
 pub struct RateLimitLayer<M: Terms = One, P = Plain> {
-    row: RowLayer<GuardRole<RateLimit<M>, <M as Terms>::NeedsEnd>, P>,
+    policies: PolicyLayer<AsGuardWith<RateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>,
     /// The guard, as handles see it.
-    state: LayerState<RateLimit>,
+    state: LayerState<RateLimitPolicy>,
 }
 
 /// A service behind a [`RateLimitLayer`].
-pub type RateLimited<S, M = One, P = Plain> =
-    Row<S, GuardRole<RateLimit<M>, <M as Terms>::NeedsEnd>, P>;
+pub type RateLimit<S, M = One, P = Plain> =
+    PolicyService<S, AsGuardWith<RateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>;
 
 impl RateLimitLayer {
     /// Limits calls to `quota`. The bucket is full at the start.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        let limit = RateLimit::new(quota);
+        let limit = RateLimitPolicy::new(quota);
         Self {
             state: LayerState::new(limit.clone()),
-            row: RowLayer::new(GuardRole::new(limit), Plain::default()),
+            policies: PolicyLayer::new(AsGuardWith::new(limit), Plain::default()),
         }
     }
 }
@@ -28,8 +32,8 @@ impl RateLimitLayer {
 impl<M: Terms, P> RateLimitLayer<M, P> {
     /// Takes as many tokens as `cost` says; 1 by default. A call that costs nothing is admitted, whatever the bucket holds.
     ///
-    /// A call that costs more than the burst is refused as
-    /// [`InsufficientCapacity`](towerkit_core::Reason::InsufficientCapacity), since no wait would help it.
+    /// A call that costs more than the burst is rejected as
+    /// [`InsufficientCapacity`](towerkit_core::RejectionReason::InsufficientCapacity), since no wait would help it.
     #[must_use]
     pub fn cost<Req, F>(self, cost: F) -> RateLimitLayer<Cost<M, F>, P>
     where
@@ -40,20 +44,20 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
 
     /// Takes the tokens that `cost` says once a call is over, besides those that were taken at its start; none by default.
     ///
-    /// For what is known only then, such as [`End::bytes`]. It may leave the bucket in debt, at most by another burst, and calls are
-    /// refused until the debt is paid. A call that panicked is not asked for.
+    /// For what is known only then, such as [`CallEnd::bytes`]. It may leave the bucket in debt, at most by another burst, and calls are
+    /// rejected until the debt is paid. A call that panicked is not asked for.
     #[must_use]
     pub fn cost_at_end<F>(self, cost: F) -> RateLimitLayer<M::Followed, P>
     where
-        F: Fn(&End) -> u32 + Send + Sync + 'static,
+        F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
     {
         self.map(|meter| meter.followed(|after| after.set_cost(cost)))
     }
 
-    /// Tells callers how they stand, in the fields `RateLimit-Policy` and `RateLimit` of admitted and refused answers, where the
+    /// Tells callers how they stand, in the fields `RateLimitPolicy-Policy` and `RateLimitPolicy` of admitted and rejected answers, where the
     /// protocol has fields.
     ///
-    /// `policy` is the name that the fields give this limit. Source: draft-ietf-httpapi-ratelimit-headers-11. A refusal over gRPC
+    /// `policy` is the name that the fields give this limit. Source: draft-ietf-httpapi-ratelimit-headers-11. A rejection over gRPC
     /// has none, since its head is all trailers.
     ///
     /// # Errors
@@ -69,20 +73,20 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
 
     fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> RateLimitLayer<N, P> {
         RateLimitLayer {
-            row: self
-                .row
-                .map(|limit| GuardRole::new(limit.policy().clone().map(turn))),
+            policies: self
+                .policies
+                .map(|limit| AsGuardWith::new(limit.policy().clone().map(turn))),
             state: self.state,
         }
     }
 
-    /// Makes services wait in `poll_ready` while the bucket is empty, instead of refusing calls; for use under a load balancer.
+    /// Makes services wait in `poll_ready` while the bucket is empty, instead of rejecting calls; for use under a load balancer.
     ///
-    /// A balancer goes by the calls in flight. An instance that refuses at once has none, so that it looks idle and draws calls. With
+    /// A balancer goes by the calls in flight. An instance that rejects at once has none, so that it looks idle and draws calls. With
     /// this option it is not ready, and the balancer takes another instance. It is ready again when there is a token.
     ///
     /// Readiness reserves nothing: of several clones that are ready for one token, the first to be called gets it, and the others are
-    /// refused. Without a balancer outside, callers wait for as long as the bucket is empty.
+    /// rejected. Without a balancer outside, callers wait for as long as the bucket is empty.
     ///
     /// The wait uses tokio's timer and is polled in a runtime that has one. It looks at the [`clock`](Self::clock) when the timer
     /// fires: a clock that is moved by hand is noticed then, or when the quota is changed.
@@ -91,7 +95,7 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
         self.with(|limit| limit.holds_back = true)
     }
 
-    /// Names this limit in refusals; `ratelimit` by default.
+    /// Names this limit in rejections; `ratelimit` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         self.with(|limit| limit.name = name)
@@ -109,19 +113,19 @@ impl<M: Terms, P> RateLimitLayer<M, P> {
         RateLimitHandle(self.state.handle())
     }
 
-    fn with(mut self, set: impl FnOnce(&mut RateLimit<M>)) -> Self {
-        let limit = self.row.role_mut().policy_mut();
+    fn with(mut self, set: impl FnOnce(&mut RateLimitPolicy<M>)) -> Self {
+        let limit = self.policies.policies_mut().policy_mut();
         set(limit);
         self.state.replace(limit.clone().map(|_| One));
         self
     }
 }
 
-layer_of!(RateLimitLayer<M: Terms>, GuardRole<RateLimit<M>, <M as Terms>::NeedsEnd>);
+layer_of!(RateLimitLayer<M: Terms>, AsGuardWith<RateLimitPolicy<M>, <M as Terms>::NeedsEnd>);
 
 /// Reads and changes a rate limit while it runs.
 #[derive(Debug, Clone)]
-pub struct RateLimitHandle(StateHandle<RateLimit>);
+pub struct RateLimitHandle(StateHandle<RateLimitPolicy>);
 
 impl RateLimitHandle {
     /// Returns how many calls would be admitted at this moment, each for one token.

@@ -1,12 +1,12 @@
-//! Rate limits for tower services: token buckets for all callers or for each, refusing or delaying, exact over every window.
+//! Rate limits for tower services: token buckets for all callers or for each, rejecting or delaying, exact over every window.
 //!
-//! A call takes a token; where there is none it is refused at once, with the time after which it would have been admitted. In any
+//! A call takes a token; where there is none it is rejected at once, with the time after which it would have been admitted. In any
 //! window of time, however it is laid, no more calls are admitted than the burst plus what the rate allows for the window. A bucket
 //! is one atomic word: no lock, no task, no allocation.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use towerkit_core::{BoxError, Clock, Reason, Rejection};
+//! use towerkit_core::{BoxError, Clock, RejectionReason, Rejection};
 //! use towerkit_ratelimit::{Quota, RateLimitLayer};
 //! use std::time::Duration;
 //!
@@ -22,21 +22,21 @@
 //! }
 //! let error = service.ready().await?.call("Ann").await.unwrap_err();
 //! let rejection = error.downcast_ref::<Rejection>().unwrap();
-//! assert_eq!(rejection.reason(), Reason::RateLimited);
-//! assert_eq!(rejection.wait(), Some(Duration::from_millis(100)));
+//! assert_eq!(rejection.reason(), RejectionReason::RateLimited);
+//! assert_eq!(rejection.retry_after(), Some(Duration::from_millis(100)));
 //!
 //! hand.advance(Duration::from_millis(100));
 //! assert!(service.ready().await?.call("Ann").await.is_ok());
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): refusals are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
 //! gRPC.
 //!
 //! # Which limit
 //!
-//! - [`RateLimitLayer`]: one bucket for all callers, refusing.
-//! - [`KeyedRateLimitLayer`]: a bucket for each key, refusing: for each API key, user, tenant or, with the feature `http`, client
+//! - [`RateLimitLayer`]: one bucket for all callers, rejecting.
+//! - [`KeyedRateLimitLayer`]: a bucket for each key, rejecting: for each API key, user, tenant or, with the feature `http`, client
 //!   address.
 //! - [`DelayingRateLimitLayer`]: one bucket for all callers, in which calls wait in line for their tokens.
 //!
@@ -49,7 +49,7 @@
 //! [capacity](KeyedRateLimitLayer::capacity), 3.2 MB by default, however many keys come. A key is not kept, only 60 bits of its hash,
 //! which is seeded so that nobody can find two keys that share them. A key whose bucket is full again is as good as one that never
 //! came, and gives its place to a newcomer; a key in use keeps its place. Where all around are in use, a newcomer takes from a bucket
-//! that all such keys share, or is [refused](Overflow). A bucket that it gets later lacks the tokens that it took there, so that no
+//! that all such keys share, or is [rejected](Overflow). A bucket that it gets later lacks the tokens that it took there, so that no
 //! window holds more calls of a key than its quota allows. A key that is known takes no lock; a newcomer takes one of 64.
 //!
 //! Keys appear in no answer, event, log or label.
@@ -58,7 +58,7 @@
 //!
 //! The token is taken in `call`. A service that is ready but never called has taken none. The key is not known before.
 //!
-//! Under a load balancer a limit that refuses at once draws the calls. [`RateLimitLayer::backpressure`] makes `poll_ready` wait
+//! Under a load balancer a limit that rejects at once draws the calls. [`RateLimitLayer::backpressure`] makes `poll_ready` wait
 //! instead, for as long as there is no token.
 //!
 //! # Cancellation
@@ -72,21 +72,21 @@
 //!
 //! # Errors
 //!
-//! A refusal is [`Reason::RateLimited`](towerkit_core::Reason::RateLimited) with the wait, to the nanosecond: a call made that much
+//! A rejection is [`RejectionReason::RateLimited`](towerkit_core::RejectionReason::RateLimit) with the wait, to the nanosecond: a call made that much
 //! later is admitted, if no other comes first. A call that costs more than the burst is
-//! [`Reason::InsufficientCapacity`](towerkit_core::Reason::InsufficientCapacity). A [`Quota`] that makes no sense is an
+//! [`RejectionReason::InsufficientCapacity`](towerkit_core::RejectionReason::InsufficientCapacity). A [`Quota`] that makes no sense is an
 //! [`InvalidQuota`], any other setting an [`InvalidSetting`].
 //!
 //! # Order
 //!
-//! Inside logs, metrics and traces, so that they see the refusals; outside whatever costs more than a token. By user or API key: inside
-//! of whatever checks who that is. Outside a circuit breaker or not makes no difference: the breaker knows a refusal from a failure. A
+//! Inside logs, metrics and traces, so that they see the rejections; outside whatever costs more than a token. By user or API key: inside
+//! of whatever checks who that is. Outside a circuit breaker or not makes no difference: the breaker knows a rejection from a failure. A
 //! limit that delays stands outside of a timeout, so that the wait does not use up the time of the call.
 //!
 //! # Coming from go-kit
 //!
 //! `ratelimit.NewErroringLimiter(rate.NewLimiter(r, b))` is `RateLimitLayer::new(Quota::per_second(r)?.burst(b)?)`, and
-//! `NewDelayingLimiter` is [`DelayingRateLimitLayer`], whose calls are refused at once if their deadline comes before their token, as
+//! `NewDelayingLimiter` is [`DelayingRateLimitLayer`], whose calls are rejected at once if their deadline comes before their token, as
 //! there. go-kit answers 500 and `Unknown`; here the status tells.
 
 mod bucket;
@@ -108,16 +108,17 @@ mod rate;
 mod sync;
 
 pub use delaying::{
-    Delay, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer, DelayingRateLimited,
+    Delay, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer,
+    DelayingRateLimitPolicy,
 };
-pub use guard::RateLimit;
+pub use guard::RateLimitPolicy;
 #[cfg(feature = "http")]
 pub use http::ByClientAddress;
 pub use invalid::InvalidSetting;
 pub use keyed::{
     ByClass, ByField, ByKey, ByText, KeyOf, KeyedRateLimit, KeyedRateLimitHandle,
-    KeyedRateLimitLayer, KeyedRateLimited, KeyedSnapshot, Overflow, Tags,
+    KeyedRateLimitLayer, KeyedRateLimitPolicy, KeyedSnapshot, Overflow, Tags,
 };
-pub use layer::{RateLimitHandle, RateLimitLayer, RateLimited};
-pub use meter::{After, Cost, Followed, Held, Meter, One, Taken, Terms};
+pub use layer::{RateLimit, RateLimitHandle, RateLimitLayer};
+pub use meter::{After, CallState, Cost, Followed, Meter, One, Taken, Terms};
 pub use quota::{InvalidQuota, Quota};

@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use towerkit_core::{Call, End, True, TypeBool};
+use towerkit_core::{Call, CallEnd, True, TypeBool};
 
 use crate::{fields::Fields, level::Level};
 
@@ -15,7 +15,7 @@ pub trait Terms: Clone + 'static {
     type NeedsEnd: TypeBool;
 
     /// What is kept of an admitted call.
-    type Held: Held;
+    type CallState: CallState;
 
     /// The same terms for a call that is followed to its end.
     type Followed: Terms;
@@ -86,7 +86,7 @@ macro_rules! bare_terms {
     ($terms:ty $(, $param:ident)*) => {
         impl<$($param: 'static),*> $crate::Terms for $terms {
             type NeedsEnd = towerkit_core::False;
-            type Held = ();
+            type CallState = ();
             type Followed = $crate::Followed<Self>;
 
             fn followed(self, set: impl FnOnce(&mut $crate::After)) -> Self::Followed {
@@ -113,7 +113,7 @@ bare_terms!(One);
 
 impl<M: Terms, F: 'static> Terms for Cost<M, F> {
     type NeedsEnd = M::NeedsEnd;
-    type Held = M::Held;
+    type CallState = M::CallState;
     type Followed = Cost<M::Followed, F>;
 
     fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed {
@@ -137,7 +137,7 @@ where
 
 impl<M: Terms> Terms for Followed<M> {
     type NeedsEnd = True;
-    type Held = Taken;
+    type CallState = Taken;
     type Followed = Self;
 
     fn followed(mut self, set: impl FnOnce(&mut After)) -> Self {
@@ -157,7 +157,7 @@ impl<Req, M: Meter<Req>> Meter<Req> for Followed<M> {
     }
 }
 
-type CostAtEnd = dyn Fn(&End) -> u32 + Send + Sync;
+type CostAtEnd = dyn Fn(&CallEnd) -> u32 + Send + Sync;
 
 /// What is done after a call was admitted.
 #[doc(hidden)]
@@ -173,7 +173,7 @@ impl After {
         fields: None,
     };
 
-    pub(crate) fn set_cost(&mut self, cost: impl Fn(&End) -> u32 + Send + Sync + 'static) {
+    pub(crate) fn set_cost(&mut self, cost: impl Fn(&CallEnd) -> u32 + Send + Sync + 'static) {
         self.cost = Some(Arc::new(cost));
     }
 
@@ -186,7 +186,7 @@ impl After {
     }
 
     /// Returns what a call cost besides, now that it is over. A panic, of the service or of the function, costs nothing more.
-    pub(crate) fn cost(&self, end: &End) -> u32 {
+    pub(crate) fn cost(&self, end: &CallEnd) -> u32 {
         match &self.cost {
             Some(cost) if !end.panicked() => {
                 catch_unwind(AssertUnwindSafe(|| cost(end))).unwrap_or(0)
@@ -208,7 +208,7 @@ impl std::fmt::Debug for After {
 /// What a limit keeps of an admitted call: nothing, or what is needed to follow it.
 ///
 /// Implemented by `()` and [`Taken`].
-pub trait Held {
+pub trait CallState {
     /// Makes it of what was taken.
     #[doc(hidden)]
     fn of(taken: impl FnOnce() -> Taken) -> Self;
@@ -259,7 +259,7 @@ impl Source {
     }
 }
 
-impl Held for () {
+impl CallState for () {
     #[inline(always)]
     fn of(_taken: impl FnOnce() -> Taken) -> Self {}
 
@@ -269,7 +269,7 @@ impl Held for () {
     }
 }
 
-impl Held for Taken {
+impl CallState for Taken {
     #[inline(always)]
     fn of(taken: impl FnOnce() -> Taken) -> Self {
         taken()

@@ -290,7 +290,7 @@ impl Rate {
         Ok(())
     }
 
-    /// Returns the quota as a `RateLimit-Policy` shows it: the calls, and the seconds.
+    /// Returns the quota as a `RateLimitPolicy-Policy` shows it: the calls, and the seconds.
     pub(crate) fn advert(&self) -> [u64; 2] {
         // Relaxed: it is for show.
         let advert = self.advert.load(Ordering::Relaxed);
@@ -355,7 +355,7 @@ fn converted(word: u64, now: u64, old: Spacing, new: Spacing) -> u64 {
     now + u64::try_from(ahead).map_or(most, |ahead| ahead.min(most))
 }
 
-/// The quota as a `RateLimit-Policy` shows it: so many calls in a window of whole seconds.
+/// The quota as a `RateLimitPolicy-Policy` shows it: so many calls in a window of whole seconds.
 ///
 /// The window is the time in which the bucket fills or, if that is longer, the period; no more calls than fit in it are promised.
 fn advert(quota: &Quota) -> u64 {

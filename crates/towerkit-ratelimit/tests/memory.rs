@@ -4,7 +4,7 @@
 
 use std::{fs, time::Duration};
 
-use towerkit_core::{Call, Clock, Guard, IntoRole, Plain};
+use towerkit_core::{Call, Clock, Guard, IntoPolicy, Plain};
 use towerkit_ratelimit::{KeyedRateLimitLayer, Quota};
 
 /// The pages of this process that are in memory, in bytes.
@@ -27,7 +27,7 @@ fn any_number_of_keys_takes_no_more_memory_than_a_hundred_thousand() {
     let quota = Quota::per_second(10).unwrap().burst(2).unwrap();
     let layer = KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| *call.request).clock(clock);
     let handle = layer.handle();
-    let role = layer.into_role();
+    let role = layer.into_policies();
     let protocol = Plain::new("test");
     let admit = |mut key: u64| {
         let mut call = Call::new(&mut key, &protocol);

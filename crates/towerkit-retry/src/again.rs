@@ -1,11 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Attach, Deadline, End, Event, Peek, Repeat};
+use towerkit_core::{Attach, CallEnd, Deadline, Event, InspectResult, ReplayRequest};
 
 use crate::{FailedAttempt, GaveUp, RETRY_ATTEMPT, RetryReport, policy::Policy};
 
 /// What a call takes along that may be tried again.
-pub(crate) struct Again<S, P: Repeat<Req>, Req> {
+pub(crate) struct Again<S, P: ReplayRequest<Req>, Req> {
     pub(crate) inner: S,
     pub(crate) shared: Arc<Shared<P>>,
     pub(crate) exchange: P::Exchange,
@@ -22,15 +22,15 @@ pub(crate) struct Shared<P> {
 
 /// A result that is worth another attempt, and the pause before it, unless there is none to be.
 pub(crate) struct Trouble {
-    end: End,
+    end: CallEnd,
     pause: Result<Duration, GaveUp>,
 }
 
-impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
+impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
     /// Looks for trouble in a result; `None` if it is to be given out as it is.
     pub(crate) fn trouble<T, E>(&self, result: &Result<T, E>) -> Option<Trouble>
     where
-        P::Exchange: Peek<T, E>,
+        P::Exchange: InspectResult<T, E>,
     {
         if !(self.is_idempotent || self.exchange.is_unsent(result)) {
             return None;
@@ -45,10 +45,10 @@ impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
 
     fn pause<T, E>(&self, result: &Result<T, E>) -> Result<Duration, GaveUp>
     where
-        P::Exchange: Peek<T, E>,
+        P::Exchange: InspectResult<T, E>,
     {
         let policy = &self.shared.policy;
-        if policy.unless_retried && self.exchange.field(result, RETRY_ATTEMPT).is_some() {
+        if policy.unless_retried && self.exchange.header(result, RETRY_ATTEMPT).is_some() {
             return Err(GaveUp::Retried);
         }
         let retries = self.retries();
@@ -82,11 +82,11 @@ impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
         }
     }
 
-    fn retry(&mut self, end: &End, wait: Duration, mut attempt: P::Attempt) -> P::Attempt {
+    fn retry(&mut self, end: &CallEnd, wait: Duration, mut attempt: P::Attempt) -> P::Attempt {
         self.failed.push(FailedAttempt::new(end, wait));
         let Shared { policy, protocol } = &*self.shared;
         let number = self.retries();
-        protocol.stamp(&mut attempt, RETRY_ATTEMPT, &number.to_string());
+        protocol.set_attempt_header(&mut attempt, RETRY_ATTEMPT, &number.to_string());
         policy.emit(Event::Retried {
             name: policy.name,
             number,
@@ -96,7 +96,7 @@ impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
         attempt
     }
 
-    fn give_up(&self, end: &End, reason: GaveUp) {
+    fn give_up(&self, end: &CallEnd, reason: GaveUp) {
         let policy = &self.shared.policy;
         policy.emit(Event::RetryGivenUp {
             name: policy.name,
@@ -134,7 +134,7 @@ impl<S, P: Repeat<Req>, Req> Again<S, P, Req> {
         let is_news = gave_up.is_some_and(|reason| reason != GaveUp::Retried);
         if is_news && self.shared.policy.unless_retried {
             let retries = self.retries().to_string();
-            self.exchange.stamp(response, RETRY_ATTEMPT, &retries);
+            self.exchange.set_header(response, RETRY_ATTEMPT, &retries);
         }
         let failed = std::mem::take(&mut self.failed);
         self.exchange

@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Discard, Peek, Protocol, Repeat};
+use towerkit_core::{Attach, Discard, InspectResult, Protocol, ReplayRequest};
 
 use crate::{again::Again, pause::Pause};
 
@@ -16,7 +16,7 @@ use crate::{again::Again, pause::Pause};
 #[pin_project]
 pub struct RetryFuture<S, P, Req>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     #[pin]
@@ -26,9 +26,12 @@ where
 }
 
 type StateOf<S, P, Req> = State<
-    <S as Service<<P as Repeat<Req>>::Attempt>>::Future,
-    <P as Repeat<Req>>::Attempt,
-    Unwanted<<P as Protocol<Req>>::Exchange, <S as Service<<P as Repeat<Req>>::Attempt>>::Response>,
+    <S as Service<<P as ReplayRequest<Req>>::Attempt>>::Future,
+    <P as ReplayRequest<Req>>::Attempt,
+    Unwanted<
+        <P as Protocol<Req>>::Exchange,
+        <S as Service<<P as ReplayRequest<Req>>::Attempt>>::Response,
+    >,
 >;
 
 /// A failed response that is being discarded.
@@ -48,7 +51,7 @@ enum State<F, A, D> {
 
 impl<S, P, Req> RetryFuture<S, P, Req>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     #[inline(always)]
@@ -62,8 +65,8 @@ where
 
 impl<S, P, Req> Future for RetryFuture<S, P, Req>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
     S: Service<P::Attempt>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -108,7 +111,7 @@ fn poll_next<S, P, Req>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), S::Error>>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     let StateProjection::Waiting { pause, next } = state.as_mut().project() else {
@@ -124,7 +127,7 @@ where
 
 impl<S, P, Req> fmt::Debug for RetryFuture<S, P, Req>
 where
-    P: Repeat<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
     S: Service<P::Attempt>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

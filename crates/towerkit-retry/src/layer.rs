@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_layer::Layer;
-use towerkit_core::{End, EventSink, LayerExt, LayerState, StateHandle, Unbound};
+use towerkit_core::{CallEnd, EventSink, LayerExt, LayerState, NoProtocol, StateHandle};
 
 use crate::{
     Always, Budget, BudgetSnapshot, ByProtocol, InvalidRetry, Retry, backoff::Backoff,
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// All services that one layer makes share the budget and the counts.
 #[derive(Debug, Clone)]
-pub struct RetryLayer<P = Unbound, I = ByProtocol> {
+pub struct RetryLayer<P = NoProtocol, I = ByProtocol> {
     policy: LayerState<Arc<Policy>>,
     protocol: P,
     idempotence: I,
@@ -30,7 +30,7 @@ impl RetryLayer {
     pub fn new() -> Self {
         Self {
             policy: LayerState::new(Arc::default()),
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
             idempotence: ByProtocol,
         }
     }
@@ -91,10 +91,10 @@ impl<P, I> RetryLayer<P, I> {
 
     /// Decides which results are worth another attempt; by default those in the table of the [crate docs](crate#what-is-retried).
     ///
-    /// Asked only of what may be sent twice, or was not sent at all. Also asked of a success, and of refusals by layers further in
-    /// ([`End::refused`]).
+    /// Asked only of what may be sent twice, or was not sent at all. Also asked of a success, and of rejections by layers further in
+    /// ([`CallEnd::rejected`]).
     #[must_use]
-    pub fn when(self, when: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
+    pub fn when(self, when: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         self.with(|policy| policy.when = Some(Arc::new(when)))
     }
 
@@ -162,7 +162,7 @@ impl<P, I> LayerExt for RetryLayer<P, I> {
     type Protocol = P;
     type With<Q> = RetryLayer<Q, I>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 

@@ -42,7 +42,7 @@
 //! | any other error of the service | an idempotent request |
 //! | HTTP 429, 500, 502, 503, 504 | an idempotent request |
 //! | gRPC `UNAVAILABLE`, `RESOURCE_EXHAUSTED`, `DEADLINE_EXCEEDED` in the head of the response | an idempotent request |
-//! | a refusal by a layer further in, except for a timeout's | never, and no budget is spent on it |
+//! | a rejection by a layer further in, except for a timeout's | never, and no budget is spent on it |
 //! | everything else | never |
 //!
 //! An idempotent request is one with an idempotent method. gRPC and plain services cannot tell: say it by

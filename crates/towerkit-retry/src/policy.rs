@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use towerkit_core::{End, Event, EventSink, Outbox, Outcome, Pushback, Reason, Status};
+use towerkit_core::{
+    CallEnd, Event, EventQueue, EventSink, Outcome, Pushback, RejectionReason, Status,
+};
 
 use crate::{Budget, GaveUp, backoff::Backoff};
 
@@ -22,16 +24,16 @@ pub(crate) struct Policy {
     pub(crate) when: Option<Arc<When>>,
     pub(crate) budget: Budget,
     sink: Option<Arc<dyn EventSink>>,
-    outbox: Outbox,
+    outbox: EventQueue,
     pub(crate) retries: AtomicU64,
     pub(crate) exhausted: AtomicU64,
 }
 
-pub(crate) type When = dyn Fn(&End) -> bool + Send + Sync;
+pub(crate) type When = dyn Fn(&CallEnd) -> bool + Send + Sync;
 
 impl Policy {
     /// Whether a result is worth another attempt, if the call may be repeated.
-    pub(crate) fn is_worth_another(&self, end: &End) -> bool {
+    pub(crate) fn is_worth_another(&self, end: &CallEnd) -> bool {
         match &self.when {
             None => by_table(end),
             Some(when) => when(end),
@@ -72,7 +74,7 @@ impl Policy {
     }
 
     pub(crate) fn report_to(&mut self, sink: Arc<dyn EventSink>) {
-        self.outbox = Outbox::new(Some(sink.clone()));
+        self.outbox = EventQueue::new(Some(sink.clone()));
         self.sink = Some(sink);
     }
 
@@ -83,11 +85,11 @@ impl Policy {
 }
 
 /// What is worth another attempt by default, by the table in `docs/contract.md`.
-fn by_table(end: &End) -> bool {
-    match end.refused() {
-        // A refusal further in is the caller's own: the callee was not asked, and asking again changes nothing. Except that a
-        // timeout refuses a call of which nobody knows what became.
-        Some(reason) => reason == Reason::DeadlineExceeded,
+fn by_table(end: &CallEnd) -> bool {
+    match end.rejected() {
+        // A rejection further in is the caller's own: the callee was not asked, and asking again changes nothing. Except that a
+        // timeout rejects a call of which nobody knows what became.
+        Some(reason) => reason == RejectionReason::DeadlineExceeded,
         None => match end.outcome() {
             Outcome::Overloaded | Outcome::TimedOut => true,
             Outcome::Failure => matches!(end.status(), None | Some(Status::Http(500 | 502))),
@@ -108,7 +110,7 @@ impl Default for Policy {
             when: None,
             budget: Budget::default(),
             sink: None,
-            outbox: Outbox::default(),
+            outbox: EventQueue::default(),
             retries: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
         }
@@ -128,7 +130,7 @@ impl Clone for Policy {
             when: self.when.clone(),
             budget: self.budget.clone(),
             sink: self.sink.clone(),
-            outbox: Outbox::new(self.sink.clone()),
+            outbox: EventQueue::new(self.sink.clone()),
             retries: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
         }
@@ -150,16 +152,16 @@ impl fmt::Debug for Policy {
 mod tests {
     use super::*;
 
-    fn ended(outcome: Outcome, status: Status) -> End {
-        End::new(outcome).with_status(Some(status))
+    fn ended(outcome: Outcome, status: Status) -> CallEnd {
+        CallEnd::new(outcome).with_status(Some(status))
     }
 
     /// The table in `docs/contract.md`.
     #[test]
     fn what_may_pass_is_worth_another_attempt_and_what_will_not_pass_is_not() {
         let worth = [
-            End::new(Outcome::Failure),
-            End::new(Outcome::Overloaded),
+            CallEnd::new(Outcome::Failure),
+            CallEnd::new(Outcome::Overloaded),
             ended(Outcome::Overloaded, Status::Http(429)),
             ended(Outcome::Failure, Status::Http(500)),
             ended(Outcome::Failure, Status::Http(502)),
@@ -168,15 +170,15 @@ mod tests {
             ended(Outcome::TimedOut, Status::Grpc(4)),
             ended(Outcome::Overloaded, Status::Grpc(8)),
             ended(Outcome::Overloaded, Status::Grpc(14)),
-            End::refused_for(Reason::DeadlineExceeded),
+            CallEnd::rejected_for(RejectionReason::DeadlineExceeded),
         ];
         for end in worth {
             assert!(by_table(&end), "{end:?}");
         }
         let not = [
-            End::new(Outcome::Success),
-            End::new(Outcome::ClientError),
-            End::cancelled(),
+            CallEnd::new(Outcome::Success),
+            CallEnd::new(Outcome::ClientError),
+            CallEnd::cancelled(),
             ended(Outcome::Failure, Status::Http(404)),
             ended(Outcome::ClientError, Status::Http(408)),
             ended(Outcome::Failure, Status::Http(501)),
@@ -187,10 +189,10 @@ mod tests {
             ended(Outcome::Failure, Status::Grpc(13)),
             ended(Outcome::Failure, Status::Grpc(15)),
         ];
-        let refused = Reason::ALL
+        let rejected = RejectionReason::ALL
             .into_iter()
-            .filter(|reason| *reason != Reason::DeadlineExceeded);
-        for end in not.into_iter().chain(refused.map(End::refused_for)) {
+            .filter(|reason| *reason != RejectionReason::DeadlineExceeded);
+        for end in not.into_iter().chain(rejected.map(CallEnd::rejected_for)) {
             assert!(!by_table(&end), "{end:?}");
         }
     }

@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use towerkit_core::{End, Outcome, Status};
+use towerkit_core::{CallEnd, Outcome, Status};
 
 /// The header that every attempt but the first carries: the number of the retry, from 1.
 ///
@@ -52,7 +52,7 @@ pub struct FailedAttempt {
 }
 
 impl FailedAttempt {
-    pub(crate) fn new(end: &End, wait: Duration) -> Self {
+    pub(crate) fn new(end: &CallEnd, wait: Duration) -> Self {
         Self {
             outcome: end.outcome(),
             status: end.status(),

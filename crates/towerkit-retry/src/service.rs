@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, Discard, Peek, Repeat, Unbound};
+use towerkit_core::{Attach, Bypass, Discard, InspectResult, NoProtocol, ReplayRequest};
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A service behind a [`RetryLayer`](crate::RetryLayer).
-pub struct Retry<S, P = Unbound, I = ByProtocol> {
+pub struct Retry<S, P = NoProtocol, I = ByProtocol> {
     inner: S,
     shared: Arc<Shared<P>>,
     idempotence: I,
@@ -34,17 +34,17 @@ impl<S, P, I> Retry<S, P, I> {
     #[inline(always)]
     fn passes_by<Req>(&self, request: &Req) -> bool
     where
-        P: Repeat<Req>,
+        P: ReplayRequest<Req>,
     {
         let Shared { policy, protocol } = &*self.shared;
-        policy.unless_retried && protocol.field(request, RETRY_ATTEMPT).is_some()
+        policy.unless_retried && protocol.header(request, RETRY_ATTEMPT).is_some()
     }
 }
 
 impl<S, P, I, Req> Service<Req> for Retry<S, P, I>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {
@@ -89,8 +89,8 @@ where
 
 impl<S, P, I, Req> Bypass<Req> for Retry<S, P, I>
 where
-    P: Repeat<Req>,
-    P::Exchange: Peek<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P: ReplayRequest<Req>,
+    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {

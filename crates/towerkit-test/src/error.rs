@@ -1,8 +1,8 @@
 use std::{error::Error, fmt, io};
 
-use towerkit_core::{Refusable, Rejection};
+use towerkit_core::{CarriesRejection, Rejection};
 
-/// The error of a [`Probe`](crate::Probe), which can neither be cloned nor compared, and can carry a refusal.
+/// The error of a [`Probe`](crate::Probe), which can neither be cloned nor compared, and can carry a rejection.
 #[derive(Debug)]
 pub struct ProbeError(Cause);
 
@@ -10,7 +10,7 @@ pub struct ProbeError(Cause);
 enum Cause {
     Io(io::Error),
     Panics,
-    Refused(Rejection),
+    Rejected(Rejection),
 }
 
 impl ProbeError {
@@ -47,7 +47,7 @@ impl fmt::Display for ProbeError {
         match &self.0 {
             Cause::Io(error) => error.fmt(f),
             Cause::Panics => f.write_str("the error panics when it is asked"),
-            Cause::Refused(rejection) => rejection.fmt(f),
+            Cause::Rejected(rejection) => rejection.fmt(f),
         }
     }
 }
@@ -59,16 +59,16 @@ impl Error for ProbeError {
     }
 }
 
-impl Refusable for ProbeError {
-    fn refused(rejection: Rejection) -> Self {
-        Self(Cause::Refused(rejection))
+impl CarriesRejection for ProbeError {
+    fn rejected(rejection: Rejection) -> Self {
+        Self(Cause::Rejected(rejection))
     }
 
     fn rejection(&self) -> Option<&Rejection> {
         match &self.0 {
             Cause::Io(_) => None,
             Cause::Panics => panic!("the error panics"),
-            Cause::Refused(rejection) => Some(rejection),
+            Cause::Rejected(rejection) => Some(rejection),
         }
     }
 }

@@ -57,7 +57,7 @@ pub fn events(name: &'static str) -> Vec<Event> {
         Event::LimitReached {
             name,
             limit: 2,
-            refused: 1,
+            rejected: 1,
         },
     ]
 }

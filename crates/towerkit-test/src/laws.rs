@@ -169,9 +169,9 @@ where
 }
 
 /// T-07: each of these constructors, given nonsense, is an error and does not panic.
-pub fn nonsense_is_refused(constructors: &[(&str, &dyn Fn() -> bool)]) {
-    for (name, is_refused) in constructors {
-        match catch_unwind(AssertUnwindSafe(is_refused)) {
+pub fn nonsense_is_rejected(constructors: &[(&str, &dyn Fn() -> bool)]) {
+    for (name, is_rejected) in constructors {
+        match catch_unwind(AssertUnwindSafe(is_rejected)) {
             Ok(true) => {}
             Ok(false) => panic!("{name} was accepted"),
             Err(_) => panic!("{name} caused a panic"),

@@ -4,9 +4,9 @@
 //!
 //! ```
 //! use towerkit_core::{LayerExt, stack, guard};
-//! # use towerkit_core::{Call, End, Guard, Policy, Rejection};
+//! # use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection};
 //! # struct Anyone;
-//! # impl Policy for Anyone { type Held = (); fn finish(&self, _: (), _: &End) {} }
+//! # impl Policy for Anyone { type CallState = (); fn finish(&self, _: (), _: &CallEnd) {} }
 //! # impl<Req> Guard<Req> for Anyone { fn admit(&self, _: &mut Call<'_, Req>) -> Result<(), Rejection> { Ok(()) } }
 //! use towerkit_test::{Subject, contract};
 //!
@@ -37,11 +37,11 @@ mod calls;
 mod clock;
 mod content;
 mod contract;
-mod desk;
 mod error;
 mod events;
 pub mod laws;
 mod ledger;
+mod mock_service;
 mod probe;
 mod subject;
 mod task;
@@ -49,10 +49,10 @@ mod task;
 pub use calls::{Calls, GrpcCalls, HttpCalls, PlainCalls};
 pub use clock::{run_paused, tokio_clock};
 pub use content::Content;
-pub use desk::{Desk, DeskCall, DeskError};
 pub use error::ProbeError;
 pub use events::events;
 pub use ledger::Ledger;
+pub use mock_service::{MockCall, MockError, MockService};
 pub use probe::{Act, Probe, ProbeBody, ProbeFuture};
 pub use subject::{HeldBack, Subject};
 pub use task::Task;

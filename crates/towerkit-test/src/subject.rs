@@ -46,7 +46,7 @@ pub struct HeldBack<L> {
 }
 
 impl<L> HeldBack<L> {
-    /// Tests a layer that `close` makes refuse calls, until `open` lets them in again, one at a time at least.
+    /// Tests a layer that `close` makes reject calls, until `open` lets them in again, one at a time at least.
     pub fn new(subject: Subject<L>, close: impl Fn() + 'static, open: impl Fn() + 'static) -> Self {
         Self {
             subject,

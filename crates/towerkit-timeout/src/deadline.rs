@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    Call, Clock, Deadline, End, False, Guard, GuardRole, Policy, Reason, Rejection, RowLayer,
-    Unbound, row_layer,
+    AsGuardWith, Call, CallEnd, Clock, Deadline, False, Guard, NoProtocol, Policy, PolicyLayer,
+    Rejection, RejectionReason, policy_layer,
 };
 
 use crate::{InvalidField, InvalidTimeout, TimeoutHandle, wire::Format};
@@ -14,16 +14,16 @@ pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 ///
 /// Reads `grpc-timeout`, and `x-request-timeout-ms` with whole milliseconds; the sooner counts. A request that already carries a
 /// [`Deadline`] keeps it, if that is sooner still. A value that is not written as specified counts as none, and so has the server's
-/// limit: no value makes a deadline later. A request whose time is up is refused.
+/// limit: no value makes a deadline later. A request whose time is up is rejected.
 ///
-/// It is a guard and can stand in a row: behind logs and metrics, so that they see the refusals, and before whatever may wait. It
+/// It is a guard and can stand in a row: behind logs and metrics, so that they see the rejections, and before whatever may wait. It
 /// does not watch the call go on: a [`TimeoutLayer`](crate::TimeoutLayer) around the service drops the call at the deadline, where
 /// logs and metrics outside see that it timed out.
 ///
 /// The deadline travels in the extensions of the request, so that a service without a wire protocol has none.
 #[derive(Debug, Clone)]
-pub struct DeadlineLayer<P = Unbound> {
-    row: RowLayer<GuardRole<ReadDeadline, False>, P>,
+pub struct DeadlineLayer<P = NoProtocol> {
+    policies: PolicyLayer<AsGuardWith<ReadDeadline, False>, P>,
 }
 
 /// The guard behind a [`DeadlineLayer`].
@@ -49,7 +49,7 @@ impl DeadlineLayer {
             longest: TimeoutHandle::new(longest)?,
         };
         Ok(Self {
-            row: RowLayer::new(GuardRole::new(guard), Unbound::default()),
+            policies: PolicyLayer::new(AsGuardWith::new(guard), NoProtocol::default()),
         })
     }
 }
@@ -61,37 +61,37 @@ impl<P> DeadlineLayer<P> {
     ///
     /// If no field can have that name. It is written in lower case.
     pub fn field(mut self, name: &'static str) -> Result<Self, InvalidField> {
-        self.row.role_mut().policy_mut().field = InvalidField::check(name)?;
+        self.policies.policies_mut().policy_mut().field = InvalidField::check(name)?;
         Ok(self)
     }
 
-    /// Names this layer in refusals; `deadline` by default.
+    /// Names this layer in rejections; `deadline` by default.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        self.row.role_mut().policy_mut().name = name;
+        self.policies.policies_mut().policy_mut().name = name;
         self
     }
 
     /// Sets deadlines on `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.row.role_mut().policy_mut().clock = clock;
+        self.policies.policies_mut().policy_mut().clock = clock;
         self
     }
 
     /// Returns a handle on the longest time of a request, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> TimeoutHandle {
-        self.row.role().policy().longest.clone()
+        self.policies.policies().policy().longest.clone()
     }
 }
 
-row_layer!(DeadlineLayer, GuardRole<ReadDeadline, False>, Unbound);
+policy_layer!(DeadlineLayer, AsGuardWith<ReadDeadline, False>, NoProtocol);
 
 impl ReadDeadline {
     /// Returns the time that the caller and the server give the request.
     fn allowed<Req>(&self, call: &Call<'_, Req>) -> Duration {
-        let read = |format: Format, name| call.field(name).and_then(|text| format.decode(text));
+        let read = |format: Format, name| call.header(name).and_then(|text| format.decode(text));
         let asked = [
             read(Format::Grpc, GRPC_TIMEOUT),
             read(Format::Millis, self.field),
@@ -102,11 +102,11 @@ impl ReadDeadline {
 }
 
 impl Policy for ReadDeadline {
-    type Held = ();
-    const FOLLOWS: bool = false;
+    type CallState = ();
+    const NEEDS_END: bool = false;
 
     #[inline(always)]
-    fn finish(&self, (): (), _end: &End) {}
+    fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for ReadDeadline {
@@ -114,7 +114,7 @@ impl<Req> Guard<Req> for ReadDeadline {
         let allowed = self.allowed(call);
         let earlier = call.deadline();
         if allowed.is_zero() || earlier.as_ref().is_some_and(Deadline::is_over) {
-            return Err(Rejection::new(Reason::DeadlineExceeded, self.name));
+            return Err(Rejection::new(RejectionReason::DeadlineExceeded, self.name));
         }
         call.set_deadline(match earlier {
             Some(earlier) => earlier.at_most(allowed),

@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tokio::{task::coop::unconstrained, time::Sleep};
-use towerkit_core::{Armed, Peek, Reason, Refuse, Rejection};
+use towerkit_core::{InFlightCall, InspectResult, RejectCall, Rejection, RejectionReason};
 
 use crate::limit::Limit;
 
@@ -51,7 +51,7 @@ impl<F, X> TimeoutFuture<F, X> {
 impl<F, X, T, E> Future for TimeoutFuture<F, X>
 where
     F: Future<Output = Result<T, E>>,
-    X: Refuse<T, E> + Peek<T, E>,
+    X: RejectCall<T, E> + InspectResult<T, E>,
 {
     type Output = Result<X::Response<()>, E>;
 
@@ -61,15 +61,15 @@ where
         if let Some(inner) = me.inner.as_mut().as_pin_mut() {
             match inner.poll(cx) {
                 Poll::Ready(result) if !me.limit.ended(me.exchange, &result) => {
-                    return Poll::Ready(me.exchange.follow(result, &mut Armed::none()));
+                    return Poll::Ready(me.exchange.follow(result, &mut InFlightCall::none()));
                 }
                 Poll::Ready(_) => {}
                 Poll::Pending => ready!(poll_timer(me.timer, *me.limit, cx)),
             }
             me.inner.set(None);
         }
-        let rejection = Rejection::new(Reason::DeadlineExceeded, me.name);
-        Poll::Ready(me.exchange.refuse(rejection))
+        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, me.name);
+        Poll::Ready(me.exchange.reject(rejection))
     }
 }
 

@@ -18,8 +18,8 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_core::{
-    BoxError, Bypass, LayerExt, LayerState, Peek, Protocol, ProtocolKind, Reason, Rejection,
-    StateHandle, Unbound,
+    BoxError, Bypass, InspectResult, LayerExt, LayerState, NoProtocol, Protocol, ProtocolKind,
+    Rejection, RejectionReason, StateHandle,
 };
 
 use crate::{
@@ -46,7 +46,7 @@ use crate::{
 /// When the time is up the inner body is dropped before its reader hears of it. Layers inside see a body that was dropped, layers
 /// outside one that timed out: put it inside of logs, metrics and breakers.
 #[derive(Debug, Clone)]
-pub struct BodyTimeoutLayer<P = Unbound> {
+pub struct BodyTimeoutLayer<P = NoProtocol> {
     name: &'static str,
     limits: LayerState<Arc<Limits>>,
     protocol: P,
@@ -62,7 +62,7 @@ impl BodyTimeoutLayer {
         Ok(Self {
             name: "body-timeout",
             limits: LayerState::new(Limits::new(idle, None)?),
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
         })
     }
 }
@@ -97,7 +97,7 @@ impl<P> LayerExt for BodyTimeoutLayer<P> {
     type Protocol = P;
     type With<Q> = BodyTimeoutLayer<Q>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 
@@ -199,7 +199,7 @@ impl BodyTimeoutHandle {
 
 /// A service behind a [`BodyTimeoutLayer`].
 #[derive(Debug, Clone)]
-pub struct BodyTimeout<S, P = Unbound> {
+pub struct BodyTimeout<S, P = NoProtocol> {
     inner: S,
     name: &'static str,
     limits: Arc<Limits>,
@@ -210,7 +210,7 @@ impl<S, P, A, B> Service<Request<A>> for BodyTimeout<S, P>
 where
     S: Service<Request<A>, Response = Response<B>>,
     P: Protocol<Request<A>>,
-    P::Exchange: Peek<Response<B>, S::Error>,
+    P::Exchange: InspectResult<Response<B>, S::Error>,
 {
     type Response = Response<TimeoutBody<B>>;
     type Error = S::Error;
@@ -242,7 +242,7 @@ impl<S, P, A, B> Bypass<Request<A>> for BodyTimeout<S, P>
 where
     S: Service<Request<A>, Response = Response<B>>,
     P: Protocol<Request<A>>,
-    P::Exchange: Peek<Response<B>, S::Error>,
+    P::Exchange: InspectResult<Response<B>, S::Error>,
 {
     fn bypass(&mut self, request: Request<A>) -> Self::Future {
         let protocol = &self.protocol;
@@ -271,7 +271,7 @@ pub struct BodyTimeoutFuture<F, X> {
 impl<F, X, B, E> Future for BodyTimeoutFuture<F, X>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    X: Peek<Response<B>, E>,
+    X: InspectResult<Response<B>, E>,
 {
     type Output = Result<Response<TimeoutBody<B>>, E>;
 
@@ -362,7 +362,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
 fn deadline_exceeded() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
     trailers.insert("grpc-status", HeaderValue::from_static("4"));
-    let message = HeaderValue::from_static(Reason::DeadlineExceeded.message());
+    let message = HeaderValue::from_static(RejectionReason::DeadlineExceeded.message());
     trailers.insert("grpc-message", message);
     trailers
 }
@@ -378,7 +378,7 @@ impl BodyTimedOut {
     fn new(name: &'static str, exceeded: Exceeded) -> Self {
         Self {
             exceeded,
-            rejection: Rejection::new(Reason::DeadlineExceeded, name),
+            rejection: Rejection::new(RejectionReason::DeadlineExceeded, name),
         }
     }
 }

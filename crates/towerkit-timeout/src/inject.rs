@@ -1,6 +1,6 @@
 use towerkit_core::{
-    Call, End, False, Guard, GuardRole, Policy, ProtocolKind, Reason, Rejection, RowLayer, Unbound,
-    row_layer,
+    AsGuardWith, Call, CallEnd, False, Guard, NoProtocol, Policy, PolicyLayer, ProtocolKind,
+    Rejection, RejectionReason, policy_layer,
 };
 
 use crate::{
@@ -13,14 +13,14 @@ use crate::{
 ///
 /// Over gRPC it writes `grpc-timeout`, elsewhere whole milliseconds into `x-request-timeout-ms`, rounded down. What is left is read
 /// when the call is made. A smaller value that is already there stays. A call whose time is up, or which has less left than can be
-/// said, is refused. A request without a deadline passes as it is.
+/// said, is rejected. A request without a deadline passes as it is.
 ///
 /// The deadline is the one in the extensions of the outgoing request: copy it there from the incoming one.
 ///
 /// It is a guard and can stand in a row. Inside a retry each attempt tells what is left for it.
 #[derive(Debug, Clone)]
-pub struct DeadlineInjectLayer<P = Unbound> {
-    row: RowLayer<GuardRole<InjectDeadline, False>, P>,
+pub struct DeadlineInjectLayer<P = NoProtocol> {
+    policies: PolicyLayer<AsGuardWith<InjectDeadline, False>, P>,
 }
 
 /// The guard behind a [`DeadlineInjectLayer`].
@@ -39,7 +39,7 @@ impl DeadlineInjectLayer {
             field: REQUEST_TIMEOUT,
         };
         Self {
-            row: RowLayer::new(GuardRole::new(guard), Unbound::default()),
+            policies: PolicyLayer::new(AsGuardWith::new(guard), NoProtocol::default()),
         }
     }
 }
@@ -57,26 +57,26 @@ impl<P> DeadlineInjectLayer<P> {
     ///
     /// If no field can have that name. It is written in lower case.
     pub fn field(mut self, name: &'static str) -> Result<Self, InvalidField> {
-        self.row.role_mut().policy_mut().field = InvalidField::check(name)?;
+        self.policies.policies_mut().policy_mut().field = InvalidField::check(name)?;
         Ok(self)
     }
 
-    /// Names this layer in refusals; `deadline` by default.
+    /// Names this layer in rejections; `deadline` by default.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        self.row.role_mut().policy_mut().name = name;
+        self.policies.policies_mut().policy_mut().name = name;
         self
     }
 }
 
-row_layer!(DeadlineInjectLayer, GuardRole<InjectDeadline, False>, Unbound);
+policy_layer!(DeadlineInjectLayer, AsGuardWith<InjectDeadline, False>, NoProtocol);
 
 impl Policy for InjectDeadline {
-    type Held = ();
-    const FOLLOWS: bool = false;
+    type CallState = ();
+    const NEEDS_END: bool = false;
 
     #[inline(always)]
-    fn finish(&self, (): (), _end: &End) {}
+    fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for InjectDeadline {
@@ -84,16 +84,16 @@ impl<Req> Guard<Req> for InjectDeadline {
         let Some(deadline) = call.deadline() else {
             return Ok(());
         };
-        let (format, name) = match call.protocol() {
+        let (format, name) = match call.protocol_kind() {
             ProtocolKind::Grpc => (Format::Grpc, GRPC_TIMEOUT),
             _ => (Format::Millis, self.field),
         };
-        let asked = call.field(name).and_then(|text| format.decode(text));
+        let asked = call.header(name).and_then(|text| format.decode(text));
         let left = asked.map_or(deadline.left(), |asked| deadline.left().min(asked));
         let Some(text) = format.encode(left) else {
-            return Err(Rejection::new(Reason::DeadlineExceeded, self.name));
+            return Err(Rejection::new(RejectionReason::DeadlineExceeded, self.name));
         };
-        call.set_field(name, &text);
+        call.set_header(name, &text);
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use tower_layer::Layer;
-use towerkit_core::{LayerExt, Unbound};
+use towerkit_core::{LayerExt, NoProtocol};
 
 use crate::{InvalidTimeout, Timeout, TimeoutHandle};
 
-/// Refuses calls whose response is not there in time, or not before the deadline of the request.
+/// Rejects calls whose response is not there in time, or not before the deadline of the request.
 #[derive(Debug, Clone)]
-pub struct TimeoutLayer<P = Unbound> {
+pub struct TimeoutLayer<P = NoProtocol> {
     name: &'static str,
     handle: TimeoutHandle,
     protocol: P,
@@ -23,13 +23,13 @@ impl TimeoutLayer {
         Ok(Self {
             name: "timeout",
             handle: TimeoutHandle::new(timeout)?,
-            protocol: Unbound::default(),
+            protocol: NoProtocol::default(),
         })
     }
 }
 
 impl<P> TimeoutLayer<P> {
-    /// Names this timeout in refusals; `timeout` by default.
+    /// Names this timeout in rejections; `timeout` by default.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
         self.name = name;
@@ -47,7 +47,7 @@ impl<P> LayerExt for TimeoutLayer<P> {
     type Protocol = P;
     type With<Q> = TimeoutLayer<Q>;
 
-    fn said(&self) -> &P {
+    fn current_protocol(&self) -> &P {
         &self.protocol
     }
 

@@ -12,7 +12,7 @@
 //! ```
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_core::{BoxError, LayerExt, Reason, Rejection};
+//! use towerkit_core::{BoxError, LayerExt, RejectionReason, Rejection};
 //! use towerkit_timeout::TimeoutLayer;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -25,7 +25,7 @@
 //!
 //! assert_eq!(service.clone().oneshot(1).await?, "good morning");
 //! let error = service.oneshot(3).await.unwrap_err();
-//! assert_eq!(error.downcast_ref::<Rejection>().unwrap().reason(), Reason::DeadlineExceeded);
+//! assert_eq!(error.downcast_ref::<Rejection>().unwrap().reason(), RejectionReason::DeadlineExceeded);
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
@@ -79,7 +79,7 @@
 //!
 //! # Cancellation
 //!
-//! When the time is up the inner future is dropped before the refusal is given out. Dropping the response future drops it too.
+//! When the time is up the inner future is dropped before the rejection is given out. Dropping the response future drops it too.
 //! [`TimeoutLayer`] does not time the body of a response that came in time; `BodyTimeoutLayer` does.
 //!
 //! # Clones
@@ -88,8 +88,8 @@
 //!
 //! # Errors
 //!
-//! A refusal is [`Reason::DeadlineExceeded`](towerkit_core::Reason::DeadlineExceeded). A call whose deadline is over when it is made
-//! is refused without the inner service hearing of it. A call with a deadline that fails when that is there has timed out as well,
+//! A rejection is [`RejectionReason::DeadlineExceeded`](towerkit_core::RejectionReason::DeadlineExceeded). A call whose deadline is over when it is made
+//! is rejected without the inner service hearing of it. A call with a deadline that fails when that is there has timed out as well,
 //! since a transport and a callee may give it up a little sooner: tonic does so, and calls it cancelled. A time of zero, or of more than a year, is an [`InvalidTimeout`].
 //!
 //! # Panics
@@ -100,7 +100,7 @@
 //!
 //! [`TimeoutLayer`] stands inside of logs, metrics and a circuit breaker, so that they learn of the timeout instead of a cancelled
 //! call; inside a retry, so that each attempt has its own time. [`DeadlineLayer`] stands outside of it and of whatever may wait, in
-//! the row with logs and metrics, behind them. [`DeadlineInjectLayer`] is the last before the transport.
+//! the policy stack with logs and metrics, behind them. [`DeadlineInjectLayer`] is the last before the transport.
 //!
 //! # Coming from go-kit
 //!

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use towerkit_core::{Deadline, Outcome, Peek};
+use towerkit_core::{Deadline, InspectResult, Outcome};
 
 /// A tick of a timer.
 const TICK: Duration = Duration::from_millis(1);
@@ -34,7 +34,11 @@ impl Limit {
     /// A transport and a callee that read `grpc-timeout` count the same time down: tonic's channel then fails, and its server answers
     /// `CANCELLED`. What they count is rounded down, and timers tick in milliseconds, so that they may be a little early.
     #[inline(always)]
-    pub(crate) fn ended<T, E>(self, exchange: &impl Peek<T, E>, result: &Result<T, E>) -> bool {
+    pub(crate) fn ended<T, E>(
+        self,
+        exchange: &impl InspectResult<T, E>,
+        result: &Result<T, E>,
+    ) -> bool {
         match self {
             Self::Never | Self::After(_) => false,
             Self::At(point) => is_given_up(exchange, result) && Instant::now() + TICK >= point,
@@ -52,7 +56,7 @@ impl Limit {
 }
 
 /// Whether a call was given up without an answer, by anything but a layer further in, which says why.
-fn is_given_up<T, E>(exchange: &impl Peek<T, E>, result: &Result<T, E>) -> bool {
+fn is_given_up<T, E>(exchange: &impl InspectResult<T, E>, result: &Result<T, E>) -> bool {
     let end = exchange.peek(result);
-    end.refused().is_none() && (result.is_err() || end.outcome() == Outcome::Cancelled)
+    end.rejected().is_none() && (result.is_err() || end.outcome() == Outcome::Cancelled)
 }

@@ -1,13 +1,13 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use towerkit_core::{Bypass, Follow, Peek, Protocol, Refuse, Unbound};
+use towerkit_core::{Bypass, InspectResult, NoProtocol, Protocol, RejectCall, TrackResponse};
 
 use crate::{TimeoutFuture, TimeoutHandle, limit::Limit};
 
 /// A service behind a [`TimeoutLayer`](crate::TimeoutLayer).
 #[derive(Debug, Clone)]
-pub struct Timeout<S, P = Unbound> {
+pub struct Timeout<S, P = NoProtocol> {
     inner: S,
     name: &'static str,
     handle: TimeoutHandle,
@@ -42,9 +42,9 @@ impl<S, P, Req> Service<Req> for Timeout<S, P>
 where
     S: Service<Req>,
     P: Protocol<Req>,
-    P::Exchange: Refuse<S::Response, S::Error> + Peek<S::Response, S::Error>,
+    P::Exchange: RejectCall<S::Response, S::Error> + InspectResult<S::Response, S::Error>,
 {
-    type Response = <P::Exchange as Follow<S::Response, S::Error>>::Response<()>;
+    type Response = <P::Exchange as TrackResponse<S::Response, S::Error>>::Response<()>;
     type Error = S::Error;
     type Future = TimeoutFuture<S::Future, P::Exchange>;
 
@@ -68,7 +68,7 @@ impl<S, P, Req> Bypass<Req> for Timeout<S, P>
 where
     S: Service<Req>,
     P: Protocol<Req>,
-    P::Exchange: Refuse<S::Response, S::Error> + Peek<S::Response, S::Error>,
+    P::Exchange: RejectCall<S::Response, S::Error> + InspectResult<S::Response, S::Error>,
 {
     #[inline(always)]
     fn bypass(&mut self, request: Req) -> Self::Future {

@@ -15,15 +15,15 @@ pub trait Carrier {
 impl<Req> Carrier for Call<'_, Req> {
     #[inline(always)]
     fn each<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
-        self.each_field(name, visit);
+        self.header_values(name, visit);
     }
 
     #[inline(always)]
     fn set(&mut self, name: &'static str, value: &str) {
-        self.set_field(name, value);
+        self.set_header(name, value);
     }
 
     fn remove(&mut self, name: &'static str) {
-        self.remove_field(name);
+        self.remove_header(name);
     }
 }

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lower_case_digit_is_refused_in_every_lane() {
+    fn what_is_no_lower_case_digit_is_rejected_in_every_lane() {
         for lane in 0..12 {
             for byte in 0..=u8::MAX {
                 let mut digits = *b"0123456789ab";

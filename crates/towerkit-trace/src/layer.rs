@@ -1,9 +1,9 @@
 use std::num::NonZeroU32;
 
-use towerkit_core::{Clock, Observes, Row, RowLayer, Unbound, row_layer};
+use towerkit_core::{AsObserver, Clock, NoProtocol, PolicyLayer, PolicyService, policy_layer};
 
 use crate::{
-    InvalidCap, Propagation, Sampler, Trace,
+    InvalidCap, Propagation, Sampler, TraceObserver,
     link::Recorded,
     observer::Edge,
     propagation::Formats,
@@ -13,14 +13,14 @@ use crate::{
 
 /// A layer that gives each call a place in a trace and, if the trace is recorded, a span.
 ///
-/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a row. See the [crate docs](crate).
+/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a policy stack. See the [crate docs](crate).
 #[derive(Debug, Clone)]
-pub struct TraceLayer<P = Unbound> {
-    row: RowLayer<Observes<Trace>, P>,
+pub struct TraceLayer<P = NoProtocol> {
+    policies: PolicyLayer<AsObserver<TraceObserver>, P>,
 }
 
 /// A service behind a [`TraceLayer`].
-pub type Traced<S, P = Unbound> = Row<S, Observes<Trace>, P>;
+pub type Trace<S, P = NoProtocol> = PolicyService<S, AsObserver<TraceObserver>, P>;
 
 impl TraceLayer {
     /// Traces calls that come in: goes on from the context in the request, or begins a trace.
@@ -44,7 +44,7 @@ impl TraceLayer {
     }
 
     fn of(kind: Kind) -> Self {
-        let trace = Trace {
+        let trace = TraceObserver {
             kind,
             formats: Formats::default(),
             sampler: Sampler::default(),
@@ -54,7 +54,7 @@ impl TraceLayer {
             shown: Shown::default(),
         };
         Self {
-            row: RowLayer::new(Observes::new(trace), Unbound::default()),
+            policies: PolicyLayer::new(AsObserver::new(trace), NoProtocol::default()),
         }
     }
 }
@@ -157,9 +157,9 @@ impl<P> TraceLayer<P> {
         self
     }
 
-    fn trace(&mut self) -> &mut Trace {
-        self.row.role_mut().policy_mut()
+    fn trace(&mut self) -> &mut TraceObserver {
+        self.policies.policies_mut().policy_mut()
     }
 }
 
-row_layer!(TraceLayer, Observes<Trace>, Unbound);
+policy_layer!(TraceLayer, AsObserver<TraceObserver>, NoProtocol);

@@ -116,7 +116,7 @@
 //!
 //! # Order
 //!
-//! A server's layer stands outside of all others, so that their log lines, metrics and refusals belong to the span. A client's stands
+//! A server's layer stands outside of all others, so that their log lines, metrics and rejections belong to the span. A client's stands
 //! inside of retries and hedges, so that each attempt has a span of its own, and [`TraceLayer::internal`] outside of them, if the call as
 //! a whole is to have one.
 //!
@@ -163,8 +163,8 @@ pub use id::{Flags, SpanId, TraceId};
 pub use invalid::InvalidCap;
 #[cfg(feature = "opentelemetry")]
 pub use invalid::InvalidField;
-pub use layer::{TraceLayer, Traced};
-pub use observer::{Trace, TraceHeld};
+pub use layer::{Trace, TraceLayer};
+pub use observer::{TraceCallState, TraceObserver};
 #[cfg(feature = "opentelemetry")]
 pub use otel::{SampledOnly, layer as otel_layer, layer_with_events as otel_layer_with_events};
 pub use propagation::{Propagation, extract, inject};

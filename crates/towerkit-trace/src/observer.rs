@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use towerkit_core::{Call, Clock, End, Observer, Policy, ProtocolKind, TraceIds, TraceSeed};
+use towerkit_core::{Call, CallEnd, Clock, Observer, Policy, ProtocolKind, TraceIds, TraceSeed};
 use tracing::Span;
 
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
     surge::Surge,
 };
 
-/// Traces calls: the role behind [`TraceLayer`](crate::TraceLayer).
+/// Traces calls: the policy behind [`TraceLayer`](crate::TraceLayer).
 #[derive(Debug, Clone)]
-pub struct Trace {
+pub struct TraceObserver {
     pub(crate) kind: Kind,
     pub(crate) formats: Formats,
     pub(crate) sampler: Sampler,
@@ -39,7 +39,7 @@ pub(crate) enum Edge {
 /// What is kept of one call: for one that begins a trace which is not recorded, where its ids come from.
 // Two words and no enum, which would be copied in parts.
 #[derive(Debug)]
-pub struct TraceHeld {
+pub struct TraceCallState {
     seed: TraceSeed,
     more: Option<Box<More>>,
 }
@@ -94,10 +94,10 @@ impl Place {
     }
 }
 
-impl Trace {
+impl TraceObserver {
     /// Begins a trace: the path of calls that come without a context.
     #[inline(always)]
-    fn begin<Req>(&self, call: &Call<'_, Req>) -> TraceHeld {
+    fn begin<Req>(&self, call: &Call<'_, Req>) -> TraceCallState {
         let seed = TraceSeed::next();
         let [_, random] = seed.trace();
         let more = if self.sampler.samples(random) {
@@ -105,7 +105,7 @@ impl Trace {
         } else {
             None
         };
-        TraceHeld { seed, more }
+        TraceCallState { seed, more }
     }
 
     #[cold]
@@ -118,7 +118,7 @@ impl Trace {
 
     /// Goes on from what the request says, or begins a trace.
     #[inline(never)]
-    fn go_on<Req>(&self, call: &Call<'_, Req>, seen: Seen<'_>) -> TraceHeld {
+    fn go_on<Req>(&self, call: &Call<'_, Req>, seen: Seen<'_>) -> TraceCallState {
         let seed = TraceSeed::next();
         let mut place = match self.formats.read(seen, call) {
             Remote::Absent => self.root(seed, None, Parent::None),
@@ -132,16 +132,16 @@ impl Trace {
             place = place.with_baggage(extract_baggage(call));
         }
         let more = self.stand(call, seed, place);
-        TraceHeld { seed, more }
+        TraceCallState { seed, more }
     }
 
     /// Goes on from the context of the moment, or begins a trace.
-    fn go_on_here<Req>(&self, call: &Call<'_, Req>) -> TraceHeld {
+    fn go_on_here<Req>(&self, call: &Call<'_, Req>) -> TraceCallState {
         match TraceContext::current() {
             Some(context) => {
                 let (seed, place) = (TraceSeed::next(), Place::inside(context, Parent::Here));
                 let more = self.stand(call, seed, place);
-                TraceHeld { seed, more }
+                TraceCallState { seed, more }
             }
             None => self.begin(call),
         }
@@ -220,7 +220,7 @@ impl Trace {
     }
 
     #[inline(never)]
-    fn inject<Req>(&self, call: &mut Call<'_, Req>, held: &TraceHeld) {
+    fn inject<Req>(&self, call: &mut Call<'_, Req>, held: &TraceCallState) {
         let carried = held.more.as_ref().and_then(|more| more.carried.clone());
         if let Some(parent) = TraceParent::of_ids(held.ids()) {
             self.formats
@@ -229,7 +229,7 @@ impl Trace {
     }
 }
 
-impl TraceHeld {
+impl TraceCallState {
     fn ids(&self) -> TraceIds {
         self.more
             .as_ref()
@@ -244,7 +244,7 @@ impl More {
         call: &Call<'_, Req>,
         carried: Option<Arc<Carried>>,
     ) -> Box<Self> {
-        let protocol = call.protocol();
+        let protocol = call.protocol_kind();
         spare::boxed(Self {
             ids,
             span,
@@ -265,12 +265,12 @@ impl More {
     }
 }
 
-impl Policy for Trace {
-    type Held = TraceHeld;
-    const ENTERS: bool = true;
+impl Policy for TraceObserver {
+    type CallState = TraceCallState;
+    const WRAPS_POLL: bool = true;
 
     #[inline(always)]
-    fn enter<R>(&self, held: &mut TraceHeld, poll: impl FnOnce() -> R) -> R {
+    fn enter<R>(&self, held: &mut TraceCallState, poll: impl FnOnce() -> R) -> R {
         match &held.more {
             None => held.seed.enter(poll),
             Some(more) => more.enter(poll),
@@ -278,7 +278,7 @@ impl Policy for Trace {
     }
 
     #[inline(always)]
-    fn finish(&self, held: TraceHeld, end: &End) {
+    fn finish(&self, held: TraceCallState, end: &CallEnd) {
         if let Some(more) = held.more {
             finish(self.kind, &self.shown, more, end);
         }
@@ -287,7 +287,7 @@ impl Policy for Trace {
 
 #[cold]
 #[inline(never)]
-fn finish(kind: Kind, shown: &Shown, mut more: Box<More>, end: &End) {
+fn finish(kind: Kind, shown: &Shown, mut more: Box<More>, end: &CallEnd) {
     let span = std::mem::replace(&mut more.span, Span::none());
     more.carried = None;
     if let Some(method) = more.method.take() {
@@ -298,9 +298,9 @@ fn finish(kind: Kind, shown: &Shown, mut more: Box<More>, end: &End) {
     spare::give_back(more);
 }
 
-impl<Req> Observer<Req> for Trace {
+impl<Req> Observer<Req> for TraceObserver {
     #[inline(always)]
-    fn start(&self, call: &mut Call<'_, Req>) -> TraceHeld {
+    fn start(&self, call: &mut Call<'_, Req>) -> TraceCallState {
         if self.kind == Kind::Server {
             return match self.formats.glance(call) {
                 None => self.begin(call),

@@ -64,7 +64,7 @@ impl Shown {
 
     fn show<Req>(&self, call: &Call<'_, Req>, span: &Span) {
         let mut values = Vec::new();
-        call.each_field(&self.name, &mut |value| {
+        call.header_values(&self.name, &mut |value| {
             if values.len() < MOST {
                 values.push(StringValue::from(shown(value)));
             }
@@ -72,7 +72,7 @@ impl Shown {
         if values.is_empty() {
             return;
         }
-        let key = match call.protocol() {
+        let key = match call.protocol_kind() {
             ProtocolKind::Grpc => &self.grpc,
             _ => &self.http,
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use towerkit_core::{Call, End, ProtocolKind, Side, Status, error_type};
+use towerkit_core::{Call, CallEnd, ProtocolKind, Side, Status, error_type};
 use tracing::{Span, field::Empty};
 
 use crate::{
@@ -55,7 +55,7 @@ impl Default for Shown {
 
 /// Begins the span of a call.
 pub(crate) fn begin<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
-    match call.protocol() {
+    match call.protocol_kind() {
         ProtocolKind::Grpc => begin_grpc(kind, shown, call),
         ProtocolKind::Http => begin_http(kind, shown, call),
         _ => begin_plain(kind, call.operation()),
@@ -72,10 +72,10 @@ fn begin_http<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
     let (is_server, is_client) = (kind == Kind::Server, kind == Kind::Client);
     let target = call.target().unwrap_or_default();
     let scheme = match is_server {
-        true => Some(url::scheme(&target, call.field("x-forwarded-proto"))),
+        true => Some(url::scheme(&target, call.header("x-forwarded-proto"))),
         false => target.scheme,
     };
-    let authority = target.authority.or_else(|| call.field("host"));
+    let authority = target.authority.or_else(|| call.header("host"));
     let server = server(kind, shown, authority).with_scheme(scheme);
     let (of_server, of_client) = (is_server && shown.url, is_client && shown.url);
     named(if known == OTHER { "HTTP" } else { known }, route, |name| {
@@ -107,7 +107,11 @@ fn begin_http<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
 fn begin_grpc<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
     let method = cut(call.operation(), LONGEST_NAME);
     let target = call.target().unwrap_or_default();
-    let server = server(kind, shown, target.authority.or_else(|| call.field("host")));
+    let server = server(
+        kind,
+        shown,
+        target.authority.or_else(|| call.header("host")),
+    );
     tracing::info_span!(
         target: "towerkit::trace",
         "call",
@@ -152,12 +156,12 @@ fn server<'a>(kind: Kind, shown: &'a Shown, authority: Option<&'a str>) -> Serve
 /// Returns the method that a caller of gRPC asked a server for, which may not exist: only the end of the call tells.
 // An attribute that is set twice is there twice, so it is set at the end.
 pub(crate) fn unknown_method<Req>(kind: Kind, call: &Call<'_, Req>) -> Option<Box<str>> {
-    let is_unknown = kind == Kind::Server && call.protocol() == ProtocolKind::Grpc;
+    let is_unknown = kind == Kind::Server && call.protocol_kind() == ProtocolKind::Grpc;
     is_unknown.then(|| cut(call.operation(), LONGEST_NAME).into())
 }
 
 /// Says in the span of a server which method was called, or that there is none of that name.
-pub(crate) fn tell_method(span: &Span, method: &str, end: &End) {
+pub(crate) fn tell_method(span: &Span, method: &str, end: &CallEnd) {
     if knows_method(end) {
         span.record("rpc.method", method);
         return;
@@ -167,7 +171,7 @@ pub(crate) fn tell_method(span: &Span, method: &str, end: &End) {
 }
 
 /// Says in the span how the call ended.
-pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span, end: &End) {
+pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span, end: &CallEnd) {
     match end.status() {
         Some(Status::Http(status)) => {
             span.record("http.response.status_code", i64::from(status));
@@ -191,10 +195,10 @@ pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span
 }
 
 /// Says of an error what its type does not.
-fn describe(span: &Span, end: &End) {
+fn describe(span: &Span, end: &CallEnd) {
     if end.panicked() {
         span.record("otel.status_description", "the service panicked");
-    } else if let Some(reason) = end.refused() {
+    } else if let Some(reason) = end.rejected() {
         let description = format!("rejected: {reason}");
         span.record("otel.status_description", description.as_str());
     }
@@ -206,7 +210,7 @@ fn signed(number: u64) -> i64 {
 }
 
 /// Whether nothing says that the service has no such method: whoever calls chooses its name.
-fn knows_method(end: &End) -> bool {
+fn knows_method(end: &CallEnd) -> bool {
     const UNIMPLEMENTED: u16 = 12;
     !matches!(
         end.status(),
@@ -255,7 +259,7 @@ fn resends<Req>(kind: Kind, call: &Call<'_, Req>) -> Option<i64> {
     if kind != Kind::Client {
         return None;
     }
-    call.field(ATTEMPT)?.parse().ok().map(signed)
+    call.header(ATTEMPT)?.parse().ok().map(signed)
 }
 
 #[cfg(test)]

@@ -19,14 +19,14 @@
 //! use towerkit::timeout::TimeoutLayer;
 //!
 //! let registry = Registry::new();
-//! let row = stack((
+//! let policies = stack((
 //!     LogLayer::new(),
 //!     MetricsLayer::new().registry(registry.clone()),
 //!     RateLimitLayer::new(Quota::new(1, Duration::from_secs(3600))?),
 //!     CircuitBreakerLayer::new(),
 //! ));
 //! let layers = ServiceBuilder::new()
-//!     .layer(row.axum())
+//!     .layer(policies.axum())
 //!     .layer(TimeoutLayer::new(Duration::from_secs(2))?.http());
 //! let app = Router::new()
 //!     .route("/hello/{name}", get(async || "hello"))
@@ -35,10 +35,10 @@
 //! let hello = || Request::get("/hello/Ann").body(Body::empty());
 //! let admitted = app.clone().oneshot(hello()?).await?;
 //! assert_eq!(admitted.status(), StatusCode::OK);
-//! let refused = app.oneshot(hello()?).await?;
-//! assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+//! let rejected = app.oneshot(hello()?).await?;
+//! assert_eq!(rejected.status(), StatusCode::TOO_MANY_REQUESTS);
 //! // A call ends with the body of its response. Its operation, in the log and in metrics, is axum's route.
-//! drop((admitted, refused));
+//! drop((admitted, rejected));
 //! assert!(registry.render().contains(r#"http_route="/hello/{name}""#));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! # })?;

@@ -14,7 +14,7 @@ use hyper_util::{
 use tonic::transport::{Channel, Endpoint, Error};
 use tonic_app::{HelloRequest, greeter_client::GreeterClient};
 use tower::{Layer, ServiceExt};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, CircuitBroken, Trip};
+use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, Trip};
 use towerkit_core::BoxError;
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_timeout::{InvalidTimeout, Timeout, TimeoutLayer};
@@ -37,7 +37,7 @@ fn channel(url: String) -> Result<Channel, Error> {
 }
 
 /// The gRPC channel with a circuit breaker: `UNAVAILABLE` at once, while the server is known to be in trouble.
-fn protected_channel(url: String, trip: Trip) -> Result<CircuitBroken<Channel, Grpc>, Error> {
+fn protected_channel(url: String, trip: Trip) -> Result<CircuitBreaker<Channel, Grpc>, Error> {
     let breaker = CircuitBreakerLayer::new().trip(trip).grpc();
     Ok(breaker.layer(channel(url)?))
 }

@@ -102,7 +102,7 @@ async fn without_a_breaker_every_call_reaches_a_server_in_trouble() {
 }
 
 #[tokio::test]
-async fn with_a_breaker_the_fourth_call_is_refused_at_once() {
+async fn with_a_breaker_the_fourth_call_is_rejected_at_once() {
     let (url, calls) = troubled_server().await;
     let trip = Trip::consecutive_failures(3).unwrap();
     let mut greeter = GreeterClient::new(protected_channel(url, trip).unwrap());

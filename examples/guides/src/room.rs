@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use towerkit_core::{Call, End, Guard, Policy, Reason, Rejection};
+use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection, RejectionReason};
 
 /// Admits so many calls at a time.
 #[derive(Debug)]
@@ -10,9 +10,9 @@ pub struct Room {
 }
 
 impl Policy for Room {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {
+    fn finish(&self, _held: (), _end: &CallEnd) {
         self.free.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -23,6 +23,6 @@ impl<Req> Guard<Req> for Room {
         self.free
             .fetch_update(relaxed, relaxed, |free| free.checked_sub(1))
             .map(drop)
-            .map_err(|_| Rejection::new(Reason::Overloaded, "room"))
+            .map_err(|_| Rejection::new(RejectionReason::Overloaded, "room"))
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use towerkit_core::{Call, Clock, End, Observer, Policy};
+use towerkit_core::{Call, CallEnd, Clock, Observer, Policy};
 
 /// Counts slow calls.
 #[derive(Debug)]
@@ -15,9 +15,9 @@ pub struct SlowCalls {
 }
 
 impl Policy for SlowCalls {
-    type Held = u64;
+    type CallState = u64;
 
-    fn finish(&self, start: u64, end: &End) {
+    fn finish(&self, start: u64, end: &CallEnd) {
         let took = end.now(&self.clock).saturating_sub(start);
         if Duration::from_nanos(took) > self.limit {
             self.seen.fetch_add(1, Ordering::Relaxed);

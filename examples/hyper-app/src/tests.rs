@@ -36,7 +36,7 @@ async fn without_the_layer_every_call_bothers_the_warehouse() {
 }
 
 #[tokio::test]
-async fn with_the_layer_the_fourth_call_is_refused_at_once() {
+async fn with_the_layer_the_fourth_call_is_rejected_at_once() {
     let (listener, url) = listener().await;
     let warehouse = Arc::new(Warehouse::default());
     let trip = Trip::consecutive_failures(3).unwrap();

@@ -12,11 +12,11 @@ use tower::{Layer, ServiceExt};
 use towerkit::{
     core::BoxError,
     http::{Http, HttpExt},
-    trace::{TraceLayer, Traced},
+    trace::{Trace, TraceLayer},
 };
 
 type Plain = Client<HttpConnector, Full<Bytes>>;
-type TracedClient = Traced<Plain, Http>;
+type TracedClient = Trace<Plain, Http>;
 
 /// What was called, and how it went.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// Asks until it has scraped the calls that were refused, which are the last.
+    /// Asks until it has scraped the calls that were rejected, which are the last.
     pub(crate) async fn ask(&self) -> Result<Queried, BoxError> {
         const TRIES: u32 = 240;
         for _ in 0..TRIES {

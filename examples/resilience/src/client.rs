@@ -11,7 +11,7 @@ use hyper_util::{
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use towerkit::{
     circuitbreaker::{CircuitBreakerLayer, Trip},
-    core::{BoxError, Reason, Rejection},
+    core::{BoxError, Rejection, RejectionReason},
     hedge::{HedgeHandle, HedgeLayer},
     http::{HttpExt, ReplayBody},
     ratelimit::{Quota, RateLimitLayer},
@@ -79,11 +79,11 @@ pub(crate) fn get(upstream: SocketAddr) -> Get {
 }
 
 async fn fate<B: Body>(response: Response<B>) -> Fate {
-    let refused = response.extensions().get().map(Rejection::reason);
+    let rejected = response.extensions().get().map(Rejection::reason);
     let is_served = response.status().is_success();
-    match refused {
-        Some(Reason::RateLimited) => Fate::Limited,
-        Some(Reason::CircuitOpen) => Fate::Open,
+    match rejected {
+        Some(RejectionReason::RateLimited) => Fate::Limited,
+        Some(RejectionReason::CircuitOpen) => Fate::Open,
         _ if is_served && response.into_body().collect().await.is_ok() => Fate::Served,
         _ => Fate::Failed,
     }

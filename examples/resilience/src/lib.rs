@@ -13,7 +13,7 @@
 //!
 //! | layer | what it does here |
 //! |---|---|
-//! | rate limit | admits 100 calls a second, and refuses the rest: `limited` |
+//! | rate limit | admits 100 calls a second, and rejects the rest: `limited` |
 //! | retry | tries a failed call again, up to 20 % of the calls and 10 a second: `retried` |
 //! | hedge | sends a call that takes 50 ms once more, up to 5 % of the calls: `hedged` |
 //! | circuit breaker | spares an upstream that fails half of its calls, and probes it each second: `open` |
@@ -26,7 +26,7 @@
 //!
 //! `serve` does so much work at a time and sheds the rest; its health and metrics are outside of the limit. `load` sends requests at a
 //! rate, whatever becomes of them. Put one against the other in two processes, built with `--release`: at ten times what it can do the
-//! server does as much, and as fast, as at rest, and who is refused hears so at once.
+//! server does as much, and as fast, as at rest, and who is rejected hears so at once.
 
 mod args;
 mod client;

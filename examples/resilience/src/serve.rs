@@ -8,7 +8,7 @@ use axum::{
 use tokio::{net::TcpListener, time::sleep};
 use towerkit::{
     concurrency::ConcurrencyLimitLayer,
-    core::{BoxError, LayerExt, Operations, stack},
+    core::{BoxError, LayerExt, OperationSet, stack},
     http::HttpExt,
     metrics::{MetricsLayer, Registry},
 };
@@ -30,17 +30,17 @@ pub async fn serve(args: &Serve) -> Result<(), BoxError> {
 
 pub(crate) fn app(args: &Serve) -> Result<Router, BoxError> {
     let registry = Registry::new();
-    // One row for all routes, whose limit looks after one of them.
-    let row = stack((
+    // One policy stack for all routes, whose limit looks after one of them.
+    let policies = stack((
         MetricsLayer::new().registry(registry.clone()),
-        ConcurrencyLimitLayer::new(args.slots)?.only(Operations::exact("/work")),
+        ConcurrencyLimitLayer::new(args.slots)?.only(OperationSet::exact("/work")),
     ));
     let work = args.work;
     Ok(Router::new()
         .route("/work", get(move || done(work)))
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get_service(registry.service()))
-        .layer(row.axum()))
+        .layer(policies.axum()))
 }
 
 /// Work that takes its time and nothing of the processor's.

@@ -35,7 +35,7 @@ use crate::request_id::RequestIds;
 pub fn app(routes: Router, args: &Args, registry: &Registry) -> Result<Router, BoxError> {
     let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
     let ids = RequestIds::new();
-    let row = stack((
+    let policies = stack((
         TraceLayer::server().sampler(sampler(args)?),
         LogLayer::new(),
         MetricsLayer::new().registry(registry.clone()),
@@ -47,7 +47,7 @@ pub fn app(routes: Router, args: &Args, registry: &Registry) -> Result<Router, B
             move |_: &Request| Some(ids.next()),
         ))
         .layer(PropagateHeaderLayer::new(REQUEST_ID))
-        .layer(row.axum())
+        .layer(policies.axum())
         .layer(TimeoutLayer::new(args.timeout)?.http())
         .layer(CatchPanicLayer::custom(|_| {
             problem(StatusCode::INTERNAL_SERVER_ERROR)

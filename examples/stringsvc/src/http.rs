@@ -66,7 +66,7 @@ async fn decode<Req: DeserializeOwned>(body: Body) -> Result<Req, Problem> {
     })
 }
 
-/// Reads the whole body. A length that is declared too long is refused before anything is read.
+/// Reads the whole body. A length that is declared too long is rejected before anything is read.
 async fn read(body: Body) -> Result<Bytes, Problem> {
     let too_long = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE).detail("more than 1 MiB");
     if body.size_hint().lower() > MAX_BODY as u64 {

@@ -26,7 +26,7 @@
 //! | layer | from | what it does |
 //! |---|---|---|
 //! | request id | tower-http | takes `x-request-id` or makes one, and gives it back |
-//! | trace, log, metrics, rate limit | towerkit, one row | a place in the caller's trace, one line and one measurement for each call, refused ones too; 429 over the rate |
+//! | trace, log, metrics, rate limit | towerkit, one policy stack | a place in the caller's trace, one line and one measurement for each call, rejected ones too; 429 over the rate |
 //! | timeout | towerkit | 504 for a call that takes too long, reading the body included |
 //! | catch panic | tower-http | 500 for a handler that panics; inside, so that its call has an id, a line and a measurement |
 //! | routes | axum | 404, 405 with `Allow`, and the endpoints |
@@ -53,7 +53,7 @@
 //! bucket of the histogram that the call fell into shows it as an exemplar to who scrapes `/metrics` as OpenMetrics.
 //!
 //! The empty string is a *business* error: to HTTP the call went well, so log and metrics show status 200 and the outcome `success`.
-//! Where it should count as a failure, implement `towerkit::core::Failer` for the response and put a row around the endpoint, with
+//! Where it should count as a failure, implement `towerkit::core::Failer` for the response and put a policy stack around the endpoint, with
 //! `Plain::new("uppercase").by_failer()` as its protocol; where callers should see a 4xx, let `http.rs` encode it as a problem.
 //!
 //! # Coming from go-kit

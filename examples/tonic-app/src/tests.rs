@@ -48,9 +48,9 @@ async fn with_the_layer_who_comes_too_soon_is_told_when_to_return() {
     for _ in 0..2 {
         assert_eq!(hello(&mut client).await.unwrap(), "hello, Ann");
     }
-    let refused = hello(&mut client).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    let pushback = refused.metadata().get("grpc-retry-pushback-ms").unwrap();
+    let rejected = hello(&mut client).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::ResourceExhausted);
+    let pushback = rejected.metadata().get("grpc-retry-pushback-ms").unwrap();
     let milliseconds: u64 = pushback.to_str().unwrap().parse().unwrap();
     assert!((1..=3_600_000).contains(&milliseconds), "{milliseconds}");
     server.abort();

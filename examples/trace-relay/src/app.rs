@@ -11,10 +11,10 @@ use serde_json::Value;
 use tower::{Layer, ServiceExt};
 use towerkit_core::BoxError;
 use towerkit_http::{Http, HttpExt};
-use towerkit_trace::{TraceLayer, Traced};
+use towerkit_trace::{Trace, TraceLayer};
 
 /// A client that says in which trace it calls.
-type TracedClient = Traced<Client<HttpConnector, Full<Bytes>>, Http>;
+type TracedClient = Trace<Client<HttpConnector, Full<Bytes>>, Http>;
 
 /// One call that is to be made.
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! The service's own error type is not `Refusable`.
+//! The service's own error type is not `CarriesRejection`.
 
 use tower::{Service, ServiceBuilder};
 use towerkit::ratelimit::{Quota, RateLimitLayer};

@@ -1,4 +1,4 @@
-//! The protocol of a row is said once, for the row.
+//! The protocol of a policy stack is said once, for the policy stack.
 
 use towerkit::core::stack;
 use towerkit::http::HttpExt;

@@ -41,11 +41,11 @@ pub(crate) struct Receivers {
     pub(crate) tcp: [SocketAddr; 3],
     pub(crate) statsd: SocketAddr,
     pub(crate) sink: Mutex<Option<Sink>>,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<CallState>>,
 }
 
 /// What there is until it is killed.
-enum Held {
+enum CallState {
     Nothing,
     /// Open, and not read from.
     Silent(UdpSocket, PipeReader),
@@ -62,16 +62,16 @@ impl Receivers {
         let statsd = udp.local_addr().unwrap();
         let (reader, writer) = pipe().unwrap();
         let (held, sink) = match kind {
-            Kind::Away => (Held::Nothing, Sink::Pipe(writer)),
+            Kind::Away => (CallState::Nothing, Sink::Pipe(writer)),
             Kind::Full => (
-                Held::Nothing,
+                CallState::Nothing,
                 Sink::File(File::options().write(true).open("/dev/full").unwrap()),
             ),
             Kind::Silent => {
                 for listener in listeners {
                     thread::spawn(move || listener.incoming().collect::<Vec<_>>());
                 }
-                (Held::Silent(udp, reader), Sink::Pipe(writer))
+                (CallState::Silent(udp, reader), Sink::Pipe(writer))
             }
             Kind::Killed => (running(listeners, udp, reader), Sink::Pipe(writer)),
         };
@@ -87,7 +87,7 @@ impl Receivers {
     pub(crate) fn kill(&self) {
         let mut held = self.held.lock().unwrap();
         match held.take() {
-            Some(Held::Running(runtime, is_killed)) => {
+            Some(CallState::Running(runtime, is_killed)) => {
                 is_killed.store(true, Ordering::Relaxed);
                 runtime.shutdown_background();
             }
@@ -99,14 +99,14 @@ impl Receivers {
 impl Drop for Receivers {
     fn drop(&mut self) {
         self.kill();
-        if let Some(Held::Silent(udp, reader)) = self.held.lock().unwrap().take() {
+        if let Some(CallState::Silent(udp, reader)) = self.held.lock().unwrap().take() {
             drop((udp, reader));
         }
     }
 }
 
 /// Takes OTLP over HTTP and lines of InfluxDB by the same service: an empty answer is a good one to both.
-fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) -> Held {
+fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) -> CallState {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -146,5 +146,5 @@ fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) 
             && reader.read(&mut lines).is_ok_and(|length| length > 0)
         {}
     });
-    Held::Running(runtime, is_killed)
+    CallState::Running(runtime, is_killed)
 }

@@ -144,7 +144,7 @@ fn force_open_wears_off() -> Bug {
     fn after<S: Service<Script>>(mut subject: Subject<S>) -> String {
         sleep(OPEN * 2);
         let admitted = subject.call(Script::Succeed);
-        if admitted { "admitted" } else { "refused" }.to_owned()
+        if admitted { "admitted" } else { "rejected" }.to_owned()
     }
     let (layer, handle) = TowerResilience::builder()
         .wait_duration_in_open(OPEN)
@@ -159,7 +159,7 @@ fn force_open_wears_off() -> Bug {
         id: "CB-13",
         peer: TOWER_RESILIENCE,
         what: "forced open, the open time passes: a call is",
-        expected: "refused",
+        expected: "rejected",
         observed: after(Subject::new(|callee| layer.layer(callee))),
         ours: after(Subject::new(|callee| ours.layer(callee))),
     }

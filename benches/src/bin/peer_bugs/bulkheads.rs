@@ -25,7 +25,7 @@ fn limit(limit: u32) -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(limit).expect("a valid limit")
 }
 
-/// One call is in flight, a second is refused, the first ends; the handle of the second stays. Is a third admitted?
+/// One call is in flight, a second is rejected, the first ends; the handle of the second stays. Is a third admitted?
 fn place_for_the_dead() -> Bug {
     fn third<S: Service<Script> + Clone>(mut subject: Subject<S>) -> String {
         let mut second = subject.another();
@@ -36,13 +36,13 @@ fn place_for_the_dead() -> Bug {
         if third.call(Script::Succeed) {
             "admitted".to_owned()
         } else {
-            "refused".to_owned()
+            "rejected".to_owned()
         }
     }
     Bug {
         id: "LS-06",
         peer: "tower",
-        what: "limit of 1 that sheds, nothing in flight, an idle handle that was refused once: a call is",
+        what: "limit of 1 that sheds, nothing in flight, an idle handle that was rejected once: a call is",
         expected: "admitted",
         observed: third(Subject::new(|callee: Callee| {
             LoadShedLayer::new().layer(Tower::new(1).layer(callee))

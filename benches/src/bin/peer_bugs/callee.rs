@@ -117,7 +117,7 @@ impl<S: Service<Script>> Subject<S> {
         (self.callee.reached() > before, Pending { call, tell })
     }
 
-    /// Fails until the breaker refuses; how many failures that took, `most` at most.
+    /// Fails until the breaker rejects; how many failures that took, `most` at most.
     pub(crate) fn fail_until_open(&mut self, most: u32) -> u32 {
         (0..most).find(|_| !self.call(Script::Fail)).unwrap_or(most)
     }

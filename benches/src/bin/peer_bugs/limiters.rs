@@ -9,7 +9,7 @@ use tower_governor::{
 };
 use tower_resilience_ratelimiter::RateLimiterLayer;
 use towerkit_benches::Ready;
-use towerkit_core::{Clock, Refusable};
+use towerkit_core::{CarriesRejection, Clock};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 
@@ -21,7 +21,7 @@ pub(crate) fn bugs() -> Vec<Bug> {
     vec![
         tower_double_burst(),
         tower_resilience_double_burst(),
-        no_wait_in_the_refusal(),
+        no_wait_in_the_rejection(),
         retry_after_zero(),
         a_second_is_not_a_second(),
     ]
@@ -96,8 +96,8 @@ fn bunched_by_hand() -> String {
     format!("{} in 11 ms", before + after)
 }
 
-/// The error of a refused call is to say when to come back.
-fn no_wait_in_the_refusal() -> Bug {
+/// The error of a rejected call is to say when to come back.
+fn no_wait_in_the_rejection() -> Bug {
     let layer = RateLimiterLayer::builder()
         .limit_for_period(1)
         .refresh_period(SECOND)
@@ -107,32 +107,34 @@ fn no_wait_in_the_refusal() -> Bug {
     let mut service = layer.layer(plain());
     let error = Handle::current().block_on(async {
         let _ = service.call(0_u64).await;
-        service.call(0).await.expect_err("refused")
+        service.call(0).await.expect_err("rejected")
     });
     Bug {
         id: "RL-03",
         peer: "tower-resilience-ratelimiter",
-        what: "1 a second, the second call is refused: the wait in its error",
+        what: "1 a second, the second call is rejected: the wait in its error",
         expected: "about 1s",
         observed: format!("none: `{error:?}`"),
-        ours: wait_in_our_refusal(),
+        ours: wait_in_our_rejection(),
     }
 }
 
-fn wait_in_our_refusal() -> String {
+fn wait_in_our_rejection() -> String {
     let (clock, _hand) = Clock::manual();
     let quota = Quota::per_second(1).expect("a valid quota");
     let layer = RateLimitLayer::new(quota).clock(clock);
     let mut service = layer.layer(plain());
     let error = Handle::current().block_on(async {
         let _ = service.call(0_u64).await;
-        service.call(0).await.expect_err("refused")
+        service.call(0).await.expect_err("rejected")
     });
-    let wait = error.rejection().and_then(towerkit_core::Rejection::wait);
+    let wait = error
+        .rejection()
+        .and_then(towerkit_core::Rejection::retry_after);
     format!("{:?}", wait.unwrap_or_default())
 }
 
-/// A token every 800 ms: what the refused caller is told to wait.
+/// A token every 800 ms: what the rejected caller is told to wait.
 fn retry_after_zero() -> Bug {
     let layer = tower_governor(Duration::from_millis(800));
     let quota = Quota::new(1, Duration::from_millis(800)).expect("a valid quota");
@@ -150,7 +152,7 @@ fn retry_after_zero() -> Bug {
     }
 }
 
-/// Calls until it is refused, and once more when it was told to.
+/// Calls until it is rejected, and once more when it was told to.
 fn told<S, B>(mut service: S) -> String
 where
     S: Service<Request<Full>, Response = Response<B>>,
@@ -161,18 +163,18 @@ where
         };
         response
     };
-    let refused = loop {
+    let rejected = loop {
         let response = call();
         if response.status() == 429 {
             break response;
         }
     };
-    let wait = refused.headers()["retry-after"]
+    let wait = rejected.headers()["retry-after"]
         .to_str()
         .unwrap_or_default();
     std::thread::sleep(SECOND * wait.parse().unwrap_or_default());
     let then = if call().status() == 429 {
-        "refused"
+        "rejected"
     } else {
         "admitted"
     };

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use tower::Layer;
 use tower_http::trace::TraceLayer;
-use towerkit_core::{Call, End, Observer, Policy, observe};
+use towerkit_core::{Call, CallEnd, Observer, Policy, observe};
 use towerkit_http::HttpExt;
 use tracing::Span;
 
@@ -110,9 +110,9 @@ impl Seen {
 struct Outcomes(Arc<AtomicU32>);
 
 impl Policy for Outcomes {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, (): (), end: &End) {
+    fn finish(&self, (): (), end: &CallEnd) {
         self.0.store(end.outcome() as u32 + 1, Ordering::Relaxed);
     }
 }

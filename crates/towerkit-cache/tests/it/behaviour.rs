@@ -3,12 +3,13 @@
 use std::{task::Poll, time::Duration};
 
 use tower::{Layer, Service, ServiceExt};
-use towerkit_cache::{CacheHandle, CacheLayer, Cached, Capacity, Lifetime};
+use towerkit_cache::{Cache, CacheHandle, CacheLayer, Capacity, Lifetime};
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::{
-    BoxError, Clock, KeyBy, LayerExt, ManualClock, Operations, Outcome, Plain, Reason, Rejection,
+    BoxError, Clock, KeyBy, LayerExt, ManualClock, OperationSet, Outcome, Plain, Rejection,
+    RejectionReason,
 };
-use towerkit_test::{Act, Desk, DeskError, Probe, Task, run_paused, tokio_clock};
+use towerkit_test::{Act, MockError, MockService, Probe, Task, run_paused, tokio_clock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,14 +25,14 @@ fn capacity() -> Capacity {
 
 /// A layer around a desk.
 struct Scene {
-    desk: Desk,
+    desk: MockService,
     hand: ManualClock,
     handle: CacheHandle<u8>,
-    service: Cached<Desk, Keys<u8>, Plain>,
+    service: Cache<MockService, Keys<u8>, Plain>,
 }
 
 fn scene(lifetime: Lifetime) -> Scene {
-    let desk = Desk::default();
+    let desk = MockService::default();
     let (clock, hand) = Clock::manual();
     let key: fn(&u8) -> Option<u8> = |key| Some(*key);
     let layer = CacheLayer::new(lifetime, capacity(), key)
@@ -47,7 +48,7 @@ fn scene(lifetime: Lifetime) -> Scene {
 
 impl Scene {
     /// Calls, and polls once.
-    fn call(&mut self, key: u8) -> (Task<Result<u64, DeskError>>, Option<u64>) {
+    fn call(&mut self, key: u8) -> (Task<Result<u64, MockError>>, Option<u64>) {
         let mut task = Task::new(self.service.call(key));
         let answer = match task.poll() {
             Poll::Ready(result) => result.ok(),
@@ -111,8 +112,8 @@ fn the_next_caller_fetches_if_the_first_does_not() {
     drop(gone);
     let (mut failing, _) = scene.call(7);
     assert_eq!(scene.desk.calls().len(), 3);
-    scene.desk.answer_with(2, Err(DeskError));
-    assert!(matches!(failing.poll(), Poll::Ready(Err(DeskError))));
+    scene.desk.answer_with(2, Err(MockError));
+    assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     scene.fetch(7);
     assert_eq!(scene.desk.calls().len(), 4);
 }
@@ -134,13 +135,13 @@ fn an_old_answer_stands_in_for_a_failure() {
     scene.fetch(7);
     scene.hand.advance(69 * SECOND);
     let (mut failing, _) = scene.call(7);
-    scene.desk.answer_with(1, Err(DeskError));
+    scene.desk.answer_with(1, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Ok(0))));
     let (mut failing, _) = scene.call(7);
     // It counts when the failure is there, and not when the call began.
     scene.hand.advance(SECOND);
-    scene.desk.answer_with(2, Err(DeskError));
-    assert!(matches!(failing.poll(), Poll::Ready(Err(DeskError))));
+    scene.desk.answer_with(2, Err(MockError));
+    assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     assert_eq!(scene.handle.snapshot().stale, 1);
 }
 
@@ -167,8 +168,8 @@ fn what_is_invalidated_is_not_given_out_even_if_it_was_asked_for_before() {
         scene.hand.advance(20 * SECOND);
         let (mut failing, _) = scene.call(7);
         throw_away();
-        scene.desk.answer_with(3, Err(DeskError));
-        assert!(matches!(failing.poll(), Poll::Ready(Err(DeskError))));
+        scene.desk.answer_with(3, Err(MockError));
+        assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     }
 }
 
@@ -325,24 +326,24 @@ fn only_successes_are_kept_unless_asked_for() {
 }
 
 #[test]
-fn a_refusal_is_not_kept_and_an_old_answer_stands_in_for_it() {
+fn a_rejection_is_not_kept_and_an_old_answer_stands_in_for_it() {
     run_paused(async {
         let lifetime = lifetime().stale_if_error(60 * SECOND).unwrap();
         let layer = CacheLayer::new(lifetime, capacity(), |_: &bool| Some(()))
             .clock(tokio_clock())
             .keep(|_| true)
             .plain("test");
-        let inner = tower::service_fn(async |refuse: bool| {
-            let rejection = Rejection::new(Reason::RateLimited, "test");
-            if refuse {
+        let inner = tower::service_fn(async |reject: bool| {
+            let rejection = Rejection::new(RejectionReason::RateLimited, "test");
+            if reject {
                 Err(BoxError::from(rejection))
             } else {
                 Ok("fresh")
             }
         });
         let service = layer.layer(inner);
-        let refused = service.clone().oneshot(true).await.unwrap_err();
-        assert!(refused.is::<Rejection>());
+        let rejected = service.clone().oneshot(true).await.unwrap_err();
+        assert!(rejected.is::<Rejection>());
         assert_eq!(service.clone().oneshot(false).await.unwrap(), "fresh");
         tokio::time::advance(20 * SECOND).await;
         assert_eq!(service.oneshot(true).await.unwrap(), "fresh");
@@ -355,7 +356,7 @@ fn operations_that_are_not_selected_pass_by() {
         for (name, calls) in [("read", 1), ("write", 2)] {
             let probe = Probe::new();
             let ledger = probe.ledger();
-            let layer = one_key().plain(name).only(Operations::exact("read"));
+            let layer = one_key().plain(name).only(OperationSet::exact("read"));
             let mut service = layer.layer(probe);
             for _ in 0..2 {
                 service

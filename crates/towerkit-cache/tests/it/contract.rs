@@ -12,7 +12,7 @@ use ::http::Request;
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
 use towerkit_core::{KeyBy, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Subject, contract, laws::nonsense_is_refused};
+use towerkit_test::{Act, Subject, contract, laws::nonsense_is_rejected};
 
 fn lifetime() -> Lifetime {
     Lifetime::new(Duration::from_secs(60)).unwrap()
@@ -63,9 +63,9 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let max = Duration::MAX;
-    nonsense_is_refused(&[
+    nonsense_is_rejected(&[
         ("a ttl of 0", &|| Lifetime::new(Duration::ZERO).is_err()),
         ("a ttl of MAX", &|| Lifetime::new(max).is_err()),
         ("a window of MAX", &|| {
@@ -86,7 +86,7 @@ fn nonsense_in_the_configuration_is_refused() {
 }
 
 #[test]
-fn what_is_refused_is_said() {
+fn what_is_rejected_is_said() {
     let table = [
         (
             Lifetime::new(Duration::ZERO).unwrap_err(),

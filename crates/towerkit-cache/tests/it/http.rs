@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use tower::{Layer, Service, ServiceExt};
-use towerkit_cache::{CacheHandle, CacheLayer, Cached, Capacity, Lifetime};
+use towerkit_cache::{Cache, CacheHandle, CacheLayer, Capacity, Lifetime};
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::{Clock, KeyBy, ManualClock};
 use towerkit_http::{Http, HttpExt, RequestKey};
@@ -108,7 +108,7 @@ struct Scene {
     origin: Origin,
     hand: ManualClock,
     handle: CacheHandle<RequestKey>,
-    service: Cached<Origin, Keys, Http>,
+    service: Cache<Origin, Keys, Http>,
 }
 
 fn layer(lifetime: Lifetime, capacity: Capacity) -> CacheLayer<Keys> {

@@ -7,7 +7,7 @@ use tower::util::BoxCloneService;
 use tower_service::Service;
 use towerkit_cache::{CacheHandle, CacheLayer, CacheSnapshot, Capacity, Lifetime};
 use towerkit_core::{Clock, Layer, LayerExt, ManualClock, Outcome, Plain};
-use towerkit_test::{Desk, DeskError, Task};
+use towerkit_test::{MockError, MockService, Task};
 
 /// The answers from here on count as client errors: the callee says that there is nothing to keep.
 const GONE: u64 = 1 << 32;
@@ -188,7 +188,7 @@ fn lifetime_of(nanos: [u64; 3]) -> Lifetime {
     lifetime.stale_if_error(error).unwrap()
 }
 
-fn outcome(result: &Result<u64, DeskError>) -> Outcome {
+fn outcome(result: &Result<u64, MockError>) -> Outcome {
     match result {
         Ok(answer) if *answer >= GONE => Outcome::ClientError,
         Ok(_) => Outcome::Success,
@@ -200,7 +200,7 @@ fn outcome(result: &Result<u64, DeskError>) -> Outcome {
 struct Subject {
     hand: ManualClock,
     handle: CacheHandle<u8>,
-    service: Box<dyn Fn(Desk) -> BoxCloneService<u8, u64, DeskError> + Send + Sync>,
+    service: Box<dyn Fn(MockService) -> BoxCloneService<u8, u64, MockError> + Send + Sync>,
 }
 
 static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
@@ -217,9 +217,9 @@ static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
 });
 
 struct Both {
-    desk: Desk,
-    service: BoxCloneService<u8, u64, DeskError>,
-    tasks: Vec<Task<Result<u64, DeskError>>>,
+    desk: MockService,
+    service: BoxCloneService<u8, u64, MockError>,
+    tasks: Vec<Task<Result<u64, MockError>>>,
     model: Model,
     before: CacheSnapshot,
 }
@@ -228,7 +228,7 @@ impl Both {
     fn new(lifetime: [u64; 3]) -> Self {
         SUBJECT.handle.clear();
         SUBJECT.handle.change(lifetime_of(lifetime));
-        let desk = Desk::default();
+        let desk = MockService::default();
         Self {
             service: (SUBJECT.service)(desk.clone()),
             desk,
@@ -306,7 +306,7 @@ impl Both {
         let result = match answer {
             Answer::Good => Ok(call as u64),
             Answer::Gone => Ok(call as u64 + GONE),
-            Answer::Failed => Err(DeskError),
+            Answer::Failed => Err(MockError),
         };
         self.desk.answer_with(call, result);
         self.model.answers[call] = Some(answer);

@@ -74,7 +74,7 @@ fn a_callback_that_panics_leaves_nothing_behind() {
     };
     check(new(key).plain("probe"), &fuse);
     let burning = fuse.clone();
-    let keep = move |_: &towerkit_core::End| {
+    let keep = move |_: &towerkit_core::CallEnd| {
         burning.burn();
         true
     };

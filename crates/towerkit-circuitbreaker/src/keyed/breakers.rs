@@ -9,7 +9,7 @@ use crate::{Mode, Options, Snapshot, calls::Calls, settings::Settings};
 ///
 /// Comes from [`KeyedCircuitBreakerLayer::handle`](crate::KeyedCircuitBreakerLayer::handle).
 #[derive(Clone)]
-pub struct CircuitBreakers(pub(super) StateHandle<Breakers>);
+pub struct KeyedCircuitBreakerHandle(pub(super) StateHandle<Breakers>);
 
 /// The breakers that all services of one layer share.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Breakers {
     }
 }
 
-impl CircuitBreakers {
+impl KeyedCircuitBreakerHandle {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -115,7 +115,7 @@ impl CircuitBreakers {
         self.0.get().table().options()
     }
 
-    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreaker::apply`](crate::CircuitBreaker::apply) does.
+    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreakerHandle::apply`](crate::CircuitBreakerHandle::apply) does.
     pub fn apply(&self, options: Options) {
         self.0.get().table().apply(options);
     }
@@ -123,7 +123,7 @@ impl CircuitBreakers {
 
 impl fmt::Debug for Breakers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakers")
+        f.debug_struct("KeyedCircuitBreakerHandle")
             .field("name", &self.0.settings.name)
             .field("keys", &self.0.table.len())
             .field("capacity", &self.0.table.capacity())
@@ -131,7 +131,7 @@ impl fmt::Debug for Breakers {
     }
 }
 
-impl fmt::Debug for CircuitBreakers {
+impl fmt::Debug for KeyedCircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -1,47 +1,47 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Call, End, Guard, Policy, Rejection};
+use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection};
 
 use super::{Key, breakers::Breakers};
 use crate::calls;
 
 /// The guard behind a [`KeyedCircuitBreakerLayer`](crate::KeyedCircuitBreakerLayer): asks the breaker of the call's key.
-pub struct KeyedCircuitBreaker<F> {
+pub struct KeyedCircuitBreakerPolicy<F> {
     pub(crate) key: Arc<F>,
     pub(crate) breakers: Breakers,
 }
 
 /// What a call with a breaker holds: where that breaker is, and what it gave.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct CallState {
     slot: u32,
-    held: calls::Held,
+    held: calls::CallState,
 }
 
-impl<F> Policy for KeyedCircuitBreaker<F> {
-    type Held = Option<Held>;
+impl<F> Policy for KeyedCircuitBreakerPolicy<F> {
+    type CallState = Option<CallState>;
 
     #[inline(always)]
-    fn head(&self, held: &mut Option<Held>, so_far: &End) {
-        if let Some(Held { slot, held }) = held {
+    fn head(&self, held: &mut Option<CallState>, so_far: &CallEnd) {
+        if let Some(CallState { slot, held }) = held {
             self.breakers.calls(*slot).head(held, so_far);
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: Option<Held>, end: &End) {
-        if let Some(Held { slot, held }) = held {
+    fn finish(&self, held: Option<CallState>, end: &CallEnd) {
+        if let Some(CallState { slot, held }) = held {
             self.breakers.calls(slot).finish(held, end);
         }
     }
 }
 
-impl<Req, F> Guard<Req> for KeyedCircuitBreaker<F>
+impl<Req, F> Guard<Req> for KeyedCircuitBreakerPolicy<F>
 where
     F: Fn(&Call<'_, Req>) -> Option<Key>,
 {
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Option<Held>, Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Option<CallState>, Rejection> {
         let Some(key) = (self.key)(call) else {
             return Ok(None);
         };
@@ -52,7 +52,7 @@ where
             let calls = self.breakers.calls(slot);
             let admitted = calls.admit(call);
             if self.breakers.table().is_of(slot, key) {
-                return admitted.map(|held| Some(Held { slot, held }));
+                return admitted.map(|held| Some(CallState { slot, held }));
             }
             // The key went, or was about to, while its breaker was asked.
             if let Ok(held) = admitted {
@@ -62,7 +62,7 @@ where
     }
 }
 
-impl<F> Clone for KeyedCircuitBreaker<F> {
+impl<F> Clone for KeyedCircuitBreakerPolicy<F> {
     fn clone(&self) -> Self {
         Self {
             key: self.key.clone(),
@@ -71,7 +71,7 @@ impl<F> Clone for KeyedCircuitBreaker<F> {
     }
 }
 
-impl<F> fmt::Debug for KeyedCircuitBreaker<F> {
+impl<F> fmt::Debug for KeyedCircuitBreakerPolicy<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.breakers.fmt(f)
     }

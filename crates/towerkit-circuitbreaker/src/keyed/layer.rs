@@ -1,11 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    Call, Clock, End, EventSink, Guards, IntoRole, Layer, LayerExt, LayerState, Plain, Row,
-    RowLayer,
+    AsGuard, Call, CallEnd, Clock, EventSink, IntoPolicy, Layer, LayerExt, LayerState, Plain,
+    PolicyLayer, PolicyService,
 };
 
-use super::{CircuitBreakers, Key, KeyedCircuitBreaker, breakers::Breakers, table::MAX_CAPACITY};
+use super::{
+    Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerPolicy, breakers::Breakers,
+    table::MAX_CAPACITY,
+};
 use crate::{
     InvalidSetting, OpenTime, Options, Trip, Verdict, invalid::Problem, setters::setters,
     settings::Settings,
@@ -34,12 +37,13 @@ use crate::{
 ///
 /// Readiness comes before the call and its key: the inner service is asked for it though the breaker of the key may be open.
 pub struct KeyedCircuitBreakerLayer<F: 'static, P = Plain> {
-    row: RowLayer<Guards<KeyedCircuitBreaker<F>>, P>,
+    policies: PolicyLayer<AsGuard<KeyedCircuitBreakerPolicy<F>>, P>,
     state: LayerState<Breakers>,
 }
 
 /// A service behind a [`KeyedCircuitBreakerLayer`].
-pub type KeyedCircuitBroken<S, F, P = Plain> = Row<S, Guards<KeyedCircuitBreaker<F>>, P>;
+pub type KeyedCircuitBreaker<S, F, P = Plain> =
+    PolicyService<S, AsGuard<KeyedCircuitBreakerPolicy<F>>, P>;
 
 /// What happens to a key for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,9 +74,9 @@ impl<F: 'static> KeyedCircuitBreakerLayer<F> {
                 let breakers = Breakers::new(settings, capacity, Overflow::default());
                 let state = LayerState::new(breakers.clone());
                 let key = Arc::new(key);
-                let guard = Guards::new(KeyedCircuitBreaker { key, breakers });
-                let row = RowLayer::new(guard, Plain::default());
-                return Ok(Self { row, state });
+                let guard = AsGuard::new(KeyedCircuitBreakerPolicy { key, breakers });
+                let policies = PolicyLayer::new(guard, Plain::default());
+                return Ok(Self { policies, state });
             }
             _ => Problem::TooManyKeys(capacity),
         };
@@ -86,41 +90,46 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
     /// Says what happens to a key for which there is no room; it shares a breaker with other such keys by default.
     #[must_use]
     pub fn overflow(self, overflow: Overflow) -> Self {
-        let breakers = &self.row.role().policy().breakers;
+        let breakers = &self.policies.policies().policy().breakers;
         let remade = breakers.remade(breakers.settings().clone(), Some(overflow));
         self.with_breakers(remade)
     }
 
     /// Returns a handle on the breakers, which all services of this layer share.
     #[must_use]
-    pub fn handle(&self) -> CircuitBreakers {
-        CircuitBreakers(self.state.handle())
+    pub fn handle(&self) -> KeyedCircuitBreakerHandle {
+        KeyedCircuitBreakerHandle(self.state.handle())
     }
 
-    /// Leaks the state of this layer, once, see [`RowLayer::leak`].
+    /// Leaks the state of this layer, once, see [`PolicyLayer::leak`].
     #[must_use]
     pub fn leak(mut self) -> Self {
-        self.row = self.row.leak();
+        self.policies = self.policies.leak();
         self
     }
 
     fn settings(&self) -> &Settings {
-        self.row.role().policy().breakers.settings()
+        self.policies.policies().policy().breakers.settings()
     }
 
     fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
-        let remade = self.row.role().policy().breakers.remade(settings, None);
+        let remade = self
+            .policies
+            .policies()
+            .policy()
+            .breakers
+            .remade(settings, None);
         self.with_breakers(remade)
     }
 
     fn with_breakers(mut self, breakers: Breakers) -> Self {
-        if self.row.is_used() {
+        if self.policies.is_used() {
             self.state.mark_used();
         }
         self.state.replace(breakers.clone());
-        self.row.role_mut().policy_mut().breakers = breakers;
+        self.policies.policies_mut().policy_mut().breakers = breakers;
         self
     }
 }
@@ -128,7 +137,7 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
 impl<F: 'static, P: Clone> Clone for KeyedCircuitBreakerLayer<F, P> {
     fn clone(&self) -> Self {
         Self {
-            row: self.row.clone(),
+            policies: self.policies.clone(),
             state: self.state.clone(),
         }
     }
@@ -137,16 +146,16 @@ impl<F: 'static, P: Clone> Clone for KeyedCircuitBreakerLayer<F, P> {
 impl<F: 'static, P> fmt::Debug for KeyedCircuitBreakerLayer<F, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("KeyedCircuitBreakerLayer")
-            .field(self.row.role())
+            .field(self.policies.policies())
             .finish()
     }
 }
 
 impl<S, F: 'static, P: Clone> Layer<S> for KeyedCircuitBreakerLayer<F, P> {
-    type Service = KeyedCircuitBroken<S, F, P>;
+    type Service = KeyedCircuitBreaker<S, F, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.row.layer(inner)
+        self.policies.layer(inner)
     }
 }
 
@@ -154,22 +163,22 @@ impl<F: 'static, P> LayerExt for KeyedCircuitBreakerLayer<F, P> {
     type Protocol = P;
     type With<Q> = KeyedCircuitBreakerLayer<F, Q>;
 
-    fn said(&self) -> &P {
-        self.row.said()
+    fn current_protocol(&self) -> &P {
+        self.policies.current_protocol()
     }
 
     fn protocol<Q>(self, protocol: Q) -> KeyedCircuitBreakerLayer<F, Q> {
         KeyedCircuitBreakerLayer {
-            row: self.row.protocol(protocol),
+            policies: self.policies.protocol(protocol),
             state: self.state,
         }
     }
 }
 
-impl<F: 'static> IntoRole for KeyedCircuitBreakerLayer<F> {
-    type Role = Guards<KeyedCircuitBreaker<F>>;
+impl<F: 'static> IntoPolicy for KeyedCircuitBreakerLayer<F> {
+    type RunPolicy = AsGuard<KeyedCircuitBreakerPolicy<F>>;
 
-    fn into_role(self) -> Self::Role {
-        self.row.into_role()
+    fn into_policies(self) -> Self::RunPolicy {
+        self.policies.into_policies()
     }
 }

@@ -7,12 +7,12 @@ use tower::{Layer, Service, service_fn};
 use towerkit_circuitbreaker::{
     CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, SlowCall, State, Trip,
 };
-use towerkit_core::{BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy};
+use towerkit_core::{BoxError, Call, CallEnd, Clock, Guard, IntoPolicy, Outcome, Plain, Policy};
 
 fn call(breaker: &CircuitBreakerPolicy, outcome: Outcome) {
     let protocol = Plain::new("test");
     if let Ok(held) = breaker.admit(&mut Call::new(&mut (), &protocol)) {
-        breaker.finish(held, &End::new(outcome));
+        breaker.finish(held, &CallEnd::new(outcome));
     }
 }
 
@@ -34,12 +34,12 @@ fn trips() -> [Trip; 6] {
 }
 
 #[test]
-fn neither_calls_nor_refusals_nor_changes_of_state_allocate() {
+fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
     for trip in trips() {
         let (clock, hand) = Clock::manual();
         let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
         let handle = layer.handle();
-        let breaker = layer.into_role().policy().clone();
+        let breaker = layer.into_policies().policy().clone();
         let seen = measure(|| {
             for outcome in [Outcome::Success, Outcome::Failure, Outcome::Cancelled] {
                 (0..100).for_each(|_| call(&breaker, outcome));
@@ -76,5 +76,5 @@ fn a_key_allocates_once() {
 
 #[test]
 fn a_call_holds_sixteen_bytes() {
-    assert_eq!(size_of::<<CircuitBreakerPolicy as Policy>::Held>(), 16);
+    assert_eq!(size_of::<<CircuitBreakerPolicy as Policy>::CallState>(), 16);
 }

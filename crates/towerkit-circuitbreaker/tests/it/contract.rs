@@ -99,7 +99,7 @@ fn readiness_without_a_call_is_no_probe() {
 
 /// T-07
 #[test]
-fn nonsense_in_a_condition_is_refused() {
+fn nonsense_in_a_condition_is_rejected() {
     let second = Duration::from_secs(1);
     let rate = |rate| {
         let failures = [
@@ -121,7 +121,7 @@ fn nonsense_in_a_condition_is_refused() {
     let twice = |one: Trip, other: Trip| Trip::any([one, other]).is_err();
     let slow = |after| Trip::slow_rate(0.5, after, 10, 1).unwrap();
     let slow_in_time = |after| Trip::slow_rate(0.5, after, second, 1).unwrap();
-    laws::nonsense_is_refused(&[
+    laws::nonsense_is_rejected(&[
         ("rate 0", &|| rate(0.0) && rate(-0.0)),
         ("rate -1", &|| rate(-1.0)),
         ("rate above 1", &|| rate(1.0 + f64::EPSILON)),
@@ -155,7 +155,7 @@ fn nonsense_in_a_condition_is_refused() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let second = Duration::from_secs(1);
     let open_for = |time| layer().open_for(time).is_err() && OpenTime::new(time).is_err();
     let time = OpenTime::new(second).unwrap();
@@ -167,7 +167,7 @@ fn nonsense_in_the_configuration_is_refused() {
         let key = |_: &Call<'_, ()>| None;
         KeyedCircuitBreakerLayer::new(capacity, key).is_err()
     };
-    laws::nonsense_is_refused(&[
+    laws::nonsense_is_rejected(&[
         ("probes 0", &|| layer().probes(0).is_err()),
         ("probes MAX", &|| {
             layer().probes(u16::MAX).is_err() && layer().probes(1024).is_err()

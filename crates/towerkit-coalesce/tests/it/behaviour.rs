@@ -4,8 +4,10 @@ use std::{task::Poll, time::Duration};
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_coalesce::{CoalesceHandle, CoalesceLayer};
-use towerkit_core::{BoxError, KeyBy, LayerExt, Operations, Outcome, Plain, Reason, Rejection};
-use towerkit_test::{Act, Desk, DeskError, Probe, Task, run_paused};
+use towerkit_core::{
+    BoxError, KeyBy, LayerExt, OperationSet, Outcome, Plain, Rejection, RejectionReason,
+};
+use towerkit_test::{Act, MockError, MockService, Probe, Task, run_paused};
 
 type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
 
@@ -16,13 +18,13 @@ fn layer() -> CoalesceLayer<Keys<u8>, Plain> {
 
 /// A layer around a desk, and as many calls with the same key as are asked for, each polled once.
 struct Scene {
-    desk: Desk,
+    desk: MockService,
     handle: CoalesceHandle<u8>,
-    tasks: Vec<Task<Result<u64, DeskError>>>,
+    tasks: Vec<Task<Result<u64, MockError>>>,
 }
 
 fn scene(layer: CoalesceLayer<Keys<u8>, Plain>, calls: usize) -> Scene {
-    let desk = Desk::default();
+    let desk = MockService::default();
     let handle = layer.handle();
     let mut service = layer.layer(desk.clone());
     let mut call = || {
@@ -40,7 +42,7 @@ fn scene(layer: CoalesceLayer<Keys<u8>, Plain>, calls: usize) -> Scene {
 
 impl Scene {
     /// Polls those who have been woken so far, and returns what they got.
-    fn poll_woken(&mut self) -> Vec<Result<u64, DeskError>> {
+    fn poll_woken(&mut self) -> Vec<Result<u64, MockError>> {
         let is_woken = |task: &&mut Task<_>| task.take_wakes() > 0 && !task.is_over();
         let woken: Vec<_> = self.tasks.iter_mut().filter(is_woken).collect();
         let ready = woken.into_iter().filter_map(|task| match task.poll() {
@@ -85,7 +87,7 @@ fn a_call_after_the_answer_is_made_anew() {
 #[test]
 fn after_a_failure_one_of_the_others_calls() {
     let mut scene = scene(layer(), 4);
-    scene.desk.answer_with(0, Err(DeskError));
+    scene.desk.answer_with(0, Err(MockError));
     assert!(matches!(scene.poll_woken()[..], [Err(_)]));
     assert!(scene.poll_woken().is_empty());
     assert_eq!(scene.desk.calls().len(), 2);
@@ -104,7 +106,7 @@ fn a_row_of_failures_holds_nobody_up_for_long() {
         while !scene.tasks.iter().all(Task::is_over) {
             rounds += 1;
             for call in scene.desk.open() {
-                scene.desk.answer_with(call, Err(DeskError));
+                scene.desk.answer_with(call, Err(MockError));
             }
             // The leader, those who wait, and the new leader's first poll.
             for _ in 0..3 {
@@ -137,7 +139,7 @@ fn when_the_leader_is_dropped_another_leads() {
 fn who_waits_is_woken_once_a_round() {
     let mut scene = scene(layer(), 50);
     assert_eq!(scene.tasks.iter().map(Task::take_wakes).sum::<u32>(), 0);
-    scene.desk.answer_with(0, Err(DeskError));
+    scene.desk.answer_with(0, Err(MockError));
     scene.tasks[0].take_wakes();
     assert!(scene.tasks[0].poll().is_ready());
     assert!(scene.tasks[1..].iter().all(|task| task.take_wakes() == 1));
@@ -258,7 +260,7 @@ fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
 }
 
 #[test]
-fn a_refusal_is_for_the_one_who_got_it() {
+fn a_rejection_is_for_the_one_who_got_it() {
     run_paused(async {
         let layer = CoalesceLayer::new(|_: &u8| Some(()))
             .share(|_| true)
@@ -266,14 +268,17 @@ fn a_refusal_is_for_the_one_who_got_it() {
         let inner = tower::service_fn(|caller: u8| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
             match caller {
-                0 => Err(BoxError::from(Rejection::new(Reason::RateLimited, "test"))),
+                0 => Err(BoxError::from(Rejection::new(
+                    RejectionReason::RateLimited,
+                    "test",
+                ))),
                 _ => Ok(caller),
             }
         });
         let service = layer.layer(inner);
-        let [refused, served] = [0, 1].map(|caller| service.clone().oneshot(caller));
-        let (refused, served) = tokio::join!(refused, served);
-        assert!(refused.unwrap_err().is::<Rejection>());
+        let [rejected, served] = [0, 1].map(|caller| service.clone().oneshot(caller));
+        let (rejected, served) = tokio::join!(rejected, served);
+        assert!(rejected.unwrap_err().is::<Rejection>());
         assert_eq!(served.unwrap(), 1);
     });
 }
@@ -306,7 +311,7 @@ fn operations_that_are_not_selected_pass_by() {
         for (name, calls) in [("read", 1), ("write", 2)] {
             let probe = Probe::new();
             let ledger = probe.ledger();
-            let reads = Operations::exact("read");
+            let reads = OperationSet::exact("read");
             let layer = one_key().plain(name).only(reads);
             let service = layer.layer(probe);
             let nap = Act::Sleep(Duration::from_secs(1));

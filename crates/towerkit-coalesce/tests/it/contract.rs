@@ -4,7 +4,7 @@ use ::http::Request;
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::{KeyBy, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Subject, contract, laws::nonsense_is_refused};
+use towerkit_test::{Act, Subject, contract, laws::nonsense_is_rejected};
 
 /// Acts that differ have keys that differ, so that every call of a law reaches the probe.
 fn layer<Req: std::fmt::Debug>()
@@ -37,8 +37,8 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
-    nonsense_is_refused(&[
+fn nonsense_in_the_configuration_is_rejected() {
+    nonsense_is_rejected(&[
         ("0 waits", &|| layer::<Act>().waits(0).is_err()),
         ("101 waits", &|| layer::<Act>().waits(101).is_err()),
         ("MAX waits", &|| layer::<Act>().waits(usize::MAX).is_err()),

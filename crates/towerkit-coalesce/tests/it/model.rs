@@ -5,7 +5,7 @@ use std::task::Poll;
 use tower_service::Service;
 use towerkit_coalesce::{Coalesce, CoalesceHandle, CoalesceLayer};
 use towerkit_core::{KeyBy, Layer, LayerExt, Plain};
-use towerkit_test::{Desk, DeskError, Task};
+use towerkit_test::{MockError, MockService, Task};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -148,16 +148,16 @@ impl Model {
 type Key = fn(&u8) -> Option<u8>;
 
 struct Both {
-    desk: Desk,
-    service: Coalesce<Desk, KeyBy<Key, u8>, Plain>,
+    desk: MockService,
+    service: Coalesce<MockService, KeyBy<Key, u8>, Plain>,
     handle: CoalesceHandle<u8>,
-    tasks: Vec<Task<Result<u64, DeskError>>>,
+    tasks: Vec<Task<Result<u64, MockError>>>,
     model: Model,
 }
 
 impl Both {
     fn new(waits: usize) -> Self {
-        let desk = Desk::default();
+        let desk = MockService::default();
         let key: Key = |key| Some(*key);
         let layer = CoalesceLayer::new(key).waits(waits).unwrap().plain("desk");
         Self {
@@ -204,7 +204,7 @@ impl Both {
                     let result = if is_good {
                         Ok(call as u64)
                     } else {
-                        Err(DeskError)
+                        Err(MockError)
                     };
                     self.desk.answer_with(call, result);
                     self.model.answer(call, is_good);

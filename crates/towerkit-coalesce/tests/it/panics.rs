@@ -57,7 +57,7 @@ fn a_callback_that_panics_leaves_nothing_behind() {
     };
     check(CoalesceLayer::new(key).plain("probe"));
     let burn = fuse();
-    let share = move |_: &towerkit_core::End| {
+    let share = move |_: &towerkit_core::CallEnd| {
         burn();
         true
     };

@@ -1,4 +1,4 @@
-//! What a limit allocates once it is made: nothing, for a call that is admitted at once or refused.
+//! What a limit allocates once it is made: nothing, for a call that is admitted at once or rejected.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use towerkit_concurrency::{
     Queue, Turn, Vegas,
 };
 use towerkit_core::{
-    Admission, AsyncGuard, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy,
+    Admission, AsyncGuard, Call, CallEnd, Clock, Guard, IntoPolicy, Outcome, Plain, Policy,
 };
 
 use crate::guards::Limit;
@@ -16,7 +16,7 @@ use crate::guards::Limit;
 fn call<G: Guard<()>>(guard: &G, outcome: Outcome) {
     let protocol = Plain::new("test");
     if let Ok(held) = guard.admit(&mut Call::new(&mut (), &protocol)) {
-        guard.finish(held, &End::new(outcome));
+        guard.finish(held, &CallEnd::new(outcome));
     }
 }
 
@@ -32,7 +32,7 @@ fn allocations<G: Guard<()>>(guard: &G) -> u64 {
 #[test]
 fn calls_that_do_not_wait_allocate_nothing() {
     let fixed = ConcurrencyLimitLayer::new(1).unwrap();
-    assert_eq!(allocations(fixed.clone().into_role().policy()), 0);
+    assert_eq!(allocations(fixed.clone().into_policies().policy()), 0);
     let (clock, hand) = Clock::manual();
     let adaptive = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(clock);
     let limit = Limit::of(adaptive);
@@ -44,20 +44,20 @@ fn calls_that_do_not_wait_allocate_nothing() {
     let sorted = fixed.classes(classes, |_: &Call<'_, ()>| {
         Class::new(Priority::Sheddable).partition("web")
     });
-    assert_eq!(allocations(sorted.into_role().policy()), 0);
+    assert_eq!(allocations(sorted.into_policies().policy()), 0);
     assert_eq!(
-        allocations(AdaptiveThrottleLayer::new().into_role().policy()),
+        allocations(AdaptiveThrottleLayer::new().into_policies().policy()),
         0
     );
 }
 
 #[test]
-fn refusals_allocate_nothing() {
+fn rejections_allocate_nothing() {
     let limit = Limit::of(ConcurrencyLimitLayer::new(1).unwrap());
     let protocol = Plain::new("test");
     let _permit = Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
     assert_eq!(allocations(&limit), 0);
-    assert_eq!(limit.refused(), 1_500);
+    assert_eq!(limit.rejected(), 1_500);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_queued_limit_allocates_nothing_while_nobody_waits() {
     let seen = measure(|| {
         for _ in 0..500 {
             match AsyncGuard::admit(&limit, &mut Call::new(&mut (), &protocol)) {
-                Ok(Admission::Now(permit)) => limit.finish(permit, &End::new(Outcome::Success)),
+                Ok(Admission::Now(permit)) => limit.finish(permit, &CallEnd::new(Outcome::Success)),
                 _ => panic!("there is room"),
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use towerkit_concurrency::{
     Adaptive, AdaptiveThrottleLayer, Aimd, Class, Classes, ConcurrencyLimitLayer, Priority, Queue,
-    QueuedLimitLayer, Vegas,
+    QueuedConcurrencyLimitLayer, Vegas,
 };
 use towerkit_core::{Call, LayerExt};
 use towerkit_http::HttpExt;
@@ -18,7 +18,7 @@ fn adaptive() -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(tokio_clock())
 }
 
-fn queued() -> QueuedLimitLayer {
+fn queued() -> QueuedConcurrencyLimitLayer {
     let queue = Queue::new(10, Duration::from_secs(100)).unwrap();
     fixed().queue(queue).clock(tokio_clock())
 }
@@ -79,7 +79,7 @@ fn partitions() -> Classes {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let limit = |limit| ConcurrencyLimitLayer::new(limit).is_err();
     let bounds = |min, max| Adaptive::new(Aimd::new()).try_limits(min, max).is_err();
     let queue = |size, age| Queue::new(size, age).is_err();
@@ -89,7 +89,7 @@ fn nonsense_in_the_configuration_is_refused() {
     let backoff = |backoff| Aimd::new().backoff(backoff).is_err();
     let multiple = |multiple| throttle_of(multiple).is_err();
     let (zero, max) = (Duration::ZERO, Duration::MAX);
-    laws::nonsense_is_refused(&[
+    laws::nonsense_is_rejected(&[
         ("limit 0", &|| limit(0)),
         ("limit MAX", &|| limit(u32::MAX)),
         ("changed to 0", &|| fixed().handle().change(0).is_err()),

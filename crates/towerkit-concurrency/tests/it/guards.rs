@@ -3,44 +3,45 @@
 use std::ops::Deref;
 
 use towerkit_concurrency::{
-    AdaptiveThrottle, AdaptiveThrottleLayer, AdaptiveThrottlePolicy, ConcurrencyLimit,
+    AdaptiveThrottleHandle, AdaptiveThrottleLayer, AdaptiveThrottlePolicy, ConcurrencyLimitHandle,
     ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit, SentCall, Turn,
 };
 use towerkit_core::{
-    Admission, As, AsyncGuard, Call, End, Guard, IntoRole, Plain, Policy, Rejection, Shape,
+    Admission, As, AsyncGuard, Call, CallEnd, Guard, IntoPolicy, Plain, Policy, PolicyShape,
+    Rejection,
 };
 
 /// A limit and its handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Limit {
     policy: ConcurrencyLimitPolicy,
-    handle: ConcurrencyLimit,
+    handle: ConcurrencyLimitHandle,
 }
 
 impl Limit {
     pub(crate) fn of<R>(layer: ConcurrencyLimitLayer<Plain, As<ConcurrencyLimitPolicy, R>>) -> Self
     where
-        As<ConcurrencyLimitPolicy, R>: Shape,
+        As<ConcurrencyLimitPolicy, R>: PolicyShape,
     {
         Self {
             handle: layer.handle(),
-            policy: layer.into_role().policy().clone(),
+            policy: layer.into_policies().policy().clone(),
         }
     }
 }
 
 impl Deref for Limit {
-    type Target = ConcurrencyLimit;
+    type Target = ConcurrencyLimitHandle;
 
-    fn deref(&self) -> &ConcurrencyLimit {
+    fn deref(&self) -> &ConcurrencyLimitHandle {
         &self.handle
     }
 }
 
 impl Policy for Limit {
-    type Held = Permit;
+    type CallState = Permit;
 
-    fn finish(&self, permit: Permit, end: &End) {
+    fn finish(&self, permit: Permit, end: &CallEnd) {
         self.policy.finish(permit, end);
     }
 }
@@ -62,34 +63,34 @@ impl AsyncGuard<()> for Limit {
 /// A throttle and its handle.
 pub(crate) struct Throttle {
     policy: AdaptiveThrottlePolicy,
-    handle: AdaptiveThrottle,
+    handle: AdaptiveThrottleHandle,
 }
 
 impl Throttle {
     pub(crate) fn of(layer: AdaptiveThrottleLayer) -> Self {
         Self {
             handle: layer.handle(),
-            policy: layer.into_role().policy().clone(),
+            policy: layer.into_policies().policy().clone(),
         }
     }
 }
 
 impl Deref for Throttle {
-    type Target = AdaptiveThrottle;
+    type Target = AdaptiveThrottleHandle;
 
-    fn deref(&self) -> &AdaptiveThrottle {
+    fn deref(&self) -> &AdaptiveThrottleHandle {
         &self.handle
     }
 }
 
 impl Policy for Throttle {
-    type Held = SentCall;
+    type CallState = SentCall;
 
-    fn head(&self, held: &mut SentCall, so_far: &End) {
+    fn head(&self, held: &mut SentCall, so_far: &CallEnd) {
         self.policy.head(held, so_far);
     }
 
-    fn finish(&self, held: SentCall, end: &End) {
+    fn finish(&self, held: SentCall, end: &CallEnd) {
         self.policy.finish(held, end);
     }
 }

@@ -13,10 +13,12 @@ use std::{
 use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use tokio::runtime::{Builder, Runtime};
 use towerkit_concurrency::{
-    Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
+    Class, Classes, ConcurrencyLimitHandle, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
     Priority, Queue, Sorted, Turn,
 };
-use towerkit_core::{Admission, AsyncGuard, Call, End, IntoRole, Outcome, Plain, Policy, Reason};
+use towerkit_core::{
+    Admission, AsyncGuard, Call, CallEnd, IntoPolicy, Outcome, Plain, Policy, RejectionReason,
+};
 use towerkit_test::tokio_clock;
 
 proptest! {
@@ -106,7 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
 enum Fate {
     Waits,
     Admitted,
-    Refused,
+    Rejected,
 }
 
 /// A call of the model that has waited, in order of arrival.
@@ -161,7 +163,7 @@ impl Model {
             .is_some_and(|time| self.has_stood(time))
     }
 
-    /// Returns `None` if the call is refused, and otherwise whether it is admitted at once.
+    /// Returns `None` if the call is rejected, and otherwise whether it is admitted at once.
     fn begin(&mut self, id: usize, priority: Priority) -> Option<bool> {
         if self.waiting() == 0 && self.has_room(priority) {
             self.in_flight += 1;
@@ -176,7 +178,7 @@ impl Model {
         }
         if self.waiting() == self.options.size {
             let last = self.served_last(priority)?;
-            self.settle(last, Fate::Refused);
+            self.settle(last, Fate::Rejected);
         }
         self.list.push(Waiter {
             id,
@@ -235,7 +237,7 @@ impl Model {
                 };
                 drop(lane);
                 if expires <= self.now {
-                    self.settle(id, Fate::Refused);
+                    self.settle(id, Fate::Rejected);
                     continue 'again;
                 }
                 if self.has_room(priority) {
@@ -264,7 +266,7 @@ type ByPriority = fn(&Call<'_, Priority>) -> Class;
 
 struct Both {
     limit: ConcurrencyLimitPolicy<Sorted<ByPriority>>,
-    handle: ConcurrencyLimit,
+    handle: ConcurrencyLimitHandle,
     model: Model,
     permits: Vec<Permit>,
     turns: Vec<Waits>,
@@ -308,7 +310,7 @@ impl Both {
             .queue(queue);
         Self {
             handle: layer.handle(),
-            limit: layer.into_role().policy().clone(),
+            limit: layer.into_policies().policy().clone(),
             model: Model {
                 options,
                 limit: options.limit,
@@ -355,7 +357,7 @@ impl Both {
     }
 
     fn finish(&mut self, permit: Permit) {
-        self.limit.finish(permit, &End::new(Outcome::Success));
+        self.limit.finish(permit, &CallEnd::new(Outcome::Success));
         self.model.finish();
     }
 
@@ -380,7 +382,7 @@ impl Both {
             }
             Err(rejection) => {
                 prop_assert_eq!(expected, None);
-                prop_assert_eq!(rejection.reason(), Reason::Overloaded);
+                prop_assert_eq!(rejection.reason(), RejectionReason::Overloaded);
             }
         }
         Ok(())
@@ -409,7 +411,7 @@ impl Both {
                 self.model.leave(model.id);
             }
             Poll::Ready(Err(_)) => {
-                prop_assert!(model.fate == Fate::Refused || is_over, "{:?}", model);
+                prop_assert!(model.fate == Fate::Rejected || is_over, "{:?}", model);
                 self.model.leave(model.id);
                 if model.fate == Fate::Admitted {
                     self.model.finish();

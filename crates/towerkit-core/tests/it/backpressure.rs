@@ -1,4 +1,4 @@
-//! T-12: guards that hold a row back for a load balancer.
+//! T-12: guards that hold a policy stack back for a load balancer.
 
 use std::{
     sync::{
@@ -17,8 +17,9 @@ use tower::{
     load::{CompleteOnResponse, PendingRequestsDiscover},
 };
 use towerkit_core::{
-    Backpressure, BoxError, Call, End, Guard, Guards, LayerExt, Observer, Outcome, Plain, Policy,
-    Reason, Refusable, Rejection, RowLayer, WakerSet, async_guard, guard, observe, stack,
+    AsGuard, Backpressure, BoxError, Call, CallEnd, CarriesRejection, Guard, LayerExt, Observer,
+    Outcome, Plain, Policy, PolicyLayer, Rejection, RejectionReason, WakerSet, async_guard, guard,
+    observe, stack,
 };
 use towerkit_test::{Act, HeldBack, Probe, Subject, Task, laws, run_paused};
 
@@ -56,9 +57,9 @@ impl Slots {
 }
 
 impl Policy for Slots {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {
+    fn finish(&self, _held: (), _end: &CallEnd) {
         self.free.fetch_add(1, Ordering::SeqCst);
         self.waiting.wake_all();
     }
@@ -66,16 +67,16 @@ impl Policy for Slots {
 
 impl<Req> Guard<Req> for Slots {
     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-        let refusal = || Rejection::new(Reason::Overloaded, "slots");
+        let rejection = || Rejection::new(RejectionReason::Overloaded, "slots");
         if self.is_closed.load(Ordering::SeqCst) {
-            return Err(refusal());
+            return Err(rejection());
         }
         let taken = self
             .free
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| {
                 free.checked_sub(1)
             });
-        taken.map(drop).map_err(|_| refusal())
+        taken.map(drop).map_err(|_| rejection())
     }
 
     fn backpressure(&self) -> Option<Backpressure> {
@@ -109,7 +110,7 @@ macro_rules! keeps_the_law {
     };
 }
 
-fn open_gate() -> RowLayer<Guards<Arc<Gate>>, Plain> {
+fn open_gate() -> PolicyLayer<AsGuard<Arc<Gate>>, Plain> {
     guard(Gate::default())
 }
 
@@ -150,14 +151,14 @@ keeps_the_law!(inside_other_layers, |slots| {
         .into_inner()
 });
 
-/// Two guards of one row hold it back, the outer one first.
+/// Two guards of one policy stack hold it back, the outer one first.
 #[test]
 fn a_row_waits_for_each_of_its_guards() {
     let (outer, inner) = (Slots::new(1), Slots::new(1));
     outer.close();
     inner.close();
-    let row = stack((guard(outer.clone()), guard(inner.clone()))).plain("probe");
-    let service = row.layer(Probe::new());
+    let policies = stack((guard(outer.clone()), guard(inner.clone()))).plain("probe");
+    let service = policies.layer(Probe::new());
     let mut ready = Task::new(async { service.oneshot(Act::Succeed).await.is_ok() });
     assert!(ready.poll().is_pending());
     inner.open();
@@ -171,7 +172,7 @@ fn a_row_waits_for_each_of_its_guards() {
     assert_eq!(ready.poll(), std::task::Poll::Ready(true));
 }
 
-/// A guard that is shut answers at once, unless another one of the row holds it back.
+/// A guard that is shut answers at once, unless another one of the policy stack holds it back.
 #[test]
 fn a_row_that_is_held_back_is_not_shut() {
     let slots = Slots::new(1);
@@ -180,8 +181,8 @@ fn a_row_that_is_held_back_is_not_shut() {
         flag.store(true, Ordering::SeqCst);
     }
     slots.close();
-    let row = stack((guard(gate), guard(slots.clone()))).plain("probe");
-    let service = row.layer(Probe::new());
+    let policies = stack((guard(gate), guard(slots.clone()))).plain("probe");
+    let service = policies.layer(Probe::new());
     let mut call = Task::new(async {
         let error = service.oneshot(Act::Succeed).await.unwrap_err();
         error.rejection().map(Rejection::reason)
@@ -190,11 +191,11 @@ fn a_row_that_is_held_back_is_not_shut() {
     slots.open();
     assert_eq!(
         call.poll(),
-        std::task::Poll::Ready(Some(Reason::Unavailable))
+        std::task::Poll::Ready(Some(RejectionReason::Unavailable))
     );
 }
 
-/// Readiness reserves nothing: of two instances that are ready, the second to be called is refused.
+/// Readiness reserves nothing: of two instances that are ready, the second to be called is rejected.
 #[tokio::test]
 async fn admission_stays_with_the_call() {
     let slots = Slots::new(1);
@@ -208,7 +209,7 @@ async fn admission_stays_with_the_call() {
     assert_eq!(slots.free.load(Ordering::SeqCst), 1);
 }
 
-/// Counts the calls that reach one instance, and how many of them were refused.
+/// Counts the calls that reach one instance, and how many of them were rejected.
 #[derive(Default)]
 struct Tally {
     calls: AtomicUsize,
@@ -216,9 +217,9 @@ struct Tally {
 }
 
 impl Policy for Tally {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), end: &End) {
+    fn finish(&self, _held: (), end: &CallEnd) {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if end.outcome() != Outcome::Success {
             self.failed.fetch_add(1, Ordering::SeqCst);
@@ -234,9 +235,9 @@ fn instance(
     slots: &Arc<Slots>,
     tally: &Arc<Tally>,
 ) -> impl Service<(), Response = (), Error = BoxError, Future: Send> + Send + Sync + 'static {
-    let row = stack((observe(tally.clone()), guard(slots.clone())));
+    let policies = stack((observe(tally.clone()), guard(slots.clone())));
     let service = tower::service_fn(|()| async { Ok::<_, BoxError>(()) });
-    row.plain("instance").layer(service)
+    policies.plain("instance").layer(service)
 }
 
 /// tower's own balancer leaves an instance out while it is closed, and takes it back in.

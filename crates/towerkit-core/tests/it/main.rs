@@ -1,9 +1,9 @@
-//! What the plumbing does for every role, once.
+//! What the plumbing does for every policy, once.
 
+mod async_service;
 mod backpressure;
 mod only;
 mod order;
 mod panics;
-mod row;
+mod service;
 mod support;
-mod waiting;

@@ -1,4 +1,4 @@
-//! What is inside a call is gone before its roles are finished, so that a permit is free only when its work is.
+//! What is inside a call is gone before its policies are finished, so that a permit is free only when its work is.
 
 use std::{
     future::{pending, ready},
@@ -9,7 +9,8 @@ use std::{
 
 use tower::{Layer, Service};
 use towerkit_core::{
-    Admission, AsyncGuard, Call, End, Guard, LayerExt, Policy, Rejection, async_guard, guard, stack,
+    Admission, AsyncGuard, Call, CallEnd, Guard, LayerExt, Policy, Rejection, async_guard, guard,
+    stack,
 };
 use towerkit_test::Task;
 
@@ -19,9 +20,9 @@ type Steps = Arc<Mutex<Vec<&'static str>>>;
 struct Finish(Steps);
 
 impl Policy for Finish {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {
+    fn finish(&self, _held: (), _end: &CallEnd) {
         self.0.lock().unwrap().push("finish");
     }
 }
@@ -116,10 +117,10 @@ struct Later {
 }
 
 impl Policy for Later {
-    type Held = ();
-    const FOLLOWS: bool = false;
+    type CallState = ();
+    const NEEDS_END: bool = false;
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> AsyncGuard<Req> for Later {
@@ -159,8 +160,8 @@ fn a_wait_is_dropped_before_the_roles_are_finished() {
         steps: steps.clone(),
         ends: false,
     };
-    let row = stack((guard(Finish(steps.clone())), async_guard(later)));
-    let mut call = Task::new(row.plain("probe").layer(Inner::new(&steps)).call(()));
+    let policies = stack((guard(Finish(steps.clone())), async_guard(later)));
+    let mut call = Task::new(policies.plain("probe").layer(Inner::new(&steps)).call(()));
     assert!(call.poll().is_pending());
     call.abandon();
     assert_eq!(taken(&steps), ["drop", "finish"]);
@@ -178,8 +179,8 @@ fn an_instance_that_gets_ready_is_dropped_before_the_roles_are_finished() {
         steps: steps.clone(),
         ends: true,
     };
-    let row = stack((guard(Finish(steps.clone())), async_guard(later)));
-    let mut call = Task::new(row.plain("probe").layer(inner).call(()));
+    let policies = stack((guard(Finish(steps.clone())), async_guard(later)));
+    let mut call = Task::new(policies.plain("probe").layer(inner).call(()));
     assert!(call.poll().is_pending());
     taken(&steps);
     call.abandon();

@@ -1,4 +1,4 @@
-//! T-04: user code that panics anywhere between the start of a call and its end finishes every role once.
+//! T-04: user code that panics anywhere between the start of a call and its end finishes every policy once.
 
 use std::{
     error::Error,
@@ -14,9 +14,9 @@ use std::{
 
 use tower::{Layer, Service};
 use towerkit_core::{
-    Admission, AsyncGuard, Call, Describe, End, Failer, Guard, LayerExt, Outcome, Plain, Policy,
-    Protocol, ProtocolKind, Reason, Refusable, Rejection, Status, async_guard, guard, observe,
-    stack,
+    Admission, AsyncGuard, Call, CallEnd, CarriesRejection, Describe, Failer, Guard, LayerExt,
+    Outcome, Plain, Policy, Protocol, ProtocolKind, Rejection, RejectionReason, Status,
+    async_guard, guard, observe, stack,
 };
 use towerkit_test::{Act, Probe, Task};
 
@@ -24,7 +24,7 @@ use crate::support::{Scribe, Seen};
 
 const PANICKED: Seen = Seen {
     outcome: Outcome::Failure,
-    refused: None,
+    rejected: None,
     panicked: true,
 };
 
@@ -34,13 +34,13 @@ struct Permit {
     held: AtomicI64,
     panics_in_finish: bool,
     panics_in_stamp: bool,
-    refuses: bool,
+    rejects: bool,
 }
 
 impl Policy for Permit {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {
+    fn finish(&self, _held: (), _end: &CallEnd) {
         self.held.fetch_sub(1, Ordering::SeqCst);
         assert!(!self.panics_in_finish, "finish panics");
     }
@@ -48,8 +48,8 @@ impl Policy for Permit {
 
 impl<Req> Guard<Req> for Permit {
     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-        if self.refuses {
-            return Err(Rejection::new(Reason::Overloaded, "permit"));
+        if self.rejects {
+            return Err(Rejection::new(RejectionReason::Overloaded, "permit"));
         }
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -60,9 +60,9 @@ impl<Req> Guard<Req> for Permit {
 struct Later(Permit);
 
 impl Policy for Later {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, held: (), end: &End) {
+    fn finish(&self, held: (), end: &CallEnd) {
         self.0.finish(held, end);
     }
 }
@@ -74,7 +74,7 @@ impl<Req> AsyncGuard<Req> for Later {
         Ok(Admission::Later(ready(Guard::admit(&self.0, call))))
     }
 
-    fn stamp(&self, _held: &mut (), _call: &mut Call<'_, Req>) {
+    fn on_admitted(&self, _held: &mut (), _call: &mut Call<'_, Req>) {
         assert!(!self.0.panics_in_stamp, "stamp panics");
     }
 }
@@ -94,12 +94,12 @@ where
     assert!(catch_unwind(call).is_err(), "nothing panicked");
 }
 
-/// A row of an observer and a guard around what panics, and that both are finished once.
+/// A policy stack of an observer and a guard around what panics, and that both are finished once.
 macro_rules! both_are_finished {
     ($protocol:expr, $service:expr, $request:expr) => {{
         let (scribe, permit) = (Arc::<Scribe>::default(), Arc::<Permit>::default());
-        let row = stack((observe(scribe.clone()), guard(permit.clone())));
-        panics(row.protocol($protocol).layer($service), $request);
+        let policies = stack((observe(scribe.clone()), guard(permit.clone())));
+        panics(policies.protocol($protocol).layer($service), $request);
         assert_eq!(scribe.end(), PANICKED);
         assert_eq!(permit.held.load(Ordering::SeqCst), 0);
     }};
@@ -132,8 +132,8 @@ impl fmt::Display for Broken {
 
 impl Error for Broken {}
 
-impl Refusable for Broken {
-    fn refused(_rejection: Rejection) -> Self {
+impl CarriesRejection for Broken {
+    fn rejected(_rejection: Rejection) -> Self {
         Self
     }
 
@@ -188,8 +188,8 @@ fn a_stamp_that_panics_finishes_what_was_admitted() {
         panics_in_stamp: true,
         ..Permit::default()
     }));
-    let row = stack((observe(scribe.clone()), async_guard(later.clone()))).plain("probe");
-    panics(row.layer(Probe::new()), Act::Succeed);
+    let policies = stack((observe(scribe.clone()), async_guard(later.clone()))).plain("probe");
+    panics(policies.layer(Probe::new()), Act::Succeed);
     assert_eq!(scribe.end(), PANICKED);
     assert_eq!(later.0.held.load(Ordering::SeqCst), 0);
 }
@@ -201,40 +201,40 @@ fn a_finish_that_panics_leaves_no_outer_role_unfinished() {
         ..Permit::default()
     };
     let scribe = Arc::<Scribe>::default();
-    let row = stack((observe(scribe.clone()), guard(broken()))).plain("probe");
-    panics(row.layer(Probe::new()), Act::Succeed);
+    let policies = stack((observe(scribe.clone()), guard(broken()))).plain("probe");
+    panics(policies.layer(Probe::new()), Act::Succeed);
     assert_eq!(scribe.end(), PANICKED);
 
-    // Refused further in, and with a role in between that may wait.
+    // Rejected further in, and with a policy in between that may wait.
     let scribe = Arc::<Scribe>::default();
-    let refuses = Permit {
-        refuses: true,
+    let rejects = Permit {
+        rejects: true,
         ..Permit::default()
     };
-    let row = stack((
+    let policies = stack((
         observe(scribe.clone()),
         async_guard(Later(broken())),
-        guard(refuses),
+        guard(rejects),
     ));
-    panics(row.plain("probe").layer(Probe::new()), Act::Succeed);
+    panics(policies.plain("probe").layer(Probe::new()), Act::Succeed);
     assert_eq!(scribe.end(), PANICKED);
 }
 
-/// A protocol that cannot say how it answers a refusal.
+/// A protocol that cannot say how it answers a rejection.
 #[derive(Clone)]
-struct PanicsOnRefusal;
+struct PanicsOnRejection;
 
-impl<Req> Describe<Req> for PanicsOnRefusal {
+impl<Req> Describe<Req> for PanicsOnRejection {
     fn operation<'a>(&'a self, _request: &'a Req, _kind: ProtocolKind) -> &'a str {
         "probe"
     }
 
-    fn refusal_status(&self, _kind: ProtocolKind, _reason: Reason) -> Option<Status> {
+    fn rejection_status(&self, _kind: ProtocolKind, _reason: RejectionReason) -> Option<Status> {
         panic!("the protocol panics")
     }
 }
 
-impl<Req> Protocol<Req> for PanicsOnRefusal {
+impl<Req> Protocol<Req> for PanicsOnRejection {
     type Exchange = towerkit_core::PlainExchange<towerkit_core::ByResult>;
 
     fn open(&self, request: &Req, kind: ProtocolKind) -> Self::Exchange {
@@ -243,20 +243,20 @@ impl<Req> Protocol<Req> for PanicsOnRefusal {
 }
 
 #[test]
-fn a_protocol_that_panics_on_a_refusal_finishes_the_roles_before_it() {
+fn a_protocol_that_panics_on_a_rejection_finishes_the_roles_before_it() {
     macro_rules! is_finished {
         ($($guard:expr),+) => {{
             let scribe = Arc::<Scribe>::default();
-            let row = stack((observe(scribe.clone()), $($guard),+)).protocol(PanicsOnRefusal);
-            panics(row.layer(Probe::new()), Act::Succeed);
+            let policies = stack((observe(scribe.clone()), $($guard),+)).protocol(PanicsOnRejection);
+            panics(policies.layer(Probe::new()), Act::Succeed);
             assert_eq!(scribe.end(), PANICKED);
         }};
     }
-    let refuses = || Permit {
-        refuses: true,
+    let rejects = || Permit {
+        rejects: true,
         ..Permit::default()
     };
-    is_finished!(guard(refuses()));
-    is_finished!(async_guard(Later(Permit::default())), guard(refuses()));
-    is_finished!(async_guard(Later(refuses())));
+    is_finished!(guard(rejects()));
+    is_finished!(async_guard(Later(Permit::default())), guard(rejects()));
+    is_finished!(async_guard(Later(rejects())));
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use towerkit_core::{
-    Admission, AsyncGuard, Call, End, Guard, Observer, Outcome, Policy, Reason, Rejection,
+    Admission, AsyncGuard, Call, CallEnd, Guard, Observer, Outcome, Policy, Rejection,
+    RejectionReason,
 };
 use towerkit_test::Act;
 
@@ -17,7 +18,7 @@ use towerkit_test::Act;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) outcome: Outcome,
-    pub(crate) refused: Option<Reason>,
+    pub(crate) rejected: Option<RejectionReason>,
     pub(crate) panicked: bool,
 }
 
@@ -54,8 +55,8 @@ impl Drop for Leave<'_> {
 }
 
 impl Policy for Scribe {
-    type Held = ();
-    const ENTERS: bool = true;
+    type CallState = ();
+    const WRAPS_POLL: bool = true;
 
     fn enter<R>(&self, _held: &mut (), poll: impl FnOnce() -> R) -> R {
         self.entries.fetch_add(1, Ordering::SeqCst);
@@ -64,11 +65,11 @@ impl Policy for Scribe {
         poll()
     }
 
-    fn finish(&self, _held: (), end: &End) {
+    fn finish(&self, _held: (), end: &CallEnd) {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.ends.lock().unwrap().push(Seen {
             outcome: end.outcome(),
-            refused: end.refused(),
+            rejected: end.rejected(),
             panicked: end.panicked(),
         });
     }
@@ -88,27 +89,27 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    fn refusal(&self) -> Option<Rejection> {
+    fn rejection(&self) -> Option<Rejection> {
         let shut = self.is_shut.load(Ordering::SeqCst);
-        shut.then(|| Rejection::new(Reason::Unavailable, "gate"))
+        shut.then(|| Rejection::new(RejectionReason::Unavailable, "gate"))
     }
 }
 
 impl Policy for Gate {
-    type Held = ();
-    const FOLLOWS: bool = false;
+    type CallState = ();
+    const NEEDS_END: bool = false;
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Gate {
     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-        self.refusal().map_or(Ok(()), Err)
+        self.rejection().map_or(Ok(()), Err)
     }
 
-    fn shut(&self) -> Option<Rejection> {
+    fn early_rejection(&self) -> Option<Rejection> {
         self.says_so.load(Ordering::SeqCst).then_some(())?;
-        self.refusal()
+        self.rejection()
     }
 }
 
@@ -117,9 +118,9 @@ impl<Req> Guard<Req> for Gate {
 pub(crate) struct Broken;
 
 impl Policy for Broken {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Broken {
@@ -156,9 +157,9 @@ impl Queue {
 }
 
 impl Policy for Queue {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {
+    fn finish(&self, _held: (), _end: &CallEnd) {
         self.held.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -183,14 +184,14 @@ impl AsyncGuard<Act> for Queue {
                 yield_once().await;
             }
             match then {
-                Then::RefuseAfter(_) => Err(Rejection::new(Reason::Overloaded, "queue")),
+                Then::RefuseAfter(_) => Err(Rejection::new(RejectionReason::Overloaded, "queue")),
                 Then::PanicAfter(_) => panic!("the wait panics"),
                 _ => Ok(()),
             }
         })))
     }
 
-    fn stamp(&self, _held: &mut (), call: &mut Call<'_, Act>) {
+    fn on_admitted(&self, _held: &mut (), call: &mut Call<'_, Act>) {
         self.held.fetch_add(1, Ordering::SeqCst);
         if *call.request == Act::Fail {
             *call.request = Act::Succeed;

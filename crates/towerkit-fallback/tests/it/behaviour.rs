@@ -11,7 +11,8 @@ use std::{
 use tokio::task::yield_now;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{
-    BoxError, Event, LayerExt, Operations, Outcome, Plain, Reason, Refusable, Rejection,
+    BoxError, CarriesRejection, Event, LayerExt, OperationSet, Outcome, Plain, Rejection,
+    RejectionReason,
 };
 use towerkit_fallback::FallbackLayer;
 use towerkit_test::{Act, Probe, ProbeError};
@@ -83,8 +84,8 @@ fn failing() -> impl Service<Act, Response = Act, Error = ProbeError, Future: Se
     service_fn(|_: Act| async {
         yield_now().await;
         yield_now().await;
-        let refusal = Rejection::new(Reason::Unavailable, "first");
-        Err(ProbeError::refused(refusal))
+        let rejection = Rejection::new(RejectionReason::Unavailable, "first");
+        Err(ProbeError::rejected(rejection))
     })
 }
 
@@ -209,7 +210,7 @@ async fn a_fallback_can_be_disabled_while_it_runs() {
 #[tokio::test]
 async fn other_operations_keep_their_failures() {
     for (name, is_served) in [("price", true), ("order", false)] {
-        let only = Operations::exact("price");
+        let only = OperationSet::exact("price");
         let layer = FallbackLayer::value(99).only(only.clone()).plain(name);
         assert_eq!(layer.layer(halve()).oneshot(7).await.is_ok(), is_served);
         let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
@@ -221,11 +222,14 @@ async fn other_operations_keep_their_failures() {
 #[tokio::test]
 async fn what_is_chosen_may_be_said() {
     let layer = FallbackLayer::value(99)
-        .when(|end| end.refused().is_some())
+        .when(|end| end.rejected().is_some())
         .plain("halve");
     assert!(layer.layer(halve()).oneshot(7).await.is_err());
     let full = service_fn(|_: u32| async {
-        Err::<u32, _>(BoxError::from(Rejection::new(Reason::Overloaded, "pool")))
+        Err::<u32, _>(BoxError::from(Rejection::new(
+            RejectionReason::Overloaded,
+            "pool",
+        )))
     });
     assert_eq!(layer.layer(full).oneshot(7).await.unwrap(), 99);
 

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
 use tower::{ServiceBuilder, util::MapRequest};
-use towerkit_core::{End, LayerExt};
+use towerkit_core::{CallEnd, LayerExt};
 use towerkit_fallback::{FallbackLayer, Function};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, ProbeBody, ProbeError, Subject, contract};
 
 type Answer<T> = Result<T, ProbeError>;
-type GiveBack<T> = fn(Answer<T>, &End) -> Answer<T>;
+type GiveBack<T> = fn(Answer<T>, &CallEnd) -> Answer<T>;
 type HttpAnswer = Response<ProbeBody>;
 type ToAct<B> = fn(Request<B>) -> Request<Act>;
 

@@ -16,7 +16,7 @@ use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{End, Outcome, Reason, Rejection, Status};
+use towerkit_core::{CallEnd, Outcome, Rejection, RejectionReason, Status};
 use towerkit_fallback::{FallbackLayer, FellBack};
 use towerkit_http::{HttpExt, ReplayBody};
 
@@ -49,7 +49,7 @@ async fn text(response: Response<Full<Bytes>>) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-fn sorry(_failed: Answer, _end: &End) -> Answer {
+fn sorry(_failed: Answer, _end: &CallEnd) -> Answer {
     Ok(Response::new(Full::from("sorry")))
 }
 
@@ -109,13 +109,13 @@ async fn the_response_says_that_it_is_not_the_first_choice() {
     assert_eq!(fell_back.name(), "prices");
     assert_eq!(fell_back.outcome(), Outcome::Overloaded);
     assert_eq!(fell_back.status(), Some(Status::Http(503)));
-    assert_eq!(fell_back.refused(), None);
+    assert_eq!(fell_back.rejected(), None);
     let Ok(response) = layer.layer(service_fn(as_told)).oneshot(told(200)).await;
     assert!(response.extensions().get::<FellBack>().is_none());
 }
 
-/// Refuses as a layer further in does.
-fn refused(reason: Reason, status: u16) -> Answer {
+/// Rejects as a layer further in does.
+fn rejected(reason: RejectionReason, status: u16) -> Answer {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
@@ -125,21 +125,21 @@ fn refused(reason: Reason, status: u16) -> Answer {
 }
 
 #[tokio::test]
-async fn a_refusal_further_in_gets_another_answer_unless_the_caller_is_to_blame() {
+async fn a_rejection_further_in_gets_another_answer_unless_the_caller_is_to_blame() {
     for (reason, status, is_replaced) in [
-        (Reason::CircuitOpen, 503, true),
-        (Reason::RateLimited, 429, true),
-        (Reason::DeadlineExceeded, 504, true),
-        (Reason::Unauthenticated, 401, false),
-        (Reason::Forbidden, 403, false),
+        (RejectionReason::CircuitOpen, 503, true),
+        (RejectionReason::RateLimited, 429, true),
+        (RejectionReason::DeadlineExceeded, 504, true),
+        (RejectionReason::Unauthenticated, 401, false),
+        (RejectionReason::Forbidden, 403, false),
     ] {
-        let inside = service_fn(move |_: Request<_>| async move { refused(reason, status) });
+        let inside = service_fn(move |_: Request<_>| async move { rejected(reason, status) });
         let layer = FallbackLayer::function(sorry).http();
         let Ok(response) = layer.layer(inside).oneshot(told(200)).await;
         assert_eq!(response.status() == 200, is_replaced, "{reason}");
         let fell_back = response.extensions().get::<FellBack>();
         let expected = is_replaced.then_some(reason);
-        assert_eq!(fell_back.and_then(FellBack::refused), expected);
+        assert_eq!(fell_back.and_then(FellBack::rejected), expected);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use tower::{Layer, Service, ServiceExt};
-use towerkit_core::{End, Event, LayerExt, Outcome, Plain};
+use towerkit_core::{CallEnd, Event, LayerExt, Outcome, Plain};
 use towerkit_fallback::FallbackLayer;
 use towerkit_test::{Act, Probe, ProbeError};
 
@@ -33,7 +33,7 @@ where
     assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
 }
 
-fn chooses() -> impl Fn(&End) -> bool + Send + Sync + 'static {
+fn chooses() -> impl Fn(&CallEnd) -> bool + Send + Sync + 'static {
     let burn = fuse();
     move |_| {
         burn();
@@ -65,7 +65,7 @@ async fn a_callback_that_panics_leaves_nothing_behind() {
     )
     .await;
     let burn = fuse();
-    let function = FallbackLayer::function(move |_: Result<Act, ProbeError>, _: &End| {
+    let function = FallbackLayer::function(move |_: Result<Act, ProbeError>, _: &CallEnd| {
         burn();
         Ok(Act::Succeed)
     });

@@ -9,11 +9,11 @@ use std::{
 
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
-use towerkit_core::{BoxError, Clock, LayerExt, Unbound};
+use towerkit_core::{BoxError, Clock, LayerExt, NoProtocol};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_retry::Idempotence;
 
-fn allocations<I: Idempotence<u32> + Clone>(layer: HedgeLayer<Unbound, I>) -> u64 {
+fn allocations<I: Idempotence<u32> + Clone>(layer: HedgeLayer<NoProtocol, I>) -> u64 {
     let mut service = layer
         .plain("echo")
         .layer(service_fn(|n: u32| ready(Ok::<_, BoxError>(n))));

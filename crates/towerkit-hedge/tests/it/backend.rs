@@ -13,7 +13,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
-use towerkit_core::{BoxError, Reason, Rejection};
+use towerkit_core::{BoxError, Rejection, RejectionReason};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
@@ -23,7 +23,7 @@ pub(crate) struct Reply {
     after: Duration,
     status: u16,
     field: Option<(&'static str, &'static str)>,
-    refused: Option<Reason>,
+    rejected: Option<RejectionReason>,
     ready_after: Option<Duration>,
     reads_body: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn reply(after: Duration, status: u16) -> Reply {
         after,
         status,
         field: None,
-        refused: None,
+        rejected: None,
         ready_after: Some(Duration::ZERO),
         reads_body: true,
     }
@@ -46,8 +46,8 @@ impl Reply {
     }
 
     /// By a guard on the way to the callee.
-    pub(crate) fn refused(mut self, reason: Reason) -> Self {
-        self.refused = Some(reason);
+    pub(crate) fn rejected(mut self, reason: RejectionReason) -> Self {
+        self.rejected = Some(reason);
         self
     }
 
@@ -198,7 +198,7 @@ where
 }
 
 fn respond(reply: Reply, number: usize) -> Result<Response<Full<Bytes>>, BoxError> {
-    if let Some(reason) = reply.refused {
+    if let Some(reason) = reply.rejected {
         return Err(Rejection::new(reason, "breaker").into());
     }
     let mut response = Response::new(Full::from(number.to_string()));

@@ -66,7 +66,7 @@ async fn a_call_that_may_not_be_hedged_is_answered_as_if_nothing_were() {
         (response.status().as_u16(), backend.times().len()),
         (503, 1)
     );
-    assert_eq!(layer.handle().snapshot().refused, 11);
+    assert_eq!(layer.handle().snapshot().rejected, 11);
 }
 
 /// HG-03, for the budget that retries share.
@@ -84,15 +84,15 @@ async fn the_shared_budget_must_allow_a_hedge_as_well() {
     // What the cap allowed and the budget did not is given back to the cap, and the rest of the first call's twentieth with it.
     let snapshot = layer.handle().snapshot();
     assert_eq!(
-        (snapshot.hedges, snapshot.refused, snapshot.available),
+        (snapshot.hedges, snapshot.rejected, snapshot.available),
         (1, 1, 9)
     );
     assert_eq!(budget.snapshot().withdrawn, 1);
 }
 
-/// A cap that refuses costs the shared budget nothing.
+/// A cap that rejects costs the shared budget nothing.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_by_the_cap_spends_nothing_of_the_shared_budget() {
+async fn a_rejection_by_the_cap_spends_nothing_of_the_shared_budget() {
     let budget = Budget::new(1.0, 0).unwrap().clock(tokio_clock());
     (0..5).for_each(|_| budget.deposit());
     let layer = layer().budget(budget.clone()).cap(0.05, 1).unwrap();

@@ -2,29 +2,29 @@
 
 use std::time::Duration;
 
-use towerkit_core::{LayerExt, Unbound};
+use towerkit_core::{LayerExt, NoProtocol};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
 use towerkit_retry::Always;
-use towerkit_test::{Subject, contract, laws::nonsense_is_refused, tokio_clock};
+use towerkit_test::{Subject, contract, laws::nonsense_is_rejected, tokio_clock};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn after(delay: Duration) -> HedgeLayer<Unbound, Always> {
+fn after(delay: Duration) -> HedgeLayer<NoProtocol, Always> {
     HedgeLayer::after(delay).unwrap().idempotent()
 }
 
-fn at_percentile() -> HedgeLayer<Unbound, Always> {
+fn at_percentile() -> HedgeLayer<NoProtocol, Always> {
     HedgeLayer::at(Percentile::new(0.95).unwrap())
         .clock(tokio_clock())
         .idempotent()
 }
 
-fn slower_than_the_call() -> HedgeLayer<Unbound, Always> {
+fn slower_than_the_call() -> HedgeLayer<NoProtocol, Always> {
     after(2 * MINUTE)
 }
 
-fn faster_than_the_call() -> HedgeLayer<Unbound, Always> {
+fn faster_than_the_call() -> HedgeLayer<NoProtocol, Always> {
     after(Duration::from_secs(1))
 }
 
@@ -63,10 +63,10 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let layer = || HedgeLayer::after(MINUTE).unwrap();
     let percentile = || Percentile::new(0.5).unwrap();
-    nonsense_is_refused(&[
+    nonsense_is_rejected(&[
         ("a delay of 0", &|| {
             HedgeLayer::after(Duration::ZERO).is_err()
         }),

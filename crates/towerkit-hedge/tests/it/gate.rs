@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use tower::{Layer, ServiceExt};
-use towerkit_core::{LayerExt, Operations, Unbound};
+use towerkit_core::{LayerExt, NoProtocol, OperationSet};
 use towerkit_hedge::HedgeLayer;
 use towerkit_http::HttpExt;
 use towerkit_retry::Idempotence;
@@ -81,7 +81,7 @@ async fn what_the_protocol_cannot_tell_is_not_hedged_unless_marked() {
     assert_eq!(grpc_attempts(layer().idempotent()).await, 2);
 }
 
-async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<Unbound, I>) -> u64 {
+async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<NoProtocol, I>) -> u64 {
     let probe = Probe::new();
     let ledger = probe.ledger();
     let service = layer.plain("nap").layer(probe);
@@ -89,7 +89,7 @@ async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<Unbound, 
     ledger.started()
 }
 
-async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<Unbound, I>) -> usize {
+async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<NoProtocol, I>) -> usize {
     let backend = slow();
     let mut request = get();
     let grpc = "application/grpc".parse().unwrap();
@@ -125,7 +125,7 @@ async fn only_the_selected_operations_are_hedged() {
         let probe = Probe::new();
         let ledger = probe.ledger();
         let layer = layer.clone().plain(operation);
-        let service = layer.only(Operations::exact("search")).layer(probe);
+        let service = layer.only(OperationSet::exact("search")).layer(probe);
         service
             .oneshot(Act::Sleep(Duration::from_secs(1)))
             .await

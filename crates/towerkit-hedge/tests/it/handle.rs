@@ -23,7 +23,7 @@ async fn a_snapshot_tells_calls_hedges_and_wins() {
     call(&layer, &Backend::new(failing), get()).await.unwrap();
     let snapshot = handle.snapshot();
     assert_eq!((snapshot.calls, snapshot.hedges, snapshot.wins), (4, 3, 1));
-    assert_eq!((snapshot.refused, snapshot.available), (0, 7));
+    assert_eq!((snapshot.rejected, snapshot.available), (0, 7));
     assert_eq!(snapshot.delay, 50 * MS);
 }
 

@@ -18,7 +18,9 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{BoxError, Clock, Deadline, LayerExt, Reason, Refusable, Rejection};
+use towerkit_core::{
+    BoxError, CarriesRejection, Clock, Deadline, LayerExt, Rejection, RejectionReason,
+};
 use towerkit_hedge::HedgeLayer;
 use towerkit_http::ReplayBody;
 
@@ -183,29 +185,35 @@ async fn a_callee_that_asks_for_time_gets_it() {
     );
 }
 
-fn refusal(reason: Reason) -> Reply {
-    reply(10 * MS, 0).refused(reason)
+fn rejection(reason: RejectionReason) -> Reply {
+    reply(10 * MS, 0).rejected(reason)
 }
 
 /// As RT-14 for retries.
 #[tokio::test(start_paused = true)]
-async fn what_a_guard_on_the_way_refuses_is_not_sent_again() {
-    let backend = Backend::new([refusal(Reason::CircuitOpen), reply(Duration::ZERO, 200)]);
+async fn what_a_guard_on_the_way_rejects_is_not_sent_again() {
+    let backend = Backend::new([
+        rejection(RejectionReason::CircuitOpen),
+        reply(Duration::ZERO, 200),
+    ]);
     let error = call(&layer(), &backend, get()).await.unwrap_err();
     let reason = error.rejection().map(Rejection::reason);
     assert_eq!(
         (reason, backend.times().len()),
-        (Some(Reason::CircuitOpen), 1)
+        (Some(RejectionReason::CircuitOpen), 1)
     );
     // And does not end a call that goes on.
-    let backend = Backend::new([reply(300 * MS, 200), refusal(Reason::CircuitOpen)]);
+    let backend = Backend::new([
+        reply(300 * MS, 200),
+        rejection(RejectionReason::CircuitOpen),
+    ]);
     let response = call(&layer(), &backend, get()).await.unwrap();
     assert_eq!(number(response).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_timeout_ended_did_reach_the_callee() {
-    let backend = Backend::new([refusal(Reason::DeadlineExceeded), reply(MS, 200)]);
+    let backend = Backend::new([rejection(RejectionReason::DeadlineExceeded), reply(MS, 200)]);
     let response = call(&layer(), &backend, get()).await.unwrap();
     assert_eq!(number(response).await, 1);
 }

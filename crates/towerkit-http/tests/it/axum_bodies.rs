@@ -5,8 +5,8 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{
-    Call, End, False, Guard, GuardRole, Observer, Plain, Policy, Reason, Rejection, RowLayer,
-    observe,
+    AsGuardWith, Call, CallEnd, False, Guard, Observer, Plain, Policy, PolicyLayer, Rejection,
+    RejectionReason, observe,
 };
 use towerkit_http::{HttpExt, TrackedBody};
 
@@ -14,14 +14,14 @@ use towerkit_http::{HttpExt, TrackedBody};
 struct Admits(bool);
 
 impl Policy for Admits {
-    type Held = ();
-    const FOLLOWS: bool = false;
-    fn finish(&self, _held: (), _end: &End) {}
+    type CallState = ();
+    const NEEDS_END: bool = false;
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Admits {
     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-        let rejection = Rejection::new(Reason::RateLimited, "test");
+        let rejection = Rejection::new(RejectionReason::RateLimited, "test");
         if self.0 { Ok(()) } else { Err(rejection) }
     }
 }
@@ -29,16 +29,16 @@ impl<Req> Guard<Req> for Admits {
 struct Watches;
 
 impl Policy for Watches {
-    type Held = ();
-    fn finish(&self, _held: (), _end: &End) {}
+    type CallState = ();
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Watches {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-fn admits(admits: bool) -> RowLayer<GuardRole<Admits, False>, Plain> {
-    RowLayer::new(GuardRole::new(Admits(admits)), Plain::default())
+fn admits(admits: bool) -> PolicyLayer<AsGuardWith<Admits, False>, Plain> {
+    PolicyLayer::new(AsGuardWith::new(Admits(admits)), Plain::default())
 }
 
 fn request() -> Request<Body> {
@@ -90,7 +90,9 @@ async fn a_response_is_followed_where_its_end_is_needed() {
     let service = towerkit_core::stack((admits(true), observe(Watches)))
         .axum()
         .layer(service_fn(hello));
-    fn tracked<B: http_body::Body, R: towerkit_core::Shape>(_: &http::Response<TrackedBody<B, R>>) {
+    fn tracked<B: http_body::Body, R: towerkit_core::PolicyShape>(
+        _: &http::Response<TrackedBody<B, R>>,
+    ) {
     }
     let response = service.oneshot(request()).await.unwrap();
     tracked(&response);

@@ -12,7 +12,9 @@ use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use towerkit_core::{BoxError, Outcome, Peek, Protocol, ProtocolKind, Reason, Rejection};
+use towerkit_core::{
+    BoxError, InspectResult, Outcome, Protocol, ProtocolKind, Rejection, RejectionReason,
+};
 use towerkit_http::{Grpc, Http};
 
 fn request() -> Request<Empty<Bytes>> {
@@ -113,7 +115,7 @@ impl Error for Own {
 #[test]
 fn the_errors_of_a_client_are_read_to_their_first_cause_whatever_their_type() {
     let refused = || Own(io::Error::from(ErrorKind::ConnectionRefused).into());
-    let rejected = || Own(Rejection::new(Reason::RateLimited, "test").into());
+    let rejected = || Own(Rejection::new(RejectionReason::RateLimited, "test").into());
     macro_rules! reads {
         ($protocol:expr) => {{
             let exchange = $protocol.open(&request(), ProtocolKind::Grpc);
@@ -123,7 +125,7 @@ fn the_errors_of_a_client_are_read_to_their_first_cause_whatever_their_type() {
             let result: Result<Response<()>, Own> = Err(rejected());
             assert!(!exchange.is_unsent(&result));
             let end = exchange.peek(&result);
-            assert_eq!(end.refused(), Some(Reason::RateLimited));
+            assert_eq!(end.rejected(), Some(RejectionReason::RateLimited));
         }};
     }
     reads!(Http::new().client());

@@ -17,21 +17,21 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tower::{Layer, ServiceExt};
 use towerkit_core::{
-    Call, End, Fields, LayerExt, Observer, Outcome, Policy, Reason, Rejection, RowLayer, Status,
-    observe,
+    Call, CallEnd, Headers, LayerExt, Observer, Outcome, Policy, PolicyLayer, Rejection,
+    RejectionReason, Status, observe,
 };
 use towerkit_http::{Http, HttpExt};
 
 /// Writes down every end, and when.
 #[derive(Default)]
-struct Scribe(Mutex<Vec<End>>);
+struct Scribe(Mutex<Vec<CallEnd>>);
 
 impl Scribe {
     fn count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    fn end(&self) -> End {
+    fn end(&self) -> CallEnd {
         let ends = self.0.lock().unwrap();
         assert_eq!(ends.len(), 1, "finished exactly once");
         ends[0].clone()
@@ -39,13 +39,13 @@ impl Scribe {
 }
 
 impl Policy for Scribe {
-    type Held = ();
+    type CallState = ();
 
-    fn annotate(&self, _held: &(), fields: &mut dyn Fields) {
+    fn response_headers(&self, _held: &(), fields: &mut dyn Headers) {
         fields.set("x-observed", &true);
     }
 
-    fn finish(&self, _held: (), end: &End) {
+    fn finish(&self, _held: (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.clone());
     }
 }
@@ -144,7 +144,7 @@ fn grpc() -> Request<()> {
 }
 
 /// The scribe is counted here as well as by the layer.
-type Watching = towerkit_core::Observes<Arc<Arc<Scribe>>>;
+type Watching = towerkit_core::AsObserver<Arc<Arc<Scribe>>>;
 
 type Observed = Response<towerkit_http::TrackedBody<Script, Watching>>;
 
@@ -161,12 +161,12 @@ fn call(request: Request<()>, response: Response<Script>) -> (Arc<Scribe>, Obser
 }
 
 fn call_by<P, C>(
-    speak: impl FnOnce(RowLayer<Watching>) -> RowLayer<Watching, Http<C, P>>,
+    speak: impl FnOnce(PolicyLayer<Watching>) -> PolicyLayer<Watching, Http<C, P>>,
     request: Request<()>,
     response: Response<Script>,
 ) -> (Arc<Scribe>, Observed)
 where
-    P: towerkit_http::Operation + Clone,
+    P: towerkit_http::OperationName + Clone,
     C: towerkit_http::ClassifyHead + Clone,
 {
     let scribe = Arc::new(Scribe::default());
@@ -265,8 +265,8 @@ fn a_tunnel_begins_where_the_call_ends() {
     let connect = || Request::connect("example.com:443").body(()).unwrap();
     let (scribe, _response) = call(connect(), Response::new(Script::of([data("unread")])));
     assert_eq!(scribe.end().outcome(), Outcome::Success);
-    let refused = Response::builder().status(502);
-    let (scribe, response) = call(connect(), refused.body(Script::of([data("no")])).unwrap());
+    let rejected = Response::builder().status(502);
+    let (scribe, response) = call(connect(), rejected.body(Script::of([data("no")])).unwrap());
     assert_eq!(scribe.count(), 0);
     read(response);
     assert_eq!(scribe.end().bytes(), 2);
@@ -354,7 +354,7 @@ fn at_a_drop_once_the_body_says_that_it_is_over() {
     assert_eq!(over(Some("4")), Outcome::Failure);
 }
 
-/// The body may hold what a role gives back, and a role may tell others that all is released.
+/// The body may hold what a policy gives back, and a policy may tell others that all is released.
 #[test]
 fn a_body_is_dropped_before_the_call_is_finished() {
     let scribe = Arc::new(Scribe::default());
@@ -535,27 +535,27 @@ fn over_grpc_a_declared_length_is_not_the_end() {
 }
 
 #[test]
-fn a_refusal_further_in_is_recognised_and_keeps_its_reason_to_the_end() {
-    let refusal = || {
+fn a_rejection_further_in_is_recognised_and_keeps_its_reason_to_the_end() {
+    let rejection = || {
         let mut response = Response::builder()
             .status(503)
             .body(Script::of([data("no")]))
             .unwrap();
-        let rejection = Rejection::new(Reason::CircuitOpen, "breaker");
+        let rejection = Rejection::new(RejectionReason::CircuitOpen, "breaker");
         response.extensions_mut().insert(rejection);
         response
     };
-    let (scribe, response) = call(get(), refusal());
+    let (scribe, response) = call(get(), rejection());
     read(response);
-    assert_eq!(scribe.end().refused(), Some(Reason::CircuitOpen));
-    let (scribe, response) = call(get(), refusal());
+    assert_eq!(scribe.end().rejected(), Some(RejectionReason::CircuitOpen));
+    let (scribe, response) = call(get(), rejection());
     drop(response);
-    assert_eq!(scribe.end().refused(), Some(Reason::CircuitOpen));
+    assert_eq!(scribe.end().rejected(), Some(RejectionReason::CircuitOpen));
 }
 
 #[test]
 fn functions_name_the_operation_and_classify_the_head() {
-    let by_function = |layer: RowLayer<_>| {
+    let by_function = |layer: PolicyLayer<_>| {
         let http = Http::new()
             .operation(|head| head.uri.path())
             .classify(|head| {

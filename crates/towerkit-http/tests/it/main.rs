@@ -9,7 +9,7 @@ mod endings;
 #[cfg(feature = "axum")]
 mod matched_path;
 mod panics;
-mod refusals;
+mod rejections;
 mod replay;
 mod share;
 mod unsent;

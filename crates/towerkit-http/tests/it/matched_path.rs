@@ -8,19 +8,19 @@ use std::{
 use axum::{Router, body::Body, routing::get};
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use tower::{Layer, ServiceExt};
-use towerkit_core::{Call, End, LayerExt, Observer, Operations as Only, Policy, observe};
+use towerkit_core::{Call, CallEnd, LayerExt, Observer, OperationSet as Only, Policy, observe};
 use towerkit_http::{HttpExt, PeerAddress};
 
 #[derive(Default)]
-struct Operations(Mutex<Vec<String>>);
+struct OperationSet(Mutex<Vec<String>>);
 
-impl Policy for Operations {
-    type Held = ();
+impl Policy for OperationSet {
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
-impl<Req> Observer<Req> for Operations {
+impl<Req> Observer<Req> for OperationSet {
     fn start(&self, call: &mut Call<'_, Req>) {
         let operation = call.operation().to_owned();
         self.0.lock().unwrap().push(operation);
@@ -30,7 +30,7 @@ impl<Req> Observer<Req> for Operations {
 /// MT-01, as the protocol reads it: raw paths never become names.
 #[tokio::test]
 async fn the_operation_is_the_route_and_never_the_path() {
-    let operations = Arc::new(Operations::default());
+    let operations = Arc::new(OperationSet::default());
     let app = Router::new()
         .route("/users/{id}", get(async || "user"))
         .layer(observe(operations.clone()).axum());
@@ -45,7 +45,7 @@ async fn the_operation_is_the_route_and_never_the_path() {
 /// A service that axum nests knows no route: the prefix tells the services apart, and the path the calls.
 #[tokio::test]
 async fn below_nest_service_the_operation_is_the_prefix() {
-    let operations = Arc::new(Operations::default());
+    let operations = Arc::new(OperationSet::default());
     let layer = || observe(operations.clone()).axum();
     let routed = Router::new().route("/users/{id}", get(async || "user"));
     let app = Router::new()
@@ -69,9 +69,9 @@ async fn below_nest_service_the_operation_is_the_prefix() {
 struct Parts;
 
 impl Policy for Parts {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Parts {
@@ -109,9 +109,9 @@ async fn an_observer_sees_the_parts_of_a_request() {
 struct Routed(Mutex<Vec<bool>>);
 
 impl Policy for Routed {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Routed {

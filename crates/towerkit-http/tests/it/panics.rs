@@ -10,7 +10,7 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use tower::{Layer, Service, service_fn};
-use towerkit_core::{Call, End, LayerExt, Observer, Outcome, Policy, Rejection, observe};
+use towerkit_core::{Call, CallEnd, LayerExt, Observer, Outcome, Policy, Rejection, observe};
 use towerkit_http::{Http, ResponseHead};
 use towerkit_test::{Act, Probe, Subject, Task, contract};
 
@@ -19,9 +19,9 @@ use towerkit_test::{Act, Probe, Subject, Task, contract};
 struct Panics(Mutex<Vec<bool>>);
 
 impl Policy for Panics {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, (): (), end: &End) {
+    fn finish(&self, (): (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.panicked());
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
-use towerkit_core::Repeat;
+use towerkit_core::ReplayRequest;
 use towerkit_http::{Grpc, Http, KeptRequest, ReplayBody};
 
 /// A body of so many frames, of unknown length, with trailers.

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
-use towerkit_core::{End, Outcome, Protocol, ProtocolKind, Reason, Rejection, Share, Status};
+use towerkit_core::{
+    CallEnd, Outcome, Protocol, ProtocolKind, Rejection, RejectionReason, ShareResponse, Status,
+};
 use towerkit_http::{CollectedBody, Grpc, GrpcExchange, Http, HttpExchange, RequestKey};
 use towerkit_test::Task;
 
@@ -55,9 +57,9 @@ fn grpc() -> GrpcExchange {
     Grpc::new().open(&Request::new(()), ProtocolKind::Grpc)
 }
 
-async fn collect<X>(exchange: &X, response: Response<Streamed>) -> (Collected, End)
+async fn collect<X>(exchange: &X, response: Response<Streamed>) -> (Collected, CallEnd)
 where
-    X: Share<Response<Streamed>, io::Error, Response = Collected>,
+    X: ShareResponse<Response<Streamed>, io::Error, Response = Collected>,
 {
     let (response, end) = exchange.collect(Ok(response), LIMIT).await;
     (response.unwrap(), end)
@@ -66,14 +68,14 @@ where
 fn keep<X, B>(exchange: &X, response: &Response<CollectedBody<B>>) -> Option<X::Kept>
 where
     B: Body,
-    X: Share<Response<B>, io::Error, Response = Response<CollectedBody<B>>>,
+    X: ShareResponse<Response<B>, io::Error, Response = Response<CollectedBody<B>>>,
 {
     exchange.keep(response)
 }
 
 fn again<X>(exchange: &X, response: &Collected) -> Option<Collected>
 where
-    X: Share<Response<Streamed>, io::Error, Response = Collected>,
+    X: ShareResponse<Response<Streamed>, io::Error, Response = Collected>,
 {
     keep(exchange, response).map(|kept| exchange.again(&kept))
 }
@@ -260,10 +262,10 @@ async fn answers_that_are_for_the_moment_are_not_for_others() {
 async fn what_others_attached_stays_with_the_first() {
     let mut response = Response::new(Streamed::of(&["no"]));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let rejection = Rejection::new(Reason::RateLimited, "test");
+    let rejection = Rejection::new(RejectionReason::RateLimited, "test");
     response.extensions_mut().insert(rejection);
     let (response, end) = collect(&http(), response).await;
-    assert_eq!(end.refused(), Some(Reason::RateLimited));
+    assert_eq!(end.rejected(), Some(RejectionReason::RateLimited));
     assert!(response.extensions().get::<Rejection>().is_some());
     let copy = again(&http(), &response).unwrap();
     assert!(copy.extensions().is_empty());

@@ -20,7 +20,7 @@ use tokio::{
     net::TcpStream,
 };
 use tower::service_fn;
-use towerkit_core::{BoxError, Peek, Protocol, ProtocolKind};
+use towerkit_core::{BoxError, InspectResult, Protocol, ProtocolKind};
 use towerkit_http::Http;
 
 fn request() -> Request<Empty<Bytes>> {
@@ -48,9 +48,9 @@ fn only_a_connection_that_was_refused_sent_nothing() {
         assert!(!is_unsent(io::Error::from(kind)), "{kind}");
         assert!(!is_unsent(BoxError::from(io::Error::from(kind))), "{kind}");
     }
-    let refused = || io::Error::from(ErrorKind::ConnectionRefused);
-    assert!(is_unsent(refused()));
-    assert!(is_unsent(BoxError::from(io::Error::other(refused()))));
+    let rejected = || io::Error::from(ErrorKind::ConnectionRefused);
+    assert!(is_unsent(rejected()));
+    assert!(is_unsent(BoxError::from(io::Error::other(rejected()))));
     assert!(!is_unsent("an error of some type"));
 }
 

@@ -15,20 +15,20 @@ use hyper::{body::Incoming, client, server};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tower::{Layer, service_fn};
-use towerkit_core::{Call, End, Observer, Outcome, Policy, Status, observe};
+use towerkit_core::{Call, CallEnd, Observer, Outcome, Policy, Status, observe};
 use towerkit_http::HttpExt;
 
 /// The gauge of a limit: calls in flight, and how they ended.
 #[derive(Default)]
 struct InFlight {
     calls: AtomicI32,
-    ends: Mutex<Vec<End>>,
+    ends: Mutex<Vec<CallEnd>>,
 }
 
 impl Policy for InFlight {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), end: &End) {
+    fn finish(&self, _held: (), end: &CallEnd) {
         self.calls.fetch_sub(1, Ordering::Relaxed);
         self.ends.lock().unwrap().push(end.clone());
     }

@@ -9,20 +9,20 @@ use std::{
 
 use allocation_counter::measure;
 use http::Request;
-use towerkit_core::{Call, Clock, End, IntoRole, Outcome, Policy, Role, Status};
+use towerkit_core::{Call, CallEnd, Clock, IntoPolicy, Outcome, Policy, RunPolicy, Status};
 use towerkit_http::{Http, PeerAddress};
 use towerkit_log::{Background, Format, LogLayer, Sampling, subscriber};
 use tracing::{Dispatch, dispatcher::with_default};
 
 /// What a call allocates, the first and many later ones, in a thread that logs to `dispatch`.
 fn allocations(dispatch: &Dispatch) -> [u64; 2] {
-    let role = LogLayer::new().into_role();
+    let role = LogLayer::new().into_policies();
     let http = Http::new().operation(|head| head.uri.path());
     let mut request = Request::get("/users/and/their/orders").body(()).unwrap();
-    let end = End::new(Outcome::Success).with_status(Some(Status::Http(200)));
+    let end = CallEnd::new(Outcome::Success).with_status(Some(Status::Http(200)));
     allocations_of(dispatch, || {
         let mut call = Call::new(&mut request, &http);
-        let held = Role::begin(&role, &mut call);
+        let held = RunPolicy::begin(&role, &mut call);
         Policy::finish(&role, held.unwrap(), &end);
     })
 }
@@ -97,7 +97,7 @@ fn fields_of_the_application_allocate_nothing_in_the_long_run() {
     let layer = LogLayer::new()
         .field("tenant", |call| call.header("x-tenant").map(Into::into))
         .field("agent", |call| call.header("user-agent").map(Into::into));
-    let role = layer.into_role();
+    let role = layer.into_policies();
     let http = Http::new();
     let request = Request::get("/no/such/path").header("x-tenant", "acme");
     let request = request.header("x-request-id", "7f3a");
@@ -105,8 +105,8 @@ fn fields_of_the_application_allocate_nothing_in_the_long_run() {
     let mut request = request.extension(peer).body(()).unwrap();
     let [first, later] = in_a_thread(|| {
         allocations_of(&dispatch, || {
-            let held = Role::begin(&role, &mut Call::new(&mut request, &http));
-            Policy::finish(&role, held.unwrap(), &End::new(Outcome::Success));
+            let held = RunPolicy::begin(&role, &mut Call::new(&mut request, &http));
+            Policy::finish(&role, held.unwrap(), &CallEnd::new(Outcome::Success));
         })
     });
     assert!(first > 0, "the counter counts");
@@ -120,13 +120,16 @@ fn a_call_that_is_left_out_allocates_nothing() {
     let sampling = Sampling::new().successes(NonZeroU32::new(1000).unwrap());
     // Without a time that passes there is one report of what was left out.
     let (clock, _hand) = Clock::manual();
-    let role = LogLayer::new().sampling(sampling).clock(clock).into_role();
+    let role = LogLayer::new()
+        .sampling(sampling)
+        .clock(clock)
+        .into_policies();
     let http = Http::new();
     let mut request = Request::new(());
     let [_, later] = in_a_thread(|| {
         allocations_of(&dispatch, || {
-            let held = Role::begin(&role, &mut Call::new(&mut request, &http));
-            Policy::finish(&role, held.unwrap(), &End::new(Outcome::Success));
+            let held = RunPolicy::begin(&role, &mut Call::new(&mut request, &http));
+            Policy::finish(&role, held.unwrap(), &CallEnd::new(Outcome::Success));
         })
     });
     assert_eq!(later, 0);

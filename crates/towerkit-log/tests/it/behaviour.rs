@@ -13,9 +13,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{Clock, End, LayerExt, Outcome, TraceIds, stack};
+use towerkit_core::{CallEnd, Clock, LayerExt, Outcome, TraceIds, stack};
 use towerkit_http::{Http, HttpExt};
-use towerkit_log::{LogHeld, LogLayer, level_of};
+use towerkit_log::{LogCallState, LogLayer, level_of};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe, run_paused};
 use tracing::{Level, level_filters::LevelFilter, subscriber::DefaultGuard};
@@ -58,7 +58,7 @@ fn grpc_request(path: &str, code: u16) -> Request<u16> {
     request
 }
 
-fn by_path() -> Http<towerkit_http::ByStatus, impl towerkit_http::Operation + Clone> {
+fn by_path() -> Http<towerkit_http::ByStatus, impl towerkit_http::OperationName + Clone> {
     Http::new().operation(|head| head.uri.path())
 }
 
@@ -151,30 +151,30 @@ async fn a_call_that_is_dropped_is_logged_as_cancelled() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_logged_with_its_reason_from_the_same_row_and_from_further_in() {
+async fn a_rejection_is_logged_with_its_reason_from_the_same_row_and_from_further_in() {
     let (log, _guard) = capture();
     let limit = || RateLimitLayer::new(Quota::per_second(1).unwrap());
-    let row = stack((LogLayer::new(), limit())).http();
-    let row = row.layer(service_fn(answer));
+    let policies = stack((LogLayer::new(), limit())).http();
+    let policies = policies.layer(service_fn(answer));
     let nested = LogLayer::new()
         .http()
         .layer(limit().http().layer(service_fn(answer)));
     for _ in 0..2 {
-        serve(row.clone(), request("GET", "/", 200)).await;
+        serve(policies.clone(), request("GET", "/", 200)).await;
         serve(nested.clone(), request("GET", "/", 200)).await;
     }
     let seen = log.take();
     assert_eq!(seen.len(), 4);
-    for (admitted, refused) in seen[..2].iter().zip(&seen[2..]) {
+    for (admitted, rejected) in seen[..2].iter().zip(&seen[2..]) {
         assert_eq!(
-            (admitted.level, admitted.field("refused")),
+            (admitted.level, admitted.field("rejected")),
             (Level::INFO, None)
         );
-        assert_eq!(refused.level, Level::WARN);
-        assert_eq!(refused.field("refused"), Some("rate_limited"));
-        assert_eq!(refused.field("outcome"), Some("overloaded"));
-        assert_eq!(refused.field("status"), Some("429"));
-        let bytes: u64 = refused.field("bytes").unwrap().parse().unwrap();
+        assert_eq!(rejected.level, Level::WARN);
+        assert_eq!(rejected.field("rejected"), Some("rate_limited"));
+        assert_eq!(rejected.field("outcome"), Some("overloaded"));
+        assert_eq!(rejected.field("status"), Some("429"));
+        let bytes: u64 = rejected.field("bytes").unwrap().parse().unwrap();
         assert!(bytes > 0, "the problem details were sent");
     }
 }
@@ -197,7 +197,7 @@ async fn the_level_follows_the_outcome() {
         assert_eq!((seen.field("outcome"), seen.level), (Some(outcome), level));
     }
     for outcome in Outcome::ALL {
-        assert!(level_of(&End::new(outcome)) <= Level::INFO);
+        assert!(level_of(&CallEnd::new(outcome)) <= Level::INFO);
     }
 }
 
@@ -266,7 +266,7 @@ async fn a_subscriber_gets_the_levels_that_it_wants() {
 /// A response that is held counts against its memory, logged or not.
 #[test]
 fn what_is_kept_of_a_call_is_one_word() {
-    assert_eq!(size_of::<LogHeld>(), size_of::<usize>());
+    assert_eq!(size_of::<LogCallState>(), size_of::<usize>());
 }
 
 #[tokio::test]

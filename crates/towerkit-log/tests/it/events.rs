@@ -12,9 +12,9 @@ use crate::capture::{Capture, Seen};
 fn all() -> Vec<(Event, Level, String)> {
     let name = "search";
     let outcome = Outcome::TimedOut;
-    let row = |event, level, fields: &str| (event, level, fields.to_owned());
+    let policies = |event, level, fields: &str| (event, level, fields.to_owned());
     vec![
-        row(
+        policies(
             Event::CircuitChanged {
                 name,
                 from: "closed",
@@ -23,7 +23,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "circuit changed|name=search|from=closed|to=open",
         ),
-        row(
+        policies(
             Event::CircuitChanged {
                 name,
                 from: "open",
@@ -32,7 +32,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "circuit changed|name=search|from=open|to=half_open",
         ),
-        row(
+        policies(
             Event::FellBack {
                 name,
                 from: outcome,
@@ -41,12 +41,12 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "fell back|name=search|from=timed_out|to=success",
         ),
-        row(
+        policies(
             Event::Hedged { name, number: 1 },
             Level::DEBUG,
             "hedged|name=search|number=1",
         ),
-        row(
+        policies(
             Event::Retried {
                 name,
                 number: 2,
@@ -56,7 +56,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::DEBUG,
             "retried|name=search|number=2|outcome=timed_out|wait_ms=1.5",
         ),
-        row(
+        policies(
             Event::RetryGivenUp {
                 name,
                 retries: 3,
@@ -66,7 +66,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "retry given up|name=search|retries=3|outcome=timed_out|reason=budget",
         ),
-        row(
+        policies(
             Event::RateLimitCrowded {
                 name,
                 calls: 4,
@@ -75,12 +75,12 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "rate limit crowded|name=search|calls=4|evicted=5",
         ),
-        row(
+        policies(
             Event::ClientAddressMissing { name, calls: 4 },
             Level::ERROR,
             "client address missing|name=search|calls=4",
         ),
-        row(
+        policies(
             Event::StoreChanged {
                 name,
                 reachable: false,
@@ -88,7 +88,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "store changed|name=search|reachable=false",
         ),
-        row(
+        policies(
             Event::StoreChanged {
                 name,
                 reachable: true,
@@ -96,7 +96,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "store changed|name=search|reachable=true",
         ),
-        row(
+        policies(
             Event::LimitChanged {
                 name,
                 from: 10,
@@ -105,14 +105,14 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "limit changed|name=search|from=10|to=12",
         ),
-        row(
+        policies(
             Event::LimitReached {
                 name,
                 limit: 12,
-                refused: 7,
+                rejected: 7,
             },
             Level::WARN,
-            "limit reached|name=search|limit=12|refused=7",
+            "limit reached|name=search|limit=12|rejected=7",
         ),
     ]
 }
@@ -137,7 +137,7 @@ fn every_event_has_a_level_and_fields_of_its_own() {
     }
 }
 
-/// Each needs a level and fields in `src/events.rs`, and a row above.
+/// Each needs a level and fields in `src/events.rs`, and a policy stack above.
 #[test]
 fn no_event_is_forgotten() {
     let kind = |event: &Event| std::mem::discriminant(event);

@@ -18,10 +18,10 @@ def pairs(found):
     names = [name for name, _ in found]
     assert len(names) == len(set(names)), names
     return dict(found)
-def refuse(name):
+def reject(name):
     raise ValueError(name)
 for line in sys.stdin.buffer.read().decode("utf-8", "strict").splitlines():
-    event = json.loads(line, object_pairs_hook=pairs, parse_constant=refuse)
+    event = json.loads(line, object_pairs_hook=pairs, parse_constant=reject)
     print(event["text"].encode().hex(), event["bytes"].encode().hex(), event["msg"].encode().hex())
 "#;
 

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use tower::Layer;
 use tower::{BoxError, ServiceExt, service_fn};
-use towerkit_core::{Clock, LayerExt, Reason, Rejection};
+use towerkit_core::{Clock, LayerExt, Rejection, RejectionReason};
 use towerkit_log::{LogLayer, Sampling};
 use towerkit_test::{Act, Probe, run_paused};
 use tracing::{Level, level_filters::LevelFilter};
@@ -25,10 +25,11 @@ fn fail(layer: &LogLayer) {
     run_paused(service.oneshot(Act::Fail)).unwrap_err();
 }
 
-fn refuse(layer: &LogLayer) {
-    let refusal =
-        |()| async { Err::<(), BoxError>(Rejection::new(Reason::RateLimited, "limit").into()) };
-    let service = layer.clone().plain("words").layer(service_fn(refusal));
+fn reject(layer: &LogLayer) {
+    let rejection = |()| async {
+        Err::<(), BoxError>(Rejection::new(RejectionReason::RateLimited, "limit").into())
+    };
+    let service = layer.clone().plain("words").layer(service_fn(rejection));
     run_paused(service.oneshot(())).unwrap_err();
 }
 
@@ -51,14 +52,14 @@ fn one_success_of_many_is_logged_and_every_failure() {
 }
 
 #[test]
-fn refusals_have_a_cap_each_second_and_failures_none() {
+fn rejections_have_a_cap_each_second_and_failures_none() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let (clock, hand) = Clock::manual();
     let layer = LogLayer::new()
         .clock(clock)
-        .sampling(Sampling::new().refusals(2));
+        .sampling(Sampling::new().rejections(2));
     for _ in 0..3 {
-        (0..1000).for_each(|_| refuse(&layer));
+        (0..1000).for_each(|_| reject(&layer));
         (0..3).for_each(|_| fail(&layer));
         let expected = ["overloaded", "overloaded", "failure", "failure", "failure"];
         assert_eq!(outcomes(&log), expected);
@@ -96,19 +97,19 @@ fn what_was_left_out_is_told_once_a_second_at_most() {
 }
 
 #[test]
-fn refused_calls_that_were_left_out_are_told_as_a_warning() {
+fn rejected_calls_that_were_left_out_are_told_as_a_warning() {
     let (log, _guard) = Capture::start(LevelFilter::WARN);
     let (clock, hand) = Clock::manual();
-    let sampling = one_of(10).refusals(1);
+    let sampling = one_of(10).rejections(1);
     let layer = LogLayer::new().clock(clock).sampling(sampling);
-    (0..10).for_each(|_| refuse(&layer));
+    (0..10).for_each(|_| reject(&layer));
     (0..10).for_each(|_| succeed(&layer));
     log.take();
     hand.advance(Duration::from_secs(1));
     succeed(&layer);
     let seen = log.only();
     assert_eq!(seen.level, Level::WARN);
-    let counts = ["left_out", "refused"].map(|name| seen.field(name));
+    let counts = ["left_out", "rejected"].map(|name| seen.field(name));
     // One was told at once, in the first second.
     assert_eq!(counts, [Some("17"), Some("8")]);
 }

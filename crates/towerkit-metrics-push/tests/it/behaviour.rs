@@ -254,21 +254,21 @@ async fn pushes_become_rarer_while_they_fail() {
 }
 
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let pusher = || Pusher::new(Registry::new(), Statsd::new(), Target::udp("x:1"));
     let said = |error: towerkit_metrics_push::InvalidSetting| error.to_string();
-    let refused = pusher().interval(Duration::ZERO).map(drop).map_err(said);
+    let rejected = pusher().interval(Duration::ZERO).map(drop).map_err(said);
     let expected = "an interval of 0ns is not 10 ms up to a day";
-    assert_eq!(refused.unwrap_err(), expected);
-    let refused = pusher().timeout(Duration::MAX).map(drop).map_err(said);
-    assert!(refused.unwrap_err().ends_with("is not 1 ms up to an hour"));
+    assert_eq!(rejected.unwrap_err(), expected);
+    let rejected = pusher().timeout(Duration::MAX).map(drop).map_err(said);
+    assert!(rejected.unwrap_err().ends_with("is not 1 ms up to an hour"));
     for (target, bytes, most) in [
         (Target::udp("x:1"), 63, 65_507),
         (Target::udp("x:1"), 65_508, 65_507),
         (Target::tcp("x:1"), 0, 16_777_216),
     ] {
-        let refused = target.packet(bytes).map(drop).map_err(said);
+        let rejected = target.packet(bytes).map(drop).map_err(said);
         let expected = format!("a packet of {bytes} bytes is not 64 to {most}");
-        assert_eq!(refused.unwrap_err(), expected);
+        assert_eq!(rejected.unwrap_err(), expected);
     }
 }

@@ -28,7 +28,7 @@ fn pushes_that_fail_leave_nothing_behind() {
                     for _ in 0..times {
                         counter.add(1);
                         histogram.observe(0.3);
-                        // Over UDP, what has no memory of what was sent need not know of a refusal.
+                        // Over UDP, what has no memory of what was sent need not know of a rejection.
                         let _ = pusher.flush().await;
                     }
                 });

@@ -2,7 +2,9 @@
 
 use allocation_counter::measure;
 use http::{HeaderValue, Request};
-use towerkit_core::{Call, Describe, End, IntoRole, Outcome, Plain, Policy, Role, Status};
+use towerkit_core::{
+    Call, CallEnd, Describe, IntoPolicy, Outcome, Plain, Policy, RunPolicy, Status,
+};
 use towerkit_http::Http;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 
@@ -12,13 +14,13 @@ fn allocations<Req>(
     mut request: Req,
     status: Status,
 ) -> [u64; 2] {
-    let role = layer.clone().registry(Registry::new()).into_role();
-    let end = End::new(Outcome::Success)
+    let role = layer.clone().registry(Registry::new()).into_policies();
+    let end = CallEnd::new(Outcome::Success)
         .with_status(Some(status))
         .with_head(Some(Outcome::Success));
     let mut once = || {
         let mut call = Call::new(&mut request, protocol);
-        let mut held = Role::begin(&role, &mut call).unwrap();
+        let mut held = RunPolicy::begin(&role, &mut call).unwrap();
         role.head(&mut held, &end);
         role.finish(held, &end);
     };

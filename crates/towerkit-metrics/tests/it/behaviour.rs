@@ -10,7 +10,7 @@ use crate::served::{
     recorded, request, serve,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{BoxError, Clock, LayerExt, Reason, Rejection, stack};
+use towerkit_core::{BoxError, Clock, LayerExt, Rejection, RejectionReason, stack};
 use towerkit_http::{Http, HttpExt};
 use towerkit_metrics::{Buckets, MetricsLayer};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -90,7 +90,7 @@ async fn a_cancelled_call_is_counted_without_a_made_up_status() {
 
 /// A8.4
 #[tokio::test]
-async fn a_call_that_a_guard_further_in_refuses_is_counted_as_the_caller_sees_it() {
+async fn a_call_that_a_guard_further_in_rejects_is_counted_as_the_caller_sees_it() {
     let (metrics, registry) = recorded();
     let (clock, _hand) = Clock::manual();
     let limit = RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock);
@@ -114,14 +114,14 @@ async fn a_call_that_a_guard_further_in_refuses_is_counted_as_the_caller_sees_it
 
 /// A8.4: for whatever reason, and over every protocol.
 #[tokio::test]
-async fn refusals_are_counted_by_reason() {
+async fn rejections_are_counted_by_reason() {
     let (layer, registry) = recorded();
-    let refuse =
+    let reject =
         service_fn(
             |reason| async move { Err::<(), BoxError>(Rejection::new(reason, "guard").into()) },
         );
-    let plain = layer.clone().plain("op").layer(refuse);
-    for (n, reason) in Reason::ALL.into_iter().enumerate() {
+    let plain = layer.clone().plain("op").layer(reject);
+    for (n, reason) in RejectionReason::ALL.into_iter().enumerate() {
         for _ in 0..=n {
             assert!(plain.clone().oneshot(reason).await.is_err());
         }
@@ -134,7 +134,7 @@ async fn refusals_are_counted_by_reason() {
         serve(&grpc, request("POST", "/shop.Orders/Place", 0)).await;
     }
     let scraped = Scraped::of(&registry);
-    for (n, reason) in Reason::ALL.into_iter().enumerate() {
+    for (n, reason) in RejectionReason::ALL.into_iter().enumerate() {
         let labels = [("operation", "op"), ("reason", reason.as_str())];
         let rejected = scraped.value("towerkit_calls_rejected_total", &labels);
         assert_eq!(rejected, Some(n as f64 + 1.0), "{reason}");
@@ -211,7 +211,7 @@ async fn two_services_of_a_process_can_be_told_apart_or_added_up() {
 
 /// A name that is taken costs the metric and nothing else.
 #[tokio::test]
-async fn calls_are_served_though_the_registry_refuses_the_metric() {
+async fn calls_are_served_though_the_registry_rejects_the_metric() {
     let (layer, registry) = recorded();
     let taken = registry.counter("towerkit_calls_active", "", &[]);
     taken.unwrap().add(7);

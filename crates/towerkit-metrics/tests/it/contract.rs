@@ -3,7 +3,7 @@
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
-use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
+use towerkit_test::{Subject, contract, laws::nonsense_is_rejected};
 
 use crate::scrape::Scraped;
 
@@ -32,13 +32,13 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
-    let refused = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).is_err();
-    nonsense_is_refused(&[
-        ("no bound", &|| refused(&[])),
-        ("NaN", &|| refused(&[f64::NAN])),
-        ("infinite", &|| refused(&[f64::INFINITY])),
-        ("falling", &|| refused(&[1.0, -1.0])),
-        ("equal", &|| refused(&[1.0, 1.0])),
+fn nonsense_in_the_configuration_is_rejected() {
+    let rejected = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).is_err();
+    nonsense_is_rejected(&[
+        ("no bound", &|| rejected(&[])),
+        ("NaN", &|| rejected(&[f64::NAN])),
+        ("infinite", &|| rejected(&[f64::INFINITY])),
+        ("falling", &|| rejected(&[1.0, -1.0])),
+        ("equal", &|| rejected(&[1.0, 1.0])),
     ]);
 }

@@ -93,10 +93,10 @@ fn every_kind() -> Vec<(Event, &'static str)> {
             Event::LimitReached {
                 name,
                 limit: 20,
-                refused: 3,
+                rejected: 3,
             },
             "towerkit_concurrency_limit{name=\"search\"} 20\n\
-             towerkit_concurrency_limit_refused_total{name=\"search\"} 3\n",
+             towerkit_concurrency_limit_rejected_total{name=\"search\"} 3\n",
         ),
     ]
 }

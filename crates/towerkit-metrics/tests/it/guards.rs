@@ -16,7 +16,7 @@ use towerkit_retry::RetryLayer;
 
 use crate::scrape::Scraped;
 
-/// A client whose callee fails until it is well: retries are made and given up, the breaker opens, refuses, probes and closes.
+/// A client whose callee fails until it is well: retries are made and given up, the breaker opens, rejects, probes and closes.
 #[tokio::test(start_paused = true)]
 async fn an_outage_shows_in_every_metric() {
     let registry = Registry::new();

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::{net::TcpListener, runtime};
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{EventSink, LayerExt, Reason, Rejection, TraceIds};
+use towerkit_core::{EventSink, LayerExt, Rejection, RejectionReason, TraceIds};
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 use towerkit_programs::{Prometheus, command};
@@ -44,14 +44,15 @@ fn everything() -> Registry {
     registry
 }
 
-/// Calls over every protocol, on both sides, one of them refused.
+/// Calls over every protocol, on both sides, one of them rejected.
 async fn call(registry: &Registry) {
     let served = service_fn(|_: Request<()>| async {
         let response = Response::builder().header("content-type", "application/grpc");
         Ok::<_, Infallible>(response.body(Full::<Bytes>::from("body")).unwrap())
     });
-    let refused =
-        service_fn(|()| async { Err::<(), _>(Rejection::new(Reason::CircuitOpen, "guard")) });
+    let rejected = service_fn(|()| async {
+        Err::<(), _>(Rejection::new(RejectionReason::CircuitOpen, "guard"))
+    });
     let server = MetricsLayer::new().registry(registry.clone());
     let server = server.time_to_head().body_sizes(Buckets::bytes());
     for layer in [server.clone(), server.client()] {
@@ -63,7 +64,7 @@ async fn call(registry: &Registry) {
         http.await.unwrap().into_body().collect().await.unwrap();
         let grpc = layer.clone().grpc().layer(served).oneshot(request());
         grpc.await.unwrap().into_body().collect().await.unwrap();
-        let plain = layer.plain("op").layer(refused).oneshot(());
+        let plain = layer.plain("op").layer(rejected).oneshot(());
         assert!(plain.await.is_err());
     }
 }

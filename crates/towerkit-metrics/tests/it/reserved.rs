@@ -23,7 +23,7 @@ fn histogram(registry: &Registry, name: &str) -> Result<(), MetricError> {
 
 /// Every suffix with every type of metric.
 #[test]
-fn a_reserved_suffix_is_refused_where_it_means_something_else() {
+fn a_reserved_suffix_is_rejected_where_it_means_something_else() {
     for (suffix, of_counters, of_gauges, of_histograms) in [
         ("_total", true, false, false),
         ("_created", false, false, false),
@@ -53,7 +53,7 @@ fn a_reserved_suffix_is_refused_where_it_means_something_else() {
 
 /// Whichever of the two comes first.
 #[test]
-fn two_metrics_whose_lines_could_be_taken_for_each_other_are_refused() {
+fn two_metrics_whose_lines_could_be_taken_for_each_other_are_rejected() {
     let clashing: [(Make, &str, Make, &str); 7] = [
         (counter, "x_total", gauge, "x"),
         (counter, "x_total", histogram, "x"),
@@ -72,7 +72,7 @@ fn two_metrics_whose_lines_could_be_taken_for_each_other_are_refused() {
             let expected =
                 format!("metric {b:?}: its lines could be read as those of metric {a:?}");
             assert_eq!((error.to_string(), error.name()), (expected, b));
-            // What was refused takes no name from others, and the first goes on.
+            // What was rejected takes no name from others, and the first goes on.
             first(&registry, a).unwrap();
         }
     }

@@ -44,9 +44,9 @@ async fn only_get_and_head_are_allowed() {
     let length = page.into_body().collect().await.unwrap().to_bytes().len();
     assert_eq!(head.headers()[CONTENT_LENGTH], length.to_string());
     assert!(http_body::Body::is_end_stream(head.body()));
-    let refused = call("POST").await.unwrap();
-    assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(refused.headers()[ALLOW], "GET, HEAD");
+    let rejected = call("POST").await.unwrap();
+    assert_eq!(rejected.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(rejected.headers()[ALLOW], "GET, HEAD");
 }
 
 /// Pieces are bounded, whatever there is to show, and together they are what is written at once.

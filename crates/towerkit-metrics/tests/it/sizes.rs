@@ -116,24 +116,24 @@ async fn bodies_are_measured_as_declared_and_as_delivered() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_a_size_only_where_its_body_is_seen() {
-    let refusing = || {
+async fn a_rejection_has_a_size_only_where_its_body_is_seen() {
+    let rejecting = || {
         let (clock, _hand) = Clock::manual();
         let limit = RateLimitLayer::new(Quota::per_second(1).unwrap());
         limit.clock(clock)
     };
     let (layer, registry) = recorded();
     let layer = layer.body_sizes(Buckets::bytes());
-    let row = stack((layer, refusing())).http().layer(service_fn(answer));
+    let policies = stack((layer, rejecting())).http().layer(service_fn(answer));
     for _ in 0..2 {
-        let response = row.clone().oneshot(post(None)).await.unwrap();
+        let response = policies.clone().oneshot(post(None)).await.unwrap();
         response.into_body().collect().await.unwrap();
     }
     let sizes = |registry| Scraped::of(registry).all(&format!("{RESPONSE}_count"));
     assert_eq!(sizes(&registry), [1.0, 0.0]);
     let (layer, registry) = recorded();
     let layer = layer.body_sizes(Buckets::bytes()).http();
-    let apart = layer.layer(refusing().http().layer(service_fn(answer)));
+    let apart = layer.layer(rejecting().http().layer(service_fn(answer)));
     for _ in 0..2 {
         let response = apart.clone().oneshot(post(None)).await.unwrap();
         response.into_body().collect().await.unwrap();

@@ -127,7 +127,7 @@ async fn without_a_backend_everything_is_discarded() {
 
 /// A8.6
 #[test]
-fn a_metric_is_refused_where_all_refuse_it() {
+fn a_metric_is_rejected_where_all_reject_it() {
     let [here, there] = [Registry::new(), Registry::new()];
     let tee = Tee::new().and(here.clone()).and(there.clone());
     here.counter("words_total", "", &[("a", "b")])

@@ -29,8 +29,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const TABLE: &str = include_str!("conventions.tsv");
 
-/// The rows of the table that have so many columns.
-fn rows<const N: usize>() -> impl Iterator<Item = [&'static str; N]> {
+/// The policy stacks of the table that have so many columns.
+fn stacks<const N: usize>() -> impl Iterator<Item = [&'static str; N]> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split('\t').collect::<Vec<_>>().try_into().ok())
 }
@@ -46,20 +46,20 @@ enum Column {
 
 /// What the conventions say of an attribute on a span.
 fn requirement(attribute: &str, column: Column) -> &'static str {
-    let mut rows = rows::<6>();
-    let row = rows.find(|[name, ..]| match name.strip_suffix('.') {
+    let mut stacks = stacks::<6>();
+    let policies = stacks.find(|[name, ..]| match name.strip_suffix('.') {
         Some(template) => attribute
             .strip_prefix(template)
             .is_some_and(|key| key.starts_with('.')),
         None => attribute == *name,
     });
-    row.unwrap_or_else(|| panic!("the conventions do not know {attribute:?}"))[column as usize]
+    policies.unwrap_or_else(|| panic!("the conventions do not know {attribute:?}"))[column as usize]
 }
 
 #[test]
 fn the_table_has_each_name_once_and_no_deprecated_ones() {
     let mut names = HashSet::new();
-    for [name, stability, requirements @ ..] in rows::<6>() {
+    for [name, stability, requirements @ ..] in stacks::<6>() {
         assert!(
             names.insert(name) && ["stable", "development"].contains(&stability),
             "{name}"
@@ -79,7 +79,7 @@ fn the_table_has_each_name_once_and_no_deprecated_ones() {
             "{name}"
         );
     }
-    for [name, stability, kind, _unit] in rows::<4>() {
+    for [name, stability, kind, _unit] in stacks::<4>() {
         assert!(
             names.insert(name) && ["stable", "development"].contains(&stability),
             "{name}"
@@ -225,7 +225,7 @@ fn check(span: &SpanData, column: Column, is_all: bool) -> BTreeSet<String> {
             "{name} on {column:?}"
         );
     }
-    for [name, ..] in rows::<6>() {
+    for [name, ..] in stacks::<6>() {
         if requirement(name, column) == "required" {
             assert!(names.contains(name), "{name} on {column:?}: {names:?}");
         }
@@ -268,7 +268,7 @@ fn spans_have_the_attributes_of_the_conventions() {
         assert_eq!(seen.len(), 4, "calls of all kinds were seen");
         let all: BTreeSet<_> = seen.into_values().flatten().collect();
         if is_all {
-            let unseen = rows::<6>().map(|[name, ..]| name);
+            let unseen = stacks::<6>().map(|[name, ..]| name);
             let unseen: Vec<_> = unseen
                 .filter(|name| !all.iter().any(|seen| seen.starts_with(name)))
                 .collect();
@@ -291,14 +291,19 @@ fn metrics_have_the_names_of_the_conventions_or_are_in_our_namespace() {
             let (kind, attributes) = points(metric.data());
             let is_own = metric.name().starts_with("towerkit.");
             if !is_own {
-                let mut rows = rows::<4>();
-                let row = rows.find(|[name, ..]| *name == metric.name());
-                let row = row
+                let mut stacks = stacks::<4>();
+                let policies = stacks.find(|[name, ..]| *name == metric.name());
+                let policies = policies
                     .unwrap_or_else(|| panic!("the conventions do not know {:?}", metric.name()));
-                assert_eq!([row[2], row[3]], [kind, metric.unit()], "{}", metric.name());
+                assert_eq!(
+                    [policies[2], policies[3]],
+                    [kind, metric.unit()],
+                    "{}",
+                    metric.name()
+                );
             }
             for name in attributes {
-                let is_known = rows::<6>().any(|[known, ..]| known == name);
+                let is_known = stacks::<6>().any(|[known, ..]| known == name);
                 assert!(
                     is_known || name.starts_with("towerkit."),
                     "{name} on {}",
@@ -308,7 +313,7 @@ fn metrics_have_the_names_of_the_conventions_or_are_in_our_namespace() {
             seen.insert(metric.name().to_owned());
         }
     }
-    let unseen: Vec<_> = rows::<4>()
+    let unseen: Vec<_> = stacks::<4>()
         .map(|[name, ..]| name)
         .filter(|name| !seen.contains(*name))
         .collect();

@@ -210,7 +210,7 @@ fn metrics_of_the_programs_own_arrive_every_interval() {
 }
 
 #[test]
-fn what_is_no_metric_is_refused() {
+fn what_is_no_metric_is_rejected() {
     let meters = MetricPipeline::new("shop")
         .otlp_grpc("http://127.0.0.1:1")
         .unwrap();

@@ -215,7 +215,7 @@ fn a_shutdown_gives_up_what_is_being_sent() {
 }
 
 #[test]
-fn what_a_receiver_refuses_is_counted() {
+fn what_a_receiver_rejects_is_counted() {
     let receiver = posts(anywhere(), StatusCode::BAD_REQUEST);
     for start in POSTS {
         let spans = start(pipeline(), &receiver.endpoint()).unwrap();
@@ -228,7 +228,7 @@ fn what_a_receiver_refuses_is_counted() {
 }
 
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let zero = || pipeline().delay(Duration::ZERO);
     let endless = || pipeline().timeout(Duration::MAX);
     for start in STARTS {

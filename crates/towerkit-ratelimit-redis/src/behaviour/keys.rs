@@ -24,7 +24,7 @@ fn calls_without_a_key_share_a_quota() {
     run_paused(async {
         let memory = Memory::new(2 * MILLI);
         let layer = layer(&memory, quota(1, 1));
-        let service = service(&layer.key(|call: &Call<'_, &'static str>| call.field("none")));
+        let service = service(&layer.key(|call: &Call<'_, &'static str>| call.header("none")));
         assert!(call(&service, "Ann").await.is_ok());
         assert!(call(&service, "Bob").await.is_err());
     });
@@ -48,9 +48,9 @@ fn keys_take_no_more_room_than_they_are_given() {
 }
 
 #[test]
-fn a_key_that_finds_no_room_asks_for_each_call_or_is_refused() {
+fn a_key_that_finds_no_room_asks_for_each_call_or_is_rejected() {
     run_paused(async {
-        for overflow in [Overflow::Ask, Overflow::Refuse] {
+        for overflow in [Overflow::Ask, Overflow::Reject] {
             let memory = Memory::new(2 * MILLI);
             let layer = layer(&memory, quota(1000, 1000))
                 .key(who)
@@ -67,8 +67,8 @@ fn a_key_that_finds_no_room_asks_for_each_call_or_is_refused() {
                 let result = call(&service, "Ann").await;
                 match overflow {
                     Overflow::Ask => assert!(result.is_ok()),
-                    Overflow::Refuse => {
-                        assert_eq!(reasons([result]), [Some(Reason::Overloaded)]);
+                    Overflow::Reject => {
+                        assert_eq!(reasons([result]), [Some(RejectionReason::Overloaded)]);
                     }
                 }
             }

@@ -4,14 +4,14 @@ use super::*;
 
 /// RL-03
 #[test]
-fn a_call_beyond_the_quota_is_refused_with_the_wait() {
+fn a_call_beyond_the_quota_is_rejected_with_the_wait() {
     run_paused(async {
         let service = service(&layer(&Memory::new(2 * MILLI), quota(10, 2)));
         assert!(call(&service, "Ann").await.is_ok());
         assert!(call(&service, "Ann").await.is_ok());
-        let refused = call(&service, "Ann").await.unwrap_err();
-        assert_eq!(refused.reason(), Reason::RateLimited);
-        let wait = refused.wait().unwrap();
+        let rejected = call(&service, "Ann").await.unwrap_err();
+        assert_eq!(rejected.reason(), RejectionReason::RateLimited);
+        let wait = rejected.retry_after().unwrap();
         assert!(wait > 94 * MILLI && wait <= 100 * MILLI, "{wait:?}");
         advance(wait - Duration::from_nanos(1)).await;
         assert!(call(&service, "Ann").await.is_err());
@@ -21,7 +21,7 @@ fn a_call_beyond_the_quota_is_refused_with_the_wait() {
 }
 
 #[test]
-fn a_refused_key_is_refused_without_asking() {
+fn a_rejected_key_is_rejected_without_asking() {
     run_paused(async {
         let memory = Memory::new(2 * MILLI);
         let service = service(&layer(&memory, quota(1, 1)));
@@ -30,8 +30,8 @@ fn a_refused_key_is_refused_without_asking() {
         assert_eq!(memory.asked().len(), 1);
         for left in (1..=9).rev() {
             sleep(100 * MILLI).await;
-            let refused = at_once(&service, "Ann").unwrap().unwrap_err();
-            let wait = refused.wait().unwrap();
+            let rejected = at_once(&service, "Ann").unwrap().unwrap_err();
+            let wait = rejected.retry_after().unwrap();
             assert!(wait > left * 100 * MILLI - 10 * MILLI && wait <= left * 100 * MILLI);
         }
         assert!(memory.asked().is_empty());
@@ -220,7 +220,7 @@ fn waiting_calls_are_polled_by_whoever_is_woken() {
 fn a_call_from_a_lease_allocates_nothing() {
     run_paused(async {
         let layer = warm();
-        let guard = layer.into_role();
+        let guard = layer.into_policies();
         let protocol = Plain::new("test");
         let seen = allocation_counter::measure(|| {
             for _ in 0..5 {

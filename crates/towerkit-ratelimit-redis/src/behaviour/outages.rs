@@ -9,7 +9,10 @@ fn while_redis_is_away_the_quota_holds_in_the_process() {
         memory.is(Mood::Failing(Failure::Away));
         let service = service(&layer(&memory, quota(10, 2)));
         let results = [0; 3].map(|_| call(&service, "Ann").now_or_never().unwrap());
-        assert_eq!(reasons(results), [None, None, Some(Reason::RateLimited)]);
+        assert_eq!(
+            reasons(results),
+            [None, None, Some(RejectionReason::RateLimited)]
+        );
         sleep(100 * MILLI).await;
         assert!(call(&service, "Ann").await.is_ok());
         assert!(call(&service, "Ann").await.is_err());
@@ -27,7 +30,7 @@ fn while_redis_is_away_another_quota_may_hold_in_the_process() {
         let service = service(&layer);
         for key in ["Ann", "Bob"] {
             let results = [0; 2].map(|_| call(&service, key).now_or_never().unwrap());
-            assert_eq!(reasons(results), [None, Some(Reason::RateLimited)]);
+            assert_eq!(reasons(results), [None, Some(RejectionReason::RateLimited)]);
         }
     });
 }
@@ -41,9 +44,9 @@ fn failing_open_admits_all_and_failing_closed_none() {
         let closed = service(&layer(&memory, quota(1, 1)).fail_closed());
         for _ in 0..20 {
             assert!(call(&open, "Ann").await.is_ok());
-            let refused = call(&closed, "Ann").await.unwrap_err();
-            assert_eq!(refused.reason(), Reason::Unavailable);
-            assert!((MILLI..SECOND / 2).contains(&refused.wait().unwrap()));
+            let rejected = call(&closed, "Ann").await.unwrap_err();
+            assert_eq!(rejected.reason(), RejectionReason::Unavailable);
+            assert!((MILLI..SECOND / 2).contains(&rejected.retry_after().unwrap()));
         }
     });
 }

@@ -169,11 +169,11 @@ async fn a_server_that_cannot_answer_is_away_until_it_can() {
         cases.extend(wordings.map(|error| async move {
             let (fake, client) = Fake::start(&error);
             let (layer, seen) = layer(client);
-            let mut refused = 0;
+            let mut rejected = 0;
             call_until(&layer, &error, |admitted| {
                 assert!(!admitted);
-                refused += 1;
-                refused > 300 && *seen.lock().unwrap() == [false]
+                rejected += 1;
+                rejected > 300 && *seen.lock().unwrap() == [false]
             })
             .await;
             assert!(fake.connections() <= 2, "{error}");

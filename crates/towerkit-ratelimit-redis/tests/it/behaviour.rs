@@ -1,4 +1,4 @@
-//! Over HTTP: keys from request fields, and refusals as responses.
+//! Over HTTP: keys from request fields, and rejections as responses.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -32,15 +32,15 @@ async fn answer(_: Request<Body>) -> Result<Response<Body>, Infallible> {
 #[test]
 fn a_key_beyond_its_quota_gets_429_and_retry_after() {
     run_paused(async {
-        let layer = layer().key(|call: &Call<'_, Request<Body>>| call.field("x-key"));
+        let layer = layer().key(|call: &Call<'_, Request<Body>>| call.header("x-key"));
         let service = layer.http().layer(service_fn(answer));
         for key in ["Ann", "Bob"] {
             let response = service.clone().oneshot(request(key)).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
         }
-        let refused = service.oneshot(request("Ann")).await.unwrap();
-        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(refused.headers()["retry-after"], "60");
+        let rejected = service.oneshot(request("Ann")).await.unwrap();
+        assert_eq!(rejected.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(rejected.headers()["retry-after"], "60");
     });
 }
 
@@ -48,8 +48,8 @@ fn a_key_beyond_its_quota_gets_429_and_retry_after() {
 fn a_closed_limit_without_a_redis_answers_503_and_retry_after() {
     run_paused(async {
         let service = layer().fail_closed().http().layer(service_fn(answer));
-        let refused = service.oneshot(request("Ann")).await.unwrap();
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(refused.headers()["retry-after"], "1");
+        let rejected = service.oneshot(request("Ann")).await.unwrap();
+        assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(rejected.headers()["retry-after"], "1");
     });
 }

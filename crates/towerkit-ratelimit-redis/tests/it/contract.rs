@@ -41,12 +41,12 @@ fn the_laws_hold_while_nobody_knows_that_redis_is_away() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let lease = |size, time| layer().lease(size, time).is_err();
     let timeout = |time| layer().timeout(time).is_err();
     let capacity = |keys| layer().capacity(keys).is_err();
     let second = Duration::from_secs(1);
-    laws::nonsense_is_refused(&[
+    laws::nonsense_is_rejected(&[
         ("lease of 0", &|| lease(0, second)),
         ("lease of 65536", &|| lease(65_536, second)),
         ("lease of MAX", &|| lease(u32::MAX, second)),

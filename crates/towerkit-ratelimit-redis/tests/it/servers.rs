@@ -30,8 +30,8 @@ pub(crate) async fn call<S>(service: &S, key: &str) -> Result<(), Rejection>
 where
     S: Service<String, Response = (), Error = BoxError> + Clone,
 {
-    let refused = |error: BoxError| error.downcast_ref::<Rejection>().unwrap().clone();
-    service.clone().oneshot(key.into()).await.map_err(refused)
+    let rejected = |error: BoxError| error.downcast_ref::<Rejection>().unwrap().clone();
+    service.clone().oneshot(key.into()).await.map_err(rejected)
 }
 
 fn who<'a>(call: &'a Call<'_, String>) -> Option<&'a str> {

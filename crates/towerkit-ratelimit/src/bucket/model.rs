@@ -13,7 +13,7 @@ fn bucket(count: u32, per: Duration, burst: u32) -> Bucket {
     Bucket::new(Quota::new(count, per).unwrap().burst(burst).unwrap())
 }
 
-/// How long the bucket makes a call wait that it refuses, in nanoseconds.
+/// How long the bucket makes a call wait that it rejects, in nanoseconds.
 fn wait(bucket: &Bucket, now: u64, cost: u32) -> Option<u64> {
     match bucket.take(now, cost).err()?.enough() {
         Enough::After(wait) => Some(wait.as_nanos() as u64),
@@ -77,9 +77,9 @@ proptest! {
         prop_assert!(worst_excess(&admitted, count, per, burst) <= 0);
     }
 
-    /// RL-02, RL-07: what is refused is refused for a reason. The model counts tokens by the whole history.
+    /// RL-02, RL-07: what is rejected is rejected for a reason. The model counts tokens by the whole history.
     #[test]
-    fn a_call_is_refused_only_for_want_of_tokens(
+    fn a_call_is_rejected_only_for_want_of_tokens(
         count in 1..10_000u32,
         burst in 1..20u32,
         steps in prop::collection::vec((0..SECOND / 2, 0..25u32), 1..60),
@@ -102,17 +102,17 @@ proptest! {
         }
     }
 
-    /// RL-03: refused until the wait is over, to the nanosecond, and admitted then.
+    /// RL-03: rejected until the wait is over, to the nanosecond, and admitted then.
     #[test]
     fn the_wait_is_exact((count, per, burst) in quotas(), offset in 0..SECOND, cost in 1..20u32) {
         let bucket = bucket(count, per, burst);
         let cost = cost.min(burst);
         let now = SECOND + offset;
-        let mut refused = None;
+        let mut rejected = None;
         for _ in 0..=burst {
-            refused = wait(&bucket, now, cost);
+            rejected = wait(&bucket, now, cost);
         }
-        let wait = refused.expect("the burst is used up");
+        let wait = rejected.expect("the burst is used up");
         prop_assert!(wait >= 1);
         prop_assert!(bucket.take(now + wait - 1, cost).is_err());
         prop_assert!(bucket.take(now + wait, cost).is_ok());

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 use towerkit_core::{Clock, Rejection};
 
 use super::delayed::Delayed;
-use crate::meter::Held;
+use crate::meter::CallState;
 
 /// What a call waits for whose tokens are still to come.
 ///
@@ -45,7 +45,7 @@ impl<H> Delay<H> {
     }
 }
 
-impl<H: Held> Future for Delay<H> {
+impl<H: CallState> Future for Delay<H> {
     type Output = Result<H, Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -31,7 +31,7 @@ pub(crate) enum Joined {
     /// It waits, under this number.
     Waits(u64),
     /// It would wait for too long, or there is no room. After this time it may be worth another try.
-    Refused(Duration),
+    Rejected(Duration),
 }
 
 impl Delayed {
@@ -69,8 +69,8 @@ impl Delayed {
             spot.map_or(word, |spot| unsigned(spot.word))
         });
         let joined = match spot {
-            None if is_full => Joined::Refused(self.first_goes(&line, units)),
-            None => Joined::Refused(wait - longest),
+            None if is_full => Joined::Rejected(self.first_goes(&line, units)),
+            None => Joined::Rejected(wait - longest),
             Some(_) if wait.is_zero() => Joined::Admitted,
             Some(spot) => Joined::Waits(line.join(spot)),
         };

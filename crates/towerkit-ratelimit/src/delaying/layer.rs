@@ -1,29 +1,30 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsyncGuardRole, Call, Clock, End, LayerState, Plain, RowLayer, StateHandle, WaitingRow,
+    AsAsyncGuardWith, AsyncPolicyService, Call, CallEnd, Clock, LayerState, Plain, PolicyLayer,
+    StateHandle,
 };
 
-use super::DelayingRateLimit;
+use super::DelayingRateLimitPolicy;
 use crate::{
     Cost, InvalidSetting, One, Quota, Terms, fields::Fields, invalid::Problem, macros::layer_of,
 };
 
 /// Limits the rate of calls: one bucket for all callers, in which calls wait for their tokens, first come, first served.
 pub struct DelayingRateLimitLayer<M: Terms = One, P = Plain> {
-    row: RowLayer<AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>, P>,
+    policies: PolicyLayer<AsAsyncGuardWith<DelayingRateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>,
     /// The guard, as handles see it.
-    state: LayerState<DelayingRateLimit>,
+    state: LayerState<DelayingRateLimitPolicy>,
 }
 
 /// A service behind a [`DelayingRateLimitLayer`].
-pub type DelayingRateLimited<S, M = One, P = Plain> =
-    WaitingRow<S, AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>, P>;
+pub type DelayingRateLimit<S, M = One, P = Plain> =
+    AsyncPolicyService<S, AsAsyncGuardWith<DelayingRateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>;
 
 impl DelayingRateLimitLayer {
     /// Limits calls to `quota`, and lets each wait for up to `max_wait`. The bucket is full at the start.
     ///
-    /// A call that would wait longer than that, or past its [deadline](towerkit_core::Deadline), is refused at once.
+    /// A call that would wait longer than that, or past its [deadline](towerkit_core::Deadline), is rejected at once.
     ///
     /// # Errors
     ///
@@ -33,16 +34,16 @@ impl DelayingRateLimitLayer {
         if max_wait.is_zero() || max_wait > YEAR {
             return Err(InvalidSetting(Problem::MaxWait(max_wait)));
         }
-        let limit = DelayingRateLimit::new(quota, max_wait);
+        let limit = DelayingRateLimitPolicy::new(quota, max_wait);
         Ok(Self {
             state: LayerState::new(limit.clone()),
-            row: RowLayer::new(AsyncGuardRole::new(limit), Plain::default()),
+            policies: PolicyLayer::new(AsAsyncGuardWith::new(limit), Plain::default()),
         })
     }
 }
 
 impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
-    /// Lets no more than `calls` wait at a time; 10,000 by default. What comes then is refused at once.
+    /// Lets no more than `calls` wait at a time; 10,000 by default. What comes then is rejected at once.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
     #[must_use]
     pub fn cost_at_end<F>(self, cost: F) -> DelayingRateLimitLayer<M::Followed, P>
     where
-        F: Fn(&End) -> u32 + Send + Sync + 'static,
+        F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
     {
         self.map(|meter| meter.followed(|after| after.set_cost(cost)))
     }
@@ -86,7 +87,7 @@ impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
         Ok(self.map(|meter| meter.followed(|after| after.set_fields(fields))))
     }
 
-    /// Names this limit in refusals; `ratelimit` by default.
+    /// Names this limit in rejections; `ratelimit` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         self.with(|limit| limit.name = name)
@@ -104,29 +105,32 @@ impl<M: Terms, P> DelayingRateLimitLayer<M, P> {
         DelayingRateLimitHandle(self.state.handle())
     }
 
-    fn with(mut self, set: impl FnOnce(&mut DelayingRateLimit<M>)) -> Self {
-        let limit = self.row.role_mut().policy_mut();
+    fn with(mut self, set: impl FnOnce(&mut DelayingRateLimitPolicy<M>)) -> Self {
+        let limit = self.policies.policies_mut().policy_mut();
         set(limit);
         self.state.replace(limit.clone().map(|_| One));
         self
     }
 
     fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimitLayer<N, P> {
-        let turned = |limit: AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>| {
-            limit.policy().clone().map(turn)
-        };
+        let turned = |limit: AsAsyncGuardWith<
+            DelayingRateLimitPolicy<M>,
+            <M as Terms>::NeedsEnd,
+        >| { limit.policy().clone().map(turn) };
         DelayingRateLimitLayer {
-            row: self.row.map(|limit| AsyncGuardRole::new(turned(limit))),
+            policies: self
+                .policies
+                .map(|limit| AsAsyncGuardWith::new(turned(limit))),
             state: self.state,
         }
     }
 }
 
-layer_of!(DelayingRateLimitLayer<M: Terms>, AsyncGuardRole<DelayingRateLimit<M>, <M as Terms>::NeedsEnd>);
+layer_of!(DelayingRateLimitLayer<M: Terms>, AsAsyncGuardWith<DelayingRateLimitPolicy<M>, <M as Terms>::NeedsEnd>);
 
 /// Reads and changes a delaying rate limit while it runs.
 #[derive(Debug, Clone)]
-pub struct DelayingRateLimitHandle(StateHandle<DelayingRateLimit>);
+pub struct DelayingRateLimitHandle(StateHandle<DelayingRateLimitPolicy>);
 
 impl DelayingRateLimitHandle {
     /// Returns how many calls would be admitted at this moment without a wait, each for one token.

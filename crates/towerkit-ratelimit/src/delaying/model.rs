@@ -100,7 +100,7 @@ impl Both {
                     (State::Waits, Some(number))
                 }
                 Joined::Admitted => panic!("tokens out of nowhere"),
-                Joined::Refused(_) => {
+                Joined::Rejected(_) => {
                     assert!(is_full || wait > PATIENCE.longest.as_nanos() as i128);
                     return;
                 }

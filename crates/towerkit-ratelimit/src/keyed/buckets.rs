@@ -120,7 +120,7 @@ impl Buckets {
         self.take_of_both(source, now, cost, &later)
     }
 
-    /// Takes tokens as [`take`](Self::take), also for a newcomer. If either bucket refuses, the other loses nothing.
+    /// Takes tokens as [`take`](Self::take), also for a newcomer. If either bucket rejects, the other loses nothing.
     #[inline(never)]
     fn take_of_both(
         &self,
@@ -178,7 +178,7 @@ impl Buckets {
     /// The shared bucket holds no more than the key would have in one of its own: it is looked at no earlier than when any bucket was
     /// last forgotten, and a bucket that the key gets later [lacks](Rate::first) what the key has taken here.
     fn take_of_overflow(&self, source: Source, now: u64, cost: u32) -> Result<Drawn, Denied> {
-        if self.overflow == Overflow::Refuse {
+        if self.overflow == Overflow::Reject {
             return Err(Denied::NoRoom);
         }
         let class = self.class(source);

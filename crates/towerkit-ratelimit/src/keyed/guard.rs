@@ -3,7 +3,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use towerkit_core::{Call, End, Fields, Guard, Policy, ProtocolKind, Reason, Rejection, TypeBool};
+use towerkit_core::{
+    Call, CallEnd, Guard, Headers, Policy, ProtocolKind, Rejection, RejectionReason, TypeBool,
+};
 
 use super::{
     KeyOf, Tags,
@@ -12,20 +14,20 @@ use super::{
 };
 use crate::{
     Meter, Taken, Terms,
-    guard::{annotate, refused},
-    meter::{After, Held},
+    guard::{rejected, response_headers},
+    meter::{After, CallState},
 };
 
 /// The guard behind [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer): admits a call for tokens of its key.
 #[derive(Clone)]
-pub struct KeyedRateLimit<M> {
+pub struct KeyedRateLimitPolicy<M> {
     pub(crate) meter: M,
     pub(crate) settings: Arc<Settings>,
     /// Made with the first call, or the first handle: before, the settings may change.
     buckets: Arc<OnceLock<Buckets>>,
 }
 
-impl<M> KeyedRateLimit<M> {
+impl<M> KeyedRateLimitPolicy<M> {
     pub(crate) fn new(settings: Settings, meter: M) -> Self {
         Self {
             meter,
@@ -34,8 +36,8 @@ impl<M> KeyedRateLimit<M> {
         }
     }
 
-    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimit<N> {
-        KeyedRateLimit {
+    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitPolicy<N> {
+        KeyedRateLimitPolicy {
             meter: turn(self.meter),
             settings: self.settings,
             buckets: self.buckets,
@@ -66,17 +68,17 @@ impl<M> KeyedRateLimit<M> {
     }
 }
 
-impl<M: Terms> Policy for KeyedRateLimit<M> {
-    type Held = M::Held;
-    const FOLLOWS: bool = M::NeedsEnd::VALUE;
+impl<M: Terms> Policy for KeyedRateLimitPolicy<M> {
+    type CallState = M::CallState;
+    const NEEDS_END: bool = M::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn annotate(&self, held: &M::Held, fields: &mut dyn Fields) {
-        annotate(self.meter.after(), held, fields);
+    fn response_headers(&self, held: &M::CallState, fields: &mut dyn Headers) {
+        response_headers(self.meter.after(), held, fields);
     }
 
     #[inline(always)]
-    fn finish(&self, held: M::Held, end: &End) {
+    fn finish(&self, held: M::CallState, end: &CallEnd) {
         if let Some(taken) = held.taken() {
             let cost = self.meter.after().cost(end);
             if cost > 0 {
@@ -87,57 +89,57 @@ impl<M: Terms> Policy for KeyedRateLimit<M> {
     }
 }
 
-impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimit<M> {
+impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimitPolicy<M> {
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::Held, Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::CallState, Rejection> {
         let now = call.now(&self.settings.clock);
         let buckets = self.buckets();
         let Some(tag) = self.meter.tag(call, Tags(buckets)) else {
-            return Err(self.refuse_nameless(now));
+            return Err(self.reject_nameless(now));
         };
         let source = buckets.source(tag, self.meter.class(call));
         let cost = self.meter.cost(call);
         match buckets.take(source, now, cost, || self.settings.clock.now()) {
-            Ok((level, advert)) => Ok(M::Held::of(|| Taken {
+            Ok((level, advert)) => Ok(M::CallState::of(|| Taken {
                 level,
                 advert,
                 source,
             })),
-            Err(denied) => Err(self.refuse(denied, call.protocol())),
+            Err(denied) => Err(self.reject(denied, call.protocol_kind())),
         }
     }
 }
 
-impl<M: Terms> KeyedRateLimit<M> {
+impl<M: Terms> KeyedRateLimitPolicy<M> {
     #[cold]
     #[inline(never)]
-    fn refuse_nameless(&self, now: u64) -> Rejection {
+    fn reject_nameless(&self, now: u64) -> Rejection {
         self.buckets().pressure.nameless(now);
-        Rejection::new(Reason::Unavailable, self.settings.name)
+        Rejection::new(RejectionReason::Unavailable, self.settings.name)
     }
 
     #[cold]
     #[inline(never)]
-    fn refuse(&self, denied: Denied, kind: ProtocolKind) -> Rejection {
+    fn reject(&self, denied: Denied, kind: ProtocolKind) -> Rejection {
         let name = self.settings.name;
         match denied {
             Denied::Key(short, advert) => {
                 let after = self.meter.after();
-                refused(name, after, &short.level, short.enough(), advert, kind)
+                rejected(name, after, &short.level, short.enough(), advert, kind)
             }
             // How the limit for all stands is not the caller's business.
             Denied::Total(short) => {
                 let after = &After::NOTHING;
-                refused(name, after, &short.level, short.enough(), [0; 2], kind)
+                rejected(name, after, &short.level, short.enough(), [0; 2], kind)
             }
-            Denied::NoRoom => Rejection::new(Reason::Overloaded, name),
+            Denied::NoRoom => Rejection::new(RejectionReason::Overloaded, name),
         }
     }
 }
 
-impl<M> fmt::Debug for KeyedRateLimit<M> {
+impl<M> fmt::Debug for KeyedRateLimitPolicy<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedRateLimit")
+        f.debug_struct("KeyedRateLimitPolicy")
             .field("name", &self.settings.name)
             .field("quotas", &self.settings.quotas)
             .finish_non_exhaustive()

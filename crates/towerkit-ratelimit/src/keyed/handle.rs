@@ -2,14 +2,14 @@ use std::hash::Hash;
 
 use towerkit_core::StateHandle;
 
-use super::KeyedRateLimit;
+use super::KeyedRateLimitPolicy;
 use crate::{InvalidSetting, Quota, invalid::Problem};
 
 /// Reads and changes a rate limit by key while it runs.
 ///
 /// Where it takes a key, that is what the key function returns: a value of the same type, or the text.
 #[derive(Debug, Clone)]
-pub struct KeyedRateLimitHandle(pub(crate) StateHandle<KeyedRateLimit<()>>);
+pub struct KeyedRateLimitHandle(pub(crate) StateHandle<KeyedRateLimitPolicy<()>>);
 
 /// How a rate limit by key stands, see [`KeyedRateLimitHandle::snapshot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

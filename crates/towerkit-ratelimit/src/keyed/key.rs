@@ -12,7 +12,7 @@ use crate::{
 ///
 /// Implemented by what the constructors and setters of [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer) make, and by nothing else.
 pub trait KeyOf<Req>: Terms {
-    /// Returns the tag of the key of a call; `None` if the call is to be refused since the server does not tell its client.
+    /// Returns the tag of the key of a call; `None` if the call is to be rejected since the server does not tell its client.
     #[doc(hidden)]
     fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64>;
 
@@ -130,13 +130,13 @@ where
 impl<Req> KeyOf<Req> for ByField {
     #[inline(always)]
     fn tag(&self, call: &Call<'_, Req>, tags: Tags<'_>) -> Option<u64> {
-        Some(tags.of_some(call.field(self.0)))
+        Some(tags.of_some(call.header(self.0)))
     }
 }
 
 impl<M: Terms, F: 'static> Terms for ByClass<M, F> {
     type NeedsEnd = M::NeedsEnd;
-    type Held = M::Held;
+    type CallState = M::CallState;
     type Followed = ByClass<M::Followed, F>;
 
     fn followed(self, set: impl FnOnce(&mut After)) -> Self::Followed {

@@ -1,9 +1,11 @@
 use std::{hash::Hash, sync::Arc};
 
-use towerkit_core::{Call, Clock, End, EventSink, GuardRole, LayerState, Plain, Row, RowLayer};
+use towerkit_core::{
+    AsGuardWith, Call, CallEnd, Clock, EventSink, LayerState, Plain, PolicyLayer, PolicyService,
+};
 
 use super::{
-    ByClass, ByField, ByKey, ByText, KeyedRateLimit, KeyedRateLimitHandle, Overflow,
+    ByClass, ByField, ByKey, ByText, KeyedRateLimitHandle, KeyedRateLimitPolicy, Overflow,
     settings::Settings,
 };
 use crate::{
@@ -11,16 +13,16 @@ use crate::{
     meter::Source,
 };
 
-/// Limits the rate of calls by key: one bucket for each key, refusing, in memory of a fixed size.
+/// Limits the rate of calls by key: one bucket for each key, rejecting, in memory of a fixed size.
 pub struct KeyedRateLimitLayer<M: Terms, P = Plain> {
-    row: RowLayer<GuardRole<KeyedRateLimit<M>, <M as Terms>::NeedsEnd>, P>,
+    policies: PolicyLayer<AsGuardWith<KeyedRateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>,
     /// The guard, as handles see it.
-    state: LayerState<KeyedRateLimit<()>>,
+    state: LayerState<KeyedRateLimitPolicy<()>>,
 }
 
 /// A service behind a [`KeyedRateLimitLayer`].
-pub type KeyedRateLimited<S, M, P = Plain> =
-    Row<S, GuardRole<KeyedRateLimit<M>, <M as Terms>::NeedsEnd>, P>;
+pub type KeyedRateLimit<S, M, P = Plain> =
+    PolicyService<S, AsGuardWith<KeyedRateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>;
 
 impl<F: 'static> KeyedRateLimitLayer<ByKey<F>> {
     /// Limits the calls of each key to `quota`. `key` says to which a call belongs; it is hashed, and not kept.
@@ -58,10 +60,10 @@ impl KeyedRateLimitLayer<ByField> {
 
 impl<M: Terms> KeyedRateLimitLayer<M> {
     pub(crate) fn of(quota: Quota, key: M) -> Self {
-        let limit = KeyedRateLimit::new(Settings::new(quota), key);
+        let limit = KeyedRateLimitPolicy::new(Settings::new(quota), key);
         Self {
             state: LayerState::new(limit.clone().map(drop)),
-            row: RowLayer::new(GuardRole::new(limit), Plain::default()),
+            policies: PolicyLayer::new(AsGuardWith::new(limit), Plain::default()),
         }
     }
 }
@@ -87,7 +89,7 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
         self.with(|settings| settings.overflow = overflow)
     }
 
-    /// Limits the calls of all keys together to `quota`; not by default. If either limit refuses a call, the other loses nothing.
+    /// Limits the calls of all keys together to `quota`; not by default. If either limit rejects a call, the other loses nothing.
     #[must_use]
     pub fn total(self, quota: Quota) -> Self {
         self.with(|settings| settings.total = Some(quota))
@@ -134,7 +136,7 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
     #[must_use]
     pub fn cost_at_end<F>(self, cost: F) -> KeyedRateLimitLayer<M::Followed, P>
     where
-        F: Fn(&End) -> u32 + Send + Sync + 'static,
+        F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
     {
         self.map(|meter| meter.followed(|after| after.set_cost(cost)))
     }
@@ -154,7 +156,7 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
         Ok(self.map(|meter| meter.followed(|after| after.set_fields(fields))))
     }
 
-    /// Names this limit in refusals and events; `ratelimit` by default.
+    /// Names this limit in rejections and events; `ratelimit` by default.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         self.with(|settings| settings.name = name)
@@ -181,19 +183,19 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
 
     fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitLayer<N, P> {
         KeyedRateLimitLayer {
-            row: self
-                .row
-                .map(|limit| GuardRole::new(limit.policy().clone().map(turn))),
+            policies: self
+                .policies
+                .map(|limit| AsGuardWith::new(limit.policy().clone().map(turn))),
             state: self.state,
         }
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let limit = self.row.role_mut().policy_mut();
+        let limit = self.policies.policies_mut().policy_mut();
         limit.set(set);
         self.state.replace(limit.clone().map(drop));
         self
     }
 }
 
-layer_of!(KeyedRateLimitLayer<M: Terms>, GuardRole<KeyedRateLimit<M>, <M as Terms>::NeedsEnd>);
+layer_of!(KeyedRateLimitLayer<M: Terms>, AsGuardWith<KeyedRateLimitPolicy<M>, <M as Terms>::NeedsEnd>);

@@ -58,7 +58,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// RL-01 for every key, however many come and go: giving a place to another key never raises a bound, and a key that keeps its
-    /// place is refused for want of tokens only.
+    /// place is rejected for want of tokens only.
     #[test]
     fn no_key_exceeds_its_bound_though_places_change_hands(
         count in 1..5u32,
@@ -67,7 +67,7 @@ proptest! {
     ) {
         let keyed = keyed(quota(count, burst), |settings| {
             settings.capacity = 4;
-            settings.overflow = Overflow::Refuse;
+            settings.overflow = Overflow::Reject;
         });
         let mut histories = HashMap::<u64, History>::new();
         let mut was_late = HashSet::new();
@@ -125,7 +125,7 @@ proptest! {
 
     /// A call passes both limits or takes from neither.
     #[test]
-    fn what_one_limit_refuses_costs_the_other_nothing(
+    fn what_one_limit_rejects_costs_the_other_nothing(
         steps in prop::collection::vec((0..4u64, 0..SECOND / 4, 1..4u32), 1..80),
     ) {
         let (of_key, of_all) = (quota(2, 3), quota(4, 5));
@@ -194,7 +194,7 @@ fn a_key_that_shared_a_bucket_gets_no_second_burst() {
 fn a_call_without_room_costs_the_limit_for_all_nothing() {
     let keyed = keyed(quota(1, 1), |settings| {
         settings.capacity = 4;
-        settings.overflow = Overflow::Refuse;
+        settings.overflow = Overflow::Reject;
         settings.total = Some(quota(1, 100));
     });
     let admitted = (0..1000).filter(|key| take(&keyed, *key, SECOND, 1).is_ok());

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use towerkit_core::{Event, EventSink, Outbox};
+use towerkit_core::{Event, EventQueue, EventSink};
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ pub(crate) struct Pressure {
     /// When the next report is due, of each of the two.
     next: [AtomicU64; 2],
     /// None if nobody listens.
-    outbox: Option<Outbox>,
+    outbox: Option<EventQueue>,
 }
 
 /// How many there were, and how many of them were reported.
@@ -34,7 +34,7 @@ impl Pressure {
             evicted: Count::new(),
             nameless: Count::new(),
             next: [AtomicU64::new(0), AtomicU64::new(0)],
-            outbox: sink.map(|sink| Outbox::new(Some(sink))),
+            outbox: sink.map(|sink| EventQueue::new(Some(sink))),
         }
     }
 

@@ -13,8 +13,8 @@ pub enum Overflow {
     /// one is counted together with that key, and so may find fewer at first.
     #[default]
     Share,
-    /// It is refused as [`Overloaded`](towerkit_core::Reason::Overloaded).
-    Refuse,
+    /// It is rejected as [`Overloaded`](towerkit_core::RejectionReason::Overloaded).
+    Reject,
 }
 
 #[derive(Clone)]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
-use towerkit_core::{Admission, AsyncGuard, Call, Clock, End, Guard, IntoRole, Outcome, Plain};
+use towerkit_core::{
+    Admission, AsyncGuard, Call, CallEnd, Clock, Guard, IntoPolicy, Outcome, Plain,
+};
 use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
 
 const CALLS: u64 = 1000;
@@ -12,13 +14,13 @@ fn quota() -> Quota {
     Quota::per_second(500).unwrap()
 }
 
-/// Admits and ends calls, half of which are refused.
+/// Admits and ends calls, half of which are rejected.
 fn call<G: Guard<u64>>(guard: &G) {
     let protocol = Plain::new("test");
     let mut admitted = 0;
     for mut key in 0..CALLS {
         if let Ok(held) = guard.admit(&mut Call::new(&mut key, &protocol)) {
-            guard.finish(held, &End::new(Outcome::Success));
+            guard.finish(held, &CallEnd::new(Outcome::Success));
             admitted += 1;
         }
     }
@@ -26,7 +28,7 @@ fn call<G: Guard<u64>>(guard: &G) {
 }
 
 #[test]
-fn neither_calls_nor_refusals_nor_changes_allocate() {
+fn neither_calls_nor_rejections_nor_changes_allocate() {
     let (clock, hand) = Clock::manual();
     let direct = RateLimitLayer::new(quota()).clock(clock.clone());
     let handle = direct.handle();
@@ -34,7 +36,7 @@ fn neither_calls_nor_refusals_nor_changes_allocate() {
         .clone()
         .cost(|_: &Call<'_, u64>| 2)
         .cost_at_end(|_| 1);
-    let (direct, following) = (direct.into_role(), following.into_role());
+    let (direct, following) = (direct.into_policies(), following.into_policies());
     let seen = measure(|| {
         call(direct.policy());
         handle.change_quota(Quota::per_second(7).unwrap());
@@ -59,7 +61,7 @@ fn neither_known_keys_nor_newcomers_allocate() {
         .total(Quota::per_second(500).unwrap());
     let handle = layer.handle();
     handle.change_override(&1u64, quota).unwrap();
-    let limit = layer.into_role();
+    let limit = layer.into_policies();
     let seen = measure(|| {
         call(limit.policy());
         hand.advance(Duration::from_secs(2));
@@ -76,7 +78,7 @@ fn neither_known_keys_nor_newcomers_allocate() {
 #[test]
 fn a_call_that_need_not_wait_allocates_nothing() {
     let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
-    let limit = layer.into_role();
+    let limit = layer.into_policies();
     let protocol = Plain::new("test");
     let seen = measure(|| {
         for mut key in 0..400u64 {

@@ -11,7 +11,7 @@ mod live;
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt};
-use towerkit_core::{Clock, LayerExt, Reason, Refusable, Rejection};
+use towerkit_core::{CarriesRejection, Clock, LayerExt, Rejection, RejectionReason};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe};
@@ -22,7 +22,7 @@ fn quota() -> Quota {
 
 /// GK-RL-1, GK-RL-5
 #[tokio::test]
-async fn a_refused_call_never_reaches_the_service() {
+async fn a_rejected_call_never_reaches_the_service() {
     let (clock, _hand) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock).name("search");
     let probe = Probe::new();
@@ -36,7 +36,7 @@ async fn a_refused_call_never_reaches_the_service() {
     assert_eq!(error.to_string(), "search: rate limited, retry after 100ms");
     assert_eq!(
         error.rejection().map(Rejection::reason),
-        Some(Reason::RateLimited)
+        Some(RejectionReason::RateLimited)
     );
     assert_eq!(ledger.started(), 2);
 }
@@ -49,13 +49,13 @@ async fn who_waits_as_told_is_admitted_a_thousand_times() {
     let service = layer.clock(clock).http().layer(Probe::new());
     let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
     for _ in 0..1000 {
-        let refused = loop {
+        let rejected = loop {
             let response = call().await.unwrap();
             if response.status() == 429 {
                 break response;
             }
         };
-        let after = refused.headers()["retry-after"].to_str().unwrap();
+        let after = rejected.headers()["retry-after"].to_str().unwrap();
         let seconds: u64 = after.parse().unwrap();
         assert!(seconds >= 1);
         hand.advance(Duration::from_secs(seconds));
@@ -64,7 +64,7 @@ async fn who_waits_as_told_is_admitted_a_thousand_times() {
 }
 
 #[tokio::test]
-async fn over_grpc_a_refusal_is_resource_exhausted() {
+async fn over_grpc_a_rejection_is_resource_exhausted() {
     let (clock, _hand) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock);
     let service = layer.grpc().layer(Probe::new());
@@ -72,10 +72,10 @@ async fn over_grpc_a_refusal_is_resource_exhausted() {
     for _ in 0..2 {
         assert!(!call().await.unwrap().headers().contains_key("grpc-status"));
     }
-    let refused = call().await.unwrap();
-    assert_eq!(refused.status(), 200);
-    assert_eq!(refused.headers()["grpc-status"], "8");
-    assert_eq!(refused.headers()["grpc-retry-pushback-ms"], "100");
+    let rejected = call().await.unwrap();
+    assert_eq!(rejected.status(), 200);
+    assert_eq!(rejected.headers()["grpc-status"], "8");
+    assert_eq!(rejected.headers()["grpc-retry-pushback-ms"], "100");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use towerkit_http::HttpExt;
 use towerkit_ratelimit::{
     DelayingRateLimitLayer, Followed, KeyedRateLimitLayer, One, Quota, RateLimitLayer,
 };
-use towerkit_test::{Act, Subject, contract, laws::nonsense_is_refused, tokio_clock};
+use towerkit_test::{Act, Subject, contract, laws::nonsense_is_rejected, tokio_clock};
 
 fn quota() -> Quota {
     Quota::per_second(1000).unwrap()
@@ -75,13 +75,13 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let burst = |burst| Quota::per_second(1).and_then(|quota| quota.burst(burst));
     let keyed = || KeyedRateLimitLayer::by_field(quota(), "k");
     let classes = |count| keyed().classes(vec![quota(); count], |_: &Call<'_, Act>| 0);
     let delay = |wait| DelayingRateLimitLayer::new(quota(), wait);
     let queue = |calls| delay(Duration::from_secs(1)).unwrap().queue(calls);
-    nonsense_is_refused(&[
+    nonsense_is_rejected(&[
         ("count 0", &|| Quota::per_second(0).is_err()),
         ("burst 0", &|| burst(0).is_err()),
         ("period 0", &|| Quota::new(1, Duration::ZERO).is_err()),

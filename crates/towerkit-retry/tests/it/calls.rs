@@ -17,8 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use towerkit_core::{
-    BoxError, Call, End, Event, Guard, LayerExt, Operations, Outcome, Plain, Policy, Reason,
-    Rejection, Status, guard,
+    BoxError, Call, CallEnd, Event, Guard, LayerExt, OperationSet, Outcome, Plain, Policy,
+    Rejection, RejectionReason, Status, guard,
 };
 use towerkit_http::{Http, HttpExt};
 use towerkit_retry::{Budget, GaveUp, RETRY_ATTEMPT, RetryLayer};
@@ -220,7 +220,7 @@ async fn the_caller_can_say_which_results_are_worth_another_attempt() {
 async fn operations_that_are_not_selected_pass_by() {
     let layer = RetryLayer::new().idempotent();
     let handle = layer.handle();
-    let operations = Operations::exact;
+    let operations = OperationSet::exact;
     for (name, calls) in [("other", 1), ("probe", 2)] {
         let probe = Probe::new();
         let ledger = probe.ledger();
@@ -244,17 +244,17 @@ async fn operations_that_are_not_selected_pass_by() {
     );
 }
 
-struct Refuses(Reason);
+struct Rejects(RejectionReason);
 
-impl Policy for Refuses {
-    type Held = ();
-    const FOLLOWS: bool = false;
-    fn finish(&self, (): (), _end: &End) {}
+impl Policy for Rejects {
+    type CallState = ();
+    const NEEDS_END: bool = false;
+    fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
-impl<Req> Guard<Req> for Refuses {
+impl<Req> Guard<Req> for Rejects {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-        match call.field(RETRY_ATTEMPT) {
+        match call.header(RETRY_ATTEMPT) {
             None => Err(Rejection::new(self.0, "guard")),
             Some(_) => Ok(()),
         }
@@ -263,17 +263,17 @@ impl<Req> Guard<Req> for Refuses {
 
 /// RT-14
 #[tokio::test(start_paused = true)]
-async fn refusals_further_in_are_not_retried_and_spend_nothing() {
-    for reason in Reason::ALL {
+async fn rejections_further_in_are_not_retried_and_spend_nothing() {
+    for reason in RejectionReason::ALL {
         let layer = RetryLayer::new().http();
         let handle = layer.handle();
         let script = Script::of(&[]);
         let service = ServiceBuilder::new()
             .layer(layer)
-            .layer(guard(Refuses(reason)).http())
+            .layer(guard(Rejects(reason)).http())
             .service(script.clone());
         let response = call(&service, get()).await;
-        let is_retried = reason == Reason::DeadlineExceeded;
+        let is_retried = reason == RejectionReason::DeadlineExceeded;
         assert_eq!(response.status() == 200, is_retried, "{reason}");
         assert_eq!(handle.snapshot().budget.withdrawn, u64::from(is_retried));
     }
@@ -281,17 +281,17 @@ async fn refusals_further_in_are_not_retried_and_spend_nothing() {
 
 /// RT-14: the same in the error of a plain service.
 #[tokio::test(start_paused = true)]
-async fn refusals_in_an_error_are_not_retried_unless_told_so() {
-    let refused = Arc::new(AtomicUsize::new(0));
+async fn rejections_in_an_error_are_not_retried_unless_told_so() {
+    let rejected = Arc::new(AtomicUsize::new(0));
     let inner = {
-        let refused = refused.clone();
+        let rejected = rejected.clone();
         service_fn(move |(): ()| {
-            refused.fetch_add(1, Ordering::SeqCst);
-            let rejection = Rejection::new(Reason::CircuitOpen, "breaker");
+            rejected.fetch_add(1, Ordering::SeqCst);
+            let rejection = Rejection::new(RejectionReason::CircuitOpen, "breaker");
             async { Err::<(), BoxError>(rejection.into()) }
         })
     };
-    let layer = RetryLayer::new().plain("refused").idempotent();
+    let layer = RetryLayer::new().plain("rejected").idempotent();
     assert!(
         layer
             .clone()
@@ -300,10 +300,10 @@ async fn refusals_in_an_error_are_not_retried_unless_told_so() {
             .await
             .is_err()
     );
-    assert_eq!(refused.swap(0, Ordering::SeqCst), 1);
-    let layer = layer.when(|end| end.refused() == Some(Reason::CircuitOpen));
+    assert_eq!(rejected.swap(0, Ordering::SeqCst), 1);
+    let layer = layer.when(|end| end.rejected() == Some(RejectionReason::CircuitOpen));
     assert!(layer.layer(inner).oneshot(()).await.is_err());
-    assert_eq!(refused.load(Ordering::SeqCst), 3);
+    assert_eq!(rejected.load(Ordering::SeqCst), 3);
 }
 
 /// Answers whose readiness fails once a call was made.

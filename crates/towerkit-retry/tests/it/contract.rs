@@ -7,7 +7,7 @@ use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, RetryLayer};
 use towerkit_test::{
     Subject, contract,
-    laws::{self, nonsense_is_refused},
+    laws::{self, nonsense_is_rejected},
     run_paused,
 };
 
@@ -43,11 +43,11 @@ fn each_attempt_has_its_own_readiness() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
+fn nonsense_in_the_configuration_is_rejected() {
     let second = Duration::from_secs(1);
     let layer = RetryLayer::new;
     let handle = || layer().handle();
-    nonsense_is_refused(&[
+    nonsense_is_rejected(&[
         ("0 attempts", &|| layer().attempts(0).is_err()),
         ("no pause", &|| {
             layer().backoff(Duration::ZERO, second).is_err()

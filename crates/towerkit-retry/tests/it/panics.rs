@@ -47,7 +47,7 @@ async fn a_callback_that_panics_leaves_nothing_behind() {
     };
     check(layer().idempotent_if(idempotent), true).await;
     let burn = fuse();
-    let when = move |end: &towerkit_core::End| {
+    let when = move |end: &towerkit_core::CallEnd| {
         burn();
         end.outcome() == Outcome::Failure
     };

@@ -83,7 +83,7 @@ impl Service<Request<Act>> for FaultyService {
     }
 
     fn call(&mut self, request: Request<Act>) -> Self::Future {
-        let held = Held::new(&self.layer);
+        let held = CallState::new(&self.layer);
         let call = self.inner.call(request);
         Box::pin(async move {
             let response = call.await?;
@@ -97,16 +97,16 @@ impl Service<Request<Act>> for FaultyService {
     }
 }
 
-struct Held(Faulty);
+struct CallState(Faulty);
 
-impl Held {
+impl CallState {
     fn new(layer: &Faulty) -> Self {
         layer.in_flight.fetch_add(1, Ordering::SeqCst);
         Self(layer.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for CallState {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
@@ -116,7 +116,7 @@ impl Drop for Held {
 struct FaultyBody {
     #[pin]
     inner: ProbeBody,
-    held: Option<Held>,
+    held: Option<CallState>,
     frames: usize,
     again: Option<Bytes>,
 }
@@ -189,8 +189,8 @@ fn faulty_data(fault: Fault, data: Bytes) -> Bytes {
 }
 
 fn replaced() -> ProbeError {
-    let reason = towerkit_core::Reason::Unavailable;
-    towerkit_core::Refusable::refused(towerkit_core::Rejection::new(reason, "faulty"))
+    let reason = towerkit_core::RejectionReason::Unavailable;
+    towerkit_core::CarriesRejection::rejected(towerkit_core::Rejection::new(reason, "faulty"))
 }
 
 #[pinned_drop]

@@ -14,7 +14,7 @@ use std::{
 use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
-use towerkit_core::{Failer, Refusable};
+use towerkit_core::{CarriesRejection, Failer};
 use towerkit_test::{Act, PlainCalls, Probe, ProbeError, Subject, contract, laws};
 
 use crate::passes;
@@ -87,7 +87,7 @@ impl Service<Act> for FaultyService {
         if self.layer.fault != Fault::ReservesInPollReady {
             self.layer.add(1);
         }
-        let held = Held(self.layer.clone());
+        let held = CallState(self.layer.clone());
         let inner = if self.layer.fault == Fault::CallsACloneThatIsNotReady {
             self.inner.clone().call(act)
         } else {
@@ -106,9 +106,9 @@ impl Faulty {
     }
 }
 
-struct Held(Faulty);
+struct CallState(Faulty);
 
-impl Drop for Held {
+impl Drop for CallState {
     fn drop(&mut self) {
         let is_kept = self.0.fault == Fault::KeepsWhatAPanickedCallHeld && std::thread::panicking();
         if !is_kept {
@@ -121,7 +121,7 @@ impl Drop for Held {
 struct FaultyFuture {
     #[pin]
     inner: <Probe as Service<Act>>::Future,
-    held: Option<Held>,
+    held: Option<CallState>,
 }
 
 impl Future for FaultyFuture {
@@ -148,8 +148,8 @@ impl Future for FaultyFuture {
         drop(held);
         Poll::Ready(match result {
             Err(_) if fault == Fault::WrapsErrors => {
-                let reason = towerkit_core::Reason::Unavailable;
-                Err(ProbeError::refused(towerkit_core::Rejection::new(
+                let reason = towerkit_core::RejectionReason::Unavailable;
+                Err(ProbeError::rejected(towerkit_core::Rejection::new(
                     reason, "faulty",
                 )))
             }
@@ -312,9 +312,9 @@ fn a_layer_that_spins_is_rejected() {
 /// T-07
 #[test]
 fn a_constructor_that_takes_nonsense_or_panics_is_rejected() {
-    let accepts = || laws::nonsense_is_refused(&[("0", &|| false)]);
-    let panics = || laws::nonsense_is_refused(&[("0", &|| panic!("zero"))]);
-    laws::nonsense_is_refused(&[("0", &|| true)]);
+    let accepts = || laws::nonsense_is_rejected(&[("0", &|| false)]);
+    let panics = || laws::nonsense_is_rejected(&[("0", &|| panic!("zero"))]);
+    laws::nonsense_is_rejected(&[("0", &|| true)]);
     assert!(catch_unwind(accepts).is_err());
     assert!(catch_unwind(panics).is_err());
 }

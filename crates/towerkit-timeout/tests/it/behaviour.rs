@@ -10,7 +10,9 @@ use tokio::{
     time::Instant,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::{BoxError, LayerExt, Operations, Outcome, Plain, Reason, Refusable, Rejection};
+use towerkit_core::{
+    BoxError, CarriesRejection, LayerExt, OperationSet, Outcome, Plain, Rejection, RejectionReason,
+};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, ProbeError};
 use towerkit_timeout::TimeoutLayer;
@@ -41,7 +43,7 @@ async fn a_call_that_takes_too_long_is_dropped_within_a_tick() {
     assert_eq!(error.to_string(), "upstream: deadline exceeded");
     assert_eq!(
         error.rejection().map(Rejection::reason),
-        Some(Reason::DeadlineExceeded)
+        Some(RejectionReason::DeadlineExceeded)
     );
     assert_eq!((ledger.dropped(), ledger.in_flight()), (1, 0));
 }
@@ -72,7 +74,7 @@ fn a_call_that_is_ready_at_once_makes_no_timer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_http_and_grpc_the_refusal_is_a_response() {
+async fn over_http_and_grpc_the_rejection_is_a_response() {
     let call = || Request::new(Act::Sleep(10 * SECOND));
     let response = layer()
         .http()
@@ -94,7 +96,7 @@ async fn over_http_and_grpc_the_refusal_is_a_response() {
 /// A4.7
 #[tokio::test(start_paused = true)]
 async fn other_operations_take_their_time() {
-    let only = layer().only(Operations::exact("buy"));
+    let only = layer().only(OperationSet::exact("buy"));
     for (name, is_served) in [("buy", false), ("browse", true)] {
         let service = only.clone().plain(name).layer(Probe::new());
         let result = service.oneshot(Act::Sleep(100 * SECOND)).await;

@@ -19,8 +19,8 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{
-    BoxError, Call, Deadline, End, LayerExt, Observer, Operations, Outcome, Policy, Reason,
-    Refusable, Rejection, Status, observe,
+    BoxError, Call, CallEnd, CarriesRejection, Deadline, LayerExt, Observer, OperationSet, Outcome,
+    Policy, Rejection, RejectionReason, Status, observe,
 };
 use towerkit_http::{Http, HttpExt};
 use towerkit_test::tokio_clock;
@@ -159,7 +159,7 @@ async fn a_body_that_stalls_ends_at_its_idle_time() {
     );
     assert_eq!(
         error.rejection().map(Rejection::reason),
-        Some(Reason::DeadlineExceeded)
+        Some(RejectionReason::DeadlineExceeded)
     );
     assert_eq!(read.bytes, 2);
     about(read.took, 6 * SECOND);
@@ -282,11 +282,11 @@ async fn over_grpc_the_trailers_say_that_time_ran_out() {
 
 /// Takes note of how calls end.
 #[derive(Default)]
-struct Ends(Mutex<Vec<End>>);
+struct Ends(Mutex<Vec<CallEnd>>);
 
 impl Policy for Ends {
-    type Held = ();
-    fn finish(&self, (): (), end: &End) {
+    type CallState = ();
+    fn finish(&self, (): (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.clone());
     }
 }
@@ -356,7 +356,7 @@ async fn a_handle_follows_later_setters() {
 #[tokio::test(start_paused = true)]
 async fn bodies_of_other_operations_take_their_time() {
     for (name, is_whole) in [("other.", true), ("shop.", false)] {
-        let only = layer(SECOND).only(Operations::prefix(name)).http();
+        let only = layer(SECOND).only(OperationSet::prefix(name)).http();
         let (body, _alive) = Dribble::new(&[100 * SECOND]);
         let Ok(response) = only.layer(answering(body)).oneshot(grpc()).await;
         let read = read(response.into_body()).await;

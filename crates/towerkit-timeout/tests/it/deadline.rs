@@ -7,7 +7,9 @@ use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use towerkit_core::{BoxError, Clock, Deadline, LayerExt, Operations, Reason, Rejection, stack};
+use towerkit_core::{
+    BoxError, Clock, Deadline, LayerExt, OperationSet, Rejection, RejectionReason, stack,
+};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, tokio_clock};
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, InvalidField, TimeoutLayer};
@@ -41,8 +43,8 @@ fn recorder(
     })
 }
 
-fn reason(answer: &Extensions) -> Reason {
-    answer.get::<Rejection>().expect("refused").reason()
+fn reason(answer: &Extensions) -> RejectionReason {
+    answer.get::<Rejection>().expect("rejected").reason()
 }
 
 /// The request that a service behind the layer is called with, or why it is not.
@@ -122,7 +124,7 @@ async fn a_deadline_that_is_already_there_is_never_put_off() {
 async fn a_request_whose_time_is_up_never_reaches_the_service() {
     for field in [("grpc-timeout", "0n"), ("x-request-timeout-ms", "0")] {
         let seen = seen_behind!(deadlines().http(), request(&[field]));
-        assert_eq!(seen.unwrap_err(), Reason::DeadlineExceeded);
+        assert_eq!(seen.unwrap_err(), RejectionReason::DeadlineExceeded);
     }
     let (clock, hand) = Clock::manual();
     let over = || {
@@ -133,7 +135,7 @@ async fn a_request_whose_time_is_up_never_reaches_the_service() {
         request
     };
     let timeout = || TimeoutLayer::new(SECOND).unwrap().http();
-    let expected = Reason::DeadlineExceeded;
+    let expected = RejectionReason::DeadlineExceeded;
     assert_eq!(
         seen_behind!(deadlines().http(), over()).unwrap_err(),
         expected
@@ -251,7 +253,7 @@ async fn milliseconds_may_stand_in_another_field() {
 
 /// T-07
 #[test]
-fn a_name_that_no_field_can_have_is_refused() {
+fn a_name_that_no_field_can_have_is_rejected() {
     for name in ["", "a b", "a\r\nb", "X-Timeout", "é", ":path"] {
         let error = deadlines().field(name).unwrap_err();
         let expected = format!("{name:?} is not a field name in lower case");
@@ -288,9 +290,9 @@ async fn a_handle_follows_later_setters() {
 async fn a_timeout_drops_the_call_at_the_deadline() {
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let row = stack((deadlines().clock(tokio_clock()), DeadlineInjectLayer::new()));
+    let policies = stack((deadlines().clock(tokio_clock()), DeadlineInjectLayer::new()));
     let service = ServiceBuilder::new()
-        .layer(row.http())
+        .layer(policies.http())
         .layer(TimeoutLayer::new(10 * SECOND).unwrap().http())
         .service(probe);
     for (asked, expected) in [("300m", 300 * MILLI), ("20S", 10 * SECOND)] {
@@ -334,7 +336,7 @@ async fn a_call_that_is_polled_late_still_ends_at_its_deadline() {
 /// A4.7
 #[tokio::test]
 async fn other_operations_have_no_deadline() {
-    let only = Operations::prefix("orders.");
+    let only = OperationSet::prefix("orders.");
     let layer = deadlines().only(only).http();
     let mut request = grpc(&[("grpc-timeout", "0n")]);
     *request.uri_mut() = "/carts.Carts/Get".parse().unwrap();

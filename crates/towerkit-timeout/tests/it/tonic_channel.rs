@@ -16,7 +16,7 @@ use tonic::{
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tower::{Service, ServiceBuilder, ServiceExt, util::BoxCloneService};
-use towerkit_core::{Call, Clock, Deadline, End, Observer, Outcome, Policy, observe};
+use towerkit_core::{Call, CallEnd, Clock, Deadline, Observer, Outcome, Policy, observe};
 use towerkit_http::HttpExt;
 use towerkit_timeout::{DeadlineInjectLayer, TimeoutLayer};
 
@@ -67,8 +67,8 @@ fn nap(left: Duration) -> Request<Body> {
 struct Ends(Mutex<Vec<Outcome>>);
 
 impl Policy for Ends {
-    type Held = ();
-    fn finish(&self, (): (), end: &End) {
+    type CallState = ();
+    fn finish(&self, (): (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.outcome());
     }
 }

@@ -2,7 +2,7 @@
 
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_test::{Subject, contract, laws::nonsense_is_refused};
+use towerkit_test::{Subject, contract, laws::nonsense_is_rejected};
 use towerkit_trace::{Sampler, TraceLayer};
 
 contract!(
@@ -20,14 +20,14 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_refused() {
-    let refused =
+fn nonsense_in_the_configuration_is_rejected() {
+    let rejected =
         |share: f64| Sampler::ratio(share).is_err() && Sampler::always().change(share).is_err();
-    nonsense_is_refused(&[
-        ("NaN", &|| refused(f64::NAN)),
-        ("infinite", &|| refused(f64::INFINITY)),
-        ("negative", &|| refused(-f64::MIN_POSITIVE)),
-        ("more than all", &|| refused(1.0 + f64::EPSILON)),
+    nonsense_is_rejected(&[
+        ("NaN", &|| rejected(f64::NAN)),
+        ("infinite", &|| rejected(f64::INFINITY)),
+        ("negative", &|| rejected(-f64::MIN_POSITIVE)),
+        ("more than all", &|| rejected(1.0 + f64::EPSILON)),
         ("a cap of 0", &|| {
             TraceLayer::server().remote_cap(0).is_err()
         }),

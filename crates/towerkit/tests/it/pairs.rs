@@ -1,5 +1,5 @@
 //! T-11: every ordered pair of layers keeps the laws T-01, T-03 and T-04, nested over a plain service and over HTTP, and every
-//! ordered pair of guards and observers does so fused into one row.
+//! ordered pair of guards and observers does so fused into one policy stack.
 
 use std::{
     sync::{
@@ -14,8 +14,8 @@ use towerkit::{
     cache::{CacheLayer, Capacity, Lifetime},
     circuitbreaker::CircuitBreakerLayer,
     coalesce::CoalesceLayer,
-    concurrency::{ConcurrencyLimitLayer, Queue, QueuedLimitLayer},
-    core::{KeyBy, LayerExt, Unbound, stack},
+    concurrency::{ConcurrencyLimitLayer, Queue, QueuedConcurrencyLimitLayer},
+    core::{KeyBy, LayerExt, NoProtocol, stack},
     hedge::HedgeLayer,
     http::HttpExt,
     log::LogLayer,
@@ -45,7 +45,7 @@ fn coalesce<Req>() -> CoalesceLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, 
     CoalesceLayer::new(one_each())
 }
 
-fn hedge() -> HedgeLayer<Unbound, Always> {
+fn hedge() -> HedgeLayer<NoProtocol, Always> {
     let after = HedgeLayer::after(Duration::from_secs(60));
     after.unwrap().idempotent()
 }
@@ -67,7 +67,7 @@ fn in_flight() -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(1000).unwrap()
 }
 
-fn queue() -> QueuedLimitLayer {
+fn queue() -> QueuedConcurrencyLimitLayer {
     in_flight().queue(Queue::new(100, Duration::from_secs(1)).unwrap())
 }
 
@@ -79,7 +79,7 @@ fn metrics() -> MetricsLayer {
     MetricsLayer::new().registry(Registry::new())
 }
 
-fn retry() -> RetryLayer<Unbound, Always> {
+fn retry() -> RetryLayer<NoProtocol, Always> {
     RetryLayer::new().idempotent()
 }
 
@@ -131,7 +131,7 @@ macro_rules! fused {
                 #[test]
                 fn $inner() {
                     use crate::pairs::*;
-                    keeps_the_laws!(PlainCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).plain("row"));
+                    keeps_the_laws!(PlainCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).plain("policy stack"));
                     keeps_the_laws!(HttpCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).http());
                     keeps_the_laws!(GrpcCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).grpc());
                 }

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use towerkit::{
     cache::{CacheLayer, Capacity, Lifetime},
     coalesce::CoalesceLayer,
-    core::{LayerExt, Operations},
+    core::{LayerExt, OperationSet},
     http::{HttpExt, RequestKey},
 };
 use towerkit_test::run_paused;
@@ -76,7 +76,7 @@ fn operations_are_selected_by_their_route() {
         let router = Router::new()
             .route("/kept/{id}", get(answer.clone()))
             .route("/other/{id}", get(answer))
-            .layer(cache.only(Operations::exact("/kept/{id}")));
+            .layer(cache.only(OperationSet::exact("/kept/{id}")));
         assert_eq!(body(&router, request("/kept/1")).await, "0");
         assert_eq!(body(&router, request("/kept/1")).await, "0");
         assert_eq!(body(&router, request("/kept/2")).await, "1");

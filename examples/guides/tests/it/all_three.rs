@@ -39,7 +39,7 @@ async fn seen(share: f64) -> Seen {
     let scope = tracing::subscriber::set_default(subscriber);
 
     let registry = Registry::new();
-    let row = stack((
+    let policies = stack((
         TraceLayer::server().sampler(Sampler::ratio(share).unwrap()),
         LogLayer::new(),
         MetricsLayer::new().registry(registry.clone()),
@@ -50,7 +50,7 @@ async fn seen(share: f64) -> Seen {
     });
     let app: Router = Router::new().route("/hello/{name}", hello);
     let request = Request::get("/hello/Ann").body(Body::empty()).unwrap();
-    let response = app.layer(row.axum()).oneshot(request).await.unwrap();
+    let response = app.layer(policies.axum()).oneshot(request).await.unwrap();
     response.into_body().collect().await.unwrap();
 
     spans.flush(Duration::from_secs(120)).unwrap();

@@ -9,7 +9,8 @@ use http_body_util::{BodyExt, Full};
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_circuitbreaker::Verdict;
 use towerkit_core::{
-    Call, End, Guard, Observer, Outcome, Policy, Reason, Rejection, Status, guard, observe, stack,
+    Call, CallEnd, Guard, Observer, Outcome, Policy, Rejection, RejectionReason, Status, guard,
+    observe, stack,
 };
 use towerkit_http::HttpExt;
 
@@ -34,12 +35,12 @@ fn number(cell: &str) -> u16 {
 }
 
 #[derive(Default)]
-struct Last(Mutex<Option<End>>);
+struct Last(Mutex<Option<CallEnd>>);
 
 impl Policy for Last {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), end: &End) {
+    fn finish(&self, _held: (), end: &CallEnd) {
         *self.0.lock().unwrap() = Some(end.clone());
     }
 }
@@ -48,15 +49,15 @@ impl<Req> Observer<Req> for Last {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-struct Refuses(Reason);
+struct Rejects(RejectionReason);
 
-impl Policy for Refuses {
-    type Held = ();
+impl Policy for Rejects {
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
-impl<Req> Guard<Req> for Refuses {
+impl<Req> Guard<Req> for Rejects {
     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
         Err(Rejection::new(self.0, "guides"))
     }
@@ -72,7 +73,7 @@ fn grpc() -> Request<()> {
 }
 
 /// Calls a service that answers so, and returns the end that an observer sees.
-async fn ended(request: Request<()>, answer: Response<Full<Bytes>>) -> End {
+async fn ended(request: Request<()>, answer: Response<Full<Bytes>>) -> CallEnd {
     let last = Arc::new(Last::default());
     let service = ServiceBuilder::new()
         .layer(observe(last.clone()).http())
@@ -82,11 +83,14 @@ async fn ended(request: Request<()>, answer: Response<Full<Bytes>>) -> End {
     last.0.lock().unwrap().take().unwrap()
 }
 
-/// Calls through a guard that refuses, and returns the status, the code, and the end that an observer sees.
-async fn refused(request: Request<()>, reason: Reason) -> (StatusCode, Option<u16>, End) {
+/// Calls through a guard that rejects, and returns the status, the code, and the end that an observer sees.
+async fn rejected(
+    request: Request<()>,
+    reason: RejectionReason,
+) -> (StatusCode, Option<u16>, CallEnd) {
     let last = Arc::new(Last::default());
     let service = ServiceBuilder::new()
-        .layer(stack((observe(last.clone()), guard(Refuses(reason)))).http())
+        .layer(stack((observe(last.clone()), guard(Rejects(reason)))).http())
         .service_fn(|_| {
             std::future::ready(Ok::<_, Infallible>(Response::<Full<Bytes>>::default()))
         });
@@ -100,17 +104,17 @@ async fn refused(request: Request<()>, reason: Reason) -> (StatusCode, Option<u1
 #[tokio::test]
 async fn every_reason_is_answered_as_the_table_says() {
     let rows = table("reason");
-    assert_eq!(rows.len(), Reason::ALL.len());
-    for (row, reason) in rows.iter().zip(Reason::ALL) {
+    assert_eq!(rows.len(), RejectionReason::ALL.len());
+    for (row, reason) in rows.iter().zip(RejectionReason::ALL) {
         let [name, _meaning, status, code, outcome] = row.as_slice() else {
             panic!("{row:?}");
         };
         assert_eq!(name, reason.as_str());
         assert_eq!(outcome, reason.outcome().as_str(), "{reason}");
-        let (answered, _, end) = refused(http(), reason).await;
+        let (answered, _, end) = rejected(http(), reason).await;
         assert_eq!(answered, number(status), "{reason}");
         assert_eq!(end.status(), Some(Status::Http(number(status))), "{reason}");
-        let (_, answered, end) = refused(grpc(), reason).await;
+        let (_, answered, end) = rejected(grpc(), reason).await;
         assert_eq!(answered, Some(number(code)), "{reason}");
         assert_eq!(end.status(), Some(Status::Grpc(number(code))), "{reason}");
     }
@@ -164,23 +168,23 @@ async fn every_code_has_the_outcome_of_the_table() {
 
 #[test]
 fn a_breaker_judges_as_the_table_says() {
-    let blamed = |outcome| End::new(outcome).with_status(Some(Status::Http(429)));
-    let after = |head| End::cancelled().with_head(Some(head));
+    let blamed = |outcome| CallEnd::new(outcome).with_status(Some(Status::Http(429)));
+    let after = |head| CallEnd::cancelled().with_head(Some(head));
     let troubles = [Outcome::Failure, Outcome::Overloaded, Outcome::TimedOut];
     let table = [
-        (vec![End::new(Outcome::Success)], Verdict::Success),
-        (vec![End::new(Outcome::ClientError)], Verdict::Success),
-        (troubles.map(End::new).to_vec(), Verdict::Failure),
+        (vec![CallEnd::new(Outcome::Success)], Verdict::Success),
+        (vec![CallEnd::new(Outcome::ClientError)], Verdict::Success),
+        (troubles.map(CallEnd::new).to_vec(), Verdict::Failure),
         (troubles.map(blamed).to_vec(), Verdict::Success),
         (
-            vec![End::refused_for(Reason::RateLimited)],
+            vec![CallEnd::rejected_for(RejectionReason::RateLimited)],
             Verdict::Ignored,
         ),
         (
-            vec![End::refused_for(Reason::DeadlineExceeded)],
+            vec![CallEnd::rejected_for(RejectionReason::DeadlineExceeded)],
             Verdict::Failure,
         ),
-        (vec![End::cancelled()], Verdict::Ignored),
+        (vec![CallEnd::cancelled()], Verdict::Ignored),
         (vec![after(Outcome::Success)], Verdict::Success),
         (vec![after(Outcome::Failure)], Verdict::Failure),
     ];

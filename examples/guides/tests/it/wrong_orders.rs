@@ -19,7 +19,7 @@ use tower::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
-use towerkit_core::{BoxError, Clock, LayerExt, Refusable, stack};
+use towerkit_core::{BoxError, CarriesRejection, Clock, LayerExt, stack};
 use towerkit_http::{HttpExt, ReplayBody};
 use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
@@ -30,7 +30,7 @@ use towerkit_timeout::TimeoutLayer;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Admits one call and refuses the rest, since its time stands still.
+/// Admits one call and rejects the rest, since its time stands still.
 fn one_call() -> RateLimitLayer {
     let (clock, _hand) = Clock::manual();
     RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock)
@@ -75,7 +75,7 @@ fn calls(registry: &Registry, labels: &[&str]) -> u64 {
 }
 
 #[tokio::test]
-async fn metrics_inside_a_limiter_do_not_see_the_refusals() {
+async fn metrics_inside_a_limiter_do_not_see_the_rejections() {
     let (right, wrong) = (Registry::new(), Registry::new());
     let outside = hello().layer(stack((metrics(&right), one_call())).axum());
     let inside = hello().layer(stack((one_call(), metrics(&wrong))).axum());
@@ -83,9 +83,9 @@ async fn metrics_inside_a_limiter_do_not_see_the_refusals() {
         assert_eq!(ask(&app, "/hello/Ann").await, 200);
         assert_eq!(ask(&app, "/hello/Ann").await, 429);
     }
-    let refused = [r#"http_response_status_code="429""#];
-    assert_eq!(calls(&right, &refused), 1);
-    assert_eq!(calls(&wrong, &refused), 0);
+    let rejected = [r#"http_response_status_code="429""#];
+    assert_eq!(calls(&right, &rejected), 1);
+    assert_eq!(calls(&wrong, &rejected), 0);
     assert_eq!(calls(&wrong, &[]), 1);
 }
 
@@ -138,7 +138,7 @@ impl io::Write for Lines {
 }
 
 #[tokio::test]
-async fn a_log_inside_a_limiter_does_not_tell_of_the_refusals() {
+async fn a_log_inside_a_limiter_does_not_tell_of_the_rejections() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = towerkit_log::subscriber(Format::Logfmt).writer(move || writer.clone());
@@ -200,7 +200,7 @@ async fn a_limiter_outside_an_open_breaker_spends_tokens_on_calls_that_go_nowher
 
 /// FIX-10: in go-kit this order opens the breaker.
 #[tokio::test]
-async fn a_breaker_outside_a_limiter_does_not_take_refusals_for_failures() {
+async fn a_breaker_outside_a_limiter_does_not_take_rejections_for_failures() {
     let (over_http, over_plain) = (breaker(), breaker());
     let handles = [over_http.handle(), over_plain.handle()];
     let http = over_http
@@ -224,7 +224,7 @@ async fn a_breaker_outside_a_limiter_does_not_take_refusals_for_failures() {
 }
 
 #[tokio::test]
-async fn health_inside_the_limiter_is_refused_when_it_matters() {
+async fn health_inside_the_limiter_is_rejected_when_it_matters() {
     let health = || Router::new().route("/healthz", get(|| async { "ok" }));
     let right = hello().layer(one_call().http()).merge(health());
     let wrong = hello().merge(health()).layer(one_call().http());
@@ -309,15 +309,15 @@ fn failed_of_1_000(breaker: impl Fn() -> CircuitBreakerLayer) -> usize {
 }
 
 #[test]
-fn a_breaker_that_refuses_draws_the_calls_of_a_balancer() {
+fn a_breaker_that_rejects_draws_the_calls_of_a_balancer() {
     let never = Trip::consecutive_failures(u32::MAX).unwrap();
     let without = failed_of_1_000(|| CircuitBreakerLayer::new().trip(never));
     assert!(
         (80..=170).contains(&without),
         "{without} with breakers that never open"
     );
-    let refusing = failed_of_1_000(CircuitBreakerLayer::new);
-    assert!(refusing > 400, "{refusing} with breakers that refuse");
+    let rejecting = failed_of_1_000(CircuitBreakerLayer::new);
+    assert!(rejecting > 400, "{rejecting} with breakers that reject");
     let waiting = failed_of_1_000(|| CircuitBreakerLayer::new().backpressure());
     assert!(waiting <= 20, "{waiting} with breakers that wait");
 }

@@ -40,11 +40,11 @@ impl Client {
         self.send("POST", path, &form, body.as_bytes())
     }
 
-    /// Posts until the rate limit refuses a call, which takes more than one on a machine that is slower than the rate.
-    pub(crate) fn post_until_refused(&mut self, path: &str, body: &str) -> Response {
+    /// Posts until the rate limit rejects a call, which takes more than one on a machine that is slower than the rate.
+    pub(crate) fn post_until_rejected(&mut self, path: &str, body: &str) -> Response {
         let mut responses = (0..10_000).map(|_| self.post(path, body));
-        let refused = responses.find(|response| response.status != 200);
-        refused.expect("the rate is limited")
+        let rejected = responses.find(|response| response.status != 200);
+        rejected.expect("the rate is limited")
     }
 
     pub(crate) fn send(

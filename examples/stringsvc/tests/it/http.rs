@@ -155,7 +155,7 @@ fn a_body_of_a_mebibyte_is_read_and_a_longer_one_is_a_413() {
 
 /// A1.4
 #[test]
-fn a_length_that_is_declared_too_long_is_refused_unread() {
+fn a_length_that_is_declared_too_long_is_rejected_unread() {
     let mut client = client(&[]);
     client.write(&head("POST", "/count", &[], 1 << 40));
     assert_problem(&client.receive(), 413);
@@ -219,7 +219,7 @@ fn calls_over_the_rate_are_a_429_and_the_operator_is_never_limited() {
     for _ in 0..2 {
         assert_eq!(client.post("/count", r#"{"s":"x"}"#).status, 200);
     }
-    let response = client.post_until_refused("/count", r#"{"s":"x"}"#);
+    let response = client.post_until_rejected("/count", r#"{"s":"x"}"#);
     let problem = assert_problem(&response, 429);
     assert_eq!(problem["code"], "rate_limited");
     assert_eq!(response.headers["retry-after"], "1");
@@ -234,8 +234,8 @@ fn calls_over_the_rate_are_a_429_and_the_operator_is_never_limited() {
 fn who_waits_as_long_as_told_is_admitted() {
     let mut client = client(&["--rate", "1", "--burst", "1"]);
     for _ in 0..3 {
-        let refused = client.post_until_refused("/count", r#"{"s":"x"}"#);
-        let wait = refused.headers["retry-after"].parse().unwrap();
+        let rejected = client.post_until_rejected("/count", r#"{"s":"x"}"#);
+        let wait = rejected.headers["retry-after"].parse().unwrap();
         assert!(wait >= 1);
         thread::sleep(Duration::from_secs(wait));
         assert_eq!(client.post("/count", r#"{"s":"x"}"#).status, 200);

@@ -20,7 +20,7 @@ use tower::{Layer, ServiceExt};
 use towerkit_core::stack;
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_log::{Format, LogLayer};
-use towerkit_trace::{TraceLayer, Traced};
+use towerkit_trace::{Trace, TraceLayer};
 
 use crate::whole::{
     observed::Observed,
@@ -30,7 +30,7 @@ use crate::whole::{
 const CLIENT: SpanKind = SpanKind::Client;
 const SERVER: SpanKind = SpanKind::Server;
 
-type Caller = Traced<HttpClient, Http>;
+type Caller = Trace<HttpClient, Http>;
 
 fn caller() -> Caller {
     TraceLayer::client().http().layer(client())
@@ -124,7 +124,7 @@ async fn a_trace_goes_from_client_to_front_to_backend_over_http() {
     );
 }
 
-type GrpcCaller = GreeterClient<Traced<Channel, Grpc>>;
+type GrpcCaller = GreeterClient<Trace<Channel, Grpc>>;
 
 fn greeter(url: String) -> GrpcCaller {
     let channel = Endpoint::from_shared(url).unwrap().connect_lazy();

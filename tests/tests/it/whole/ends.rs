@@ -66,7 +66,7 @@ struct Whole {
 }
 
 /// What is expected of a call: `None` where there is nothing.
-struct End<'a> {
+struct CallEnd<'a> {
     route: &'a str,
     outcome: &'a str,
     status: Option<u16>,
@@ -96,7 +96,7 @@ impl Whole {
     }
 
     /// Checks that one call ended so.
-    async fn ended(&self, end: &End<'_>) {
+    async fn ended(&self, end: &CallEnd<'_>) {
         let span = &self.observed.spans_of(1).await[0];
         let lines = self.observed.calls();
         assert_eq!(lines.len(), 1, "{lines:#?}");
@@ -152,7 +152,7 @@ impl Whole {
 async fn a_call_that_is_done_is_a_success() {
     let whole = Whole::start().await;
     whole.ask("/ok").await.unwrap();
-    let end = End {
+    let end = CallEnd {
         route: "/ok",
         outcome: "success",
         status: Some(200),
@@ -167,7 +167,7 @@ async fn a_client_that_leaves_before_the_head_cancels_the_call() {
     let connection = whole.connect("/hangs", "").await;
     eventually("the call is active", || whole.active(1)).await;
     drop(connection);
-    let end = End {
+    let end = CallEnd {
         route: "/hangs",
         outcome: "cancelled",
         status: None,
@@ -183,7 +183,7 @@ async fn a_client_that_leaves_in_the_middle_of_the_body_cancels_the_call() {
     assert!(whole.active(1));
     assert!(whole.observed.spans().is_empty() && whole.observed.calls().is_empty());
     drop(connection);
-    let end = End {
+    let end = CallEnd {
         route: "/streams",
         outcome: "cancelled",
         status: Some(200),
@@ -196,7 +196,7 @@ async fn a_client_that_leaves_in_the_middle_of_the_body_cancels_the_call() {
 async fn a_call_that_takes_too_long_is_timed_out() {
     let whole = Whole::start().await;
     whole.ask("/slow").await.unwrap();
-    let end = End {
+    let end = CallEnd {
         route: "/slow",
         outcome: "timed_out",
         status: Some(504),
@@ -209,7 +209,7 @@ async fn a_call_that_takes_too_long_is_timed_out() {
 async fn a_handler_that_panics_fails_the_call() {
     let whole = Whole::start().await;
     whole.ask("/panics").await.unwrap_err();
-    let end = End {
+    let end = CallEnd {
         route: "/panics",
         outcome: "failure",
         status: None,
@@ -222,7 +222,7 @@ async fn a_handler_that_panics_fails_the_call() {
 async fn a_panic_that_is_caught_is_a_failure_with_a_status() {
     let whole = Whole::start().await;
     whole.ask("/caught").await.unwrap();
-    let end = End {
+    let end = CallEnd {
         route: "/caught",
         outcome: "failure",
         status: Some(500),
@@ -235,7 +235,7 @@ async fn a_panic_that_is_caught_is_a_failure_with_a_status() {
 async fn a_body_that_breaks_off_fails_the_call() {
     let whole = Whole::start().await;
     whole.ask("/aborts").await.unwrap_err();
-    let end = End {
+    let end = CallEnd {
         route: "/aborts",
         outcome: "failure",
         status: Some(200),

@@ -75,10 +75,10 @@ fn an_open_breaker_stays_open_for_as_long_as_it_was_going_to() {
     setup.open();
     let options = setup.breaker.options();
     setup.breaker.apply(options.open_for(2 * OPEN_FOR).unwrap());
-    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    assert_eq!(setup.rejected(), Some(OPEN_FOR));
     setup.hand.advance(OPEN_FOR);
     setup.fail(1);
-    assert_eq!(setup.refused(), Some(2 * OPEN_FOR));
+    assert_eq!(setup.rejected(), Some(2 * OPEN_FOR));
 }
 
 /// CB-01: more or fewer probes, while some are under way.
@@ -87,7 +87,7 @@ fn the_number_of_probes_changes_while_some_are_under_way() {
     let setup = Setup::half_open(2);
     let probe = setup.start(Act::Pend(1));
     setup.succeed(1);
-    assert_eq!(setup.refused(), None);
+    assert_eq!(setup.rejected(), None);
     let options = setup.breaker.options();
     setup.breaker.apply(options.probes(3).unwrap());
     setup.succeed(1);

@@ -4,10 +4,11 @@ use std::{sync::Mutex, task::Poll, time::Duration};
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_circuitbreaker::{
-    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitBroken, State,
+    CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerPolicy, State,
 };
 use towerkit_core::{
-    Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy, Reason, Refusable, Rejection,
+    Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain, Policy, Rejection,
+    RejectionReason,
 };
 use towerkit_test::{
     Act, HeldBack, PlainCalls, Probe, Subject, Task, laws, run_paused, tokio_clock,
@@ -58,17 +59,17 @@ fn a_half_open_breaker_loses_no_wake_up() {
                 let taken = give_back.lock().unwrap().split_off(0);
                 taken
                     .into_iter()
-                    .for_each(|held| open.finish(held, &End::cancelled()));
+                    .for_each(|held| open.finish(held, &CallEnd::cancelled()));
             },
         )
     }));
 }
 
 fn policy_of(layer: &CircuitBreakerLayer) -> CircuitBreakerPolicy {
-    layer.clone().into_role().policy().clone()
+    layer.clone().into_policies().policy().clone()
 }
 
-fn admit(policy: &CircuitBreakerPolicy) -> Option<<CircuitBreakerPolicy as Policy>::Held> {
+fn admit(policy: &CircuitBreakerPolicy) -> Option<<CircuitBreakerPolicy as Policy>::CallState> {
     policy
         .admit(&mut Call::new(&mut (), &Plain::new("test")))
         .ok()
@@ -76,11 +77,11 @@ fn admit(policy: &CircuitBreakerPolicy) -> Option<<CircuitBreakerPolicy as Polic
 
 fn fail(policy: &CircuitBreakerPolicy) {
     let held = admit(policy).unwrap();
-    policy.finish(held, &End::new(Outcome::Failure));
+    policy.finish(held, &CallEnd::new(Outcome::Failure));
 }
 
 /// A task that waits until a service is ready, and returns it.
-fn waiting(service: &CircuitBroken<Probe>) -> Task<CircuitBroken<Probe>> {
+fn waiting(service: &CircuitBreaker<Probe>) -> Task<CircuitBreaker<Probe>> {
     let mut service = service.clone();
     Task::new(async move {
         ServiceExt::<Act>::ready(&mut service).await.unwrap();
@@ -88,14 +89,14 @@ fn waiting(service: &CircuitBroken<Probe>) -> Task<CircuitBroken<Probe>> {
     })
 }
 
-fn ready(task: &mut Task<CircuitBroken<Probe>>) -> CircuitBroken<Probe> {
+fn ready(task: &mut Task<CircuitBreaker<Probe>>) -> CircuitBreaker<Probe> {
     match task.poll() {
         Poll::Ready(service) => service,
         Poll::Pending => panic!("held back"),
     }
 }
 
-fn opened(layer: CircuitBreakerLayer) -> (CircuitBroken<Probe>, CircuitBreaker) {
+fn opened(layer: CircuitBreakerLayer) -> (CircuitBreaker<Probe>, CircuitBreakerHandle) {
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());
     for _ in 0..2 {
@@ -170,9 +171,9 @@ fn changed_options_and_modes_are_noticed() {
     run_paused(async {
         let (service, handle) = opened(layer());
         for let_in in [
-            CircuitBreaker::disable,
-            CircuitBreaker::force_closed,
-            CircuitBreaker::observe,
+            CircuitBreakerHandle::disable,
+            CircuitBreakerHandle::force_closed,
+            CircuitBreakerHandle::observe,
         ] {
             handle.force_open();
             let mut task = waiting(&service);
@@ -225,13 +226,13 @@ fn a_clock_of_its_own_is_asked_when_the_timer_fires() {
     });
 }
 
-/// Without the option an open breaker is ready, and refuses.
+/// Without the option an open breaker is ready, and rejects.
 #[test]
 fn without_the_option_an_open_breaker_is_ready() {
     run_paused(async {
         let (service, _handle) = opened(consecutive().clock(tokio_clock()));
-        let refused = ended(ready(&mut waiting(&service)).call(Act::Succeed)).unwrap_err();
-        let reason = refused.rejection().map(Rejection::reason);
-        assert_eq!(reason, Some(Reason::CircuitOpen));
+        let rejected = ended(ready(&mut waiting(&service)).call(Act::Succeed)).unwrap_err();
+        let reason = rejected.rejection().map(Rejection::reason);
+        assert_eq!(reason, Some(RejectionReason::CircuitOpen));
     });
 }

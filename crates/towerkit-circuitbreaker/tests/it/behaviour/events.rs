@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
 use towerkit_core::Event;
 use towerkit_test::Act;
 
@@ -20,7 +20,7 @@ use super::setup::{OPEN_FOR, Setup, consecutive};
 fn every_change_is_one_event_and_a_sink_may_use_the_breaker() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
-    let shared = Arc::new(Mutex::new(None::<CircuitBreaker>));
+    let shared = Arc::new(Mutex::new(None::<CircuitBreakerHandle>));
     let breaker = shared.clone();
     let setup = Setup::new(consecutive().name("stock").events(move |event: &Event| {
         if let Some(breaker) = &*breaker.lock().unwrap() {

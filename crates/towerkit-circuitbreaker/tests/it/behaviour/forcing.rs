@@ -7,12 +7,12 @@ use super::setup::{OPEN_FOR, Setup, ended};
 
 /// CB-13
 #[test]
-fn a_breaker_forced_open_refuses_until_it_is_released() {
+fn a_breaker_forced_open_rejects_until_it_is_released() {
     let setup = Setup::consecutive();
     setup.fail(1);
     setup.breaker.force_open();
     setup.hand.advance(100 * OPEN_FOR);
-    assert_eq!(setup.refused(), None);
+    assert_eq!(setup.rejected(), None);
     setup.breaker.release();
     assert_eq!(setup.breaker.snapshot().failures, 0);
     setup.fail(1);
@@ -58,12 +58,12 @@ fn a_release_without_an_override_does_nothing() {
     setup.breaker.release();
     setup.fail(1);
     setup.breaker.release();
-    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    assert_eq!(setup.rejected(), Some(OPEN_FOR));
 }
 
 /// CB-13
 #[test]
-fn a_breaker_that_only_observes_does_everything_but_refuse() {
+fn a_breaker_that_only_observes_does_everything_but_reject() {
     let setup = Setup::consecutive();
     setup.breaker.observe();
     setup.open();
@@ -114,7 +114,7 @@ fn observing_begins_where_the_breaker_stands_unless_it_was_forced() {
     setup.fail(1);
     assert_eq!(setup.breaker.state(), State::Open);
     setup.breaker.force_open();
-    assert_eq!(setup.refused(), None);
+    assert_eq!(setup.rejected(), None);
     setup.breaker.observe();
     assert_eq!(setup.breaker.state(), State::Closed);
     setup.open();

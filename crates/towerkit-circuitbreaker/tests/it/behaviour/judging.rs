@@ -2,7 +2,7 @@
 
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{State, Verdict};
-use towerkit_core::{BoxError, Clock, LayerExt, Outcome, Plain, Refusable};
+use towerkit_core::{BoxError, CarriesRejection, Clock, LayerExt, Outcome, Plain};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, ProbeError};
 
@@ -19,7 +19,7 @@ fn a_panic_is_one_failure_and_goes_on() {
 
         let setup = Setup::half_open(2);
         assert!(panics(|| drop(setup.call(act))));
-        assert_eq!(setup.refused(), Some(OPEN_FOR));
+        assert_eq!(setup.rejected(), Some(OPEN_FOR));
     }
 }
 
@@ -34,9 +34,9 @@ fn a_cancelled_call_does_not_count() {
     assert_eq!((snapshot.state, snapshot.failures), (State::Closed, 0));
 }
 
-/// CB-10: the outer breaker ignores what the inner one refuses, and gets the probe's place back.
+/// CB-10: the outer breaker ignores what the inner one rejects, and gets the probe's place back.
 #[test]
-fn a_refusal_further_in_does_not_count() {
+fn a_rejection_further_in_does_not_count() {
     let (clock, hand) = Clock::manual();
     let inner = consecutive().clock(clock.clone());
     let outer = consecutive().clock(clock);
@@ -124,7 +124,7 @@ fn a_business_failure_counts_when_asked_for() {
 }
 
 #[test]
-fn over_http_a_refusal_is_503_and_over_grpc_unavailable() {
+fn over_http_a_rejection_is_503_and_over_grpc_unavailable() {
     let (clock, _hand) = Clock::manual();
     let layer = consecutive().clock(clock);
     let request = || http::Request::new(Act::Succeed);
@@ -132,11 +132,11 @@ fn over_http_a_refusal_is_503_and_over_grpc_unavailable() {
         ended(layer.layer(Probe::new()).oneshot(Act::Fail)),
         ended(layer.layer(Probe::new()).oneshot(Act::Fail)),
     );
-    let refused = ended(layer.clone().http().layer(Probe::new()).oneshot(request())).unwrap();
-    assert_eq!(refused.status(), 503);
-    assert_eq!(refused.headers()["retry-after"], "10");
-    let refused = ended(layer.grpc().layer(Probe::new()).oneshot(request())).unwrap();
-    assert_eq!(refused.headers()["grpc-status"], "14");
+    let rejected = ended(layer.clone().http().layer(Probe::new()).oneshot(request())).unwrap();
+    assert_eq!(rejected.status(), 503);
+    assert_eq!(rejected.headers()["retry-after"], "10");
+    let rejected = ended(layer.grpc().layer(Probe::new()).oneshot(request())).unwrap();
+    assert_eq!(rejected.headers()["grpc-status"], "14");
 }
 
 /// CB-10

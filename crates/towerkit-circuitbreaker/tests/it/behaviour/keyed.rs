@@ -9,10 +9,10 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, CircuitBreakers, Key, KeyedCircuitBreakerLayer, Mode, OpenTime, Overflow,
-    State, Trip,
+    CircuitBreakerLayer, Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, Mode, OpenTime,
+    Overflow, State, Trip,
 };
-use towerkit_core::{BoxError, Call, Clock, LayerExt, ManualClock, Refusable, stack};
+use towerkit_core::{BoxError, Call, CarriesRejection, Clock, LayerExt, ManualClock, stack};
 
 use super::setup::{OPEN_FOR, ended};
 
@@ -27,7 +27,7 @@ type Find = fn(&Call<'_, Ask>) -> Option<Key>;
 
 struct Many {
     layer: KeyedCircuitBreakerLayer<Find>,
-    breakers: CircuitBreakers,
+    breakers: KeyedCircuitBreakerHandle,
     hand: ManualClock,
 }
 
@@ -260,7 +260,7 @@ fn readiness_asks_the_service_whatever_its_breakers_say() {
     assert_eq!((ledger.polls() > 0, ledger.started()), (true, 0));
 }
 
-/// In a row, beside a breaker for all.
+/// In a policy stack, beside a breaker for all.
 #[test]
 fn a_keyed_breaker_stands_in_a_row() {
     let find: Find = |call| Some(Key::new(call.request.of));

@@ -19,7 +19,7 @@ fn layer(time: OpenTime) -> CircuitBreakerLayer {
 
 /// Waits as told, and then fails the probe.
 fn fail_probe(setup: &Setup) -> Duration {
-    let wait = setup.refused().unwrap();
+    let wait = setup.rejected().unwrap();
     setup.hand.advance(wait);
     setup.fail(1);
     assert_eq!(setup.breaker.state(), State::Open);
@@ -40,7 +40,7 @@ fn a_breaker_that_opens_soon_after_it_closed_stays_open_longer() {
     let setup = Setup::new(layer(growing()));
     setup.open();
     for expected in [1, 2, 4, 5].map(|seconds| seconds * SECOND) {
-        assert_eq!(setup.refused(), Some(expected));
+        assert_eq!(setup.rejected(), Some(expected));
         setup.hand.advance(expected);
         setup.succeed(1);
         setup.hand.advance(expected - Duration::from_nanos(1));
@@ -53,12 +53,12 @@ fn a_breaker_that_was_closed_for_as_long_as_it_was_open_has_recovered() {
     let setup = Setup::new(layer(growing()));
     setup.open();
     fail_probe(&setup);
-    assert_eq!(setup.refused(), Some(2 * SECOND));
+    assert_eq!(setup.rejected(), Some(2 * SECOND));
     setup.hand.advance(2 * SECOND);
     setup.succeed(1);
     setup.hand.advance(2 * SECOND);
     setup.open();
-    assert_eq!(setup.refused(), Some(SECOND));
+    assert_eq!(setup.rejected(), Some(SECOND));
 }
 
 /// CB-13
@@ -70,7 +70,7 @@ fn a_release_starts_over() {
     setup.breaker.force_closed();
     setup.breaker.release();
     setup.open();
-    assert_eq!(setup.refused(), Some(SECOND));
+    assert_eq!(setup.rejected(), Some(SECOND));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn without_a_seed_every_breaker_has_jitter_of_its_own() {
         let time = OpenTime::new(SECOND).unwrap().jitter(1.0).unwrap();
         let setup = Setup::new(layer(time));
         setup.open();
-        setup.refused().unwrap()
+        setup.rejected().unwrap()
     };
     assert_ne!((first(), first()), (first(), first()));
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State};
-use towerkit_core::{LayerExt, Refusable};
+use towerkit_core::{CarriesRejection, LayerExt};
 use towerkit_test::{Act, Probe};
 
 use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
@@ -85,17 +85,17 @@ fn a_rate_is_reached_by_the_quotient_that_it_is_written_as() {
 
 /// CB-07: the service is neither polled for readiness nor called.
 #[test]
-fn an_open_breaker_refuses_without_a_word_to_the_service() {
+fn an_open_breaker_rejects_without_a_word_to_the_service() {
     let setup = Setup::consecutive();
     setup.open();
-    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    assert_eq!(setup.rejected(), Some(OPEN_FOR));
     setup.hand.advance(OPEN_FOR - Duration::from_nanos(1));
-    assert_eq!(setup.refused(), Some(Duration::from_nanos(1)));
+    assert_eq!(setup.rejected(), Some(Duration::from_nanos(1)));
 }
 
 /// CB-07: the mean of the best of 20 batches, so that a busy machine does not count.
 #[test]
-fn a_refusal_takes_less_than_ten_microseconds() {
+fn a_rejection_takes_less_than_ten_microseconds() {
     let setup = Setup::consecutive();
     setup.open();
     let batch = |_| {
@@ -143,7 +143,7 @@ fn a_straggler_does_not_lengthen_the_open_time() {
         setup.open();
         setup.hand.advance(OPEN_FOR / 2);
         let _ = ended(late);
-        assert_eq!(setup.refused(), Some(OPEN_FOR / 2));
+        assert_eq!(setup.rejected(), Some(OPEN_FOR / 2));
         setup.hand.advance(OPEN_FOR / 2);
         setup.succeed(1);
     }
@@ -155,7 +155,7 @@ fn a_clock_that_steps_back_neither_panics_nor_promises_too_long_a_wait() {
     let setup = Setup::consecutive();
     setup.open();
     setup.hand.set(0);
-    assert_eq!(setup.refused(), Some(OPEN_FOR));
+    assert_eq!(setup.rejected(), Some(OPEN_FOR));
     setup.hand.set(u64::MAX);
     setup.fail(1);
     setup.hand.set(1);

@@ -13,10 +13,10 @@ fn a_probe_closes_or_reopens() {
     let setup = Setup::consecutive();
     setup.open();
     for _ in 0..3 {
-        setup.hand.advance(setup.refused().unwrap());
+        setup.hand.advance(setup.rejected().unwrap());
         setup.fail(1);
         assert_eq!(setup.breaker.state(), State::Open);
-        assert_eq!(setup.refused(), Some(OPEN_FOR));
+        assert_eq!(setup.rejected(), Some(OPEN_FOR));
     }
     setup.hand.advance(OPEN_FOR);
     setup.succeed(1);
@@ -61,7 +61,7 @@ fn a_finished_probe_makes_no_room_for_more_than_are_needed() {
     let slow = setup.start(Act::Pend(1));
     setup.succeed(1);
     assert_eq!(setup.breaker.snapshot().probes_succeeded, 1);
-    assert_eq!(setup.refused(), None);
+    assert_eq!(setup.rejected(), None);
     ended(slow).unwrap();
     assert_eq!(setup.breaker.state(), State::Closed);
 }
@@ -72,7 +72,7 @@ fn a_dropped_probe_gives_its_place_to_the_next_call() {
     let setup = Setup::half_open(1);
     for _ in 0..3 {
         let probe = setup.start(Act::Pend(9));
-        assert_eq!(setup.refused(), None);
+        assert_eq!(setup.rejected(), None);
         drop(probe);
     }
     setup.succeed(1);
@@ -116,7 +116,7 @@ fn a_call_from_before_that_is_cancelled_half_open_makes_no_place() {
     let probe = setup.start(Act::Pend(1));
     drop(late);
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 1);
-    assert_eq!(setup.refused(), None);
+    assert_eq!(setup.rejected(), None);
     ended(probe).unwrap();
     assert_eq!(setup.breaker.state(), State::Closed);
 }
@@ -146,7 +146,7 @@ fn a_probe_that_never_ends_gives_its_place_up() {
     for _ in 0..3 {
         hung.push(setup.start(Act::Pend(9)));
         setup.hand.advance(PROBE_TIMEOUT - NANO);
-        assert_eq!(setup.refused(), None);
+        assert_eq!(setup.rejected(), None);
         setup.hand.advance(NANO);
     }
     setup.succeed(1);
@@ -173,7 +173,7 @@ fn the_late_result_of_a_probe_that_gave_its_place_up_counts_for_nothing() {
             (snapshot.state, snapshot.probes_in_flight),
             (State::HalfOpen, 1)
         );
-        assert_eq!(setup.refused(), None);
+        assert_eq!(setup.rejected(), None);
         ended(probe).unwrap();
         assert_eq!(setup.breaker.state(), State::Closed);
     }
@@ -195,7 +195,7 @@ fn probes_that_succeeded_stay_counted_when_others_give_their_places_up() {
     let setup = Setup::half_open(3);
     let hung = [setup.start(Act::Pend(9)), setup.start(Act::Pend(9))];
     setup.succeed(1);
-    assert_eq!(setup.refused(), None);
+    assert_eq!(setup.rejected(), None);
     setup.hand.advance(PROBE_TIMEOUT);
     setup.succeed(1);
     assert_eq!(setup.breaker.snapshot().probes_succeeded, 2);

@@ -10,17 +10,17 @@ use std::{
 
 use tower::{Layer, Service};
 use towerkit_circuitbreaker::{
-    CircuitBreaker, CircuitBreakerLayer, CircuitBroken, State, Trip, Window,
+    CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, State, Trip, Window,
 };
-use towerkit_core::{Clock, ManualClock, Reason, Refusable};
+use towerkit_core::{CarriesRejection, Clock, ManualClock, RejectionReason};
 use towerkit_test::{Act, Ledger, Probe, ProbeError};
 
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(10);
 
 /// A breaker around a probe, on a clock that is moved by hand.
 pub(crate) struct Setup {
-    pub(crate) service: CircuitBroken<Probe>,
-    pub(crate) breaker: CircuitBreaker,
+    pub(crate) service: CircuitBreaker<Probe>,
+    pub(crate) breaker: CircuitBreakerHandle,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) hand: ManualClock,
 }
@@ -51,12 +51,12 @@ impl Setup {
         setup
     }
 
-    /// Starts a call, which is admitted or refused here, and returns its future.
+    /// Starts a call, which is admitted or rejected here, and returns its future.
     pub(crate) fn start(&self, act: Act) -> Calling {
         self.ready().call(act)
     }
 
-    pub(crate) fn ready(&self) -> CircuitBroken<Probe> {
+    pub(crate) fn ready(&self) -> CircuitBreaker<Probe> {
         let mut service = self.service.clone();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Service::<Act>::poll_ready(&mut service, &mut cx).is_ready());
@@ -84,21 +84,21 @@ impl Setup {
         assert_eq!(self.breaker.state(), State::Open);
     }
 
-    /// Returns the wait that a refused call is told, and sees to it that nothing reached the service.
-    pub(crate) fn refused(&self) -> Option<Duration> {
+    /// Returns the wait that a rejected call is told, and sees to it that nothing reached the service.
+    pub(crate) fn rejected(&self) -> Option<Duration> {
         let (polls, started) = (self.ledger.polls(), self.ledger.started());
         let error = self.call(Act::Succeed).unwrap_err();
-        let rejection = error.rejection().expect("a refusal");
-        assert_eq!(rejection.reason(), Reason::CircuitOpen);
+        let rejection = error.rejection().expect("a rejection");
+        assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
         assert_eq!(
             (self.ledger.polls(), self.ledger.started()),
             (polls, started)
         );
-        rejection.wait()
+        rejection.retry_after()
     }
 }
 
-pub(crate) type Calling = <CircuitBroken<Probe> as Service<Act>>::Future;
+pub(crate) type Calling = <CircuitBreaker<Probe> as Service<Act>>::Future;
 
 pub(crate) fn consecutive() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().trip(Trip::consecutive_failures(2).unwrap())

@@ -7,8 +7,8 @@ use towerkit_circuitbreaker::{
     CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Overflow, SlowCall, State, Trip, Verdict,
 };
 use towerkit_core::{
-    BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy, Reason, Refusable,
-    Rejection,
+    BoxError, Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain, Policy,
+    Rejection, RejectionReason,
 };
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe};
@@ -97,7 +97,7 @@ fn a_call_that_is_cancelled_after_its_head_counts_for_it() {
     }
 }
 
-/// A cancelled call does not end a row of failures, slow or not.
+/// A cancelled call does not end a policy stack of failures, slow or not.
 #[test]
 fn a_slow_cancelled_call_leaves_a_row_of_failures_as_it_is() {
     let trip = Trip::any([
@@ -116,14 +116,14 @@ fn a_slow_cancelled_call_leaves_a_row_of_failures_as_it_is() {
 
 /// A call that waited for a limiter further in never reached the callee, however long it took.
 #[test]
-fn a_refusal_further_in_was_not_slow() {
+fn a_rejection_further_in_was_not_slow() {
     let (clock, hand) = Clock::manual();
     let layer = layer().clock(clock);
     let breaker = layer.handle();
     let service = layer.layer(service_fn(move |_: ()| {
         hand.advance(2 * SLOW_AFTER);
-        let refused = Rejection::new(Reason::RateLimited, "inner");
-        async move { Err::<(), _>(BoxError::from(refused)) }
+        let rejected = Rejection::new(RejectionReason::RateLimited, "inner");
+        async move { Err::<(), _>(BoxError::from(rejected)) }
     }));
     for _ in 0..10 {
         assert!(ended(service.clone().oneshot(())).is_err());
@@ -163,7 +163,7 @@ fn a_slow_probe_has_failed() {
         } else {
             ended(probe).unwrap();
         }
-        assert_eq!(setup.refused(), Some(OPEN_FOR));
+        assert_eq!(setup.rejected(), Some(OPEN_FOR));
     }
 }
 
@@ -194,10 +194,10 @@ fn hanging() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().trip(Trip::slow_rate(0.5, slow, 10, 2).unwrap())
 }
 
-/// Makes a call that is refused, and returns the wait that it is told. It is the call that finds out that others hang, not the readiness.
+/// Makes a call that is rejected, and returns the wait that it is told. It is the call that finds out that others hang, not the readiness.
 fn turned_away(setup: &Setup) -> Option<Duration> {
     let error = setup.call(Act::Succeed).unwrap_err();
-    error.rejection().expect("a refusal").wait()
+    error.rejection().expect("a rejection").retry_after()
 }
 
 /// Calls that hang end by nobody's hand for a long time: the next call finds them, and an open breaker.
@@ -282,7 +282,7 @@ fn many_threads_count_each_call_that_hangs_once() {
     let (clock, hand) = Clock::manual();
     let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
     let breaker = layer.handle();
-    let policy = layer.into_role().policy().clone();
+    let policy = layer.into_policies().policy().clone();
     let calls = 5_000;
     std::thread::scope(|scope| {
         for thread in 0..4_usize {
@@ -296,11 +296,11 @@ fn many_threads_count_each_call_that_hangs_once() {
                     open.push_back(policy.admit(call_of).unwrap());
                     hand.advance(Duration::from_nanos(call % 7));
                     if open.len() > 3 + thread * 5 {
-                        policy.finish(open.pop_front().unwrap(), &End::new(Outcome::Success));
+                        policy.finish(open.pop_front().unwrap(), &CallEnd::new(Outcome::Success));
                     }
                 }
                 for held in open {
-                    policy.finish(held, &End::new(Outcome::Success));
+                    policy.finish(held, &CallEnd::new(Outcome::Success));
                 }
             });
         }
@@ -368,7 +368,7 @@ fn a_key_whose_calls_hang_is_remembered() {
         .overflow(Overflow::Unguarded)
         .clock(clock);
     let handle = layer.handle();
-    let policy = layer.into_role().policy().clone();
+    let policy = layer.into_policies().policy().clone();
     let protocol = Plain::new("test");
     let mut requests = ["stock", "price"];
     let [stock, price] = &mut requests;
@@ -376,12 +376,12 @@ fn a_key_whose_calls_hang_is_remembered() {
     hand.advance(2 * SLOW_AFTER);
     for _ in 0..3 {
         let held = policy.admit(&mut Call::new(price, &protocol)).unwrap();
-        policy.finish(held, &End::new(Outcome::Success));
+        policy.finish(held, &CallEnd::new(Outcome::Success));
     }
     assert!(policy.admit(&mut Call::new(stock, &protocol)).is_err());
     assert_eq!(
         handle.snapshot(Key::new("stock")).unwrap().state,
         State::Open
     );
-    policy.finish(hang, &End::new(Outcome::Success));
+    policy.finish(hang, &CallEnd::new(Outcome::Success));
 }

@@ -6,9 +6,12 @@ use std::{
 };
 
 use proptest::{prelude::*, test_runner::TestCaseError};
-use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, Mode};
+use towerkit_circuitbreaker::{
+    CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerPolicy, Mode,
+};
 use towerkit_core::{
-    Call, Clock, End, Event, Guard, IntoRole, ManualClock, Outcome, Plain, Policy, Reason,
+    Call, CallEnd, Clock, Event, Guard, IntoPolicy, ManualClock, Outcome, Plain, Policy,
+    RejectionReason,
 };
 
 use super::{
@@ -18,12 +21,12 @@ use super::{
 };
 
 pub(crate) struct Both {
-    handle: CircuitBreaker,
+    handle: CircuitBreakerHandle,
     breaker: CircuitBreakerPolicy,
     hand: ManualClock,
     pub(crate) events: Arc<Mutex<Vec<(String, String)>>>,
     pub(crate) model: Model,
-    calls: Vec<(<CircuitBreakerPolicy as Policy>::Held, Admitted)>,
+    calls: Vec<(<CircuitBreakerPolicy as Policy>::CallState, Admitted)>,
 }
 
 impl Both {
@@ -43,7 +46,7 @@ impl Both {
             });
         Self {
             handle: layer.handle(),
-            breaker: layer.into_role().policy().clone(),
+            breaker: layer.into_policies().policy().clone(),
             hand,
             events,
             model: Model::new(given, now),
@@ -62,12 +65,12 @@ impl Both {
     fn run_step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
             Step::Start => self.start()?,
-            Step::End(call, ending) if !self.calls.is_empty() => {
+            Step::CallEnd(call, ending) if !self.calls.is_empty() => {
                 let (held, admitted) = self.calls.swap_remove(call.index(self.calls.len()));
                 self.breaker.finish(held, &end(*ending));
                 self.model.finish(admitted, *ending);
             }
-            Step::End(..) => {}
+            Step::CallEnd(..) => {}
             Step::Advance(nanos) => {
                 self.hand.advance(Duration::from_nanos(*nanos));
                 self.model.now += i128::from(*nanos);
@@ -104,7 +107,7 @@ impl Both {
 
     fn start(&mut self) -> Result<(), TestCaseError> {
         let protocol = Plain::new("test");
-        let shut = Guard::<()>::shut(&self.breaker);
+        let shut = Guard::<()>::early_rejection(&self.breaker);
         let admitted = self.breaker.admit(&mut Call::new(&mut (), &protocol));
         match (admitted, self.model.admit()) {
             (Ok(held), Ok(admitted)) => {
@@ -112,9 +115,12 @@ impl Both {
                 self.calls.push((held, admitted));
             }
             (Err(rejection), Err(wait)) => {
-                prop_assert_eq!(rejection.reason(), Reason::CircuitOpen);
-                prop_assert_eq!(rejection.wait().map(|wait| wait.as_nanos()), wait);
-                prop_assert_eq!(shut.map(|shut| shut.wait()), Some(rejection.wait()));
+                prop_assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
+                prop_assert_eq!(rejection.retry_after().map(|wait| wait.as_nanos()), wait);
+                prop_assert_eq!(
+                    shut.map(|shut| shut.retry_after()),
+                    Some(rejection.retry_after())
+                );
             }
             (breaker, model) => {
                 prop_assert!(false, "breaker: {:?}, model: {:?}", breaker.is_ok(), model);
@@ -163,11 +169,11 @@ fn limits_of(old: Conditions, new: Conditions) -> Conditions {
     limits
 }
 
-fn end(ending: Ending) -> End {
+fn end(ending: Ending) -> CallEnd {
     match ending {
-        Ending::Good => End::new(Outcome::Success),
-        Ending::Bad => End::new(Outcome::Failure),
-        Ending::Dropped => End::cancelled(),
-        Ending::RefusedFurtherIn => End::refused_for(Reason::RateLimited),
+        Ending::Good => CallEnd::new(Outcome::Success),
+        Ending::Bad => CallEnd::new(Outcome::Failure),
+        Ending::Dropped => CallEnd::cancelled(),
+        Ending::RefusedFurtherIn => CallEnd::rejected_for(RejectionReason::RateLimited),
     }
 }

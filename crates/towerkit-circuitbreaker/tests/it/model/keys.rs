@@ -4,9 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseError};
 use towerkit_circuitbreaker::{
-    CircuitBreakers, Key, KeyedCircuitBreaker, KeyedCircuitBreakerLayer, Overflow, State, Trip,
+    Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, KeyedCircuitBreakerPolicy, Overflow,
+    State, Trip,
 };
-use towerkit_core::{Call, Clock, End, Guard, IntoRole, ManualClock, Outcome, Plain, Policy};
+use towerkit_core::{Call, CallEnd, Clock, Guard, IntoPolicy, ManualClock, Outcome, Plain, Policy};
 
 const CAPACITY: usize = 3;
 const KEYS: u8 = 6;
@@ -16,29 +17,29 @@ const OPEN_FOR: u64 = 10;
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Start(u8),
-    End(Index, bool),
+    CallEnd(Index, bool),
     Advance(u64),
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => (0..KEYS).prop_map(Step::Start),
-        5 => (any::<Index>(), any::<bool>()).prop_map(|(call, good)| Step::End(call, good)),
+        5 => (any::<Index>(), any::<bool>()).prop_map(|(call, good)| Step::CallEnd(call, good)),
         1 => (0..8_u64).prop_map(Step::Advance),
     ]
 }
 
 type Find = fn(&Call<'_, u8>) -> Option<Key>;
-type Breaker = KeyedCircuitBreaker<Find>;
+type Breaker = KeyedCircuitBreakerPolicy<Find>;
 
 /// The table, and what each key that has a breaker should remember.
 pub(crate) struct Keys {
     breaker: Breaker,
-    handle: CircuitBreakers,
+    handle: KeyedCircuitBreakerHandle,
     hand: ManualClock,
     now: u64,
     models: HashMap<u8, Model>,
-    calls: Vec<(<Breaker as Policy>::Held, u8, u64)>,
+    calls: Vec<(<Breaker as Policy>::CallState, u8, u64)>,
     periods: u64,
 }
 
@@ -65,7 +66,7 @@ impl Keys {
             .clock(clock);
         Self {
             handle: layer.handle(),
-            breaker: layer.into_role().policy().clone(),
+            breaker: layer.into_policies().policy().clone(),
             hand,
             now: 0,
             models: HashMap::new(),
@@ -77,17 +78,17 @@ impl Keys {
     pub(crate) fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
             Step::Start(key) => self.start(*key)?,
-            Step::End(call, good) if !self.calls.is_empty() => {
+            Step::CallEnd(call, good) if !self.calls.is_empty() => {
                 let (held, key, period) = self.calls.swap_remove(call.index(self.calls.len()));
                 let outcome = if *good {
                     Outcome::Success
                 } else {
                     Outcome::Failure
                 };
-                self.breaker.finish(held, &End::new(outcome));
+                self.breaker.finish(held, &CallEnd::new(outcome));
                 self.finish(key, period, *good);
             }
-            Step::End(..) => {}
+            Step::CallEnd(..) => {}
             Step::Advance(nanos) => {
                 self.hand.advance(Duration::from_nanos(*nanos));
                 self.now += nanos;

@@ -37,7 +37,7 @@ pub(crate) struct Model {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Admitted {
     id: usize,
-    /// `None` if it would have been refused.
+    /// `None` if it would have been rejected.
     period: Option<u64>,
     started: Option<i128>,
 }

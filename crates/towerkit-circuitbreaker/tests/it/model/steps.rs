@@ -8,7 +8,7 @@ use super::options::{Given, options};
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Start,
-    End(Index, Ending),
+    CallEnd(Index, Ending),
     Advance(u64),
     Switch(Mode),
     Apply(Box<Given>),
@@ -40,7 +40,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         200 => Just(Step::Start),
-        200 => (any::<Index>(), ending).prop_map(|(call, ending)| Step::End(call, ending)),
+        200 => (any::<Index>(), ending).prop_map(|(call, ending)| Step::CallEnd(call, ending)),
         50 => (0..20_u64).prop_map(Step::Advance),
         20 => mode.prop_map(Step::Switch),
         4 => options().prop_map(|given| Step::Apply(Box::new(given))),

@@ -10,7 +10,9 @@ use std::{
 use towerkit_concurrency::{
     Adaptive, Aimd, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Vegas, Window,
 };
-use towerkit_core::{Call, Clock, End, Event, Guard, ManualClock, Outcome, Plain, Policy, Reason};
+use towerkit_core::{
+    Call, CallEnd, Clock, Event, Guard, ManualClock, Outcome, Plain, Policy, RejectionReason,
+};
 
 use crate::guards::Limit;
 
@@ -38,7 +40,7 @@ impl Callee {
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// So many clients, each of which calls again as soon as it has its answer, and a little later if it was refused.
+    /// So many clients, each of which calls again as soon as it has its answer, and a little later if it was rejected.
     Closed(u32),
     /// So many calls a second, whatever becomes of them.
     Open(u64),
@@ -198,7 +200,7 @@ impl Simulation {
         } else {
             Outcome::Success
         };
-        self.limit.finish(permit, &End::new(outcome));
+        self.limit.finish(permit, &CallEnd::new(outcome));
         if matches!(self.callee, Callee::Workers(_)) {
             self.busy -= 1;
             if let Some(next) = self.queue.pop_front() {
@@ -349,7 +351,7 @@ fn limit_of(algorithm: impl LimitAlgorithm + Clone + Sync) -> (Limit, ManualCloc
 }
 
 /// Makes fifteen calls at once, most of the limit, which all end so and fill one window.
-fn calls(limit: &Limit, hand: &ManualClock, end: &End) {
+fn calls(limit: &Limit, hand: &ManualClock, end: &CallEnd) {
     let protocol = Plain::new("test");
     let admit = || Guard::admit(limit, &mut Call::new(&mut (), &protocol)).unwrap();
     let mut permits: Vec<_> = (0..15).map(|_| admit()).collect();
@@ -366,10 +368,10 @@ fn calls(limit: &Limit, hand: &ManualClock, end: &End) {
 fn what_says_nothing_of_load_changes_nothing() {
     let (limit, hand) = limit_of(Aimd::new());
     for end in [
-        End::new(Outcome::Failure),
-        End::new(Outcome::ClientError),
-        End::refused_for(Reason::RateLimited),
-        End::cancelled(),
+        CallEnd::new(Outcome::Failure),
+        CallEnd::new(Outcome::ClientError),
+        CallEnd::rejected_for(RejectionReason::RateLimited),
+        CallEnd::cancelled(),
     ] {
         (0..5).for_each(|_| calls(&limit, &hand, &end));
         assert_eq!(limit.limit(), 20, "{end:?}");
@@ -379,16 +381,16 @@ fn what_says_nothing_of_load_changes_nothing() {
 #[test]
 fn one_bad_window_costs_a_tenth_however_many_calls_were_dropped() {
     let (limit, hand) = limit_of(Aimd::new());
-    calls(&limit, &hand, &End::new(Outcome::Overloaded));
+    calls(&limit, &hand, &CallEnd::new(Outcome::Overloaded));
     assert_eq!(limit.limit(), 18);
-    calls(&limit, &hand, &End::new(Outcome::TimedOut));
+    calls(&limit, &hand, &CallEnd::new(Outcome::TimedOut));
     assert_eq!(limit.limit(), 16);
-    calls(&limit, &hand, &End::new(Outcome::Success));
+    calls(&limit, &hand, &CallEnd::new(Outcome::Success));
     assert_eq!(limit.limit(), 17);
 }
 
 /// Makes a call of so much time that ends so, after a pause.
-fn one(limit: &Limit, hand: &ManualClock, pause: u64, took: u64, end: &End) {
+fn one(limit: &Limit, hand: &ManualClock, pause: u64, took: u64, end: &CallEnd) {
     hand.advance(Duration::from_nanos(pause));
     let protocol = Plain::new("test");
     let permit = Guard::admit(limit, &mut Call::new(&mut (), &protocol)).unwrap();
@@ -401,7 +403,7 @@ fn lowered_after(
     limit: &Limit,
     (clock, hand): (&Clock, &ManualClock),
     (pause, took): (u64, u64),
-    end: &End,
+    end: &CallEnd,
 ) -> Duration {
     let (before, since) = (limit.limit(), clock.now());
     while limit.limit() >= before {
@@ -411,7 +413,7 @@ fn lowered_after(
     Duration::from_nanos(clock.now() - since)
 }
 
-/// A few streams that end are no reason to take the next refusals for old ones: whatever calls took before, an overload is heard of
+/// A few streams that end are no reason to take the next rejections for old ones: whatever calls took before, an overload is heard of
 /// within a second.
 #[test]
 fn a_long_stream_does_not_put_an_overload_off() {
@@ -426,9 +428,9 @@ fn a_long_stream_does_not_put_an_overload_off() {
             (20, 60 * minute, 0),
         ] {
             for ends in [
-                End::new(Outcome::Overloaded),
-                End::new(Outcome::TimedOut),
-                End::refused_for(Reason::Overloaded),
+                CallEnd::new(Outcome::Overloaded),
+                CallEnd::new(Outcome::TimedOut),
+                CallEnd::rejected_for(RejectionReason::Overloaded),
             ] {
                 let (clock, hand) = Clock::manual();
                 let adaptive = Adaptive::new(algorithm.clone()).initial(40);
@@ -439,13 +441,25 @@ fn a_long_stream_does_not_put_an_overload_off() {
                 let open: Vec<_> = (0..streams).map(|_| admit()).collect();
                 let start = clock.now();
                 while clock.now() - start < length {
-                    one(&limit, &hand, pause, 10 * MS, &End::new(Outcome::Success));
+                    one(
+                        &limit,
+                        &hand,
+                        pause,
+                        10 * MS,
+                        &CallEnd::new(Outcome::Success),
+                    );
                 }
                 for stream in open {
-                    limit.finish(stream, &End::new(Outcome::Success));
+                    limit.finish(stream, &CallEnd::new(Outcome::Success));
                 }
                 for _ in 0..12 {
-                    one(&limit, &hand, pause, 10 * MS, &End::new(Outcome::Success));
+                    one(
+                        &limit,
+                        &hand,
+                        pause,
+                        10 * MS,
+                        &CallEnd::new(Outcome::Success),
+                    );
                 }
                 let took = lowered_after(&limit, (&clock, &hand), (9 * MS, MS), &ends);
                 assert!(
@@ -472,12 +486,12 @@ fn an_overload_does_not_wait_for_the_end_of_a_long_window() {
     for _ in 0..10 {
         let permits: Vec<_> = (0..15).map(|_| admit()).collect();
         hand.advance(Duration::from_secs(10));
-        let finish = |permit| limit.finish(permit, &End::new(Outcome::Success));
+        let finish = |permit| limit.finish(permit, &CallEnd::new(Outcome::Success));
         permits.into_iter().for_each(finish);
     }
-    let refused = End::new(Outcome::Overloaded);
+    let rejected = CallEnd::new(Outcome::Overloaded);
     for _ in 0..2 {
-        let took = lowered_after(&limit, (&clock, &hand), (9 * MS, MS), &refused);
+        let took = lowered_after(&limit, (&clock, &hand), (9 * MS, MS), &rejected);
         assert!(took <= Duration::from_millis(1_100), "{took:?}");
     }
 }
@@ -494,18 +508,18 @@ fn a_long_stream_does_not_make_calls_look_quick_that_were_given_up() {
         let open: Vec<_> = (0..streams).map(|_| admit()).collect();
         let start = clock.now();
         while clock.now() - start < 3_600_000 * MS {
-            one(&limit, &hand, 0, 10 * MS, &End::new(Outcome::Success));
+            one(&limit, &hand, 0, 10 * MS, &CallEnd::new(Outcome::Success));
         }
         for stream in open {
-            limit.finish(stream, &End::new(Outcome::Success));
+            limit.finish(stream, &CallEnd::new(Outcome::Success));
         }
         for _ in 0..12 {
-            one(&limit, &hand, 0, 10 * MS, &End::new(Outcome::Success));
+            one(&limit, &hand, 0, 10 * MS, &CallEnd::new(Outcome::Success));
         }
         let hang = |_| {
             let permits: Vec<_> = (0..limit.limit()).map(|_| admit()).collect();
             hand.advance(Duration::from_secs(1));
-            let give_up = |permit| limit.finish(permit, &End::cancelled());
+            let give_up = |permit| limit.finish(permit, &CallEnd::cancelled());
             permits.into_iter().for_each(give_up);
             limit.limit()
         };
@@ -519,7 +533,7 @@ fn a_long_stream_does_not_make_calls_look_quick_that_were_given_up() {
 fn a_clock_that_steps_back_does_no_harm() {
     let (limit, hand) = limit_of(Vegas::new());
     for _ in 0..50 {
-        calls(&limit, &hand, &End::new(Outcome::Success));
+        calls(&limit, &hand, &CallEnd::new(Outcome::Success));
         hand.set(1);
     }
     assert!((4..=1_000).contains(&limit.limit()));
@@ -529,7 +543,7 @@ fn a_clock_that_steps_back_does_no_harm() {
 fn a_change_by_hand_is_where_an_adaptive_limit_goes_on() {
     let (limit, hand) = limit_of(Aimd::new());
     limit.change(18).unwrap();
-    calls(&limit, &hand, &End::new(Outcome::Success));
+    calls(&limit, &hand, &CallEnd::new(Outcome::Success));
     assert_eq!(limit.limit(), 19);
     limit.change(5_000).unwrap();
     assert_eq!(limit.limit(), 1_000);
@@ -545,7 +559,7 @@ fn changes_of_a_tenth_are_reported() {
         .events(move |event: &Event| sink.lock().unwrap().push(event.clone()));
     let limit = Limit::of(layer);
     for _ in 0..3 {
-        calls(&limit, &hand, &End::new(Outcome::Success));
+        calls(&limit, &hand, &CallEnd::new(Outcome::Success));
     }
     let changed = |from, to| Event::LimitChanged {
         name: "concurrency",

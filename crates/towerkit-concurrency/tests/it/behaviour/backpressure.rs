@@ -4,12 +4,12 @@ use std::{cell::RefCell, rc::Rc, task::Poll, thread, time::Duration};
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_concurrency::{
-    Adaptive, Aimd, Class, Classes, ConcurrencyLimitLayer, ConcurrencyLimited, LimitAlgorithm,
+    Adaptive, Aimd, Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm,
     Priority, Queue, Window,
 };
 use towerkit_core::{
-    As, BoxError, Call, Clock, End, Guard, IntoRole, Outcome, Plain, Policy, Reason, Refusable,
-    Rejection,
+    As, BoxError, Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain,
+    Policy, Rejection, RejectionReason,
 };
 use towerkit_test::{Act, HeldBack, PlainCalls, Probe, Subject, Task, laws, run_paused};
 
@@ -25,10 +25,10 @@ fn held_back<R, G>(
 ) -> HeldBack<ConcurrencyLimitLayer<Plain, As<G, R>>>
 where
     G: Guard<Act> + Clone + 'static,
-    ConcurrencyLimitLayer<Plain, As<G, R>>: IntoRole<Role = As<G, R>> + Clone,
+    ConcurrencyLimitLayer<Plain, As<G, R>>: IntoPolicy<RunPolicy = As<G, R>> + Clone,
 {
     let handle_of_law = layer.clone();
-    let guard = layer.clone().into_role().policy().clone();
+    let guard = layer.clone().into_policies().policy().clone();
     let taken = Rc::new(RefCell::new(Vec::new()));
     let (close, take, give_back) = (guard.clone(), taken.clone(), taken);
     let admit = move || {
@@ -44,7 +44,7 @@ where
             let taken = give_back.borrow_mut().split_off(0);
             taken
                 .into_iter()
-                .for_each(|permit| guard.finish(permit, &End::cancelled()));
+                .for_each(|permit| guard.finish(permit, &CallEnd::cancelled()));
         },
     )
 }
@@ -74,7 +74,7 @@ fn a_limit_with_classes_loses_no_wake_up() {
     }));
 }
 
-type Limited = ConcurrencyLimited<Probe>;
+type Limited = ConcurrencyLimit<Probe>;
 
 /// A task that waits until a service is ready, and returns it.
 fn waiting(service: &Limited) -> Task<Limited> {
@@ -154,7 +154,7 @@ fn a_limit_that_raises_itself_is_noticed() {
     assert!(task.poll().is_pending());
     for _ in 0..12 {
         hand.advance(Duration::from_millis(20));
-        limit.finish(permits.remove(0), &End::new(Outcome::Success));
+        limit.finish(permits.remove(0), &CallEnd::new(Outcome::Success));
         permits.push(admit());
     }
     assert!(limit.limit() > 10 && task.take_wakes() > 0);
@@ -184,10 +184,10 @@ fn without_the_option_a_full_limit_is_ready() {
     run_paused(async {
         let service = ConcurrencyLimitLayer::new(1).unwrap().layer(Probe::new());
         let _call = ready(&mut waiting(&service)).call(Act::Pend(9));
-        let refused = ready(&mut waiting(&service)).call(Act::Succeed).await;
-        let refused = refused.unwrap_err();
-        let reason = refused.rejection().map(Rejection::reason);
-        assert_eq!(reason, Some(Reason::Overloaded));
+        let rejected = ready(&mut waiting(&service)).call(Act::Succeed).await;
+        let rejected = rejected.unwrap_err();
+        let reason = rejected.rejection().map(Rejection::reason);
+        assert_eq!(reason, Some(RejectionReason::Overloaded));
     });
 }
 

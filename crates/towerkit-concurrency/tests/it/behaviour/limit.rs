@@ -13,11 +13,12 @@ use std::{
 use http::{HeaderValue, Request, StatusCode};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use towerkit_concurrency::{
-    Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
+    Class, Classes, ConcurrencyLimitHandle, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
     Priority, Sorted,
 };
 use towerkit_core::{
-    BoxError, Call, Clock, End, Event, Guard, IntoRole, Outcome, Plain, Policy, Reason, Rejection,
+    BoxError, Call, CallEnd, Clock, Event, Guard, IntoPolicy, Outcome, Plain, Policy, Rejection,
+    RejectionReason,
 };
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, run_paused};
@@ -34,7 +35,7 @@ async fn readied<S: Service<Act, Error: Debug>>(service: &mut S) -> &mut S {
 }
 
 fn finish(limit: &Limit, permit: Permit) {
-    limit.finish(permit, &End::new(Outcome::Success));
+    limit.finish(permit, &CallEnd::new(Outcome::Success));
 }
 
 /// LS-01
@@ -64,7 +65,7 @@ fn never_more_than_the_limit_are_in_flight() {
 }
 
 #[test]
-fn a_call_too_many_is_refused_at_once_and_says_by_whom() {
+fn a_call_too_many_is_rejected_at_once_and_says_by_whom() {
     run_paused(async {
         let layer = ConcurrencyLimitLayer::new(1).unwrap().name("search");
         let handle = layer.handle();
@@ -77,9 +78,9 @@ fn a_call_too_many_is_refused_at_once_and_says_by_whom() {
         let first = service.ready().await.unwrap().call(10);
         let error = service.ready().await.unwrap().call(10).await.unwrap_err();
         let rejection = error.downcast_ref::<Rejection>().unwrap();
-        assert_eq!(rejection.reason(), Reason::Overloaded);
+        assert_eq!(rejection.reason(), RejectionReason::Overloaded);
         assert_eq!(rejection.to_string(), "search: overloaded");
-        assert_eq!((handle.in_flight(), handle.refused()), (1, 1));
+        assert_eq!((handle.in_flight(), handle.rejected()), (1, 1));
         assert_eq!(first.await.unwrap(), 10);
         assert_eq!(service.ready().await.unwrap().call(1).await.unwrap(), 1);
         assert_eq!(handle.in_flight(), 0);
@@ -99,13 +100,13 @@ fn ten_thousand_idle_services_that_are_ready_hold_nothing() {
         }
         assert_eq!(handle.in_flight(), 0);
         service.oneshot(Act::Succeed).await.unwrap();
-        assert_eq!(handle.refused(), 0);
+        assert_eq!(handle.rejected(), 0);
     });
 }
 
 /// LS-06, for the pair of layers in which tower leaves a waiter behind (load shed over a limit).
 #[test]
-fn a_refused_service_that_is_kept_strands_nobody() {
+fn a_rejected_service_that_is_kept_strands_nobody() {
     run_paused(async {
         let service = ConcurrencyLimitLayer::new(1).unwrap().layer(Probe::new());
         let mut kept = service.clone();
@@ -132,8 +133,8 @@ fn a_permit_is_held_to_the_end_of_the_body() {
         let request = || Request::new(Act::Succeed);
         let response = service.clone().oneshot(request()).await.unwrap();
         assert_eq!(handle.in_flight(), 1);
-        let refused = service.clone().oneshot(request()).await.unwrap();
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let rejected = service.clone().oneshot(request()).await.unwrap();
+        assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(response);
         assert_eq!(handle.in_flight(), 0);
         assert_eq!(
@@ -164,7 +165,7 @@ type Sorting = fn(&Call<'_, Class>) -> Class;
 
 type SortedLimit = ConcurrencyLimitPolicy<Sorted<Sorting>>;
 
-fn sorted(limit: u32, classes: Classes) -> (SortedLimit, ConcurrencyLimit) {
+fn sorted(limit: u32, classes: Classes) -> (SortedLimit, ConcurrencyLimitHandle) {
     let sorting: Sorting = |call| *call.request;
     let (clock, _hand) = Clock::manual();
     let layer = ConcurrencyLimitLayer::new(limit)
@@ -172,7 +173,7 @@ fn sorted(limit: u32, classes: Classes) -> (SortedLimit, ConcurrencyLimit) {
         .clock(clock)
         .classes(classes, sorting);
     let handle = layer.handle();
-    (layer.into_role().policy().clone(), handle)
+    (layer.into_policies().policy().clone(), handle)
 }
 
 fn admit_as(limit: &SortedLimit, class: impl Into<Class>) -> Option<Permit> {
@@ -188,7 +189,7 @@ fn admitted(limit: &SortedLimit, class: impl Into<Class>) -> u32 {
 }
 
 #[test]
-fn calls_of_less_priority_are_refused_first() {
+fn calls_of_less_priority_are_rejected_first() {
     let (limit, handle) = sorted(100, Classes::new());
     assert_eq!(admitted(&limit, Priority::Sheddable), 50);
     assert_eq!(admitted(&limit, Priority::Normal), 40);
@@ -227,7 +228,7 @@ fn a_partition_has_its_share_whatever_the_others_do() {
     assert_eq!(admitted(&limit, critical("web")), 4);
     assert_eq!((handle.in_flight(), handle.limit()), (10, 10));
     for permit in [web, batch] {
-        limit.finish(permit, &End::new(Outcome::Success));
+        limit.finish(permit, &CallEnd::new(Outcome::Success));
     }
     assert_eq!(admitted(&limit, critical("web")), 1);
     assert_eq!(admitted(&limit, critical("batch")), 1);
@@ -245,7 +246,7 @@ fn a_share_that_nobody_asks_for_is_lent_and_comes_back() {
     );
     // Each place that becomes free is the owner's again: those of `web` were the last to be borrowed.
     for _ in 0..5 {
-        limit.finish(lent.pop().unwrap(), &End::new(Outcome::Success));
+        limit.finish(lent.pop().unwrap(), &CallEnd::new(Outcome::Success));
         assert!(admit_as(&limit, critical("batch")).is_none());
         assert!(admit_as(&limit, critical("web")).is_some());
     }
@@ -253,7 +254,7 @@ fn a_share_that_nobody_asks_for_is_lent_and_comes_back() {
 }
 
 #[test]
-fn refusals_are_reported_once_a_second() {
+fn rejections_are_reported_once_a_second() {
     let (clock, hand) = Clock::manual();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
@@ -267,10 +268,10 @@ fn refusals_are_reported_once_a_second() {
         assert!(admit(&limit).is_none());
         hand.advance(Duration::from_millis(200));
     }
-    let reached = |refused| Event::LimitReached {
+    let reached = |rejected| Event::LimitReached {
         name: "concurrency",
         limit: 1,
-        refused,
+        rejected,
     };
     assert_eq!(*seen.lock().unwrap(), [reached(1), reached(5)]);
 }
@@ -280,7 +281,7 @@ fn the_priority_of_a_call_over_http_is_in_its_head() {
     run_paused(async {
         let layer = ConcurrencyLimitLayer::new(10).unwrap().classes(
             Classes::new(),
-            |call: &Call<'_, Request<Act>>| match call.field("x-priority") {
+            |call: &Call<'_, Request<Act>>| match call.header("x-priority") {
                 Some("high") => Priority::Critical,
                 _ => Priority::Sheddable,
             },

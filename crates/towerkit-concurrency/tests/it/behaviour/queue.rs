@@ -13,11 +13,12 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_concurrency::{
-    Adaptive, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Queue, QueuedLimitLayer, Turn, Window,
+    Adaptive, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Queue, QueuedConcurrencyLimitLayer,
+    Turn, Window,
 };
 use towerkit_core::{
-    Admission, AsyncGuard, Call, Clock, Deadline, Describe, End, Outcome, Plain, Policy,
-    ProtocolKind, Reason, Refusable, Rejection,
+    Admission, AsyncGuard, Call, CallEnd, CarriesRejection, Clock, Deadline, Describe, Outcome,
+    Plain, Policy, ProtocolKind, Rejection, RejectionReason,
 };
 use towerkit_test::{Act, Probe, run_paused, tokio_clock};
 
@@ -29,7 +30,7 @@ fn queue(size: u32) -> Queue {
     Queue::new(size, 50 * MS).unwrap()
 }
 
-fn layer(limit: u32, queue: Queue) -> QueuedLimitLayer {
+fn layer(limit: u32, queue: Queue) -> QueuedConcurrencyLimitLayer {
     let layer = ConcurrencyLimitLayer::new(limit).unwrap();
     layer.queue(queue).clock(tokio_clock())
 }
@@ -50,7 +51,7 @@ impl Wake for Wakes {
 }
 
 impl Waiter {
-    fn poll(&mut self) -> Poll<Result<Permit, Reason>> {
+    fn poll(&mut self) -> Poll<Result<Permit, RejectionReason>> {
         let waker = Waker::from(self.wakes.clone());
         let polled = self.turn.as_mut().poll(&mut Context::from_waker(&waker));
         polled.map_err(|rejection| rejection.reason())
@@ -61,7 +62,7 @@ impl Waiter {
     }
 }
 
-fn begin(limit: &Limit) -> Result<Admission<Permit, Waiter>, Reason> {
+fn begin(limit: &Limit) -> Result<Admission<Permit, Waiter>, RejectionReason> {
     let protocol = Plain::new("test");
     begin_by(limit, &protocol)
 }
@@ -69,7 +70,7 @@ fn begin(limit: &Limit) -> Result<Admission<Permit, Waiter>, Reason> {
 fn begin_by(
     limit: &Limit,
     protocol: &dyn Describe<()>,
-) -> Result<Admission<Permit, Waiter>, Reason> {
+) -> Result<Admission<Permit, Waiter>, RejectionReason> {
     match AsyncGuard::admit(limit, &mut Call::new(&mut (), protocol)) {
         Ok(Admission::Now(permit)) => Ok(Admission::Now(permit)),
         Ok(Admission::Later(turn)) => Ok(Admission::Later(Waiter {
@@ -97,7 +98,7 @@ fn waiting(limit: &Limit) -> Waiter {
 }
 
 fn finish(limit: &Limit, permit: Permit) {
-    limit.finish(permit, &End::new(Outcome::Success));
+    limit.finish(permit, &CallEnd::new(Outcome::Success));
 }
 
 fn granted(waiter: &mut Waiter) -> Permit {
@@ -122,7 +123,7 @@ fn calls_wait_in_the_order_of_their_arrival() {
         }
         finish(&limit, permit);
         assert_eq!(
-            (limit.in_flight(), limit.waiting(), limit.refused()),
+            (limit.in_flight(), limit.waiting(), limit.rejected()),
             (0, 0, 0)
         );
     });
@@ -144,13 +145,13 @@ fn nobody_gets_ahead_of_those_who_wait() {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once() {
+fn a_full_queue_rejects_at_once() {
     run_paused(async {
         let limit = Limit::of(layer(1, queue(2)));
         let _permit = admitted(&limit);
         let _waiters = [waiting(&limit), waiting(&limit)];
-        assert!(matches!(begin(&limit), Err(Reason::Overloaded)));
-        assert_eq!(limit.refused(), 1);
+        assert!(matches!(begin(&limit), Err(RejectionReason::Overloaded)));
+        assert_eq!(limit.rejected(), 1);
     });
 }
 
@@ -170,7 +171,7 @@ fn a_call_that_grew_too_old_in_the_queue_never_runs() {
             let error = waiter.await.unwrap().unwrap_err();
             assert_eq!(
                 error.rejection().map(Rejection::reason),
-                Some(Reason::Overloaded)
+                Some(RejectionReason::Overloaded)
             );
         }
         busy.await.unwrap().unwrap();
@@ -188,8 +189,8 @@ fn a_call_that_grew_too_old_after_it_was_admitted_never_runs_either() {
         tokio::time::advance(49 * MS).await;
         finish(&limit, permit);
         tokio::time::advance(MS).await;
-        assert_eq!(late.poll(), Poll::Ready(Err(Reason::Overloaded)));
-        assert_eq!(next.poll(), Poll::Ready(Err(Reason::Overloaded)));
+        assert_eq!(late.poll(), Poll::Ready(Err(RejectionReason::Overloaded)));
+        assert_eq!(next.poll(), Poll::Ready(Err(RejectionReason::Overloaded)));
         assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
     });
 }
@@ -209,7 +210,7 @@ impl Describe<()> for Due {
 
 /// LS-04
 #[test]
-fn a_deadline_that_passes_in_the_queue_is_a_refusal_then() {
+fn a_deadline_that_passes_in_the_queue_is_a_rejection_then() {
     run_paused(async {
         let limit = Limit::of(layer(1, queue(100)));
         let _permit = admitted(&limit);
@@ -221,21 +222,24 @@ fn a_deadline_that_passes_in_the_queue_is_a_refusal_then() {
         tokio::time::advance(19 * MS).await;
         assert!(waiter.poll().is_pending());
         tokio::time::advance(MS).await;
-        assert_eq!(waiter.poll(), Poll::Ready(Err(Reason::DeadlineExceeded)));
+        assert_eq!(
+            waiter.poll(),
+            Poll::Ready(Err(RejectionReason::DeadlineExceeded))
+        );
         assert_eq!(limit.waiting(), 0);
     });
 }
 
 #[test]
-fn a_deadline_that_is_over_is_a_refusal_at_once() {
+fn a_deadline_that_is_over_is_a_rejection_at_once() {
     run_paused(async {
         let limit = Limit::of(layer(1, queue(100)));
         let _permit = admitted(&limit);
         let (clock, hand) = Clock::manual();
         let due = Due(Deadline::after(&clock, MS));
         hand.advance(MS);
-        let refused = begin_by(&limit, &due);
-        assert!(matches!(refused, Err(Reason::DeadlineExceeded)));
+        let rejected = begin_by(&limit, &due);
+        assert!(matches!(rejected, Err(RejectionReason::DeadlineExceeded)));
         assert_eq!(limit.waiting(), 0);
     });
 }
@@ -268,7 +272,10 @@ fn the_oldest_makes_room_where_the_newest_is_first() {
         let mut waiters: Vec<_> = (0..2).map(|_| waiting(&limit)).collect();
         tokio::time::advance(10 * MS).await;
         waiters.push(waiting(&limit));
-        assert_eq!(waiters[0].poll(), Poll::Ready(Err(Reason::Overloaded)));
+        assert_eq!(
+            waiters[0].poll(),
+            Poll::Ready(Err(RejectionReason::Overloaded))
+        );
         assert!(waiters[1].poll().is_pending());
         assert_eq!(limit.waiting(), 2);
     });
@@ -284,11 +291,11 @@ fn the_age_limit_is_short_once_the_queue_has_stood() {
         tokio::time::advance(20 * MS).await;
         let mut late = waiting(&limit);
         tokio::time::advance(5 * MS).await;
-        assert_eq!(late.poll(), Poll::Ready(Err(Reason::Overloaded)));
+        assert_eq!(late.poll(), Poll::Ready(Err(RejectionReason::Overloaded)));
         tokio::time::advance(24 * MS).await;
         assert!(early.poll().is_pending());
         tokio::time::advance(MS).await;
-        assert_eq!(early.poll(), Poll::Ready(Err(Reason::Overloaded)));
+        assert_eq!(early.poll(), Poll::Ready(Err(RejectionReason::Overloaded)));
     });
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use towerkit_concurrency::AdaptiveThrottleLayer;
-use towerkit_core::{Call, Clock, End, Guard, ManualClock, Outcome, Plain, Policy, Reason, Status};
+use towerkit_core::{
+    Call, CallEnd, Clock, Guard, ManualClock, Outcome, Plain, Policy, RejectionReason, Status,
+};
 
 use crate::guards::Throttle;
 
@@ -24,11 +26,11 @@ fn call(throttle: &Throttle, outcome: Outcome) -> bool {
     let protocol = Plain::new("test");
     match throttle.admit(&mut Call::new(&mut (), &protocol)) {
         Ok(held) => {
-            throttle.finish(held, &End::new(outcome));
+            throttle.finish(held, &CallEnd::new(outcome));
             true
         }
         Err(rejection) => {
-            assert_eq!(rejection.reason(), Reason::Overloaded);
+            assert_eq!(rejection.reason(), RejectionReason::Overloaded);
             false
         }
     }
@@ -41,7 +43,7 @@ fn a_callee_that_accepts_all_is_sent_all() {
         assert!(call(&throttle, Outcome::Success));
         hand.advance(SECOND / 50);
     }
-    assert_eq!((throttle.refused(), throttle.refusal_rate()), (0, 0.0));
+    assert_eq!((throttle.rejected(), throttle.rejection_rate()), (0, 0.0));
 }
 
 /// LS-09: the documented floor is ten calls, one a second, and the natural logarithm of the number of calls.
@@ -116,7 +118,7 @@ fn a_callee_is_sent_twice_its_capacity_at_most() {
     assert!((1.9..=2.05).contains(&multiple), "{multiple}");
 }
 
-/// LS-09: go-zero counted after the answer, so that a burst went out before the first refusal was known.
+/// LS-09: go-zero counted after the answer, so that a burst went out before the first rejection was known.
 #[test]
 fn calls_are_counted_before_they_are_sent() {
     let (throttle, _hand) = throttle();
@@ -128,16 +130,16 @@ fn calls_are_counted_before_they_are_sent() {
     assert!(sent < 40, "{sent} without a single answer");
 }
 
-/// A callee that has begun to answer has accepted the call, however long the answer is: open streams are not refusals.
+/// A callee that has begun to answer has accepted the call, however long the answer is: open streams are not rejections.
 #[test]
 fn a_stream_is_accepted_when_its_head_is_there() {
     let (throttle, hand) = throttle();
     let protocol = Plain::new("test");
-    let answered = |outcome, code| End::new(outcome).with_status(Some(Status::Http(code)));
+    let answered = |outcome, code| CallEnd::new(outcome).with_status(Some(Status::Http(code)));
     let mut open = Vec::new();
     for _ in 0..100 {
         let mut held = throttle.admit(&mut Call::new(&mut (), &protocol)).unwrap();
-        let of_grpc = End::new(Outcome::Success).with_open_head();
+        let of_grpc = CallEnd::new(Outcome::Success).with_open_head();
         let http = answered(Outcome::Success, 200);
         throttle.head(
             &mut held,
@@ -148,7 +150,10 @@ fn a_stream_is_accepted_when_its_head_is_there() {
     }
     assert_eq!((throttle.calls(), throttle.accepted()), (100, 100));
     for held in open {
-        throttle.finish(held, &End::cancelled().with_head(Some(Outcome::Success)));
+        throttle.finish(
+            held,
+            &CallEnd::cancelled().with_head(Some(Outcome::Success)),
+        );
     }
     assert_eq!((throttle.calls(), throttle.accepted()), (100, 100), "once");
 
@@ -194,11 +199,11 @@ fn what_is_older_than_the_window_is_forgotten() {
     for _ in 0..1_000 {
         call(&throttle, Outcome::Overloaded);
     }
-    assert!(throttle.refusal_rate() > 0.99);
+    assert!(throttle.rejection_rate() > 0.99);
     hand.advance(Duration::from_secs(114));
-    assert!(throttle.refusal_rate() > 0.99, "still in the window");
+    assert!(throttle.rejection_rate() > 0.99, "still in the window");
     hand.advance(Duration::from_secs(6));
-    assert_eq!((throttle.refusal_rate(), throttle.calls()), (0.0, 0));
+    assert_eq!((throttle.rejection_rate(), throttle.calls()), (0.0, 0));
     assert!(call(&throttle, Outcome::Success));
     assert_eq!((throttle.calls(), throttle.accepted()), (1, 1));
 }
@@ -216,12 +221,12 @@ fn a_recovered_callee_is_sent_all_after_some_windows() {
         hand.advance(SECOND / 1_000);
     }
     let mut seconds = 0.0;
-    while throttle.refusal_rate() > 0.0 {
+    while throttle.rejection_rate() > 0.0 {
         call(&throttle, Outcome::Success);
         hand.advance(SECOND / 1_000);
         seconds += 0.001;
     }
-    // From one call a second to a thousand, and one window more until the last refusal is forgotten.
+    // From one call a second to a thousand, and one window more until the last rejection is forgotten.
     let expected = 10.0 * (0.63 * 1_000_f64.ln() + 1.0);
     assert!(seconds < 1.2 * expected, "{seconds} s");
 }

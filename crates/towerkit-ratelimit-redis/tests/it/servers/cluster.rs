@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use towerkit_core::Reason;
+use towerkit_core::RejectionReason;
 use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::{
     RedisRateLimitLayer,
@@ -128,7 +128,7 @@ async fn a_node_that_dies_concerns_its_own_keys() {
         call(&service, &key.to_string()).await.unwrap();
     }
     cluster.0[0].kill();
-    let (begun, mut refused) = (Instant::now(), 0);
+    let (begun, mut rejected) = (Instant::now(), 0);
     // Two thirds of the keys, and all of them again once the node is back.
     let mut most = 0;
     while most < 15 {
@@ -141,13 +141,13 @@ async fn a_node_that_dies_concerns_its_own_keys() {
             match call(&service, &key.to_string()).await {
                 Ok(()) => most += 1,
                 Err(rejection) => {
-                    assert_eq!(rejection.reason(), Reason::Unavailable);
-                    refused += 1;
+                    assert_eq!(rejection.reason(), RejectionReason::Unavailable);
+                    rejected += 1;
                 }
             }
         }
     }
-    assert!(refused > 0);
+    assert!(rejected > 0);
     cluster.0[0].restart();
     let begun = Instant::now();
     while most < 30 {

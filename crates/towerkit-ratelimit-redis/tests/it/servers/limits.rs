@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use towerkit_core::Reason;
+use towerkit_core::RejectionReason;
 use towerkit_ratelimit::Quota;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::cmd};
 
@@ -115,9 +115,9 @@ async fn a_call_that_waits_as_long_as_it_is_told_is_admitted() {
         call(&service, "Ann").await.unwrap();
     }
     for _ in 0..2 {
-        let refused = call(&service, "Ann").await.unwrap_err();
-        assert_eq!(refused.reason(), Reason::RateLimited);
-        let wait = refused.wait().unwrap();
+        let rejected = call(&service, "Ann").await.unwrap_err();
+        assert_eq!(rejected.reason(), RejectionReason::RateLimited);
+        let wait = rejected.retry_after().unwrap();
         assert!(wait <= Duration::from_secs(1), "{wait:?}");
         tokio::time::sleep(wait).await;
         call(&service, "Ann").await.unwrap();
@@ -174,8 +174,8 @@ async fn a_key_that_holds_something_else_concerns_no_other_key() {
     let service = service(&layer);
     for _ in 0..5 {
         for key in ["Ann", "Bob"] {
-            let refused = call(&service, key).await.unwrap_err();
-            assert_eq!(refused.reason(), Reason::Unavailable);
+            let rejected = call(&service, key).await.unwrap_err();
+            assert_eq!(rejected.reason(), RejectionReason::Unavailable);
         }
         call(&service, "Eve").await.unwrap();
     }
@@ -200,6 +200,6 @@ async fn a_changed_quota_finds_the_bucket_as_it_was() {
     assert!(admitted.iter().all(Result::is_ok), "two more fit in");
     assert!(call(&service, "Ann").await.is_err());
     handle.change_quota(quota(7, 1)).unwrap();
-    let refused = call(&service, "Ann").await.unwrap_err();
-    assert!(refused.wait().unwrap() <= minute / 7 + Duration::from_millis(1));
+    let rejected = call(&service, "Ann").await.unwrap_err();
+    assert!(rejected.retry_after().unwrap() <= minute / 7 + Duration::from_millis(1));
 }

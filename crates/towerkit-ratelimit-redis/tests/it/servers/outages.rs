@@ -12,7 +12,7 @@ use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
-use towerkit_core::{Event, Reason};
+use towerkit_core::{Event, RejectionReason};
 use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::cmd};
 
@@ -81,7 +81,7 @@ async fn a_redis_that_dies_under_load_is_no_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn a_closed_limit_refuses_while_redis_is_away() {
+async fn a_closed_limit_rejects_while_redis_is_away() {
     let mut server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 10)).unwrap();
     let service = service(&layer.fail_closed());
@@ -89,9 +89,9 @@ async fn a_closed_limit_refuses_while_redis_is_away() {
     server.kill();
     let begun = Instant::now();
     while begun.elapsed() < 500 * MILLI {
-        if let Err(refused) = call(&service, "Ann").await {
-            assert_eq!(refused.reason(), Reason::Unavailable);
-            assert!((MILLI..=500 * MILLI).contains(&refused.wait().unwrap()));
+        if let Err(rejected) = call(&service, "Ann").await {
+            assert_eq!(rejected.reason(), RejectionReason::Unavailable);
+            assert!((MILLI..=500 * MILLI).contains(&rejected.retry_after().unwrap()));
         }
         tokio::time::sleep(5 * MILLI).await;
     }
@@ -208,7 +208,7 @@ async fn without_a_redis_the_quota_holds_in_each_process() {
     for _ in 0..20 {
         match call(&service, "Ann").await {
             Ok(()) => admitted += 1,
-            Err(refused) => assert_eq!(refused.reason(), Reason::RateLimited),
+            Err(rejected) => assert_eq!(rejected.reason(), RejectionReason::RateLimited),
         }
     }
     assert_eq!(admitted, 5);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use towerkit_core::Reason;
+use towerkit_core::RejectionReason;
 use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::{
     RedisRateLimitLayer,
@@ -85,8 +85,8 @@ async fn is_admitted(port: u16, authority: &Authority, client: Option<(String, S
     let service = service(&layer);
     match call(&service, "Ann").await {
         Ok(()) => true,
-        Err(refused) => {
-            assert_eq!(refused.reason(), Reason::Unavailable);
+        Err(rejected) => {
+            assert_eq!(rejected.reason(), RejectionReason::Unavailable);
             false
         }
     }

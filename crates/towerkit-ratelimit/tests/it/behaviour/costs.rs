@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use tower::{Layer, ServiceExt};
-use towerkit_core::{Call, Clock, Reason, Refusable, Rejection};
+use towerkit_core::{Call, CarriesRejection, Clock, Rejection, RejectionReason};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe};
@@ -12,7 +12,7 @@ fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-/// RL-07: and what could never be admitted is refused without a time to come back at.
+/// RL-07: and what could never be admitted is rejected without a time to come back at.
 #[tokio::test]
 async fn a_call_takes_as_many_tokens_as_it_costs() {
     let (clock, hand) = Clock::manual();
@@ -24,15 +24,21 @@ async fn a_call_takes_as_many_tokens_as_it_costs() {
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let call = |cost| service.clone().oneshot(Act::Pend(cost));
-    let refused = |result: Result<_, towerkit_test::ProbeError>| {
+    let rejected = |result: Result<_, towerkit_test::ProbeError>| {
         let rejection = result.unwrap_err().rejection().cloned().unwrap();
-        (rejection.reason(), rejection.wait())
+        (rejection.reason(), rejection.retry_after())
     };
     call(3).await.unwrap();
     assert_eq!(handle.available(), 2);
     let wait = Some(Duration::from_millis(100));
-    assert_eq!(refused(call(3).await), (Reason::RateLimited, wait));
-    assert_eq!(refused(call(6).await), (Reason::InsufficientCapacity, None));
+    assert_eq!(
+        rejected(call(3).await),
+        (RejectionReason::RateLimited, wait)
+    );
+    assert_eq!(
+        rejected(call(6).await),
+        (RejectionReason::InsufficientCapacity, None)
+    );
     call(0).await.unwrap();
     assert_eq!(handle.available(), 2);
     hand.advance(Duration::from_millis(100));
@@ -74,7 +80,7 @@ async fn a_response_is_paid_for_by_its_bytes() {
     assert_eq!(call(0).await, StatusCode::OK);
 }
 
-/// However a call ends: cancelled, failed, refused further in. A panic is not asked about, and one in the function costs nothing.
+/// However a call ends: cancelled, failed, rejected further in. A panic is not asked about, and one in the function costs nothing.
 #[tokio::test]
 async fn every_end_is_paid_for_once() {
     let (clock, _hand) = Clock::manual();
@@ -99,5 +105,8 @@ async fn every_end_is_paid_for_once() {
     assert!(futures_util::poll!(cancelled.as_mut()).is_pending());
     drop(cancelled);
     assert_eq!(handle.available(), 100 - 13);
-    assert_eq!(Rejection::new(Reason::RateLimited, "x").wait(), None);
+    assert_eq!(
+        Rejection::new(RejectionReason::RateLimited, "x").retry_after(),
+        None
+    );
 }

@@ -12,7 +12,9 @@ use futures_util::{future::join_all, poll};
 use http::Request;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{BoxError, Call, Deadline, LayerExt, Reason, Refusable, Rejection};
+use towerkit_core::{
+    BoxError, Call, CarriesRejection, Deadline, LayerExt, Rejection, RejectionReason,
+};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{DelayingRateLimitLayer, Quota};
 use towerkit_test::{Act, Probe, tokio_clock};
@@ -134,9 +136,9 @@ async fn waiting_does_not_spin() {
     assert_eq!(last.as_millis() as usize, (polls.len() - 1) * 100);
 }
 
-/// A call that waits is refused by what it would have to wait for: at once, and with the time after which it would not.
+/// A call that waits is rejected by what it would have to wait for: at once, and with the time after which it would not.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_would_wait_too_long_is_refused_at_once() {
+async fn a_call_that_would_wait_too_long_is_rejected_at_once() {
     let layer = layer(1, 1, 2).queue(5).unwrap().name("search");
     let (service, _served) = noting(&layer);
     let start = Instant::now();
@@ -155,7 +157,7 @@ async fn a_call_that_would_wait_too_long_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_refuses_at_once() {
+async fn a_full_queue_rejects_at_once() {
     let layer = layer(1, 1, 1000).queue(2).unwrap();
     let (service, _served) = noting(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -168,8 +170,8 @@ async fn a_full_queue_refuses_at_once() {
     sleep(Duration::from_millis(400)).await;
     let error = service.clone().oneshot(3).await.unwrap_err();
     let rejection = error.rejection().unwrap();
-    assert_eq!(rejection.reason(), Reason::RateLimited);
-    assert_eq!(rejection.wait(), Some(Duration::from_millis(600)));
+    assert_eq!(rejection.reason(), RejectionReason::RateLimited);
+    assert_eq!(rejection.retry_after(), Some(Duration::from_millis(600)));
     waiting.pop();
     assert!(poll!(Box::pin(service.clone().oneshot(3)).as_mut()).is_pending());
 }
@@ -189,12 +191,12 @@ async fn a_call_does_not_wait_past_its_deadline() {
     };
     let start = Instant::now();
     assert_eq!(call(500).await.unwrap().status(), 200);
-    let refused = call(500).await.unwrap();
+    let rejected = call(500).await.unwrap();
     assert_eq!(
-        (refused.status().as_u16(), start.elapsed()),
+        (rejected.status().as_u16(), start.elapsed()),
         (429, Duration::ZERO)
     );
-    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(rejected.headers()["retry-after"], "1");
     assert_eq!(call(1000).await.unwrap().status(), 200);
     assert_eq!(start.elapsed(), Duration::from_secs(1));
 }
@@ -211,7 +213,7 @@ async fn a_call_that_costs_more_than_the_burst_does_not_wait() {
     let error = service.clone().oneshot(4).await.unwrap_err();
     assert_eq!(
         error.rejection().map(Rejection::reason),
-        Some(Reason::InsufficientCapacity)
+        Some(RejectionReason::InsufficientCapacity)
     );
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(service.clone().oneshot(2).await.is_ok());

@@ -1,4 +1,4 @@
-//! `RateLimit` and `RateLimit-Policy`.
+//! `RateLimitPolicy` and `RateLimitPolicy-Policy`.
 
 use std::time::Duration;
 
@@ -103,18 +103,18 @@ async fn the_policy_promises_no_more_than_the_quota() {
         let call = || service.clone().oneshot(Request::new(Act::Succeed));
         let [quota, window, left, _] = fields(call().await.unwrap().headers());
         assert_eq!(([quota, window], left), (expected, 0));
-        let refused = call().await.unwrap();
-        let after: u64 = refused.headers()["retry-after"]
+        let rejected = call().await.unwrap();
+        let after: u64 = rejected.headers()["retry-after"]
             .to_str()
             .unwrap()
             .parse()
             .unwrap();
-        let [.., seconds] = fields(refused.headers());
+        let [.., seconds] = fields(rejected.headers());
         assert!(seconds >= 1 && after >= seconds);
     }
 }
 
-/// RL-13: a refusal over gRPC is all trailers, where the fields are forbidden; an admitted answer has them in its head.
+/// RL-13: a rejection over gRPC is all trailers, where the fields are forbidden; an admitted answer has them in its head.
 #[tokio::test]
 async fn over_grpc_only_admitted_answers_have_the_fields() {
     let (clock, _hand) = Clock::manual();
@@ -122,10 +122,10 @@ async fn over_grpc_only_admitted_answers_have_the_fields() {
     let service = layer.fields("default").unwrap().grpc().layer(Probe::new());
     let call = || service.clone().oneshot(Request::new(Act::Succeed));
     assert_eq!(fields(call().await.unwrap().headers()), [1, 1, 0, 1]);
-    let refused = call().await.unwrap();
-    assert_eq!(refused.headers()["grpc-status"], "8");
-    assert!(!refused.headers().contains_key("ratelimit"));
-    assert!(!refused.headers().contains_key("ratelimit-policy"));
+    let rejected = call().await.unwrap();
+    assert_eq!(rejected.headers()["grpc-status"], "8");
+    assert!(!rejected.headers().contains_key("ratelimit"));
+    assert!(!rejected.headers().contains_key("ratelimit-policy"));
 }
 
 /// RL-15: neither the key nor anything made of it.
@@ -166,7 +166,7 @@ async fn a_quota_that_changes_changes_the_policy() {
     assert_eq!(fields(response.headers()), [2, 60, 1, 30]);
 }
 
-/// Where calls may wait, a refused one is told when there will be room, and not to keep away for longer.
+/// Where calls may wait, a rejected one is told when there will be room, and not to keep away for longer.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_would_wait_too_long_is_told_when_to_come_back() {
     let quota = Quota::new(1, Duration::from_secs(10)).unwrap();
@@ -178,9 +178,9 @@ async fn a_call_that_would_wait_too_long_is_told_when_to_come_back() {
     let service = layer.http().layer(Probe::new());
     let call = || service.clone().oneshot(Request::new(Act::Succeed));
     assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
-    let refused = call().await.unwrap();
-    assert_eq!(refused.headers()["retry-after"], "7");
-    assert_eq!(fields(refused.headers()), [1, 10, 0, 7]);
+    let rejected = call().await.unwrap();
+    assert_eq!(rejected.headers()["retry-after"], "7");
+    assert_eq!(fields(rejected.headers()), [1, 10, 0, 7]);
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
 }
@@ -218,12 +218,12 @@ async fn two_limits_add_to_each_others_fields() {
         let limits = ["\"first\";r=1;t=1", "\"second\";r=0;t=1"];
         assert_eq!(members(&headers, "ratelimit"), limits);
     }
-    let refused = nested().await.unwrap();
-    assert_eq!(refused.status(), 429);
-    assert_eq!(members(refused.headers(), "ratelimit-policy"), policies);
+    let rejected = nested().await.unwrap();
+    assert_eq!(rejected.status(), 429);
+    assert_eq!(members(rejected.headers(), "ratelimit-policy"), policies);
     let limits = ["\"first\";r=0;t=1", "\"second\";r=0;t=1"];
-    assert_eq!(members(refused.headers(), "ratelimit"), limits);
-    // In a stack the answer to a refusal is made by the limit that refuses.
-    let refused = stacked().await.unwrap();
-    assert_eq!(members(refused.headers(), "ratelimit"), limits[1..]);
+    assert_eq!(members(rejected.headers(), "ratelimit"), limits);
+    // In a stack the answer to a rejection is made by the limit that rejects.
+    let rejected = stacked().await.unwrap();
+    assert_eq!(members(rejected.headers(), "ratelimit"), limits[1..]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt};
-use towerkit_core::{Call, Clock, IntoRole, LayerExt};
+use towerkit_core::{Call, Clock, IntoPolicy, LayerExt};
 use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe};
 
@@ -68,7 +68,7 @@ async fn a_handle_stays_with_the_services_of_its_layer() {
     assert_eq!((handle.available(), layer.handle().available()), (4, 5));
 
     let handle = layer.handle();
-    let _role = layer.clone().into_role();
+    let _role = layer.clone().into_policies();
     let layer = layer.clock(other);
     let service = layer.layer(Probe::new());
     service.oneshot(Act::Succeed).await.unwrap();

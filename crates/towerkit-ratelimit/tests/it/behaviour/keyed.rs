@@ -7,7 +7,9 @@ use std::{
 
 use http::{Request, StatusCode};
 use tower::{Layer, Service, ServiceExt};
-use towerkit_core::{Call, Clock, Event, LayerExt, Reason, Refusable, Rejection, stack};
+use towerkit_core::{
+    Call, CarriesRejection, Clock, Event, LayerExt, Rejection, RejectionReason, stack,
+};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{KeyedRateLimitLayer, Overflow, Quota, RateLimitLayer};
 use towerkit_test::{Act, Probe, ProbeError};
@@ -24,7 +26,7 @@ fn key(call: &Call<'_, Act>) -> u32 {
     }
 }
 
-/// Calls with a key until it is refused, and returns how many were admitted and why the last was not.
+/// Calls with a key until it is rejected, and returns how many were admitted and why the last was not.
 async fn admitted<S>(service: &S, key: u32) -> (u32, Rejection)
 where
     S: Service<Act, Error = ProbeError> + Clone,
@@ -49,8 +51,8 @@ async fn each_key_has_a_bucket() {
     for key in 0..5 {
         let (admitted, rejection) = admitted(&service, key).await;
         assert_eq!(admitted, 3);
-        assert_eq!(rejection.reason(), Reason::RateLimited);
-        assert_eq!(rejection.wait(), Some(Duration::from_millis(100)));
+        assert_eq!(rejection.reason(), RejectionReason::RateLimited);
+        assert_eq!(rejection.retry_after(), Some(Duration::from_millis(100)));
         assert_eq!(rejection.layer(), "search");
     }
     assert_eq!(handle.snapshot().keys, 5);
@@ -156,13 +158,13 @@ async fn a_call_passes_the_limit_of_its_key_and_the_one_for_all() {
     assert_eq!(admitted(&service, 1).await.0, 3);
     let (of_two, rejection) = admitted(&service, 2).await;
     assert_eq!(
-        (of_two, rejection.wait()),
+        (of_two, rejection.retry_after()),
         (2, Some(Duration::from_millis(100)))
     );
-    // What was refused to the one key is there for the other, and what all refused to key 2 is there for it later.
+    // What was rejected to the one key is there for the other, and what all rejected to key 2 is there for it later.
     hand.advance(Duration::from_millis(100));
     assert_eq!(
-        admitted(&service, 1).await.1.wait(),
+        admitted(&service, 1).await.1.retry_after(),
         Some(Duration::from_millis(900))
     );
     assert_eq!(handle.available(&2u32), 1);
@@ -193,7 +195,7 @@ async fn a_key_pays_for_what_a_call_costs_at_the_end() {
 
 /// A crowd is reported once a second, not once a call.
 #[tokio::test]
-async fn a_key_without_room_shares_a_bucket_or_is_refused() {
+async fn a_key_without_room_shares_a_bucket_or_is_rejected() {
     let (clock, hand) = Clock::manual();
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
@@ -227,13 +229,13 @@ async fn a_key_without_room_shares_a_bucket_or_is_refused() {
     };
     assert_eq!(*calls, snapshot.overflowed);
 
-    let layer = layer.overflow(Overflow::Refuse);
+    let layer = layer.overflow(Overflow::Reject);
     let service = layer.layer(Probe::new());
     let reasons = async |key| admitted(&service, key).await.1.reason();
     for key in 0..100 {
         reasons(key).await;
     }
-    assert_eq!(reasons(999).await, Reason::Overloaded);
+    assert_eq!(reasons(999).await, RejectionReason::Overloaded);
 }
 
 /// RL-14: time that jumps ahead, as after a stopped process, gives each key its burst and no more.
@@ -250,16 +252,16 @@ async fn after_a_stopped_process_goes_on_a_key_has_its_burst() {
     }
 }
 
-/// RL-19, also by key, and the two limits in one row.
+/// RL-19, also by key, and the two limits in one policy stack.
 #[tokio::test]
 async fn who_waits_as_told_is_admitted_by_both_limits() {
     let (clock, hand) = Clock::manual();
-    let row = stack((
+    let policies = stack((
         RateLimitLayer::new(Quota::new(7, Duration::from_secs(3)).unwrap()).clock(clock.clone()),
         KeyedRateLimitLayer::by_field(Quota::new(1, Duration::from_millis(1500)).unwrap(), "k")
             .clock(clock),
     ));
-    let service = row.http().layer(Probe::new());
+    let service = policies.http().layer(Probe::new());
     let call = async || {
         service
             .clone()
@@ -268,13 +270,13 @@ async fn who_waits_as_told_is_admitted_by_both_limits() {
             .unwrap()
     };
     for _ in 0..1000 {
-        let refused = loop {
+        let rejected = loop {
             let response = call().await;
             if response.status() == 429 {
                 break response;
             }
         };
-        let after: u64 = refused.headers()["retry-after"]
+        let after: u64 = rejected.headers()["retry-after"]
             .to_str()
             .unwrap()
             .parse()
@@ -330,7 +332,7 @@ mod by_client_address {
 
     /// Without `ConnectInfo` all the world would share one bucket, and nobody would notice before there is load.
     #[tokio::test]
-    async fn a_call_whose_peer_is_not_known_is_refused_and_reported() {
+    async fn a_call_whose_peer_is_not_known_is_rejected_and_reported() {
         let (clock, hand) = Clock::manual();
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = events.clone();

@@ -11,7 +11,9 @@ use std::{
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Empty;
 use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{BoxError, Call, End, IntoRole, LayerExt, Outcome, Policy, Role, TraceIds};
+use towerkit_core::{
+    BoxError, Call, CallEnd, IntoPolicy, LayerExt, Outcome, Policy, RunPolicy, TraceIds,
+};
 use towerkit_http::{Http, HttpExt};
 use towerkit_trace::{
     Baggage, Propagation, Sampler, TraceContext, TraceLayer, TraceParent, extract, inject,
@@ -245,17 +247,17 @@ fn a_panic_inside_of_a_call_leaves_nothing_behind() {
         (Sampler::never(), None),
         (Sampler::always(), Some(NOT)),
     ] {
-        let role = TraceLayer::server().sampler(sampler).into_role();
+        let role = TraceLayer::server().sampler(sampler).into_policies();
         let mut request = Request::new(());
         if let Some(parent) = parent {
             let parent = HeaderValue::from_static(parent);
             request.headers_mut().insert("traceparent", parent);
         }
-        let mut held = Role::begin(&role, &mut Call::new(&mut request, &http)).unwrap();
+        let mut held = RunPolicy::begin(&role, &mut Call::new(&mut request, &http)).unwrap();
         let panics = AssertUnwindSafe(|| Policy::enter(&role, &mut held, || panic!("inside")));
         assert!(catch_unwind(panics).is_err());
         assert_eq!(TraceIds::current(), None);
-        Policy::finish(&role, held, &End::new(Outcome::Success));
+        Policy::finish(&role, held, &CallEnd::new(Outcome::Success));
         assert_eq!(TraceIds::current(), None);
     }
 }

@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::BoxError;
 use towerkit_http::HttpExt;
-use towerkit_trace::{TraceLayer, Traced};
+use towerkit_trace::{Trace, TraceLayer};
 
 use crate::exported::{attribute, span_of};
 
@@ -29,8 +29,7 @@ fn span(shown: &[&str], fields: &[(&str, &[u8])], is_grpc: bool) -> SpanData {
             let response = service.service_fn(answer).oneshot(request).await.unwrap();
             response.into_body().collect().await.unwrap();
         } else {
-            let service: Traced<_, _> =
-                ServiceBuilder::new().layer(layer.http()).service_fn(answer);
+            let service: Trace<_, _> = ServiceBuilder::new().layer(layer.http()).service_fn(answer);
             let response = service.oneshot(request).await.unwrap();
             response.into_body().collect().await.unwrap();
         }
@@ -71,7 +70,7 @@ fn what_is_shown_is_bounded() {
 
 /// LG-04
 #[test]
-fn fields_that_carry_credentials_are_refused() {
+fn fields_that_carry_credentials_are_rejected() {
     for name in [
         "authorization",
         "Authorization",
@@ -91,11 +90,11 @@ fn fields_that_carry_credentials_are_refused() {
         "x-client-secret",
         "password",
     ] {
-        let refused = TraceLayer::server()
+        let rejected = TraceLayer::server()
             .record_headers(&["x-tenant", name])
             .unwrap_err();
         let said = format!("{:?} may carry credentials", name.to_ascii_lowercase());
-        assert_eq!(refused.to_string(), said);
+        assert_eq!(rejected.to_string(), said);
     }
     for name in ["", "a b", "näme", "a:b", "a\nb"] {
         assert!(TraceLayer::server().record_headers(&[name]).is_err());

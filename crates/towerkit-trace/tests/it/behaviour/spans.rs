@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{BoxError, Failer, LayerExt, Plain, Reason, Rejection, TraceIds};
+use towerkit_core::{BoxError, Failer, LayerExt, Plain, Rejection, RejectionReason, TraceIds};
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_trace::{Propagation, Sampler, TraceContext, TraceLayer};
 
@@ -374,12 +374,12 @@ fn a_failure_of_the_business_is_an_error_where_it_counts_as_one() {
 
 /// A7.4
 #[test]
-fn a_refusal_says_its_reason() {
+fn a_rejection_says_its_reason() {
     let span = span_of(async || {
-        let refused = || Rejection::new(Reason::Overloaded, "limit");
+        let rejected = || Rejection::new(RejectionReason::Overloaded, "limit");
         let service = ServiceBuilder::new()
             .layer(TraceLayer::client().plain("buy"))
-            .service_fn(async |()| Err::<(), BoxError>(refused().into()));
+            .service_fn(async |()| Err::<(), BoxError>(rejected().into()));
         service.oneshot(()).await.unwrap_err();
     });
     assert!(is_error(&span));

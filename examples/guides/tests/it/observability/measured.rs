@@ -9,7 +9,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use towerkit_core::{BoxError, Clock, Event, EventSink, LayerExt, Refusable, TraceIds, stack};
+use towerkit_core::{
+    BoxError, CarriesRejection, Clock, Event, EventSink, LayerExt, TraceIds, stack,
+};
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -20,7 +22,7 @@ pub(crate) struct Measured {
     client: MetricsLayer,
     /// Without room for any operation.
     full: MetricsLayer,
-    /// Refuses all calls but the first, since its time stands still.
+    /// Rejects all calls but the first, since its time stands still.
     limit: RateLimitLayer,
     lost: Arc<AtomicU64>,
     runtime: Runtime,
@@ -66,18 +68,18 @@ impl Measured {
             self.http_and_grpc(layer).await;
         }
         call(self.full.clone().http().layer(service_fn(answer)), "/200").await;
-        let row = || stack((self.server.clone(), self.limit.clone())).plain("uppercase");
+        let policies = || stack((self.server.clone(), self.limit.clone())).plain("uppercase");
         let succeeds = service_fn(async |()| Ok::<_, BoxError>(()));
         // The limit has admitted its call by now.
-        let refused = row().layer(succeeds).oneshot(()).await;
-        assert!(refused.is_err_and(|error| error.rejection().is_some()));
+        let rejected = policies().layer(succeeds).oneshot(()).await;
+        assert!(rejected.is_err_and(|error| error.rejection().is_some()));
         let fails = service_fn(async |()| Err::<(), BoxError>("no".into()));
         let plain = self.server.clone().plain("uppercase");
         assert!(plain.layer(fails).oneshot(()).await.is_err());
     }
 
     async fn http_and_grpc(&self, layer: &MetricsLayer) {
-        let row = || stack((layer.clone(), self.limit.clone()));
+        let policies = || stack((layer.clone(), self.limit.clone()));
         let http = || layer.clone().http().layer(service_fn(answer));
         for path in ["/200", "/404", "/500"] {
             call(http(), path).await;
@@ -87,10 +89,10 @@ impl Measured {
             call(grpc(), path).await;
         }
         for _ in 0..2 {
-            call(row().http().layer(service_fn(answer)), "/200").await;
+            call(policies().http().layer(service_fn(answer)), "/200").await;
         }
-        let row = row().grpc().layer(service_fn(answer_grpc));
-        call(row, "/shop.Orders/0").await;
+        let policies = policies().grpc().layer(service_fn(answer_grpc));
+        call(policies, "/shop.Orders/0").await;
     }
 }
 

@@ -50,7 +50,7 @@ fn a_flag_that_makes_no_sense_is_named_and_exits_with_2() {
         ["--sample", "1.5"],
         ["--lgo", "off"],
     ] {
-        let (code, stderr) = refused(command(&flags));
+        let (code, stderr) = rejected(command(&flags));
         assert_eq!(code, 2, "{flags:?}");
         assert!(
             stderr.starts_with("error: ") && stderr.contains(flags[0]),
@@ -58,7 +58,7 @@ fn a_flag_that_makes_no_sense_is_named_and_exits_with_2() {
         );
         assert!(!stderr.contains("panicked"), "{stderr}");
     }
-    let (code, stderr) = refused(command(&["--timeout", "10000h"]));
+    let (code, stderr) = rejected(command(&["--timeout", "10000h"]));
     assert_eq!(code, 2);
     assert!(stderr.contains("timeout"), "{stderr}");
 }
@@ -85,7 +85,7 @@ fn every_flag_has_a_twin_in_the_environment() {
     }
     let mut wrong = command(&[]);
     wrong.env("STRINGSVC_RATE", "0");
-    let (code, stderr) = refused(wrong);
+    let (code, stderr) = rejected(wrong);
     assert_eq!(code, 2);
     assert!(stderr.contains("--rate"), "{stderr}");
 
@@ -97,14 +97,14 @@ fn every_flag_has_a_twin_in_the_environment() {
     let service = run(right);
     let mut client = service.client();
     assert_eq!(client.post("/count", BODY).status, 200);
-    assert_eq!(client.post_until_refused("/count", BODY).status, 429);
+    assert_eq!(client.post_until_rejected("/count", BODY).status, 429);
 }
 
 #[test]
 fn a_port_in_use_is_one_line_and_exits_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let (code, stderr) = refused(command(&["--addr", &addr]));
+    let (code, stderr) = rejected(command(&["--addr", &addr]));
     assert_eq!(code, 1);
     assert_eq!(stderr.lines().count(), 1);
     let line = format!("stringsvc: cannot listen on {addr}: Address already in use");
@@ -112,7 +112,7 @@ fn a_port_in_use_is_one_line_and_exits_with_1() {
 }
 
 /// Runs a program that ends by itself, and returns its exit code and what it wrote to stderr.
-fn refused(mut command: Command) -> (i32, String) {
+fn rejected(mut command: Command) -> (i32, String) {
     let output = command.output().unwrap();
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -53,14 +53,14 @@ fn a_line_shows_the_trace_of_its_caller() {
     assert!(log.contains(&format!(" trace_id={trace} ")), "{log}");
 }
 
-/// Makes calls, of which the last is refused, and returns what was logged until the end.
+/// Makes calls, of which the last is rejected, and returns what was logged until the end.
 fn logged(flags: &[&str]) -> String {
     let service = start(&[&["--rate", "1", "--burst", "3"], flags].concat());
     let mut client = service.client();
     client.post("/uppercase", BODY);
     client.post("/uppercase", r#"{"s":""}"#);
     client.get("/nope");
-    client.post_until_refused("/count", BODY);
+    client.post_until_rejected("/count", BODY);
     service.signal("TERM");
     String::from_utf8(service.end().stderr).unwrap()
 }
@@ -85,5 +85,5 @@ fn assert_logged(log: &str, fields_of: impl Fn(&str) -> HashMap<String, String>)
     ];
     assert_eq!(said, expected);
     assert_eq!(lines[0]["bytes"], "20");
-    assert_eq!(lines[lines.len() - 1]["refused"], "rate_limited");
+    assert_eq!(lines[lines.len() - 1]["rejected"], "rate_limited");
 }

@@ -63,14 +63,14 @@ fn a_service_that_was_stopped_admits_a_burst_and_no_more() {
     const BURST: u32 = 20;
     const CONNECTIONS: u32 = 4;
     let service = start(&["--rate", "100", "--burst", "20", "--log", "off"]);
-    let (admitted, refused) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (admitted, rejected) = (AtomicU32::new(0), AtomicU32::new(0));
     let is_over = AtomicBool::new(false);
     let load = || {
         let mut client = service.client();
         while !is_over.load(SeqCst) {
             match client.post("/count", BODY).status {
                 200 => admitted.fetch_add(1, SeqCst),
-                429 => refused.fetch_add(1, SeqCst),
+                429 => rejected.fetch_add(1, SeqCst),
                 other => panic!("{other}"),
             };
         }
@@ -79,16 +79,16 @@ fn a_service_that_was_stopped_admits_a_burst_and_no_more() {
         for _ in 0..CONNECTIONS {
             scope.spawn(load);
         }
-        wait_until("the bucket is empty", || refused.load(SeqCst) > 0);
+        wait_until("the bucket is empty", || rejected.load(SeqCst) > 0);
         service.signal("STOP");
         sleep(Duration::from_secs(3));
         admitted.store(0, SeqCst);
-        refused.store(0, SeqCst);
+        rejected.store(0, SeqCst);
         let start = Instant::now();
         service.signal("CONT");
         // Answers of before the stop are one on each connection.
         wait_until("a burst is admitted and the bucket is empty", || {
-            admitted.load(SeqCst) >= BURST && refused.load(SeqCst) > CONNECTIONS
+            admitted.load(SeqCst) >= BURST && rejected.load(SeqCst) > CONNECTIONS
         });
         is_over.store(true, SeqCst);
         (admitted.load(SeqCst), start.elapsed())

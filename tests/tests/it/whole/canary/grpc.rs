@@ -72,9 +72,9 @@ async fn a_secret_is_in_no_output_over_grpc() {
         *request.metadata_mut() = MetadataMap::from_headers(fields(nth));
         match client.hello(request).await {
             Ok(_) => assert!(nth < 3),
-            Err(refused) => {
-                assert_eq!((nth, refused.code()), (3, Code::ResourceExhausted));
-                outputs.error("the refusal", &refused);
+            Err(rejected) => {
+                assert_eq!((nth, rejected.code()), (3, Code::ResourceExhausted));
+                outputs.error("the rejection", &rejected);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! LG-04: a secret in every place that may hold one is in nothing that is put out: lines, spans, metrics, refusals, and what `Debug`
+//! LG-04: a secret in every place that may hold one is in nothing that is put out: lines, spans, metrics, rejections, and what `Debug`
 //! shows.
 
 mod grpc;
@@ -26,8 +26,8 @@ async fn ask(server: &Server, path: &str, nth: usize) -> Response<Incoming> {
     client().request(request).await.unwrap()
 }
 
-/// Asks, and keeps the refusal whole.
-async fn refused(outputs: &mut Outputs, server: &Server, path: &str, status: StatusCode) {
+/// Asks, and keeps the rejection whole.
+async fn rejected(outputs: &mut Outputs, server: &Server, path: &str, status: StatusCode) {
     let response = ask(server, path, 0).await;
     assert_eq!(response.status(), status, "{path}");
     let (head, body) = response.into_parts();
@@ -37,7 +37,7 @@ async fn refused(outputs: &mut Outputs, server: &Server, path: &str, status: Sta
     );
     let body = body.collect().await.unwrap().to_bytes();
     outputs.add(
-        format!("the refusal of {path}"),
+        format!("the rejection of {path}"),
         format!("{head:?} {}", String::from_utf8_lossy(&body)),
     );
 }
@@ -76,22 +76,22 @@ async fn run(format: Format) -> Outputs {
     // The breaker opens.
     ask(&front, "/flaky", 0).await;
     assert_eq!(ask(&front, "/limited", 0).await.status(), 200);
-    refused(
+    rejected(
         &mut outputs,
         &front,
         "/limited",
         StatusCode::TOO_MANY_REQUESTS,
     )
     .await;
-    refused(
+    rejected(
         &mut outputs,
         &front,
         "/shared",
         StatusCode::SERVICE_UNAVAILABLE,
     )
     .await;
-    refused(&mut outputs, &front, "/slow", StatusCode::GATEWAY_TIMEOUT).await;
-    refused(
+    rejected(&mut outputs, &front, "/slow", StatusCode::GATEWAY_TIMEOUT).await;
+    rejected(
         &mut outputs,
         &front,
         "/flaky",

@@ -38,7 +38,7 @@ pub(super) async fn push(outputs: &mut Outputs, registry: &Registry) {
     influx_over_http(outputs, registry).await;
 }
 
-/// A server that says what it was told, credentials and all, as a reason to refuse it.
+/// A server that says what it was told, credentials and all, as a reason to reject it.
 async fn influx_over_http(outputs: &mut Outputs, registry: &Registry) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

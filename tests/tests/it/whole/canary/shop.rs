@@ -57,8 +57,8 @@ fn client(registry: &Registry, outputs: &mut Outputs) -> Backend {
     let breaker = CircuitBreakerLayer::new()
         .trip(Trip::consecutive_failures(4).unwrap())
         .events(events(registry));
-    let fallback =
-        FallbackLayer::function(|answer, _: &towerkit_core::End| answer).events(events(registry));
+    let fallback = FallbackLayer::function(|answer, _: &towerkit_core::CallEnd| answer)
+        .events(events(registry));
     let trace = TraceLayer::client().baggage();
     outputs.debug("trace", &trace);
     for name in [
@@ -164,7 +164,7 @@ async fn flaky(State(shop): State<Shop>, headers: HeaderMap) -> Response {
     shop.pass_on("/flaky", headers).await
 }
 
-/// The front: each route has a way to refuse.
+/// The front: each route has a way to reject.
 pub(crate) fn front(host: String, registry: &Registry, outputs: &mut Outputs) -> Router {
     let backend = client(registry, outputs);
     let quota = Quota::new(1, Duration::from_secs(3600)).unwrap();

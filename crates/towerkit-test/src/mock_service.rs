@@ -12,17 +12,17 @@ use tower_service::Service;
 ///
 /// It is always ready. A request is a key, an answer a number.
 #[derive(Debug, Clone, Default)]
-pub struct Desk(Arc<Mutex<Vec<(u8, Line)>>>);
+pub struct MockService(Arc<Mutex<Vec<(u8, Line)>>>);
 
 /// What became of a call.
 #[derive(Debug)]
 enum Line {
     Open(Option<Waker>),
-    Answered(Option<Result<u64, DeskError>>),
+    Answered(Option<Result<u64, MockError>>),
     Dropped,
 }
 
-impl Desk {
+impl MockService {
     /// Returns the keys of all calls so far, in the order in which they came.
     #[must_use]
     pub fn calls(&self) -> Vec<u8> {
@@ -43,7 +43,7 @@ impl Desk {
     }
 
     /// Answers a call with any result.
-    pub fn answer_with(&self, call: usize, result: Result<u64, DeskError>) {
+    pub fn answer_with(&self, call: usize, result: Result<u64, MockError>) {
         let old = {
             let line = &mut self.lines()[call].1;
             std::mem::replace(line, Line::Answered(Some(result)))
@@ -58,34 +58,34 @@ impl Desk {
     }
 }
 
-impl Service<u8> for Desk {
+impl Service<u8> for MockService {
     type Response = u64;
-    type Error = DeskError;
-    type Future = DeskCall;
+    type Error = MockError;
+    type Future = MockCall;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), DeskError>> {
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), MockError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, key: u8) -> DeskCall {
+    fn call(&mut self, key: u8) -> MockCall {
         let mut lines = self.lines();
         lines.push((key, Line::Open(None)));
-        DeskCall {
+        MockCall {
             desk: self.clone(),
             at: lines.len() - 1,
         }
     }
 }
 
-/// The future of a [`Desk`].
+/// The future of a [`MockService`].
 #[derive(Debug)]
-pub struct DeskCall {
-    desk: Desk,
+pub struct MockCall {
+    desk: MockService,
     at: usize,
 }
 
-impl Future for DeskCall {
-    type Output = Result<u64, DeskError>;
+impl Future for MockCall {
+    type Output = Result<u64, MockError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.desk.lines()[self.at].1 {
@@ -101,7 +101,7 @@ impl Future for DeskCall {
     }
 }
 
-impl Drop for DeskCall {
+impl Drop for MockCall {
     fn drop(&mut self) {
         let line = &mut self.desk.lines()[self.at].1;
         if matches!(line, Line::Open(_)) {
@@ -110,14 +110,14 @@ impl Drop for DeskCall {
     }
 }
 
-/// The error of a [`Desk`], which can neither be cloned nor compared.
+/// The error of a [`MockService`], which can neither be cloned nor compared.
 #[derive(Debug)]
-pub struct DeskError;
+pub struct MockError;
 
-impl fmt::Display for DeskError {
+impl fmt::Display for MockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the desk was told to fail")
     }
 }
 
-impl Error for DeskError {}
+impl Error for MockError {}

@@ -2,21 +2,21 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use towerkit_core::{Fields, Reason, Rejection};
+use towerkit_core::{Headers, Rejection, RejectionReason};
 
 use crate::{
     Problem,
     outcome::{code_of, status_of},
 };
 
-/// Describes a refusal.
-pub(crate) fn problem(reason: Reason) -> Problem {
+/// Describes a rejection.
+pub(crate) fn problem(reason: RejectionReason) -> Problem {
     Problem::new(status_of(reason))
         .detail(reason.message())
         .code(reason.as_str())
 }
 
-/// Answers a refusal over HTTP: a HEAD by the head alone.
+/// Answers a rejection over HTTP: a HEAD by the head alone.
 pub(crate) fn over_http<B>(
     rejection: Rejection,
     is_head: bool,
@@ -25,11 +25,11 @@ pub(crate) fn over_http<B>(
     let reason = rejection.reason();
     let mut response = problem(reason).answer(is_head, body);
     let headers = response.headers_mut();
-    if let Some(wait) = rejection.wait() {
+    if let Some(wait) = rejection.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
     }
     let mut response = carry(rejection, response);
-    if reason == Reason::Unauthenticated {
+    if reason == RejectionReason::Unauthenticated {
         // RFC 9110, section 15.5.2: a 401 has a challenge.
         let challenges = response.headers_mut().entry(header::WWW_AUTHENTICATE);
         challenges.or_insert(HeaderValue::from_static("Bearer"));
@@ -37,7 +37,7 @@ pub(crate) fn over_http<B>(
     response
 }
 
-/// Answers a refusal over gRPC: trailers only, so that all stands in the head.
+/// Answers a rejection over gRPC: trailers only, so that all stands in the head.
 pub(crate) fn over_grpc<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) -> Response<B> {
     let reason = rejection.reason();
     let mut response = Response::new(body(Bytes::new()));
@@ -49,7 +49,7 @@ pub(crate) fn over_grpc<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) 
     headers.insert("grpc-status", HeaderValue::from(code_of(reason)));
     // The messages of reasons are letters and spaces, so that there is nothing to percent-encode.
     headers.insert("grpc-message", HeaderValue::from_static(reason.message()));
-    if let Some(wait) = rejection.wait() {
+    if let Some(wait) = rejection.retry_after() {
         let millis = wait.as_nanos().div_ceil(1_000_000);
         let value = HeaderValue::from(within_31_bits(millis));
         headers.insert("grpc-retry-pushback-ms", value);
@@ -66,7 +66,7 @@ fn carry<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Whole seconds, rounded up so that a caller who waits that long is not refused again, and at least 1.
+/// Whole seconds, rounded up so that a caller who waits that long is not rejected again, and at least 1.
 fn seconds(wait: Duration) -> u32 {
     within_31_bits(wait.as_nanos().div_ceil(1_000_000_000))
 }
@@ -78,7 +78,7 @@ fn within_31_bits(number: u128) -> u32 {
 
 pub(crate) struct HeaderFields<'a>(pub(crate) &'a mut HeaderMap);
 
-impl Fields for HeaderFields<'_> {
+impl Headers for HeaderFields<'_> {
     fn set(&mut self, name: &'static str, value: &dyn fmt::Display) {
         if let Some((name, value)) = field(name, &value.to_string()) {
             self.0.insert(name, value);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_field_that_is_not_fit_for_a_header_is_left_out() {
-        let rejection = Rejection::new(towerkit_core::Reason::Unauthenticated, "auth")
+        let rejection = Rejection::new(towerkit_core::RejectionReason::Unauthenticated, "auth")
             .field("WWW-Authenticate", "Bearer")
             .field("www-authenticate", "Basic realm=\"a\"")
             .field("x-evil", "a\r\nset-cookie: b")

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Classify, End, Plain, PlainExchange, Protocol};
+use crate::{CallEnd, Classify, Plain, PlainExchange, Protocol};
 
 /// Looks at a result without taking it: what drivers decide by.
 #[diagnostic::on_unimplemented(
@@ -13,12 +13,12 @@ use crate::{Classify, End, Plain, PlainExchange, Protocol};
     label = "this protocol does not understand the service's response",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
-pub trait Peek<T, E> {
+pub trait InspectResult<T, E> {
     /// Whether [`is_unsent`](Self::is_unsent) ever says yes. Only then is it worth keeping a request that is not idempotent.
     const TELLS_UNSENT: bool = false;
 
     /// Returns how the call ended, as far as the result tells: over HTTP what the head says, before any of the body.
-    fn peek(&self, result: &Result<T, E>) -> End;
+    fn peek(&self, result: &Result<T, E>) -> CallEnd;
 
     /// Returns what the callee asks of a caller who would try again.
     fn pushback(&self, _result: &Result<T, E>) -> Option<Pushback> {
@@ -32,7 +32,7 @@ pub trait Peek<T, E> {
     }
 
     /// Returns the value of a response field, if there is a response that has it and it is text.
-    fn field<'a>(&self, _result: &'a Result<T, E>, _name: &str) -> Option<&'a str> {
+    fn header<'a>(&self, _result: &'a Result<T, E>, _name: &str) -> Option<&'a str> {
         None
     }
 }
@@ -52,7 +52,7 @@ pub trait Attach<T> {
     fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut T, value: V);
 
     /// Sets a field of the response, where the protocol has fields.
-    fn stamp(&self, _response: &mut T, _name: &'static str, _value: &str) {}
+    fn set_header(&self, _response: &mut T, _name: &'static str, _value: &str) {}
 }
 
 /// Discards a response that is of no use any more, so that its connection can be used again.
@@ -77,7 +77,7 @@ pub trait Discard<T> {
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)",
     note = "a request that may be sent again is kept: a plain request has to be `Clone`; the body of an HTTP request has to be `Unpin` with `Data = Bytes`"
 )]
-pub trait Repeat<Req>: Protocol<Req> {
+pub trait ReplayRequest<Req>: Protocol<Req> {
     /// What the inner service is called with.
     type Attempt;
 
@@ -97,14 +97,14 @@ pub trait Repeat<Req>: Protocol<Req> {
     fn again(&self, kept: &mut Self::Kept) -> Option<Self::Attempt>;
 
     /// Sets a field of an attempt, where the protocol has fields.
-    fn stamp(&self, attempt: &mut Self::Attempt, name: &'static str, value: &str);
+    fn set_attempt_header(&self, attempt: &mut Self::Attempt, name: &'static str, value: &str);
 }
 
-impl<T, E, C: Classify<T, E>> Peek<T, E> for PlainExchange<C> {
+impl<T, E, C: Classify<T, E>> InspectResult<T, E> for PlainExchange<C> {
     #[inline(always)]
-    fn peek(&self, result: &Result<T, E>) -> End {
-        let (outcome, refused) = self.classifier().classify(result);
-        End::new(outcome).with_refused(refused)
+    fn peek(&self, result: &Result<T, E>) -> CallEnd {
+        let (outcome, rejected) = self.classifier().classify(result);
+        CallEnd::new(outcome).with_rejected(rejected)
     }
 }
 
@@ -123,7 +123,7 @@ impl<T, C> Discard<T> for PlainExchange<C> {
     }
 }
 
-impl<Req: Clone, C: Clone> Repeat<Req> for Plain<C> {
+impl<Req: Clone, C: Clone> ReplayRequest<Req> for Plain<C> {
     type Attempt = Req;
     type Kept = Req;
 
@@ -148,5 +148,5 @@ impl<Req: Clone, C: Clone> Repeat<Req> for Plain<C> {
     }
 
     #[inline(always)]
-    fn stamp(&self, _attempt: &mut Req, _name: &'static str, _value: &str) {}
+    fn set_attempt_header(&self, _attempt: &mut Req, _name: &'static str, _value: &str) {}
 }

@@ -1,4 +1,4 @@
-//! What the plumbing does for every role: readiness, refusal, cancellation, panics, exactly one finish.
+//! What the plumbing does for every policy: readiness, rejection, cancellation, panics, exactly one finish.
 
 use std::{
     future::poll_fn,
@@ -12,21 +12,22 @@ use std::{
 use crate::support::{Broken, Gate, Scribe, Seen};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{
-    BoxError, LayerExt, Outcome, Reason, Refusable, RowLayer, guard, observe, stack,
+    BoxError, CarriesRejection, LayerExt, Outcome, PolicyLayer, RejectionReason, guard, observe,
+    stack,
 };
 use towerkit_test::{Act, Probe, Subject, contract};
 
 fn seen(outcome: Outcome) -> Seen {
     Seen {
         outcome,
-        refused: None,
+        rejected: None,
         panicked: false,
     }
 }
 
-fn refused(reason: Reason) -> Seen {
+fn rejected(reason: RejectionReason) -> Seen {
     Seen {
-        refused: Some(reason),
+        rejected: Some(reason),
         ..seen(reason.outcome())
     }
 }
@@ -48,7 +49,7 @@ fn scribe_subject()
     Subject::new(layer.plain("probe")).held(move || scribe.in_flight.load(Ordering::SeqCst))
 }
 
-contract!(row, PlainCalls, scribe_subject());
+contract!(policies, PlainCalls, scribe_subject());
 contract!(
     leaked,
     PlainCalls,
@@ -60,7 +61,7 @@ contract!(
     Subject::new(
         stack((
             Some(guard(Gate::default())),
-            None::<RowLayer<towerkit_core::Guards<Arc<Gate>>>>
+            None::<PolicyLayer<towerkit_core::AsGuard<Arc<Gate>>>>
         ))
         .plain("probe")
     )
@@ -119,12 +120,12 @@ async fn a_panic_is_finished_as_a_failure_and_goes_on() {
     }
 }
 
-/// T-04: a guard that panics after another role has begun.
+/// T-04: a guard that panics after another policy has begun.
 #[tokio::test]
 async fn a_panic_in_a_role_finishes_the_roles_before_it() {
     let scribe = Arc::new(Scribe::default());
-    let row = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
-    let mut service = row.layer(Probe::new());
+    let policies = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
+    let mut service = policies.layer(Probe::new());
     ServiceExt::<Act>::ready(&mut service).await.unwrap();
     let call = AssertUnwindSafe(|| drop(service.call(Act::Succeed)));
     assert!(catch_unwind(call).is_err());
@@ -132,49 +133,52 @@ async fn a_panic_in_a_role_finishes_the_roles_before_it() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_seen_by_the_roles_before_and_by_layers_outside_but_not_by_the_service() {
+async fn a_rejection_is_seen_by_the_roles_before_and_by_layers_outside_but_not_by_the_service() {
     let (outer, before, after) = (
         Arc::<Scribe>::default(),
         Arc::<Scribe>::default(),
         Arc::<Scribe>::default(),
     );
-    let row = stack((
+    let policies = stack((
         observe(before.clone()),
         guard(shut_gate()),
         observe(after.clone()),
     ));
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let inner = row.plain("probe").layer(probe);
+    let inner = policies.plain("probe").layer(probe);
     let outer_row = stack((observe(outer.clone()), guard(Gate::default())));
     let service = outer_row.plain("outer").layer(inner);
     assert!(service.oneshot(Act::Succeed).await.is_err());
-    assert_eq!(before.end(), refused(Reason::Unavailable));
+    assert_eq!(before.end(), rejected(RejectionReason::Unavailable));
     assert!(after.ends().is_empty());
     assert_eq!(ledger.started(), 0);
-    assert_eq!(outer.end(), refused(Reason::Unavailable));
+    assert_eq!(outer.end(), rejected(RejectionReason::Unavailable));
 }
 
-/// FIX-10: a row of observers alone does not know the service's own error type, unless it is told that this can tell.
+/// FIX-10: a policy stack of observers alone does not know the service's own error type, unless it is told that this can tell.
 #[tokio::test]
-async fn an_observer_asks_errors_whether_they_are_refusals_when_it_is_told_to() {
+async fn an_observer_asks_errors_whether_they_are_rejections_when_it_is_told_to() {
     let scribe = Arc::new(Scribe::default());
     let opaque = observe(scribe.clone())
         .plain("outer")
         .layer(guard(shut_gate()).layer(Probe::new()));
     let asks = observe(scribe.clone())
-        .protocol(towerkit_core::Plain::new("outer").by_refusable())
+        .protocol(towerkit_core::Plain::new("outer").by_rejection())
         .layer(guard(shut_gate()).layer(Probe::new()));
     assert!(asks.oneshot(Act::Succeed).await.is_err());
     assert!(opaque.oneshot(Act::Succeed).await.is_err());
     assert_eq!(
         scribe.ends(),
-        [refused(Reason::Unavailable), seen(Outcome::Failure)]
+        [
+            rejected(RejectionReason::Unavailable),
+            seen(Outcome::Failure)
+        ]
     );
 }
 
 #[tokio::test]
-async fn a_refusal_in_a_box_is_recognised_however_deep() {
+async fn a_rejection_in_a_box_is_recognised_however_deep() {
     let outer = Arc::new(Scribe::default());
     let service = tower::ServiceBuilder::new()
         .layer(observe(outer.clone()).plain("outer"))
@@ -182,7 +186,7 @@ async fn a_refusal_in_a_box_is_recognised_however_deep() {
         .service_fn(|(): ()| async { Ok::<_, BoxError>(()) });
     let error = service.oneshot(()).await.unwrap_err();
     assert_eq!(error.rejection().unwrap().layer(), "gate");
-    assert_eq!(outer.end(), refused(Reason::Unavailable));
+    assert_eq!(outer.end(), rejected(RejectionReason::Unavailable));
 }
 
 /// CB-07 as the plumbing keeps it: a shut guard does not poll the inner service.
@@ -192,31 +196,34 @@ async fn a_shut_guard_leaves_the_inner_service_alone_and_outer_roles_still_see_t
     gate.says_so.store(true, Ordering::SeqCst);
     let probe = Probe::ready_after(Duration::from_secs(3600));
     let ledger = probe.ledger();
-    let row = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
-    let mut service = row.layer(probe);
+    let policies = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
+    let mut service = policies.layer(probe);
     ServiceExt::<Act>::ready(&mut service).await.unwrap();
     assert!(service.call(Act::Succeed).await.is_err());
     assert_eq!((ledger.polls(), ledger.started()), (0, 0));
-    assert_eq!(scribe.end(), refused(Reason::Unavailable));
+    assert_eq!(scribe.end(), rejected(RejectionReason::Unavailable));
 }
 
 #[tokio::test]
-async fn a_guard_that_opens_between_readiness_and_call_still_refuses_the_call() {
+async fn a_guard_that_opens_between_readiness_and_call_still_rejects_the_call() {
     let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
     gate.says_so.store(true, Ordering::SeqCst);
     let probe = Probe::new();
     let ledger = probe.ledger();
-    let row = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
-    let mut service = row.layer(probe);
+    let policies = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
+    let mut service = policies.layer(probe);
     ServiceExt::<Act>::ready(&mut service).await.unwrap();
     gate.is_shut.store(false, Ordering::SeqCst);
-    // A clone starts unready and knows nothing of the refusal.
+    // A clone starts unready and knows nothing of the rejection.
     assert!(service.clone().oneshot(Act::Succeed).await.is_ok());
     assert!(service.call(Act::Succeed).await.is_err());
     assert_eq!((ledger.started(), ledger.violations()), (1, 0));
     assert_eq!(
         scribe.ends(),
-        [seen(Outcome::Success), refused(Reason::Unavailable)]
+        [
+            seen(Outcome::Success),
+            rejected(RejectionReason::Unavailable)
+        ]
     );
 }
 
@@ -294,17 +301,17 @@ impl Clone for Copied {
 }
 
 impl towerkit_core::Policy for Copied {
-    type Held = ();
+    type CallState = ();
 
-    fn finish(&self, _held: (), _end: &towerkit_core::End) {}
+    fn finish(&self, _held: (), _end: &towerkit_core::CallEnd) {}
 }
 
 /// axum makes a service of a layer for each connection: neither copies nor leaks may go along with that.
 #[test]
 fn a_layer_makes_its_roles_once_however_many_services_it_makes() {
     let copied = Copied::default();
-    let role = towerkit_core::Guards::new(Copied(copied.0.clone()));
-    let counted = RowLayer::new(role, towerkit_core::Plain::new("copied"));
+    let role = towerkit_core::AsGuard::new(Copied(copied.0.clone()));
+    let counted = PolicyLayer::new(role, towerkit_core::Plain::new("copied"));
     for layer in [counted.clone(), counted.leak()] {
         let before = copied.0.load(Ordering::SeqCst);
         for _ in 0..100 {

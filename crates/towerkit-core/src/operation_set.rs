@@ -5,30 +5,30 @@ use std::{fmt, sync::Arc};
 /// Names are those that logs and metrics show: route templates over HTTP, methods over gRPC, given names elsewhere.
 ///
 /// ```
-/// use towerkit_core::Operations;
+/// use towerkit_core::OperationSet;
 ///
-/// let operations = Operations::exact("/checkout")
-///     .or(Operations::prefix("/admin/"))
-///     .or(Operations::pattern("/v*/orders/{id}"));
+/// let operations = OperationSet::exact("/checkout")
+///     .or(OperationSet::prefix("/admin/"))
+///     .or(OperationSet::pattern("/v*/orders/{id}"));
 /// assert!(operations.contains("/checkout"));
 /// assert!(operations.contains("/admin/users"));
 /// assert!(operations.contains("/v2/orders/{id}"));
 /// assert!(!operations.contains("/checkout/now"));
-/// assert!(Operations::exact("/health").not().contains("/checkout"));
+/// assert!(OperationSet::exact("/health").not().contains("/checkout"));
 /// ```
 #[derive(Clone)]
-pub struct Operations(Arc<Names>);
+pub struct OperationSet(Arc<Names>);
 
 #[derive(Debug)]
 enum Names {
     Exact(Box<str>),
     Prefix(Box<str>),
     Pattern(Box<str>),
-    Either(Operations, Operations),
-    Not(Operations),
+    Either(OperationSet, OperationSet),
+    Not(OperationSet),
 }
 
-impl Operations {
+impl OperationSet {
     /// The operation of this name.
     #[must_use]
     pub fn exact(name: &str) -> Self {
@@ -99,7 +99,7 @@ fn fits(name: &str, pattern: &str) -> bool {
     true
 }
 
-impl fmt::Debug for Operations {
+impl fmt::Debug for OperationSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -127,15 +127,15 @@ mod tests {
         #[test]
         fn a_pattern_fits_as_defined(name in "[ab/]{0,8}", pattern in "[ab/*]{0,6}") {
             let expected = model(name.as_bytes(), pattern.as_bytes());
-            prop_assert_eq!(Operations::pattern(&pattern).contains(&name), expected);
+            prop_assert_eq!(OperationSet::pattern(&pattern).contains(&name), expected);
         }
     }
 
     #[test]
     fn a_long_pattern_takes_no_longer_than_it_must() {
         let name = "a".repeat(20_000);
-        let pattern = Operations::pattern(&"*a".repeat(30).replace("aa", "a*a"));
+        let pattern = OperationSet::pattern(&"*a".repeat(30).replace("aa", "a*a"));
         assert!(pattern.contains(&name));
-        assert!(!Operations::pattern("*a*a*a*a*a*a*a*a*a*b*a").contains(&name));
+        assert!(!OperationSet::pattern("*a*a*a*a*a*a*a*a*a*b*a").contains(&name));
     }
 }

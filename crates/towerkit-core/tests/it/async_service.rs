@@ -10,12 +10,13 @@ use std::{
 use crate::support::{Gate, Queue, Scribe, Then};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{
-    LayerExt, Outcome, Reason, Refusable, Rejection, async_guard, guard, observe, stack,
+    CarriesRejection, LayerExt, Outcome, Rejection, RejectionReason, async_guard, guard, observe,
+    stack,
 };
 use towerkit_test::{Act, Probe, ProbeError, Subject, contract};
 
 /// A scribe before and after a queue, and a gate at the end.
-macro_rules! row {
+macro_rules! policies {
     ($before:expr, $queue:expr, $gate:expr) => {
         stack((
             observe($before.clone()),
@@ -30,7 +31,7 @@ macro_rules! subject {
     ($then:expr) => {{
         let queue = Arc::new(Queue::new($then));
         let scribe = Arc::new(Scribe::default());
-        let layer = row!(scribe, queue, Arc::new(Gate::default()));
+        let layer = policies!(scribe, queue, Arc::new(Gate::default()));
         Subject::new(layer).held(move || {
             let queued = queue.waiting.load(Ordering::SeqCst) + queue.held.load(Ordering::SeqCst);
             queued + scribe.in_flight.load(Ordering::SeqCst)
@@ -46,7 +47,7 @@ contract!(
     Subject::new(
         stack((
             Some(async_guard(Queue::new(Then::AtOnce))),
-            None::<towerkit_core::RowLayer<towerkit_core::AsyncGuards<Arc<Queue>>>>
+            None::<towerkit_core::PolicyLayer<towerkit_core::AsAsyncGuard<Arc<Queue>>>>
         ))
         .plain("probe")
     )
@@ -83,7 +84,7 @@ impl Parts {
 #[tokio::test]
 async fn a_call_that_waited_is_served_and_finished_once() {
     let parts = parts(Then::AdmitAfter(3));
-    let service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     // The queue's stamp turns the request to fail into one to succeed: it has the last word.
     assert_eq!(service.oneshot(Act::Fail).await.unwrap(), Act::Succeed);
     assert_eq!(parts.scribe.end().outcome, Outcome::Success);
@@ -94,7 +95,7 @@ async fn a_call_that_waited_is_served_and_finished_once() {
 #[tokio::test]
 async fn a_call_that_waits_holds_nothing_of_the_inner_service() {
     let parts = parts(Then::AdmitAfter(1));
-    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Act>::ready(&mut service).await.unwrap();
     let ledger = parts.probe.ledger();
     assert_eq!(ledger.reserved(), 1);
@@ -111,7 +112,8 @@ async fn a_call_that_waits_holds_nothing_of_the_inner_service() {
 async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
     for polls in 0..=8 {
         let parts = parts(Then::AdmitAfter(4));
-        let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+        let mut service =
+            policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
         ServiceExt::<Act>::ready(&mut service).await.unwrap();
         {
             let mut call = pin!(service.call(Act::Pend(3)));
@@ -131,21 +133,27 @@ async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_a_wait_is_seen_by_the_roles_before() {
+async fn a_rejection_after_a_wait_is_seen_by_the_roles_before() {
     let parts = parts(Then::RefuseAfter(2));
-    let service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     assert!(service.oneshot(Act::Succeed).await.is_err());
-    assert_eq!(parts.scribe.end().refused, Some(Reason::Overloaded));
+    assert_eq!(
+        parts.scribe.end().rejected,
+        Some(RejectionReason::Overloaded)
+    );
     parts.at_rest();
 }
 
 #[tokio::test]
-async fn a_refusal_by_a_role_behind_the_wait_finishes_what_waited() {
+async fn a_rejection_by_a_role_behind_the_wait_finishes_what_waited() {
     let parts = parts(Then::AdmitAfter(2));
     parts.gate.is_shut.store(true, Ordering::SeqCst);
-    let service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     assert!(service.oneshot(Act::Succeed).await.is_err());
-    assert_eq!(parts.scribe.end().refused, Some(Reason::Unavailable));
+    assert_eq!(
+        parts.scribe.end().rejected,
+        Some(RejectionReason::Unavailable)
+    );
     assert_eq!(parts.probe.ledger().started(), 0);
     parts.at_rest();
 }
@@ -154,7 +162,7 @@ async fn a_refusal_by_a_role_behind_the_wait_finishes_what_waited() {
 #[tokio::test]
 async fn a_panic_while_a_call_waits_finishes_the_roles_before() {
     let parts = parts(Then::PanicAfter(1));
-    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Act>::ready(&mut service).await.unwrap();
     let call = AssertUnwindSafe(|| {
         let mut call = pin!(service.call(Act::Succeed));
@@ -169,26 +177,26 @@ async fn a_panic_while_a_call_waits_finishes_the_roles_before() {
 #[tokio::test]
 async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
     let parts = parts(Then::AdmitAfter(1));
-    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(Probe::never_ready());
+    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(Probe::never_ready());
     let error = service.call(Act::Succeed).await.unwrap_err();
     assert!(error.is_unready());
     assert_eq!(parts.scribe.end().outcome, Outcome::Failure);
     parts.at_rest();
 }
 
-/// An error type of the service's own is asked whether it is a refusal, as it is of a call that did not wait.
+/// An error type of the service's own is asked whether it is a rejection, as it is of a call that did not wait.
 #[tokio::test]
-async fn readiness_that_is_refused_after_a_wait_is_no_failure() {
+async fn readiness_that_is_rejected_after_a_wait_is_no_failure() {
     #[derive(Clone)]
-    struct Refuses;
-    impl Service<Act> for Refuses {
+    struct Rejects;
+    impl Service<Act> for Rejects {
         type Response = Act;
         type Error = ProbeError;
         type Future = std::future::Pending<Result<Act, ProbeError>>;
 
         fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
-            let rejection = Rejection::new(Reason::Unavailable, "inner");
-            Poll::Ready(Err(ProbeError::refused(rejection)))
+            let rejection = Rejection::new(RejectionReason::Unavailable, "inner");
+            Poll::Ready(Err(ProbeError::rejected(rejection)))
         }
 
         fn call(&mut self, _act: Act) -> Self::Future {
@@ -196,9 +204,12 @@ async fn readiness_that_is_refused_after_a_wait_is_no_failure() {
         }
     }
     let parts = parts(Then::AdmitAfter(1));
-    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(Refuses);
+    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(Rejects);
     assert!(service.call(Act::Succeed).await.is_err());
-    assert_eq!(parts.scribe.end().refused, Some(Reason::Unavailable));
+    assert_eq!(
+        parts.scribe.end().rejected,
+        Some(RejectionReason::Unavailable)
+    );
     parts.at_rest();
 }
 
@@ -208,12 +219,15 @@ async fn a_shut_guard_leaves_the_inner_service_alone() {
     let parts = parts(Then::AtOnce);
     parts.gate.is_shut.store(true, Ordering::SeqCst);
     parts.gate.says_so.store(true, Ordering::SeqCst);
-    let mut service = row!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Act>::ready(&mut service).await.unwrap();
     // It opens too late: the inner service was not polled ready.
     parts.gate.is_shut.store(false, Ordering::SeqCst);
     assert!(service.call(Act::Succeed).await.is_err());
     assert_eq!(parts.probe.ledger().polls(), 0);
-    assert_eq!(parts.scribe.end().refused, Some(Reason::Unavailable));
+    assert_eq!(
+        parts.scribe.end().rejected,
+        Some(RejectionReason::Unavailable)
+    );
     parts.at_rest();
 }

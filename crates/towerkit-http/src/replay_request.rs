@@ -5,21 +5,21 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body::Body;
-use towerkit_core::{Attach, End, Peek, Pushback, Repeat};
+use towerkit_core::{Attach, CallEnd, InspectResult, Pushback, ReplayRequest};
 
 use crate::{
-    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, KeptRequest, Operation, ReadErrors,
+    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, KeptRequest, OperationName, ReadErrors,
     ReplayBody, ResponseHead, errors,
     grpc::{self, is_grpc},
-    refusal,
+    rejection,
 };
 
 macro_rules! peeks {
     ([$($generics:tt)*] $exchange:ty, $peek:expr) => {
-        impl<B, E, K: ReadErrors<E>, $($generics)*> Peek<Response<B>, E> for $exchange {
+        impl<B, E, K: ReadErrors<E>, $($generics)*> InspectResult<Response<B>, E> for $exchange {
             const TELLS_UNSENT: bool = true;
 
-            fn peek(&self, result: &Result<Response<B>, E>) -> End {
+            fn peek(&self, result: &Result<Response<B>, E>) -> CallEnd {
                 match result {
                     Ok(response) => $peek(self, ResponseHead::of(response)),
                     Err(error) => errors::end::<K, E>(error),
@@ -34,7 +34,7 @@ macro_rules! peeks {
                 result.as_ref().is_err_and(errors::is_unsent::<K, E>)
             }
 
-            fn field<'a>(&self, result: &'a Result<Response<B>, E>, name: &str) -> Option<&'a str> {
+            fn header<'a>(&self, result: &'a Result<Response<B>, E>, name: &str) -> Option<&'a str> {
                 result.as_ref().ok()?.headers().get(name)?.to_str().ok()
             }
         }
@@ -55,8 +55,8 @@ macro_rules! attaches {
                 response.extensions_mut().insert(value);
             }
 
-            fn stamp(&self, response: &mut Response<B>, name: &'static str, value: &str) {
-                if let Some((name, value)) = refusal::field(name, value) {
+            fn set_header(&self, response: &mut Response<B>, name: &'static str, value: &str) {
+                if let Some((name, value)) = rejection::field(name, value) {
                     response.headers_mut().insert(name, value);
                 }
             }
@@ -69,7 +69,7 @@ attaches!([K] GrpcExchange<K>);
 
 macro_rules! repeats {
     ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
-        impl<B: Body<Data = Bytes> + Unpin, $($generics)*> Repeat<Request<B>> for $protocol {
+        impl<B: Body<Data = Bytes> + Unpin, $($generics)*> ReplayRequest<Request<B>> for $protocol {
             type Attempt = Request<ReplayBody<B>>;
             type Kept = KeptRequest<B>;
 
@@ -93,13 +93,13 @@ macro_rules! repeats {
                 kept.again()
             }
 
-            fn stamp(
+            fn set_attempt_header(
                 &self,
                 attempt: &mut Request<ReplayBody<B>>,
                 name: &'static str,
                 value: &str,
             ) {
-                if let Some((name, value)) = refusal::field(name, value) {
+                if let Some((name, value)) = rejection::field(name, value) {
                     attempt.headers_mut().insert(name, value);
                 }
             }
@@ -107,7 +107,7 @@ macro_rules! repeats {
     };
 }
 
-repeats!([C: Clone, O: Operation, K, W] Http<C, O, K, W>, by_method);
+repeats!([C: Clone, O: OperationName, K, W] Http<C, O, K, W>, by_method);
 // What a gRPC method does when it is called twice, only its author knows.
 repeats!([K] Grpc<K>, |_| None);
 
@@ -197,10 +197,10 @@ mod tests {
         let request = Request::new(());
         let exchange = protocol.open(&request, protocol.kind(&request));
         let mut response = Response::new(());
-        exchange.stamp(&mut response, "x-test", "7");
-        exchange.stamp(&mut response, "no field name", "7");
+        exchange.set_header(&mut response, "x-test", "7");
+        exchange.set_header(&mut response, "no field name", "7");
         let result: Result<_, io::Error> = Ok(response);
-        assert_eq!(exchange.field(&result, "X-Test"), Some("7"));
-        assert_eq!(exchange.field(&result, "x-other"), None);
+        assert_eq!(exchange.header(&result, "X-Test"), Some("7"));
+        assert_eq!(exchange.header(&result, "x-other"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Answers that are made here: to whatever method, over every version of HTTP, and what roles and callers learn of them.
+//! Answers that are made here: to whatever method, over every version of HTTP, and what policies and callers learn of them.
 
 use std::{
     convert::Infallible,
@@ -16,32 +16,33 @@ use hyper_util::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{
-    Call, End, Fields, Guard, Observer, Policy, Reason, Rejection, guard, observe, stack,
+    Call, CallEnd, Guard, Headers, Observer, Policy, Rejection, RejectionReason, guard, observe,
+    stack,
 };
 use towerkit_http::HttpExt;
 
-/// Refuses every call.
+/// Rejects every call.
 #[derive(Clone)]
-struct Refuses(Rejection);
+struct Rejects(Rejection);
 
-impl Policy for Refuses {
-    type Held = ();
-    const FOLLOWS: bool = false;
-    fn finish(&self, _held: (), _end: &End) {}
+impl Policy for Rejects {
+    type CallState = ();
+    const NEEDS_END: bool = false;
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
-impl<Req> Guard<Req> for Refuses {
+impl<Req> Guard<Req> for Rejects {
     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
         Err(self.0.clone())
     }
 }
 
 #[derive(Default)]
-struct Ends(Mutex<Vec<End>>);
+struct Ends(Mutex<Vec<CallEnd>>);
 
 impl Policy for Ends {
-    type Held = ();
-    fn finish(&self, _held: (), end: &End) {
+    type CallState = ();
+    fn finish(&self, _held: (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.clone());
     }
 }
@@ -50,10 +51,10 @@ impl<Req> Observer<Req> for Ends {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-type Answer = Response<Full<Bytes>>;
+type AnswerRejection = Response<Full<Bytes>>;
 
-async fn never(_request: Request<Empty<Bytes>>) -> Result<Answer, Infallible> {
-    panic!("a refused call never reaches the service");
+async fn never(_request: Request<Empty<Bytes>>) -> Result<AnswerRejection, Infallible> {
+    panic!("a rejected call never reaches the service");
 }
 
 fn request(method: Method) -> Request<Empty<Bytes>> {
@@ -61,25 +62,25 @@ fn request(method: Method) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-async fn refused(
+async fn rejected(
     rejection: Rejection,
     request: Request<Empty<Bytes>>,
 ) -> Response<impl http_body::Body<Data = Bytes, Error = Infallible>> {
-    let service = guard(Refuses(rejection)).http().layer(service_fn(never));
+    let service = guard(Rejects(rejection)).http().layer(service_fn(never));
     service.oneshot(request).await.unwrap()
 }
 
-fn rejection(reason: Reason) -> Rejection {
+fn rejection(reason: RejectionReason) -> Rejection {
     Rejection::new(reason, "test")
 }
 
 /// Over HTTP/2 a body behind the answer to a HEAD breaks the stream, and with some clients the connection.
 #[tokio::test]
-async fn a_refused_head_is_answered_over_http_2_and_so_is_the_next_call() {
+async fn a_rejected_head_is_answered_over_http_2_and_so_is_the_next_call() {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let refuses = guard(Refuses(rejection(Reason::Overloaded))).http();
-    let service = refuses.layer(service_fn(async |_: Request<hyper::body::Incoming>| {
-        Ok::<_, Infallible>(Answer::default())
+    let rejects = guard(Rejects(rejection(RejectionReason::Overloaded))).http();
+    let service = rejects.layer(service_fn(async |_: Request<hyper::body::Incoming>| {
+        Ok::<_, Infallible>(AnswerRejection::default())
     }));
     let server = server::conn::http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(ours), TowerToHyperService::new(service));
@@ -108,12 +109,12 @@ async fn a_refused_head_is_answered_over_http_2_and_so_is_the_next_call() {
 }
 
 #[tokio::test]
-async fn every_refusal_honours_the_method() {
-    for reason in Reason::ALL {
-        let response = refused(rejection(reason), request(Method::HEAD)).await;
+async fn every_rejection_honours_the_method() {
+    for reason in RejectionReason::ALL {
+        let response = rejected(rejection(reason), request(Method::HEAD)).await;
         assert!(http_body::Body::is_end_stream(response.body()));
         let head = response.headers().clone();
-        let response = refused(rejection(reason), request(Method::GET)).await;
+        let response = rejected(rejection(reason), request(Method::GET)).await;
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(head["content-length"], body.len().to_string());
     }
@@ -123,7 +124,7 @@ async fn every_refusal_honours_the_method() {
 #[tokio::test]
 async fn a_401_has_a_challenge() {
     let challenges = async |rejection| {
-        let response = refused(rejection, request(Method::GET)).await;
+        let response = rejected(rejection, request(Method::GET)).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         let challenges = response.headers().get_all("www-authenticate");
         let challenges = challenges
@@ -131,7 +132,7 @@ async fn a_401_has_a_challenge() {
             .map(|value| value.to_str().unwrap().to_owned());
         challenges.collect::<Vec<_>>()
     };
-    let bare = || rejection(Reason::Unauthenticated);
+    let bare = || rejection(RejectionReason::Unauthenticated);
     assert_eq!(challenges(bare()).await, ["Bearer"]);
     let basic = r#"Basic realm="shop""#;
     let digest = r#"Digest realm="shop", nonce="7""#;
@@ -153,13 +154,13 @@ async fn a_wait_is_a_number_that_clients_can_read() {
         ),
         (Duration::MAX, "2147483647", "2147483647"),
     ] {
-        let rejection = rejection(Reason::RateLimited).retry_after(wait);
-        let response = refused(rejection.clone(), request(Method::GET)).await;
+        let rejection = rejection(RejectionReason::RateLimited).with_retry_after(wait);
+        let response = rejected(rejection.clone(), request(Method::GET)).await;
         assert_eq!(response.headers()["retry-after"], seconds);
         let mut request = request(Method::POST);
         let grpc = "application/grpc".parse().unwrap();
         request.headers_mut().insert("content-type", grpc);
-        let response = refused(rejection, request).await;
+        let response = rejected(rejection, request).await;
         assert_eq!(response.headers()["grpc-retry-pushback-ms"], millis);
     }
 }
@@ -168,8 +169,8 @@ async fn a_wait_is_a_number_that_clients_can_read() {
 async fn an_observer_in_the_same_stack_sees_the_bytes_of_the_answer() {
     for method in [Method::GET, Method::HEAD] {
         let ends = Arc::new(Ends::default());
-        let refuses = guard(Refuses(rejection(Reason::RateLimited)));
-        let service = stack((observe(ends.clone()), refuses))
+        let rejects = guard(Rejects(rejection(RejectionReason::RateLimited)));
+        let service = stack((observe(ends.clone()), rejects))
             .http()
             .layer(service_fn(never));
         let response = service.oneshot(request(method)).await.unwrap();
@@ -184,11 +185,11 @@ async fn an_observer_in_the_same_stack_sees_the_bytes_of_the_answer() {
 struct Adds(&'static str);
 
 impl Policy for Adds {
-    type Held = ();
-    fn annotate(&self, _held: &(), fields: &mut dyn Fields) {
+    type CallState = ();
+    fn response_headers(&self, _held: &(), fields: &mut dyn Headers) {
         fields.append("ratelimit", &self.0);
     }
-    fn finish(&self, _held: (), _end: &End) {}
+    fn finish(&self, _held: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Adds {
@@ -199,7 +200,9 @@ impl<Req> Observer<Req> for Adds {
 async fn layers_that_add_to_a_list_leave_what_others_added() {
     let add = |member| observe(Adds(member));
     let answer =
-        service_fn(async |_: Request<Empty<Bytes>>| Ok::<_, Infallible>(Answer::default()));
+        service_fn(
+            async |_: Request<Empty<Bytes>>| Ok::<_, Infallible>(AnswerRejection::default()),
+        );
     let listed = |response: &http::HeaderMap| {
         let values = response.get_all("ratelimit").iter();
         values

@@ -1,14 +1,14 @@
 use std::cell::Cell;
 
-use crate::{Clock, Outcome, Reason, Status, clock::Reading};
+use crate::{Clock, Outcome, RejectionReason, Status, clock::Reading};
 
 /// What is known of a call at its end (or, in [`Policy::head`](crate::Policy::head), so far).
 #[derive(Debug, Clone)]
-pub struct End {
+pub struct CallEnd {
     outcome: Outcome,
     status: Option<Status>,
     head: Head,
-    refused: Option<Reason>,
+    rejected: Option<RejectionReason>,
     panicked: bool,
     bytes: u64,
     reading: Cell<Reading>,
@@ -24,7 +24,7 @@ enum Head {
     Told(Outcome),
 }
 
-impl End {
+impl CallEnd {
     /// A call that ended with `outcome`.
     #[inline(always)]
     #[must_use]
@@ -33,7 +33,7 @@ impl End {
             outcome,
             status: None,
             head: Head::Missing,
-            refused: None,
+            rejected: None,
             panicked: false,
             bytes: 0,
             reading: Cell::default(),
@@ -47,12 +47,12 @@ impl End {
         Self::new(Outcome::Cancelled)
     }
 
-    /// A call that was refused, here or by a layer further in.
+    /// A call that was rejected, here or by a layer further in.
     #[inline(always)]
     #[must_use]
-    pub fn refused_for(reason: Reason) -> Self {
+    pub fn rejected_for(reason: RejectionReason) -> Self {
         Self {
-            refused: Some(reason),
+            rejected: Some(reason),
             ..Self::new(reason.outcome())
         }
     }
@@ -90,11 +90,11 @@ impl End {
         self
     }
 
-    /// Adds the reason of a refusal.
+    /// Adds the reason of a rejection.
     #[inline(always)]
     #[must_use]
-    pub fn with_refused(mut self, refused: Option<Reason>) -> Self {
-        self.refused = refused;
+    pub fn with_rejected(mut self, rejected: Option<RejectionReason>) -> Self {
+        self.rejected = rejected;
         self
     }
 
@@ -141,11 +141,11 @@ impl End {
         !matches!(self.head, Head::Missing)
     }
 
-    /// Returns why the call was refused, by a layer further in or by a later role of the same row.
+    /// Returns why the call was rejected, by a layer further in or by a later policy of the same policy stack.
     #[inline(always)]
     #[must_use]
-    pub fn refused(&self) -> Option<Reason> {
-        self.refused
+    pub fn rejected(&self) -> Option<RejectionReason> {
+        self.rejected
     }
 
     /// Whether the service panicked.
@@ -155,7 +155,7 @@ impl End {
         self.panicked
     }
 
-    /// Returns the bytes of the response body that were delivered, or that answer a call which a later role of the same row refused.
+    /// Returns the bytes of the response body that were delivered, or that answer a call which a later policy of the same policy stack rejected.
     ///
     /// 0 where the protocol has no body.
     #[inline(always)]
@@ -164,7 +164,7 @@ impl End {
         self.bytes
     }
 
-    /// Returns the time of the end on `clock`: one reading for all roles that end here.
+    /// Returns the time of the end on `clock`: one reading for all policies that end here.
     #[inline(always)]
     #[must_use]
     pub fn now(&self, clock: &Clock) -> u64 {

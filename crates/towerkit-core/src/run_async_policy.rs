@@ -8,30 +8,31 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
-    Admission, AsyncGuard, AsyncGuardRole, Backpressure, Call, End, Guard, GuardRole, Join,
-    Observer, Observes, Pair, Policy, Rejection, Role, Shape, TypeBool, role::Begun,
+    Admission, AsAsyncGuardWith, AsGuardWith, AsObserver, AsyncGuard, Backpressure, Call, CallEnd,
+    Guard, JoinRejection, Observer, Pair, Policy, PolicyShape, Rejection, RunPolicy, TypeBool,
+    run_policy::Begun,
 };
 
-/// A role as a row runs it that may have to wait.
+/// A policy as a policy stack runs it that may have to wait.
 ///
 /// Nobody implements it by hand: write an [`AsyncGuard`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot guard or observe requests of type `{Req}`",
-    label = "not a role for these requests"
+    label = "not a policy for these requests"
 )]
-pub trait WaitingRole<Req>: Shape {
-    /// What is waited for, and what the roles before it hold meanwhile.
+pub trait RunAsyncPolicy<Req>: PolicyShape {
+    /// What is waited for, and what the policies before it hold meanwhile.
     type Wait;
 
-    /// Starts one call, outermost role first, up to the first role that has to wait.
+    /// Starts one call, outermost policy first, up to the first policy that has to wait.
     ///
     /// # Errors
     ///
-    /// The refusal of the first guard that refuses; the roles before it are finished then.
+    /// The rejection of the first guard that rejects; the policies before it are finished then.
     fn begin(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::Held, Self::Wait>, Self::Refusal>;
+    ) -> Result<Admission<Self::CallState, Self::Wait>, Self::MaybeRejection>;
 
     /// Goes on with a call that waits.
     fn poll_wait(
@@ -39,28 +40,28 @@ pub trait WaitingRole<Req>: Shape {
         wait: Pin<&mut Self::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::Held, Self::Refusal>>;
+    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>>;
 
-    /// Gives a call up that waits: finishes the roles that had begun.
-    fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &End);
+    /// Gives a call up that waits: finishes the policies that had begun.
+    fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &CallEnd);
 
-    /// Refuses ahead of any call.
-    fn shut(&self) -> Option<Self::Refusal>;
+    /// Rejects ahead of any call.
+    fn early_rejection(&self) -> Option<Self::MaybeRejection>;
 
-    /// Returns a wait while a guard holds the row back, the outermost first.
+    /// Returns a wait while a guard holds the policy stack back, the outermost first.
     fn backpressure(&self) -> Option<Backpressure>;
 }
 
 macro_rules! never_waits {
     ([$($params:tt)*] $role:ty) => {
-        impl<Req, $($params)*> WaitingRole<Req> for $role {
+        impl<Req, $($params)*> RunAsyncPolicy<Req> for $role {
             type Wait = Infallible;
 
             fn begin(
                 &self,
                 call: &mut Call<'_, Req>,
-            ) -> Result<Admission<Self::Held, Infallible>, Self::Refusal> {
-                Role::begin(self, call).map(Admission::Now)
+            ) -> Result<Admission<Self::CallState, Infallible>, Self::MaybeRejection> {
+                RunPolicy::begin(self, call).map(Admission::Now)
             }
 
             fn poll_wait(
@@ -68,32 +69,37 @@ macro_rules! never_waits {
                 wait: Pin<&mut Infallible>,
                 _cx: &mut Context<'_>,
                 _call: &mut Call<'_, Req>,
-            ) -> Poll<Result<Self::Held, Self::Refusal>> {
+            ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
                 match *wait {}
             }
 
-            fn abandon(&self, wait: Pin<&mut Infallible>, _end: &End) {
+            fn abandon(&self, wait: Pin<&mut Infallible>, _end: &CallEnd) {
                 match *wait {}
             }
 
-            fn shut(&self) -> Option<Self::Refusal> {
-                Role::shut(self)
+            fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+                RunPolicy::early_rejection(self)
             }
 
             fn backpressure(&self) -> Option<Backpressure> {
-                Role::backpressure(self)
+                RunPolicy::backpressure(self)
             }
         }
     };
 }
 
-never_waits!([G: Guard<Req> + 'static, N: TypeBool] GuardRole<G, N>);
-never_waits!([O: Observer<Req> + 'static] Observes<O>);
+never_waits!([G: Guard<Req> + 'static, N: TypeBool] AsGuardWith<G, N>);
+never_waits!([O: Observer<Req> + 'static] AsObserver<O>);
 
-impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> WaitingRole<Req> for AsyncGuardRole<G, N> {
+impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req>
+    for AsAsyncGuardWith<G, N>
+{
     type Wait = G::Wait;
 
-    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Admission<Self::Held, G::Wait>, Rejection> {
+    fn begin(
+        &self,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Self::CallState, G::Wait>, Rejection> {
         self.policy.admit(call)
     }
 
@@ -102,17 +108,17 @@ impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> WaitingRole<Req> for AsyncG
         wait: Pin<&mut G::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::Held, Rejection>> {
+    ) -> Poll<Result<Self::CallState, Rejection>> {
         let mut begun = Begun::new(&self.policy, ready!(wait.poll(cx))?);
-        begun.change(|held| self.policy.stamp(held, call));
+        begun.change(|held| self.policy.on_admitted(held, call));
         Poll::Ready(Ok(begun.keep()))
     }
 
-    fn abandon(&self, _wait: Pin<&mut G::Wait>, _end: &End) {
+    fn abandon(&self, _wait: Pin<&mut G::Wait>, _end: &CallEnd) {
         // What waits gives back what it holds when it is dropped.
     }
 
-    fn shut(&self) -> Option<Rejection> {
+    fn early_rejection(&self) -> Option<Rejection> {
         None
     }
 
@@ -121,13 +127,13 @@ impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> WaitingRole<Req> for AsyncG
     }
 }
 
-impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Option<R> {
+impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
     type Wait = R::Wait;
 
     fn begin(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::Held, R::Wait>, Self::Refusal> {
+    ) -> Result<Admission<Self::CallState, R::Wait>, Self::MaybeRejection> {
         let Some(role) = self else {
             return Ok(Admission::Now(None));
         };
@@ -142,38 +148,38 @@ impl<Req, R: WaitingRole<Req>> WaitingRole<Req> for Option<R> {
         wait: Pin<&mut R::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::Held, Self::Refusal>> {
-        let role = self.as_ref().expect("only a role that is there waits");
+    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
+        let role = self.as_ref().expect("only a policy that is there waits");
         role.poll_wait(wait, cx, call).map_ok(Some)
     }
 
-    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &End) {
+    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &CallEnd) {
         if let Some(role) = self {
             role.abandon(wait, end);
         }
     }
 
-    fn shut(&self) -> Option<Self::Refusal> {
-        self.as_ref().and_then(WaitingRole::shut)
+    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+        self.as_ref().and_then(RunAsyncPolicy::early_rejection)
     }
 
     fn backpressure(&self) -> Option<Backpressure> {
-        self.as_ref().and_then(WaitingRole::backpressure)
+        self.as_ref().and_then(RunAsyncPolicy::backpressure)
     }
 }
 
-/// What a [`Pair`] waits for: its first role, or its second while the first holds on.
+/// What a [`Pair`] waits for: its first policy, or its second while the first holds on.
 #[pin_project(project = PairWaitProj)]
-pub enum PairWait<H, A, B> {
-    /// The first role waits.
+pub enum PairAdmission<H, A, B> {
+    /// The first policy waits.
     First(#[pin] A),
-    /// The second role waits.
+    /// The second policy waits.
     Second(Option<H>, #[pin] B),
     /// The call was given up.
     Over,
 }
 
-impl<H, A, B> fmt::Debug for PairWait<H, A, B> {
+impl<H, A, B> fmt::Debug for PairAdmission<H, A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::First(_) => "First",
@@ -183,22 +189,25 @@ impl<H, A, B> fmt::Debug for PairWait<H, A, B> {
     }
 }
 
-type PairWaitOf<Req, A, B> =
-    PairWait<<A as Policy>::Held, <A as WaitingRole<Req>>::Wait, <B as WaitingRole<Req>>::Wait>;
+type PairWaitOf<Req, A, B> = PairAdmission<
+    <A as Policy>::CallState,
+    <A as RunAsyncPolicy<Req>>::Wait,
+    <B as RunAsyncPolicy<Req>>::Wait,
+>;
 
-impl<Req, A: WaitingRole<Req>, B: WaitingRole<Req>> WaitingRole<Req> for Pair<A, B>
+impl<Req, A: RunAsyncPolicy<Req>, B: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Pair<A, B>
 where
-    A::Refusal: Join<B::Refusal>,
+    A::MaybeRejection: JoinRejection<B::MaybeRejection>,
 {
     type Wait = PairWaitOf<Req, A, B>;
 
     fn begin(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::Held, Self::Wait>, Self::Refusal> {
-        match self.0.begin(call).map_err(Join::first)? {
+    ) -> Result<Admission<Self::CallState, Self::Wait>, Self::MaybeRejection> {
+        match self.0.begin(call).map_err(JoinRejection::first)? {
             Admission::Now(held) => begin_second(self, held, call),
-            Admission::Later(wait) => Ok(Admission::Later(PairWait::First(wait))),
+            Admission::Later(wait) => Ok(Admission::Later(PairAdmission::First(wait))),
         }
     }
 
@@ -207,16 +216,16 @@ where
         mut wait: Pin<&mut Self::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::Held, Self::Refusal>> {
+    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
         if let PairWaitProj::First(first) = wait.as_mut().project() {
-            let held = ready!(self.0.poll_wait(first, cx, call)).map_err(Join::first)?;
+            let held = ready!(self.0.poll_wait(first, cx, call)).map_err(JoinRejection::first)?;
             match begin_second(self, held, call)? {
                 Admission::Now(held) => return Poll::Ready(Ok(held)),
                 Admission::Later(second) => wait.set(second),
             }
         }
         let PairWaitProj::Second(held, second) = wait.project() else {
-            unreachable!("the second role waits from here on");
+            unreachable!("the second policy waits from here on");
         };
         let mut begun = Begun::new(&self.0, held.take().expect("held while it waits"));
         match begun.enter(|| self.1.poll_wait(second, cx, call)) {
@@ -225,13 +234,13 @@ where
                 Poll::Pending
             }
             Poll::Ready(Ok(second)) => Poll::Ready(Ok((begun.keep(), second))),
-            Poll::Ready(Err(refusal)) => {
-                Poll::Ready(Err(A::Refusal::second(begun.turn_away(refusal, call))))
-            }
+            Poll::Ready(Err(rejection)) => Poll::Ready(Err(A::MaybeRejection::second(
+                begun.turn_away(rejection, call),
+            ))),
         }
     }
 
-    fn abandon(&self, mut wait: Pin<&mut Self::Wait>, end: &End) {
+    fn abandon(&self, mut wait: Pin<&mut Self::Wait>, end: &CallEnd) {
         let held = match wait.as_mut().project() {
             PairWaitProj::First(first) => return self.0.abandon(first, end),
             PairWaitProj::Second(held, second) => {
@@ -241,17 +250,17 @@ where
             }
             PairWaitProj::Over => return,
         };
-        // The wait is dropped before the roles around it are finished.
-        wait.set(PairWait::Over);
+        // The wait is dropped before the policies around it are finished.
+        wait.set(PairAdmission::Over);
         if let Some(held) = held {
             self.0.finish(held.keep(), end);
         }
     }
 
-    fn shut(&self) -> Option<Self::Refusal> {
-        match self.0.shut() {
-            Some(refusal) => Some(refusal.first()),
-            None => self.1.shut().map(A::Refusal::second),
+    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+        match self.0.early_rejection() {
+            Some(rejection) => Some(rejection.first()),
+            None => self.1.early_rejection().map(A::MaybeRejection::second),
         }
     }
 
@@ -264,28 +273,28 @@ where
 }
 
 type BegunPair<Req, A, B> = Result<
-    Admission<<Pair<A, B> as Policy>::Held, PairWaitOf<Req, A, B>>,
-    <Pair<A, B> as Shape>::Refusal,
+    Admission<<Pair<A, B> as Policy>::CallState, PairWaitOf<Req, A, B>>,
+    <Pair<A, B> as PolicyShape>::MaybeRejection,
 >;
 
-/// Starts the second role of a pair whose first has begun.
+/// Starts the second policy of a pair whose first has begun.
 fn begin_second<Req, A, B>(
     pair: &Pair<A, B>,
-    held: A::Held,
+    held: A::CallState,
     call: &mut Call<'_, Req>,
 ) -> BegunPair<Req, A, B>
 where
-    A: WaitingRole<Req>,
-    B: WaitingRole<Req>,
-    A::Refusal: Join<B::Refusal>,
+    A: RunAsyncPolicy<Req>,
+    B: RunAsyncPolicy<Req>,
+    A::MaybeRejection: JoinRejection<B::MaybeRejection>,
 {
     let mut first = Begun::new(&pair.0, held);
     match first.enter(|| pair.1.begin(call)) {
         Ok(Admission::Now(second)) => Ok(Admission::Now((first.keep(), second))),
         Ok(Admission::Later(wait)) => {
             let first = Some(first.keep());
-            Ok(Admission::Later(PairWait::Second(first, wait)))
+            Ok(Admission::Later(PairAdmission::Second(first, wait)))
         }
-        Err(refusal) => Err(A::Refusal::second(first.turn_away(refusal, call))),
+        Err(rejection) => Err(A::MaybeRejection::second(first.turn_away(rejection, call))),
     }
 }

@@ -1,8 +1,8 @@
 use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
-use crate::{End, Fields, Policy};
+use crate::{CallEnd, Headers, Policy};
 
-/// The one place where the roles of a row live: counted, or leaked.
+/// The one place where the policies of a policy stack live: counted, or leaked.
 pub enum Shared<R: 'static> {
     /// Counted: freed with the last service and the last call that holds it.
     Counted(Arc<R>),
@@ -14,8 +14,8 @@ impl<R> Clone for Shared<R> {
     #[inline(always)]
     fn clone(&self) -> Self {
         match self {
-            Self::Counted(roles) => Self::Counted(Arc::clone(roles)),
-            Self::Leaked(roles) => Self::Leaked(roles),
+            Self::Counted(policies) => Self::Counted(Arc::clone(policies)),
+            Self::Leaked(policies) => Self::Leaked(policies),
         }
     }
 }
@@ -26,8 +26,8 @@ impl<R> Deref for Shared<R> {
     #[inline(always)]
     fn deref(&self) -> &R {
         match self {
-            Self::Counted(roles) => roles,
-            Self::Leaked(roles) => roles,
+            Self::Counted(policies) => policies,
+            Self::Leaked(policies) => policies,
         }
     }
 }
@@ -38,26 +38,26 @@ impl<R> fmt::Debug for Shared<R> {
     }
 }
 
-/// What the roles of a row hold of one call, finished exactly once.
+/// What the policies of a policy stack hold of one call, finished exactly once.
 ///
 /// By hand, by a panic of the code that it guards, or, as cancelled, by its drop. What is held is only ever taken out, so that the
 /// drop needs to look once.
-pub struct Armed<R: Policy + 'static>(ManuallyDrop<Option<(Shared<R>, R::Held)>>);
+pub struct InFlightCall<R: Policy + 'static>(ManuallyDrop<Option<(Shared<R>, R::CallState)>>);
 
-impl<R: Policy> Armed<R> {
+impl<R: Policy> InFlightCall<R> {
     /// Whether there is anything to do between the start of a call and its end.
-    pub const MATTERS: bool = R::FOLLOWS || R::ENTERS;
+    pub const MATTERS: bool = R::NEEDS_END || R::WRAPS_POLL;
 
     #[inline(always)]
-    pub(crate) fn new(roles: &Shared<R>, held: R::Held) -> Self {
+    pub(crate) fn new(policies: &Shared<R>, held: R::CallState) -> Self {
         if Self::MATTERS {
-            Self(ManuallyDrop::new(Some((roles.clone(), held))))
+            Self(ManuallyDrop::new(Some((policies.clone(), held))))
         } else {
             Self::none()
         }
     }
 
-    /// Holds nothing: for a response that no call is behind, such as a refusal.
+    /// Holds nothing: for a response that no call is behind, such as a rejection.
     #[inline(always)]
     #[must_use]
     pub const fn none() -> Self {
@@ -85,9 +85,9 @@ impl<R: Policy> Armed<R> {
 
     /// Finishes the call, if it is not finished yet.
     #[inline(always)]
-    pub fn finish(&mut self, end: &End) {
-        if let Some((roles, held)) = self.0.take() {
-            roles.finish(held, end);
+    pub fn finish(&mut self, end: &CallEnd) {
+        if let Some((policies, held)) = self.0.take() {
+            policies.finish(held, end);
         }
     }
 
@@ -95,34 +95,34 @@ impl<R: Policy> Armed<R> {
     ///
     /// Making it may run user code. If that panics, the call is still to be finished, by [`guarded`](Self::guarded) or by the drop.
     #[inline(always)]
-    pub fn finish_with(&mut self, end: impl FnOnce() -> End) {
+    pub fn finish_with(&mut self, end: impl FnOnce() -> CallEnd) {
         if self.is_armed() {
             let end = end();
             self.finish(&end);
         }
     }
 
-    /// Tells the roles what the head of the response said.
+    /// Tells the policies what the head of the response said.
     #[inline(always)]
-    pub fn head(&mut self, so_far: &End) {
-        if let Some((roles, held)) = &mut *self.0 {
-            roles.head(held, so_far);
+    pub fn head(&mut self, so_far: &CallEnd) {
+        if let Some((policies, held)) = &mut *self.0 {
+            policies.head(held, so_far);
         }
     }
 
-    /// Lets the roles add fields to the head of the response.
+    /// Lets the policies add fields to the head of the response.
     #[inline(always)]
-    pub fn annotate(&self, fields: &mut dyn Fields) {
-        if let Some((roles, held)) = &*self.0 {
-            roles.annotate(held, fields);
+    pub fn response_headers(&self, fields: &mut dyn Headers) {
+        if let Some((policies, held)) = &*self.0 {
+            policies.response_headers(held, fields);
         }
     }
 
-    /// Runs one poll of the call inside its roles. If it panics, the call is finished as a failure and the panic goes on.
+    /// Runs one poll of the call inside its policies. If it panics, the call is finished as a failure and the panic goes on.
     #[inline(always)]
-    pub fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        self.guarded(|armed| match &mut *armed.0 {
-            Some((roles, held)) => roles.enter(held, poll),
+    pub fn poll_with<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.guarded(|in_flight_call| match &mut *in_flight_call.0 {
+            Some((policies, held)) => policies.enter(held, poll),
             None => poll(),
         })
     }
@@ -130,11 +130,11 @@ impl<R: Policy> Armed<R> {
     /// Runs code that may end the call. If it panics, the call is finished as a failure and the panic goes on.
     #[inline(always)]
     pub fn guarded<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
-        struct Fuse<'a, R: Policy + 'static>(&'a mut Armed<R>);
+        struct Fuse<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
         impl<R: Policy> Drop for Fuse<'_, R> {
             #[cold]
             fn drop(&mut self) {
-                self.0.finish(&End::in_panic());
+                self.0.finish(&CallEnd::in_panic());
             }
         }
         if !Self::MATTERS {
@@ -147,16 +147,16 @@ impl<R: Policy> Armed<R> {
     }
 }
 
-impl<R: Policy> Armed<R> {
+impl<R: Policy> InFlightCall<R> {
     /// Finishes a call that was dropped. Out of line, so that the drop of a call that has ended is a look at one word.
     #[cold]
     #[inline(never)]
     fn cancel(&mut self) {
-        self.finish_with(End::cancelled);
+        self.finish_with(CallEnd::cancelled);
     }
 }
 
-impl<R: Policy> Drop for Armed<R> {
+impl<R: Policy> Drop for InFlightCall<R> {
     #[inline(always)]
     fn drop(&mut self) {
         if Self::MATTERS && self.0.is_some() {
@@ -165,8 +165,10 @@ impl<R: Policy> Drop for Armed<R> {
     }
 }
 
-impl<R: Policy> fmt::Debug for Armed<R> {
+impl<R: Policy> fmt::Debug for InFlightCall<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Armed").field(&self.is_armed()).finish()
+        f.debug_tuple("InFlightCall")
+            .field(&self.is_armed())
+            .finish()
     }
 }

@@ -1,0 +1,324 @@
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::{pin_project, pinned_drop};
+use tower_service::Service;
+
+use crate::{
+    Admission, AnswerRejection, Bypass, Call, CallEnd, InFlightCall, PolicyShape, Protocol, Shared,
+    TrackResponse,
+    backpressure::Readiness,
+    run_async_policy::RunAsyncPolicy,
+    run_policy::Begun,
+    run_policy::needs_end_if_it_follows,
+    service::{AdmissionMode, PolicyFuture},
+};
+
+/// The pace of a policy stack in which an [`AsyncGuard`](crate::AsyncGuard) takes part.
+#[derive(Debug)]
+pub enum AsyncAdmission {}
+
+impl AdmissionMode for AsyncAdmission {
+    type With<B: AdmissionMode> = Self;
+    type Service<S, R: PolicyShape, P> = AsyncPolicyService<S, R, P>;
+
+    fn service<S, R: PolicyShape, P>(
+        inner: S,
+        policies: Shared<R>,
+        protocol: P,
+    ) -> AsyncPolicyService<S, R, P> {
+        const { needs_end_if_it_follows::<R>() };
+        AsyncPolicyService {
+            inner,
+            policies,
+            protocol,
+            readiness: Readiness::new(),
+        }
+    }
+}
+
+/// The middleware that runs a policy stack of policies of which one may have to wait.
+///
+/// # Readiness
+///
+/// As for [`PolicyService`](crate::Policy stack). A call that waits gives the readiness of the inner service back first, and gets its own once it is
+/// admitted, from a clone.
+pub struct AsyncPolicyService<S, R: PolicyShape, P> {
+    inner: S,
+    policies: Shared<R>,
+    protocol: P,
+    readiness: Readiness<R::MaybeRejection>,
+}
+
+impl<S: Clone, R: PolicyShape, P: Clone> Clone for AsyncPolicyService<S, R, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            policies: self.policies.clone(),
+            protocol: self.protocol.clone(),
+            readiness: Readiness::new(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R: PolicyShape, P> fmt::Debug for AsyncPolicyService<S, R, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncPolicyService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, R, P, Req> Service<Req> for AsyncPolicyService<S, R, P>
+where
+    S: Service<Req> + Clone,
+    R: RunAsyncPolicy<Req>,
+    P: Protocol<Req> + Clone,
+    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+{
+    type Response = <P::Exchange as TrackResponse<S::Response, S::Error>>::Response<R>;
+    type Error = S::Error;
+    type Future = AsyncPolicyFuture<S, R, P, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let policies = &*self.policies;
+        let asked = self.readiness.poll(
+            cx,
+            || policies.backpressure(),
+            || policies.early_rejection(),
+        );
+        if ready!(asked) {
+            return Poll::Ready(Ok(()));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let mut call = Call::new(&mut request, &self.protocol);
+        let exchange = self.protocol.open(call.request, call.protocol_kind());
+        let state = match self.policies.begin(&mut call) {
+            Err(rejection) => State::Running(PolicyFuture::rejected(Box::new(rejection), exchange)),
+            Ok(Admission::Later(wait)) => State::AsyncAdmission(Wait {
+                wait,
+                policies: Some(self.policies.clone()),
+                parked: Some(self.park(request, exchange)),
+            }),
+            Ok(Admission::Now(held)) => {
+                if let Some(shut) = self.readiness.take_rejection() {
+                    // As in `PolicyService`: the inner service was not polled ready. A call that waits gets readiness of its own.
+                    let shut = Begun::new(&*self.policies, held).turn_away(shut, &call);
+                    State::Running(PolicyFuture::rejected(Box::new(shut), exchange))
+                } else {
+                    let in_flight_call = InFlightCall::new(&self.policies, held);
+                    State::Running(PolicyFuture::run(in_flight_call, exchange, || {
+                        self.inner.call(request)
+                    }))
+                }
+            }
+        };
+        AsyncPolicyFuture { state }
+    }
+}
+
+impl<S, R, P, Req> Bypass<Req> for AsyncPolicyService<S, R, P>
+where
+    S: Service<Req> + Clone,
+    R: RunAsyncPolicy<Req>,
+    P: Protocol<Req> + Clone,
+    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+{
+    fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        let run = PolicyFuture::run(InFlightCall::none(), exchange, || self.inner.call(request));
+        AsyncPolicyFuture {
+            state: State::Running(run),
+        }
+    }
+}
+
+impl<S: Clone, R: PolicyShape, P: Clone> AsyncPolicyService<S, R, P> {
+    /// Puts a call aside. The readied instance is dropped here, so that a call that waits holds nothing of the inner service.
+    fn park<Req>(&mut self, request: Req, exchange: P::Exchange) -> Parked<S, P, Req>
+    where
+        P: Protocol<Req>,
+    {
+        let fresh = self.inner.clone();
+        Parked {
+            inner: mem::replace(&mut self.inner, fresh).clone(),
+            request,
+            exchange,
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+/// What stays behind while a call waits.
+struct Parked<S, P: Protocol<Req>, Req> {
+    inner: S,
+    request: Req,
+    exchange: P::Exchange,
+    protocol: P,
+}
+
+/// The future of a [`AsyncPolicyService`].
+///
+/// Dropping it cancels the call: what waits is dropped, and the policies that had begun are finished as cancelled.
+#[pin_project]
+pub struct AsyncPolicyFuture<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: RunAsyncPolicy<Req>,
+    P: Protocol<Req>,
+{
+    #[pin]
+    state: State<S, R, P, Req>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: RunAsyncPolicy<Req>,
+    P: Protocol<Req>,
+{
+    AsyncAdmission(#[pin] Wait<S, R, P, Req>),
+    /// The inner service comes first, since it is dropped before the policies are finished.
+    Readying(Option<(Parked<S, P, Req>, InFlightCall<R>)>),
+    Running(#[pin] PolicyFuture<S::Future, R, P::Exchange>),
+}
+
+#[pin_project(PinnedDrop)]
+struct Wait<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> {
+    #[pin]
+    wait: R::Wait,
+    policies: Option<Shared<R>>,
+    parked: Option<Parked<S, P, Req>>,
+}
+
+#[pinned_drop]
+impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> PinnedDrop for Wait<S, R, P, Req> {
+    fn drop(self: Pin<&mut Self>) {
+        let me = self.project();
+        if let Some(policies) = me.policies.take() {
+            drop(me.parked.take());
+            policies.abandon(me.wait, &CallEnd::cancelled());
+        }
+    }
+}
+
+type Decided<S, R, P, Req> = (
+    Result<InFlightCall<R>, <R as PolicyShape>::MaybeRejection>,
+    Parked<S, P, Req>,
+);
+
+impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Decided<S, R, P, Req>> {
+        let mut me = self.project();
+        let parked = me.parked.as_mut().expect("parked while it waits");
+        let mut call = Call::new(&mut parked.request, &parked.protocol);
+        // A panic leaves `policies` empty, so that the drop that follows does not finish them a second time.
+        let policies = me.policies.take().expect("shared while it waits");
+        let mut fuse = Fuse {
+            policies: &policies,
+            wait: me.wait.as_mut(),
+            lit: true,
+        };
+        let polled = policies.poll_wait(fuse.wait.as_mut(), cx, &mut call);
+        fuse.lit = false;
+        drop(fuse);
+        let Poll::Ready(begun) = polled else {
+            *me.policies = Some(policies);
+            return Poll::Pending;
+        };
+        let begun = begun.map(|held| InFlightCall::new(&policies, held));
+        let parked = me.parked.take().expect("parked while it waits");
+        Poll::Ready((begun, parked))
+    }
+}
+
+/// Finishes the policies that had begun if what they wait for panics.
+struct Fuse<'a, R: RunAsyncPolicy<Req>, Req> {
+    policies: &'a Shared<R>,
+    wait: Pin<&'a mut R::Wait>,
+    lit: bool,
+}
+
+impl<R: RunAsyncPolicy<Req>, Req> Drop for Fuse<'_, R, Req> {
+    fn drop(&mut self) {
+        if self.lit {
+            self.policies
+                .abandon(self.wait.as_mut(), &CallEnd::in_panic());
+        }
+    }
+}
+
+impl<S, R, P, Req> Future for AsyncPolicyFuture<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: RunAsyncPolicy<Req>,
+    P: Protocol<Req>,
+    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+{
+    type Output =
+        Result<<P::Exchange as TrackResponse<S::Response, S::Error>>::Response<R>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::AsyncAdmission(wait) => {
+                    let (begun, parked) = ready!(wait.poll(cx));
+                    match begun {
+                        Ok(in_flight_call) => {
+                            state.set(State::Readying(Some((parked, in_flight_call))))
+                        }
+                        Err(rejection) => {
+                            return Poll::Ready(parked.exchange.answer(rejection));
+                        }
+                    }
+                }
+                StateProj::Readying(ready) => {
+                    let (parked, in_flight_call) = ready.as_mut().expect("there until called");
+                    let polled = ready!(in_flight_call.poll_with(|| parked.inner.poll_ready(cx)));
+                    let (parked, mut in_flight_call) = ready.take().expect("there until called");
+                    let Parked {
+                        mut inner,
+                        request,
+                        exchange,
+                        ..
+                    } = parked;
+                    if let Err(error) = polled {
+                        in_flight_call.poll_with(|| drop((inner, request)));
+                        let result = Err(error);
+                        let answer = in_flight_call
+                            .guarded(|in_flight_call| exchange.conclude(result, in_flight_call));
+                        return Poll::Ready(answer);
+                    }
+                    // The readied instance is dropped with the closure, inside the policies.
+                    let run =
+                        PolicyFuture::run(in_flight_call, exchange, move || inner.call(request));
+                    state.set(State::Running(run));
+                }
+                StateProj::Running(run) => return run.poll(cx),
+            }
+        }
+    }
+}
+
+impl<S, R, P, Req> fmt::Debug for AsyncPolicyFuture<S, R, P, Req>
+where
+    S: Service<Req>,
+    R: RunAsyncPolicy<Req>,
+    P: Protocol<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncPolicyFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::{pin_project, pinned_drop};
+use tower_service::Service;
+
+use crate::{
+    AnswerRejection, Bypass, Call, InFlightCall, PolicyShape, Protocol, RunPolicy, Shared,
+    TrackResponse,
+    backpressure::Readiness,
+    run_policy::{Begun, needs_end_if_it_follows},
+};
+
+/// Whether a policy stack decides at once or may have to wait, and so which middleware runs it.
+pub trait AdmissionMode: Sized {
+    /// The pace of a policy stack that holds policies of both paces.
+    type With<B: AdmissionMode>: AdmissionMode;
+    /// The middleware.
+    type Service<S, R: PolicyShape, P>;
+    /// Makes the middleware.
+    fn service<S, R: PolicyShape, P>(
+        inner: S,
+        policies: Shared<R>,
+        protocol: P,
+    ) -> Self::Service<S, R, P>;
+}
+
+/// The pace of a policy stack that decides at once.
+#[derive(Debug)]
+pub enum SyncAdmission {}
+
+impl AdmissionMode for SyncAdmission {
+    type With<B: AdmissionMode> = B;
+    type Service<S, R: PolicyShape, P> = PolicyService<S, R, P>;
+
+    fn service<S, R: PolicyShape, P>(
+        inner: S,
+        policies: Shared<R>,
+        protocol: P,
+    ) -> PolicyService<S, R, P> {
+        const { needs_end_if_it_follows::<R>() };
+        PolicyService {
+            inner,
+            policies,
+            protocol,
+            readiness: Readiness::new(),
+        }
+    }
+}
+
+/// The middleware that runs a policy stack of policies around a service.
+///
+/// # Readiness
+///
+/// Admission happens in `call`: a service that is ready but never called holds nothing of the policies. While a guard is shut,
+/// `poll_ready` answers ready without polling the inner service, and `call` rejects; outer policies still see that call.
+///
+/// While a guard [holds the policy stack back](crate::Guard::backpressure), for a load balancer outside, `poll_ready` is pending.
+///
+/// A call that is rejected although the inner service was polled ready leaves that readiness in this instance, for its next call or
+/// its drop: one slot of the inner service at most.
+///
+/// # Clones
+///
+/// Share the policies and their state. A clone starts unready.
+pub struct PolicyService<S, R: PolicyShape, P> {
+    inner: S,
+    policies: Shared<R>,
+    protocol: P,
+    readiness: Readiness<R::MaybeRejection>,
+}
+
+impl<S: Clone, R: PolicyShape, P: Clone> Clone for PolicyService<S, R, P> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            policies: self.policies.clone(),
+            protocol: self.protocol.clone(),
+            readiness: Readiness::new(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R: PolicyShape, P> fmt::Debug for PolicyService<S, R, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, R, P, Req> Service<Req> for PolicyService<S, R, P>
+where
+    S: Service<Req>,
+    R: RunPolicy<Req>,
+    P: Protocol<Req>,
+    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+{
+    type Response = <P::Exchange as TrackResponse<S::Response, S::Error>>::Response<R>;
+    type Error = S::Error;
+    type Future = PolicyFuture<S::Future, R, P::Exchange>;
+
+    #[inline(always)]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let policies = &*self.policies;
+        let asked = self.readiness.poll(
+            cx,
+            || policies.backpressure(),
+            || policies.early_rejection(),
+        );
+        if ready!(asked) {
+            return Poll::Ready(Ok(()));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline(always)]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let call = Call::new(&mut request, &self.protocol);
+        let exchange = self.protocol.open(call.request, call.protocol_kind());
+        match begin(&*self.policies, &mut self.readiness, call) {
+            Ok(held) => {
+                let in_flight_call = InFlightCall::new(&self.policies, held);
+                PolicyFuture::run(in_flight_call, exchange, || self.inner.call(request))
+            }
+            Err(rejection) => PolicyFuture::rejected(rejection, exchange),
+        }
+    }
+}
+
+impl<S, R, P, Req> Bypass<Req> for PolicyService<S, R, P>
+where
+    S: Service<Req>,
+    R: RunPolicy<Req>,
+    P: Protocol<Req>,
+    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+{
+    #[inline(always)]
+    fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline(always)]
+    fn bypass(&mut self, request: Req) -> Self::Future {
+        let exchange = self.protocol.open(&request, self.protocol.kind(&request));
+        PolicyFuture::run(InFlightCall::none(), exchange, || self.inner.call(request))
+    }
+}
+
+/// Starts the call, unless the guard was shut when the policy stack was asked whether it is ready.
+#[inline(always)]
+fn begin<Req, R: RunPolicy<Req>>(
+    policies: &R,
+    readiness: &mut Readiness<R::MaybeRejection>,
+    mut call: Call<'_, Req>,
+) -> Result<R::CallState, Box<R::MaybeRejection>> {
+    match policies.begin(&mut call) {
+        Ok(held) if readiness.is_open() => Ok(held),
+        begun => turn_away(policies, readiness, begun, call),
+    }
+}
+
+/// Rejects the call, and finishes the policies that had begun.
+#[cold]
+#[inline(never)]
+fn turn_away<Req, R: RunPolicy<Req>>(
+    policies: &R,
+    readiness: &mut Readiness<R::MaybeRejection>,
+    begun: Result<R::CallState, R::MaybeRejection>,
+    call: Call<'_, Req>,
+) -> Result<R::CallState, Box<R::MaybeRejection>> {
+    let shut = readiness.take_rejection();
+    let held = begun.map_err(Box::new)?;
+    match shut {
+        None => Ok(held),
+        Some(rejection) => {
+            // The inner service was not polled ready, so that the call is rejected even if the guard has opened since.
+            Err(Box::new(
+                Begun::new(policies, held).turn_away(rejection, &call),
+            ))
+        }
+    }
+}
+
+/// The future of a [`PolicyService`].
+///
+/// Dropping it cancels the call: the inner future is dropped first, inside the policies, and the policies are finished as cancelled.
+#[pin_project(PinnedDrop)]
+pub struct PolicyFuture<F, R: PolicyShape, X> {
+    #[pin]
+    inner: Option<F>,
+    /// Boxed, so that the future of an admitted call keeps no room for it.
+    rejected: Rejected<R::MaybeRejection>,
+    in_flight_call: InFlightCall<R>,
+    exchange: X,
+}
+
+impl<F, R: PolicyShape, X> PolicyFuture<F, R, X> {
+    #[inline(always)]
+    pub(crate) fn run(
+        mut in_flight_call: InFlightCall<R>,
+        exchange: X,
+        call: impl FnOnce() -> F,
+    ) -> Self {
+        let inner = in_flight_call.poll_with(call);
+        Self {
+            inner: Some(inner),
+            rejected: Rejected(None),
+            in_flight_call,
+            exchange,
+        }
+    }
+
+    #[cold]
+    pub(crate) fn rejected(rejection: Box<R::MaybeRejection>, exchange: X) -> Self {
+        Self {
+            inner: None,
+            rejected: Rejected(Some(rejection)),
+            in_flight_call: InFlightCall::none(),
+            exchange,
+        }
+    }
+}
+
+impl<F, R, X, T, E> Future for PolicyFuture<F, R, X>
+where
+    F: Future<Output = Result<T, E>>,
+    R: PolicyShape,
+    X: AnswerRejection<T, E, R::MaybeRejection>,
+{
+    type Output = Result<X::Response<R>, E>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut me = self.project();
+        let Some(inner) = me.inner.as_mut().as_pin_mut() else {
+            let rejection = me.rejected.0.take().expect("not polled after completion");
+            return Poll::Ready(me.exchange.answer(*rejection));
+        };
+        let result = if InFlightCall::<R>::MATTERS {
+            let inner = me.inner.as_mut();
+            ready!(me.in_flight_call.poll_with(|| poll_and_drop(inner, cx)))
+        } else {
+            ready!(inner.poll(cx))
+        };
+        let exchange = me.exchange;
+        Poll::Ready(
+            me.in_flight_call
+                .guarded(|in_flight_call| exchange.conclude(result, in_flight_call)),
+        )
+    }
+}
+
+/// Polls the inner future and, once it is ready, drops it before the policies are finished.
+fn poll_and_drop<F: Future>(
+    mut inner: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let running = inner.as_mut().as_pin_mut();
+    let output = ready!(running.expect("polled while it runs").poll(cx));
+    inner.set(None);
+    Poll::Ready(output)
+}
+
+#[pinned_drop]
+impl<F, R: PolicyShape, X> PinnedDrop for PolicyFuture<F, R, X> {
+    #[inline(always)]
+    fn drop(self: Pin<&mut Self>) {
+        let mut me = self.project();
+        if me.in_flight_call.is_armed() {
+            me.in_flight_call.poll_with(|| me.inner.set(None));
+        }
+    }
+}
+
+impl<F, R: PolicyShape, X> fmt::Debug for PolicyFuture<F, R, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyFuture").finish_non_exhaustive()
+    }
+}
+
+/// The rejection of a call that was not admitted, whose drop is one look where there is none.
+struct Rejected<R>(Option<Box<R>>);
+
+impl<R> Drop for Rejected<R> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            drop_rejection(&mut self.0);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_rejection<R>(rejection: &mut Option<Box<R>>) {
+    *rejection = None;
+}
