@@ -335,7 +335,7 @@ impl Machine {
         self.publish(turn.epoch);
         if from != to {
             self.outbox.push(Event::CircuitChanged {
-                name: self.name,
+                name: self.name.into(),
                 from: from.as_str(),
                 to: to.as_str(),
             });

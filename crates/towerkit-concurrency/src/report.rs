@@ -51,7 +51,7 @@ impl Report {
         if mine.is_ok() {
             let before = self.reported.swap(rejected, Ordering::Relaxed);
             outbox.push(Event::LimitReached {
-                name: self.name,
+                name: self.name.into(),
                 limit,
                 rejected: rejected.saturating_sub(before),
             });
@@ -69,7 +69,7 @@ impl Report {
         let mine = (self.limit).compare_exchange(last, limit, Ordering::Relaxed, Ordering::Relaxed);
         if mine.is_ok() && limit != last {
             outbox.push(Event::LimitChanged {
-                name: self.name,
+                name: self.name.into(),
                 from: last,
                 to: limit,
             });

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -6,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Outcome;
+use crate::{Name, Outcome};
 
 /// Something that happened inside a policy, which no single call explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,16 +16,16 @@ pub enum Event {
     /// A circuit breaker went from one state to another.
     CircuitChanged {
         /// The name of the breaker.
-        name: &'static str,
+        name: Name,
         /// The state that it left, in `snake_case`.
         from: &'static str,
         /// The state that it entered, in `snake_case`.
         to: &'static str,
     },
     /// A fallback was asked for another answer, because a call had failed.
-    FellBack {
+    FallbackUsed {
         /// The name of the fallback.
-        name: &'static str,
+        name: Name,
         /// How the call had ended.
         from: Outcome,
         /// How the fallback ended, as far as its result tells.
@@ -33,14 +34,14 @@ pub enum Event {
     /// A call was sent once more, because it was slow or an attempt of it had failed.
     Hedged {
         /// The name of the hedge layer.
-        name: &'static str,
+        name: Name,
         /// The number of the hedge among those of the call, from 1.
         number: u8,
     },
     /// A call failed, and is tried again.
     Retried {
         /// The name of the retry layer.
-        name: &'static str,
+        name: Name,
         /// The number of the retry among those of the call, from 1.
         number: u8,
         /// How the attempt before it had ended, as far as its result tells.
@@ -51,7 +52,7 @@ pub enum Event {
     /// A call failed that was worth another retry, and was not tried again.
     RetryGivenUp {
         /// The name of the retry layer.
-        name: &'static str,
+        name: Name,
         /// How many retries the call had had.
         retries: u8,
         /// How the last attempt had ended, as far as its result tells.
@@ -62,7 +63,7 @@ pub enum Event {
     /// A rate limit by key had no room for the keys of some calls; reported once a second at most.
     RateLimitCrowded {
         /// The name of the limit.
-        name: &'static str,
+        name: Name,
         /// The calls whose key found no room since the last report.
         calls: u64,
         /// The idle keys that lost their place to others since the last report.
@@ -71,21 +72,21 @@ pub enum Event {
     /// A rate limit by client address rejected calls because the server does not tell their peer; reported once a second at most.
     ClientAddressMissing {
         /// The name of the limit.
-        name: &'static str,
+        name: Name,
         /// The calls that were rejected for it since the last report.
         calls: u64,
     },
     /// The store that a layer shares with other processes went away, or came back.
     StoreChanged {
         /// The name of the layer.
-        name: &'static str,
+        name: Name,
         /// Whether it answers.
         reachable: bool,
     },
     /// An adaptive concurrency limit is a tenth or more away from the one that was reported last.
     LimitChanged {
         /// The name of the limit.
-        name: &'static str,
+        name: Name,
         /// The limit that was reported last.
         from: u32,
         /// The limit now.
@@ -94,11 +95,22 @@ pub enum Event {
     /// A concurrency limit rejected calls; reported once a second at most.
     LimitReached {
         /// The name of the limit.
-        name: &'static str,
+        name: Name,
         /// The limit.
         limit: u32,
         /// How many calls were rejected since the last report.
         rejected: u64,
+    },
+    /// An event of a layer that is not part of towerkit.
+    Other {
+        /// The kind of layer, in `snake_case`.
+        layer: &'static str,
+        /// The name of the layer's instance.
+        name: Name,
+        /// The kind of event, in `snake_case`.
+        event: &'static str,
+        /// A message for people: not a label of a metric, so that it may have any value.
+        message: Cow<'static, str>,
     },
 }
 
@@ -193,7 +205,7 @@ mod tests {
 
     fn changed(to: &'static str) -> Event {
         Event::CircuitChanged {
-            name: "test",
+            name: "test".into(),
             from: "closed",
             to,
         }

@@ -1,6 +1,6 @@
 use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::Outcome;
+use crate::{Name, Outcome};
 
 /// Why a call was rejected.
 ///
@@ -92,7 +92,7 @@ impl fmt::Display for RejectionReason {
 #[derive(Debug, Clone)]
 pub struct Rejection {
     reason: RejectionReason,
-    layer: &'static str,
+    layer: Name,
     retry_after: Option<Duration>,
     fields: Option<Arc<[(&'static str, String)]>>,
 }
@@ -100,10 +100,10 @@ pub struct Rejection {
 impl Rejection {
     /// Rejects on behalf of the layer, or the instance of a layer, named `layer`.
     #[must_use]
-    pub const fn new(reason: RejectionReason, layer: &'static str) -> Self {
+    pub fn new(reason: RejectionReason, layer: impl Into<Name>) -> Self {
         Self {
             reason,
-            layer,
+            layer: layer.into(),
             retry_after: None,
             fields: None,
         }
@@ -111,7 +111,7 @@ impl Rejection {
 
     /// Says how long the caller does well to wait; not said by default.
     #[must_use]
-    pub const fn with_retry_after(mut self, wait: Duration) -> Self {
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
@@ -148,8 +148,8 @@ impl Rejection {
 
     /// Returns the name of the layer that rejected.
     #[must_use]
-    pub const fn layer(&self) -> &'static str {
-        self.layer
+    pub fn layer(&self) -> &Name {
+        &self.layer
     }
 
     /// Returns how long the caller does well to wait, where that is known.

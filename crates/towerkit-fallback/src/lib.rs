@@ -63,7 +63,7 @@
 //! # Order
 //!
 //! Outside of a retry, a circuit breaker and a timeout, whose rejections it replaces. Logs and metrics outside see the answer of
-//! the fallback, and those inside the failure. The event [`FellBack`](towerkit_core::Event::FellBack) and the extension tell that an
+//! the fallback, and those inside the failure. The event [`FellBack`](towerkit_core::Event::FallbackUsed) and the extension tell that an
 //! answer is not the first choice.
 //!
 //! # Coming from go-kit

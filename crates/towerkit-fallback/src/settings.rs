@@ -54,8 +54,8 @@ impl Settings {
     {
         let outcome = exchange.peek(&answer).outcome();
         self.handle.count(outcome);
-        self.outbox.push(Event::FellBack {
-            name: self.name,
+        self.outbox.push(Event::FallbackUsed {
+            name: self.name.into(),
             from: failed.outcome(),
             to: outcome,
         });

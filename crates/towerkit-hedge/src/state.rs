@@ -111,7 +111,10 @@ impl Withdrawal {
         self.is_spent = true;
         state.hedges.fetch_add(1, Ordering::Relaxed);
         let name = state.settings.name;
-        state.outbox.push(Event::Hedged { name, number });
+        state.outbox.push(Event::Hedged {
+            name: name.into(),
+            number,
+        });
         state.outbox.deliver();
         true
     }

@@ -152,33 +152,49 @@ impl EventSink for EventLog {
     fn emit(&self, event: &Event) {
         match event {
             Event::CircuitChanged { name, from, to } if *to == "open" => {
-                log!(WARN, "circuit changed", name, from, to);
+                log!(WARN, "circuit changed", name = name.as_str(), from, to);
             }
             Event::CircuitChanged { name, from, to } => {
-                log!(INFO, "circuit changed", name, from, to);
+                log!(INFO, "circuit changed", name = name.as_str(), from, to);
             }
             Event::StoreChanged {
                 name,
                 reachable: false,
-            } => log!(WARN, "store changed", name, reachable = false),
+            } => log!(
+                WARN,
+                "store changed",
+                name = name.as_str(),
+                reachable = false
+            ),
             Event::StoreChanged { name, .. } => {
-                log!(INFO, "store changed", name, reachable = true);
+                log!(
+                    INFO,
+                    "store changed",
+                    name = name.as_str(),
+                    reachable = true
+                );
             }
             Event::RateLimitCrowded {
                 name,
                 calls,
                 evicted,
-            } => log!(WARN, "rate limit crowded", name, calls, evicted),
+            } => log!(
+                WARN,
+                "rate limit crowded",
+                name = name.as_str(),
+                calls,
+                evicted
+            ),
             Event::ClientAddressMissing { name, calls } => {
-                log!(ERROR, "client address missing", name, calls);
+                log!(ERROR, "client address missing", name = name.as_str(), calls);
             }
             Event::LimitReached {
                 name,
                 limit,
                 rejected,
-            } => log!(WARN, "limit reached", name, limit, rejected),
+            } => log!(WARN, "limit reached", name = name.as_str(), limit, rejected),
             Event::LimitChanged { name, from, to } => {
-                log!(INFO, "limit changed", name, from, to);
+                log!(INFO, "limit changed", name = name.as_str(), from, to);
             }
             _ => self.emit_of_call(event),
         }
@@ -189,12 +205,20 @@ impl EventLog {
     /// Logs that of which there may be one for each call.
     fn emit_of_call(&self, event: &Event) {
         match event {
-            Event::FellBack { name, from, to } => {
+            Event::FallbackUsed { name, from, to } => {
                 let [from, to] = [from.as_str(), to.as_str()];
-                log_capped!(self, FellBack, INFO, "fell back", name, from, to);
+                log_capped!(
+                    self,
+                    FellBack,
+                    INFO,
+                    "fell back",
+                    name = name.as_str(),
+                    from,
+                    to
+                );
             }
             Event::Hedged { name, number } => {
-                log_capped!(self, Hedged, DEBUG, "hedged", name, number);
+                log_capped!(self, Hedged, DEBUG, "hedged", name = name.as_str(), number);
             }
             Event::Retried {
                 name,
@@ -204,7 +228,14 @@ impl EventLog {
             } => {
                 let (outcome, wait_ms) = (outcome.as_str(), millis(*wait));
                 log_capped!(
-                    self, Retried, DEBUG, "retried", name, number, outcome, wait_ms
+                    self,
+                    Retried,
+                    DEBUG,
+                    "retried",
+                    name = name.as_str(),
+                    number,
+                    outcome,
+                    wait_ms
                 );
             }
             Event::RetryGivenUp {
@@ -219,7 +250,7 @@ impl EventLog {
                     GivenUp,
                     WARN,
                     "retry given up",
-                    name,
+                    name = name.as_str(),
                     retries,
                     outcome,
                     reason

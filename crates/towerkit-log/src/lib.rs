@@ -166,7 +166,7 @@
 //! | a logging middleware for each method, with `took` | [`LogLayer`], with `latency_ms` |
 //!
 //! [`Outcome`]: towerkit_core::Outcome
-//! [`RejectionReason`]: towerkit_core::Reason
+//! [`RejectionReason`]: towerkit_core::RejectionReason
 
 mod background;
 mod caps;

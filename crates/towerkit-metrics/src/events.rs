@@ -132,12 +132,12 @@ fn record(provider: &dyn Provider, handles: &Handles, event: &Event) {
     let set = |named, name, to| {
         handles.level(provider, &named, name, ["", ""], |level| level.set(to));
     };
-    match *event {
+    match event {
         Event::CircuitChanged { name, from, to } => {
             count(TRANSITIONS, name, [from, to], 1);
             circuit(provider, handles, name, from, to);
         }
-        Event::FellBack { name, from, to } => {
+        Event::FallbackUsed { name, from, to } => {
             count(FALLBACKS, name, [from.as_str(), to.as_str()], 1);
         }
         Event::Hedged { name, .. } => count(HEDGES, name, ["", ""], 1),
@@ -148,21 +148,21 @@ fn record(provider: &dyn Provider, handles: &Handles, event: &Event) {
             calls,
             evicted,
         } => {
-            count(CROWDED, name, ["", ""], calls);
-            count(EVICTED, name, ["", ""], evicted);
+            count(CROWDED, name, ["", ""], *calls);
+            count(EVICTED, name, ["", ""], *evicted);
         }
         Event::ClientAddressMissing { name, calls } => {
-            count(ADDRESS_MISSING, name, ["", ""], calls);
+            count(ADDRESS_MISSING, name, ["", ""], *calls);
         }
-        Event::StoreChanged { name, reachable } => set(REACHABLE, name, i64::from(reachable)),
-        Event::LimitChanged { name, to, .. } => set(LIMIT, name, i64::from(to)),
+        Event::StoreChanged { name, reachable } => set(REACHABLE, name, i64::from(*reachable)),
+        Event::LimitChanged { name, to, .. } => set(LIMIT, name, i64::from(*to)),
         Event::LimitReached {
             name,
             limit,
             rejected,
         } => {
-            set(LIMIT, name, i64::from(limit));
-            count(REFUSED, name, ["", ""], rejected);
+            set(LIMIT, name, i64::from(*limit));
+            count(REFUSED, name, ["", ""], *rejected);
         }
         _ => {}
     }

@@ -344,7 +344,10 @@ mod tests {
         let runtime = runtime.unwrap();
         let once = || {
             runtime.block_on(service.clone().oneshot(())).unwrap();
-            registry.emit(&Event::Hedged { name, number: 1 });
+            registry.emit(&Event::Hedged {
+                name: name.into(),
+                number: 1,
+            });
         };
         once();
         let locked = registry.families();

@@ -234,7 +234,7 @@ impl Limiter {
         };
         if changed {
             self.outbox.push(Event::StoreChanged {
-                name: self.settings.name,
+                name: self.settings.name.into(),
                 reachable: answered != Err(Failure::Away),
             });
         }

@@ -88,7 +88,7 @@ impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
         let number = self.retries();
         protocol.set_attempt_header(&mut attempt, RETRY_ATTEMPT, &number.to_string());
         policy.emit(Event::Retried {
-            name: policy.name,
+            name: policy.name.into(),
             number,
             outcome: end.outcome(),
             wait,
@@ -99,7 +99,7 @@ impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
     fn give_up(&self, end: &CallEnd, reason: GaveUp) {
         let policy = &self.shared.policy;
         policy.emit(Event::RetryGivenUp {
-            name: policy.name,
+            name: policy.name.into(),
             retries: self.retries(),
             outcome: end.outcome(),
             reason: reason.as_str(),

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use towerkit_core::{Event, Outcome};
+use towerkit_core::{Event, Name, Outcome};
 
 /// Returns one event of each kind there is, all under this name: for whoever takes events.
 ///
 /// ```
-/// use towerkit_core::{Event, EventSink};
+/// use towerkit_core::{Event, Name, EventSink};
 ///
 /// let sink = |event: &Event| assert!(format!("{event:?}").contains("search"));
 /// for event in towerkit_test::events("search") {
@@ -14,48 +14,55 @@ use towerkit_core::{Event, Outcome};
 /// ```
 #[must_use]
 pub fn events(name: &'static str) -> Vec<Event> {
+    let name = || Name::from(name);
     let outcome = Outcome::Failure;
     vec![
         Event::CircuitChanged {
-            name,
+            name: name(),
             from: "closed",
             to: "open",
         },
-        Event::FellBack {
-            name,
+        Event::FallbackUsed {
+            name: name(),
             from: outcome,
             to: Outcome::Success,
         },
-        Event::Hedged { name, number: 1 },
+        Event::Hedged {
+            name: name(),
+            number: 1,
+        },
         Event::Retried {
-            name,
+            name: name(),
             number: 1,
             outcome,
             wait: Duration::ZERO,
         },
         Event::RetryGivenUp {
-            name,
+            name: name(),
             retries: 1,
             outcome,
             reason: "budget",
         },
         Event::RateLimitCrowded {
-            name,
+            name: name(),
             calls: 1,
             evicted: 1,
         },
-        Event::ClientAddressMissing { name, calls: 1 },
+        Event::ClientAddressMissing {
+            name: name(),
+            calls: 1,
+        },
         Event::StoreChanged {
-            name,
+            name: name(),
             reachable: true,
         },
         Event::LimitChanged {
-            name,
+            name: name(),
             from: 1,
             to: 2,
         },
         Event::LimitReached {
-            name,
+            name: name(),
             limit: 2,
             rejected: 1,
         },

@@ -68,7 +68,7 @@ where
             }
             me.inner.set(None);
         }
-        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, me.name);
+        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, *me.name);
         Poll::Ready(me.exchange.reject(rejection))
     }
 }

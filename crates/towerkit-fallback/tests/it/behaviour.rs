@@ -177,8 +177,8 @@ async fn every_other_answer_is_announced_and_counted() {
     for n in [8, 7, 6] {
         service.clone().oneshot(n).await.unwrap();
     }
-    let expected = Event::FellBack {
-        name: "prices",
+    let expected = Event::FallbackUsed {
+        name: "prices".into(),
         from: Outcome::Failure,
         to: Outcome::Success,
     };

@@ -71,7 +71,7 @@ async fn every_hedge_is_reported() {
     let backend = Backend::new([reply(300 * MS, 200)]);
     call(&layer, &backend, get()).await.unwrap();
     let hedged = |number| Event::Hedged {
-        name: "search",
+        name: "search".into(),
         number,
     };
     assert_eq!(*seen.lock().unwrap(), [hedged(1), hedged(2)]);

@@ -16,7 +16,7 @@ fn all() -> Vec<(Event, Level, String)> {
     vec![
         policies(
             Event::CircuitChanged {
-                name,
+                name: name.into(),
                 from: "closed",
                 to: "open",
             },
@@ -25,7 +25,7 @@ fn all() -> Vec<(Event, Level, String)> {
         ),
         policies(
             Event::CircuitChanged {
-                name,
+                name: name.into(),
                 from: "open",
                 to: "half_open",
             },
@@ -33,8 +33,8 @@ fn all() -> Vec<(Event, Level, String)> {
             "circuit changed|name=search|from=open|to=half_open",
         ),
         policies(
-            Event::FellBack {
-                name,
+            Event::FallbackUsed {
+                name: name.into(),
                 from: outcome,
                 to: Outcome::Success,
             },
@@ -42,13 +42,16 @@ fn all() -> Vec<(Event, Level, String)> {
             "fell back|name=search|from=timed_out|to=success",
         ),
         policies(
-            Event::Hedged { name, number: 1 },
+            Event::Hedged {
+                name: name.into(),
+                number: 1,
+            },
             Level::DEBUG,
             "hedged|name=search|number=1",
         ),
         policies(
             Event::Retried {
-                name,
+                name: name.into(),
                 number: 2,
                 outcome,
                 wait: Duration::from_micros(1500),
@@ -58,7 +61,7 @@ fn all() -> Vec<(Event, Level, String)> {
         ),
         policies(
             Event::RetryGivenUp {
-                name,
+                name: name.into(),
                 retries: 3,
                 outcome,
                 reason: "budget",
@@ -68,7 +71,7 @@ fn all() -> Vec<(Event, Level, String)> {
         ),
         policies(
             Event::RateLimitCrowded {
-                name,
+                name: name.into(),
                 calls: 4,
                 evicted: 5,
             },
@@ -76,13 +79,16 @@ fn all() -> Vec<(Event, Level, String)> {
             "rate limit crowded|name=search|calls=4|evicted=5",
         ),
         policies(
-            Event::ClientAddressMissing { name, calls: 4 },
+            Event::ClientAddressMissing {
+                name: name.into(),
+                calls: 4,
+            },
             Level::ERROR,
             "client address missing|name=search|calls=4",
         ),
         policies(
             Event::StoreChanged {
-                name,
+                name: name.into(),
                 reachable: false,
             },
             Level::WARN,
@@ -90,7 +96,7 @@ fn all() -> Vec<(Event, Level, String)> {
         ),
         policies(
             Event::StoreChanged {
-                name,
+                name: name.into(),
                 reachable: true,
             },
             Level::INFO,
@@ -98,7 +104,7 @@ fn all() -> Vec<(Event, Level, String)> {
         ),
         policies(
             Event::LimitChanged {
-                name,
+                name: name.into(),
                 from: 10,
                 to: 12,
             },
@@ -107,7 +113,7 @@ fn all() -> Vec<(Event, Level, String)> {
         ),
         policies(
             Event::LimitReached {
-                name,
+                name: name.into(),
                 limit: 12,
                 rejected: 7,
             },
@@ -153,11 +159,11 @@ fn a_flood_of_events_of_calls_is_capped_each_second_and_counted() {
     let (clock, hand) = Clock::manual();
     let sink = EventLog::new().clock(clock).per_second(3);
     let hedged = Event::Hedged {
-        name: "search",
+        name: "search".into(),
         number: 1,
     };
     let opened = Event::CircuitChanged {
-        name: "search",
+        name: "search".into(),
         from: "closed",
         to: "open",
     };
@@ -184,7 +190,7 @@ fn events_that_are_not_enabled_are_not_counted() {
     let (log, _guard) = Capture::start(LevelFilter::INFO);
     let sink = EventLog::new();
     let hedged = Event::Hedged {
-        name: "search",
+        name: "search".into(),
         number: 1,
     };
     (0..1000).for_each(|_| sink.emit(&hedged));

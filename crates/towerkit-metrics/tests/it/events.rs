@@ -10,12 +10,16 @@ use crate::scrape::Scraped;
 
 fn changed(from: &'static str, to: &'static str) -> Event {
     let name = "search";
-    Event::CircuitChanged { name, from, to }
+    Event::CircuitChanged {
+        name: name.into(),
+        from,
+        to,
+    }
 }
 
 fn retried(outcome: Outcome) -> Event {
     Event::Retried {
-        name: "search",
+        name: "search".into(),
         number: 1,
         outcome,
         wait: Duration::from_millis(5),
@@ -24,7 +28,7 @@ fn retried(outcome: Outcome) -> Event {
 
 fn given_up(reason: &'static str) -> Event {
     Event::RetryGivenUp {
-        name: "search",
+        name: "search".into(),
         retries: 2,
         outcome: Outcome::Failure,
         reason,
@@ -33,7 +37,11 @@ fn given_up(reason: &'static str) -> Event {
 
 fn fell_back(from: Outcome, to: Outcome) -> Event {
     let name = "search";
-    Event::FellBack { name, from, to }
+    Event::FallbackUsed {
+        name: name.into(),
+        from,
+        to,
+    }
 }
 
 /// One event of every kind, and what it leaves behind.
@@ -50,7 +58,10 @@ fn every_kind() -> Vec<(Event, &'static str)> {
             "towerkit_fallbacks_total{name=\"search\",from=\"timed_out\",to=\"success\"} 1\n",
         ),
         (
-            Event::Hedged { name, number: 2 },
+            Event::Hedged {
+                name: name.into(),
+                number: 2,
+            },
             "towerkit_hedges_total{name=\"search\"} 1\n",
         ),
         (
@@ -63,7 +74,7 @@ fn every_kind() -> Vec<(Event, &'static str)> {
         ),
         (
             Event::RateLimitCrowded {
-                name,
+                name: name.into(),
                 calls: 7,
                 evicted: 5,
             },
@@ -71,19 +82,22 @@ fn every_kind() -> Vec<(Event, &'static str)> {
              towerkit_rate_limit_evicted_keys_total{name=\"search\"} 5\n",
         ),
         (
-            Event::ClientAddressMissing { name, calls: 7 },
+            Event::ClientAddressMissing {
+                name: name.into(),
+                calls: 7,
+            },
             "towerkit_rate_limit_client_address_missing_total{name=\"search\"} 7\n",
         ),
         (
             Event::StoreChanged {
-                name,
+                name: name.into(),
                 reachable: true,
             },
             "towerkit_store_reachable{name=\"search\"} 1\n",
         ),
         (
             Event::LimitChanged {
-                name,
+                name: name.into(),
                 from: 10,
                 to: 12,
             },
@@ -91,7 +105,7 @@ fn every_kind() -> Vec<(Event, &'static str)> {
         ),
         (
             Event::LimitReached {
-                name,
+                name: name.into(),
                 limit: 20,
                 rejected: 3,
             },
@@ -198,7 +212,10 @@ fn what_is_not_kept_is_counted_as_well() {
     for name in 0..600 {
         let name: &'static str = Box::leak(name.to_string().into_boxed_str());
         for _ in 0..2 {
-            registry.emit(&Event::Hedged { name, number: 1 });
+            registry.emit(&Event::Hedged {
+                name: name.into(),
+                number: 1,
+            });
         }
     }
     assert_eq!(
@@ -245,7 +262,7 @@ fn a_name_that_is_taken_costs_the_metric_and_nothing_else() {
     let taken = registry.counter("towerkit_hedges_total", "", &[]);
     taken.unwrap().add(7);
     registry.emit(&Event::Hedged {
-        name: "search",
+        name: "search".into(),
         number: 1,
     });
     registry.emit(&retried(Outcome::Failure));

@@ -107,7 +107,7 @@ async fn a_layer_and_its_events_go_to_all_backends() {
     service.oneshot(Act::Succeed).await.unwrap();
     let events = EventMetrics::new(tee);
     events.emit(&Event::Hedged {
-        name: "search",
+        name: "search".into(),
         number: 1,
     });
     let scraped = Scraped::of(&here);

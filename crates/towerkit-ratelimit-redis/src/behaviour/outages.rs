@@ -79,7 +79,7 @@ fn a_silent_redis_costs_the_timeout_now_and_then_and_is_found_again_within_a_sec
         assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
         assert!(layer.handle().snapshot().reachable);
         let changed = |reachable| Event::StoreChanged {
-            name: "shop",
+            name: "shop".into(),
             reachable,
         };
         assert_eq!(*seen.lock().unwrap(), [changed(false), changed(true)]);

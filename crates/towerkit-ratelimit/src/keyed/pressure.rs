@@ -42,7 +42,7 @@ impl Pressure {
     pub(crate) fn overflowed(&self, now: u64, evicted: u64) {
         self.overflowed.add();
         self.report(&self.next[0], now, || Event::RateLimitCrowded {
-            name: self.name,
+            name: self.name.into(),
             evicted: self.evicted.rest(evicted),
             calls: self.overflowed.rest(self.count()),
         });
@@ -52,7 +52,7 @@ impl Pressure {
     pub(crate) fn nameless(&self, now: u64) {
         let calls = self.nameless.add();
         self.report(&self.next[1], now, || Event::ClientAddressMissing {
-            name: self.name,
+            name: self.name.into(),
             calls: self.nameless.rest(calls),
         });
     }

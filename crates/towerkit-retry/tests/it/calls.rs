@@ -452,9 +452,12 @@ async fn retries_and_calls_given_up_are_reported() {
     else {
         panic!("{seen:?}");
     };
-    assert_eq!((*name, *number, *outcome), ("search", 1, Outcome::Failure));
+    assert_eq!(
+        (name.as_str(), *number, *outcome),
+        ("search", 1, Outcome::Failure)
+    );
     let expected = Event::RetryGivenUp {
-        name: "search",
+        name: "search".into(),
         retries: 1,
         outcome: Outcome::Failure,
         reason: "attempts",

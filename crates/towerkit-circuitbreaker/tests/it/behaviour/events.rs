@@ -45,7 +45,7 @@ fn every_change_is_one_event_and_a_sink_may_use_the_breaker() {
         "closed",
     ];
     let expected = states.windows(2).map(|pair| Event::CircuitChanged {
-        name: "stock",
+        name: "stock".into(),
         from: pair[0],
         to: pair[1],
     });

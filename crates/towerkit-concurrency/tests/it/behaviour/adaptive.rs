@@ -562,7 +562,7 @@ fn changes_of_a_tenth_are_reported() {
         calls(&limit, &hand, &CallEnd::new(Outcome::Success));
     }
     let changed = |from, to| Event::LimitChanged {
-        name: "concurrency",
+        name: "concurrency".into(),
         from,
         to,
     };

@@ -269,7 +269,7 @@ fn rejections_are_reported_once_a_second() {
         hand.advance(Duration::from_millis(200));
     }
     let reached = |rejected| Event::LimitReached {
-        name: "concurrency",
+        name: "concurrency".into(),
         limit: 1,
         rejected,
     };

@@ -72,7 +72,7 @@ async fn a_redis_that_dies_under_load_is_no_error() {
         assert!(calls > 0 && slowest < PATIENCE, "{calls}, {slowest:?}");
     }
     let changed = |reachable| Event::StoreChanged {
-        name: "ratelimit",
+        name: "ratelimit".into(),
         reachable,
     };
     let expected = [false, true, false, true].map(changed);
@@ -191,7 +191,7 @@ async fn a_failover_is_followed() {
         tokio::time::sleep(MILLI).await;
     }
     let changed = |reachable| Event::StoreChanged {
-        name: "ratelimit",
+        name: "ratelimit".into(),
         reachable,
     };
     assert_eq!(*seen.lock().unwrap(), [false, true].map(changed));

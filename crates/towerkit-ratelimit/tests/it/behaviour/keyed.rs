@@ -353,7 +353,7 @@ mod by_client_address {
         hand.advance(Duration::from_secs(1));
         assert_eq!(call(nameless()).await, 503);
         let missing = |calls| Event::ClientAddressMissing {
-            name: "clients",
+            name: "clients".into(),
             calls,
         };
         assert_eq!(*events.lock().unwrap(), [1, 2].map(missing));

@@ -127,7 +127,11 @@ where
 /// Every kind of event, and a circuit that opens, closes and opens again.
 fn events(sink: &impl EventSink) {
     let name = "stock";
-    let change = |from, to| Event::CircuitChanged { name, from, to };
+    let change = |from, to| Event::CircuitChanged {
+        name: name.into(),
+        from,
+        to,
+    };
     let changes = [
         change("closed", "open"),
         change("open", "half_open"),
