@@ -66,6 +66,12 @@ pub fn events(name: &'static str) -> Vec<Event> {
             limit: 2,
             rejected: 1,
         },
+        Event::Other {
+            layer: "other",
+            name: name(),
+            event: "happened",
+            message: "something happened".into(),
+        },
     ]
 }
 

@@ -23,15 +23,13 @@ pub(crate) fn dashboard() -> Value {
     serde_json::from_str(DASHBOARD).expect("the dashboard is JSON")
 }
 
-/// Returns the panels, also those of policy stacks that are closed, but not the policy stacks.
+/// Returns the panels, also those of collapsed rows, without the rows themselves.
 pub(crate) fn panels() -> Vec<Value> {
     let all = dashboard()["panels"].as_array().unwrap().clone();
     let inside = all.iter().filter_map(|panel| panel["panels"].as_array());
     let inside: Vec<_> = inside.flatten().cloned().collect();
     let panels = all.into_iter().chain(inside);
-    panels
-        .filter(|panel| panel["type"] != "policy stack")
-        .collect()
+    panels.filter(|panel| panel["type"] != "row").collect()
 }
 
 /// Returns each query of the panels, with the title of its panel.
