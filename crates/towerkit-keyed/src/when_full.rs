@@ -1,0 +1,14 @@
+/// Decides the fate of a call whose key finds no slot, because the slots are taken by keys whose state must be kept.
+///
+/// Each layer documents its default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The call uses one state that all keys without a slot share: a token bucket, a lease or a circuit breaker.
+    Share,
+    /// The call is rejected as [`Overloaded`](towerkit_core::RejectionReason::Overloaded), 503 over HTTP.
+    Reject,
+    /// The call goes on without a slot: a circuit breaker admits it and does not count it, a local rate limit admits it without taking
+    /// tokens, and a rate limit on Redis asks Redis for this call alone.
+    Bypass,
+}
