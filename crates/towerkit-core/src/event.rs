@@ -60,13 +60,13 @@ pub enum Event {
         /// Why, in `snake_case`.
         reason: &'static str,
     },
-    /// A rate limit by key had no room for the keys of some calls; reported once a second at most.
-    RateLimitCrowded {
-        /// The name of the limit.
+    /// The key table of a layer was full when calls with new keys arrived; reported at most once a second.
+    KeyTableFull {
+        /// The name of the layer.
         name: Name,
-        /// The calls whose key found no room since the last report.
+        /// The calls since the last report whose keys were not in the table and could not be added.
         calls: u64,
-        /// The idle keys that lost their place to others since the last report.
+        /// The idle keys that were evicted since the last report.
         evicted: u64,
     },
     /// A rate limit by client address rejected calls because the server does not tell their peer; reported once a second at most.

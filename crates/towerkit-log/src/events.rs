@@ -19,7 +19,7 @@ use crate::window::Window;
 /// | it changes otherwise | info | `circuit changed` | `name`, `from`, `to` |
 /// | a store goes away | warn | `store changed` | `name`, `reachable` |
 /// | it comes back | info | `store changed` | `name`, `reachable` |
-/// | keys find no room | warn | `rate limit crowded` | `name`, `calls`, `evicted` |
+/// | keys find no room | warn | `key table full` | `name`, `calls`, `evicted` |
 /// | a concurrency limit rejects | warn | `limit reached` | `name`, `limit`, `rejected` |
 /// | it adapts | info | `limit changed` | `name`, `from`, `to` |
 /// | a retry is not made * | warn | `retry given up` | `name`, `retries`, `outcome`, `reason` |
@@ -174,17 +174,11 @@ impl EventSink for EventLog {
                     reachable = true
                 );
             }
-            Event::RateLimitCrowded {
+            Event::KeyTableFull {
                 name,
                 calls,
                 evicted,
-            } => log!(
-                WARN,
-                "rate limit crowded",
-                name = name.as_str(),
-                calls,
-                evicted
-            ),
+            } => log!(WARN, "key table full", name = name.as_str(), calls, evicted),
             Event::ClientAddressMissing { name, calls } => {
                 log!(ERROR, "client address missing", name = name.as_str(), calls);
             }

@@ -20,8 +20,8 @@ use crate::{
 /// | it is not, though it was worth it | `towerkit_retry_given_up_total` | counter | `name`, `reason` |
 /// | a call is hedged | `towerkit_hedges_total` | counter | `name` |
 /// | a fallback is asked | `towerkit_fallbacks_total` | counter | `name`, `from`, `to` |
-/// | keys find no room | `towerkit_rate_limit_crowded_calls_total` | counter | `name` |
-/// | | `towerkit_rate_limit_evicted_keys_total` | counter | `name` |
+/// | a key table is full | `towerkit_key_table_full_calls_total` | counter | `name` |
+/// | | `towerkit_key_table_evicted_keys_total` | counter | `name` |
 /// | a store goes away or comes back | `towerkit_store_reachable` | gauge | `name` |
 /// | a concurrency limit adapts | `towerkit_concurrency_limit` | gauge | `name` |
 /// | it rejects | `towerkit_concurrency_limit`, and | gauge | `name` |
@@ -110,10 +110,10 @@ named! {
     FALLBACKS = 5, "towerkit_fallbacks_total",
         "Failed calls for which a fallback was asked, by how they and the fallback had ended.",
         ["from", "to"], PAIRS;
-    CROWDED = 6, "towerkit_rate_limit_crowded_calls_total",
-        "Calls whose key found no room in a rate limit.", [], 1;
-    EVICTED = 7, "towerkit_rate_limit_evicted_keys_total",
-        "Idle keys of a rate limit that lost their place to others.", [], 1;
+    KEY_TABLE_FULL = 6, "towerkit_key_table_full_calls_total",
+        "Calls whose key was not in a full key table.", [], 1;
+    EVICTED = 7, "towerkit_key_table_evicted_keys_total",
+        "Idle keys that were evicted from a key table.", [], 1;
     REACHABLE = 8, "towerkit_store_reachable",
         "Whether the store that a layer shares with other processes answers.", [], 1;
     LIMIT = 9, "towerkit_concurrency_limit",
@@ -143,12 +143,12 @@ fn record(provider: &dyn Provider, handles: &Handles, event: &Event) {
         Event::Hedged { name, .. } => count(HEDGES, name, ["", ""], 1),
         Event::Retried { name, outcome, .. } => count(RETRIES, name, [outcome.as_str(), ""], 1),
         Event::RetryGivenUp { name, reason, .. } => count(GIVEN_UP, name, [reason, ""], 1),
-        Event::RateLimitCrowded {
+        Event::KeyTableFull {
             name,
             calls,
             evicted,
         } => {
-            count(CROWDED, name, ["", ""], *calls);
+            count(KEY_TABLE_FULL, name, ["", ""], *calls);
             count(EVICTED, name, ["", ""], *evicted);
         }
         Event::ClientAddressMissing { name, calls } => {

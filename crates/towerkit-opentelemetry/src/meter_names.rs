@@ -240,8 +240,8 @@ mod tests {
                 "towerkit.rpc.server.rejected_calls {call}",
             ),
             (
-                "towerkit_rate_limit_evicted_keys_total",
-                "towerkit.rate_limit_evicted_keys ",
+                "towerkit_key_table_evicted_keys_total",
+                "towerkit.key_table_evicted_keys ",
             ),
             ("towerkit_circuits", "towerkit.circuits "),
             ("orders_total", "orders "),

@@ -43,7 +43,7 @@ pub fn events(name: &'static str) -> Vec<Event> {
             outcome,
             reason: "budget",
         },
-        Event::RateLimitCrowded {
+        Event::KeyTableFull {
             name: name(),
             calls: 1,
             evicted: 1,

@@ -70,13 +70,13 @@ fn all() -> Vec<(Event, Level, String)> {
             "retry given up|name=search|retries=3|outcome=timed_out|reason=budget",
         ),
         policies(
-            Event::RateLimitCrowded {
+            Event::KeyTableFull {
                 name: name.into(),
                 calls: 4,
                 evicted: 5,
             },
             Level::WARN,
-            "rate limit crowded|name=search|calls=4|evicted=5",
+            "key table full|name=search|calls=4|evicted=5",
         ),
         policies(
             Event::ClientAddressMissing {

@@ -73,13 +73,13 @@ fn every_kind() -> Vec<(Event, &'static str)> {
             "towerkit_retry_given_up_total{name=\"search\",reason=\"budget\"} 1\n",
         ),
         (
-            Event::RateLimitCrowded {
+            Event::KeyTableFull {
                 name: name.into(),
                 calls: 7,
                 evicted: 5,
             },
-            "towerkit_rate_limit_crowded_calls_total{name=\"search\"} 7\n\
-             towerkit_rate_limit_evicted_keys_total{name=\"search\"} 5\n",
+            "towerkit_key_table_full_calls_total{name=\"search\"} 7\n\
+             towerkit_key_table_evicted_keys_total{name=\"search\"} 5\n",
         ),
         (
             Event::ClientAddressMissing {

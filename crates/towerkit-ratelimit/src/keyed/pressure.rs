@@ -41,7 +41,7 @@ impl Pressure {
     /// Counts a call whose key found no room. `evicted` keys lost their place so far.
     pub(crate) fn overflowed(&self, now: u64, evicted: u64) {
         self.overflowed.add();
-        self.report(&self.next[0], now, || Event::RateLimitCrowded {
+        self.report(&self.next[0], now, || Event::KeyTableFull {
             name: self.name.into(),
             evicted: self.evicted.rest(evicted),
             calls: self.overflowed.rest(self.count()),

@@ -221,8 +221,8 @@ async fn a_key_without_room_shares_a_bucket_or_is_rejected() {
     }
     let said = events.lock().unwrap().clone();
     let [
-        Event::RateLimitCrowded { calls: 1, .. },
-        Event::RateLimitCrowded { calls, .. },
+        Event::KeyTableFull { calls: 1, .. },
+        Event::KeyTableFull { calls, .. },
     ] = &said[..]
     else {
         panic!("{said:?}");
