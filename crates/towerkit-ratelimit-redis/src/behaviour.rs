@@ -21,7 +21,7 @@ use towerkit_test::{Act, PlainCalls, Probe, Subject, contract, laws, run_paused,
 use crate::{
     KeyOf, Overflow, RedisRateLimitLayer,
     memory::{Memory, Mood},
-    store::Failure,
+    store::{Failure, Grant},
 };
 
 mod keys;

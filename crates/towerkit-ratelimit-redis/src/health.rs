@@ -11,6 +11,10 @@ pub(crate) struct Health {
     failures: AtomicU32,
     /// When the next caller may ask; 0 if all may.
     away_until: AtomicU64,
+    /// The number of the last attempt that was begun.
+    begun: AtomicU64,
+    /// The value of `begun` at the last change between reachable and away.
+    begun_at_change: AtomicU64,
 }
 
 impl Health {
@@ -22,6 +26,8 @@ impl Health {
         Self {
             failures: AtomicU32::new(0),
             away_until: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            begun_at_change: AtomicU64::new(0),
         }
     }
 
@@ -44,12 +50,31 @@ impl Health {
                 .is_ok()
     }
 
+    /// Returns the number of an attempt that begins now.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns true if the attempt began before the last change: its result says nothing about the state since.
+    pub(crate) fn is_outdated(&self, attempt: u64) -> bool {
+        attempt <= self.begun_at_change.load(Ordering::Relaxed)
+    }
+
+    fn mark_change(&self, changed: bool) -> bool {
+        if changed {
+            let begun = self.begun.load(Ordering::Relaxed);
+            self.begun_at_change.store(begun, Ordering::Relaxed);
+        }
+        changed
+    }
+
     /// Takes note of an answer. Returns whether Redis was away.
     pub(crate) fn succeeded(&self) -> bool {
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        !self.is_well() && self.away_until.swap(0, Ordering::Relaxed) != 0
+        let changed = !self.is_well() && self.away_until.swap(0, Ordering::Relaxed) != 0;
+        self.mark_change(changed)
     }
 
     /// Takes note that no answer came. Returns whether Redis is away from now on.
@@ -63,7 +88,8 @@ impl Health {
             return false;
         }
         let until = now.saturating_add(Self::delay(before - Self::TOLERATED, share));
-        self.away_until.swap(until.max(1), Ordering::Relaxed) == 0
+        let changed = self.away_until.swap(until.max(1), Ordering::Relaxed) == 0;
+        self.mark_change(changed)
     }
 
     /// How long to leave alone what has just failed.
@@ -99,6 +125,19 @@ mod tests {
         assert!(!health.failed(0, 0) && !health.failed(0, 0) && health.is_well());
         assert!(health.failed(0, 0) && !health.is_well());
         assert!(!health.failed(0, 0), "it is away already");
+    }
+
+    #[test]
+    fn an_attempt_is_outdated_once_the_state_has_changed_since_it_began() {
+        let health = Health::new();
+        let first = health.begin();
+        (0..3).for_each(|_| _ = health.failed(0, 0));
+        let second = health.begin();
+        assert!(health.is_outdated(first) && !health.is_outdated(second));
+        health.failed(0, 0);
+        assert!(!health.is_outdated(second), "it was away before");
+        assert!(health.succeeded());
+        assert!(health.is_outdated(second) && !health.is_outdated(health.begin()));
     }
 
     #[test]

@@ -155,21 +155,26 @@ impl Limiter {
     }
 
     fn depart(&self, desk: &mut MockService, key: Option<&str>, tokens: u32, now: u64) {
-        let answer = Common::new(self.send(key, tokens));
-        desk.depart(now, tokens, answer);
+        let (number, answer) = self.send(key, tokens);
+        desk.depart(now, number, tokens, Common::new(answer));
     }
 
-    /// Asks Redis for tokens, for no longer than the timeout.
-    pub(crate) fn send(&self, key: Option<&str>, tokens: u32) -> BoxFuture<'static, Answered> {
+    /// Asks Redis for tokens, for no longer than the timeout. Returns the number of the attempt as well.
+    pub(crate) fn send(
+        &self,
+        key: Option<&str>,
+        tokens: u32,
+    ) -> (u64, BoxFuture<'static, Answered>) {
+        let number = self.health.begin();
         let (_, measure) = self.quota();
         let answer = self.settings.store.take(self.name_of(key), measure, tokens);
         let timeout = self.settings.timeout;
-        async move {
+        let answer = async move {
             tokio::time::timeout(timeout, answer)
                 .await
                 .unwrap_or(Err(Failure::Away))
-        }
-        .boxed()
+        };
+        (number, answer.boxed())
     }
 
     /// The name of a key on Redis. One that is long goes by its digest, so that no caller fills Redis with it.
@@ -219,15 +224,22 @@ impl Limiter {
         match answered {
             // Nobody looked for a while: it failed because nobody drove it, or long ago.
             Err(_) if !flight.is_fresh(now, 2 * self.timeout()) => return,
+            Err(_) if self.health.is_outdated(flight.number) => return,
             Err(_) => place.fail_until(now.saturating_add(self.health.patience(fastrand::u32(..)))),
             Ok(grant) => place.land(desk, flight, grant, now, self.terms()),
         }
-        self.heard(answered, now);
+        self.heard(flight.number, answered, now);
     }
 
-    /// Takes note of what an answer says about Redis.
-    pub(crate) fn heard(&self, answered: Answered, now: u64) {
+    /// Takes note of what the answer to an attempt says about Redis.
+    ///
+    /// An attempt that began before the last change is ignored: a request on the old connection may fail long after a new connection
+    /// has succeeded.
+    pub(crate) fn heard(&self, attempt: u64, answered: Answered, now: u64) {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.health.is_outdated(attempt) {
+            return;
+        }
         let changed = match answered {
             Err(Failure::Away) => self.health.failed(now, fastrand::u32(..)),
             Ok(_) | Err(Failure::Broken) => self.health.succeeded(),

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     measure::Measure,
@@ -28,6 +31,7 @@ struct Inner {
     buckets: Mutex<HashMap<String, Bucket>>,
     asked: Mutex<Vec<(String, u32)>>,
     resets: AtomicUsize,
+    held: Mutex<Vec<oneshot::Sender<Result<Grant, Failure>>>>,
 }
 
 /// How the store answers.
@@ -35,6 +39,8 @@ struct Inner {
 pub(crate) enum Mood {
     Well,
     Silent,
+    /// Answers once the test says what.
+    Held,
     Failing(Failure),
 }
 
@@ -81,11 +87,19 @@ impl Memory {
             buckets: Mutex::default(),
             asked: Mutex::default(),
             resets: AtomicUsize::new(0),
+            held: Mutex::default(),
         }))
     }
 
     pub(crate) fn is(&self, mood: Mood) {
         *self.0.mood.lock().unwrap() = mood;
+    }
+
+    /// Answers all requests that are held.
+    pub(crate) fn release(&self, answer: Result<Grant, Failure>) {
+        for held in self.0.held.lock().unwrap().drain(..) {
+            let _ = held.send(answer);
+        }
     }
 
     /// What was asked for since the last time.
@@ -111,6 +125,11 @@ impl Store for Memory {
             let mood = *inner.mood.lock().unwrap();
             match mood {
                 Mood::Silent => std::future::pending().await,
+                Mood::Held => {
+                    let (sender, receiver) = oneshot::channel();
+                    inner.held.lock().unwrap().push(sender);
+                    return receiver.await.expect("it is released");
+                }
                 Mood::Failing(failure) => return Err(failure),
                 Mood::Well => {}
             }

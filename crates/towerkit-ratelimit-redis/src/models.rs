@@ -106,7 +106,7 @@ impl World {
             if wanted > 0 {
                 let grant = self.bucket.take(self.now.into(), self.measure, wanted);
                 let answer = Common::new(ready(Ok(grant)).boxed());
-                desk.depart(self.now, wanted, answer);
+                desk.depart(self.now, 1, wanted, answer);
                 *flying = Some(grant);
             }
         }
@@ -171,7 +171,7 @@ fn leases_spent_late_crowd_a_window_by_their_size() {
         let grant = world.bucket.take(world.now.into(), world.measure, 3);
         let answer = Common::new(ready(Ok(grant)).boxed());
         let Process { place, flying } = &mut world.processes[process];
-        place.desk().depart(world.now, 3, answer);
+        place.desk().depart(world.now, 1, 3, answer);
         *flying = Some(grant);
         world.land(process);
     }

@@ -27,7 +27,6 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct MockService {
     pace: Pace,
-    flights: u64,
     flight: Option<Flight>,
 }
 
@@ -149,10 +148,7 @@ impl Place {
     /// Forgets all. The caller is at the desk.
     pub(crate) fn clear(&self, desk: &mut MockService) {
         self.lease.clear();
-        *desk = MockService {
-            flights: desk.flights,
-            ..MockService::new()
-        };
+        *desk = MockService::new();
         self.mark.store(0, Ordering::Relaxed);
         self.deny_until(0);
         self.fail_until(0);
@@ -164,7 +160,6 @@ impl MockService {
     fn new() -> Self {
         Self {
             pace: Pace::new(),
-            flights: 0,
             flight: None,
         }
     }
@@ -179,10 +174,9 @@ impl MockService {
         self.flight.is_some()
     }
 
-    pub(crate) fn depart(&mut self, now: u64, asked: u32, answer: Answer) -> &Flight {
-        self.flights += 1;
+    pub(crate) fn depart(&mut self, now: u64, number: u64, asked: u32, answer: Answer) -> &Flight {
         self.flight.insert(Flight {
-            number: self.flights,
+            number,
             answer,
             asked_at: now,
             asked,
@@ -237,7 +231,7 @@ mod tests {
                 wait: Duration::from_nanos(500),
             };
             let mut desk = place.desk();
-            desk.depart(0, 1, Common::new(ready(Ok(grant)).boxed()));
+            desk.depart(0, 1, 1, Common::new(ready(Ok(grant)).boxed()));
             let flight = desk.take(Some(1)).unwrap();
             place.land(&mut desk, &flight, grant, looked_at, TERMS);
             assert_eq!(place.denied_until(), until);
@@ -253,7 +247,7 @@ mod tests {
         };
         let mut desk = place.desk();
         assert_eq!(place.wanted(&mut desk, 0, TERMS), 1);
-        desk.depart(0, 1, Common::new(ready(Ok(grant)).boxed()));
+        desk.depart(0, 1, 1, Common::new(ready(Ok(grant)).boxed()));
         let flight = desk.take(None).unwrap();
         place.land(&mut desk, &flight, grant, 10, TERMS);
         // Busy enough for two, of which it has one.
@@ -265,8 +259,8 @@ mod tests {
     fn a_flight_is_taken_by_its_number_and_once() {
         let place = Place::new();
         let mut desk = place.desk();
-        desk.depart(0, 1, Common::new(pending().boxed()));
-        desk.depart(0, 1, Common::new(pending().boxed()));
+        desk.depart(0, 1, 1, Common::new(pending().boxed()));
+        desk.depart(0, 2, 1, Common::new(pending().boxed()));
         assert!(desk.take(Some(1)).is_none());
         assert!(desk.fresh_flight(99, 100).is_some() && desk.fresh_flight(100, 100).is_none());
         assert!(desk.take(Some(2)).is_some() && desk.take(None).is_none());

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, cmd};
 use tokio::time::Instant;
 
@@ -37,15 +37,17 @@ struct Link {
 
 #[derive(Default)]
 struct State {
-    /// Counts connections, so that news of an old one does no harm to a new one.
-    number: u64,
-    connection: Option<Connection>,
+    /// How many connections were begun: each has a number, so that an error of an old one does not discard a new one.
+    begun: u64,
+    connection: Option<Numbered>,
     connecting: Option<Attempt>,
 }
 
+type Numbered = (u64, Connection);
+
 struct Attempt {
     begun_at: Instant,
-    connected: Common<Result<Connection, Failure>>,
+    connected: Common<Result<Numbered, Failure>>,
 }
 
 impl RedisStore {
@@ -95,18 +97,23 @@ impl Link {
     /// Returns the connection, which all callers share, and its number; makes it if there is none.
     ///
     /// An attempt goes on while any caller waits for it, and a caller that comes a little later takes it up where it stands.
-    async fn connect(&self) -> Result<(u64, Connection), Failure> {
+    async fn connect(&self) -> Result<Numbered, Failure> {
         let connected = {
-            let mut state = self.state();
+            let state = &mut *self.state();
             if let Some(connection) = &state.connection {
-                return Ok((state.number, connection.clone()));
+                return Ok(connection.clone());
             }
             state
                 .connecting
                 .take_if(|attempt| attempt.begun_at.elapsed() >= CONNECT);
-            let attempt = state.connecting.get_or_insert_with(|| Attempt {
-                begun_at: Instant::now(),
-                connected: Common::new(self.redis.connect().boxed()),
+            let attempt = state.connecting.get_or_insert_with(|| {
+                state.begun += 1;
+                let number = state.begun;
+                let connected = self.redis.connect().map_ok(move |made| (number, made));
+                Attempt {
+                    begun_at: Instant::now(),
+                    connected: Common::new(connected.boxed()),
+                }
             });
             attempt.connected.wait()
         };
@@ -118,18 +125,16 @@ impl Link {
             .as_ref()
             .and_then(|attempt| attempt.connected.result())
         {
-            state.number += 1;
             state.connection = ended.ok();
             state.connecting = None;
         }
-        connected.map(|connection| (state.number, connection))
+        connected
     }
 
     fn forget(&self, number: u64) {
-        let mut state = self.state();
-        if state.number == number {
-            state.connection = None;
-        }
+        self.state()
+            .connection
+            .take_if(|(current, _)| *current == number);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -35,7 +35,17 @@ enum Step {
         number: u64,
         answer: Waiting<Result<Grant, Failure>>,
     },
-    Alone(BoxFuture<'static, Result<Grant, Failure>>),
+    Alone {
+        number: u64,
+        answer: BoxFuture<'static, Result<Grant, Failure>>,
+    },
+}
+
+impl Step {
+    fn alone(limiter: &Limiter, key: Option<&str>) -> Self {
+        let (number, answer) = limiter.send(key, 1);
+        Self::Alone { number, answer }
+    }
 }
 
 impl RedisWait {
@@ -62,7 +72,7 @@ impl RedisWait {
             limiter: limiter.clone(),
             tag,
             key: key.map(Into::into),
-            step: Step::Alone(limiter.send(key, 1)),
+            step: Step::alone(limiter, key),
         }
     }
 
@@ -86,10 +96,10 @@ impl RedisWait {
         }
     }
 
-    fn decide_alone(&self, answered: Result<Grant, Failure>) -> Result<(), Rejection> {
+    fn decide_alone(&self, number: u64, answered: Result<Grant, Failure>) -> Result<(), Rejection> {
         let limiter = &self.limiter;
         let now = limiter.now();
-        limiter.heard(answered, now);
+        limiter.heard(number, answered, now);
         limiter.deliver();
         match answered {
             Ok(Grant { tokens: 1.., .. }) => Ok(()),
@@ -117,13 +127,14 @@ impl Future for RedisWait {
             if let Some(decided) = self.decide(spot, number, answered) {
                 return Poll::Ready(decided);
             }
-            self.step = Step::Alone(self.limiter.send(self.key.as_deref(), 1));
+            self.step = Step::alone(&self.limiter, self.key.as_deref());
         }
-        let Step::Alone(answer) = &mut self.step else {
+        let Step::Alone { number, answer } = &mut self.step else {
             unreachable!("together ends alone");
         };
+        let number = *number;
         let answered = ready!(answer.poll_unpin(cx));
-        Poll::Ready(self.decide_alone(answered))
+        Poll::Ready(self.decide_alone(number, answered))
     }
 }
 

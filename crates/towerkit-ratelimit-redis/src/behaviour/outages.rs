@@ -133,3 +133,77 @@ fn a_request_that_nobody_looked_at_for_long_is_forgotten() {
         assert!(call(&service, "Ann").await.is_ok());
     });
 }
+
+/// Fails and succeeds as told; returns the states that the events report.
+fn observed(memory: &Memory) -> (RedisRateLimitLayer, Arc<Mutex<Vec<bool>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    let layer = layer(memory, quota(1000, 1000))
+        .timeout(10 * SECOND)
+        .unwrap()
+        .fail_open()
+        .events(move |event: &Event| {
+            if let Event::StoreChanged { reachable, .. } = event {
+                sink.lock().unwrap().push(*reachable);
+            }
+        });
+    (layer, seen)
+}
+
+/// Requests on the old connection may fail after a new connection has succeeded.
+#[test]
+fn failures_of_attempts_that_began_before_redis_returned_are_ignored() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let (layer, seen) = observed(&memory);
+        let layer = layer.key(who);
+        let service = service(&layer);
+        memory.is(Mood::Held);
+        let mut old = join_all(["A", "B", "C", "D"].map(|key| call(&service, key)));
+        assert!((&mut old).now_or_never().is_none());
+        memory.is(Mood::Failing(Failure::Away));
+        for key in ["E", "F", "G"] {
+            assert!(call(&service, key).await.is_ok());
+        }
+        assert_eq!(*seen.lock().unwrap(), [false]);
+        sleep(SECOND).await;
+        memory.is(Mood::Well);
+        assert!(call(&service, "H").await.is_ok());
+        assert_eq!(*seen.lock().unwrap(), [false, true]);
+        memory.asked();
+        memory.release(Err(Failure::Away));
+        assert!(old.await.iter().all(Result::is_ok));
+        assert_eq!(*seen.lock().unwrap(), [false, true]);
+        assert!(layer.handle().snapshot().reachable);
+        // Nor do their keys wait before they ask again.
+        assert!(call(&service, "A").await.is_ok());
+        assert_eq!(memory.asked().len(), 1);
+    });
+}
+
+#[test]
+fn answers_to_attempts_that_began_before_redis_was_away_are_ignored() {
+    run_paused(async {
+        let memory = Memory::new(2 * MILLI);
+        let (layer, seen) = observed(&memory);
+        let layer = layer.key(who);
+        let service = service(&layer);
+        memory.is(Mood::Held);
+        let mut old = pin!(call(&service, "A"));
+        assert!(old.as_mut().now_or_never().is_none());
+        memory.is(Mood::Failing(Failure::Away));
+        for key in ["E", "F", "G"] {
+            assert!(call(&service, key).await.is_ok());
+        }
+        memory.release(Ok(Grant {
+            tokens: 1,
+            wait: Duration::ZERO,
+        }));
+        assert!(old.await.is_ok());
+        assert_eq!(*seen.lock().unwrap(), [false]);
+        sleep(SECOND).await;
+        memory.is(Mood::Well);
+        assert!(call(&service, "E").await.is_ok());
+        assert_eq!(*seen.lock().unwrap(), [false, true]);
+    });
+}
