@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenWhen};
 use towerkit_concurrency::ConcurrencyLimitLayer;
 use towerkit_core::{Call, Clock, IntoPolicy, PolicyLayer, stack};
 use towerkit_log::LogLayer;
@@ -48,9 +48,9 @@ pub fn circuit_breaker(clock: Clock) -> CircuitBreakerLayer {
 /// Never: the condition is valid.
 #[must_use]
 pub fn time_window_breaker(clock: Clock) -> CircuitBreakerLayer {
-    let trip = Trip::failure_rate(0.5, Duration::from_secs(10), 100);
+    let open_when = OpenWhen::failure_rate(0.5, Duration::from_secs(10), 100);
     CircuitBreakerLayer::new()
-        .trip(trip.expect("a valid condition"))
+        .open_when(open_when.expect("a valid condition"))
         .clock(clock)
 }
 

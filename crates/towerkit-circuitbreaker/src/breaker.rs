@@ -2,7 +2,7 @@ use std::fmt;
 
 use towerkit_core::StateHandle;
 
-use crate::{CircuitBreakerPolicy, Mode, Options, Snapshot, State};
+use crate::{CircuitBreakerOptions, CircuitBreakerPolicy, CircuitBreakerSnapshot, Mode, State};
 
 /// A handle on the breaker of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) and its services.
 ///
@@ -28,33 +28,33 @@ impl CircuitBreakerHandle {
 
     /// Returns the state and the counts behind it.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> CircuitBreakerSnapshot {
         self.0.get().snapshot()
     }
 
     /// Returns the options that are in force.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn options(&self) -> CircuitBreakerOptions {
         self.0.get().machine().options()
     }
 
     /// Changes the options, all at once.
     ///
-    /// The state stays as it is. Results stay counted where the new [`Trip`](crate::Trip) counts the same things in the same windows,
+    /// The state stays as it is. Results stay counted where the new [`OpenWhen`](crate::Trip) counts the same things in the same windows,
     /// and the next of them is judged by the new limits; otherwise counting starts anew, and the calls that are in flight then do
     /// not count. An open breaker stays open for as long as it was going to.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
+    /// use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen};
     ///
     /// let breaker = CircuitBreakerLayer::new().handle();
     /// let options = breaker.options();
-    /// breaker.apply(options.trip(Trip::failure_rate(0.2, 100, 20)?).open_for(Duration::from_secs(30))?);
+    /// breaker.update(options.open_when(OpenWhen::failure_rate(0.2, 100, 20)?).open_for(Duration::from_secs(30))?);
     /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
     /// ```
-    pub fn apply(&self, options: Options) {
-        self.0.get().machine().apply(options);
+    pub fn update(&self, options: CircuitBreakerOptions) {
+        self.0.get().machine().update(options);
     }
 
     /// Rejects all calls until the breaker is released.
@@ -74,7 +74,7 @@ impl CircuitBreakerHandle {
 
     /// Admits all calls until the breaker is released, which otherwise goes on: it counts, opens and closes.
     ///
-    /// So it shows what it would do, in its state, its events and [`Snapshot::let_through`]. The state stays as it is, unless it was
+    /// So it shows what it would do, in its state, its events and [`CircuitBreakerSnapshot::let_through`]. The state stays as it is, unless it was
     /// forced: then the breaker is closed and has counted nothing yet.
     pub fn observe(&self) {
         self.switch(Mode::Observing);

@@ -1,7 +1,7 @@
 use towerkit_core::{Call, CallEnd, Outcome, Rejection, RejectionReason};
 
 use crate::{
-    State, Verdict,
+    CountAs, State,
     epoch::Epoch,
     in_flight::InFlight,
     machine::{Machine, Rejected},
@@ -108,7 +108,7 @@ impl Calls<'_> {
     pub(crate) fn give_back(self, held: CallState) {
         self.leave(held);
         let end = CallEnd::cancelled();
-        let mark = Mark::new(Verdict::Ignored, &end, false);
+        let mark = Mark::new(CountAs::Ignored, &end, false);
         self.machine
             .finish_at(held.epoch, mark, self.settings.clock.now());
     }

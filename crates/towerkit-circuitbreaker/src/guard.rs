@@ -5,7 +5,7 @@ use towerkit_core::Backpressure;
 use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection};
 
 use crate::{
-    Snapshot,
+    CircuitBreakerSnapshot,
     calls::{CallState, Calls},
     machine::Machine,
     settings::Settings,
@@ -44,7 +44,7 @@ impl CircuitBreakerPolicy {
         &self.0.settings
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> CircuitBreakerSnapshot {
         let now = self.0.settings.clock.now();
         self.calls().look_for_hanging(|| now);
         self.0.machine.snapshot(now)

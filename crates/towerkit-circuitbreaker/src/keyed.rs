@@ -9,7 +9,7 @@ mod table;
 pub use breakers::KeyedCircuitBreakerHandle;
 pub use guard::KeyedCircuitBreakerPolicy;
 pub use key::Key;
-pub use layer::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer, Overflow};
+pub use layer::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer, WhenFull};
 pub(crate) use table::MAX_CAPACITY;
 #[cfg(all(test, towerkit_loom))]
 pub(crate) use table::Table;

@@ -5,8 +5,8 @@ use towerkit_core::{
 };
 
 use crate::{
-    CircuitBreakerHandle, CircuitBreakerPolicy, InvalidSetting, OpenTime, Options, Trip, Verdict,
-    setters::setters, settings::Settings,
+    CircuitBreakerHandle, CircuitBreakerOptions, CircuitBreakerPolicy, CountAs, InvalidSetting,
+    OpenDuration, OpenWhen, setters::setters, settings::Settings,
 };
 
 /// Stops calling a service that fails, and tries it again later.

@@ -1,17 +1,17 @@
 use std::sync::OnceLock;
 
 use crate::{
-    Trip, Verdict, Window,
+    CountAs, OpenWhen, Window,
     count_window::CountWindow,
     counts::Counts,
     epoch::Epoch,
     in_flight::InFlight,
     limit::Limit,
     mark::{self, Mark},
+    open_when::Kind,
     streak::Streak,
     sync::{AtomicU32, AtomicU64, Ordering},
     time_window::TimeWindow,
-    trip::Kind,
 };
 
 /// The results of one epoch, counted as the conditions of the breaker need them, and the limits at which it opens.
@@ -47,7 +47,7 @@ pub(crate) struct Revision(u32);
 
 impl Ledger {
     /// Makes a ledger that is empty for `epoch`.
-    pub(crate) fn new(trip: &Trip, epoch: Epoch) -> Self {
+    pub(crate) fn new(open_when: &OpenWhen, epoch: Epoch) -> Self {
         let ledger = Self {
             counted: AtomicU32::new(0),
             revision: AtomicU32::new(0),
@@ -60,7 +60,7 @@ impl Ledger {
             in_flight: OnceLock::new(),
         };
         ledger.reset(epoch);
-        ledger.reshape(trip, epoch);
+        ledger.reshape(open_when, epoch);
         ledger
     }
 
@@ -128,14 +128,16 @@ impl Ledger {
         reached.then_some(revision)
     }
 
-    /// Whether the results of `epoch`, as they stand at `now`, reach a limit of `trip`.
-    pub(crate) fn reaches(&self, trip: &Trip, epoch: Epoch, now: u64) -> bool {
+    /// Whether the results of `epoch`, as they stand at `now`, reach a limit of `open_when`.
+    pub(crate) fn reaches(&self, open_when: &OpenWhen, epoch: Epoch, now: u64) -> bool {
         let failures = self.in_a_row(epoch).unwrap_or_default();
         let reached = |kind| {
             let counts = self.counts(kind, epoch, now).unwrap_or_default();
-            trip.rates[kind as usize].is_some_and(|rate| counts.reach(rate.rate, rate.minimum))
+            open_when.rates[kind as usize].is_some_and(|rate| counts.reach(rate.rate, rate.minimum))
         };
-        trip.streak.is_some_and(|limit| failures >= limit.get())
+        open_when
+            .streak
+            .is_some_and(|limit| failures >= limit.get())
             || Kind::ALL.into_iter().any(reached)
     }
 
@@ -201,15 +203,19 @@ impl Ledger {
     }
 
     /// Changes what is counted, and in which windows, in a ledger that is empty for `epoch`.
-    pub(crate) fn reshape(&self, trip: &Trip, epoch: Epoch) {
-        let mut counted = if trip.streak.is_some() { STREAK } else { 0 };
+    pub(crate) fn reshape(&self, open_when: &OpenWhen, epoch: Epoch) {
+        let mut counted = if open_when.streak.is_some() {
+            STREAK
+        } else {
+            0
+        };
         for kind in Kind::ALL {
-            if let Some(rate) = trip.rates[kind as usize] {
+            if let Some(rate) = open_when.rates[kind as usize] {
                 counted |= kind.bit();
                 self.make_room(kind, rate.window, epoch);
             }
         }
-        if let Some(slow) = trip.slow {
+        if let Some(slow) = open_when.slow {
             counted |= if slow.to_head { TO_HEAD } else { 0 };
             if slow.while_in_flight {
                 counted |= HANGING;
@@ -221,16 +227,16 @@ impl Ledger {
     }
 
     /// Changes the limits, and returns their revision.
-    pub(crate) fn adopt(&self, trip: &Trip) -> Revision {
-        if let Some(failures) = trip.streak {
+    pub(crate) fn adopt(&self, open_when: &OpenWhen) -> Revision {
+        if let Some(failures) = open_when.streak {
             self.streak_limit.store(failures.get(), Ordering::Relaxed);
         }
-        for (limit, rate) in self.limits.iter().zip(trip.rates) {
+        for (limit, rate) in self.limits.iter().zip(open_when.rates) {
             if let Some(rate) = rate {
                 limit.adopt(rate);
             }
         }
-        let slow_after = trip.slow.map_or(u64::MAX, |slow| slow.after);
+        let slow_after = open_when.slow.map_or(u64::MAX, |slow| slow.after);
         self.slow_after.store(slow_after, Ordering::Relaxed);
         // Release pairs with the Acquire of `record`: who sees a revision sees its limits, or later ones.
         let before = self.revision.fetch_add(1, Ordering::Release);
@@ -254,7 +260,7 @@ impl Ledger {
 
     #[inline(always)]
     fn record_in_a_row(&self, counted: u32, epoch: Epoch, mark: Mark) -> bool {
-        if counted & STREAK == 0 || mark.verdict == Verdict::Ignored {
+        if counted & STREAK == 0 || mark.verdict == CountAs::Ignored {
             return false;
         }
         let failures = self.streak.record(epoch, mark.failed());

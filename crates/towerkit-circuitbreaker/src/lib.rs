@@ -8,13 +8,13 @@
 //! ```
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+//! use towerkit_circuitbreaker::{CircuitBreakerLayer, State, OpenWhen};
 //! use towerkit_core::{BoxError, Clock, RejectionReason, Rejection};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let (clock, hand) = Clock::manual();
 //! let breaker = CircuitBreakerLayer::new()
-//!     .trip(Trip::consecutive_failures(2)?)
+//!     .open_when(OpenWhen::consecutive_failures(2)?)
 //!     .open_for(Duration::from_secs(5))?
 //!     .clock(clock);
 //! let handle = breaker.handle();
@@ -38,10 +38,10 @@
 //! ```
 //!
 //! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 503 with `Retry-After`, and `UNAVAILABLE` over gRPC.
-//! What counts as a failure stands at [`Verdict::of`], and [`CircuitBreakerLayer::verdict`] changes it.
+//! What counts as a failure stands at [`CountAs::of`], and [`CircuitBreakerLayer::count_as`] changes it.
 //!
-//! A [`Trip`] says how many are too many: failures in a row, a share of failures or of slow calls among the last so many results or
-//! in the last so much time, or any of several such conditions. An [`OpenTime`] can grow while the callee stays away. A
+//! A [`OpenWhen`] says how many are too many: failures in a row, a share of failures or of slow calls among the last so many results or
+//! in the last so much time, or any of several such conditions. An [`OpenDuration`] can grow while the callee stays away. A
 //! [`CircuitBreakerHandle`], the handle, shows how a breaker stands, changes its options while it runs, and takes the decision from it:
 //! forced open, forced closed, disabled, or observing only. A [`KeyedCircuitBreakerLayer`] has a breaker for each host, tenant, or
 //! whatever else a call is about, in bounded memory.
@@ -87,8 +87,8 @@
 //! # Coming from go-kit
 //!
 //! `circuitbreaker.Gobreaker` with its defaults is
-//! `CircuitBreakerLayer::new().trip(Trip::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and `HandyBreaker` judge
-//! by the share of failures in the last seconds: `Trip::failure_rate(0.5, Duration::from_secs(10), 20)?`. Unlike go-kit's, this breaker does
+//! `CircuitBreakerLayer::new().open_when(OpenWhen::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and `HandyBreaker` judge
+//! by the share of failures in the last seconds: `OpenWhen::failure_rate(0.5, Duration::from_secs(10), 20)?`. Unlike go-kit's, this breaker does
 //! not count cancelled calls or rejections by a limiter, and counts a business failure (`Failer`) when asked to, by
 //! `Plain::new("operation").by_failer()`.
 
@@ -97,6 +97,7 @@ mod backpressure;
 mod breaker;
 mod bucket;
 mod calls;
+mod count_as;
 mod count_window;
 mod counts;
 mod epoch;
@@ -113,7 +114,8 @@ mod mark;
 mod mode;
 #[cfg(all(test, towerkit_loom))]
 mod models;
-mod open_time;
+mod open_duration;
+mod open_when;
 mod options;
 mod setters;
 mod settings;
@@ -124,25 +126,23 @@ mod streak;
 mod sync;
 mod tally;
 mod time_window;
-mod trip;
-mod verdict;
 mod window;
 mod word;
 
 pub use breaker::CircuitBreakerHandle;
+pub use count_as::CountAs;
 pub use guard::CircuitBreakerPolicy;
 pub use invalid::InvalidSetting;
 pub use keyed::{
     Key, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
-    KeyedCircuitBreakerPolicy, Overflow,
+    KeyedCircuitBreakerPolicy, WhenFull,
 };
 pub use layer::{CircuitBreaker, CircuitBreakerLayer};
 pub use mode::Mode;
-pub use open_time::OpenTime;
-pub use options::Options;
+pub use open_duration::OpenDuration;
+pub use open_when::OpenWhen;
+pub use options::CircuitBreakerOptions;
 pub use slow_call::SlowCall;
-pub use snapshot::Snapshot;
+pub use snapshot::CircuitBreakerSnapshot;
 pub use state::State;
-pub use trip::Trip;
-pub use verdict::Verdict;
 pub use window::Window;

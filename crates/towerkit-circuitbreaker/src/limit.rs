@@ -1,7 +1,7 @@
 use crate::{
     counts::Counts,
+    open_when::Rate,
     sync::{AtomicU32, AtomicU64, Ordering},
-    trip::Rate,
 };
 
 /// The share of marked results at which the breaker opens, which may change while results come in.

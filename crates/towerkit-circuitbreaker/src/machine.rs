@@ -9,12 +9,12 @@ use std::{sync::PoisonError, time::Duration};
 use towerkit_core::{Event, EventQueue, WakerSet};
 
 use crate::{
-    Mode, Options, State, Verdict,
+    CircuitBreakerOptions, CountAs, Mode, State,
     epoch::Epoch,
     in_flight::InFlight,
     ledger::{Ledger, Revision},
     mark::Mark,
-    open_time::Schedule,
+    open_duration::Schedule,
     settings::Settings,
     sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
     word::Word,
@@ -49,7 +49,7 @@ pub(crate) struct Machine {
 struct Turn {
     epoch: Epoch,
     mode: Mode,
-    options: Options,
+    options: CircuitBreakerOptions,
     /// The revision of the limits in the options.
     revision: Revision,
     schedule: Schedule,
@@ -58,7 +58,7 @@ struct Turn {
 impl Turn {
     /// Whether the next opening stays as short as the first.
     fn is_fresh(&self, now: u64) -> bool {
-        self.schedule.is_fresh(self.options.open_time, now)
+        self.schedule.is_fresh(self.options.open_duration, now)
     }
 }
 
@@ -69,12 +69,12 @@ pub(crate) struct Rejected(pub(crate) Option<Duration>);
 impl Machine {
     pub(crate) fn new(settings: &Settings) -> Self {
         let (first, options) = (Epoch::FIRST, settings.options);
-        let ledger = Ledger::new(&options.trip, first);
+        let ledger = Ledger::new(&options.open_when, first);
         let turn = Turn {
             epoch: first,
             mode: Mode::Automatic,
             options,
-            revision: ledger.adopt(&options.trip),
+            revision: ledger.adopt(&options.open_when),
             schedule: Schedule::new(settings.seed),
         };
         Self {
@@ -272,7 +272,7 @@ impl Machine {
     fn finish_elsewhere(&self, held: Epoch, mark: Mark, now: impl Fn() -> u64) {
         match held.state() {
             State::HalfOpen if mark.slow || mark.failed() => self.change(held, State::Open, now()),
-            State::HalfOpen => self.end_probe(held, mark.verdict == Verdict::Success, now),
+            State::HalfOpen => self.end_probe(held, mark.verdict == CountAs::Success, now),
             State::ForcedClosed if mark.is_result() => drop(self.ledger.record(held, mark, now)),
             _ => {}
         }
@@ -297,8 +297,8 @@ impl Machine {
     #[cold]
     fn open(&self, from: Epoch, revision: Revision, now: u64) {
         let mut turn = self.lock();
-        let trip = &turn.options.trip;
-        let is_reached = turn.revision == revision || self.ledger.reaches(trip, from, now);
+        let open_when = &turn.options.open_when;
+        let is_reached = turn.revision == revision || self.ledger.reaches(open_when, from, now);
         if turn.epoch == from && is_reached {
             self.enter(&mut turn, State::Open, now);
         }
@@ -322,7 +322,7 @@ impl Machine {
         let from = turn.epoch.state();
         match to {
             State::Open => {
-                let open_for = turn.schedule.open(turn.options.open_time, now);
+                let open_for = turn.schedule.open(turn.options.open_duration, now);
                 self.open_for.store(open_for, Ordering::Relaxed);
                 // A clock that steps back must not shorten the time: it goes on from the latest opening.
                 self.opened_at.fetch_max(now, Ordering::Relaxed);

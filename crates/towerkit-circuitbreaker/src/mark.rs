@@ -1,11 +1,11 @@
 use towerkit_core::{CallEnd, Outcome};
 
-use crate::{Verdict, trip::Kind};
+use crate::{CountAs, open_when::Kind};
 
 /// What a breaker learns from the end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: CountAs,
     /// Whether the call ran longer than it may, and that says something about the callee.
     pub(crate) slow: bool,
     pub(crate) counts: Counts,
@@ -26,11 +26,11 @@ impl Mark {
     ///
     /// What is ignored was not slow either, except a call that its caller gave up: that is how slow calls often end.
     #[inline(always)]
-    pub(crate) fn new(verdict: Verdict, end: &CallEnd, too_long: bool) -> Self {
+    pub(crate) fn new(verdict: CountAs, end: &CallEnd, too_long: bool) -> Self {
         let given_up = end.outcome() == Outcome::Cancelled;
         Self {
             verdict,
-            slow: too_long && (verdict != Verdict::Ignored || given_up),
+            slow: too_long && (verdict != CountAs::Ignored || given_up),
             counts: Counts::Everywhere,
         }
     }
@@ -45,7 +45,7 @@ impl Mark {
 
     /// A call that is still in flight, and has run longer than it may.
     pub(crate) const HANGS: Self = Self {
-        verdict: Verdict::Ignored,
+        verdict: CountAs::Ignored,
         slow: true,
         counts: Counts::AsSlow,
     };
@@ -54,12 +54,12 @@ impl Mark {
     #[inline(always)]
     pub(crate) fn is_result(self) -> bool {
         let is_slow = self.slow && self.counts != Counts::AsEnded;
-        is_slow || self.verdict != Verdict::Ignored
+        is_slow || self.verdict != CountAs::Ignored
     }
 
     #[inline(always)]
     pub(crate) fn failed(self) -> bool {
-        self.verdict == Verdict::Failure
+        self.verdict == CountAs::Failure
     }
 
     /// Whether this is one of the results of which `kind` limits the share.

@@ -12,7 +12,7 @@ pub enum Mode {
     Disabled,
     /// The breaker opens and closes by the results, and every call is admitted all the same.
     ///
-    /// What would have been rejected is counted in [`Snapshot::let_through`](crate::Snapshot::let_through), and its result counts
+    /// What would have been rejected is counted in [`CircuitBreakerSnapshot::let_through`](crate::Snapshot::let_through), and its result counts
     /// for nothing.
     Observing,
 }

@@ -1,25 +1,25 @@
 use std::{num::NonZeroU16, time::Duration};
 
 use crate::{
-    InvalidSetting, OpenTime, Trip,
+    InvalidSetting, OpenDuration, OpenWhen,
     invalid::{Problem, nanos},
     word::Word,
 };
 
-/// What can be changed while a breaker runs, see [`CircuitBreakerHandle::apply`](crate::CircuitBreakerHandle::apply).
+/// What can be changed while a breaker runs, see [`CircuitBreakerHandle::update`](crate::CircuitBreakerHandle::update).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    pub(crate) trip: Trip,
-    pub(crate) open_time: OpenTime,
+pub struct CircuitBreakerOptions {
+    pub(crate) open_when: OpenWhen,
+    pub(crate) open_duration: OpenDuration,
     pub(crate) probes: NonZeroU16,
     pub(crate) probe_timeout: u64,
 }
 
-impl Options {
+impl CircuitBreakerOptions {
     /// Says when the breaker opens; by default when half of the last 100 results are failures, once there are 20.
     #[must_use]
-    pub fn trip(self, trip: Trip) -> Self {
-        Self { trip, ..self }
+    pub fn open_when(self, open_when: OpenWhen) -> Self {
+        Self { open_when, ..self }
     }
 
     /// Says how long an open breaker rejects calls before it lets probes through; 10 seconds by default.
@@ -28,13 +28,16 @@ impl Options {
     ///
     /// If `time` is zero, or does not fit in 64 bits of nanoseconds (584 years).
     pub fn open_for(self, time: Duration) -> Result<Self, InvalidSetting> {
-        OpenTime::new(time).map(|time| self.open_time(time))
+        OpenDuration::new(time).map(|time| self.open_duration(time))
     }
 
     /// Says how long an open breaker rejects calls, where that time grows or has jitter.
     #[must_use]
-    pub fn open_time(self, open_time: OpenTime) -> Self {
-        Self { open_time, ..self }
+    pub fn open_duration(self, open_duration: OpenDuration) -> Self {
+        Self {
+            open_duration,
+            ..self
+        }
     }
 
     /// Says how many probes must succeed to close a half-open breaker; no more than that are let through. 1 by default.
@@ -69,11 +72,11 @@ impl Options {
     }
 }
 
-impl Default for Options {
+impl Default for CircuitBreakerOptions {
     fn default() -> Self {
         Self {
-            trip: Trip::default(),
-            open_time: OpenTime::default(),
+            open_when: OpenWhen::default(),
+            open_duration: OpenDuration::default(),
             probes: NonZeroU16::MIN,
             probe_timeout: 60_000_000_000,
         }

@@ -3,8 +3,8 @@ macro_rules! setters {
     () => {
         /// Says when a breaker opens; by default when half of the last 100 results are failures, once there are 20.
         #[must_use]
-        pub fn trip(self, trip: Trip) -> Self {
-            self.with(|settings| settings.options = settings.options.trip(trip))
+        pub fn open_when(self, open_when: OpenWhen) -> Self {
+            self.with(|settings| settings.options = settings.options.open_when(open_when))
         }
 
         /// Says how long an open breaker rejects calls before it lets probes through; 10 seconds by default.
@@ -13,13 +13,13 @@ macro_rules! setters {
         ///
         /// If `time` is zero, or does not fit in 64 bits of nanoseconds (584 years).
         pub fn open_for(self, time: Duration) -> Result<Self, InvalidSetting> {
-            OpenTime::new(time).map(|time| self.open_time(time))
+            OpenDuration::new(time).map(|time| self.open_duration(time))
         }
 
         /// Says how long an open breaker rejects calls, where that time grows or has jitter.
         #[must_use]
-        pub fn open_time(self, time: OpenTime) -> Self {
-            self.with(|settings| settings.options = settings.options.open_time(time))
+        pub fn open_duration(self, time: OpenDuration) -> Self {
+            self.with(|settings| settings.options = settings.options.open_duration(time))
         }
 
         /// Says how many probes must succeed to close a half-open breaker; no more than that are let through. 1 by default.
@@ -32,7 +32,7 @@ macro_rules! setters {
             Ok(self.options(options))
         }
 
-        /// Says how long a probe may run before its place may go to another call, see [`Options::probe_timeout`]; 1 minute by default.
+        /// Says how long a probe may run before its place may go to another call, see [`CircuitBreakerOptions::probe_timeout`]; 1 minute by default.
         ///
         /// # Errors
         ///
@@ -44,17 +44,17 @@ macro_rules! setters {
 
         /// Sets all of the above at once.
         #[must_use]
-        pub fn options(self, options: Options) -> Self {
+        pub fn options(self, options: CircuitBreakerOptions) -> Self {
             self.with(|settings| settings.options = options)
         }
 
-        /// Judges what the end of a call says about the callee; [`Verdict::of`] by default.
+        /// Judges what the end of a call says about the callee; [`CountAs::of`] by default.
         ///
         /// A panic of the inner service is a failure without asking. If `verdict` itself panics, the call is judged by default.
         #[must_use]
-        pub fn verdict(
+        pub fn count_as(
             self,
-            verdict: impl Fn(&CallEnd) -> Verdict + Send + Sync + 'static,
+            verdict: impl Fn(&CallEnd) -> CountAs + Send + Sync + 'static,
         ) -> Self {
             self.with(|settings| settings.verdict = Some(Arc::new(verdict)))
         }

@@ -5,12 +5,12 @@ use std::{
 
 use towerkit_core::{CallEnd, Clock, EventSink};
 
-use crate::{Options, Verdict};
+use crate::{CircuitBreakerOptions, CountAs};
 
 /// What a breaker is told before it is shared.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) options: Options,
+    pub(crate) options: CircuitBreakerOptions,
     pub(crate) seed: Option<u64>,
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
@@ -20,13 +20,13 @@ pub(crate) struct Settings {
     pub(crate) backpressure: bool,
 }
 
-type Judge = dyn Fn(&CallEnd) -> Verdict + Send + Sync;
+type Judge = dyn Fn(&CallEnd) -> CountAs + Send + Sync;
 
 impl Settings {
     #[inline]
-    pub(crate) fn verdict(&self, end: &CallEnd) -> Verdict {
+    pub(crate) fn verdict(&self, end: &CallEnd) -> CountAs {
         match &self.verdict {
-            None => Verdict::of(end),
+            None => CountAs::of(end),
             Some(verdict) => ask(&**verdict, end),
         }
     }
@@ -35,17 +35,17 @@ impl Settings {
 /// Asks the user's function, except about a panic, which is a failure. Should it panic itself, the call is judged without it.
 ///
 /// A call may end because a panic unwinds through it. A second panic, let through, would abort the process.
-fn ask(verdict: &Judge, end: &CallEnd) -> Verdict {
+fn ask(verdict: &Judge, end: &CallEnd) -> CountAs {
     if end.panicked() {
-        return Verdict::Failure;
+        return CountAs::Failure;
     }
-    catch_unwind(AssertUnwindSafe(|| verdict(end))).unwrap_or_else(|_| Verdict::of(end))
+    catch_unwind(AssertUnwindSafe(|| verdict(end))).unwrap_or_else(|_| CountAs::of(end))
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            options: Options::default(),
+            options: CircuitBreakerOptions::default(),
             seed: None,
             name: "circuitbreaker",
             clock: Clock::default(),

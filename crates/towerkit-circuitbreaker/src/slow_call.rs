@@ -2,18 +2,18 @@ use std::time::Duration;
 
 use crate::{InvalidSetting, invalid::nanos};
 
-/// When a call is slow, for [`Trip::slow_rate`](crate::Trip::slow_rate).
+/// When a call is slow, for [`OpenWhen::slow_rate`](crate::Trip::slow_rate).
 ///
 /// A [`Duration`] turns into one: a call is slow that ran longer, from its start to its end.
 ///
 /// ```
 /// use std::time::Duration;
-/// use towerkit_circuitbreaker::{SlowCall, Trip};
+/// use towerkit_circuitbreaker::{SlowCall, OpenWhen};
 ///
 /// // A callee that does not begin to answer for two seconds, at a client that reads answers at its own pace.
 /// let slow = SlowCall::longer_than(Duration::from_secs(2)).to_head().while_in_flight();
-/// let trip = Trip::slow_rate(0.5, slow, 100, 20)?;
-/// # let _ = trip;
+/// let open_when = OpenWhen::slow_rate(0.5, slow, 100, 20)?;
+/// # let _ = open_when;
 /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl SlowCall {
     /// threshold, and exactly once. Whether it succeeded or failed is counted when it ends.
     ///
     /// What will become of the call is not known then: it counts though a layer further in may reject it later, and though a
-    /// [verdict](crate::CircuitBreakerLayer::verdict) may ignore it. This costs two atomic writes for each call, and 150 bytes for each
+    /// [verdict](crate::CircuitBreakerLayer::count_as) may ignore it. This costs two atomic writes for each call, and 150 bytes for each
     /// breaker.
     #[must_use]
     pub fn while_in_flight(mut self) -> Self {

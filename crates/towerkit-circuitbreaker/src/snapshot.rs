@@ -3,7 +3,7 @@ use crate::{Mode, State};
 /// How a breaker stands, see [`CircuitBreakerHandle::snapshot`](crate::CircuitBreakerHandle::snapshot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct CircuitBreakerSnapshot {
     /// The state.
     pub state: State,
     /// The mode.

@@ -4,8 +4,8 @@ use crate::{InvalidSetting, count_window::CountWindow, invalid::Problem, time_wi
 
 /// The results that a rate is taken of.
 ///
-/// Both `u16` and [`Duration`] turn into one, so that `Trip::failure_rate(0.5, 100, 20)` is about the last 100 results and
-/// `Trip::failure_rate(0.5, Duration::from_secs(10), 20)` about the last 10 seconds.
+/// Both `u16` and [`Duration`] turn into one, so that `OpenWhen::failure_rate(0.5, 100, 20)` is about the last 100 results and
+/// `OpenWhen::failure_rate(0.5, Duration::from_secs(10), 20)` about the last 10 seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// The last so many results, 1 to 32 767, at 4 bytes each.

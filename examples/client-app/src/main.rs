@@ -14,7 +14,7 @@ use hyper_util::{
 use tonic::transport::{Channel, Endpoint, Error};
 use tonic_app::{HelloRequest, greeter_client::GreeterClient};
 use tower::{Layer, ServiceExt};
-use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, OpenWhen};
 use towerkit_core::BoxError;
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_timeout::{InvalidTimeout, Timeout, TimeoutLayer};
@@ -37,8 +37,11 @@ fn channel(url: String) -> Result<Channel, Error> {
 }
 
 /// The gRPC channel with a circuit breaker: `UNAVAILABLE` at once, while the server is known to be in trouble.
-fn protected_channel(url: String, trip: Trip) -> Result<CircuitBreaker<Channel, Grpc>, Error> {
-    let breaker = CircuitBreakerLayer::new().trip(trip).grpc();
+fn protected_channel(
+    url: String,
+    open_when: OpenWhen,
+) -> Result<CircuitBreaker<Channel, Grpc>, Error> {
+    let breaker = CircuitBreakerLayer::new().open_when(open_when).grpc();
     Ok(breaker.layer(channel(url)?))
 }
 
@@ -53,7 +56,7 @@ async fn main() -> Result<(), BoxError> {
         }
     }
     let url = "http://127.0.0.1:3002".to_owned();
-    let channel = protected_channel(url, Trip::consecutive_failures(3)?)?;
+    let channel = protected_channel(url, OpenWhen::consecutive_failures(3)?)?;
     let mut greeter = GreeterClient::new(channel);
     for _ in 0..5 {
         let name = "Ann".to_owned();

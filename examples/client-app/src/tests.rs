@@ -104,8 +104,8 @@ async fn without_a_breaker_every_call_reaches_a_server_in_trouble() {
 #[tokio::test]
 async fn with_a_breaker_the_fourth_call_is_rejected_at_once() {
     let (url, calls) = troubled_server().await;
-    let trip = Trip::consecutive_failures(3).unwrap();
-    let mut greeter = GreeterClient::new(protected_channel(url, trip).unwrap());
+    let open_when = OpenWhen::consecutive_failures(3).unwrap();
+    let mut greeter = GreeterClient::new(protected_channel(url, open_when).unwrap());
     for _ in 0..3 {
         let error = greeter.hello(ann()).await.unwrap_err();
         assert_eq!(error.code(), Code::Internal);

@@ -28,7 +28,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, service_fn};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen};
 use towerkit_core::BoxError;
 use towerkit_http::HttpExt;
 
@@ -42,10 +42,10 @@ async fn serve(listener: TcpListener, warehouse: Arc<Warehouse>) -> io::Result<(
 async fn serve_protected(
     listener: TcpListener,
     warehouse: Arc<Warehouse>,
-    trip: Trip,
+    open_when: OpenWhen,
 ) -> io::Result<()> {
     let app = ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::new().trip(trip).http())
+        .layer(CircuitBreakerLayer::new().open_when(open_when).http())
         .service_fn(move |_| stock(warehouse.clone()));
     accept(listener, app).await
 }
@@ -95,12 +95,12 @@ where
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let trip = Trip::consecutive_failures(3)?;
+    let open_when = OpenWhen::consecutive_failures(3)?;
     let listener = TcpListener::bind("127.0.0.1:3001").await?;
     println!("listening on http://{}", listener.local_addr()?);
     match env::args().nth(1).as_deref() {
         Some("--before") => serve(listener, Arc::default()).await?,
-        _ => serve_protected(listener, Arc::default(), trip).await?,
+        _ => serve_protected(listener, Arc::default(), open_when).await?,
     }
     Ok(())
 }

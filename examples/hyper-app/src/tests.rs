@@ -39,8 +39,8 @@ async fn without_the_layer_every_call_bothers_the_warehouse() {
 async fn with_the_layer_the_fourth_call_is_rejected_at_once() {
     let (listener, url) = listener().await;
     let warehouse = Arc::new(Warehouse::default());
-    let trip = Trip::consecutive_failures(3).unwrap();
-    let server = tokio::spawn(serve_protected(listener, warehouse.clone(), trip));
+    let open_when = OpenWhen::consecutive_failures(3).unwrap();
+    let server = tokio::spawn(serve_protected(listener, warehouse.clone(), open_when));
     let answers = call_five_times(&url).await;
     for (status, _) in &answers[..3] {
         assert_eq!(*status, StatusCode::BAD_GATEWAY);

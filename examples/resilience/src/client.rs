@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use towerkit::{
-    circuitbreaker::{CircuitBreakerLayer, Trip},
+    circuitbreaker::{CircuitBreakerLayer, OpenWhen},
     core::{BoxError, Rejection, RejectionReason},
     hedge::{HedgeHandle, HedgeLayer},
     http::{HttpExt, ReplayBody},
@@ -47,7 +47,7 @@ impl Stack {
         let retry = RetryLayer::new().budget(budget.clone());
         let hedge = HedgeLayer::after(Duration::from_millis(50))?.budget(budget);
         let breaker = CircuitBreakerLayer::new()
-            .trip(Trip::failure_rate(0.5, 50, 20)?)
+            .open_when(OpenWhen::failure_rate(0.5, 50, 20)?)
             .open_for(Duration::from_secs(1))?;
         let pool: Client<HttpConnector, ReplayBody<ReplayBody<Full<Bytes>>>> =
             Client::builder(TokioExecutor::new()).build_http();

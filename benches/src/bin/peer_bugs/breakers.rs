@@ -5,7 +5,7 @@ use recloser::Recloser;
 use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::CircuitBreakerLayer as TowerResilience;
 use towerkit_benches::peers::{Reclosed, Safe};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen};
 
 use crate::{
     Bug,
@@ -44,8 +44,8 @@ fn window_never_slides() -> Bug {
         .sliding_window_size(10)
         .build()
         .expect("a valid configuration");
-    let trip = Trip::failure_rate(0.5, 10, 10).expect("a valid rule");
-    let ours = CircuitBreakerLayer::new().trip(trip);
+    let open_when = OpenWhen::failure_rate(0.5, 10, 10).expect("a valid rule");
+    let ours = CircuitBreakerLayer::new().open_when(open_when);
     Bug {
         id: "CB-08",
         peer: TOWER_RESILIENCE,
@@ -194,8 +194,8 @@ fn failsafe() -> Subject<impl Service<Script>> {
 
 /// As [`tower_resilience`].
 fn towerkit() -> Subject<impl Service<Script>> {
-    let trip = Trip::consecutive_failures(1).expect("a valid rule");
-    let layer = CircuitBreakerLayer::new().trip(trip);
+    let open_when = OpenWhen::consecutive_failures(1).expect("a valid rule");
+    let layer = CircuitBreakerLayer::new().open_when(open_when);
     let layer = layer.open_for(OPEN).expect("a valid time");
     Subject::new(|callee| layer.layer(callee))
 }

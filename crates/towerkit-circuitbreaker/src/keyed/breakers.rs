@@ -2,8 +2,10 @@ use std::{fmt, sync::Arc};
 
 use towerkit_core::StateHandle;
 
-use super::{Key, Overflow, table::Table};
-use crate::{Mode, Options, Snapshot, calls::Calls, settings::Settings};
+use super::{Key, WhenFull, table::Table};
+use crate::{
+    CircuitBreakerOptions, CircuitBreakerSnapshot, Mode, calls::Calls, settings::Settings,
+};
 
 /// A handle on the breakers of a [`KeyedCircuitBreakerLayer`](crate::KeyedCircuitBreakerLayer) and its services.
 ///
@@ -18,11 +20,11 @@ pub(crate) struct Breakers(Arc<Shared>);
 struct Shared {
     table: Table,
     settings: Settings,
-    overflow: Overflow,
+    overflow: WhenFull,
 }
 
 impl Breakers {
-    pub(crate) fn new(settings: Settings, capacity: usize, overflow: Overflow) -> Self {
+    pub(crate) fn new(settings: Settings, capacity: usize, overflow: WhenFull) -> Self {
         Self(Arc::new(Shared {
             table: Table::new(settings.clone(), capacity, overflow),
             settings,
@@ -44,7 +46,7 @@ impl Breakers {
     }
 
     /// Makes breakers of their own, with other settings.
-    pub(crate) fn remade(&self, settings: Settings, overflow: Option<Overflow>) -> Self {
+    pub(crate) fn remade(&self, settings: Settings, overflow: Option<WhenFull>) -> Self {
         Self::new(
             settings,
             self.0.table.capacity(),
@@ -78,7 +80,7 @@ impl KeyedCircuitBreakerHandle {
 
     /// Returns how the breaker of `key` stands; `None` if it has none.
     #[must_use]
-    pub fn snapshot(&self, key: Key) -> Option<Snapshot> {
+    pub fn snapshot(&self, key: Key) -> Option<CircuitBreakerSnapshot> {
         let breakers = self.0.get();
         let now = breakers.settings().clock.now();
         (breakers.table()).with(key, |machine| machine.snapshot(now))
@@ -86,7 +88,7 @@ impl KeyedCircuitBreakerHandle {
 
     /// Returns how the breaker stands that the keys share which have none of their own; `None` if there is none.
     #[must_use]
-    pub fn overflow(&self) -> Option<Snapshot> {
+    pub fn overflow_snapshot(&self) -> Option<CircuitBreakerSnapshot> {
         let breakers = self.0.get();
         let now = breakers.settings().clock.now();
         (breakers.table().overflow()).map(|machine| machine.snapshot(now))
@@ -94,8 +96,8 @@ impl KeyedCircuitBreakerHandle {
 
     /// Changes the mode of one key's breaker, which is made if there is none; returns false if there is no room for it.
     ///
-    /// A breaker in another mode than [`switch_all`](Self::switch_all) gave to all never leaves for another key.
-    pub fn switch(&self, key: Key, mode: Mode) -> bool {
+    /// A breaker in another mode than [`set_mode_of_all`](Self::set_mode_of_all) gave to all never leaves for another key.
+    pub fn set_mode(&self, key: Key, mode: Mode) -> bool {
         let switched = self
             .0
             .get()
@@ -105,19 +107,19 @@ impl KeyedCircuitBreakerHandle {
     }
 
     /// Changes the mode of all breakers, and of those to come.
-    pub fn switch_all(&self, mode: Mode) {
-        self.0.get().table().switch_all(mode);
+    pub fn set_mode_of_all(&self, mode: Mode) {
+        self.0.get().table().set_mode_of_all(mode);
     }
 
     /// Returns the options that are in force.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn options(&self) -> CircuitBreakerOptions {
         self.0.get().table().options()
     }
 
-    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreakerHandle::apply`](crate::CircuitBreakerHandle::apply) does.
-    pub fn apply(&self, options: Options) {
-        self.0.get().table().apply(options);
+    /// Changes the options of all breakers, and of those to come, each as [`CircuitBreakerHandle::update`](crate::CircuitBreakerHandle::update) does.
+    pub fn update(&self, options: CircuitBreakerOptions) {
+        self.0.get().table().update(options);
     }
 }
 

@@ -10,15 +10,15 @@ use super::{
     table::MAX_CAPACITY,
 };
 use crate::{
-    InvalidSetting, OpenTime, Options, Trip, Verdict, invalid::Problem, setters::setters,
-    settings::Settings,
+    CircuitBreakerOptions, CountAs, InvalidSetting, OpenDuration, OpenWhen, invalid::Problem,
+    setters::setters, settings::Settings,
 };
 
 /// Stops calling what fails behind a service, such as one host or one tenant among many: a breaker for each key.
 ///
 /// The number of keys is bounded. When there is no room for a new key, one leaves that remembers nothing bad: its breaker is closed
 /// and counts neither failures nor slow calls. No pressure by other keys makes an open breaker, or one that is about to open,
-/// forgotten. Where every key remembers something bad, the new one is dealt with by [`Overflow`].
+/// forgotten. Where every key remembers something bad, the new one is dealt with by [`WhenFull`].
 ///
 /// A call whose key has a breaker takes no lock and allocates nothing; the first call of a key takes one, and so does every call of a
 /// key without room. A call without a key passes by. Of the keys that remember nothing bad, those that are in use leave last, and
@@ -47,7 +47,7 @@ pub type KeyedCircuitBreaker<S, F, P = Plain> =
 
 /// What happens to a key for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Overflow {
+pub enum WhenFull {
     /// It shares one more breaker with all other such keys. The default.
     #[default]
     Shared,
@@ -71,7 +71,7 @@ impl<F: 'static> KeyedCircuitBreakerLayer<F> {
             0 => Problem::Zero("number of keys"),
             1..=MAX_CAPACITY => {
                 let settings = Settings::default();
-                let breakers = Breakers::new(settings, capacity, Overflow::default());
+                let breakers = Breakers::new(settings, capacity, WhenFull::default());
                 let state = LayerState::new(breakers.clone());
                 let key = Arc::new(key);
                 let guard = AsGuard::new(KeyedCircuitBreakerPolicy { key, breakers });
@@ -89,7 +89,7 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
 
     /// Says what happens to a key for which there is no room; it shares a breaker with other such keys by default.
     #[must_use]
-    pub fn overflow(self, overflow: Overflow) -> Self {
+    pub fn when_full(self, overflow: WhenFull) -> Self {
         let breakers = &self.policies.policies().policy().breakers;
         let remade = breakers.remade(breakers.settings().clone(), Some(overflow));
         self.with_breakers(remade)

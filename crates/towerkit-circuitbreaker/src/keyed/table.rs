@@ -1,8 +1,8 @@
 use std::sync::{OnceLock, PoisonError};
 
-use super::{Key, Overflow};
+use super::{Key, WhenFull};
 use crate::{
-    Mode, Options,
+    CircuitBreakerOptions, Mode,
     machine::Machine,
     settings::Settings,
     sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
@@ -61,13 +61,13 @@ const SEARCH: usize = 4096;
 
 impl Table {
     /// Makes a table with room for `capacity` keys, at most [`MAX_CAPACITY`] and at least one.
-    pub(crate) fn new(settings: Settings, capacity: usize, overflow: Overflow) -> Self {
+    pub(crate) fn new(settings: Settings, capacity: usize, overflow: WhenFull) -> Self {
         let chains = (0..capacity.next_power_of_two()).map(|_| AtomicU32::new(0));
         let shared = || Box::new(Machine::new(&settings));
         Self {
             chains: chains.collect(),
             slots: (0..capacity).map(|_| Slot::new()).collect(),
-            overflow: (overflow == Overflow::Shared).then(shared),
+            overflow: (overflow == WhenFull::Shared).then(shared),
             room: Mutex::new(Room {
                 taken: 0,
                 hand: 0,
@@ -124,14 +124,14 @@ impl Table {
     }
 
     /// Changes the options of all breakers, and of those to come.
-    pub(crate) fn apply(&self, options: Options) {
+    pub(crate) fn update(&self, options: CircuitBreakerOptions) {
         let mut room = self.lock();
         room.settings.options = options;
-        self.machines().for_each(|machine| machine.apply(options));
+        self.machines().for_each(|machine| machine.update(options));
     }
 
     /// Changes the mode of all breakers, and of those to come.
-    pub(crate) fn switch_all(&self, mode: Mode) {
+    pub(crate) fn set_mode_of_all(&self, mode: Mode) {
         let mut room = self.lock();
         room.mode = mode;
         self.machines().for_each(|machine| machine.switch(mode));
@@ -139,7 +139,7 @@ impl Table {
         self.machines().for_each(Machine::deliver);
     }
 
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> CircuitBreakerOptions {
         self.lock().settings.options
     }
 

@@ -1,13 +1,13 @@
-use super::{Machine, Options};
-use crate::{Mode, Snapshot, State, sync::Ordering};
+use super::{CircuitBreakerOptions, Machine};
+use crate::{CircuitBreakerSnapshot, Mode, State, sync::Ordering};
 
 /// What a handle does with a breaker.
 impl Machine {
-    pub(crate) fn snapshot(&self, now: u64) -> Snapshot {
+    pub(crate) fn snapshot(&self, now: u64) -> CircuitBreakerSnapshot {
         let turn = self.lock();
         let word = self.word();
         let results = self.ledger.results(word.epoch(), now);
-        Snapshot {
+        CircuitBreakerSnapshot {
             state: word.state(),
             mode: turn.mode,
             results: results.all,
@@ -20,26 +20,26 @@ impl Machine {
     }
 
     /// Returns the options.
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> CircuitBreakerOptions {
         self.lock().options
     }
 
     /// Changes the options. What is counted stays if it is counted like that again; otherwise counting starts anew.
-    pub(crate) fn apply(&self, options: Options) {
+    pub(crate) fn update(&self, options: CircuitBreakerOptions) {
         let mut turn = self.lock();
-        if !turn.options.trip.counts_like(&options.trip) {
+        if !turn.options.open_when.counts_like(&options.open_when) {
             let here = turn.epoch;
             if matches!(here.state(), State::Closed | State::ForcedClosed) {
                 turn.epoch = here.followed_by(here.state());
                 self.ledger.reset(turn.epoch);
             }
-            self.ledger.reshape(&options.trip, turn.epoch);
+            self.ledger.reshape(&options.open_when, turn.epoch);
             if turn.epoch != here {
                 self.publish(turn.epoch);
             }
         }
         turn.options = options;
-        turn.revision = self.ledger.adopt(&options.trip);
+        turn.revision = self.ledger.adopt(&options.open_when);
         self.probes
             .store(options.probes.get().into(), Ordering::Relaxed);
         self.probe_timeout

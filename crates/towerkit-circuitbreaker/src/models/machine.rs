@@ -13,7 +13,7 @@ use towerkit_core::{Event, EventSink};
 
 use super::model;
 use crate::{
-    Mode, Options, State, Trip, Verdict,
+    CircuitBreakerOptions, CountAs, Mode, OpenWhen, State,
     epoch::Epoch,
     machine::Machine,
     mark::{Counts, Mark},
@@ -25,11 +25,11 @@ type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 const OPEN_FOR: u64 = 10;
 const PROBE_TIMEOUT: u64 = 100;
 
-const SUCCESS: Mark = mark(Verdict::Success);
-const FAILURE: Mark = mark(Verdict::Failure);
-const IGNORED: Mark = mark(Verdict::Ignored);
+const SUCCESS: Mark = mark(CountAs::Success);
+const FAILURE: Mark = mark(CountAs::Failure);
+const IGNORED: Mark = mark(CountAs::Ignored);
 
-const fn mark(verdict: Verdict) -> Mark {
+const fn mark(verdict: CountAs) -> Mark {
     Mark {
         verdict,
         slow: false,
@@ -55,9 +55,9 @@ fn machine(probes: u16) -> (Arc<Machine>, Changes) {
     (Arc::new(machine), changes)
 }
 
-fn options(probes: u16) -> Options {
-    Options::default()
-        .trip(Trip::consecutive_failures(1).unwrap())
+fn options(probes: u16) -> CircuitBreakerOptions {
+    CircuitBreakerOptions::default()
+        .open_when(OpenWhen::consecutive_failures(1).unwrap())
         .open_for(Duration::from_nanos(OPEN_FOR))
         .and_then(|options| options.probes(probes))
         .and_then(|options| options.probe_timeout(Duration::from_nanos(PROBE_TIMEOUT)))
@@ -321,8 +321,8 @@ fn loom_an_overdue_probe_that_ends_at_last_makes_no_second_place() {
 fn loom_limits_change_all_at_once() {
     model(|| {
         let options = |rate, minimum| {
-            let trip = Trip::failure_rate(rate, 4, minimum).unwrap();
-            Options::default().trip(trip)
+            let open_when = OpenWhen::failure_rate(rate, 4, minimum).unwrap();
+            CircuitBreakerOptions::default().open_when(open_when)
         };
         let machine = Arc::new(Machine::new(&Settings {
             options: options(1.0, 2),
@@ -333,7 +333,7 @@ fn loom_limits_change_all_at_once() {
         machine.finish(held, SUCCESS, || 0);
         let applying = thread::spawn({
             let machine = machine.clone();
-            move || machine.apply(options(0.5, 3))
+            move || machine.update(options(0.5, 3))
         });
         machine.finish(held, FAILURE, || 0);
         applying.join().unwrap();
@@ -347,8 +347,8 @@ fn loom_limits_change_all_at_once() {
 fn loom_a_result_from_before_does_not_reach_the_new_window() {
     model(|| {
         let options = |window| {
-            let trip = Trip::failure_rate(1.0, window, 1).unwrap();
-            Options::default().trip(trip)
+            let open_when = OpenWhen::failure_rate(1.0, window, 1).unwrap();
+            CircuitBreakerOptions::default().open_when(open_when)
         };
         let machine = Arc::new(Machine::new(&Settings {
             options: options(1),
@@ -362,7 +362,7 @@ fn loom_a_result_from_before_does_not_reach_the_new_window() {
             let machine = machine.clone();
             move || machine.finish(held, FAILURE, || 0)
         });
-        machine.apply(options(3));
+        machine.update(options(3));
         late.join().unwrap();
         assert_eq!(machine.snapshot(0).results, 0);
         let held = admit(&machine).unwrap();

@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::model;
 use crate::{
-    Key, Options, Overflow, Trip, Verdict,
+    CircuitBreakerOptions, CountAs, Key, OpenWhen, WhenFull,
     epoch::Epoch,
     keyed::Table,
     mark::{Counts, Mark},
@@ -14,16 +14,16 @@ use crate::{
 };
 
 const FAILURE: Mark = Mark {
-    verdict: Verdict::Failure,
+    verdict: CountAs::Failure,
     slow: false,
     counts: Counts::Everywhere,
 };
 
 /// A table with room for one key, whose breakers open at the second failure in a row.
-fn table(overflow: Overflow) -> Arc<Table> {
-    let trip = Trip::consecutive_failures(2).unwrap();
+fn table(overflow: WhenFull) -> Arc<Table> {
+    let open_when = OpenWhen::consecutive_failures(2).unwrap();
     let settings = Settings {
-        options: Options::default().trip(trip),
+        options: CircuitBreakerOptions::default().open_when(open_when),
         seed: Some(1),
         clock: towerkit_core::Clock::manual().0,
         ..Settings::default()
@@ -57,7 +57,7 @@ fn failures(table: &Table, key: Key) -> Option<u64> {
 #[test]
 fn loom_two_calls_of_a_new_key_share_its_breaker() {
     model(|| {
-        let (table, key) = (table(Overflow::Unguarded), Key::new("one"));
+        let (table, key) = (table(WhenFull::Unguarded), Key::new("one"));
         let other = thread::spawn({
             let table = table.clone();
             move || fail(&table, key)
@@ -73,7 +73,7 @@ fn loom_two_calls_of_a_new_key_share_its_breaker() {
 #[test]
 fn loom_a_key_that_leaves_takes_its_calls_along() {
     model(|| {
-        let table = table(Overflow::Unguarded);
+        let table = table(WhenFull::Unguarded);
         let [one, other] = ["one", "other"].map(|name: &str| Key::new(name));
         assert!(admit(&table, one).is_some());
         let leaving = thread::spawn({

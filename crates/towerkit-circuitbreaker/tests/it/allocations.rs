@@ -5,7 +5,8 @@ use std::{future::ready, time::Duration};
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, SlowCall, State, Trip,
+    CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, OpenWhen, SlowCall,
+    State,
 };
 use towerkit_core::{BoxError, Call, CallEnd, Clock, Guard, IntoPolicy, Outcome, Plain, Policy};
 
@@ -17,27 +18,27 @@ fn call(breaker: &CircuitBreakerPolicy, outcome: Outcome) {
 }
 
 /// Conditions of every kind, at which 100 failures after 100 successes open the breaker.
-fn trips() -> [Trip; 6] {
+fn conditions() -> [OpenWhen; 6] {
     let minute = Duration::from_secs(60);
-    let slow = Trip::slow_rate(1.0, minute, minute, 20).unwrap();
-    let in_time = Trip::failure_rate(0.5, minute, 20).unwrap();
+    let slow = OpenWhen::slow_rate(1.0, minute, minute, 20).unwrap();
+    let in_time = OpenWhen::failure_rate(0.5, minute, 20).unwrap();
     let hanging = SlowCall::longer_than(minute).while_in_flight();
-    let hanging = Trip::slow_rate(1.0, hanging, minute, 20).unwrap();
+    let hanging = OpenWhen::slow_rate(1.0, hanging, minute, 20).unwrap();
     [
-        Trip::default(),
-        Trip::consecutive_failures(50).unwrap(),
+        OpenWhen::default(),
+        OpenWhen::consecutive_failures(50).unwrap(),
         in_time,
-        Trip::any([in_time, slow]).unwrap(),
-        Trip::any([Trip::default(), slow]).unwrap(),
-        Trip::any([Trip::default(), hanging]).unwrap(),
+        OpenWhen::any([in_time, slow]).unwrap(),
+        OpenWhen::any([OpenWhen::default(), slow]).unwrap(),
+        OpenWhen::any([OpenWhen::default(), hanging]).unwrap(),
     ]
 }
 
 #[test]
 fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
-    for trip in trips() {
+    for open_when in conditions() {
         let (clock, hand) = Clock::manual();
-        let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+        let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let handle = layer.handle();
         let breaker = layer.into_policies().policy().clone();
         let seen = measure(|| {
@@ -51,7 +52,7 @@ fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
             hand.advance(Duration::from_secs(30));
             call(&breaker, Outcome::Failure);
         });
-        assert_eq!(seen.count_total, 0, "{trip:?}");
+        assert_eq!(seen.count_total, 0, "{open_when:?}");
     }
     assert!(
         measure(|| drop(Box::new(1))).count_total > 0,

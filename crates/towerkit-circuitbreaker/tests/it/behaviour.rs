@@ -10,7 +10,7 @@ mod handles;
 mod in_time;
 mod judging;
 mod keyed;
-mod open_time;
+mod open_duration;
 mod opening;
 mod probing;
 mod setup;

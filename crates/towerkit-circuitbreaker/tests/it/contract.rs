@@ -7,7 +7,9 @@ use std::{
 };
 
 use tower::{Layer, ServiceExt};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenTime, Trip};
+use towerkit_circuitbreaker::{
+    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenDuration, OpenWhen,
+};
 use towerkit_core::{Call, Clock, LayerExt};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, PlainCalls, Probe, Subject, contract, laws, run_paused};
@@ -23,9 +25,9 @@ contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
 /// The same for a breaker that times its calls and counts them by time.
 fn timing() -> CircuitBreakerLayer {
     let minute = Duration::from_secs(60);
-    let slow = Trip::slow_rate(0.5, minute, minute, 20).unwrap();
-    let failed = Trip::failure_rate(0.5, minute, 20).unwrap();
-    layer().trip(Trip::any([slow, failed]).unwrap())
+    let slow = OpenWhen::slow_rate(0.5, minute, minute, 20).unwrap();
+    let failed = OpenWhen::failure_rate(0.5, minute, 20).unwrap();
+    layer().open_when(OpenWhen::any([slow, failed]).unwrap())
 }
 
 contract!(
@@ -56,7 +58,7 @@ contract!(keyed_grpc, GrpcCalls, Subject::new(keyed().grpc()));
 fn half_open() -> Subject<CircuitBreakerLayer> {
     let (clock, hand) = Clock::manual();
     let layer = layer()
-        .trip(Trip::consecutive_failures(1).unwrap())
+        .open_when(OpenWhen::consecutive_failures(1).unwrap())
         .probes(100)
         .unwrap()
         .clock(clock);
@@ -103,24 +105,24 @@ fn nonsense_in_a_condition_is_rejected() {
     let second = Duration::from_secs(1);
     let rate = |rate| {
         let failures = [
-            Trip::failure_rate(rate, 100, 20),
-            Trip::failure_rate(rate, second, 20),
+            OpenWhen::failure_rate(rate, 100, 20),
+            OpenWhen::failure_rate(rate, second, 20),
         ];
-        let slow = Trip::slow_rate(rate, second, 100, 20);
+        let slow = OpenWhen::slow_rate(rate, second, 100, 20);
         failures.iter().chain([&slow]).all(Result::is_err)
     };
     let counts = |window: u16, minimum| {
-        let slow = Trip::slow_rate(0.5, second, window, minimum).is_err();
-        slow && Trip::failure_rate(0.5, window, minimum).is_err()
+        let slow = OpenWhen::slow_rate(0.5, second, window, minimum).is_err();
+        slow && OpenWhen::failure_rate(0.5, window, minimum).is_err()
     };
     let window = |window: Duration| {
-        let slow = Trip::slow_rate(0.5, second, window, 1).is_err();
-        slow && Trip::failure_rate(0.5, window, 1).is_err()
+        let slow = OpenWhen::slow_rate(0.5, second, window, 1).is_err();
+        slow && OpenWhen::failure_rate(0.5, window, 1).is_err()
     };
-    let slow_after = |after| Trip::slow_rate(0.5, after, 100, 20).is_err();
-    let twice = |one: Trip, other: Trip| Trip::any([one, other]).is_err();
-    let slow = |after| Trip::slow_rate(0.5, after, 10, 1).unwrap();
-    let slow_in_time = |after| Trip::slow_rate(0.5, after, second, 1).unwrap();
+    let slow_after = |after| OpenWhen::slow_rate(0.5, after, 100, 20).is_err();
+    let twice = |one: OpenWhen, other: OpenWhen| OpenWhen::any([one, other]).is_err();
+    let slow = |after| OpenWhen::slow_rate(0.5, after, 10, 1).unwrap();
+    let slow_in_time = |after| OpenWhen::slow_rate(0.5, after, second, 1).unwrap();
     laws::nonsense_is_rejected(&[
         ("rate 0", &|| rate(0.0) && rate(-0.0)),
         ("rate -1", &|| rate(-1.0)),
@@ -141,24 +143,24 @@ fn nonsense_in_a_condition_is_rejected() {
         ("time MAX", &|| window(Duration::MAX)),
         ("slow threshold 0", &|| slow_after(Duration::ZERO)),
         ("slow threshold MAX", &|| slow_after(Duration::MAX)),
-        ("failures 0", &|| Trip::consecutive_failures(0).is_err()),
-        ("no condition", &|| Trip::any([]).is_err()),
+        ("failures 0", &|| OpenWhen::consecutive_failures(0).is_err()),
+        ("no condition", &|| OpenWhen::any([]).is_err()),
         ("one kind twice", &|| {
-            twice(Trip::default(), Trip::default())
+            twice(OpenWhen::default(), OpenWhen::default())
         }),
         ("two thresholds", &|| {
             twice(slow(second), slow_in_time(2 * second))
         }),
     ]);
-    assert!(Trip::any([slow(second), slow_in_time(second)]).is_ok());
+    assert!(OpenWhen::any([slow(second), slow_in_time(second)]).is_ok());
 }
 
 /// T-07
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
     let second = Duration::from_secs(1);
-    let open_for = |time| layer().open_for(time).is_err() && OpenTime::new(time).is_err();
-    let time = OpenTime::new(second).unwrap();
+    let open_for = |time| layer().open_for(time).is_err() && OpenDuration::new(time).is_err();
+    let time = OpenDuration::new(second).unwrap();
     let growth = |factor| time.growing(factor, 2 * second).is_err();
     let longest = |longest| time.growing(2.0, longest).is_err();
     let jitter = |share| time.jitter(share).is_err();
@@ -195,12 +197,12 @@ fn nonsense_in_the_configuration_is_rejected() {
 #[test]
 fn the_largest_settings_work() {
     let layer = layer()
-        .trip(Trip::failure_rate(f64::MIN_POSITIVE, 32_767, 32_767).unwrap())
+        .open_when(OpenWhen::failure_rate(f64::MIN_POSITIVE, 32_767, 32_767).unwrap())
         .probes(1023)
         .unwrap()
         .open_for(Duration::from_nanos(u64::MAX))
         .unwrap();
     fail(&layer);
     assert_eq!(layer.handle().snapshot().failures, 1);
-    assert!(Trip::consecutive_failures(u32::MAX).is_ok());
+    assert!(OpenWhen::consecutive_failures(u32::MAX).is_ok());
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen};
 use towerkit_core::{BoxError, Clock, LayerExt};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_retry::RetryLayer;
@@ -23,7 +23,7 @@ async fn an_outage_shows_in_every_metric() {
     let (clock, hand) = Clock::manual();
     let breaker = CircuitBreakerLayer::new()
         .name("search")
-        .trip(Trip::consecutive_failures(3).unwrap())
+        .open_when(OpenWhen::consecutive_failures(3).unwrap())
         .open_for(Duration::from_secs(5))
         .unwrap()
         .clock(clock)

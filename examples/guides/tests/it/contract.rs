@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{ServiceBuilder, ServiceExt};
-use towerkit_circuitbreaker::Verdict;
+use towerkit_circuitbreaker::CountAs;
 use towerkit_core::{
     Call, CallEnd, Guard, Observer, Outcome, Policy, Rejection, RejectionReason, Status, guard,
     observe, stack,
@@ -172,25 +172,25 @@ fn a_breaker_judges_as_the_table_says() {
     let after = |head| CallEnd::cancelled().with_head(Some(head));
     let troubles = [Outcome::Failure, Outcome::Overloaded, Outcome::TimedOut];
     let table = [
-        (vec![CallEnd::new(Outcome::Success)], Verdict::Success),
-        (vec![CallEnd::new(Outcome::ClientError)], Verdict::Success),
-        (troubles.map(CallEnd::new).to_vec(), Verdict::Failure),
-        (troubles.map(blamed).to_vec(), Verdict::Success),
+        (vec![CallEnd::new(Outcome::Success)], CountAs::Success),
+        (vec![CallEnd::new(Outcome::ClientError)], CountAs::Success),
+        (troubles.map(CallEnd::new).to_vec(), CountAs::Failure),
+        (troubles.map(blamed).to_vec(), CountAs::Success),
         (
             vec![CallEnd::rejected_for(RejectionReason::RateLimited)],
-            Verdict::Ignored,
+            CountAs::Ignored,
         ),
         (
             vec![CallEnd::rejected_for(RejectionReason::DeadlineExceeded)],
-            Verdict::Failure,
+            CountAs::Failure,
         ),
-        (vec![CallEnd::cancelled()], Verdict::Ignored),
-        (vec![after(Outcome::Success)], Verdict::Success),
-        (vec![after(Outcome::Failure)], Verdict::Failure),
+        (vec![CallEnd::cancelled()], CountAs::Ignored),
+        (vec![after(Outcome::Success)], CountAs::Success),
+        (vec![after(Outcome::Failure)], CountAs::Failure),
     ];
     for (ends, verdict) in table {
         for end in ends {
-            assert_eq!(Verdict::of(&end), verdict, "{end:?}");
+            assert_eq!(CountAs::of(&end), verdict, "{end:?}");
         }
     }
 }

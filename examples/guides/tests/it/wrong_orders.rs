@@ -18,7 +18,7 @@ use tower::{
     util::rng::HasherRng,
 };
 use tower_http::catch_panic::CatchPanicLayer;
-use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 use towerkit_core::{BoxError, CarriesRejection, Clock, LayerExt, stack};
 use towerkit_http::{HttpExt, ReplayBody};
 use towerkit_log::{Format, LogLayer};
@@ -38,7 +38,7 @@ fn one_call() -> RateLimitLayer {
 
 /// Opens at the third failure in a row.
 fn breaker() -> CircuitBreakerLayer {
-    CircuitBreakerLayer::new().trip(Trip::consecutive_failures(3).unwrap())
+    CircuitBreakerLayer::new().open_when(OpenWhen::consecutive_failures(3).unwrap())
 }
 
 fn metrics(registry: &Registry) -> MetricsLayer {
@@ -310,8 +310,8 @@ fn failed_of_1_000(breaker: impl Fn() -> CircuitBreakerLayer) -> usize {
 
 #[test]
 fn a_breaker_that_rejects_draws_the_calls_of_a_balancer() {
-    let never = Trip::consecutive_failures(u32::MAX).unwrap();
-    let without = failed_of_1_000(|| CircuitBreakerLayer::new().trip(never));
+    let never = OpenWhen::consecutive_failures(u32::MAX).unwrap();
+    let without = failed_of_1_000(|| CircuitBreakerLayer::new().open_when(never));
     assert!(
         (80..=170).contains(&without),
         "{without} with breakers that never open"

@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 use towerkit_test::Act;
 
 use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
 
-fn apply(setup: &Setup, trip: Trip) {
-    setup.breaker.apply(setup.breaker.options().trip(trip));
+fn apply(setup: &Setup, open_when: OpenWhen) {
+    setup
+        .breaker
+        .update(setup.breaker.options().open_when(open_when));
 }
 
 #[test]
@@ -21,7 +23,7 @@ fn what_is_counted_stays_where_the_window_stays() {
     setup.succeed(2);
     setup.fail(3);
     let late = setup.start(Act::Fail);
-    apply(&setup, Trip::failure_rate(0.5, 10, 6).unwrap());
+    apply(&setup, OpenWhen::failure_rate(0.5, 10, 6).unwrap());
     let snapshot = setup.breaker.snapshot();
     assert_eq!((snapshot.results, snapshot.failures), (5, 3));
     assert_eq!(setup.breaker.state(), State::Closed);
@@ -31,23 +33,27 @@ fn what_is_counted_stays_where_the_window_stays() {
 
 #[test]
 fn another_window_starts_anew_and_calls_from_before_do_not_count() {
-    for trip in [
-        Trip::failure_rate(1.0, 11, 10),
-        Trip::failure_rate(1.0, 9, 9),
-        Trip::failure_rate(1.0, Duration::from_secs(1), 10),
-        Trip::consecutive_failures(9),
+    for open_when in [
+        OpenWhen::failure_rate(1.0, 11, 10),
+        OpenWhen::failure_rate(1.0, 9, 9),
+        OpenWhen::failure_rate(1.0, Duration::from_secs(1), 10),
+        OpenWhen::consecutive_failures(9),
     ] {
         let setup = rate(1.0, 10, 10);
         setup.fail(5);
         let late = setup.start(Act::Fail);
-        apply(&setup, trip.unwrap());
+        apply(&setup, open_when.unwrap());
         assert!(ended(late).is_err());
         let snapshot = setup.breaker.snapshot();
-        assert_eq!((snapshot.results, snapshot.failures), (0, 0), "{trip:?}");
+        assert_eq!(
+            (snapshot.results, snapshot.failures),
+            (0, 0),
+            "{open_when:?}"
+        );
         setup.fail(8);
         assert_eq!(setup.breaker.snapshot().failures, 8);
         let _ = (setup.call(Act::Fail), setup.call(Act::Fail));
-        assert_eq!(setup.breaker.state(), State::Open, "{trip:?}");
+        assert_eq!(setup.breaker.state(), State::Open, "{open_when:?}");
     }
 }
 
@@ -56,7 +62,10 @@ fn another_window_starts_anew_and_calls_from_before_do_not_count() {
 fn every_size_holds_as_many_results_as_it_says() {
     let setup = rate(1.0, 3, 3);
     for size in [7_u16, 2, 32_767, 1, 40, 3] {
-        apply(&setup, Trip::failure_rate(1.0, size, size.into()).unwrap());
+        apply(
+            &setup,
+            OpenWhen::failure_rate(1.0, size, size.into()).unwrap(),
+        );
         setup.succeed(1);
         setup.fail(usize::from(size) - 1);
         let snapshot = setup.breaker.snapshot();
@@ -74,7 +83,9 @@ fn an_open_breaker_stays_open_for_as_long_as_it_was_going_to() {
     let setup = Setup::consecutive();
     setup.open();
     let options = setup.breaker.options();
-    setup.breaker.apply(options.open_for(2 * OPEN_FOR).unwrap());
+    setup
+        .breaker
+        .update(options.open_for(2 * OPEN_FOR).unwrap());
     assert_eq!(setup.rejected(), Some(OPEN_FOR));
     setup.hand.advance(OPEN_FOR);
     setup.fail(1);
@@ -89,10 +100,10 @@ fn the_number_of_probes_changes_while_some_are_under_way() {
     setup.succeed(1);
     assert_eq!(setup.rejected(), None);
     let options = setup.breaker.options();
-    setup.breaker.apply(options.probes(3).unwrap());
+    setup.breaker.update(options.probes(3).unwrap());
     setup.succeed(1);
     assert_eq!(setup.breaker.snapshot().probes_succeeded, 2);
-    setup.breaker.apply(options.probes(1).unwrap());
+    setup.breaker.update(options.probes(1).unwrap());
     setup.succeed(1);
     assert_eq!(setup.breaker.state(), State::Closed);
     ended(probe).unwrap();
@@ -105,7 +116,7 @@ fn slow_calls_count_from_the_calls_that_start_after_they_were_asked_for() {
     let before = setup.start(Act::Pend(1));
     apply(
         &setup,
-        Trip::slow_rate(1.0, Duration::from_secs(1), 10, 10).unwrap(),
+        OpenWhen::slow_rate(1.0, Duration::from_secs(1), 10, 10).unwrap(),
     );
     let after = setup.start(Act::Pend(1));
     setup.hand.advance(Duration::from_secs(2));
@@ -119,9 +130,9 @@ fn slow_calls_count_from_the_calls_that_start_after_they_were_asked_for() {
 #[test]
 fn no_result_is_judged_by_half_of_the_old_limits_and_half_of_the_new() {
     // All of the last ten, or one in ten of a hundred that are never reached: together they would open at one in ten of ten.
-    let strict = Trip::failure_rate(1.0, 1000, 10).unwrap();
-    let late = Trip::failure_rate(0.001, 1000, 1000).unwrap();
-    let setup = Setup::new(consecutive().trip(strict));
+    let strict = OpenWhen::failure_rate(1.0, 1000, 10).unwrap();
+    let late = OpenWhen::failure_rate(0.001, 1000, 1000).unwrap();
+    let setup = Setup::new(consecutive().open_when(strict));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -195,7 +195,7 @@ fn changed_options_and_modes_are_noticed() {
         let _probe = ready(&mut waiting(&service)).call(Act::Pend(9));
         let mut task = waiting(&service);
         assert!(task.poll().is_pending());
-        handle.apply(handle.options().probes(2).unwrap());
+        handle.update(handle.options().probes(2).unwrap());
         assert_eq!(task.take_wakes(), 1);
         ready(&mut task);
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 use towerkit_test::Act;
 
 use super::setup::{Setup, ended};
@@ -12,13 +12,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Five failures in a row, half of the last 20, a third of a minute's 12, or half of a minute's 4 slow.
 fn setup() -> Setup {
-    let trip = Trip::any([
-        Trip::consecutive_failures(5).unwrap(),
-        Trip::failure_rate(0.5, 20, 20).unwrap(),
-        Trip::failure_rate(1.0 / 3.0, MINUTE, 12).unwrap(),
-        Trip::slow_rate(0.5, SECOND, MINUTE, 4).unwrap(),
+    let open_when = OpenWhen::any([
+        OpenWhen::consecutive_failures(5).unwrap(),
+        OpenWhen::failure_rate(0.5, 20, 20).unwrap(),
+        OpenWhen::failure_rate(1.0 / 3.0, MINUTE, 12).unwrap(),
+        OpenWhen::slow_rate(0.5, SECOND, MINUTE, 4).unwrap(),
     ]);
-    Setup::new(CircuitBreakerLayer::new().trip(trip.unwrap()))
+    Setup::new(CircuitBreakerLayer::new().open_when(open_when.unwrap()))
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use towerkit_circuitbreaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerHandle, CircuitBreakerLayer, OpenWhen};
 use towerkit_core::Event;
 use towerkit_test::Act;
 
@@ -60,7 +60,7 @@ fn events_of_many_threads_are_a_path_through_the_legal_changes() {
     let count = Arc::new(AtomicU64::new(0));
     let (seen, counted) = (path.clone(), count.clone());
     let layer = CircuitBreakerLayer::new()
-        .trip(Trip::consecutive_failures(1).unwrap())
+        .open_when(OpenWhen::consecutive_failures(1).unwrap())
         .open_for(Duration::from_nanos(1))
         .unwrap()
         .events(move |event: &Event| {

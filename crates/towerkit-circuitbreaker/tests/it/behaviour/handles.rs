@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use tower::Layer;
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Overflow, State, Trip,
+    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenWhen, State, WhenFull,
 };
 use towerkit_core::{Call, Clock, LayerExt};
 use towerkit_test::{Act, Probe};
 
 use super::setup::call;
 
-fn trip(failures: u32) -> Trip {
-    Trip::consecutive_failures(failures).unwrap()
+fn open_when(failures: u32) -> OpenWhen {
+    OpenWhen::consecutive_failures(failures).unwrap()
 }
 
 #[test]
 fn a_handle_follows_later_setters() {
-    let layer = CircuitBreakerLayer::new().trip(trip(9));
+    let layer = CircuitBreakerLayer::new().open_when(open_when(9));
     let handle = layer.handle();
     let (clock, hand) = Clock::manual();
-    let layer = layer.trip(trip(2)).clock(clock).name("stock");
+    let layer = layer.open_when(open_when(2)).clock(clock).name("stock");
     let mut service = layer.plain("probe").layer(Probe::new());
     for _ in 0..2 {
         assert!(call(&mut service, Act::Fail).is_err());
@@ -34,7 +34,7 @@ fn a_handle_follows_later_setters() {
 /// A layer that is changed after it has made a service begins another breaker, and the handle stays with the service.
 #[test]
 fn a_handle_stays_with_the_services() {
-    let layer = CircuitBreakerLayer::new().trip(trip(1));
+    let layer = CircuitBreakerLayer::new().open_when(open_when(1));
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());
     let changed = layer.clone().name("changed");
@@ -51,9 +51,12 @@ fn a_handle_on_breakers_by_key_follows_later_setters() {
     let find = |_: &Call<'_, Act>| Some(Key::new("stock"));
     let layer = KeyedCircuitBreakerLayer::new(3, find).unwrap();
     let handle = layer.handle();
-    let layer = layer.overflow(Overflow::Unguarded).trip(trip(1));
+    let layer = layer.when_full(WhenFull::Unguarded).open_when(open_when(1));
     let mut service = layer.layer(Probe::new());
     assert!(call(&mut service, Act::Fail).is_err());
     let snapshot = handle.snapshot(Key::new("stock")).unwrap();
-    assert_eq!((snapshot.state, handle.overflow()), (State::Open, None));
+    assert_eq!(
+        (snapshot.state, handle.overflow_snapshot()),
+        (State::Open, None)
+    );
 }

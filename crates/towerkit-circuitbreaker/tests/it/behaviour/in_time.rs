@@ -10,7 +10,7 @@ use std::{
 };
 
 use tower::Layer;
-use towerkit_circuitbreaker::{CircuitBreakerLayer, State, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 use towerkit_core::Clock;
 use towerkit_test::{Act, Probe};
 
@@ -218,24 +218,24 @@ fn no_result_of_many_threads_is_lost() {
 /// A breaker reads no more time than it needs: none for the last results, the end for a window of time.
 #[test]
 fn time_is_read_only_by_those_who_count_by_it() {
-    let trips = [
-        (Trip::default(), 0),
-        (Trip::consecutive_failures(50).unwrap(), 0),
-        (Trip::failure_rate(0.5, WINDOW, 20).unwrap(), 1),
-        (Trip::slow_rate(0.5, WINDOW, 100, 20).unwrap(), 2),
-        (Trip::slow_rate(0.5, WINDOW, WINDOW, 20).unwrap(), 2),
+    let conditions = [
+        (OpenWhen::default(), 0),
+        (OpenWhen::consecutive_failures(50).unwrap(), 0),
+        (OpenWhen::failure_rate(0.5, WINDOW, 20).unwrap(), 1),
+        (OpenWhen::slow_rate(0.5, WINDOW, 100, 20).unwrap(), 2),
+        (OpenWhen::slow_rate(0.5, WINDOW, WINDOW, 20).unwrap(), 2),
     ];
-    for (trip, expected) in trips {
+    for (open_when, expected) in conditions {
         let readings = Arc::new(AtomicU64::new(0));
         let read = readings.clone();
         let clock =
             Clock::custom(move || Duration::from_nanos(read.fetch_add(1, Ordering::Relaxed)));
-        let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+        let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let mut service = layer.layer(Probe::new());
         for act in [Act::Succeed, Act::Fail] {
             readings.store(0, Ordering::Relaxed);
             let _ = super::setup::call(&mut service, act);
-            assert_eq!(readings.load(Ordering::Relaxed), expected, "{trip:?}");
+            assert_eq!(readings.load(Ordering::Relaxed), expected, "{open_when:?}");
         }
     }
 }

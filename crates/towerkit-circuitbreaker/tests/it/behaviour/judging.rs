@@ -1,7 +1,7 @@
 //! What counts as what.
 
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_circuitbreaker::{State, Verdict};
+use towerkit_circuitbreaker::{CountAs, State};
 use towerkit_core::{BoxError, CarriesRejection, Clock, LayerExt, Outcome, Plain};
 use towerkit_http::HttpExt;
 use towerkit_test::{Act, Probe, ProbeError};
@@ -23,7 +23,7 @@ fn a_panic_is_one_failure_and_goes_on() {
     }
 }
 
-/// CB-10: what is judged stands in the tests of [`Verdict::of`].
+/// CB-10: what is judged stands in the tests of [`CountAs::of`].
 #[test]
 fn a_cancelled_call_does_not_count() {
     let setup = Setup::consecutive();
@@ -74,10 +74,10 @@ fn a_rejection_further_in_does_not_count() {
 /// CB-10
 #[test]
 fn a_verdict_of_ones_own_decides_what_counts() {
-    let layer = consecutive().verdict(|end| match end.outcome() {
-        Outcome::Cancelled => Verdict::Failure,
-        Outcome::Failure => Verdict::Ignored,
-        _ => Verdict::of(end),
+    let layer = consecutive().count_as(|end| match end.outcome() {
+        Outcome::Cancelled => CountAs::Failure,
+        Outcome::Failure => CountAs::Ignored,
+        _ => CountAs::of(end),
     });
     let setup = Setup::new(layer);
     setup.fail(10);
@@ -92,7 +92,7 @@ fn a_verdict_of_ones_own_decides_what_counts() {
 /// While a panic unwinds through a call, a second one would abort the process.
 #[test]
 fn a_verdict_that_panics_is_passed_over() {
-    let setup = Setup::new(consecutive().verdict(|_| panic!("no verdict")));
+    let setup = Setup::new(consecutive().count_as(|_| panic!("no verdict")));
     setup.fail(1);
     assert_eq!(setup.breaker.snapshot().failures, 1);
     assert!(panics(|| {

@@ -9,8 +9,8 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, Mode, OpenTime,
-    Overflow, State, Trip,
+    CircuitBreakerLayer, Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, Mode,
+    OpenDuration, OpenWhen, State, WhenFull,
 };
 use towerkit_core::{BoxError, Call, CarriesRejection, Clock, LayerExt, ManualClock, stack};
 
@@ -38,8 +38,8 @@ fn many(
     let (clock, hand) = Clock::manual();
     let find: Find = |call| (call.request.of > 0).then(|| Key::new(call.request.of));
     let layer = KeyedCircuitBreakerLayer::new(capacity, find).unwrap();
-    let trip = Trip::consecutive_failures(2).unwrap();
-    let layer = set(layer.trip(trip).clock(clock));
+    let open_when = OpenWhen::consecutive_failures(2).unwrap();
+    let layer = set(layer.open_when(open_when).clock(clock));
     Many {
         breakers: layer.handle(),
         layer,
@@ -128,8 +128,8 @@ fn a_key_that_remembers_something_bad_is_never_forgotten_for_another() {
 /// What leaves is what was used least lately, roughly: here the key in use never does, and so remembers all of its calls.
 #[test]
 fn a_key_in_use_outlives_those_that_come_once() {
-    let trip = Trip::failure_rate(1.0, 2_000, 2_000).unwrap();
-    let many = many(16, |layer| layer.trip(trip));
+    let open_when = OpenWhen::failure_rate(1.0, 2_000, 2_000).unwrap();
+    let many = many(16, |layer| layer.open_when(open_when));
     assert!(many.call(2, true));
     for other in 1_000..2_000 {
         assert!(many.call(1, true));
@@ -147,7 +147,10 @@ fn a_key_without_room_shares_a_breaker_with_the_others_like_it() {
     many.open(1);
     many.open(2);
     assert!(many.call(3, false) && many.call(4, false));
-    assert_eq!(many.breakers.overflow().unwrap().state, State::Open);
+    assert_eq!(
+        many.breakers.overflow_snapshot().unwrap().state,
+        State::Open
+    );
     assert!(!many.call(5, true));
     assert_eq!(many.state(3), None);
     many.hand.advance(OPEN_FOR);
@@ -158,10 +161,10 @@ fn a_key_without_room_shares_a_breaker_with_the_others_like_it() {
 
 #[test]
 fn a_key_without_room_goes_unguarded_if_asked_for() {
-    let many = many(1, |layer| layer.overflow(Overflow::Unguarded));
+    let many = many(1, |layer| layer.when_full(WhenFull::Unguarded));
     many.open(1);
     assert!((0..10).all(|_| many.call(2, false)));
-    assert_eq!(many.breakers.overflow(), None);
+    assert_eq!(many.breakers.overflow_snapshot(), None);
     assert!(!many.call(1, true));
 }
 
@@ -169,8 +172,8 @@ fn a_key_without_room_goes_unguarded_if_asked_for() {
 #[test]
 fn failures_that_time_has_forgotten_do_not_keep_a_key() {
     let window = Duration::from_secs(20);
-    let trip = Trip::failure_rate(1.0, window, 10).unwrap();
-    let many = many(1, |layer| layer.trip(trip));
+    let open_when = OpenWhen::failure_rate(1.0, window, 10).unwrap();
+    let many = many(1, |layer| layer.open_when(open_when));
     assert!(many.call(1, false));
     assert!(many.call(2, true));
     assert_eq!((many.state(1), many.state(2)), (Some(State::Closed), None));
@@ -196,21 +199,21 @@ fn the_result_of_a_key_that_left_counts_for_nothing() {
 fn modes_are_for_one_key_or_for_all() {
     let many = many(3, |layer| layer);
     let [one, two] = [1, 2].map(|of: u64| Key::new(of));
-    assert!(many.breakers.switch(one, Mode::ForcedOpen), "made for it");
+    assert!(many.breakers.set_mode(one, Mode::ForcedOpen), "made for it");
     assert!(!many.call(1, true) && many.call(2, true));
 
-    many.breakers.switch_all(Mode::Observing);
+    many.breakers.set_mode_of_all(Mode::Observing);
     for of in 1..=3 {
         assert!((0..5).all(|_| many.call(of, false)));
         assert_eq!(many.state(of), Some(State::Open));
     }
     assert_eq!(many.breakers.snapshot(two).unwrap().let_through, 3);
     assert!(
-        !many.breakers.switch(Key::new(4_u64), Mode::ForcedOpen),
+        !many.breakers.set_mode(Key::new(4_u64), Mode::ForcedOpen),
         "no room"
     );
 
-    many.breakers.switch_all(Mode::Automatic);
+    many.breakers.set_mode_of_all(Mode::Automatic);
     for of in 1..=3 {
         assert!(many.call(of, false) && many.call(of, true));
     }
@@ -220,12 +223,12 @@ fn modes_are_for_one_key_or_for_all() {
 #[test]
 fn a_forced_key_is_never_forgotten_for_another() {
     let many = many(2, |layer| layer);
-    assert!(many.breakers.switch(Key::new(1_u64), Mode::Disabled));
+    assert!(many.breakers.set_mode(Key::new(1_u64), Mode::Disabled));
     for other in 10..1_000 {
         assert!(many.call(other, true));
     }
     assert_eq!(many.state(1), Some(State::Disabled));
-    many.breakers.switch_all(Mode::ForcedOpen);
+    many.breakers.set_mode_of_all(Mode::ForcedOpen);
     for other in 10..1_000 {
         assert!(!many.call(other, true));
         assert_eq!(many.state(other), Some(State::ForcedOpen));
@@ -236,8 +239,9 @@ fn a_forced_key_is_never_forgotten_for_another() {
 fn options_change_for_all_keys_and_those_to_come() {
     let many = many(10, |layer| layer);
     assert!(many.call(1, true));
-    let trip = Trip::consecutive_failures(1).unwrap();
-    many.breakers.apply(many.breakers.options().trip(trip));
+    let open_when = OpenWhen::consecutive_failures(1).unwrap();
+    many.breakers
+        .update(many.breakers.options().open_when(open_when));
     for of in [1, 2] {
         assert!(many.call(of, false));
         assert_eq!(many.state(of), Some(State::Open));
@@ -253,7 +257,7 @@ fn readiness_asks_the_service_whatever_its_breakers_say() {
     let ledger = probe.ledger();
     let find = |_: &Call<'_, towerkit_test::Act>| Some(Key::new(1_u64));
     let layer = KeyedCircuitBreakerLayer::new(1, find).unwrap();
-    layer.handle().switch(Key::new(1_u64), Mode::ForcedOpen);
+    layer.handle().set_mode(Key::new(1_u64), Mode::ForcedOpen);
     let mut service = layer.layer(probe);
     let error = super::setup::call(&mut service, towerkit_test::Act::Succeed).unwrap_err();
     assert!(error.rejection().is_some());
@@ -300,9 +304,9 @@ fn open_keys_stay_open_under_threads_that_push_each_other_out() {
 /// A breaker that would stay open for longer the next time remembers something bad.
 #[test]
 fn a_key_that_has_not_recovered_keeps_its_breaker() {
-    let time = OpenTime::new(OPEN_FOR).unwrap();
+    let time = OpenDuration::new(OPEN_FOR).unwrap();
     let many = many(1, |layer| {
-        layer.open_time(time.growing(2.0, 4 * OPEN_FOR).unwrap())
+        layer.open_duration(time.growing(2.0, 4 * OPEN_FOR).unwrap())
     });
     many.open(1);
     many.hand.advance(OPEN_FOR);

@@ -10,7 +10,7 @@ use std::{
 
 use tower::{Layer, Service};
 use towerkit_circuitbreaker::{
-    CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, State, Trip, Window,
+    CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, OpenWhen, State, Window,
 };
 use towerkit_core::{CarriesRejection, Clock, ManualClock, RejectionReason};
 use towerkit_test::{Act, Ledger, Probe, ProbeError};
@@ -101,12 +101,12 @@ impl Setup {
 pub(crate) type Calling = <CircuitBreaker<Probe> as Service<Act>>::Future;
 
 pub(crate) fn consecutive() -> CircuitBreakerLayer {
-    CircuitBreakerLayer::new().trip(Trip::consecutive_failures(2).unwrap())
+    CircuitBreakerLayer::new().open_when(OpenWhen::consecutive_failures(2).unwrap())
 }
 
 pub(crate) fn rate(rate: f64, window: impl Into<Window>, minimum: u32) -> Setup {
-    let trip = Trip::failure_rate(rate, window, minimum).unwrap();
-    Setup::new(CircuitBreakerLayer::new().trip(trip))
+    let open_when = OpenWhen::failure_rate(rate, window, minimum).unwrap();
+    Setup::new(CircuitBreakerLayer::new().open_when(open_when))
 }
 
 /// Polls a call of the probe to its end.

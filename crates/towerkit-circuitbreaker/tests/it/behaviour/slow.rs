@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, Overflow, SlowCall, State, Trip, Verdict,
+    CircuitBreakerLayer, CountAs, Key, KeyedCircuitBreakerLayer, OpenWhen, SlowCall, State,
+    WhenFull,
 };
 use towerkit_core::{
     BoxError, Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain, Policy,
@@ -19,8 +20,8 @@ const SLOW_AFTER: Duration = Duration::from_secs(2);
 const NANO: Duration = Duration::from_nanos(1);
 
 fn layer() -> CircuitBreakerLayer {
-    let trip = Trip::slow_rate(0.5, SLOW_AFTER, 10, 2).unwrap();
-    CircuitBreakerLayer::new().trip(trip)
+    let open_when = OpenWhen::slow_rate(0.5, SLOW_AFTER, 10, 2).unwrap();
+    CircuitBreakerLayer::new().open_when(open_when)
 }
 
 /// Makes a call that ends after so long.
@@ -47,8 +48,8 @@ fn calls_that_run_longer_than_they_may_open_the_breaker() {
 #[test]
 fn slow_calls_leave_a_window_of_time() {
     let window = Duration::from_secs(60);
-    let trip = Trip::slow_rate(0.5, SLOW_AFTER, window, 2).unwrap();
-    let setup = Setup::new(CircuitBreakerLayer::new().trip(trip));
+    let open_when = OpenWhen::slow_rate(0.5, SLOW_AFTER, window, 2).unwrap();
+    let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when));
     take(&setup, SLOW_AFTER + NANO);
     assert_eq!(setup.breaker.snapshot().slow, 1);
     setup.hand.advance(window);
@@ -100,11 +101,11 @@ fn a_call_that_is_cancelled_after_its_head_counts_for_it() {
 /// A cancelled call does not end a policy stack of failures, slow or not.
 #[test]
 fn a_slow_cancelled_call_leaves_a_row_of_failures_as_it_is() {
-    let trip = Trip::any([
-        Trip::consecutive_failures(2).unwrap(),
-        Trip::slow_rate(1.0, SLOW_AFTER, 10, 10).unwrap(),
+    let open_when = OpenWhen::any([
+        OpenWhen::consecutive_failures(2).unwrap(),
+        OpenWhen::slow_rate(1.0, SLOW_AFTER, 10, 10).unwrap(),
     ]);
-    let setup = Setup::new(CircuitBreakerLayer::new().trip(trip.unwrap()));
+    let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when.unwrap()));
     setup.fail(1);
     let call = setup.start(Act::Pend(9));
     setup.hand.advance(SLOW_AFTER + NANO);
@@ -134,11 +135,11 @@ fn a_rejection_further_in_was_not_slow() {
 
 #[test]
 fn a_failed_call_is_slow_as_well_if_it_took_too_long() {
-    let trip = Trip::any([
-        Trip::failure_rate(1.0, 10, 10).unwrap(),
-        Trip::slow_rate(1.0, SLOW_AFTER, 10, 10).unwrap(),
+    let open_when = OpenWhen::any([
+        OpenWhen::failure_rate(1.0, 10, 10).unwrap(),
+        OpenWhen::slow_rate(1.0, SLOW_AFTER, 10, 10).unwrap(),
     ]);
-    let setup = Setup::new(CircuitBreakerLayer::new().trip(trip.unwrap()));
+    let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when.unwrap()));
     let call = setup.start(Act::Fail);
     setup.hand.advance(SLOW_AFTER + NANO);
     assert!(ended(call).is_err());
@@ -170,9 +171,9 @@ fn a_slow_probe_has_failed() {
 /// What a verdict ignores was not slow, unless it was cancelled.
 #[test]
 fn a_verdict_can_ignore_what_was_slow() {
-    let setup = Setup::new(layer().verdict(|end| match end.outcome() {
-        Outcome::Success => Verdict::Ignored,
-        _ => Verdict::of(end),
+    let setup = Setup::new(layer().count_as(|end| match end.outcome() {
+        Outcome::Success => CountAs::Ignored,
+        _ => CountAs::of(end),
     }));
     take(&setup, 2 * SLOW_AFTER);
     assert_eq!(setup.breaker.snapshot().results, 0);
@@ -191,7 +192,7 @@ fn a_call_that_ends_before_it_started_was_not_slow() {
 
 fn hanging() -> CircuitBreakerLayer {
     let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
-    CircuitBreakerLayer::new().trip(Trip::slow_rate(0.5, slow, 10, 2).unwrap())
+    CircuitBreakerLayer::new().open_when(OpenWhen::slow_rate(0.5, slow, 10, 2).unwrap())
 }
 
 /// Makes a call that is rejected, and returns the wait that it is told. It is the call that finds out that others hang, not the readiness.
@@ -222,11 +223,11 @@ fn calls_that_hang_open_the_breaker_while_they_hang() {
 fn a_call_that_hung_counts_once() {
     for (act, failures) in [(Act::Succeed, 0), (Act::Fail, 1)] {
         let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
-        let trip = Trip::any([
-            Trip::slow_rate(1.0, slow, 100, 100).unwrap(),
-            Trip::failure_rate(1.0, 100, 100).unwrap(),
+        let open_when = OpenWhen::any([
+            OpenWhen::slow_rate(1.0, slow, 100, 100).unwrap(),
+            OpenWhen::failure_rate(1.0, 100, 100).unwrap(),
         ]);
-        let setup = Setup::new(CircuitBreakerLayer::new().trip(trip.unwrap()));
+        let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when.unwrap()));
         let call = setup.start(act);
         for _ in 0..3 {
             setup.hand.advance(2 * SLOW_AFTER);
@@ -278,9 +279,9 @@ fn a_rest_of_any_length_loses_no_call_that_hangs() {
 #[test]
 fn many_threads_count_each_call_that_hangs_once() {
     let slow = SlowCall::longer_than(Duration::from_nanos(50)).while_in_flight();
-    let trip = Trip::slow_rate(1.0, slow, WINDOW, u32::MAX).unwrap();
+    let open_when = OpenWhen::slow_rate(1.0, slow, WINDOW, u32::MAX).unwrap();
     let (clock, hand) = Clock::manual();
-    let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+    let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
     let breaker = layer.handle();
     let policy = layer.into_policies().policy().clone();
     let calls = 5_000;
@@ -321,8 +322,8 @@ fn a_call_may_be_measured_to_its_head() {
                 slow
             };
             let (clock, hand) = Clock::manual();
-            let trip = Trip::slow_rate(1.0, slow, 10, 10).unwrap();
-            let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+            let open_when = OpenWhen::slow_rate(1.0, slow, 10, 10).unwrap();
+            let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
             let breaker = layer.handle();
             let service = layer.http().layer(Probe::new());
             let ask = || ended(service.clone().oneshot(http::Request::new(Act::Succeed))).unwrap();
@@ -347,8 +348,8 @@ fn a_call_may_be_measured_to_its_head() {
 #[test]
 fn a_call_without_a_head_is_measured_to_its_end() {
     let slow = SlowCall::longer_than(SLOW_AFTER).to_head();
-    let trip = Trip::slow_rate(1.0, slow, 10, 10).unwrap();
-    let setup = Setup::new(CircuitBreakerLayer::new().trip(trip));
+    let open_when = OpenWhen::slow_rate(1.0, slow, 10, 10).unwrap();
+    let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when));
     take(&setup, SLOW_AFTER + NANO);
     let call = setup.start(Act::Fail);
     setup.hand.advance(SLOW_AFTER + NANO);
@@ -364,8 +365,8 @@ fn a_key_whose_calls_hang_is_remembered() {
     let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
     let layer = KeyedCircuitBreakerLayer::new(1, find)
         .unwrap()
-        .trip(Trip::slow_rate(1.0, slow, 10, 1).unwrap())
-        .overflow(Overflow::Unguarded)
+        .open_when(OpenWhen::slow_rate(1.0, slow, 10, 1).unwrap())
+        .when_full(WhenFull::Unguarded)
         .clock(clock);
     let handle = layer.handle();
     let policy = layer.into_policies().policy().clone();

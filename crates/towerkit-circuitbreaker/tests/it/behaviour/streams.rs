@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, SlowCall, State, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, SlowCall, State};
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
 
@@ -110,8 +110,8 @@ fn a_stream_whose_trailers_say_not_found_or_ok_is_none() {
 fn a_stream_that_goes_on_for_too_long_is_slow() {
     let (clock, hand) = Clock::manual();
     let second = Duration::from_secs(1);
-    let trip = Trip::slow_rate(1.0, second, 10, 1).unwrap();
-    let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+    let open_when = OpenWhen::slow_rate(1.0, second, 10, 1).unwrap();
+    let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
     let mut body = pin!(stream(&layer, "0"));
     read(&mut body, 10);
     hand.advance(2 * second);
@@ -152,8 +152,8 @@ fn streams_that_hang_after_their_head_open_a_breaker_of_slow_calls() {
         } else {
             slow
         };
-        let trip = Trip::slow_rate(1.0, slow, 10, 2).unwrap();
-        let layer = CircuitBreakerLayer::new().trip(trip).clock(clock);
+        let open_when = OpenWhen::slow_rate(1.0, slow, 10, 2).unwrap();
+        let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let breaker = layer.handle();
         let streams = [stream(&layer, "0"), stream(&layer, "0")];
         hand.advance(2 * second);

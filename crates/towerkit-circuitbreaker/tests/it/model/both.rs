@@ -79,10 +79,10 @@ impl Both {
                 self.switch(*mode);
                 self.model.switch(*mode);
             }
-            Step::Apply(given) => self.apply(**given),
+            Step::Apply(given) => self.update(**given),
             Step::Limits(given) => {
                 let conditions = limits_of(self.model.given.conditions, given.conditions);
-                self.apply(Given {
+                self.update(Given {
                     conditions,
                     ..**given
                 });
@@ -139,9 +139,9 @@ impl Both {
         }
     }
 
-    fn apply(&mut self, given: Given) {
-        self.handle.apply(given.options());
-        self.model.apply(given);
+    fn update(&mut self, given: Given) {
+        self.handle.update(given.options());
+        self.model.update(given);
     }
 }
 

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseError};
 use towerkit_circuitbreaker::{
-    Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, KeyedCircuitBreakerPolicy, Overflow,
-    State, Trip,
+    Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, KeyedCircuitBreakerPolicy, OpenWhen,
+    State, WhenFull,
 };
 use towerkit_core::{Call, CallEnd, Clock, Guard, IntoPolicy, ManualClock, Outcome, Plain, Policy};
 
@@ -61,8 +61,8 @@ impl Keys {
         let layer = KeyedCircuitBreakerLayer::new(CAPACITY, find)
             .and_then(|layer| layer.open_for(Duration::from_nanos(OPEN_FOR)))
             .unwrap()
-            .trip(Trip::consecutive_failures(LIMIT as u32).unwrap())
-            .overflow(Overflow::Unguarded)
+            .open_when(OpenWhen::consecutive_failures(LIMIT as u32).unwrap())
+            .when_full(WhenFull::Unguarded)
             .clock(clock);
         Self {
             handle: layer.handle(),

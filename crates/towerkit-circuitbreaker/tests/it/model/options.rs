@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use towerkit_circuitbreaker::{OpenTime, Options, SlowCall, Trip, Window};
+use towerkit_circuitbreaker::{CircuitBreakerOptions, OpenDuration, OpenWhen, SlowCall, Window};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Given {
@@ -127,7 +127,7 @@ impl Conditions {
         shape(self) == shape(other)
     }
 
-    fn trip(&self) -> Trip {
+    fn open_when(&self) -> OpenWhen {
         let slow_call = SlowCall::longer_than(nanos(self.slow_after));
         let slow_call = match self.while_in_flight {
             true => slow_call.while_in_flight(),
@@ -135,19 +135,19 @@ impl Conditions {
         };
         let in_a_row = self
             .in_a_row
-            .map(|failures| Trip::consecutive_failures(failures.try_into().unwrap()).unwrap());
+            .map(|failures| OpenWhen::consecutive_failures(failures.try_into().unwrap()).unwrap());
         let failures = self.failures.shares().map(|share| {
             share.map(|(window, share)| {
-                Trip::failure_rate(share.rate(), window, share.least()).unwrap()
+                OpenWhen::failure_rate(share.rate(), window, share.least()).unwrap()
             })
         });
         let slow = self.slow.shares().map(|share| {
             share.map(|(window, share)| {
-                Trip::slow_rate(share.rate(), slow_call, window, share.least()).unwrap()
+                OpenWhen::slow_rate(share.rate(), slow_call, window, share.least()).unwrap()
             })
         });
         let all = failures.into_iter().chain(slow).chain([in_a_row]);
-        Trip::any(all.flatten()).unwrap()
+        OpenWhen::any(all.flatten()).unwrap()
     }
 }
 
@@ -170,15 +170,15 @@ impl Share {
 }
 
 impl Given {
-    pub(crate) fn options(&self) -> Options {
-        let mut open_time = OpenTime::new(nanos(self.first)).unwrap();
+    pub(crate) fn options(&self) -> CircuitBreakerOptions {
+        let mut open_duration = OpenDuration::new(nanos(self.first)).unwrap();
         if let Some((times, over, longest)) = self.growth {
             let factor = times as f64 / over as f64;
-            open_time = open_time.growing(factor, nanos(longest)).unwrap();
+            open_duration = open_duration.growing(factor, nanos(longest)).unwrap();
         }
-        Options::default()
-            .trip(self.conditions.trip())
-            .open_time(open_time)
+        CircuitBreakerOptions::default()
+            .open_when(self.conditions.open_when())
+            .open_duration(open_duration)
             .probes(self.probes.try_into().unwrap())
             .unwrap()
             .probe_timeout(nanos(self.probe_timeout))

@@ -151,7 +151,7 @@ impl Model {
             slow,
             counts,
         });
-        if self.state == State::Closed && self.trips(verdict, counts) {
+        if self.state == State::Closed && self.conditions(verdict, counts) {
             self.go(State::Open);
         }
     }
@@ -210,7 +210,7 @@ impl Model {
         self.last_open = None;
     }
 
-    pub(crate) fn apply(&mut self, given: Given) {
+    pub(crate) fn update(&mut self, given: Given) {
         let counts = matches!(self.state, State::Closed | State::ForcedClosed);
         if !given.conditions.count_like(&self.given.conditions) {
             self.period += u64::from(counts);
@@ -309,7 +309,7 @@ impl Model {
     /// Whether a condition is met, after a result with this verdict.
     ///
     /// A condition is judged when a result of its own comes in.
-    fn trips(&self, verdict: Option<bool>, counts: Counts) -> bool {
+    fn conditions(&self, verdict: Option<bool>, counts: Counts) -> bool {
         let conditions = self.given.conditions;
         let in_a_row = verdict.is_some()
             && conditions

@@ -16,7 +16,7 @@ use hyper_util::{
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Trip};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen};
 use towerkit_core::{Event, EventSink, stack};
 use towerkit_fallback::FallbackLayer;
 use towerkit_hedge::HedgeLayer;
@@ -55,7 +55,7 @@ fn client(registry: &Registry, outputs: &mut Outputs) -> Backend {
         .events(events(registry));
     let hedge = HedgeLayer::after(SECOND).unwrap().events(events(registry));
     let breaker = CircuitBreakerLayer::new()
-        .trip(Trip::consecutive_failures(4).unwrap())
+        .open_when(OpenWhen::consecutive_failures(4).unwrap())
         .events(events(registry));
     let fallback = FallbackLayer::function(|answer, _: &towerkit_core::CallEnd| answer)
         .events(events(registry));

@@ -14,24 +14,24 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use towerkit_circuitbreaker::OpenTime;
+/// use towerkit_circuitbreaker::OpenDuration;
 ///
 /// // 5, 10, 20, 40, 60, 60 .. seconds, each of them up to a fifth longer.
-/// let time = OpenTime::new(Duration::from_secs(5))?
+/// let time = OpenDuration::new(Duration::from_secs(5))?
 ///     .growing(2.0, Duration::from_secs(60))?
 ///     .jitter(0.2)?;
 /// # let _ = time;
 /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OpenTime {
+pub struct OpenDuration {
     first: u64,
     factor: f64,
     longest: u64,
     jitter: f64,
 }
 
-impl OpenTime {
+impl OpenDuration {
     /// The same time at every opening.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl OpenTime {
     }
 }
 
-impl Default for OpenTime {
+impl Default for OpenDuration {
     /// 10 seconds.
     fn default() -> Self {
         Self::constant(10_000_000_000)
@@ -132,7 +132,7 @@ impl Schedule {
     }
 
     /// Returns how long the breaker stays open that opens at `now`.
-    pub(crate) fn open(&mut self, time: OpenTime, now: u64) -> u64 {
+    pub(crate) fn open(&mut self, time: OpenDuration, now: u64) -> u64 {
         let before = self.last.filter(|last| !self.has_recovered(last.1, now));
         let next = before.map_or(time.first, |last| time.after(last.0));
         let jittered = time.with_jitter(next, self.random());
@@ -152,7 +152,7 @@ impl Schedule {
     }
 
     /// Whether the next opening at this or a later time is one like the first.
-    pub(crate) fn is_fresh(&self, time: OpenTime, now: u64) -> bool {
+    pub(crate) fn is_fresh(&self, time: OpenDuration, now: u64) -> bool {
         let is_recovered = |last: (u64, u64)| self.has_recovered(last.1, now);
         time.factor == 1.0 || self.last.is_none_or(is_recovered)
     }
@@ -176,8 +176,8 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn time(first: u64) -> OpenTime {
-        OpenTime::new(Duration::from_nanos(first)).unwrap()
+    fn time(first: u64) -> OpenDuration {
+        OpenDuration::new(Duration::from_nanos(first)).unwrap()
     }
 
     #[test]

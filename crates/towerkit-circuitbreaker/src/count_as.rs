@@ -2,7 +2,7 @@ use towerkit_core::{CallEnd, Outcome, RejectionReason, Status};
 
 /// What the end of a call says about the health of the callee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum CountAs {
     /// The callee is well.
     Success,
     /// The callee is unwell: counts towards opening, and opens a half-open breaker at once.
@@ -12,7 +12,7 @@ pub enum Verdict {
     Ignored,
 }
 
-impl Verdict {
+impl CountAs {
     /// Judges a call as a breaker does unless it is told otherwise.
     ///
     /// - A failure, a pushback and a time-out are failures of the callee, and so is a panic.
@@ -50,25 +50,25 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn verdict(outcome: Outcome, status: Option<Status>) -> Verdict {
-        Verdict::of(&CallEnd::new(outcome).with_status(status))
+    fn verdict(outcome: Outcome, status: Option<Status>) -> CountAs {
+        CountAs::of(&CallEnd::new(outcome).with_status(status))
     }
 
     /// CB-10.
     #[test]
     fn trouble_counts_against_the_callee_unless_its_status_blames_the_caller() {
         for outcome in [Outcome::Failure, Outcome::Overloaded, Outcome::TimedOut] {
-            assert_eq!(verdict(outcome, None), Verdict::Failure);
+            assert_eq!(verdict(outcome, None), CountAs::Failure);
             for status in [
                 Status::Http(500),
                 Status::Http(503),
                 Status::Grpc(14),
                 Status::Grpc(4),
             ] {
-                assert_eq!(verdict(outcome, Some(status)), Verdict::Failure, "{status}");
+                assert_eq!(verdict(outcome, Some(status)), CountAs::Failure, "{status}");
             }
             for status in [Status::Http(408), Status::Http(429), Status::Grpc(8)] {
-                assert_eq!(verdict(outcome, Some(status)), Verdict::Success, "{status}");
+                assert_eq!(verdict(outcome, Some(status)), CountAs::Success, "{status}");
             }
         }
     }
@@ -78,13 +78,13 @@ mod tests {
     fn a_client_error_is_a_success() {
         assert_eq!(
             verdict(Outcome::ClientError, Some(Status::Http(404))),
-            Verdict::Success
+            CountAs::Success
         );
         assert_eq!(
             verdict(Outcome::ClientError, Some(Status::Grpc(5))),
-            Verdict::Success
+            CountAs::Success
         );
-        assert_eq!(verdict(Outcome::ClientError, None), Verdict::Success);
+        assert_eq!(verdict(Outcome::ClientError, None), CountAs::Success);
     }
 
     /// CB-10.
@@ -92,11 +92,11 @@ mod tests {
     fn a_rejection_further_in_is_ignored_but_a_time_out_further_in_is_a_failure() {
         for reason in RejectionReason::ALL {
             let expected = match reason {
-                RejectionReason::DeadlineExceeded => Verdict::Failure,
-                _ => Verdict::Ignored,
+                RejectionReason::DeadlineExceeded => CountAs::Failure,
+                _ => CountAs::Ignored,
             };
             assert_eq!(
-                Verdict::of(&CallEnd::rejected_for(reason)),
+                CountAs::of(&CallEnd::rejected_for(reason)),
                 expected,
                 "{reason}"
             );
@@ -106,11 +106,11 @@ mod tests {
     /// CB-10.
     #[test]
     fn a_cancelled_call_counts_for_its_head_or_not_at_all() {
-        let judged = |head| Verdict::of(&CallEnd::cancelled().with_head(head));
-        assert_eq!(judged(None), Verdict::Ignored);
-        assert_eq!(judged(Some(Outcome::Success)), Verdict::Success);
-        assert_eq!(judged(Some(Outcome::ClientError)), Verdict::Success);
-        assert_eq!(judged(Some(Outcome::Failure)), Verdict::Failure);
-        assert_eq!(judged(Some(Outcome::Cancelled)), Verdict::Ignored);
+        let judged = |head| CountAs::of(&CallEnd::cancelled().with_head(head));
+        assert_eq!(judged(None), CountAs::Ignored);
+        assert_eq!(judged(Some(Outcome::Success)), CountAs::Success);
+        assert_eq!(judged(Some(Outcome::ClientError)), CountAs::Success);
+        assert_eq!(judged(Some(Outcome::Failure)), CountAs::Failure);
+        assert_eq!(judged(Some(Outcome::Cancelled)), CountAs::Ignored);
     }
 }

@@ -8,22 +8,22 @@ use crate::{InvalidSetting, SlowCall, Window, invalid::Problem, slow_call::Slow}
 ///
 /// ```
 /// use std::time::Duration;
-/// use towerkit_circuitbreaker::Trip;
+/// use towerkit_circuitbreaker::OpenWhen;
 ///
-/// assert_eq!(Trip::failure_rate(0.5, 100, 20)?, Trip::default());
-/// assert!(Trip::failure_rate(f64::NAN, 100, 20).is_err());
+/// assert_eq!(OpenWhen::failure_rate(0.5, 100, 20)?, OpenWhen::default());
+/// assert!(OpenWhen::failure_rate(f64::NAN, 100, 20).is_err());
 ///
 /// let minute = Duration::from_secs(60);
-/// let trip = Trip::any([
-///     Trip::consecutive_failures(10)?,
-///     Trip::failure_rate(0.5, minute, 20)?,
-///     Trip::slow_rate(0.8, Duration::from_secs(2), minute, 20)?,
+/// let open_when = OpenWhen::any([
+///     OpenWhen::consecutive_failures(10)?,
+///     OpenWhen::failure_rate(0.5, minute, 20)?,
+///     OpenWhen::slow_rate(0.8, Duration::from_secs(2), minute, 20)?,
 /// ])?;
-/// # let _ = trip;
+/// # let _ = open_when;
 /// # Ok::<_, towerkit_circuitbreaker::InvalidSetting>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Trip {
+pub struct OpenWhen {
     pub(crate) streak: Option<NonZeroU32>,
     /// One for each [`Kind`].
     pub(crate) rates: [Option<Rate>; 4],
@@ -89,7 +89,7 @@ impl Kind {
     }
 }
 
-impl Trip {
+impl OpenWhen {
     const NEVER: Self = Self {
         streak: None,
         rates: [None; 4],
@@ -162,8 +162,8 @@ impl Trip {
     ///
     /// If there are none, if two are of the same kind (the same thing counted in the same kind of window), or if two slow-call rates
     /// differ about when a call is slow.
-    pub fn any(trips: impl IntoIterator<Item = Self>) -> Result<Self, InvalidSetting> {
-        let all = trips.into_iter().try_fold(Self::NEVER, Self::or)?;
+    pub fn any(conditions: impl IntoIterator<Item = Self>) -> Result<Self, InvalidSetting> {
+        let all = conditions.into_iter().try_fold(Self::NEVER, Self::or)?;
         if all == Self::NEVER {
             return Err(InvalidSetting(Problem::Zero("number of conditions")));
         }
@@ -172,17 +172,17 @@ impl Trip {
 
     /// Whether both count the same things in the same windows, so that what one has counted is worth something to the other.
     pub(crate) fn counts_like(&self, other: &Self) -> bool {
-        let windows = |trip: &Self| trip.rates.map(|rate| rate.map(|rate| rate.window));
-        let slow = |trip: &Self| trip.slow.map(Slow::counting);
+        let windows = |open_when: &Self| open_when.rates.map(|rate| rate.map(|rate| rate.window));
+        let slow = |open_when: &Self| open_when.slow.map(Slow::counting);
         self.streak.is_some() == other.streak.is_some()
             && windows(self) == windows(other)
             && slow(self) == slow(other)
     }
 
     fn of(kind: Kind, rate: Rate) -> Self {
-        let mut trip = Self::NEVER;
-        trip.rates[kind as usize] = Some(rate);
-        trip
+        let mut open_when = Self::NEVER;
+        open_when.rates[kind as usize] = Some(rate);
+        open_when
     }
 
     fn or(mut self, other: Self) -> Result<Self, InvalidSetting> {
@@ -223,7 +223,7 @@ impl Rate {
     }
 }
 
-impl Default for Trip {
+impl Default for OpenWhen {
     fn default() -> Self {
         let rate = Rate {
             rate: 0.5,

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenTime, State};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenDuration, State};
 
 use super::setup::{Setup, consecutive};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn growing() -> OpenTime {
-    let first = OpenTime::new(SECOND).unwrap();
+fn growing() -> OpenDuration {
+    let first = OpenDuration::new(SECOND).unwrap();
     first.growing(2.0, 5 * SECOND).unwrap()
 }
 
-fn layer(time: OpenTime) -> CircuitBreakerLayer {
-    consecutive().open_time(time)
+fn layer(time: OpenDuration) -> CircuitBreakerLayer {
+    consecutive().open_duration(time)
 }
 
 /// Waits as told, and then fails the probe.
@@ -94,7 +94,7 @@ fn jitter_is_never_below_the_time_and_repeats_with_its_seed() {
 #[test]
 fn without_a_seed_every_breaker_has_jitter_of_its_own() {
     let first = || {
-        let time = OpenTime::new(SECOND).unwrap().jitter(1.0).unwrap();
+        let time = OpenDuration::new(SECOND).unwrap().jitter(1.0).unwrap();
         let setup = Setup::new(layer(time));
         setup.open();
         setup.rejected().unwrap()
