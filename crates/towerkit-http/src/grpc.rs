@@ -15,7 +15,7 @@ use towerkit_core::{
 use crate::{
     KnownErrors, ReadErrors, ResponseHead, Tracked, TrackedBody,
     body::SoFar,
-    client_address, fields, http_protocol,
+    client_address, headers, http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, of_code},
     rejection,
 };
@@ -105,7 +105,7 @@ impl<B, K> Describe<Request<B>> for Grpc<K> {
     }
 
     fn target<'a>(&self, request: &'a Request<B>) -> Option<TargetUri<'a>> {
-        Some(fields::target(request))
+        Some(headers::target(request))
     }
 
     fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
@@ -113,7 +113,7 @@ impl<B, K> Describe<Request<B>> for Grpc<K> {
     }
 
     fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {
-        fields::part(request, part)
+        headers::part(request, part)
     }
 
     #[inline(always)]
@@ -132,15 +132,15 @@ impl<B, K> Describe<Request<B>> for Grpc<K> {
         name: &str,
         visit: &mut dyn FnMut(&'a [u8]),
     ) {
-        fields::each(request.headers(), name, visit);
+        headers::each(request.headers(), name, visit);
     }
 
     fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
-        fields::set(request.headers_mut(), name, value);
+        headers::set(request.headers_mut(), name, value);
     }
 
     fn remove_header(&self, request: &mut Request<B>, name: &'static str) {
-        fields::remove(request.headers_mut(), name);
+        headers::remove(request.headers_mut(), name);
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {

@@ -16,7 +16,7 @@ use crate::{
     ByStatus, ClassifyHead, KnownErrors, OperationFn, OperationName, ReadErrors, RequestHead,
     ResponseBody, ResponseHead, Tracked, TrackedBody, Unrouted,
     body::{SoFar, UNDECLARED},
-    client_address, errors, fields, grpc,
+    client_address, errors, grpc, headers,
     outcome::{code_if_any, code_of, of_code, status_of},
     rejection,
     rejection::HeaderFields,
@@ -162,7 +162,7 @@ impl<B, C, O: OperationName, K, W> Describe<Request<B>> for Http<C, O, K, W> {
     }
 
     fn target<'a>(&self, request: &'a Request<B>) -> Option<TargetUri<'a>> {
-        Some(fields::target(request))
+        Some(headers::target(request))
     }
 
     fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
@@ -170,7 +170,7 @@ impl<B, C, O: OperationName, K, W> Describe<Request<B>> for Http<C, O, K, W> {
     }
 
     fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {
-        fields::part(request, part)
+        headers::part(request, part)
     }
 
     #[inline(always)]
@@ -189,15 +189,15 @@ impl<B, C, O: OperationName, K, W> Describe<Request<B>> for Http<C, O, K, W> {
         name: &str,
         visit: &mut dyn FnMut(&'a [u8]),
     ) {
-        fields::each(request.headers(), name, visit);
+        headers::each(request.headers(), name, visit);
     }
 
     fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
-        fields::set(request.headers_mut(), name, value);
+        headers::set(request.headers_mut(), name, value);
     }
 
     fn remove_header(&self, request: &mut Request<B>, name: &'static str) {
-        fields::remove(request.headers_mut(), name);
+        headers::remove(request.headers_mut(), name);
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
@@ -425,7 +425,7 @@ pub(crate) fn follow<B: Body, E, R: PolicyShape, K: ReadErrors<E>, W: ResponseBo
 /// The length of a body, as the head declares it or as it says itself.
 #[inline(always)]
 fn declared<B: Body>(response: &Response<B>) -> u64 {
-    fields::content_length(response.headers())
+    headers::content_length(response.headers())
         .or_else(|| response.body().size_hint().exact())
         .unwrap_or(UNDECLARED)
 }

@@ -64,6 +64,8 @@
 //! with the head; over HTTP/2 the connection goes on.
 
 mod body;
+#[cfg(feature = "client")]
+mod client;
 mod client_address;
 #[cfg(feature = "client")]
 mod client_errors;
@@ -71,20 +73,25 @@ mod collected;
 mod discard;
 mod errors;
 mod ext;
-mod fields;
 mod grpc;
+mod headers;
 mod http_protocol;
 mod operation;
 mod outcome;
 mod problem;
+mod recorded_body;
 mod rejection;
-mod replay;
+mod replay_body;
 mod replay_request;
 mod request_key;
+#[cfg(feature = "reqwest")]
+mod reqwest_service;
 mod response_body;
 mod share;
 
 pub use body::TrackedBody;
+#[cfg(feature = "client")]
+pub use client::{Client, Connector, client};
 pub use client_address::{ClientAddress, InvalidNetwork, PeerAddress};
 #[cfg(feature = "client")]
 pub use client_errors::{BoxedClientErrors, ClientErrors};
@@ -99,8 +106,12 @@ pub use operation::ByMatchedPath;
 pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unrouted};
 pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
-pub use replay::{KeptRequest, ReplayBody};
+pub use recorded_body::{BodyRecording, RecordedBody};
+pub use replay_body::ReplayBody;
+pub use replay_request::RecordedRequest;
 pub use request_key::RequestKey;
+#[cfg(feature = "reqwest")]
+pub use reqwest_service::{Reqwest, ReqwestFuture};
 #[cfg(feature = "axum")]
 pub use response_body::InAxum;
 pub use response_body::{ResponseBody, Tracked};

@@ -1,17 +1,18 @@
 //! What drivers need of HTTP and gRPC: to look at a result, and to send a request more than once.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header};
-use http_body::Body;
+use http::{HeaderMap, Method, Request, Response, header, request::Parts};
 use towerkit_core::{Attach, CallEnd, InspectResult, Pushback, ReplayRequest};
 
 use crate::{
-    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, KeptRequest, OperationName, ReadErrors,
-    ReplayBody, ResponseHead, errors,
+    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, OperationName, ReadErrors, ReplayBody,
+    ResponseHead, errors,
     grpc::{self, is_grpc},
-    rejection,
+    headers, rejection,
 };
 
 macro_rules! peeks {
@@ -67,35 +68,69 @@ macro_rules! attaches {
 attaches!([C, K, W] HttpExchange<C, K, W>);
 attaches!([K] GrpcExchange<K>);
 
-macro_rules! repeats {
+/// A recorded request, from which further attempts are made.
+pub struct RecordedRequest<B: ReplayBody> {
+    head: Parts,
+    body: B::Recording,
+}
+
+impl<B: ReplayBody> RecordedRequest<B> {
+    /// Makes the first attempt. Records the request unless its body is longer than `max_bytes` or than it declares.
+    fn record(request: Request<B>, max_bytes: usize) -> (Request<B>, Option<Self>) {
+        let max_bytes = u64::try_from(max_bytes).unwrap_or(u64::MAX);
+        let content_length = headers::content_length(request.headers());
+        let length = request.body().size_hint();
+        let is_declared = |exact| content_length.is_none_or(|declared| declared == exact);
+        if length.lower() > max_bytes || !length.exact().is_none_or(is_declared) {
+            return (request, None);
+        }
+        let (head, body) = request.into_parts();
+        let (first, body) = body.record(max_bytes, content_length);
+        let attempt = Request::from_parts(head.clone(), first);
+        (attempt, Some(Self { head, body }))
+    }
+
+    fn replay(&self) -> Option<Request<B>> {
+        let body = B::replay(&self.body)?;
+        Some(Request::from_parts(self.head.clone(), body))
+    }
+}
+
+impl<B: ReplayBody> fmt::Debug for RecordedRequest<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordedRequest").finish_non_exhaustive()
+    }
+}
+
+macro_rules! replay_requests {
     ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
-        impl<B: Body<Data = Bytes> + Unpin, $($generics)*> ReplayRequest<Request<B>> for $protocol {
-            type Attempt = Request<ReplayBody<B>>;
-            type Kept = KeptRequest<B>;
+        impl<B: ReplayBody, $($generics)*> ReplayRequest<Request<B>> for $protocol {
+            type Attempt = Request<B>;
+            type Kept = RecordedRequest<B>;
 
             fn is_idempotent(&self, request: &Request<B>) -> Option<bool> {
                 $is_idempotent(request)
             }
 
-            fn once(&self, request: Request<B>) -> Request<ReplayBody<B>> {
-                request.map(ReplayBody::once)
+            fn once(&self, request: Request<B>) -> Request<B> {
+                request
             }
 
             fn keep(
                 &self,
                 request: Request<B>,
-                cap: usize,
-            ) -> (Request<ReplayBody<B>>, Option<KeptRequest<B>>) {
-                KeptRequest::keep(request, cap)
+                max_bytes: usize,
+            ) -> (Request<B>, Option<RecordedRequest<B>>) {
+                RecordedRequest::record(request, max_bytes)
             }
 
-            fn again(&self, kept: &mut KeptRequest<B>) -> Option<Request<ReplayBody<B>>> {
-                kept.again()
+            fn again(&self, recording: &mut RecordedRequest<B>) -> Option<Request<B>> {
+                recording.replay()
             }
 
             fn set_attempt_header(
                 &self,
-                attempt: &mut Request<ReplayBody<B>>,
+                attempt: &mut Request<B>,
                 name: &'static str,
                 value: &str,
             ) {
@@ -107,12 +142,12 @@ macro_rules! repeats {
     };
 }
 
-repeats!([C: Clone, O: OperationName, K, W] Http<C, O, K, W>, by_method);
-// What a gRPC method does when it is called twice, only its author knows.
-repeats!([K] Grpc<K>, |_| None);
+replay_requests!([C: Clone, O: OperationName, K, W] Http<C, O, K, W>, is_idempotent_method);
+// Only its author knows if a gRPC method is idempotent.
+replay_requests!([K] Grpc<K>, |_| None);
 
-/// Whether the method is idempotent (RFC 9110, section 9.2.2); nobody knows of gRPC.
-fn by_method<B>(request: &Request<B>) -> Option<bool> {
+/// Returns true if the method is idempotent (RFC 9110, section 9.2.2), and `None` for gRPC.
+fn is_idempotent_method<B>(request: &Request<B>) -> Option<bool> {
     if is_grpc(request) {
         return None;
     }

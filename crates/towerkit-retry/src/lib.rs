@@ -9,14 +9,14 @@
 //! use http_body_util::{Empty, Full};
 //! use bytes::Bytes;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_http::{HttpExt, ReplayBody};
+//! use towerkit_http::{HttpExt};
 //! use towerkit_retry::{RetryLayer, RetryReport};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 //! let asked = AtomicU32::new(0);
 //! let client = ServiceBuilder::new()
 //!     .layer(RetryLayer::new().http())
-//!     .service_fn(async |_: Request<ReplayBody<Empty<Bytes>>>| {
+//!     .service_fn(async |_: Request<Empty<Bytes>>| {
 //!         let mut response = Response::new(Full::<Bytes>::default());
 //!         if asked.fetch_add(1, Relaxed) == 0 {
 //!             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -1,7 +1,9 @@
 use std::pin::pin;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body;
+use http_body_util::Empty;
 use tower_service::Service;
 use towerkit_core::BoxError;
 
@@ -42,18 +44,21 @@ impl<S: Service<Act, Error = ProbeError>> Calls<S> for PlainCalls {
     }
 }
 
+/// A request without a body, with the [`Act`] of the probe in its extensions.
+pub type HttpRequest = Request<Empty<Bytes>>;
+
 /// Calls a service over HTTP.
 #[derive(Debug)]
 pub enum HttpCalls {}
 
 impl<S, B> Calls<S> for HttpCalls
 where
-    S: Service<Request<Act>, Response = Response<B>, Error = ProbeError>,
+    S: Service<HttpRequest, Response = Response<B>, Error = ProbeError>,
     B: Body<Error: Into<BoxError>>,
 {
-    type Request = Request<Act>;
+    type Request = HttpRequest;
 
-    fn request(act: Act) -> Request<Act> {
+    fn request(act: Act) -> HttpRequest {
         request(act)
     }
 
@@ -72,12 +77,12 @@ pub enum GrpcCalls {}
 
 impl<S, B> Calls<S> for GrpcCalls
 where
-    S: Service<Request<Act>, Response = Response<B>, Error = ProbeError>,
+    S: Service<HttpRequest, Response = Response<B>, Error = ProbeError>,
     B: Body<Error: Into<BoxError>>,
 {
-    type Request = Request<Act>;
+    type Request = HttpRequest;
 
-    fn request(act: Act) -> Request<Act> {
+    fn request(act: Act) -> HttpRequest {
         let mut request = request(act);
         *request.method_mut() = Method::POST;
         let grpc = HeaderValue::from_static("application/grpc");
@@ -94,9 +99,8 @@ where
     }
 }
 
-/// A request that says in its extensions what the probe is to do, because a layer may wrap its body.
-fn request(act: Act) -> Request<Act> {
-    let mut request = Request::new(act);
+fn request(act: Act) -> HttpRequest {
+    let mut request = Request::new(Empty::new());
     request.extensions_mut().insert(act);
     request
 }

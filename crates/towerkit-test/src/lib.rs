@@ -46,7 +46,7 @@ mod probe;
 mod subject;
 mod task;
 
-pub use calls::{Calls, GrpcCalls, HttpCalls, PlainCalls};
+pub use calls::{Calls, GrpcCalls, HttpCalls, HttpRequest, PlainCalls};
 pub use clock::{run_paused, tokio_clock};
 pub use content::Content;
 pub use error::ProbeError;

@@ -13,7 +13,7 @@ use towerkit::{
     circuitbreaker::{CircuitBreakerLayer, OpenWhen},
     core::{BoxError, Rejection, RejectionReason},
     hedge::{HedgeHandle, HedgeLayer},
-    http::{HttpExt, ReplayBody},
+    http::HttpExt,
     ratelimit::{Quota, RateLimitLayer},
     retry::{Budget, RetryHandle, RetryLayer},
     timeout::TimeoutLayer,
@@ -49,7 +49,7 @@ impl Stack {
         let breaker = CircuitBreakerLayer::new()
             .open_when(OpenWhen::failure_rate(0.5, 50, 20)?)
             .open_for(Duration::from_secs(1))?;
-        let pool: Client<HttpConnector, ReplayBody<ReplayBody<Full<Bytes>>>> =
+        let pool: Client<HttpConnector, Full<Bytes>> =
             Client::builder(TokioExecutor::new()).build_http();
         let (retries, hedges) = (retry.handle(), hedge.handle());
         let service = ServiceBuilder::new()

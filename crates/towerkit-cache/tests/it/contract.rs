@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use ::http::Request;
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
 use towerkit_core::{KeyBy, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Subject, contract, laws::nonsense_is_rejected};
+use towerkit_test::{Act, HttpRequest, Subject, contract, laws::nonsense_is_rejected};
 
 fn lifetime() -> Lifetime {
     Lifetime::new(Duration::from_secs(60)).unwrap()
@@ -40,16 +39,8 @@ contract!(
     PlainCalls,
     Subject::new(layer::<Act>().plain("probe"))
 );
-contract!(
-    http,
-    HttpCalls,
-    Subject::new(layer::<Request<Act>>().http())
-);
-contract!(
-    grpc,
-    GrpcCalls,
-    Subject::new(layer::<Request<Act>>().grpc())
-);
+contract!(http, HttpCalls, Subject::new(layer::<HttpRequest>().http()));
+contract!(grpc, GrpcCalls, Subject::new(layer::<HttpRequest>().grpc()));
 contract!(
     passing_by,
     PlainCalls,
@@ -58,7 +49,7 @@ contract!(
 contract!(
     passing_by_over_http,
     HttpCalls,
-    Subject::new(passing_by_layer::<Request<Act>>().http())
+    Subject::new(passing_by_layer::<HttpRequest>().http())
 );
 
 /// T-07

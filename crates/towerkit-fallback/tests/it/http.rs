@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{CallEnd, Outcome, Rejection, RejectionReason, Status};
 use towerkit_fallback::{FallbackLayer, FellBack};
-use towerkit_http::{HttpExt, ReplayBody};
+use towerkit_http::HttpExt;
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
@@ -181,7 +181,7 @@ async fn a_response_that_is_replaced_is_read_to_its_end_while_another_service_an
     let read = Arc::new(AtomicUsize::new(0));
     let failing = {
         let read = read.clone();
-        service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+        service_fn(move |_: Request<Full<Bytes>>| {
             let read = read.clone();
             let body = Full::from("sorry").map_frame(move |frame: Frame<Bytes>| {
                 read.fetch_add(1, Ordering::SeqCst);
@@ -191,7 +191,7 @@ async fn a_response_that_is_replaced_is_read_to_its_end_while_another_service_an
             ready(Ok::<_, Infallible>(response.unwrap()))
         })
     };
-    let other = service_fn(async |_: Request<ReplayBody<Full<Bytes>>>| {
+    let other = service_fn(async |_: Request<Full<Bytes>>| {
         tokio::time::sleep(Duration::from_millis(10)).await;
         Ok(Response::new(Full::<Bytes>::default().boxed_unsync()))
     });

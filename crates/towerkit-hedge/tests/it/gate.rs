@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 use towerkit_core::{LayerExt, NoProtocol, OperationSet};
 use towerkit_hedge::HedgeLayer;
@@ -110,12 +111,16 @@ async fn a_body_that_is_not_kept_is_not_sent_again() {
             .unwrap();
         assert_eq!(backend.times().len(), attempts, "{cap}");
     }
-    // The first attempt has not read it to its end.
+    // A recorded body is replayed once the first attempt has read it to its end, a clone at any time.
     let backend = Backend::new([reply(300 * MS, 200).without_reading()]);
     let layer = layer();
-    call(&layer, &backend, put()).await.unwrap();
+    let boxed = put().map(BodyExt::boxed_unsync);
+    let service = layer.clone().http().layer(backend.clone());
+    service.oneshot(boxed).await.unwrap();
     assert_eq!(backend.times().len(), 1);
     assert_eq!(layer.handle().snapshot().available, 10);
+    call(&layer, &backend, put()).await.unwrap();
+    assert_eq!(backend.times().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

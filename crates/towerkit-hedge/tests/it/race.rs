@@ -22,7 +22,6 @@ use towerkit_core::{
     BoxError, CarriesRejection, Clock, Deadline, LayerExt, Rejection, RejectionReason,
 };
 use towerkit_hedge::HedgeLayer;
-use towerkit_http::ReplayBody;
 
 use crate::{
     backend::{Backend, MS, Reply, reply},
@@ -280,7 +279,7 @@ async fn a_failed_response_is_read_to_its_end_while_others_go_on() {
     let (read, attempts) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
     let seen = read.clone();
     let attempts = Arc::new(attempts);
-    let inner = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+    let inner = service_fn(move |_: Request<Full<Bytes>>| {
         let read = seen.clone();
         let is_first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
         let body = Full::from("text").map_frame(move |frame: Frame<Bytes>| {

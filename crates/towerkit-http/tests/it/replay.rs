@@ -10,22 +10,22 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use towerkit_core::ReplayRequest;
-use towerkit_http::{Grpc, Http, KeptRequest, ReplayBody};
+use towerkit_http::{Grpc, Http, RecordedRequest, ReplayBody};
 
 /// A body of so many frames, of unknown length, with trailers.
 #[derive(Debug)]
 struct Streamed(VecDeque<Frame<Bytes>>);
 
 impl Streamed {
-    fn of(parts: &[&'static str]) -> Self {
+    fn of(parts: &[&'static str]) -> UnsyncBoxBody<Bytes, Infallible> {
         let data = parts
             .iter()
             .map(|part| Frame::data(Bytes::from_static(part.as_bytes())));
         let mut trailers = HeaderMap::new();
         trailers.insert("checksum", "7".parse().unwrap());
-        Self(data.chain([Frame::trailers(trailers)]).collect())
+        Self(data.chain([Frame::trailers(trailers)]).collect()).boxed_unsync()
     }
 }
 
@@ -41,17 +41,14 @@ impl Body for Streamed {
     }
 }
 
-fn keep<B: Body<Data = Bytes> + Unpin>(
-    body: B,
-    cap: usize,
-) -> (ReplayBody<B>, Option<KeptRequest<B>>) {
+fn keep<B: ReplayBody>(body: B, cap: usize) -> (B, Option<RecordedRequest<B>>) {
     let (attempt, kept) = Http::new().keep(Request::new(body), cap);
     (attempt.into_body(), kept)
 }
 
-async fn read<B>(body: ReplayBody<B>) -> (Bytes, Option<HeaderMap>)
+async fn read<B>(body: B) -> (Bytes, Option<HeaderMap>)
 where
-    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+    B: Body<Data = Bytes, Error = Infallible>,
 {
     let collected = body.collect().await.unwrap();
     let trailers = collected.trailers().cloned();

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_http::{HttpExt, ReplayBody};
 use towerkit_retry::{GaveUp, RetryLayer, RetryReport};
@@ -20,10 +20,10 @@ use towerkit_retry::{GaveUp, RetryLayer, RetryReport};
 struct Streamed(VecDeque<Frame<Bytes>>);
 
 impl Streamed {
-    fn of(kilobytes: usize) -> Self {
+    fn of(kilobytes: usize) -> UnsyncBoxBody<Bytes, Infallible> {
         let data = (0..kilobytes).map(|_| Frame::data(Bytes::from_static(&[7; 1024])));
         let trailers = HeaderMap::from_iter([("checksum".parse().unwrap(), 7.into())]);
-        Self(data.chain([Frame::trailers(trailers)]).collect())
+        Self(data.chain([Frame::trailers(trailers)]).collect()).boxed_unsync()
     }
 }
 
@@ -42,10 +42,10 @@ impl Body for Streamed {
 /// Sends a body to a service that reads it and is overloaded; returns what came in each attempt, and why the call was given up.
 async fn send<B>(layer: RetryLayer, body: B) -> (Vec<(usize, bool)>, Option<GaveUp>)
 where
-    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+    B: ReplayBody<Data = Bytes, Error = Infallible>,
 {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let inner = service_fn(|request: Request<ReplayBody<B>>| {
+    let inner = service_fn(|request: Request<B>| {
         let seen = seen.clone();
         async move {
             let body = request.into_body().collect().await.unwrap();
@@ -114,7 +114,7 @@ async fn the_cap_can_be_set() {
 async fn a_body_of_countless_small_frames_is_not_kept() {
     let frames = |count, data: &'static [u8]| {
         let data = (0..count).map(move |_| Frame::data(Bytes::from_static(data)));
-        Streamed(data.collect())
+        Streamed(data.collect()).boxed_unsync()
     };
     let (seen, gave_up) = send(RetryLayer::new(), frames(1024, b"7")).await;
     assert_eq!(

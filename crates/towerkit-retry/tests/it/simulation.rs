@@ -23,7 +23,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use towerkit_http::{Http, HttpExt, ReplayBody};
+use towerkit_http::{Http, HttpExt};
 use towerkit_retry::{Budget, RETRY_ATTEMPT, Retry, RetryLayer};
 use towerkit_test::tokio_clock;
 use turmoil::net::{TcpListener, TcpStream};
@@ -34,7 +34,7 @@ type Nothing = Empty<Bytes>;
 #[derive(Clone)]
 struct Hop(&'static str);
 
-impl Service<Request<ReplayBody<Nothing>>> for Hop {
+impl Service<Request<Nothing>> for Hop {
     type Response = Response<Incoming>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, BoxError>> + Send>>;
@@ -43,7 +43,7 @@ impl Service<Request<ReplayBody<Nothing>>> for Hop {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReplayBody<Nothing>>) -> Self::Future {
+    fn call(&mut self, request: Request<Nothing>) -> Self::Future {
         let to = self.0;
         Box::pin(async move {
             let stream = TcpStream::connect((to, 80)).await?;

@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_test::{
-    Act, GrpcCalls, HttpCalls, Probe, ProbeBody, ProbeError, Subject, contract, laws,
+    GrpcCalls, HttpCalls, HttpRequest, Probe, ProbeBody, ProbeError, Subject, contract, laws,
 };
 
 use crate::passes;
@@ -73,16 +73,16 @@ struct FaultyService {
     inner: Probe,
 }
 
-impl Service<Request<Act>> for FaultyService {
+impl Service<HttpRequest> for FaultyService {
     type Response = Response<FaultyBody>;
     type Error = ProbeError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ProbeError>>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
-        Service::<Request<Act>>::poll_ready(&mut self.inner, cx)
+        Service::<HttpRequest>::poll_ready(&mut self.inner, cx)
     }
 
-    fn call(&mut self, request: Request<Act>) -> Self::Future {
+    fn call(&mut self, request: HttpRequest) -> Self::Future {
         let held = CallState::new(&self.layer);
         let call = self.inner.call(request);
         Box::pin(async move {

@@ -20,7 +20,7 @@ use tower::{
 use tower_http::catch_panic::CatchPanicLayer;
 use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 use towerkit_core::{BoxError, CarriesRejection, Clock, LayerExt, stack};
-use towerkit_http::{HttpExt, ReplayBody};
+use towerkit_http::HttpExt;
 use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -269,7 +269,7 @@ async fn the_last_layer_of_a_router_is_outermost_and_the_first_of_a_builder() {
 }
 
 /// A request as a retry sends it.
-type Sent = Request<ReplayBody<Empty<Bytes>>>;
+type Sent = Request<Empty<Bytes>>;
 
 /// Makes 1,000 idempotent calls, one after the other, of two instances of which one is dead, and returns how many failed.
 ///

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::SpanKind;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, Clock, LayerExt, TraceIds};
-use towerkit_http::{Http, HttpExt, ReplayBody};
+use towerkit_http::{Http, HttpExt};
 use towerkit_retry::RetryLayer;
 use towerkit_trace::{Sampler, TraceContext, TraceLayer};
 
@@ -72,7 +72,7 @@ fn each_attempt_has_a_span_inside_that_of_the_call() {
             .layer(TraceLayer::internal().plain("buy"))
             .layer(RetryLayer::new().http())
             .layer(TraceLayer::client().http())
-            .service_fn(async |_: Request<ReplayBody<Empty<Bytes>>>| {
+            .service_fn(async |_: Request<Empty<Bytes>>| {
                 let mut response = Response::new(Full::<Bytes>::from("hello"));
                 if asked.fetch_add(1, Ordering::Relaxed) < 2 {
                     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
