@@ -34,7 +34,7 @@ impl Fields {
 }
 
 impl Carrier for Fields {
-    fn each<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+    fn for_each_value<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
         let values = self.0.iter().filter(|(found, _)| found == name);
         values.for_each(|(_, value)| visit(value));
     }

@@ -1,6 +1,6 @@
 //! LG-01, LG-02, LG-03, LG-08, LG-09: whatever is logged is one line, which reads back.
 
-use towerkit_log::{Caps, Format, Redaction, line_of, subscriber};
+use towerkit_log::{Format, LengthLimits, Redaction, line_of, subscriber};
 use tracing::{Dispatch, dispatcher::with_default, info, info_span};
 
 use crate::{Page, read_json, read_logfmt};
@@ -85,11 +85,14 @@ impl Log {
             let page = page.clone();
             subscriber(format).writer(move || page.clone()).spans()
         };
-        let all = Caps::new().value(usize::MAX).line(1 << 30);
-        let few = Caps::new().value(SHORT_VALUE).line(SHORT);
+        let all = LengthLimits::new().value(usize::MAX).line(1 << 30);
+        let few = LengthLimits::new().value(SHORT_VALUE).line(SHORT);
         Self {
-            whole: to(&page).redaction(Redaction::none()).caps(all).dispatch(),
-            short: to(&page).caps(few).dispatch(),
+            whole: to(&page)
+                .redaction(Redaction::none())
+                .length_limits(all)
+                .dispatch(),
+            short: to(&page).length_limits(few).dispatch(),
             page,
         }
     }

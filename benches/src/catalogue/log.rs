@@ -4,7 +4,7 @@ use tower::Layer;
 use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
 use towerkit_core::Clock;
 use towerkit_http::HttpExt;
-use towerkit_log::{Background, Format, Lines};
+use towerkit_log::{Background, Format, LineFormatter};
 use tracing::{Dispatch, Level};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -28,7 +28,7 @@ pub(super) fn off(visit: &mut impl Visit, inner: impl Http, way: &str) {
 pub(super) fn json(visit: &mut impl Visit, inner: impl Http, way: &str) {
     visit.group(format!("log, one JSON line, HTTP, {way}"));
     visit.http(Label::bare(), inner.clone());
-    let lines = Lines::new(Format::Json).writer(io::sink);
+    let lines = LineFormatter::new(Format::Json).writer(io::sink);
     visit.under(Dispatch::new(tracing_subscriber::registry().with(lines)));
     visit.http(
         Label::ours("towerkit", Clocked::Standard),
@@ -60,6 +60,6 @@ fn in_background() -> Dispatch {
         .start(Format::Json, io::sink)
         .expect("a thread");
     std::mem::forget(guard);
-    let lines = Lines::new(Format::Json).writer(queue);
+    let lines = LineFormatter::new(Format::Json).writer(queue);
     Dispatch::new(tracing_subscriber::registry().with(lines))
 }

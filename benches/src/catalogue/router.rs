@@ -8,7 +8,7 @@ use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer as HttpTr
 use tower_otel::trace::HttpLayer;
 use towerkit_core::{Clock, stack};
 use towerkit_http::HttpExt;
-use towerkit_log::{Format, Lines, LogLayer};
+use towerkit_log::{Format, LineFormatter, LogLayer};
 use towerkit_trace::TraceLayer;
 use tracing::{Dispatch, Level};
 use tracing_subscriber::layer::SubscriberExt;
@@ -165,7 +165,7 @@ fn the_peers() -> Router {
 /// The line has the ids of its trace; the peer's has the span that tower-http makes.
 pub(super) fn trace_and_line(visit: &mut impl Visit) {
     group(visit, "trace and one JSON line");
-    let lines = Lines::new(Format::Json).writer(io::sink);
+    let lines = LineFormatter::new(Format::Json).writer(io::sink);
     visit.under(Dispatch::new(tracing_subscriber::registry().with(lines)));
     let log = || LogLayer::new().clock(Clock::fast());
     visit.router(

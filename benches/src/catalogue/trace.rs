@@ -71,6 +71,6 @@ pub(super) fn sampled(visit: &mut impl Visit, inner: impl Http, way: &str) {
 }
 
 fn off(log: LogLayer) -> LogLayer {
-    log.handle().change(LevelFilter::OFF);
+    log.handle().set_level(LevelFilter::OFF);
     log
 }

@@ -36,7 +36,7 @@ use crate::{
 #[must_use = "it does nothing until it is started"]
 pub struct Background {
     bounds: Bounds,
-    patience: Duration,
+    shutdown_timeout: Duration,
 }
 
 impl Background {
@@ -47,7 +47,7 @@ impl Background {
                 bytes: 4 << 20,
                 lines: 1 << 16,
             },
-            patience: Duration::from_secs(1),
+            shutdown_timeout: Duration::from_secs(1),
         }
     }
 
@@ -66,15 +66,15 @@ impl Background {
     }
 
     /// Sets how long the drop of the [`LogGuard`] waits at most for the last lines; one second by default.
-    pub const fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub const fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
+        self.shutdown_timeout = shutdown_timeout;
         self
     }
 
     /// Starts the thread, which writes to `writer`; `format` is that of the line that tells of dropped lines.
     ///
     /// [`LogSubscriber::background`](crate::LogSubscriber::background) does this for you. The queue is a writer for
-    /// [`Lines`](crate::Lines) and for the layers of `tracing_subscriber::fmt`: every write into it is a line. `make_writer` of
+    /// [`LineFormatter`](crate::LineFormatter) and for the layers of `tracing_subscriber::fmt`: every write into it is a line. `make_writer` of
     /// `writer` is called once for each batch of lines.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Background {
                 has_ended: false,
                 is_stuck: false,
             }),
-            patience: self.patience,
+            shutdown_timeout: self.shutdown_timeout,
             wake: Condvar::new(),
             progress: Condvar::new(),
         });
@@ -135,8 +135,8 @@ impl LogQueue {
         self.shared.lock().queue.dropped()
     }
 
-    /// Waits until what has been logged so far is written or lost, for `patience` at most; returns whether it is.
-    pub fn flush(&self, patience: Duration) -> bool {
+    /// Waits until what has been logged so far is written or lost, for `timeout` at most; returns whether it is.
+    pub fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.shared.lock();
         let accepted = state.queue.hurry();
         self.shared.wake.notify_one();
@@ -144,7 +144,7 @@ impl LogQueue {
         let waited = self
             .shared
             .progress
-            .wait_timeout_while(state, patience, waits);
+            .wait_timeout_while(state, timeout, waits);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.queue.is_settled(accepted)
     }
@@ -228,7 +228,7 @@ impl fmt::Debug for LogQueue {
 
 /// Ends the thread of the [`Background`] when it is dropped: keep it until the end of `main`.
 ///
-/// The drop waits for the last lines, as long as [`patience`](Background::patience) says. Each line that is logged later is written at
+/// The drop waits for the last lines, as long as [`shutdown_timeout`](Background::shutdown_timeout) says. Each line that is logged later is written at
 /// once, by the thread that logs it: such as those of calls that end because the runtime is dropped after an `async fn main`. Where the
 /// writer is stuck, they are dropped.
 /// A program that leaves by `std::process::exit` or by a signal drops nothing: call [`LogQueue::flush`] before it does.
@@ -259,7 +259,7 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     /// Wakes those who wait for it.
     pub(crate) progress: Condvar,
-    patience: Duration,
+    shutdown_timeout: Duration,
 }
 
 /// The writer, once the thread has ended.
@@ -298,7 +298,7 @@ impl Shared {
         let waits = |state: &mut State| !state.has_ended;
         let waited = self
             .progress
-            .wait_timeout_while(state, self.patience, waits);
+            .wait_timeout_while(state, self.shutdown_timeout, waits);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.is_stuck = !state.has_ended;
     }

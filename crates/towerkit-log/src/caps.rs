@@ -6,25 +6,25 @@ use std::fmt;
 /// too many, is left out, and the last field is `fields_left_out` with their number.
 ///
 /// ```
-/// use towerkit_log::{Caps, Format};
+/// use towerkit_log::{LengthLimits, Format};
 ///
-/// let caps = Caps::new().value(1024).line(16 * 1024);
-/// let subscriber = towerkit_log::subscriber(Format::Json).caps(caps);
+/// let caps = LengthLimits::new().value(1024).line(16 * 1024);
+/// let subscriber = towerkit_log::subscriber(Format::Json).length_limits(caps);
 /// # let _ = subscriber;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caps {
+pub struct LengthLimits {
     pub(crate) value: usize,
     pub(crate) fields: usize,
     line: usize,
 }
 
-impl Caps {
+impl LengthLimits {
     /// What `fields_left_out` and the end of the line may take.
     const RESERVE: usize = 64;
     const SHORTEST_LINE: usize = 1024;
 
-    /// Caps values at 16 KiB, lines at 64 KiB and 128 fields.
+    /// LengthLimits values at 16 KiB, lines at 64 KiB and 128 fields.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Caps {
     }
 }
 
-impl Default for Caps {
+impl Default for LengthLimits {
     fn default() -> Self {
         Self::new()
     }

@@ -23,7 +23,7 @@ use crate::window::Window;
 /// | a concurrency limit rejects | warn | `limit reached` | `name`, `limit`, `rejected` |
 /// | it adapts | info | `limit changed` | `name`, `from`, `to` |
 /// | a retry is not made * | warn | `retry given up` | `name`, `retries`, `outcome`, `reason` |
-/// | a fallback is asked * | info | `fell back` | `name`, `from`, `to` |
+/// | a fallback is asked * | info | `fallback used` | `name`, `from`, `to` |
 /// | a call is retried * | debug | `retried` | `name`, `number`, `outcome`, `wait_ms` |
 /// | a call is hedged * | debug | `hedged` | `name`, `number` |
 ///
@@ -205,7 +205,7 @@ impl EventLog {
                     self,
                     FellBack,
                     INFO,
-                    "fell back",
+                    "fallback used",
                     name = name.as_str(),
                     from,
                     to

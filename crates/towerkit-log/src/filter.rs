@@ -25,7 +25,7 @@ use crate::versioned::{Seen, Versioned};
 /// # let dispatch = subscriber.dispatch();
 /// # tracing::dispatcher::with_default(&dispatch, || {
 /// assert!(!tracing::enabled!(target: "shop::orders", tracing::Level::DEBUG));
-/// handle.change("info,shop=debug".parse()?);
+/// handle.set_targets("info,shop=debug".parse()?);
 /// assert!(tracing::enabled!(target: "shop::orders", tracing::Level::DEBUG));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -48,12 +48,12 @@ impl TargetsHandle {
     ///
     /// Every place that logs is asked anew, as when a subscriber is set up: that takes some microseconds for each of them, once. Who
     /// logs waits for nothing.
-    pub fn change(&self, targets: Targets) {
+    pub fn set_targets(&self, targets: Targets) {
         self.replace(targets);
         rebuild_interest_cache();
     }
 
-    /// As [`change`](Self::change), where nothing logs yet.
+    /// As [`set_targets`](Self::set_targets), where nothing logs yet.
     pub(crate) fn replace(&self, targets: Targets) {
         self.0.replace(targets, new_version());
     }

@@ -165,33 +165,38 @@ impl Chosen {
 }
 
 impl LogHandle {
-    /// Returns the least level that is logged; [`LevelFilter::TRACE`] at first, which is every call.
+    /// Returns the settings and the counts of this moment.
     #[must_use]
-    pub fn level(&self) -> LevelFilter {
-        self.0.get().threshold.get()
+    pub fn snapshot(&self) -> LogSnapshot {
+        let chosen = self.0.get();
+        LogSnapshot {
+            level: chosen.threshold.get(),
+            sampling: chosen.sampler.sampling(),
+            left_out: chosen.sampler.left_out(),
+        }
     }
 
     /// Logs calls of this level and above from now on.
     ///
     /// After [`LevelFilter::OFF`], calls that have started meanwhile are not logged.
-    pub fn change(&self, level: impl Into<LevelFilter>) {
+    pub fn set_level(&self, level: impl Into<LevelFilter>) {
         self.0.get().threshold.set(level.into());
     }
 
-    /// Returns which calls are left out.
-    #[must_use]
-    pub fn sampling(&self) -> Sampling {
-        self.0.get().sampler.sampling()
-    }
-
     /// Leaves other calls out from now on. Counts go on.
-    pub fn change_sampling(&self, sampling: Sampling) {
+    pub fn set_sampling(&self, sampling: Sampling) {
         self.0.get().sampler.change(sampling);
     }
+}
 
-    /// Returns how many calls the [`Sampling`] has left out so far.
-    #[must_use]
-    pub fn left_out(&self) -> u64 {
-        self.0.get().sampler.left_out()
-    }
+/// The settings and the counts of a [`LogLayer`] at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogSnapshot {
+    /// The least severe level that is logged: [`LevelFilter::TRACE`] at first, which logs every call.
+    pub level: LevelFilter,
+    /// The share of calls that is logged.
+    pub sampling: Sampling,
+    /// The calls that the [`Sampling`] has left out since the start.
+    pub left_out: u64,
 }

@@ -91,7 +91,7 @@
 //! - Floats that are no numbers, and integers that do not fit in 64 bits, are text in JSON.
 //! - An error is shown with its sources, and a value that panics as `PANIC:` and the message.
 //! - Credentials are `REDACTED`, by the names of fields and inside of values: see [`Redaction`].
-//! - Long values are cut, and long lines are ended, with a mark: see [`Caps`].
+//! - Long values are cut, and long lines are ended, with a mark: see [`LengthLimits`].
 //!
 //! # In the background
 //!
@@ -201,15 +201,15 @@ mod window;
 mod worker;
 
 pub use background::{Background, LogGuard, LogQueue};
-pub use caps::Caps;
+pub use caps::LengthLimits;
 pub use events::EventLog;
 pub use filter::TargetsHandle;
 pub use kept::LogCallState;
-pub use layer::{Log, LogHandle, LogLayer};
+pub use layer::{Log, LogHandle, LogLayer, LogSnapshot};
 pub use level::level_of;
 #[doc(hidden)]
 pub use lines::line_of;
-pub use lines::{Format, Lines};
+pub use lines::{Format, LineFormatter};
 pub use observer::LogObserver;
 pub use redaction::Redaction;
 pub use sampling::Sampling;

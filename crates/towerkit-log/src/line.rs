@@ -1,7 +1,7 @@
 use std::{cell::Cell, io::Write, ops::Range};
 
 use crate::{
-    Caps,
+    LengthLimits,
     encode::Encode,
     record::Take,
     sites::Spelt,
@@ -15,7 +15,7 @@ pub(crate) struct Line {
     /// Where the names of the fields stand in `bytes`.
     names: Vec<Range<usize>>,
     scratch: Scratch,
-    caps: Caps,
+    caps: LengthLimits,
     /// The fields for which there was no room.
     left_out: u32,
 }
@@ -29,7 +29,7 @@ impl Line {
             bytes: Vec::new(),
             names: Vec::new(),
             scratch: Scratch::new(),
-            caps: Caps::new(),
+            caps: LengthLimits::new(),
             left_out: 0,
         }
     }
@@ -50,7 +50,7 @@ impl Line {
     }
 
     /// Begins anew.
-    pub(crate) fn start<E: Encode>(&mut self, caps: Caps) {
+    pub(crate) fn start<E: Encode>(&mut self, caps: LengthLimits) {
         self.bytes.clear();
         self.names.clear();
         self.caps = caps;

@@ -10,7 +10,7 @@ use tracing_log::NormalizeEvent;
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
 use crate::{
-    Background, Caps, LogGuard, LogQueue, Redaction,
+    Background, LengthLimits, LogGuard, LogQueue, Redaction,
     encode::Encode,
     json::Json,
     line::{All, Fields, HEAD, Line, MESSAGE, Message},
@@ -39,13 +39,13 @@ pub enum Format {
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;
-/// use towerkit_log::{Format, Lines};
+/// use towerkit_log::{Format, LineFormatter};
 ///
-/// let subscriber = tracing_subscriber::registry().with(Lines::new(Format::Json));
+/// let subscriber = tracing_subscriber::registry().with(LineFormatter::new(Format::Json));
 /// # let _ = subscriber;
 /// ```
 #[derive(Debug, Clone)]
-pub struct Lines<W = fn() -> Stderr> {
+pub struct LineFormatter<W = fn() -> Stderr> {
     format: Format,
     writer: W,
     spans: bool,
@@ -53,7 +53,7 @@ pub struct Lines<W = fn() -> Stderr> {
     rules: Rules,
 }
 
-impl Lines {
+impl LineFormatter {
     /// Writes to stderr, without the fields of spans.
     #[must_use]
     pub fn new(format: Format) -> Self {
@@ -67,16 +67,16 @@ impl Lines {
     }
 }
 
-impl<W> Lines<W> {
+impl<W> LineFormatter<W> {
     /// Writes to `writer`; to stderr by default. Each line is one `write_all`.
     ///
     /// An error or a panic of the writer loses the line and nothing else.
     #[must_use]
-    pub fn writer<V>(self, writer: V) -> Lines<V>
+    pub fn writer<V>(self, writer: V) -> LineFormatter<V>
     where
         V: for<'a> MakeWriter<'a> + 'static,
     {
-        Lines {
+        LineFormatter {
             format: self.format,
             writer,
             spans: self.spans,
@@ -93,12 +93,12 @@ impl<W> Lines<W> {
     pub(crate) fn background(
         self,
         background: Background,
-    ) -> io::Result<(Lines<LogQueue>, LogGuard)>
+    ) -> io::Result<(LineFormatter<LogQueue>, LogGuard)>
     where
         W: for<'a> MakeWriter<'a> + Send + 'static,
     {
         let (queue, guard) = background.start(self.format, self.writer)?;
-        let lines = Lines {
+        let lines = LineFormatter {
             format: self.format,
             writer: queue,
             spans: self.spans,
@@ -124,9 +124,9 @@ impl<W> Lines<W> {
         self
     }
 
-    /// Sets how long values and lines may become; [`Caps::new`] by default.
+    /// Sets how long values and lines may become; [`LengthLimits::new`] by default.
     #[must_use]
-    pub fn caps(mut self, caps: Caps) -> Self {
+    pub fn length_limits(mut self, caps: LengthLimits) -> Self {
         self.rules.caps = caps;
         self
     }
@@ -172,7 +172,7 @@ impl<W> Lines<W> {
     }
 }
 
-impl<W> Lines<W>
+impl<W> LineFormatter<W>
 where
     W: for<'a> MakeWriter<'a>,
 {
@@ -183,7 +183,7 @@ where
     }
 }
 
-impl<S, W> Layer<S> for Lines<W>
+impl<S, W> Layer<S> for LineFormatter<W>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
@@ -237,7 +237,7 @@ fn begins_with_message(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Begins a line.
-fn head<E: Encode>(line: &mut Line, caps: Caps, level: &'static str, target: &str) {
+fn head<E: Encode>(line: &mut Line, caps: LengthLimits, level: &'static str, target: &str) {
     line.start::<E>(caps);
     let [ts, name, of] = HEAD;
     line.plain::<E>(ts, &timestamp(SystemTime::now()));
@@ -278,7 +278,7 @@ fn dropped_line_as<E: Encode>(dropped: u64, out: &mut Vec<u8>) {
     let mut count = Vec::new();
     literal(&mut count, dropped);
     Line::with(|line| {
-        head::<E>(line, Caps::new(), "warn", "towerkit::log");
+        head::<E>(line, LengthLimits::new(), "warn", "towerkit::log");
         line.text::<E>("msg", "lines dropped");
         line.spelt::<E>("dropped", &count);
         out.extend_from_slice(line.end::<E>());

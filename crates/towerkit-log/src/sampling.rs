@@ -16,7 +16,7 @@ use crate::window::Window;
 /// | any other, a panic among them | always |
 ///
 /// Once a second at most, together with the next call that ends, an event says how many were left out: its message is `calls left out`,
-/// its fields are `name`, `left_out` and, if there are any, how many of these were `rejected`; then its level is warn, else info. [`LogHandle::left_out`](crate::LogHandle::left_out) counts them as well.
+/// its fields are `name`, `left_out` and, if there are any, how many of these were `rejected`; then its level is warn, else info. [`LogSnapshot::left_out`](crate::LogSnapshot::left_out) counts them as well.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -26,7 +26,7 @@ use crate::window::Window;
 /// let layer = LogLayer::new().sampling(Sampling::new().successes(hundredth).rejections(10));
 /// let handle = layer.handle();
 /// // Later, while it runs:
-/// handle.change_sampling(Sampling::new());
+/// handle.set_sampling(Sampling::new());
 /// # Ok::<_, &str>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use tracing_log::LogTracer;
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry};
 
 use crate::{
-    Background, Caps, Format, Lines, LogGuard, LogQueue, Redaction, TargetsHandle, filter::Filter,
+    Background, Format, LengthLimits, LineFormatter, LogGuard, LogQueue, Redaction, TargetsHandle,
+    filter::Filter,
 };
 
 /// Sets up a subscriber that writes events as lines: level `info` and above, to stderr.
@@ -20,7 +21,7 @@ use crate::{
 /// ```
 pub fn subscriber(format: Format) -> LogSubscriber {
     LogSubscriber {
-        lines: Lines::new(format),
+        lines: LineFormatter::new(format),
         targets: TargetsHandle::new(all_of(LevelFilter::INFO)),
     }
 }
@@ -33,7 +34,7 @@ fn all_of(level: LevelFilter) -> Targets {
 #[derive(Debug, Clone)]
 #[must_use = "it does nothing until `try_init`"]
 pub struct LogSubscriber<W = fn() -> Stderr> {
-    lines: Lines<W>,
+    lines: LineFormatter<W>,
     targets: TargetsHandle,
 }
 
@@ -55,7 +56,7 @@ impl<W> LogSubscriber<W> {
         self.targets.clone()
     }
 
-    /// Writes to `writer`; to stderr by default. See [`Lines::writer`].
+    /// Writes to `writer`; to stderr by default. See [`LineFormatter::writer`].
     pub fn writer<V>(self, writer: V) -> LogSubscriber<V>
     where
         V: for<'a> MakeWriter<'a> + 'static,
@@ -88,7 +89,7 @@ impl<W> LogSubscriber<W> {
         Ok((subscriber, guard))
     }
 
-    /// Shows levels in colours, in logfmt; not by default. See [`Lines::colors`].
+    /// Shows levels in colours, in logfmt; not by default. See [`LineFormatter::colors`].
     pub fn colors(mut self, colors: bool) -> Self {
         self.lines = self.lines.colors(colors);
         self
@@ -100,13 +101,13 @@ impl<W> LogSubscriber<W> {
         self
     }
 
-    /// Sets how long values and lines may become; [`Caps::new`] by default.
-    pub fn caps(mut self, caps: Caps) -> Self {
-        self.lines = self.lines.caps(caps);
+    /// Sets how long values and lines may become; [`LengthLimits::new`] by default.
+    pub fn length_limits(mut self, caps: LengthLimits) -> Self {
+        self.lines = self.lines.length_limits(caps);
         self
     }
 
-    /// Adds the fields of spans; not by default. See [`Lines::spans`].
+    /// Adds the fields of spans; not by default. See [`LineFormatter::spans`].
     pub fn spans(mut self) -> Self {
         self.lines = self.lines.spans();
         self

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Caps, Redaction,
+    LengthLimits, Redaction,
     caps::{Capped, beginning},
     decimal::short_float,
     encode::Encode,
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     pub(crate) redaction: Redaction,
-    pub(crate) caps: Caps,
+    pub(crate) caps: LengthLimits,
     /// Whether a field of calls is a secret, which it is only where it was asked for.
     pub(crate) hidden: [bool; FIELDS.len()],
 }

@@ -45,7 +45,7 @@ fn what_is_let_through_changes_while_threads_log() {
         ("debug", LevelFilter::DEBUG, "shop other error"),
     ] {
         let targets: Targets = targets.parse().unwrap();
-        handle.change(targets.clone());
+        handle.set_targets(targets.clone());
         assert_eq!(handle.targets(), targets);
         assert_eq!(LevelFilter::current(), level);
         assert_eq!(logged(), expected);
@@ -63,8 +63,8 @@ fn what_is_let_through_changes_while_threads_log() {
             }
         });
         for _ in 0..20 {
-            handle.change("off".parse().unwrap());
-            handle.change("trace".parse().unwrap());
+            handle.set_targets("off".parse().unwrap());
+            handle.set_targets("trace".parse().unwrap());
         }
         ends.store(true, Ordering::SeqCst);
     });

@@ -3,7 +3,7 @@ use towerkit_core::Call;
 /// Where the context of a trace travels: the fields of a request, or the headers of a message.
 pub trait Carrier {
     /// Visits every value of a field, in order.
-    fn each<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8]));
+    fn for_each_value<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8]));
 
     /// Sets a field, in place of all its values.
     fn set(&mut self, name: &'static str, value: &str);
@@ -14,7 +14,7 @@ pub trait Carrier {
 
 impl<Req> Carrier for Call<'_, Req> {
     #[inline(always)]
-    fn each<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+    fn for_each_value<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
         self.header_values(name, visit);
     }
 

@@ -69,8 +69,8 @@ impl TraceContext {
     }
 
     /// Runs a future in this context, for example one that is spawned; it is dropped in it as well.
-    pub fn scope<F: Future>(self, future: F) -> Scoped<F> {
-        Scoped {
+    pub fn scope<F: Future>(self, future: F) -> WithContext<F> {
+        WithContext {
             future: Some(Box::pin(future)),
             context: self,
         }
@@ -125,7 +125,7 @@ pub(crate) fn carry<R>(span: [u8; 8], carried: &Arc<Carried>, run: impl FnOnce()
 
 /// A future in a [`TraceContext`], made by [`TraceContext::scope`].
 #[derive(Debug)]
-pub struct Scoped<F> {
+pub struct WithContext<F> {
     future: Option<Pin<Box<F>>>,
     context: TraceContext,
 }
@@ -140,7 +140,7 @@ impl TraceContext {
     }
 }
 
-impl<F: Future> Future for Scoped<F> {
+impl<F: Future> Future for WithContext<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -154,7 +154,7 @@ impl<F: Future> Future for Scoped<F> {
     }
 }
 
-impl<F> Drop for Scoped<F> {
+impl<F> Drop for WithContext<F> {
     fn drop(&mut self) {
         let future = self.future.take();
         if future.is_some() {

@@ -1,9 +1,11 @@
 use std::num::NonZeroU32;
 
-use towerkit_core::{AsObserver, Clock, NoProtocol, PolicyLayer, PolicyService, policy_layer};
+use towerkit_core::{
+    AsObserver, Clock, ConfigError, NoProtocol, PolicyLayer, PolicyService, policy_layer,
+};
 
 use crate::{
-    InvalidCap, Propagation, Sampler, TraceObserver,
+    Propagation, Sampler, TraceObserver,
     link::Recorded,
     observer::Edge,
     propagation::Formats,
@@ -85,7 +87,7 @@ impl<P> TraceLayer<P> {
     /// Does not go on from the contexts of callers, and follows no decision of theirs: each call begins a trace, with a link to the
     /// caller's. For the edge, where anybody calls. By default callers are trusted.
     ///
-    /// Takes the place of [`remote_cap`](Self::remote_cap).
+    /// Takes the place of [`remote_sampling_limit`](Self::remote_sampling_limit).
     #[must_use]
     pub fn untrusted(mut self) -> Self {
         self.trace().edge = Edge::Untrusted;
@@ -99,8 +101,14 @@ impl<P> TraceLayer<P> {
     /// # Errors
     ///
     /// If the number is 0.
-    pub fn remote_cap(mut self, per_second: u32) -> Result<Self, InvalidCap> {
-        let most = NonZeroU32::new(per_second).ok_or(InvalidCap)?;
+    pub fn remote_sampling_limit(mut self, per_second: u32) -> Result<Self, ConfigError> {
+        let most = NonZeroU32::new(per_second).ok_or_else(|| {
+            ConfigError::new(
+                "remote_sampling_limit",
+                per_second,
+                "at least 1 trace a second",
+            )
+        })?;
         self.trace().edge = Edge::Capped(Surge::new(most));
         Ok(self)
     }
@@ -142,15 +150,15 @@ impl<P> TraceLayer<P> {
     ///
     /// # Errors
     ///
-    /// An [`InvalidField`](crate::InvalidField) if a name is none, or says that the field carries credentials: `authorization`, `cookie`,
+    /// A [`ConfigError`] if a name is none, or says that the field carries credentials: `authorization`, `cookie`,
     /// whatever has `auth`, `key`, `secret`, `session` or `token` in its name, and the like.
     #[cfg(feature = "opentelemetry")]
-    pub fn record_headers(mut self, names: &[&str]) -> Result<Self, crate::InvalidField> {
+    pub fn record_headers(mut self, names: &[&str]) -> Result<Self, ConfigError> {
         self.trace().recorded = Recorded::new(names)?;
         Ok(self)
     }
 
-    /// Measures the seconds of [`remote_cap`](Self::remote_cap) on this clock; [`Clock::default`] by default.
+    /// Measures the seconds of [`remote_sampling_limit`](Self::remote_sampling_limit) on this clock; [`Clock::default`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.trace().clock = clock;

@@ -69,14 +69,14 @@
 //!
 //! # Sampling
 //!
-//! A trace that begins here is recorded if its [`Sampler`] says so, all by default; [`Sampler::change`] changes the share while calls
+//! A trace that begins here is recorded if its [`Sampler`] says so, all by default; [`Sampler::set_ratio`] changes the share while calls
 //! run. Where a caller has decided, its decision is followed. It is made before there is a span, so that a trace that is not recorded
 //! costs next to nothing; leave the sampler of the SDK as it is, which records what has a recorded parent, and roots.
 //!
 //! # The edge
 //!
 //! By default callers are trusted. Where anybody may call, [`untrusted`](TraceLayer::untrusted) begins a trace for each call, linked to
-//! that of the caller, and [`remote_cap`](TraceLayer::remote_cap) limits how many traces a second are recorded because callers say so.
+//! that of the caller, and [`remote_sampling_limit`](TraceLayer::remote_sampling_limit) limits how many traces a second are recorded because callers say so.
 //!
 //! # Propagation
 //!
@@ -112,7 +112,7 @@
 //!
 //! # Errors
 //!
-//! Calls never fail because of a trace. A share that is none is an [`InvalidSampler`], a cap of nothing an [`InvalidCap`].
+//! Calls never fail because of a trace. Invalid settings are reported as a [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Order
 //!
@@ -138,7 +138,6 @@ mod carrier;
 mod context;
 mod hex;
 mod id;
-mod invalid;
 mod layer;
 mod link;
 mod observer;
@@ -158,16 +157,13 @@ mod url;
 
 pub use baggage::Baggage;
 pub use carrier::Carrier;
-pub use context::{Scoped, TraceContext};
+pub use context::{TraceContext, WithContext};
 pub use id::{Flags, SpanId, TraceId};
-pub use invalid::InvalidCap;
-#[cfg(feature = "opentelemetry")]
-pub use invalid::InvalidField;
 pub use layer::{Trace, TraceLayer};
 pub use observer::{TraceCallState, TraceObserver};
 #[cfg(feature = "opentelemetry")]
 pub use otel::{SampledOnly, layer as otel_layer, layer_with_events as otel_layer_with_events};
 pub use propagation::{Propagation, extract, inject};
-pub use sampler::{InvalidSampler, Sampler};
+pub use sampler::Sampler;
 pub use traceparent::{TraceParent, TraceParentField};
 pub use tracestate::TraceState;

@@ -75,7 +75,7 @@ impl Formats {
             return Some(Seen::Unknown);
         }
         let (mut count, mut only) = (0, None);
-        carrier.each("traceparent", &mut |value| {
+        carrier.for_each_value("traceparent", &mut |value| {
             count += 1;
             only = Some(value);
         });
@@ -146,7 +146,7 @@ fn set_or_remove(carrier: &mut impl Carrier, name: &'static str, value: Option<&
 /// Returns the first value of a field.
 fn first<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
     let mut first = None;
-    carrier.each(name, &mut |value| {
+    carrier.for_each_value(name, &mut |value| {
         first.get_or_insert(value.trim_ascii());
     });
     first
@@ -155,7 +155,7 @@ fn first<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
 /// Returns the only value of a field; several are as good as none.
 fn only<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
     let (mut count, mut only) = (0, None);
-    carrier.each(name, &mut |value| {
+    carrier.for_each_value(name, &mut |value| {
         count += 1;
         only = Some(value.trim_ascii());
     });
@@ -178,13 +178,13 @@ fn w3c(parent: Option<&[u8]>, carrier: &impl Carrier) -> Remote {
 
 fn extract_state(carrier: &impl Carrier) -> Option<TraceState> {
     let mut list = TraceStateList::default();
-    carrier.each("tracestate", &mut |value| list.push(value));
+    carrier.for_each_value("tracestate", &mut |value| list.push(value));
     list.finish()
 }
 
 pub(crate) fn extract_baggage(carrier: &impl Carrier) -> Option<Baggage> {
     let mut list = BaggageList::default();
-    carrier.each("baggage", &mut |value| list.push(value));
+    carrier.for_each_value("baggage", &mut |value| list.push(value));
     list.finish()
 }
 

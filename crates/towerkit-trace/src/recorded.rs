@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use opentelemetry::{Array, Key, StringValue, Value};
-use towerkit_core::{Call, ProtocolKind};
+use towerkit_core::{Call, ConfigError, ProtocolKind};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{
-    InvalidField,
-    redaction::{LONGEST, REDACTED, cut, has_secret},
-};
+use crate::redaction::{LONGEST, REDACTED, cut, has_secret};
 
 /// The fields that spans show, if any.
 #[derive(Debug, Clone, Default)]
@@ -23,11 +20,13 @@ struct Shown {
     grpc: Key,
 }
 
+const HEADERS: &str = "record_headers";
+
 /// Most values of a field that are shown.
 const MOST: usize = 8;
 
 impl Recorded {
-    pub(crate) fn new(names: &[&str]) -> Result<Self, InvalidField> {
+    pub(crate) fn new(names: &[&str]) -> Result<Self, ConfigError> {
         let shown: Result<Vec<_>, _> = names.iter().map(|name| Shown::new(name)).collect();
         let shown = Some(shown?).filter(|shown| !shown.is_empty());
         Ok(Self(shown.map(Arc::from)))
@@ -45,15 +44,19 @@ impl Recorded {
 }
 
 impl Shown {
-    fn new(name: &str) -> Result<Self, InvalidField> {
+    fn new(name: &str) -> Result<Self, ConfigError> {
         let name = name.to_ascii_lowercase();
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(InvalidField::no_name(name));
+            return Err(ConfigError::new(HEADERS, name, "a header name"));
         }
         if is_credential(&name) {
-            return Err(InvalidField::credential(name));
+            return Err(ConfigError::new(
+                HEADERS,
+                name,
+                "a header that carries no credentials",
+            ));
         }
         Ok(Self {
             http: format!("http.request.header.{name}").into(),

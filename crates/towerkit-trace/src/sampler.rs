@@ -1,16 +1,14 @@
-use std::{
-    error::Error,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+
+use towerkit_core::ConfigError;
 
 /// Decides whether a trace that begins here is recorded, before any span exists.
 ///
 /// The decision is by the random part of the id that the trace has then. It travels in the flags of the context: who is called follows
-/// it, and does not decide again. Clones decide alike, also after a [`change`](Self::change).
+/// it, and does not decide again. Clones decide alike, also after a [`set_ratio`](Self::set_ratio).
 #[derive(Debug, Clone)]
 pub struct Sampler(Arc<AtomicU64>);
 
@@ -36,7 +34,7 @@ impl Sampler {
     /// # Errors
     ///
     /// If the share is not a number from 0 to 1.
-    pub fn ratio(share: f64) -> Result<Self, InvalidSampler> {
+    pub fn ratio(share: f64) -> Result<Self, ConfigError> {
         threshold(share).map(Self::of)
     }
 
@@ -49,7 +47,7 @@ impl Sampler {
     /// # Errors
     ///
     /// If the share is not a number from 0 to 1; the old one stays then.
-    pub fn change(&self, share: f64) -> Result<(), InvalidSampler> {
+    pub fn set_ratio(&self, share: f64) -> Result<(), ConfigError> {
         // Relaxed: the word guards nothing but itself.
         self.0.store(threshold(share)?, Ordering::Relaxed);
         Ok(())
@@ -68,23 +66,11 @@ impl Default for Sampler {
     }
 }
 
-fn threshold(share: f64) -> Result<u64, InvalidSampler> {
+fn threshold(share: f64) -> Result<u64, ConfigError> {
     if (0.0..=1.0).contains(&share) {
         // Exact for 1, and a rounding far below what can be counted elsewhere.
         Ok((share * Sampler::RANDOM as f64) as u64)
     } else {
-        Err(InvalidSampler(share))
+        Err(ConfigError::new("ratio", share, "a number from 0 to 1"))
     }
 }
-
-/// A share that is not a number from 0 to 1.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvalidSampler(f64);
-
-impl fmt::Display for InvalidSampler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a share of {} is not between 0 and 1", self.0)
-    }
-}
-
-impl Error for InvalidSampler {}

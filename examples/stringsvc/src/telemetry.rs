@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use towerkit::core::BoxError;
 use towerkit::log::Background;
-use towerkit::log::Lines;
+use towerkit::log::LineFormatter;
 use towerkit::log::LogGuard;
 use towerkit::metrics::MetricError;
 use towerkit::metrics::Registry;
@@ -38,7 +38,9 @@ impl Telemetry {
 
         let format = args.log_format.into();
         let (queue, guard) = Background::new().start(format, io::stderr)?;
-        let lines = Lines::new(format).writer(queue).with_filter(args.log);
+        let lines = LineFormatter::new(format)
+            .writer(queue)
+            .with_filter(args.log);
         tracing_subscriber::registry()
             .with(spans.as_ref().map(Spans::layer))
             .with(lines)

@@ -11,7 +11,7 @@ use axum::Router;
 use tokio::sync::oneshot;
 use towerkit_core::stack;
 use towerkit_http::HttpExt;
-use towerkit_log::{Background, Format, Lines, LogGuard, LogLayer};
+use towerkit_log::{Background, Format, LineFormatter, LogGuard, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry, Tee};
 use towerkit_metrics_push::{Graphite, Influx, InfluxHttp, Pusher, PusherHandle, Statsd, Target};
 use towerkit_opentelemetry::{Meters, MetricPipeline, SpanPipeline, Spans};
@@ -77,7 +77,7 @@ impl Telemetry {
         let meters = MetricPipeline::new("shop").interval(EVERY).timeout(timeout);
         let meters = meters.otlp_http(&endpoint).unwrap();
         let background = Background::new().bytes(size(128 << 10));
-        let background = background.patience(Duration::from_millis(200));
+        let background = background.shutdown_timeout(Duration::from_millis(200));
         let sink = receivers.sink.lock().unwrap().take().unwrap();
         let (queue, log) = match sink {
             Sink::Pipe(pipe) => background.start(Format::Json, Arc::new(pipe)).unwrap(),
@@ -85,7 +85,7 @@ impl Telemetry {
         };
         let subscriber = tracing_subscriber::registry()
             .with(tracing_subscriber::filter::LevelFilter::INFO)
-            .with(Lines::new(Format::Json).writer(queue))
+            .with(LineFormatter::new(Format::Json).writer(queue))
             .with(spans.layer());
         let registry = Registry::new();
         let influx = InfluxHttp::v1(&format!("http://{influx}"), "shop").unwrap();

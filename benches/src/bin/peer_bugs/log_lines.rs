@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use towerkit_log::{Format, Lines};
+use towerkit_log::{Format, LineFormatter};
 use tracing::{Dispatch, dispatcher::with_default};
 use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
@@ -113,7 +113,7 @@ fn theirs(out: &Out) -> Dispatch {
 }
 
 fn ours(out: &Out) -> Dispatch {
-    let lines = Lines::new(Format::Json).writer(out.clone());
+    let lines = LineFormatter::new(Format::Json).writer(out.clone());
     Dispatch::new(tracing_subscriber::registry().with(lines))
 }
 

@@ -110,7 +110,7 @@ fn callers_decide() -> Bug {
         .to_string(),
         ours: recorded(Sampler::AlwaysOn, || {
             let layer = TraceLayer::server().sampler(never());
-            let layer = layer.remote_cap(5).expect("a valid cap").http();
+            let layer = layer.remote_sampling_limit(5).expect("a valid cap").http();
             for nth in 0..100 {
                 http_calls::call(layer.layer(answering()), request(nth));
             }

@@ -185,7 +185,11 @@ fn the_queue_is_a_writer_for_other_formats() {
 fn the_end_waits_for_a_blocked_pipe_as_long_as_it_is_told() {
     let (reader, writer) = pipe().unwrap();
     let patience = Duration::from_millis(50);
-    let (dispatch, guard) = start(Format::Logfmt, small().patience(patience), Arc::new(writer));
+    let (dispatch, guard) = start(
+        Format::Logfmt,
+        small().shutdown_timeout(patience),
+        Arc::new(writer),
+    );
     while guard.queue().dropped() == 0 || guard.queue().flush(Duration::from_millis(20)) {
         log(&dispatch, 0);
     }

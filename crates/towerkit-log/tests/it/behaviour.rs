@@ -237,15 +237,15 @@ async fn a_handle_changes_the_least_level_while_calls_run() {
     let layer = LogLayer::new();
     let handle = layer.handle();
     let service = layer.http().layer(service_fn(answer));
-    assert_eq!(handle.level(), LevelFilter::TRACE);
+    assert_eq!(handle.snapshot().level, LevelFilter::TRACE);
     for (level, events) in [
         (LevelFilter::INFO, 2),
         (LevelFilter::ERROR, 1),
         (LevelFilter::OFF, 0),
         (LevelFilter::TRACE, 2),
     ] {
-        handle.change(level);
-        assert_eq!(handle.level(), level);
+        handle.set_level(level);
+        assert_eq!(handle.snapshot().level, level);
         for status in [200, 500] {
             serve(service.clone(), request("GET", "/", status)).await;
         }

@@ -39,7 +39,7 @@ fn all() -> Vec<(Event, Level, String)> {
                 to: Outcome::Success,
             },
             Level::INFO,
-            "fell back|name=search|from=timed_out|to=success",
+            "fallback used|name=search|from=timed_out|to=success",
         ),
         policies(
             Event::Hedged {

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
-use towerkit_log::{Caps, Format, line_of, subscriber};
+use towerkit_log::{Format, LengthLimits, line_of, subscriber};
 use tracing::{Level, field::Empty, info, info_span};
 
 use crate::{
@@ -286,10 +286,10 @@ fn spans_give_their_fields_the_nearest_first() {
 #[test]
 fn a_long_line_is_whole_and_leaves_nothing_behind() {
     let long = "long ".repeat(100_000);
-    let caps = Caps::new().value(usize::MAX).line(usize::MAX);
+    let caps = LengthLimits::new().value(usize::MAX).line(usize::MAX);
     let dispatch = |writer| {
         subscriber(Format::Json)
-            .caps(caps)
+            .length_limits(caps)
             .writer(writer)
             .dispatch()
     };

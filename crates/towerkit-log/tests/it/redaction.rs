@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{BoxError, LayerExt};
 use towerkit_http::Http;
-use towerkit_log::{Caps, Format, LogLayer, Redaction, subscriber};
+use towerkit_log::{Format, LengthLimits, LogLayer, Redaction, subscriber};
 use towerkit_test::run_paused;
 use tracing::{field::Empty, info, info_span};
 
@@ -200,8 +200,13 @@ fn a_boolean_is_no_secret() {
 fn a_long_value_is_cut_at_a_character_with_a_mark() {
     let long = "é".repeat(5 << 20);
     for format in FORMATS {
-        let caps = Caps::new().line(100 * 1024);
-        let dispatch = |writer| subscriber(format).caps(caps).writer(writer).dispatch();
+        let caps = LengthLimits::new().line(100 * 1024);
+        let dispatch = |writer| {
+            subscriber(format)
+                .length_limits(caps)
+                .writer(writer)
+                .dispatch()
+        };
         let text = written_by(dispatch, || {
             info!(text = long, shown = %long, debug = ?long, bytes = long.as_bytes(), after = 1, "{long}");
         });
@@ -225,7 +230,7 @@ fn a_long_value_is_cut_at_a_character_with_a_mark() {
 fn a_cut_shows_no_half_of_a_secret() {
     let dispatch = |writer| {
         subscriber(Format::Json)
-            .caps(Caps::new().value(24))
+            .length_limits(LengthLimits::new().value(24))
             .writer(writer)
             .dispatch()
     };
@@ -246,7 +251,7 @@ fn a_line_is_never_longer_than_its_cap_and_says_what_is_missing() {
         for line in [0, 2048, 5000, 20_000] {
             let dispatch = |writer| {
                 subscriber(format)
-                    .caps(Caps::new().line(line))
+                    .length_limits(LengthLimits::new().line(line))
                     .writer(writer)
                     .dispatch()
             };
@@ -277,8 +282,13 @@ fn no_line_is_longer_than_its_cap() {
     let long = "\u{1}".repeat(40);
     for format in FORMATS {
         for line in (1024..2500).step_by(7) {
-            let caps = Caps::new().line(line);
-            let dispatch = |writer| subscriber(format).caps(caps).writer(writer).dispatch();
+            let caps = LengthLimits::new().line(line);
+            let dispatch = |writer| {
+                subscriber(format)
+                    .length_limits(caps)
+                    .writer(writer)
+                    .dispatch()
+            };
             let text = written_by(dispatch, || {
                 info!(
                     a = long,
@@ -353,7 +363,7 @@ fn there_are_no_more_fields_than_the_cap() {
         );
         let dispatch = |writer| {
             subscriber(format)
-                .caps(Caps::new().fields(0))
+                .length_limits(LengthLimits::new().fields(0))
                 .writer(writer)
                 .dispatch()
         };

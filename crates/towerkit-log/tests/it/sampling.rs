@@ -48,7 +48,7 @@ fn one_success_of_many_is_logged_and_every_failure() {
         fail(&layer);
     }
     assert_eq!(outcomes(&log), ["success", "failure"].repeat(5));
-    assert_eq!(layer.handle().left_out(), 45);
+    assert_eq!(layer.handle().snapshot().left_out, 45);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn rejections_have_a_cap_each_second_and_failures_none() {
         assert_eq!(outcomes(&log), expected);
         hand.advance(Duration::from_secs(1));
     }
-    assert_eq!(layer.handle().left_out(), 3 * 998);
+    assert_eq!(layer.handle().snapshot().left_out, 3 * 998);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn what_was_left_out_is_told_once_a_second_at_most() {
     }
     // The first is told with the second call that follows it, and later ones with the first of a new second.
     assert_eq!(told, ["1", "8", "20", "30"]);
-    assert_eq!(layer.handle().left_out(), 99);
+    assert_eq!(layer.handle().snapshot().left_out, 99);
 }
 
 #[test]
@@ -119,27 +119,30 @@ fn a_handle_changes_what_is_left_out_while_calls_run() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let layer = LogLayer::new();
     let handle = layer.handle();
-    assert_eq!(handle.sampling(), Sampling::new());
+    assert_eq!(handle.snapshot().sampling, Sampling::new());
     for (sampling, logged) in [
         (Sampling::new(), 20),
         (one_of(5), 4),
         (Sampling::default(), 20),
     ] {
-        handle.change_sampling(sampling);
-        assert_eq!(handle.sampling(), sampling);
+        handle.set_sampling(sampling);
+        assert_eq!(handle.snapshot().sampling, sampling);
         (0..20).for_each(|_| succeed(&layer));
         assert_eq!(outcomes(&log).len(), logged);
     }
-    assert_eq!(handle.left_out(), 16);
+    assert_eq!(handle.snapshot().left_out, 16);
 }
 
 #[test]
 fn a_call_below_the_least_level_is_not_counted_as_left_out() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let layer = LogLayer::new().sampling(one_of(1000));
-    layer.handle().change(Level::WARN);
+    layer.handle().set_level(Level::WARN);
     (0..20).for_each(|_| succeed(&layer));
-    assert_eq!((log.take(), layer.handle().left_out()), (Vec::new(), 0));
+    assert_eq!(
+        (log.take(), layer.handle().snapshot().left_out),
+        (Vec::new(), 0)
+    );
 }
 
 /// A handle that is taken before the setters changes what the services log all the same; a clone has a sampling of its own.
@@ -148,24 +151,27 @@ async fn a_handle_follows_later_setters() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let layer = LogLayer::new();
     let handle = layer.handle();
-    handle.change(LevelFilter::WARN);
+    handle.set_level(LevelFilter::WARN);
     let hundredth = Sampling::new().successes(NonZeroU32::new(100).unwrap());
     let layer = layer.sampling(hundredth).name("shop");
     assert_eq!(
-        (handle.sampling(), handle.level()),
+        (handle.snapshot().sampling, handle.snapshot().level),
         (hundredth, LevelFilter::WARN)
     );
     let service = layer.clone().plain("probe").layer(Probe::new());
     service.clone().oneshot(Act::Succeed).await.unwrap();
     assert_eq!(log.take(), []);
-    handle.change(LevelFilter::TRACE);
+    handle.set_level(LevelFilter::TRACE);
     service.oneshot(Act::Succeed).await.unwrap();
     assert_eq!(log.only().field("message"), Some("shop"));
 
     let all = layer.clone().sampling(Sampling::new());
-    assert_eq!(all.handle().sampling(), Sampling::new());
+    assert_eq!(all.handle().snapshot().sampling, Sampling::new());
     assert_eq!(
-        (layer.handle().sampling(), handle.sampling()),
+        (
+            layer.handle().snapshot().sampling,
+            handle.snapshot().sampling
+        ),
         (hundredth, hundredth)
     );
 }

@@ -22,15 +22,20 @@ contract!(
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
     let rejected =
-        |share: f64| Sampler::ratio(share).is_err() && Sampler::always().change(share).is_err();
+        |share: f64| Sampler::ratio(share).is_err() && Sampler::always().set_ratio(share).is_err();
     nonsense_is_rejected(&[
         ("NaN", &|| rejected(f64::NAN)),
         ("infinite", &|| rejected(f64::INFINITY)),
         ("negative", &|| rejected(-f64::MIN_POSITIVE)),
         ("more than all", &|| rejected(1.0 + f64::EPSILON)),
         ("a cap of 0", &|| {
-            TraceLayer::server().remote_cap(0).is_err()
+            TraceLayer::server().remote_sampling_limit(0).is_err()
         }),
     ]);
-    assert!(TraceLayer::server().remote_cap(u32::MAX).is_ok());
+    assert!(TraceLayer::server().remote_sampling_limit(u32::MAX).is_ok());
+    let error = Sampler::ratio(1.5).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid ratio 1.5: expected a number from 0 to 1"
+    );
 }

@@ -27,7 +27,7 @@ impl Message {
 }
 
 impl Carrier for Message {
-    fn each<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+    fn for_each_value<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
         for (_, value) in self.0.iter().filter(|(found, _)| found == name) {
             visit(value);
         }

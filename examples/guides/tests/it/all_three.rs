@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 use tower::ServiceExt;
 use towerkit_core::stack;
 use towerkit_http::HttpExt;
-use towerkit_log::{Background, Format, Lines, LogLayer};
+use towerkit_log::{Background, Format, LineFormatter, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_opentelemetry::SpanPipeline;
 use towerkit_trace::{Sampler, TraceLayer};
@@ -32,7 +32,7 @@ async fn seen(share: f64) -> Seen {
     let exporter = InMemorySpanExporter::default();
     let spans = SpanPipeline::new("shop").exporter(exporter.clone());
     let spans = spans.unwrap();
-    let lines = Lines::new(Format::Json).writer(queue);
+    let lines = LineFormatter::new(Format::Json).writer(queue);
     let subscriber = tracing_subscriber::registry()
         .with(spans.layer().with_filter(LevelFilter::INFO))
         .with(lines.with_filter(LevelFilter::INFO));

@@ -6,7 +6,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
-use towerkit_log::{Format, Lines, Targets};
+use towerkit_log::{Format, LineFormatter, Targets};
 use towerkit_tests::Page;
 use towerkit_trace::otel_layer;
 use tracing::{Level, subscriber::DefaultGuard};
@@ -34,7 +34,9 @@ impl Observed {
             .with_simple_exporter(exporter.clone())
             .build();
         let writer = page.clone();
-        let lines = Lines::new(format).writer(move || writer.clone()).spans();
+        let lines = LineFormatter::new(format)
+            .writer(move || writer.clone())
+            .spans();
         let subscriber = tracing_subscriber::registry()
             .with(lines.with_filter(ours()))
             .with(otel_layer(provider.tracer("test")).with_filter(ours()));

@@ -151,7 +151,7 @@ fn an_untrusted_caller_is_linked_to_and_decides_nothing() {
 fn callers_have_no_more_traces_recorded_than_the_cap_allows() {
     let (clock, hand) = Clock::manual();
     let layer = TraceLayer::server().sampler(Sampler::never()).clock(clock);
-    let layer = layer.remote_cap(5).unwrap().http();
+    let layer = layer.remote_sampling_limit(5).unwrap().http();
     let recorded = |layer: &TraceLayer<Http>| {
         let layer = layer.clone();
         let spans = spans_of(async move || {

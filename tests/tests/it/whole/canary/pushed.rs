@@ -119,7 +119,7 @@ fn context(outputs: &mut Outputs) {
     use std::collections::HashMap;
     struct Message(HashMap<&'static str, String>);
     impl towerkit_trace::Carrier for Message {
-        fn each<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+        fn for_each_value<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
             if let Some(value) = self.0.get(name) {
                 visit(value.as_bytes());
             }
