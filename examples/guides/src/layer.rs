@@ -1,48 +1,48 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use guides::Room;
+use guides::InFlightLimitPolicy;
 use towerkit_core::{AsGuard, Plain, PolicyLayer, PolicyService, policy_layer};
 
-/// Admits so many calls at a time, over all services that it makes.
+/// Limits the number of calls in flight, over all services that it makes.
 #[derive(Debug, Clone)]
-pub struct RoomLayer<P = Plain> {
-    policies: PolicyLayer<AsGuard<Arc<Room>>, P>,
+pub struct InFlightLimitLayer<P = Plain> {
+    policies: PolicyLayer<AsGuard<Arc<InFlightLimitPolicy>>, P>,
 }
 
-/// A service behind a [`RoomLayer`].
-pub type Roomed<S, P = Plain> = PolicyService<S, AsGuard<Arc<Room>>, P>;
+/// A service behind an [`InFlightLimitLayer`].
+pub type InFlightLimit<S, P = Plain> = PolicyService<S, AsGuard<Arc<InFlightLimitPolicy>>, P>;
 
-impl RoomLayer {
-    /// Admits `places` calls at a time.
+impl InFlightLimitLayer {
+    /// Admits at most `permits` calls at a time.
     #[must_use]
-    pub fn new(places: usize) -> Self {
-        let free = places.into();
-        let room = AsGuard::new(Arc::new(Room { free }));
+    pub fn new(permits: usize) -> Self {
+        let permits = permits.into();
+        let policy = AsGuard::new(Arc::new(InFlightLimitPolicy { permits }));
         Self {
-            policies: PolicyLayer::new(room, Plain::default()),
+            policies: PolicyLayer::new(policy, Plain::default()),
         }
     }
 }
 
-impl<P> RoomLayer<P> {
-    /// Returns a handle on the room, which all services of this layer share.
+impl<P> InFlightLimitLayer<P> {
+    /// Returns a handle on the limit, which all services of this layer share.
     #[must_use]
-    pub fn handle(&self) -> RoomHandle {
-        RoomHandle(self.policies.policies().policy().clone())
+    pub fn handle(&self) -> InFlightLimitHandle {
+        InFlightLimitHandle(self.policies.policies().policy().clone())
     }
 }
 
-policy_layer!(RoomLayer, AsGuard<Arc<Room>>, Plain);
+policy_layer!(InFlightLimitLayer, AsGuard<Arc<InFlightLimitPolicy>>, Plain);
 
-/// Tells how full a room is.
+/// Reads the state of an [`InFlightLimitLayer`].
 #[derive(Debug, Clone)]
-pub struct RoomHandle(Arc<Room>);
+pub struct InFlightLimitHandle(Arc<InFlightLimitPolicy>);
 
-impl RoomHandle {
-    /// Returns how many calls would be admitted at this moment.
+impl InFlightLimitHandle {
+    /// Returns the number of free permits.
     #[must_use]
-    pub fn free(&self) -> usize {
-        self.0.free.load(Ordering::Relaxed)
+    pub fn permits(&self) -> usize {
+        self.0.permits.load(Ordering::Relaxed)
     }
 }

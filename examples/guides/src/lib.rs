@@ -1,16 +1,17 @@
-//! Compiles the README and every page under `docs/`: `cargo test -p guides --doc` runs each of their code blocks.
+//! Compiles the README and every page under `docs/`: `cargo test -p guides --doc` runs their code blocks.
 //!
-//! What `docs/guides/writing-a-layer.md` writes stands here as well, so that its later blocks can use its earlier ones. The tests of this crate show the symptom of each wrong order in `docs/guides/ordering-a-stack.md`, and hold the
-//! dashboard and the alerts in `docs/observability` against what is really measured.
+//! The layers of `docs/guides/writing-a-layer.md` are part of this crate, so that later blocks of the page can use earlier ones. The tests
+//! show the symptom of each wrong order in `docs/guides/ordering-a-stack.md`, and compare the
+//! dashboard and the alerts in `docs/observability` with real metrics.
 
-// The blocks of a page name this crate where a crate of their own would say `crate`.
+// The code blocks name this crate in place of `crate`.
 extern crate self as guides;
 
+mod in_flight_limit;
 mod layer;
 mod pages;
-mod room;
-mod slow_calls;
+mod slow_call_observer;
 
-pub use layer::{RoomHandle, RoomLayer, Roomed};
-pub use room::Room;
-pub use slow_calls::SlowCalls;
+pub use in_flight_limit::InFlightLimitPolicy;
+pub use layer::{InFlightLimit, InFlightLimitHandle, InFlightLimitLayer};
+pub use slow_call_observer::SlowCallObserver;

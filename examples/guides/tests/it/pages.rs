@@ -5,8 +5,8 @@ const GUIDE: &str = include_str!("../../../../docs/guides/writing-a-layer.md");
 #[test]
 fn the_guide_shows_the_layers_of_this_crate_as_they_are() {
     for source in [
-        include_str!("../../src/room.rs"),
-        include_str!("../../src/slow_calls.rs"),
+        include_str!("../../src/in_flight_limit.rs"),
+        include_str!("../../src/slow_call_observer.rs"),
         include_str!("../../src/layer.rs"),
     ] {
         let block = format!("```rust\n{source}```\n");
@@ -18,8 +18,8 @@ fn the_guide_shows_the_layers_of_this_crate_as_they_are() {
 #[test]
 fn the_guard_and_the_observer_take_thirty_lines() {
     for source in [
-        include_str!("../../src/room.rs"),
-        include_str!("../../src/slow_calls.rs"),
+        include_str!("../../src/in_flight_limit.rs"),
+        include_str!("../../src/slow_call_observer.rs"),
     ] {
         let lines = source.lines().filter(|line| !line.is_empty());
         assert!(lines.count() <= 30, "{source}");
