@@ -1,5 +1,5 @@
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -8,16 +8,22 @@ use crate::SpanReport;
 /// As many are held as there can be, and nobody takes any of them.
 const OVER: usize = usize::MAX;
 
-/// Counts every span that ended exactly once: as one that is held, was sent, was dropped, or failed.
+/// Counts every span that ended exactly once: as held, sent, dropped or failed.
 #[derive(Debug)]
 pub(crate) struct Tally {
     most: usize,
-    /// How many are held. [`OVER`] once there is nobody to hold any for.
+    /// The number of spans that wait or are being sent; [`OVER`] after [`give_up`](Self::give_up).
     held: AtomicUsize,
-    sent: AtomicU64,
     dropped: AtomicU64,
-    failed: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    /// Taken to count the end of a batch, so that a report never sees a span that is neither held nor counted.
+    ended: Mutex<Ended>,
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    sent: u64,
+    failed: u64,
+    last_error: Option<String>,
 }
 
 impl Tally {
@@ -26,17 +32,15 @@ impl Tally {
         Self {
             most,
             held: AtomicUsize::new(0),
-            sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            last_error: Mutex::new(None),
+            ended: Mutex::default(),
         }
     }
 
-    /// Takes a place for one more span, and says how many are held then; without a place the span is dropped.
+    /// Counts one more span as held and returns how many are held then; counts it as dropped if the queue is full.
     pub(crate) fn hold(&self) -> Option<usize> {
         let more = |held: usize| (held < self.most).then(|| held + 1);
-        // Relaxed: the number guards nothing; a span itself goes through the channel.
+        // Relaxed: the number guards no data; a span itself goes through the channel.
         let before = self
             .held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -46,7 +50,7 @@ impl Tally {
         before.ok().map(|before| before + 1)
     }
 
-    /// Takes spans from those that are held, unless they have been given up.
+    /// Takes spans from those that are held, unless they have been given up. The caller holds the lock.
     fn release(&self, count: usize) -> u64 {
         let less = |held: usize| (held != OVER).then(|| held.saturating_sub(count));
         let released = self
@@ -55,55 +59,55 @@ impl Tally {
         released.map_or(0, |_| count as u64)
     }
 
-    /// Counts a span as dropped that had a place.
+    /// Counts a held span as dropped.
     pub(crate) fn drop_held(&self) {
+        let _ended = self.ended();
         self.dropped.fetch_add(self.release(1), Ordering::Relaxed);
     }
 
-    /// Counts spans that have arrived.
+    /// Counts held spans as sent.
     pub(crate) fn send(&self, count: usize) {
-        self.sent.fetch_add(self.release(count), Ordering::Relaxed);
+        self.ended().sent += self.release(count);
     }
 
-    /// Counts spans that were held and did not arrive.
+    /// Counts held spans as failed.
     pub(crate) fn fail(&self, count: usize, why: &str) {
+        let mut ended = self.ended();
         let count = self.release(count);
-        self.count_failed(count, why);
+        ended.fail(count, why);
     }
 
-    /// Counts all spans that are held as failed, and holds none any more; also if they arrive after all.
+    /// Counts all held spans as failed, even if they arrive later, and holds no more.
     pub(crate) fn give_up(&self, why: &str) {
+        let mut ended = self.ended();
         let held = self.held.swap(OVER, Ordering::Relaxed);
         if held != OVER {
-            self.count_failed(held as u64, why);
+            ended.fail(held as u64, why);
         }
-    }
-
-    fn count_failed(&self, count: u64, why: &str) {
-        if count == 0 {
-            return;
-        }
-        self.failed.fetch_add(count, Ordering::Relaxed);
-        let mut last = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *last = Some(why.to_owned());
     }
 
     pub(crate) fn report(&self) -> SpanReport {
-        let last_error = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let ended = self.ended();
         let held = self.held.load(Ordering::Relaxed);
         SpanReport {
             held: if held == OVER { 0 } else { held },
-            sent: self.sent.load(Ordering::Relaxed),
+            sent: ended.sent,
             dropped: self.dropped.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            last_error,
+            failed: ended.failed,
+            last_error: ended.last_error.clone(),
+        }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ended {
+    fn fail(&mut self, count: u64, why: &str) {
+        if count > 0 {
+            self.failed += count;
+            self.last_error = Some(why.to_owned());
         }
     }
 }
@@ -184,5 +188,32 @@ mod tests {
         });
         let report = tally.report();
         assert_eq!((report.held(), report.dropped()), (100, 3900));
+    }
+
+    /// A shutdown that runs out of time counts beside the worker: no report may miss a span that either of them counts.
+    #[test]
+    fn a_report_never_misses_a_span_that_is_being_counted() {
+        const SPANS: u64 = 20_000;
+        let tally = Tally::new(SPANS as usize);
+        for _ in 0..SPANS {
+            tally.hold();
+        }
+        let total = || {
+            let report = tally.report();
+            report.held() as u64 + report.sent() + report.lost()
+        };
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                for _ in 0..SPANS / 4 {
+                    tally.send(1);
+                    tally.fail(1, "busy");
+                }
+                tally.give_up("late");
+            });
+            while !worker.is_finished() {
+                assert_eq!(total(), SPANS);
+            }
+        });
+        assert_eq!(total(), SPANS);
     }
 }

@@ -6,7 +6,11 @@ use opentelemetry_sdk::{
 };
 use tokio::{
     select,
-    sync::{Notify, mpsc, watch},
+    sync::{
+        Notify,
+        mpsc::{self, error::TryRecvError},
+        watch,
+    },
     time::{Instant, sleep_until, timeout},
 };
 
@@ -152,8 +156,13 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         self.spans.close();
         let mut count = 0;
-        while self.spans.try_recv().is_ok() {
-            count += 1;
+        loop {
+            match self.spans.try_recv() {
+                Ok(_) => count += 1,
+                // A thread is about to put a span that it counts as held into the channel.
+                Err(TryRecvError::Empty) => std::thread::yield_now(),
+                Err(TryRecvError::Disconnected) => break,
+            }
         }
         if count > 0 {
             self.tally.fail(count, "there was no time left to send it");

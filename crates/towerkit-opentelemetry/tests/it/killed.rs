@@ -3,11 +3,10 @@
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
-    time::Instant,
 };
 
 use crate::{
-    outages::{LIMIT, arrives, is_lost, pipeline, record},
+    outages::{LIMIT, arrives, is_lost, pipeline, record, shut_down},
     receiver::{anywhere, grpc_spans},
 };
 
@@ -20,7 +19,7 @@ fn a_receiver_is_killed_and_comes_back() {
     is_lost(&spans);
     let receiver = grpc_spans(address);
     arrives(&spans);
-    spans.shutdown(20 * LIMIT).unwrap();
+    spans.shutdown(60 * LIMIT).unwrap();
     assert_eq!(spans.report().held(), 0);
     assert!(!receiver.received().is_empty());
 }
@@ -81,7 +80,5 @@ fn a_receiver_is_stopped_and_goes_on() {
     arrives(&spans);
     process.signal("-STOP");
     record(&spans, 50);
-    let start = Instant::now();
-    assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
-    assert!(start.elapsed() < 2 * LIMIT);
+    assert!(shut_down(&spans).unwrap_err().is_timeout());
 }

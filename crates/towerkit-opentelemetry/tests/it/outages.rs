@@ -23,6 +23,8 @@ use crate::{
 
 const QUEUE: usize = 100;
 pub(crate) const LIMIT: Duration = Duration::from_millis(500);
+/// Longer than any test runs, however busy the machine is.
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) fn pipeline() -> SpanPipeline {
     let size = |size| NonZeroUsize::new(size).unwrap();
@@ -30,7 +32,21 @@ pub(crate) fn pipeline() -> SpanPipeline {
         .queue(size(QUEUE))
         .batch(size(10))
         .delay(Duration::from_millis(20))
-        .timeout(Duration::from_millis(200))
+        .timeout(HOUR)
+}
+
+/// A pipeline that sends its first batch at the shutdown, if fewer than [`QUEUE`] spans are recorded.
+fn sends_at_shutdown() -> SpanPipeline {
+    let all = NonZeroUsize::new(QUEUE).unwrap();
+    pipeline().batch(all).delay(HOUR)
+}
+
+/// Shuts down within [`LIMIT`], which is far from the time that an export may take.
+pub(crate) fn shut_down(spans: &Spans) -> Result<(), FlushError> {
+    let start = Instant::now();
+    let result = spans.shutdown(LIMIT);
+    assert!(start.elapsed() < 60 * LIMIT);
+    result
 }
 
 /// By each protocol.
@@ -55,14 +71,11 @@ pub(crate) fn record(spans: &Spans, count: usize) {
 fn loses_all(spans: &Spans) -> Result<(), FlushError> {
     const COUNT: usize = 5000;
     record(spans, COUNT);
-    let start = Instant::now();
-    let result = spans.shutdown(LIMIT);
-    assert!(start.elapsed() < 2 * LIMIT);
-    eventually("all are counted", || spans.report().held() == 0);
+    let result = shut_down(spans);
     let report = spans.report();
-    assert_eq!(report.sent(), 0);
+    assert_eq!((report.held(), report.sent()), (0, 0));
     assert_eq!(report.lost(), COUNT as u64);
-    assert!(report.dropped() > 0 && report.failed() > 0 && report.last_error().is_some());
+    assert!(report.failed() > 0 && report.last_error().is_some());
     result
 }
 
@@ -85,6 +98,8 @@ fn somebody_listens_and_never_answers() {
     });
     for spans in pipelines(&endpoint) {
         assert!(loses_all(&spans).unwrap_err().is_timeout());
+        // The queue was full, because the first batch was never answered.
+        assert_eq!(spans.report().failed(), QUEUE as u64);
     }
 }
 
@@ -116,7 +131,7 @@ fn a_receiver_over_http_is_killed_and_comes_back() {
         is_lost(&spans);
         let _receiver = posts(address, StatusCode::OK);
         arrives(&spans);
-        spans.shutdown(20 * LIMIT).unwrap();
+        spans.shutdown(60 * LIMIT).unwrap();
     }
 }
 
@@ -155,7 +170,8 @@ impl SpanExporter for Endless {
 
 #[test]
 fn an_export_that_does_not_end_is_given_up() {
-    let spans = pipeline().exporter(Endless).unwrap();
+    let short = Duration::from_millis(50);
+    let spans = pipeline().timeout(short).exporter(Endless).unwrap();
     record(&spans, 20);
     eventually("both batches failed", || spans.report().failed() == 20);
 }
@@ -183,44 +199,36 @@ fn a_shutdown_counts_what_an_exporter_holds_that_blocks_its_thread() {
     assert_eq!(spans.report().lost(), 50, "nothing is recorded any more");
 }
 
-/// A receiver that says that it is busy is asked again, while there is time.
+/// OTLP asks a receiver again that says that it is busy, while there is time; Zipkin does not.
 #[test]
 fn a_shutdown_loses_what_a_receiver_does_not_take_in_time() {
     let receiver = posts(anywhere(), StatusCode::SERVICE_UNAVAILABLE);
     for start in POSTS {
-        let minute = Duration::from_secs(60);
-        let spans = start(pipeline().timeout(minute), &receiver.endpoint()).unwrap();
-        record(&spans, QUEUE);
-        let start = Instant::now();
-        assert!(spans.shutdown(LIMIT).is_err());
-        assert!(start.elapsed() < minute / 2);
+        let spans = start(sends_at_shutdown(), &receiver.endpoint()).unwrap();
+        record(&spans, QUEUE - 1);
+        assert!(shut_down(&spans).is_err());
         let report = spans.report();
-        assert_eq!(
-            (report.held(), report.sent(), report.failed()),
-            (0, 0, QUEUE as u64)
-        );
+        let counts = (report.held(), report.sent(), report.failed());
+        assert_eq!(counts, (0, 0, QUEUE as u64 - 1), "{report:?}");
     }
 }
 
 #[test]
 fn a_shutdown_gives_up_what_is_being_sent() {
-    let minute = Duration::from_secs(60);
-    let spans = pipeline().timeout(minute).exporter(Endless).unwrap();
+    let spans = pipeline().exporter(Endless).unwrap();
     record(&spans, 50);
-    let start = Instant::now();
-    assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
-    eventually("all are counted", || spans.report().held() == 0);
-    assert!(start.elapsed() < minute / 2);
-    assert_eq!(spans.report().lost(), 50);
+    assert!(shut_down(&spans).unwrap_err().is_timeout());
+    let report = spans.report();
+    assert_eq!((report.held(), report.lost()), (0, 50), "{report:?}");
 }
 
 #[test]
 fn what_a_receiver_rejects_is_counted() {
     let receiver = posts(anywhere(), StatusCode::BAD_REQUEST);
     for start in POSTS {
-        let spans = start(pipeline(), &receiver.endpoint()).unwrap();
-        spans.tracer().start("work").end();
-        assert!(!spans.shutdown(20 * LIMIT).unwrap_err().is_timeout());
+        let spans = start(sends_at_shutdown(), &receiver.endpoint()).unwrap();
+        record(&spans, 1);
+        assert!(!spans.shutdown(60 * LIMIT).unwrap_err().is_timeout());
         let report = spans.report();
         assert_eq!((report.failed(), report.held()), (1, 0));
         assert!(report.last_error().unwrap().contains("400"), "{report:?}");

@@ -27,10 +27,11 @@ use crate::receiver::{anywhere, eventually, grpc_spans, posts};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
 const LONG: Duration = Duration::from_secs(20);
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn pipeline() -> SpanPipeline {
     let stage = opentelemetry::KeyValue::new("deployment.environment.name", "test");
-    SpanPipeline::new("shop").attribute(stage)
+    SpanPipeline::new("shop").attribute(stage).delay(HOUR)
 }
 
 /// Serves a request of a caller that records its trace, with a call inside that fails; and one that is not recorded.
@@ -193,10 +194,9 @@ fn spans_arrive_at_zipkin() {
 fn a_batch_is_sent_when_it_is_full_and_the_rest_after_the_delay() {
     let receiver = grpc_spans(anywhere());
     let four = NonZeroUsize::new(4).unwrap();
-    let (delay, hour) = (Duration::from_millis(300), Duration::from_secs(3600));
+    let delay = Duration::from_millis(300);
     let spans = pipeline()
         .batch(four)
-        .delay(hour)
         .otlp_grpc(&receiver.endpoint())
         .unwrap();
     let other = pipeline()
