@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use towerkit_metrics::Snapshot;
+use towerkit_metrics::RegistrySnapshot;
 
 use crate::{
     Graphite, Influx, Statsd,
@@ -24,7 +24,7 @@ impl Format {
     /// Writes a snapshot that was taken at `time`, since the epoch of Unix, and says how many lines were too long.
     pub(crate) fn packets(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &RegistrySnapshot,
         ledger: &mut Ledger,
         time: Duration,
         size: Size,

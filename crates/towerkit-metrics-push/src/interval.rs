@@ -1,4 +1,4 @@
-use towerkit_metrics::Distribution;
+use towerkit_metrics::HistogramSnapshot;
 
 use crate::{
     ledger::{Cell, Mark},
@@ -13,7 +13,7 @@ pub(crate) const QUANTILES: [(f64, &str); 4] =
 /// Returns the quantiles of the values since the last push, if there were any, and what their receiver knows then.
 pub(crate) fn quantiles(
     series: &Series<'_>,
-    values: &Distribution,
+    values: &HistogramSnapshot,
 ) -> Option<([f64; QUANTILES.len()], Vec<Mark>)> {
     let told = |(index, count): (usize, &u64)| series.told.count(Cell::Bucket(index), *count);
     let (counts, marks): (Vec<u64>, Vec<Mark>) =

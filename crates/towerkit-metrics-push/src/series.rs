@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use towerkit_metrics::{Snapshot, Value};
+use towerkit_metrics::{RegistrySnapshot, Value};
 
 use crate::ledger::{Ledger, Told};
 
@@ -16,7 +16,7 @@ pub(crate) struct Series<'a> {
 
 /// Calls `each` with every series of a snapshot.
 pub(crate) fn each_series(
-    snapshot: &Snapshot,
+    snapshot: &RegistrySnapshot,
     ledger: &mut Ledger,
     mut each: impl FnMut(&Series<'_>),
 ) {

@@ -1,6 +1,6 @@
 use std::fmt::{Display, Write};
 
-use towerkit_metrics::{Distribution, Value};
+use towerkit_metrics::{HistogramSnapshot, Value};
 
 use crate::{
     ledger::{Cell, Mark},
@@ -142,7 +142,7 @@ impl Statsd {
         }
     }
 
-    fn counters(&self, series: &Series<'_>, values: &Distribution, packer: &mut Packer) {
+    fn counters(&self, series: &Series<'_>, values: &HistogramSnapshot, packer: &mut Packer) {
         self.counter(series, "count", None, Cell::Count, values.count(), packer);
         let (by, mark) = match self.dialect {
             Dialect::Influx => series.told.whole_sum(values.sum()),
@@ -161,7 +161,7 @@ impl Statsd {
         }
     }
 
-    fn samples(&self, series: &Series<'_>, values: &Distribution, packer: &mut Packer) {
+    fn samples(&self, series: &Series<'_>, values: &HistogramSnapshot, packer: &mut Packer) {
         for (index, count) in values.counts().iter().enumerate() {
             let (by, mark) = series.told.count(Cell::Bucket(index), *count);
             if let (1.., Some(middle)) = (by, middle(values.bounds(), index)) {

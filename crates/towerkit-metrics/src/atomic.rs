@@ -14,7 +14,7 @@ use std::sync::{
 use towerkit_core::TraceIds;
 
 use crate::{
-    Buckets, Counter, Distribution, Gauge, Histogram,
+    Buckets, Counter, Gauge, Histogram, HistogramSnapshot,
     exemplars::{Exemplar, Exemplars},
     stripes::{Line, Stripes, Words, lines},
 };
@@ -122,9 +122,9 @@ impl AtomicHistogram {
     }
 
     /// Reads the counts and the sum.
-    pub(crate) fn distribution(&self) -> Distribution {
+    pub(crate) fn distribution(&self) -> HistogramSnapshot {
         let buckets = BUCKETS..=BUCKETS + self.buckets.bounds().len();
-        Distribution {
+        HistogramSnapshot {
             bounds: self.buckets.shared(),
             counts: buckets.map(|bucket| self.words.sum(bucket)).collect(),
             sum: self.sum(),

@@ -1,4 +1,6 @@
-use std::{array, error::Error, fmt, sync::Arc};
+use std::{array, fmt, sync::Arc};
+
+use towerkit_core::ConfigError;
 
 /// The upper bounds of a histogram's buckets, rising; the last bucket, without a bound, comes by itself.
 ///
@@ -10,8 +12,8 @@ use std::{array, error::Error, fmt, sync::Arc};
 ///
 /// let buckets = Buckets::new([0.001, 0.01, 0.1])?;
 /// assert_eq!(buckets.bounds(), [0.001, 0.01, 0.1]);
-/// assert_eq!(Buckets::new([1.0, 0.5]).unwrap_err().to_string(), "bucket bound 0.5 is not above the one before it");
-/// # Ok::<(), towerkit_metrics::BucketsError>(())
+/// assert_eq!(Buckets::new([1.0, 0.5]).unwrap_err().to_string(), "invalid bucket bounds [1.0, 0.5]: expected bounds in ascending order, each once");
+/// # Ok::<(), towerkit_core::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buckets {
@@ -25,17 +27,19 @@ impl Buckets {
     ///
     /// # Errors
     ///
-    /// A [`BucketsError`] if there is no bound, if one is not finite, or if one is not above the one before it.
-    pub fn new(bounds: impl IntoIterator<Item = f64>) -> Result<Self, BucketsError> {
+    /// A [`ConfigError`] if there is no bound, if one is not finite, or if one is not above the one before it.
+    pub fn new(bounds: impl IntoIterator<Item = f64>) -> Result<Self, ConfigError> {
         let bounds: Arc<[f64]> = bounds.into_iter().collect();
+        let invalid =
+            |value: &dyn fmt::Debug, expected| ConfigError::new("bucket bounds", value, expected);
         if bounds.is_empty() {
-            return Err(BucketsError(Fault::Empty));
+            return Err(invalid(&bounds, "at least one bound"));
         }
         if let Some(bound) = bounds.iter().find(|bound| !bound.is_finite()) {
-            return Err(BucketsError(Fault::NotFinite(*bound)));
+            return Err(invalid(bound, "finite numbers"));
         }
         if let Some(pair) = bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(BucketsError(Fault::NotRising(pair[1])));
+            return Err(invalid(&pair, "bounds in ascending order, each once"));
         }
         Ok(Self::of_valid(bounds))
     }
@@ -94,31 +98,6 @@ impl Default for Buckets {
     }
 }
 
-/// Bounds that make no buckets.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BucketsError(Fault);
-
-#[derive(Debug, Clone, PartialEq)]
-enum Fault {
-    Empty,
-    NotFinite(f64),
-    NotRising(f64),
-}
-
-impl fmt::Display for BucketsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Fault::Empty => f.write_str("a histogram needs at least one bucket bound"),
-            Fault::NotFinite(bound) => write!(f, "bucket bound {bound} is not finite"),
-            Fault::NotRising(bound) => {
-                write!(f, "bucket bound {bound} is not above the one before it")
-            }
-        }
-    }
-}
-
-impl Error for BucketsError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,15 +110,19 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert_eq!(rejected(&[]), "a histogram needs at least one bucket bound");
-        assert_eq!(rejected(&[1.0, f64::NAN]), "bucket bound NaN is not finite");
         assert_eq!(
-            rejected(&[1.0, f64::INFINITY]),
-            "bucket bound inf is not finite"
+            rejected(&[]),
+            "invalid bucket bounds []: expected at least one bound"
         );
+        for bound in [f64::NAN, f64::INFINITY] {
+            assert_eq!(
+                rejected(&[1.0, bound]),
+                format!("invalid bucket bounds {bound:?}: expected finite numbers")
+            );
+        }
         assert_eq!(
             rejected(&[1.0, 1.0]),
-            "bucket bound 1 is not above the one before it"
+            "invalid bucket bounds [1.0, 1.0]: expected bounds in ascending order, each once"
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, fmt::Write};
 
-use crate::{Distribution, MetricFamily, Sample, Value};
+use crate::{HistogramSnapshot, MetricFamily, Sample, Value};
 
 /// Writes one series.
 pub(crate) fn series(out: &mut String, family: &MetricFamily, bounds: &Bounds, series: &Sample) {
@@ -48,7 +48,7 @@ impl Bounds {
         out: &mut String,
         name: &str,
         labels: &str,
-        values: &Distribution,
+        values: &HistogramSnapshot,
         trailing: impl Fn(&mut String, usize),
     ) {
         let comma = if labels.is_empty() { "" } else { "," };

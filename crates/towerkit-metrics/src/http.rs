@@ -29,7 +29,7 @@ use crate::{
 /// piece takes, and no more memory than one. Which series there are is settled when the request comes; the value of each is read when
 /// it is written. The counts of one histogram agree with each other, and two series may be some milliseconds apart.
 #[derive(Debug, Clone)]
-pub struct Scrape(Registry);
+pub struct ScrapeService(Registry);
 
 impl Registry {
     /// Makes a service that shows this registry to Prometheus.
@@ -45,12 +45,12 @@ impl Registry {
     ///     .route_service("/metrics", Registry::global().service());
     /// ```
     #[must_use]
-    pub fn service(&self) -> Scrape {
-        Scrape(self.clone())
+    pub fn service(&self) -> ScrapeService {
+        ScrapeService(self.clone())
     }
 }
 
-impl<B> Service<Request<B>> for Scrape {
+impl<B> Service<Request<B>> for ScrapeService {
     type Response = Response<ScrapeBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;

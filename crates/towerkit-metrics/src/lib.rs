@@ -4,8 +4,8 @@
 //! call of a known operation reads the clock twice, takes no lock, and allocates nothing but once for each series and thread. Threads do
 //! not share the numbers that they count in, up to eight of them; [`leak`](MetricsLayer::leak) the layer where many threads serve one
 //! service, so that they do not share a count of references either. The [`Registry`] keeps the numbers and writes them as Prometheus reads them; with the feature `http` it is a service for the route `/metrics`
-//! (`Registry::service`), and with the feature `metrics` the facade of that name can take its place (`Facade`). A [`Tee`] records in
-//! several backends, and a [`Snapshot`] is for exporters that push.
+//! (`Registry::service`), and with the feature `metrics` the facade of that name can take its place (`Facade`). A [`Fanout`] records in
+//! several backends, and a [`RegistrySnapshot`] is for exporters that push.
 //!
 //! ```
 //! use towerkit_core::{BoxError, LayerExt};
@@ -108,7 +108,7 @@
 //!
 //! # Errors
 //!
-//! [`Buckets`] that make no sense are a [`BucketsError`], and a metric that does not fit is a [`MetricError`] to whoever asks for it by
+//! [`Buckets`] that make no sense are a [`ConfigError`](towerkit_core::ConfigError), and a metric that does not fit is a [`MetricError`] to whoever asks for it by
 //! hand. Where the registry rejects a metric to the layer, because its name is taken by something else, calls go on and that metric is
 //! missing.
 //!
@@ -125,7 +125,7 @@
 //! | `counter.Add(1)`, `gauge.Set(3)`, `histogram.Observe(0.2)` | [`counter.add(1)`](Counter::add), [`gauge.set(3)`](Gauge::set), [`histogram.observe(0.2)`](Histogram::observe) |
 //! | `metrics.NewTimer(h).ObserveDuration()` | [`histogram.observe_nanos(end - start)`](Histogram::observe_nanos), in seconds |
 //! | `provider.Provider` | [`Provider`] |
-//! | `multi`, `discard` | [`Tee`] of several backends, or of none |
+//! | `multi`, `discard` | [`Fanout`] of several backends, or of none |
 //! | `generic`, and any backend of your own | [`Registry::snapshot`], which every exporter that pushes can read |
 //! | `statsd`, `dogstatsd`, `graphite`, `influx` | the crate `towerkit-metrics-push`; others behind `Facade` |
 //! | an instrumenting middleware for each method | [`MetricsLayer`] |
@@ -145,6 +145,7 @@ mod exposition;
 #[cfg(feature = "metrics")]
 mod facade;
 mod family;
+mod fanout;
 mod handles;
 #[cfg(feature = "http")]
 mod http;
@@ -161,18 +162,17 @@ mod series;
 mod snapshot;
 mod stripes;
 mod table;
-mod tee;
 mod text;
 
-pub use buckets::{Buckets, BucketsError};
+pub use buckets::Buckets;
 pub use events::EventMetrics;
 #[cfg(feature = "metrics")]
 pub use facade::Facade;
+pub use fanout::Fanout;
 #[cfg(feature = "http")]
-pub use http::{Scrape, ScrapeBody};
+pub use http::{ScrapeBody, ScrapeService};
 pub use instrument::{Counter, Gauge, Histogram, MetricError, Provider};
 pub use layer::{Metrics, MetricsHandle, MetricsLayer};
 pub use observer::{MetricsCallState, MetricsObserver};
 pub use registry::Registry;
-pub use snapshot::{Distribution, MetricFamily, MetricKind, Sample, Snapshot, Value};
-pub use tee::Tee;
+pub use snapshot::{HistogramSnapshot, MetricFamily, MetricKind, RegistrySnapshot, Sample, Value};

@@ -5,7 +5,7 @@ use std::{fmt, fmt::Write};
 use towerkit_core::Hex;
 
 use crate::{
-    Distribution, MetricFamily, MetricKind, Sample, Value,
+    HistogramSnapshot, MetricFamily, MetricKind, Sample, Value,
     exemplars::Exemplar,
     exposition::{Bounds, Number, escape, label_set, line, sample},
     reserved::base,
@@ -49,7 +49,13 @@ pub(crate) fn header(out: &mut String, family: &MetricFamily) {
     }
 }
 
-fn histogram(out: &mut String, name: &str, labels: &str, bounds: &Bounds, values: &Distribution) {
+fn histogram(
+    out: &mut String,
+    name: &str,
+    labels: &str,
+    bounds: &Bounds,
+    values: &HistogramSnapshot,
+) {
     bounds.write(out, name, labels, values, |out, n| {
         if let Some(Some(exemplar)) = values.exemplars.get(n) {
             trail(out, exemplar);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Buckets, Counter, Gauge, Histogram, MetricError, Provider, Snapshot,
+    Buckets, Counter, Gauge, Histogram, MetricError, Provider, RegistrySnapshot,
     counted::Counted,
     exposition::is_metric_name,
     family::{Family, Instrument, Kind, wrong_kind},
@@ -114,7 +114,7 @@ impl Registry {
     /// let registry = Registry::new();
     /// let lost = Arc::new(AtomicU64::new(0));
     /// let count = lost.clone();
-    /// registry.counter_fn("lost_total", "Lines that were lost.", &[], move || count.load(Ordering::Relaxed))?;
+    /// registry.observable_counter("lost_total", "Lines that were lost.", &[], move || count.load(Ordering::Relaxed))?;
     /// lost.store(3, Ordering::Relaxed);
     /// assert!(registry.render().ends_with("lost_total 3\n"));
     /// # Ok::<_, towerkit_metrics::MetricError>(())
@@ -124,7 +124,7 @@ impl Registry {
     ///
     /// As for [`counter`](Self::counter); also if there is a counter of that name that is counted here, or the metric has all the
     /// series that it may have.
-    pub fn counter_fn(
+    pub fn observable_counter(
         &self,
         name: &str,
         help: &str,
@@ -202,10 +202,10 @@ impl Registry {
     ///
     /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed meanwhile.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> RegistrySnapshot {
         let families = self.families().by_name.clone();
         let snapshot = |(name, family): (Arc<str>, Family)| family.snapshot(name);
-        Snapshot::new(families.into_iter().map(snapshot).collect())
+        RegistrySnapshot::new(families.into_iter().map(snapshot).collect())
     }
 
     fn render_as(&self, style: Style) -> String {

@@ -21,7 +21,7 @@ use crate::exemplars::Exemplar;
 /// # Ok::<(), towerkit_metrics::MetricError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Snapshot {
+pub struct RegistrySnapshot {
     families: Vec<MetricFamily>,
 }
 
@@ -61,12 +61,12 @@ pub enum Value {
     /// The value of a gauge.
     Gauge(i64),
     /// The values that a histogram observed.
-    Histogram(Distribution),
+    Histogram(HistogramSnapshot),
 }
 
 /// Values counted by size, since the registry was made.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Distribution {
+pub struct HistogramSnapshot {
     pub(crate) bounds: Arc<[f64]>,
     pub(crate) counts: Box<[u64]>,
     pub(crate) sum: f64,
@@ -86,7 +86,7 @@ pub(crate) fn unit(name: &str) -> Option<&'static str> {
     UNITS.into_iter().find(|unit| *unit == last)
 }
 
-impl Snapshot {
+impl RegistrySnapshot {
     pub(crate) fn new(families: Vec<MetricFamily>) -> Self {
         Self { families }
     }
@@ -159,7 +159,7 @@ impl Sample {
     }
 }
 
-impl Distribution {
+impl HistogramSnapshot {
     /// Returns the upper bounds of the buckets, which belong to them; the last bucket has none.
     #[must_use]
     pub fn bounds(&self) -> &[f64] {
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::{Buckets, Registry};
 
-    fn distribution(registry: &Registry) -> Distribution {
+    fn distribution(registry: &Registry) -> HistogramSnapshot {
         match registry.snapshot().families()[0].samples()[0].value() {
             Value::Histogram(distribution) => distribution.clone(),
             other => panic!("no histogram: {other:?}"),

@@ -36,14 +36,14 @@
 //! // At the end of the program, so that the last spans are sent.
 //! let limit = Duration::from_millis(100);
 //! assert!(spans.shutdown(limit).is_err());
-//! assert_eq!(spans.report().lost(), 1);
+//! assert_eq!(spans.snapshot().lost(), 1);
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
 //! # What is lost
 //!
 //! A span that ends is put into the queue, or dropped if that is full; it never waits. The queue holds 2048 spans by default, the batch
-//! that is being sent included, so memory stays bounded however long the receiver is away, silent or stopped. [`Spans::report`] counts
+//! that is being sent included, so memory stays bounded however long the receiver is away, silent or stopped. [`SpanExporterHandle::snapshot`] counts
 //! each span once: as held, sent, dropped or failed; those that a receiver rejects (OTLP's partial success) have failed. Metrics are
 //! sums: what one export could not send is in the next. An export that fails in a way that may pass is tried again three times, within
 //! the timeout.
@@ -51,7 +51,7 @@
 //! # Threads
 //!
 //! Each pipeline has one thread with a small runtime of its own (metrics have one more, of the SDK). So a program needs no runtime to
-//! send, [`Spans::shutdown`] may block a thread of any runtime, and what is sent is itself neither traced nor logged. A process that
+//! send, [`SpanExporterHandle::shutdown`] may block a thread of any runtime, and what is sent is itself neither traced nor logged. A process that
 //! forks has the pipeline in the parent only, and needs another, which has ids of its own.
 //!
 //! # Zipkin
@@ -115,9 +115,9 @@ pub use error::{FlushError, PipelineError};
 #[cfg(feature = "metrics")]
 pub use meter::OtelMeter;
 #[cfg(feature = "metrics")]
-pub use meters::Meters;
+pub use meters::MetricExporterHandle;
 #[cfg(feature = "metrics")]
 pub use metric_pipeline::MetricPipeline;
 pub use pipeline::SpanPipeline;
-pub use report::SpanReport;
-pub use spans::Spans;
+pub use report::SpanExporterSnapshot;
+pub use spans::SpanExporterHandle;

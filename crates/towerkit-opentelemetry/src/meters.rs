@@ -17,14 +17,14 @@ use crate::{FlushError, OtelMeter, error, settings};
 /// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones are dropped: the last drop is a
 /// shutdown within 5 s.
 #[derive(Debug, Clone)]
-pub struct Meters {
+pub struct MetricExporterHandle {
     provider: SdkMeterProvider,
     meter: OtelMeter,
     closing: Arc<watch::Sender<Option<Instant>>>,
     failures: Arc<AtomicU64>,
 }
 
-impl Meters {
+impl MetricExporterHandle {
     pub(crate) fn new(
         provider: SdkMeterProvider,
         closing: watch::Sender<Option<Instant>>,

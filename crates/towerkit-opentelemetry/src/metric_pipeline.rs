@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    Meters, PipelineError,
+    MetricExporterHandle, PipelineError,
     engine::{Engine, silently},
     settings,
 };
@@ -88,14 +88,17 @@ impl MetricPipeline {
     /// # Errors
     ///
     /// A [`PipelineError`] if a setting makes no sense, or the thread that sends cannot start.
-    pub fn exporter(self, exporter: impl PushMetricExporter) -> Result<Meters, PipelineError> {
+    pub fn exporter(
+        self,
+        exporter: impl PushMetricExporter,
+    ) -> Result<MetricExporterHandle, PipelineError> {
         self.start(|_| Ok(exporter))
     }
 
     pub(crate) fn start<E: PushMetricExporter>(
         self,
         make: impl FnOnce(Duration) -> Result<E, PipelineError>,
-    ) -> Result<Meters, PipelineError> {
+    ) -> Result<MetricExporterHandle, PipelineError> {
         settings::checked("the interval", self.interval)?;
         settings::checked("the timeout", self.timeout)?;
         let engine = Engine::new()?;
@@ -123,7 +126,7 @@ impl MetricPipeline {
             .with_reader(reader)
             .with_resource(settings::resource(self.service, self.attributes))
             .build();
-        Ok(Meters::new(provider, closing, failures))
+        Ok(MetricExporterHandle::new(provider, closing, failures))
     }
 }
 

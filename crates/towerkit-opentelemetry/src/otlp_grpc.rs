@@ -13,7 +13,7 @@ use tonic::{
 use tonic_types::StatusExt;
 
 use crate::{
-    PipelineError, SpanPipeline, Spans,
+    PipelineError, SpanExporterHandle, SpanPipeline,
     endpoint::endpoint,
     otlp::{Failure, OtlpSpans, SendSpans, headers, retried},
 };
@@ -27,7 +27,7 @@ impl SpanPipeline {
     ///
     /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
     /// cannot start. An unreachable endpoint is not an error.
-    pub fn otlp_grpc(self, endpoint: &str) -> Result<Spans, PipelineError> {
+    pub fn otlp_grpc(self, endpoint: &str) -> Result<SpanExporterHandle, PipelineError> {
         self.start(|timeout, rejected| {
             let sender = GrpcSender {
                 client: TraceServiceClient::new(channel(endpoint, timeout)?),
@@ -106,7 +106,7 @@ mod metrics {
 
     use super::{GrpcSender, channel, failure};
     use crate::{
-        Meters, MetricPipeline, PipelineError,
+        MetricExporterHandle, MetricPipeline, PipelineError,
         otlp::{
             headers,
             metrics::{OtlpMetrics, SendMetrics},
@@ -120,7 +120,7 @@ mod metrics {
         /// # Errors
         ///
         /// As for [`SpanPipeline::otlp_grpc`](crate::SpanPipeline::otlp_grpc).
-        pub fn otlp_grpc(self, address: &str) -> Result<Meters, PipelineError> {
+        pub fn otlp_grpc(self, address: &str) -> Result<MetricExporterHandle, PipelineError> {
             self.start(|timeout| {
                 Ok(OtlpMetrics(GrpcSender {
                     client: MetricsServiceClient::new(channel(address, timeout)?),

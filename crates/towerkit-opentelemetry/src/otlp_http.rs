@@ -9,7 +9,7 @@ use opentelemetry_sdk::error::OTelSdkError;
 use prost::Message;
 
 use crate::{
-    PipelineError, SpanPipeline, Spans,
+    PipelineError, SpanExporterHandle, SpanPipeline,
     endpoint::endpoint,
     otlp::{Failure, OtlpSpans, SendSpans, headers, retried},
 };
@@ -23,7 +23,7 @@ impl SpanPipeline {
     ///
     /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
     /// cannot start. An unreachable endpoint is not an error.
-    pub fn otlp_http(self, endpoint: &str) -> Result<Spans, PipelineError> {
+    pub fn otlp_http(self, endpoint: &str) -> Result<SpanExporterHandle, PipelineError> {
         self.start(|timeout, rejected| {
             let headers = headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS");
             let sender = HttpSender::new(endpoint, "/v1/traces", timeout, headers)?;
@@ -108,7 +108,7 @@ mod metrics {
 
     use super::HttpSender;
     use crate::{
-        Meters, MetricPipeline, PipelineError,
+        MetricExporterHandle, MetricPipeline, PipelineError,
         otlp::{
             headers,
             metrics::{OtlpMetrics, SendMetrics},
@@ -122,7 +122,7 @@ mod metrics {
         /// # Errors
         ///
         /// As for [`SpanPipeline::otlp_http`](crate::SpanPipeline::otlp_http).
-        pub fn otlp_http(self, address: &str) -> Result<Meters, PipelineError> {
+        pub fn otlp_http(self, address: &str) -> Result<MetricExporterHandle, PipelineError> {
             self.start(|timeout| {
                 let headers = headers("OTEL_EXPORTER_OTLP_METRICS_HEADERS");
                 let sender = HttpSender::new(address, "/v1/metrics", timeout, headers)?;

@@ -4,7 +4,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::trace::SpanExporter;
 
 use crate::{
-    PipelineError, Spans,
+    PipelineError, SpanExporterHandle,
     batch::Batch,
     engine::{Engine, silently},
     rejected::Rejected,
@@ -75,14 +75,17 @@ impl SpanPipeline {
     /// # Errors
     ///
     /// A [`PipelineError`] if a setting makes no sense, or the thread that sends cannot start.
-    pub fn exporter(self, exporter: impl SpanExporter + 'static) -> Result<Spans, PipelineError> {
+    pub fn exporter(
+        self,
+        exporter: impl SpanExporter + 'static,
+    ) -> Result<SpanExporterHandle, PipelineError> {
         self.start(|_, _| Ok(exporter))
     }
 
     pub(crate) fn start<E: SpanExporter + 'static>(
         self,
         make: impl FnOnce(Duration, Rejected) -> Result<E, PipelineError>,
-    ) -> Result<Spans, PipelineError> {
+    ) -> Result<SpanExporterHandle, PipelineError> {
         let settings = self.settings.checked()?;
         let resource = settings::resource(self.service, self.attributes);
         let (engine, rejected) = (Engine::new()?, Rejected::default());
@@ -95,6 +98,6 @@ impl SpanPipeline {
         exporter.set_resource(&resource);
         let tally = Arc::new(Tally::new(settings.queue.get()));
         let batch = Batch::start(engine, exporter, settings, tally.clone(), rejected)?;
-        Ok(Spans::new(batch, resource, tally))
+        Ok(SpanExporterHandle::new(batch, resource, tally))
     }
 }

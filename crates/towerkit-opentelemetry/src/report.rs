@@ -2,7 +2,7 @@
 ///
 /// Each is counted once: it is [held](Self::held), or was [sent](Self::sent), [dropped](Self::dropped), or [failed](Self::failed).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SpanReport {
+pub struct SpanExporterSnapshot {
     pub(crate) held: usize,
     pub(crate) sent: u64,
     pub(crate) dropped: u64,
@@ -10,7 +10,7 @@ pub struct SpanReport {
     pub(crate) last_error: Option<String>,
 }
 
-impl SpanReport {
+impl SpanExporterSnapshot {
     /// Returns how many spans wait to be sent, or are being sent.
     #[must_use]
     pub const fn held(&self) -> usize {

@@ -8,20 +8,20 @@ use opentelemetry_sdk::{
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use crate::{FlushError, SpanReport, batch::Batch, error, ids::Ids, tally::Tally};
+use crate::{FlushError, SpanExporterSnapshot, batch::Batch, error, ids::Ids, tally::Tally};
 
 /// A pipeline that sends spans, made by a [`SpanPipeline`](crate::SpanPipeline).
 ///
 /// Clones are the same pipeline. It goes on until [`shutdown`](Self::shutdown), or until all clones and all that records into it are
 /// dropped: the last drop is a shutdown within 5 s.
 #[derive(Debug, Clone)]
-pub struct Spans {
+pub struct SpanExporterHandle {
     provider: SdkTracerProvider,
     batch: Batch,
     tally: Arc<Tally>,
 }
 
-impl Spans {
+impl SpanExporterHandle {
     pub(crate) fn new(batch: Batch, resource: Resource, tally: Arc<Tally>) -> Self {
         let provider = SdkTracerProvider::builder()
             .with_span_processor(batch.clone())
@@ -63,8 +63,8 @@ impl Spans {
 
     /// Returns what became of the spans that ended so far.
     #[must_use]
-    pub fn report(&self) -> SpanReport {
-        self.tally.report()
+    pub fn snapshot(&self) -> SpanExporterSnapshot {
+        self.tally.snapshot()
     }
 
     /// Waits until the spans that have ended by now are sent, but no longer than `limit`. It blocks the thread.
@@ -81,7 +81,7 @@ impl Spans {
     ///
     /// # Errors
     ///
-    /// A [`FlushError`] if that took too long or failed; the [report](Self::report) says how many are lost. Also if there was a shutdown
+    /// A [`FlushError`] if that took too long or failed; the [snapshot](Self::snapshot) says how many are lost. Also if there was a shutdown
     /// before.
     pub fn shutdown(&self, limit: Duration) -> Result<(), FlushError> {
         let sent = self.batch.shutdown_with_timeout(limit);

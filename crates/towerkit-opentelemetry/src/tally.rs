@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::SpanReport;
+use crate::SpanExporterSnapshot;
 
 /// As many are held as there can be, and nobody takes any of them.
 const OVER: usize = usize::MAX;
@@ -67,7 +67,9 @@ impl Tally {
 
     /// Counts held spans as sent.
     pub(crate) fn send(&self, count: usize) {
-        self.ended().sent += self.release(count);
+        // In two steps: `+=` would release the spans before it takes the lock.
+        let mut ended = self.ended();
+        ended.sent += self.release(count);
     }
 
     /// Counts held spans as failed.
@@ -86,10 +88,10 @@ impl Tally {
         }
     }
 
-    pub(crate) fn report(&self) -> SpanReport {
+    pub(crate) fn snapshot(&self) -> SpanExporterSnapshot {
         let ended = self.ended();
         let held = self.held.load(Ordering::Relaxed);
-        SpanReport {
+        SpanExporterSnapshot {
             held: if held == OVER { 0 } else { held },
             sent: ended.sent,
             dropped: self.dropped.load(Ordering::Relaxed),
@@ -167,7 +169,7 @@ mod tests {
                     _ => {}
                 }
                 let became = |what| ended.iter().filter(|(_, became)| *became == what).count() as u64;
-                let report = tally.report();
+                let report = tally.snapshot();
                 prop_assert!(held.len() <= most);
                 prop_assert_eq!(report.held(), held.len());
                 prop_assert_eq!(report.sent(), became('s'));
@@ -186,7 +188,7 @@ mod tests {
                 scope.spawn(|| (0..1000).filter(|_| tally.hold().is_some()).count());
             }
         });
-        let report = tally.report();
+        let report = tally.snapshot();
         assert_eq!((report.held(), report.dropped()), (100, 3900));
     }
 
@@ -199,7 +201,7 @@ mod tests {
             tally.hold();
         }
         let total = || {
-            let report = tally.report();
+            let report = tally.snapshot();
             report.held() as u64 + report.sent() + report.lost()
         };
         std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use crate::{PipelineError, SpanPipeline, Spans, endpoint::endpoint, zipkin_json};
+use crate::{PipelineError, SpanExporterHandle, SpanPipeline, endpoint::endpoint, zipkin_json};
 
 impl SpanPipeline {
     /// Sends spans to Zipkin as JSON of its API version 2, for example to `http://127.0.0.1:9411`. The path is `/api/v2/spans` if there
@@ -18,7 +18,7 @@ impl SpanPipeline {
     ///
     /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
     /// cannot start. An unreachable endpoint is not an error.
-    pub fn zipkin(self, endpoint: &str) -> Result<Spans, PipelineError> {
+    pub fn zipkin(self, endpoint: &str) -> Result<SpanExporterHandle, PipelineError> {
         self.start(|timeout, _| Zipkin::new(endpoint, timeout))
     }
 }

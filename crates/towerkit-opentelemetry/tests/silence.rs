@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use protocols::POSTS;
 use receiver::{anywhere, posts};
 use towerkit_opentelemetry::{
-    SpanPipeline, Spans,
+    SpanExporterHandle, SpanPipeline,
     opentelemetry::trace::{Span, Tracer},
     opentelemetry_sdk::{
         error::OTelSdkResult,
@@ -92,7 +92,7 @@ impl SpanExporter for Noisy {
 /// A receiver over gRPC and a pipeline to it, where that is compiled in.
 #[derive(Default)]
 struct OverGrpc {
-    spans: Option<Spans>,
+    spans: Option<SpanExporterHandle>,
     _receiver: Option<receiver::Receiver<ExportTraceServiceRequest>>,
 }
 
@@ -129,7 +129,7 @@ fn what_is_sent_is_neither_traced_nor_logged() {
     let mut said: Vec<_> = (0..3).map(|_| noises.recv_timeout(LONG).unwrap()).collect();
     said.sort_unstable();
     assert_eq!(said, ["the exporter", "the task", "the work"]);
-    let report = noisy.report();
+    let report = noisy.snapshot();
     assert_eq!((report.sent(), report.lost()), (1, 0), "{report:?}");
 
     // Not before: the receivers are of this process as well, and what they trace is recorded.
@@ -144,7 +144,7 @@ fn what_is_sent_is_neither_traced_nor_logged() {
             spans.flush(LONG).unwrap();
         }
         spans.shutdown(LONG).unwrap();
-        let report = spans.report();
+        let report = spans.snapshot();
         assert_eq!((report.sent(), report.lost()), (3, 0), "{report:?}");
     }
     assert_eq!(*heard.0.lock().unwrap(), <[String; 0]>::default());

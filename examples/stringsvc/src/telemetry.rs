@@ -7,8 +7,8 @@ use towerkit::log::LineFormatter;
 use towerkit::log::LogGuard;
 use towerkit::metrics::MetricError;
 use towerkit::metrics::Registry;
+use towerkit::opentelemetry::SpanExporterHandle;
 use towerkit::opentelemetry::SpanPipeline;
-use towerkit::opentelemetry::Spans;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -19,7 +19,7 @@ use crate::Args;
 #[derive(Debug)]
 #[must_use = "what is not written when it is dropped is lost"]
 pub struct Telemetry {
-    spans: Option<Spans>,
+    spans: Option<SpanExporterHandle>,
     log: LogGuard,
 }
 
@@ -42,7 +42,7 @@ impl Telemetry {
             .writer(queue)
             .with_filter(args.log);
         tracing_subscriber::registry()
-            .with(spans.as_ref().map(Spans::layer))
+            .with(spans.as_ref().map(SpanExporterHandle::layer))
             .with(lines)
             .try_init()?;
         Ok(Self { spans, log: guard })
@@ -59,14 +59,14 @@ impl Telemetry {
         const NAME: &str = "telemetry_lost_total";
         const HELP: &str = "Log lines and spans that were lost.";
         let queue = self.log.queue().clone();
-        registry.counter_fn(NAME, HELP, &[("what", "log_lines")], move || {
+        registry.observable_counter(NAME, HELP, &[("what", "log_lines")], move || {
             queue.dropped()
         })?;
         let Some(spans) = self.spans.clone() else {
             return Ok(());
         };
-        registry.counter_fn(NAME, HELP, &[("what", "spans")], move || {
-            spans.report().lost()
+        registry.observable_counter(NAME, HELP, &[("what", "spans")], move || {
+            spans.snapshot().lost()
         })
     }
 }
@@ -76,7 +76,7 @@ impl Drop for Telemetry {
         const LIMIT: Duration = Duration::from_secs(2);
         let Some(spans) = &self.spans else { return };
         if spans.shutdown(LIMIT).is_err() {
-            tracing::warn!(spans = spans.report().lost(), "spans are lost");
+            tracing::warn!(spans = spans.snapshot().lost(), "spans are lost");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use tokio::net::TcpListener;
 use towerkit_core::BoxError;
-use towerkit_opentelemetry::{PipelineError, SpanPipeline, Spans};
+use towerkit_opentelemetry::{PipelineError, SpanExporterHandle, SpanPipeline};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 #[derive(Parser)]
@@ -25,7 +25,7 @@ struct Options {
 }
 
 impl Options {
-    fn spans(&self) -> Result<Option<Spans>, PipelineError> {
+    fn spans(&self) -> Result<Option<SpanExporterHandle>, PipelineError> {
         let pipeline = SpanPipeline::new("trace-relay");
         match (&self.otlp_grpc, &self.otlp_http, &self.zipkin) {
             (Some(endpoint), ..) => pipeline.otlp_grpc(endpoint).map(Some),
@@ -50,7 +50,7 @@ async fn main() -> Result<(), BoxError> {
         .await?;
     if let Some(spans) = spans {
         let shutdown = spans.shutdown(Duration::from_secs(5));
-        println!("{:?}", spans.report());
+        println!("{:?}", spans.snapshot());
         shutdown?;
     }
     Ok(())

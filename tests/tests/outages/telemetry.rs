@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use towerkit_core::stack;
 use towerkit_http::HttpExt;
 use towerkit_log::{Background, Format, LineFormatter, LogGuard, LogLayer};
-use towerkit_metrics::{MetricsLayer, Registry, Tee};
+use towerkit_metrics::{MetricsLayer, Registry, Fanout};
 use towerkit_metrics_push::{Graphite, Influx, InfluxHttp, Pusher, PusherHandle, Statsd, Target};
-use towerkit_opentelemetry::{Meters, MetricPipeline, SpanPipeline, Spans};
+use towerkit_opentelemetry::{MetricExporterHandle, MetricPipeline, SpanPipeline, SpanExporterHandle};
 use towerkit_trace::TraceLayer;
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
@@ -31,8 +31,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Telemetry {
     service: Service,
-    spans: Spans,
-    meters: Meters,
+    spans: SpanExporterHandle,
+    meters: MetricExporterHandle,
     log: LogGuard,
     pushers: Vec<PusherHandle>,
     /// Ends the pushers with this value.
@@ -44,12 +44,12 @@ pub(crate) struct Telemetry {
 pub(crate) struct Service {
     pub(crate) dispatch: Dispatch,
     registry: Registry,
-    meters: Meters,
+    meters: MetricExporterHandle,
 }
 
 impl Service {
     pub(crate) fn observe(&self, app: Router) -> Router {
-        let backends = Tee::new()
+        let backends = Fanout::new()
             .and(self.registry.clone())
             .and(self.meters.meter());
         let observers = (
@@ -134,18 +134,18 @@ impl Telemetry {
         };
         eventually("pushes fail", is_told);
         eventually("exports fail", || self.meters.failures() > 0);
-        eventually("spans are lost", || self.spans.report().lost() > 0);
+        eventually("spans are lost", || self.spans.snapshot().lost() > 0);
         self.shut_down();
     }
 
     /// Whether spans and metrics have arrived everywhere.
     pub(crate) fn has_told_all(&self) -> bool {
         let mut pushers = self.pushers.iter();
-        self.spans.report().sent() > 0 && pushers.all(|pusher| pusher.report().pushes > 0)
+        self.spans.snapshot().sent() > 0 && pushers.all(|pusher| pusher.report().pushes > 0)
     }
 
     pub(crate) fn loses_spans_and_lines(&self) -> bool {
-        self.spans.report().lost() > 0 && self.log.queue().dropped() > 0
+        self.spans.snapshot().lost() > 0 && self.log.queue().dropped() > 0
     }
 
     /// Ends, although those who are still to be told are not there: in its own time, and not in theirs.
@@ -155,7 +155,7 @@ impl Telemetry {
         let _ = self.meters.shutdown(limit);
         drop(self.log);
         assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
-        let report = self.spans.report();
+        let report = self.spans.snapshot();
         assert_eq!(report.held(), 0, "{report:?}");
     }
 }

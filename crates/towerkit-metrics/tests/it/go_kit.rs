@@ -3,11 +3,11 @@
 use std::{thread, time::Duration};
 
 use towerkit_core::Clock;
-use towerkit_metrics::{Buckets, Distribution, Registry, Value};
+use towerkit_metrics::{Buckets, HistogramSnapshot, Registry, Value};
 
 use crate::scrape::Scraped;
 
-fn distribution(registry: &Registry, name: &str) -> Distribution {
+fn distribution(registry: &Registry, name: &str) -> HistogramSnapshot {
     let snapshot = registry.snapshot();
     let mut families = snapshot.families().iter();
     let family = families.find(|family| family.name() == name).unwrap();

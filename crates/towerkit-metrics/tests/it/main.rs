@@ -8,6 +8,7 @@ mod contract;
 mod events;
 #[cfg(feature = "metrics")]
 mod facade;
+mod fanout;
 mod go_kit;
 mod guards;
 mod load;
@@ -21,4 +22,3 @@ mod served;
 #[cfg(feature = "http")]
 mod service;
 mod sizes;
-mod tee;

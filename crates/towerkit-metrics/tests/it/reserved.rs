@@ -8,8 +8,8 @@ fn counter(registry: &Registry, name: &str) -> Result<(), MetricError> {
     registry.counter(name, "", &[]).map(drop)
 }
 
-fn counter_fn(registry: &Registry, name: &str) -> Result<(), MetricError> {
-    registry.counter_fn(name, "", &[], || 1)
+fn observable_counter(registry: &Registry, name: &str) -> Result<(), MetricError> {
+    registry.observable_counter(name, "", &[], || 1)
 }
 
 fn gauge(registry: &Registry, name: &str) -> Result<(), MetricError> {
@@ -38,7 +38,7 @@ fn a_reserved_suffix_is_rejected_where_it_means_something_else() {
         let name = format!("x{suffix}");
         for (make, is_taken) in [
             (counter as Make, of_counters),
-            (counter_fn, of_counters),
+            (observable_counter, of_counters),
             (gauge, of_gauges),
             (histogram, of_histograms),
         ] {
@@ -61,7 +61,7 @@ fn two_metrics_whose_lines_could_be_taken_for_each_other_are_rejected() {
         (counter, "x_total_total", counter, "x_total"),
         (counter, "x_created_total", histogram, "x"),
         (counter, "x_count_total", histogram, "x"),
-        (counter_fn, "x_bucket_total", histogram, "x"),
+        (observable_counter, "x_bucket_total", histogram, "x"),
     ];
     for (one, a, other, b) in clashing {
         for ((first, a), (second, b)) in [((one, a), (other, b)), ((other, b), (one, a))] {

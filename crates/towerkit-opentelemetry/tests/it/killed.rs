@@ -20,7 +20,7 @@ fn a_receiver_is_killed_and_comes_back() {
     let receiver = grpc_spans(address);
     arrives(&spans);
     spans.shutdown(60 * LIMIT).unwrap();
-    assert_eq!(spans.report().held(), 0);
+    assert_eq!(spans.snapshot().held(), 0);
     assert!(!receiver.received().is_empty());
 }
 

@@ -19,7 +19,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, LayerExt};
 use towerkit_http::Http;
 use towerkit_metrics::{Buckets, MetricsLayer, Provider};
-use towerkit_opentelemetry::{Meters, MetricPipeline, OtelMeter};
+use towerkit_opentelemetry::{MetricExporterHandle, MetricPipeline, OtelMeter};
 
 use crate::receiver::{anywhere, eventually, grpc_metrics, posts};
 
@@ -256,7 +256,7 @@ fn a_receiver_that_never_answers_holds_up_nobody() {
         pipeline().otlp_grpc(&endpoint),
         pipeline().otlp_http(&endpoint),
     ] {
-        let meters: Meters = meters.unwrap();
+        let meters: MetricExporterHandle = meters.unwrap();
         serve(&meters.meter());
         eventually("two failures", || meters.failures() >= 2);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use http::StatusCode;
 use towerkit_opentelemetry::{
-    FlushError, SpanPipeline, Spans,
+    FlushError, SpanExporterHandle, SpanPipeline,
     opentelemetry::trace::{Span, Tracer},
     opentelemetry_sdk::{
         error::OTelSdkResult,
@@ -42,7 +42,7 @@ fn sends_at_shutdown() -> SpanPipeline {
 }
 
 /// Shuts down within [`LIMIT`], which is far from the time that an export may take.
-pub(crate) fn shut_down(spans: &Spans) -> Result<(), FlushError> {
+pub(crate) fn shut_down(spans: &SpanExporterHandle) -> Result<(), FlushError> {
     let start = Instant::now();
     let result = spans.shutdown(LIMIT);
     assert!(start.elapsed() < 60 * LIMIT);
@@ -50,29 +50,29 @@ pub(crate) fn shut_down(spans: &Spans) -> Result<(), FlushError> {
 }
 
 /// By each protocol.
-fn pipelines(endpoint: &str) -> impl Iterator<Item = Spans> {
+fn pipelines(endpoint: &str) -> impl Iterator<Item = SpanExporterHandle> {
     let starts = STARTS.iter();
     starts.map(|start| start(pipeline(), endpoint).unwrap())
 }
 
 /// Records so many spans; none of them may wait.
-pub(crate) fn record(spans: &Spans, count: usize) {
+pub(crate) fn record(spans: &SpanExporterHandle, count: usize) {
     let tracer = spans.tracer();
     let start = Instant::now();
     for _ in 0..count {
         tracer.start("work").end();
-        assert!(spans.report().held() <= QUEUE);
+        assert!(spans.snapshot().held() <= QUEUE);
     }
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "{count} spans took {took:?}");
 }
 
 /// Records into what nobody answers; everything is lost, and everything is counted.
-fn loses_all(spans: &Spans) -> Result<(), FlushError> {
+fn loses_all(spans: &SpanExporterHandle) -> Result<(), FlushError> {
     const COUNT: usize = 5000;
     record(spans, COUNT);
     let result = shut_down(spans);
-    let report = spans.report();
+    let report = spans.snapshot();
     assert_eq!((report.held(), report.sent()), (0, 0));
     assert_eq!(report.lost(), COUNT as u64);
     assert!(report.failed() > 0 && report.last_error().is_some());
@@ -99,25 +99,25 @@ fn somebody_listens_and_never_answers() {
     for spans in pipelines(&endpoint) {
         assert!(loses_all(&spans).unwrap_err().is_timeout());
         // The queue was full, because the first batch was never answered.
-        assert_eq!(spans.report().failed(), QUEUE as u64);
+        assert_eq!(spans.snapshot().failed(), QUEUE as u64);
     }
 }
 
 /// Waits until so many more are sent, of as many as it takes.
-pub(crate) fn arrives(spans: &Spans) {
-    let before = spans.report().sent();
+pub(crate) fn arrives(spans: &SpanExporterHandle) {
+    let before = spans.snapshot().sent();
     eventually("spans arrive", || {
         record(spans, 1);
-        spans.report().sent() > before + 20
+        spans.snapshot().sent() > before + 20
     });
 }
 
 /// Waits until spans are lost.
-pub(crate) fn is_lost(spans: &Spans) {
-    let before = spans.report().lost();
+pub(crate) fn is_lost(spans: &SpanExporterHandle) {
+    let before = spans.snapshot().lost();
     eventually("spans are lost", || {
         record(spans, 5);
-        spans.report().lost() > before + 200
+        spans.snapshot().lost() > before + 200
     });
 }
 
@@ -151,10 +151,10 @@ impl SpanExporter for Panics {
 fn an_exporter_that_panics_takes_its_pipeline_along_and_nothing_else() {
     let spans = pipeline().exporter(Panics).unwrap();
     record(&spans, 50);
-    eventually("all are counted", || spans.report().held() == 0);
+    eventually("all are counted", || spans.snapshot().held() == 0);
     record(&spans, 50);
     assert!(spans.shutdown(LIMIT).is_err());
-    let report = spans.report();
+    let report = spans.snapshot();
     assert_eq!((report.sent(), report.held(), report.lost()), (0, 0, 100));
 }
 
@@ -173,7 +173,7 @@ fn an_export_that_does_not_end_is_given_up() {
     let short = Duration::from_millis(50);
     let spans = pipeline().timeout(short).exporter(Endless).unwrap();
     record(&spans, 20);
-    eventually("both batches failed", || spans.report().failed() == 20);
+    eventually("both batches failed", || spans.snapshot().failed() == 20);
 }
 
 /// An exporter that blocks its thread, on which nothing else can run then.
@@ -193,10 +193,10 @@ fn a_shutdown_counts_what_an_exporter_holds_that_blocks_its_thread() {
     let spans = pipeline().exporter(Blocks).unwrap();
     record(&spans, 50);
     assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
-    let report = spans.report();
+    let report = spans.snapshot();
     assert_eq!((report.held(), report.failed()), (0, 50), "{report:?}");
     spans.tracer().start("late").end();
-    assert_eq!(spans.report().lost(), 50, "nothing is recorded any more");
+    assert_eq!(spans.snapshot().lost(), 50, "nothing is recorded any more");
 }
 
 /// OTLP asks a receiver again that says that it is busy, while there is time; Zipkin does not.
@@ -207,7 +207,7 @@ fn a_shutdown_loses_what_a_receiver_does_not_take_in_time() {
         let spans = start(sends_at_shutdown(), &receiver.endpoint()).unwrap();
         record(&spans, QUEUE - 1);
         assert!(shut_down(&spans).is_err());
-        let report = spans.report();
+        let report = spans.snapshot();
         let counts = (report.held(), report.sent(), report.failed());
         assert_eq!(counts, (0, 0, QUEUE as u64 - 1), "{report:?}");
     }
@@ -218,7 +218,7 @@ fn a_shutdown_gives_up_what_is_being_sent() {
     let spans = pipeline().exporter(Endless).unwrap();
     record(&spans, 50);
     assert!(shut_down(&spans).unwrap_err().is_timeout());
-    let report = spans.report();
+    let report = spans.snapshot();
     assert_eq!((report.held(), report.lost()), (0, 50), "{report:?}");
 }
 
@@ -229,7 +229,7 @@ fn what_a_receiver_rejects_is_counted() {
         let spans = start(sends_at_shutdown(), &receiver.endpoint()).unwrap();
         record(&spans, 1);
         assert!(!spans.shutdown(60 * LIMIT).unwrap_err().is_timeout());
-        let report = spans.report();
+        let report = spans.snapshot();
         assert_eq!((report.failed(), report.held()), (1, 0));
         assert!(report.last_error().unwrap().contains("400"), "{report:?}");
     }

@@ -1,9 +1,9 @@
 //! The protocols that are compiled in.
 
-use towerkit_opentelemetry::{PipelineError, SpanPipeline, Spans};
+use towerkit_opentelemetry::{PipelineError, SpanExporterHandle, SpanPipeline};
 
 /// Begins to send to an endpoint.
-pub(crate) type Start = fn(SpanPipeline, &str) -> Result<Spans, PipelineError>;
+pub(crate) type Start = fn(SpanPipeline, &str) -> Result<SpanExporterHandle, PipelineError>;
 
 /// How to send spans by each protocol.
 pub(crate) const STARTS: &[Start] = &[

@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 use towerkit_opentelemetry::{
-    SpanPipeline, Spans,
+    SpanExporterHandle, SpanPipeline,
     opentelemetry::trace::{Span, Tracer},
 };
 
 const LONG: Duration = Duration::from_secs(20);
 
 /// Sends ten spans, of which three are rejected.
-fn check(spans: &Spans) {
+fn check(spans: &SpanExporterHandle) {
     for _ in 0..10 {
         spans.tracer().start("work").end();
     }
     let error = spans.flush(LONG).unwrap_err();
     assert!(!error.is_timeout());
-    let report = spans.report();
+    let report = spans.snapshot();
     let counts = (report.held(), report.sent(), report.failed());
     assert_eq!(counts, (0, 7, 3), "{report:?}");
     let why = report.last_error().unwrap();
@@ -53,11 +53,11 @@ fn spans_that_a_receiver_rejects_over_http_are_not_sent() {
 #[cfg(feature = "metrics")]
 mod metrics {
     use towerkit_metrics::Provider;
-    use towerkit_opentelemetry::{Meters, MetricPipeline};
+    use towerkit_opentelemetry::{MetricExporterHandle, MetricPipeline};
 
     use crate::receiver::{anywhere, metrics_but};
 
-    fn check(meters: &Meters) {
+    fn check(meters: &MetricExporterHandle) {
         meters
             .meter()
             .counter("orders_total", "", &[])

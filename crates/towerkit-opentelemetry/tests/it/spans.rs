@@ -13,7 +13,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, LayerExt};
 use towerkit_http::HttpExt;
 use towerkit_opentelemetry::{
-    SpanPipeline, Spans,
+    SpanExporterHandle, SpanPipeline,
     opentelemetry::{
         self,
         trace::{Span as _, Tracer},
@@ -35,7 +35,7 @@ fn pipeline() -> SpanPipeline {
 }
 
 /// Serves a request of a caller that records its trace, with a call inside that fails; and one that is not recorded.
-fn serve(spans: &Spans) {
+fn serve(spans: &SpanExporterHandle) {
     let subscriber = tracing_subscriber::registry().with(spans.layer_with_events());
     let inner = ServiceBuilder::new()
         .layer(TraceLayer::client().plain("stock"))
@@ -129,7 +129,7 @@ fn spans_arrive_by_otlp_over_grpc() {
     let received = receiver.received();
     assert_eq!(received.len(), 1);
     check(&received[0]);
-    let report = spans.report();
+    let report = spans.snapshot();
     assert_eq!(
         (report.sent(), report.lost(), report.held()),
         (2, 0, 0),
@@ -206,10 +206,10 @@ fn a_batch_is_sent_when_it_is_full_and_the_rest_after_the_delay() {
     for _ in 0..9 {
         spans.tracer().start("work").end();
     }
-    eventually("two batches", || spans.report().sent() == 8);
-    assert_eq!(spans.report().held(), 1);
+    eventually("two batches", || spans.snapshot().sent() == 8);
+    assert_eq!(spans.snapshot().held(), 1);
     other.tracer().start("work").end();
-    eventually("the delay", || other.report().sent() == 1);
+    eventually("the delay", || other.snapshot().sent() == 1);
     drop((spans, other));
     eventually("the last one, when nobody is left", || {
         let received = receiver.received();
@@ -233,12 +233,12 @@ fn a_shutdown_does_not_wait_for_the_runtime_it_blocks() {
         let spans = pipeline().otlp_grpc(&receiver.endpoint()).unwrap();
         spans.tracer().start("work").end();
         spans.shutdown(LONG).unwrap();
-        assert_eq!(spans.report().sent(), 1);
+        assert_eq!(spans.snapshot().sent(), 1);
         let again = spans.shutdown(LONG).unwrap_err();
         assert!(!again.is_timeout());
         assert!(spans.flush(LONG).is_err());
         spans.tracer().start("late").end();
-        assert_eq!(spans.report().held(), 0);
+        assert_eq!(spans.snapshot().held(), 0);
     });
     assert_eq!(receiver.received().len(), 1);
 }

@@ -37,7 +37,9 @@ impl Measured {
         let count = lost.clone();
         let read = move || count.load(Ordering::Relaxed);
         let (name, labels) = ("telemetry_lost_total", [("what", "spans")]);
-        registry.counter_fn(name, "", &labels, read).unwrap();
+        registry
+            .observable_counter(name, "", &labels, read)
+            .unwrap();
         let quota = Quota::per_second(1).unwrap();
         let (clock, _hand) = Clock::manual();
         Self {

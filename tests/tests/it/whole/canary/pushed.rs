@@ -90,7 +90,7 @@ pub(super) fn pipelines(outputs: &mut Outputs) {
         ];
         for made in made {
             match made {
-                Ok(spans) => outputs.debug(name, &(&spans, spans.report())),
+                Ok(spans) => outputs.debug(name, &(&spans, spans.snapshot())),
                 Err(error) => outputs.error(name, &error),
             }
         }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use tower::{Layer, ServiceExt};
 use towerkit_core::{Event, EventSink, LayerExt};
 use towerkit_metrics::{
-    Buckets, Counter, EventMetrics, Gauge, Histogram, MetricError, MetricsLayer, Provider,
-    Registry, Tee,
+    Buckets, Counter, EventMetrics, Fanout, Gauge, Histogram, MetricError, MetricsLayer, Provider,
+    Registry,
 };
 use towerkit_test::{Act, Probe};
 
@@ -75,7 +75,10 @@ fn each_of_three_backends_is_told_everything_in_order() {
         name,
         notes: Arc::clone(&notes),
     };
-    let tee = Tee::new().and(child("a")).and(child("b")).and(child("c"));
+    let tee = Fanout::new()
+        .and(child("a"))
+        .and(child("b"))
+        .and(child("c"));
     let told = |expected: &str| {
         let notes = std::mem::take(&mut *notes.lock().unwrap());
         assert_eq!(notes.join(", "), expected);
@@ -101,7 +104,7 @@ fn each_of_three_backends_is_told_everything_in_order() {
 #[tokio::test]
 async fn a_layer_and_its_events_go_to_all_backends() {
     let [here, there] = [Registry::new(), Registry::new()];
-    let tee = Tee::new().and(here.clone()).and(there.clone());
+    let tee = Fanout::new().and(here.clone()).and(there.clone());
     let layer = MetricsLayer::new().registry(tee.clone());
     let service = layer.plain("op").layer(Probe::new());
     service.oneshot(Act::Succeed).await.unwrap();
@@ -118,10 +121,10 @@ async fn a_layer_and_its_events_go_to_all_backends() {
 
 #[tokio::test]
 async fn without_a_backend_everything_is_discarded() {
-    let layer = MetricsLayer::new().registry(Tee::new());
+    let layer = MetricsLayer::new().registry(Fanout::new());
     let service = layer.plain("op").layer(Probe::new());
     service.oneshot(Act::Succeed).await.unwrap();
-    let counter = Tee::new().counter("any name", "", &[("le", "")]);
+    let counter = Fanout::new().counter("any name", "", &[("le", "")]);
     counter.unwrap().add(1);
 }
 
@@ -129,7 +132,7 @@ async fn without_a_backend_everything_is_discarded() {
 #[test]
 fn a_metric_is_rejected_where_all_reject_it() {
     let [here, there] = [Registry::new(), Registry::new()];
-    let tee = Tee::new().and(here.clone()).and(there.clone());
+    let tee = Fanout::new().and(here.clone()).and(there.clone());
     here.counter("words_total", "", &[("a", "b")])
         .unwrap()
         .add(7);

@@ -8,22 +8,22 @@ use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrumen
 /// without it, and the others have it; the metric is rejected if all of them do, with the error of the first.
 ///
 /// ```
-/// use towerkit_metrics::{MetricsLayer, Registry, Tee};
+/// use towerkit_metrics::{MetricsLayer, Registry, Fanout};
 ///
 /// let [here, there] = [Registry::new(), Registry::new()];
-/// let both = Tee::new().and(here.clone()).and(there.clone());
+/// let both = Fanout::new().and(here.clone()).and(there.clone());
 /// let layer = MetricsLayer::new().registry(both);
-/// let nothing = MetricsLayer::new().registry(Tee::new());
+/// let nothing = MetricsLayer::new().registry(Fanout::new());
 /// # let _ = (layer, nothing);
 /// ```
 #[derive(Clone, Default)]
-pub struct Tee(Vec<Arc<dyn Provider>>);
+pub struct Fanout(Vec<Arc<dyn Provider>>);
 
 /// The instruments of several backends as one.
 #[derive(Debug)]
 struct All<I: ?Sized>(Box<[Arc<I>]>);
 
-impl Tee {
+impl Fanout {
     /// Makes a backend of none, which discards what it is told.
     #[must_use]
     pub fn new() -> Self {
@@ -69,7 +69,7 @@ macro_rules! one {
     }};
 }
 
-impl Provider for Tee {
+impl Provider for Fanout {
     fn counter(
         &self,
         name: &str,
@@ -130,9 +130,9 @@ impl Histogram for All<dyn Histogram> {
     }
 }
 
-impl fmt::Debug for Tee {
+impl fmt::Debug for Fanout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tee")
+        f.debug_struct("Fanout")
             .field("backends", &self.0.len())
             .finish()
     }
