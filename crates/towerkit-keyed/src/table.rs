@@ -304,7 +304,18 @@ impl<V> Slot<V> {
     }
 }
 
-impl<V> Entry<'_, V> {
+impl<'a, V> Entry<'a, V> {
+    /// Returns the entry of a part of the value.
+    #[inline(always)]
+    #[must_use]
+    pub fn map<W>(self, part: impl FnOnce(&'a V) -> &'a W) -> Entry<'a, W> {
+        Entry {
+            value: part(self.value),
+            owner: self.owner,
+            tag: self.tag,
+        }
+    }
+
     /// Returns true if the slot still belongs to the key. Ask after the value was read.
     #[inline(always)]
     #[must_use]

@@ -2,7 +2,6 @@
 ///
 /// Each layer documents its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum WhenFull {
     /// The call uses one state that all keys without a slot share: a token bucket, a lease or a circuit breaker.
     Share,

@@ -1,13 +1,15 @@
-//! One bucket, in which calls wait in line for their tokens.
+//! One bucket, with a queue in which calls wait for their tokens.
 
-mod delay;
-mod delayed;
+mod future;
 mod guard;
+mod handle;
 mod layer;
-mod line;
 #[cfg(all(test, not(towerkit_loom)))]
 mod model;
+mod queued_bucket;
+mod wait_queue;
 
-pub use delay::Delay;
+pub use future::AcquireFuture;
 pub use guard::DelayingRateLimitPolicy;
-pub use layer::{DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer};
+pub use handle::{DelayingRateLimitHandle, DelayingRateLimitSnapshot};
+pub use layer::{DelayingRateLimit, DelayingRateLimitLayer};

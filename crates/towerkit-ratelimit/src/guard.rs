@@ -2,178 +2,148 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use towerkit_core::{
-    Backpressure, Call, CallEnd, Clock, Guard, Headers, Policy, ProtocolKind, Rejection,
-    RejectionReason, TypeBool, WakerSet,
+    Backpressure, Call, CallEnd, Clock, Guard, Headers, Name, Policy, ProtocolKind, Rejection,
+    TypeBool, WakerSet,
 };
 
 use crate::{
-    Meter, One, Quota, Taken, Terms,
-    bucket::Bucket,
-    level::{Enough, Level, Short},
-    meter::{After, CallState},
+    LimitOptions, Options, Quota,
+    config::{AdmittedCall, BucketKey, CallCost, CallState, NeedsEnd},
+    gcra::InsufficientTokens,
+    token_bucket::TokenBucket,
 };
 
-/// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): admits a call for its tokens.
+/// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): takes the tokens of a call, or rejects it.
 #[derive(Clone)]
-pub struct RateLimitPolicy<M = One> {
-    pub(crate) name: &'static str,
-    pub(crate) clock: Clock,
-    pub(crate) meter: M,
-    pub(crate) bucket: Arc<Bucket>,
-    /// Whether services wait for a token before they are ready.
-    pub(crate) holds_back: bool,
-    /// Those that do.
-    pub(crate) waiting: WakerSet,
+pub struct RateLimitPolicy<O = Options> {
+    pub(crate) limit: RateLimitState,
+    pub(crate) options: O,
 }
 
-impl RateLimitPolicy {
+/// The part of the guard that its [handles](crate::RateLimitHandle) share.
+#[derive(Debug, Clone)]
+pub(crate) struct RateLimitState {
+    pub(crate) name: Name,
+    pub(crate) clock: Clock,
+    pub(crate) bucket: Arc<TokenBucket>,
+    /// True if services are not ready while the bucket is empty.
+    pub(crate) has_backpressure: bool,
+    /// The services that wait until they are ready.
+    waiting: WakerSet,
+}
+
+impl RateLimitState {
     pub(crate) fn new(quota: Quota) -> Self {
         Self {
-            name: "ratelimit",
+            name: Name::new("ratelimit"),
             clock: Clock::default(),
-            meter: One,
-            bucket: Arc::new(Bucket::new(quota)),
-            holds_back: false,
+            bucket: Arc::new(TokenBucket::new(quota)),
+            has_backpressure: false,
             waiting: WakerSet::new(),
         }
     }
-}
 
-impl<M> RateLimitPolicy<M> {
-    /// Makes the bucket anew, since the times in the old one are those of the old clock.
+    /// Replaces the bucket as well, since its times are those of the old clock.
     pub(crate) fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
-        self.bucket = Arc::new(Bucket::new(self.bucket.quota()));
+        self.bucket = Arc::new(TokenBucket::new(self.bucket.quota()));
     }
 
-    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> RateLimitPolicy<N> {
-        RateLimitPolicy {
-            name: self.name,
-            clock: self.clock,
-            meter: turn(self.meter),
-            bucket: self.bucket,
-            holds_back: self.holds_back,
-            waiting: self.waiting,
-        }
-    }
-}
-
-impl<M> RateLimitPolicy<M> {
-    /// Changes the quota, so that those who wait ask again when there will be a token.
-    pub(crate) fn change_quota(&self, quota: Quota) {
-        self.bucket.change_quota(quota, self.clock.now());
+    /// Changes the quota, and wakes the services that wait for a token by the old one.
+    pub(crate) fn set_quota(&self, quota: Quota) {
+        self.bucket.set_quota(quota, self.clock.now());
         self.waiting.wake_all();
     }
 
     #[cold]
     #[inline(never)]
-    fn held_back(&self) -> Option<Backpressure> {
-        self.next_token()?;
+    fn backpressure(&self) -> Option<Backpressure> {
+        self.until_next_token()?;
         let changed = self.waiting.notified();
-        // Again, so that a change of the quota between the two is not missed.
-        let wait = self.next_token()?;
+        // Asked again, so that a change of the quota between the two is not missed.
+        let wait = self.until_next_token()?;
         Some(Backpressure::new(async move {
             drop(timeout(wait, changed).await);
         }))
     }
 
-    /// Returns when there will be a token, if there is none.
-    fn next_token(&self) -> Option<Duration> {
-        let is_ours = || true;
-        let Bucket { word, rate, .. } = &*self.bucket;
-        let short = rate.check(word, self.clock.now(), 1, is_ours).err()?;
-        match short.enough() {
-            Enough::After(wait) => Some(wait),
-            Enough::Never => None,
-        }
+    /// Returns the time until there is a token; `None` if there is one.
+    fn until_next_token(&self) -> Option<Duration> {
+        let TokenBucket { word, gcra, .. } = &*self.bucket;
+        let insufficient = gcra.check(word, self.clock.now(), 1, || true).err()?;
+        insufficient.retry_after()
     }
 }
 
-impl<M: Terms> RateLimitPolicy<M> {
+impl<O: LimitOptions> RateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
-    fn rejected(&self, short: Short, kind: ProtocolKind) -> Rejection {
-        let advert = self.bucket.rate.advert();
-        let after = self.meter.after();
-        rejected(self.name, after, &short.level, short.enough(), advert, kind)
+    fn reject(&self, insufficient: InsufficientTokens, kind: ProtocolKind) -> Rejection {
+        let policy = self.limit.bucket.gcra.policy_header();
+        let wait = insufficient.retry_after();
+        let bucket = (&insufficient.state, policy);
+        self.options
+            .end()
+            .reject(&self.limit.name, wait, bucket, kind)
     }
 }
 
-impl<M: Terms> Policy for RateLimitPolicy<M> {
-    type CallState = M::CallState;
-    const NEEDS_END: bool = M::NeedsEnd::VALUE;
+impl<O: LimitOptions> Policy for RateLimitPolicy<O> {
+    type CallState = <O::NeedsEnd as NeedsEnd>::CallState;
+    const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn response_headers(&self, held: &M::CallState, fields: &mut dyn Headers) {
-        response_headers(self.meter.after(), held, fields);
+    fn response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        self.options.end().append_headers(state, headers);
     }
 
     #[inline(always)]
-    fn finish(&self, _held: M::CallState, end: &CallEnd) {
-        if M::NeedsEnd::VALUE {
-            let cost = self.meter.after().cost(end);
+    fn finish(&self, _state: Self::CallState, end: &CallEnd) {
+        if O::NeedsEnd::VALUE {
+            let cost = self.options.end().cost_of_end(end);
             if cost > 0 {
-                self.bucket.charge(end.now(&self.clock), cost);
+                self.limit.bucket.charge(end.now(&self.limit.clock), cost);
             }
         }
     }
 }
 
-impl<Req, M: Meter<Req>> Guard<Req> for RateLimitPolicy<M> {
+impl<Req, K, C, N, T> Guard<Req> for RateLimitPolicy<Options<K, C, N, T>>
+where
+    K: 'static,
+    C: CallCost<Req>,
+    N: NeedsEnd,
+    T: 'static,
+{
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::CallState, Rejection> {
-        let now = call.now(&self.clock);
-        match self.bucket.take(now, self.meter.cost(call)) {
-            Ok(level) => {
-                let advert = || self.bucket.rate.advert();
-                Ok(M::CallState::of(|| Taken::of_one(level, advert())))
-            }
-            Err(short) => Err(self.rejected(short, call.protocol_kind())),
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<N::CallState, Rejection> {
+        let RateLimitState { clock, bucket, .. } = &self.limit;
+        let now = call.now(clock);
+        match bucket.take(now, self.options.cost.cost(call)) {
+            Ok(state) => Ok(N::CallState::new(|| AdmittedCall {
+                state,
+                policy: bucket.gcra.policy_header(),
+                key: BucketKey::default(),
+            })),
+            Err(insufficient) => Err(self.reject(insufficient, call.protocol_kind())),
         }
     }
 
     #[inline(always)]
     fn backpressure(&self) -> Option<Backpressure> {
-        if self.holds_back {
-            self.held_back()
+        if self.limit.has_backpressure {
+            self.limit.backpressure()
         } else {
             None
         }
     }
 }
 
-impl<M> fmt::Debug for RateLimitPolicy<M> {
+impl<O> fmt::Debug for RateLimitPolicy<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitPolicy")
-            .field("name", &self.name)
-            .field("bucket", &self.bucket)
+            .field("name", &self.limit.name)
+            .field("bucket", &self.limit.bucket)
             .finish_non_exhaustive()
-    }
-}
-
-pub(crate) fn response_headers<H: CallState>(after: &After, held: &H, fields: &mut dyn Headers) {
-    if let (Some(policy), Some(taken)) = (after.fields(), held.taken()) {
-        policy.response_headers(taken, fields);
-    }
-}
-
-/// Makes the rejection of a call for which there are not enough tokens.
-pub(crate) fn rejected(
-    name: &'static str,
-    after: &After,
-    level: &Level,
-    enough: Enough,
-    advert: [u64; 2],
-    kind: ProtocolKind,
-) -> Rejection {
-    let rejection = match enough {
-        Enough::After(wait) => {
-            Rejection::new(RejectionReason::RateLimited, name).with_retry_after(wait)
-        }
-        Enough::Never => Rejection::new(RejectionReason::InsufficientCapacity, name),
-    };
-    match after.fields() {
-        Some(fields) => fields.reject(rejection, level, advert, kind),
-        None => rejection,
     }
 }

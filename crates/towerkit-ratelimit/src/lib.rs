@@ -1,8 +1,10 @@
-//! Rate limits for tower services: token buckets for all callers or for each, rejecting or delaying, exact over every window.
+//! Rate limits for tower services: one quota for all callers, one for each key, or one with a queue.
 //!
-//! A call takes a token; where there is none it is rejected at once, with the time after which it would have been admitted. In any
-//! window of time, however it is laid, no more calls are admitted than the burst plus what the rate allows for the window. A bucket
-//! is one atomic word: no lock, no task, no allocation.
+//! Use a rate limit to protect a service from more calls than it can serve, to share it fairly among users, API keys or client
+//! addresses, or to keep a client within the quota of an upstream service. Requests over the limit get [429 Too Many
+//! Requests](https://www.rfc-editor.org/rfc/rfc6585#section-4) with
+//! [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3); a request sent after that time is admitted, unless another
+//! one comes first.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt};
@@ -11,7 +13,7 @@
 //! use std::time::Duration;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let (clock, hand) = Clock::manual();
+//! let (clock, clock_control) = Clock::manual();
 //! let quota = Quota::per_second(10)?.burst(2)?;
 //! let mut service = ServiceBuilder::new()
 //!     .layer(RateLimitLayer::new(quota).clock(clock))
@@ -25,100 +27,122 @@
 //! assert_eq!(rejection.reason(), RejectionReason::RateLimited);
 //! assert_eq!(rejection.retry_after(), Some(Duration::from_millis(100)));
 //!
-//! hand.advance(Duration::from_millis(100));
+//! clock_control.advance(Duration::from_millis(100));
 //! assert!(service.ready().await?.call("Ann").await.is_ok());
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
-//! gRPC.
+//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`). Over gRPC a rejection is
+//! [`RESOURCE_EXHAUSTED`](https://grpc.io/docs/guides/status-codes/).
 //!
 //! # Which limit
 //!
-//! - [`RateLimitLayer`]: one bucket for all callers, rejecting.
-//! - [`KeyedRateLimitLayer`]: a bucket for each key, rejecting: for each API key, user, tenant or, with the feature `http`, client
-//!   address.
-//! - [`DelayingRateLimitLayer`]: one bucket for all callers, in which calls wait in line for their tokens.
+//! - [`RateLimitLayer`] has one quota for all callers, and rejects calls over it.
+//! - [`KeyedRateLimitLayer`] has a quota for each key, and rejects calls over it. A [`KeyExtractor`] finds the key of a call: a request
+//!   header ([`ByHeader`]), text in the request ([`ByText`]), a value that a function computes or, with the feature `http`, the client
+//!   address (`ByClientAddress`).
+//! - [`DelayingRateLimitLayer`] has one quota for all callers, and lets calls over it wait in a queue.
 //!
-//! All of them can charge more than a token for a call (`cost`), also once it is over (`cost_at_end`), tell callers how they stand
-//! (`fields`), and change their quota while calls go on (`handle`).
+//! Each of them can charge more than one token for a call ([`cost`](RateLimitLayer::cost)), also when the call has ended
+//! ([`cost_at_end`](RateLimitLayer::cost_at_end)), add the headers `RateLimit` and `RateLimit-Policy` to responses
+//! ([`headers`](RateLimitLayer::headers)), and change its quota while calls go on ([`handle`](RateLimitLayer::handle)).
+//!
+//! # Algorithm
+//!
+//! A [`Quota`] is a rate and a burst. Each bucket is a [token bucket](https://en.wikipedia.org/wiki/Token_bucket), as in
+//! [RFC 2697](https://www.rfc-editor.org/rfc/rfc2697): it holds up to `burst` tokens, gains tokens at the rate, and a call takes one. It
+//! is computed by the generic cell rate algorithm ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm), ATM Forum Traffic
+//! Management 4.1 and [ITU-T I.371](https://www.itu.int/rec/T-REC-I.371), "virtual scheduling"), which stores one time instead of a
+//! count and a time. That time is one atomic word: an admitted call takes no lock and allocates no memory, and no task refills the
+//! bucket.
+//!
+//! In every window of time, wherever it begins, at most `burst + rate × window` calls are admitted. A window counter that starts anew
+//! each minute admits twice its quota around the turn of the minute.
 //!
 //! # Keys
 //!
-//! Keys come from outside, so the memory for them is of a fixed size: 32 bytes for each key of the
-//! [capacity](KeyedRateLimitLayer::capacity), 3.2 MB by default, however many keys come. A key is not kept, only 60 bits of its hash,
-//! which is seeded so that nobody can find two keys that share them. A key whose bucket is full again is as good as one that never
-//! came, and gives its place to a newcomer; a key in use keeps its place. Where all around are in use, a newcomer takes from a bucket
-//! that all such keys share, or is [rejected](Overflow). A bucket that it gets later lacks the tokens that it took there, so that no
-//! window holds more calls of a key than its quota allows. A key that is known takes no lock; a newcomer takes one of 64.
+//! Clients choose keys, so the memory for keys is fixed: 32 bytes for each key of the
+//! [capacity](KeyedRateLimitLayer::capacity), 3.2 MB by default, however many keys come. A key is stored as 59 bits of its hash, with a
+//! random seed, so that clients cannot choose keys that share a bucket.
 //!
-//! Keys appear in no answer, event, log or label.
+//! A key with a full bucket is in the same state as a new key, and gives its slot to a new key if necessary; a key in use keeps its
+//! slot. If all slots that a new key may have are in use, the call takes tokens from a bucket that all such keys share, or is treated as
+//! [`when_full`](KeyedRateLimitLayer::when_full) says. A bucket that the key gets later lacks the tokens that it took there, so that
+//! every window keeps its bound. The look-up of a key takes no lock; a new key takes one of 64 locks.
+//!
+//! Keys do not appear in responses, [events](towerkit_core::Event), logs or metrics.
 //!
 //! # Readiness
 //!
-//! The token is taken in `call`. A service that is ready but never called has taken none. The key is not known before.
+//! `poll_ready` forwards to the inner service. The token is taken in `call`, where the request and its key are known; a service that is
+//! ready and never called takes no token.
 //!
-//! Under a load balancer a limit that rejects at once draws the calls. [`RateLimitLayer::backpressure`] makes `poll_ready` wait
-//! instead, for as long as there is no token.
+//! Under a load balancer, a limit that rejects at once attracts calls. [`RateLimitLayer::backpressure`] makes `poll_ready` wait until
+//! there is a token.
 //!
 //! # Cancellation
 //!
-//! A call that was admitted has used its tokens, also if it is cancelled. One that gives up while it waits in line gives them back, and
-//! all behind it move up.
+//! A call that was admitted has used its tokens, also if it is cancelled. A call that is dropped while it waits in the queue returns its
+//! tokens, and all calls behind it are admitted earlier.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share the buckets.
+//! All services made by one layer, and their clones, share the buckets.
 //!
 //! # Errors
 //!
-//! A rejection is [`RejectionReason::RateLimited`](towerkit_core::RejectionReason::RateLimit) with the wait, to the nanosecond: a call made that much
-//! later is admitted, if no other comes first. A call that costs more than the burst is
-//! [`RejectionReason::InsufficientCapacity`](towerkit_core::RejectionReason::InsufficientCapacity). A [`Quota`] that makes no sense is an
-//! [`InvalidQuota`], any other setting an [`InvalidSetting`].
+//! A call over the limit is rejected as [`RateLimited`](towerkit_core::RejectionReason::RateLimited), with the
+//! [time after which](towerkit_core::Rejection::retry_after) it would be admitted, exact to the nanosecond. A call that costs more than
+//! the burst is rejected as [`InsufficientCapacity`](towerkit_core::RejectionReason::InsufficientCapacity). A setting with which the
+//! limit cannot work is a [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Order
 //!
-//! Inside logs, metrics and traces, so that they see the rejections; outside whatever costs more than a token. By user or API key: inside
-//! of whatever checks who that is. Outside a circuit breaker or not makes no difference: the breaker knows a rejection from a failure. A
-//! limit that delays stands outside of a timeout, so that the wait does not use up the time of the call.
+//! Put the limit inside of logs, metrics and traces, so that they record rejections, and outside of layers that cost more than a token.
+//! A limit by user or API key goes inside of authentication. A circuit breaker may be outside or inside, since it does not count
+//! rejections as failures. A limit with a queue goes outside of a timeout, so that the wait does not use up the time of the call.
 //!
 //! # Coming from go-kit
 //!
 //! `ratelimit.NewErroringLimiter(rate.NewLimiter(r, b))` is `RateLimitLayer::new(Quota::per_second(r)?.burst(b)?)`, and
-//! `NewDelayingLimiter` is [`DelayingRateLimitLayer`], whose calls are rejected at once if their deadline comes before their token, as
-//! there. go-kit answers 500 and `Unknown`; here the status tells.
+//! `NewDelayingLimiter` is [`DelayingRateLimitLayer`]. Both reject a call at once if its deadline is earlier than its token. go-kit
+//! answers with 500 and `Unknown`, this crate with 429 and `RESOURCE_EXHAUSTED`.
 
-mod bucket;
+mod atomic_gcra;
+mod config;
 mod delaying;
-mod fields;
+mod gcra;
 mod guard;
-#[cfg(feature = "http")]
-mod http;
-mod invalid;
+mod handle;
+mod headers;
 mod keyed;
 mod layer;
-mod level;
-mod macros;
-mod meter;
 #[cfg(all(test, towerkit_loom))]
-mod models;
+mod loom_models;
+mod macros;
 mod quota;
-mod rate;
 mod sync;
+mod token_bucket;
 
+#[doc(hidden)]
+pub use config::{AdmittedCall, CallState, EndOptions, NeedsEnd};
+pub use config::{CallCost, CallTier, LimitOptions, OneTier, OneToken, Options};
 pub use delaying::{
-    Delay, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer,
-    DelayingRateLimitPolicy,
+    AcquireFuture, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer,
+    DelayingRateLimitPolicy, DelayingRateLimitSnapshot,
 };
+#[doc(hidden)]
+pub use gcra::{BucketState, InsufficientTokens};
 pub use guard::RateLimitPolicy;
-#[cfg(feature = "http")]
-pub use http::ByClientAddress;
-pub use invalid::InvalidSetting;
+pub use handle::{RateLimitHandle, RateLimitSnapshot};
 pub use keyed::{
-    ByClass, ByField, ByKey, ByText, KeyOf, KeyedRateLimit, KeyedRateLimitHandle,
-    KeyedRateLimitLayer, KeyedRateLimitPolicy, KeyedSnapshot, Overflow, Tags,
+    KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitPolicy,
+    KeyedRateLimitSnapshot,
 };
-pub use layer::{RateLimit, RateLimitHandle, RateLimitLayer};
-pub use meter::{After, CallState, Cost, Followed, Meter, One, Taken, Terms};
-pub use quota::{InvalidQuota, Quota};
+pub use layer::{RateLimit, RateLimitLayer};
+pub use quota::Quota;
+#[doc(hidden)]
+pub use token_bucket::TokenBucket;
+#[cfg(feature = "http")]
+pub use towerkit_keyed::ByClientAddress;
+pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, NoKey, WhenFull};

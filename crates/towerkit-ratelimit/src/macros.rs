@@ -1,17 +1,33 @@
-/// Makes a layer of a struct that has the fields `policies: PolicyLayer<$role, P>` and `state: LayerState<..>`, and two type parameters, the
-/// terms of its limit and its protocol `P`.
-macro_rules! layer_of {
-    ($layer:ident<$terms:ident: $bound:ident>, $role:ty) => {
-        impl<$terms: $bound, P> $layer<$terms, P> {
+/// Implements the traits that the layers of this crate share.
+///
+/// The layer has two type parameters, its [options](crate::LimitOptions) `O` and its protocol `P`, and the fields
+/// `policies: PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P>` and `state: LayerState<..>`. The policy has a field `options: O`.
+macro_rules! limit_layer {
+    ($layer:ident, $run:ident<$policy:ident>) => {
+        impl<O: $crate::LimitOptions, P> $layer<O, P> {
             /// Leaks the state of this layer, once, see [`PolicyLayer::leak`](towerkit_core::PolicyLayer::leak).
             #[must_use]
             pub fn leak(mut self) -> Self {
                 self.policies = self.policies.leak();
                 self
             }
+
+            fn map_options<Q: $crate::LimitOptions>(self, f: impl FnOnce(O) -> Q) -> $layer<Q, P> {
+                let map = |run: $run<$policy<O>, O::NeedsEnd>| {
+                    let $policy { limit, options } = run.policy().clone();
+                    $run::new($policy {
+                        limit,
+                        options: f(options),
+                    })
+                };
+                $layer {
+                    policies: self.policies.map(map),
+                    state: self.state,
+                }
+            }
         }
 
-        impl<$terms: $bound, P: Clone> Clone for $layer<$terms, P> {
+        impl<O: $crate::LimitOptions, P: Clone> Clone for $layer<O, P> {
             fn clone(&self) -> Self {
                 Self {
                     policies: self.policies.clone(),
@@ -20,7 +36,7 @@ macro_rules! layer_of {
             }
         }
 
-        impl<$terms: $bound, P> std::fmt::Debug for $layer<$terms, P> {
+        impl<O: $crate::LimitOptions, P> std::fmt::Debug for $layer<O, P> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($layer))
                     .field("limit", self.policies.policies())
@@ -28,9 +44,9 @@ macro_rules! layer_of {
             }
         }
 
-        impl<S, $terms: $bound, P: Clone> towerkit_core::Layer<S> for $layer<$terms, P> {
+        impl<S, O: $crate::LimitOptions, P: Clone> towerkit_core::Layer<S> for $layer<O, P> {
             type Service =
-                <towerkit_core::PolicyLayer<$role, P> as towerkit_core::Layer<S>>::Service;
+                <PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P> as towerkit_core::Layer<S>>::Service;
 
             fn layer(&self, inner: S) -> Self::Service {
                 self.state.mark_used();
@@ -38,15 +54,15 @@ macro_rules! layer_of {
             }
         }
 
-        impl<$terms: $bound, P> towerkit_core::LayerExt for $layer<$terms, P> {
+        impl<O: $crate::LimitOptions, P> towerkit_core::LayerExt for $layer<O, P> {
             type Protocol = P;
-            type With<Q> = $layer<$terms, Q>;
+            type With<Q> = $layer<O, Q>;
 
             fn current_protocol(&self) -> &P {
                 self.policies.current_protocol()
             }
 
-            fn protocol<Q>(self, protocol: Q) -> $layer<$terms, Q> {
+            fn protocol<Q>(self, protocol: Q) -> $layer<O, Q> {
                 $layer {
                     policies: self.policies.protocol(protocol),
                     state: self.state,
@@ -54,10 +70,10 @@ macro_rules! layer_of {
             }
         }
 
-        impl<$terms: $bound> towerkit_core::IntoPolicy for $layer<$terms, towerkit_core::Plain> {
-            type RunPolicy = $role;
+        impl<O: $crate::LimitOptions> towerkit_core::IntoPolicy for $layer<O, Plain> {
+            type RunPolicy = $run<$policy<O>, O::NeedsEnd>;
 
-            fn into_policies(self) -> $role {
+            fn into_policies(self) -> Self::RunPolicy {
                 self.state.mark_used();
                 self.policies.into_policies()
             }
@@ -65,4 +81,4 @@ macro_rules! layer_of {
     };
 }
 
-pub(crate) use layer_of;
+pub(crate) use limit_layer;

@@ -1,151 +1,158 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    Admission, AsyncGuard, Call, CallEnd, Clock, Headers, Policy, ProtocolKind, Rejection, TypeBool,
+    Admission, AsyncGuard, Call, CallEnd, Clock, Headers, Name, Policy, ProtocolKind, Rejection,
+    TypeBool,
 };
 
 use super::{
-    Delay,
-    delayed::{Delayed, Joined, Patience},
+    AcquireFuture,
+    queued_bucket::{Enqueued, QueueLimits, QueuedBucket},
 };
 use crate::{
-    Meter, One, Quota, Taken, Terms,
-    guard::{rejected, response_headers},
-    level::{Enough, Short},
-    meter::CallState,
+    LimitOptions, Options, Quota,
+    config::{AdmittedCall, BucketKey, CallCost, CallState, NeedsEnd},
+    gcra::InsufficientTokens,
 };
 
 /// The guard behind [`DelayingRateLimitLayer`](crate::DelayingRateLimitLayer): lets a call wait for its tokens.
 #[derive(Clone)]
-pub struct DelayingRateLimitPolicy<M = One> {
-    pub(crate) name: &'static str,
-    pub(crate) clock: Clock,
-    pub(crate) meter: M,
-    pub(crate) patience: Patience,
-    pub(crate) delayed: Arc<Delayed>,
+pub struct DelayingRateLimitPolicy<O = Options> {
+    pub(crate) limit: DelayingState,
+    pub(crate) options: O,
 }
 
-impl DelayingRateLimitPolicy {
-    pub(crate) fn new(quota: Quota, longest: Duration) -> Self {
+/// The part of the guard that its [handles](crate::DelayingRateLimitHandle) share.
+#[derive(Debug, Clone)]
+pub(crate) struct DelayingState {
+    pub(crate) name: Name,
+    pub(crate) clock: Clock,
+    pub(crate) queue: QueueLimits,
+    pub(crate) bucket: Arc<QueuedBucket>,
+}
+
+impl DelayingState {
+    pub(crate) fn new(quota: Quota, max_wait: Duration) -> Self {
         Self {
-            name: "ratelimit",
+            name: Name::new("ratelimit"),
             clock: Clock::default(),
-            meter: One,
-            patience: Patience {
-                longest,
-                calls: 10_000,
+            queue: QueueLimits {
+                max_wait,
+                max_len: 10_000,
             },
-            delayed: Arc::new(Delayed::new(quota)),
+            bucket: Arc::new(QueuedBucket::new(quota)),
         }
     }
-}
 
-impl<M> DelayingRateLimitPolicy<M> {
-    /// Makes the bucket and the line anew, since the times in the old ones are those of the old clock.
+    /// Replaces the bucket and the queue as well, since their times are those of the old clock.
     pub(crate) fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
-        self.delayed = Arc::new(Delayed::new(self.delayed.bucket().quota()));
-    }
-
-    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> DelayingRateLimitPolicy<N> {
-        DelayingRateLimitPolicy {
-            name: self.name,
-            clock: self.clock,
-            meter: turn(self.meter),
-            patience: self.patience,
-            delayed: self.delayed,
-        }
+        self.bucket = Arc::new(QueuedBucket::new(self.bucket.bucket().quota()));
     }
 }
 
-impl<M: Terms> DelayingRateLimitPolicy<M> {
+type Admitted<N> = Admission<<N as NeedsEnd>::CallState, AcquireFuture<<N as NeedsEnd>::CallState>>;
+
+impl<O: LimitOptions> DelayingRateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
-    fn wait(
+    fn enqueue(
         &self,
-        short: Short,
+        insufficient: InsufficientTokens,
         now: u64,
         cost: u32,
-        left: Option<Duration>,
+        deadline: Option<Duration>,
         kind: ProtocolKind,
-    ) -> Result<Admission<M::CallState, Delay<M::CallState>>, Rejection> {
-        if short.enough() == Enough::Never {
-            return Err(self.rejected(&short, Enough::Never, kind));
+    ) -> Result<Admitted<O::NeedsEnd>, Rejection> {
+        let DelayingState {
+            clock,
+            queue,
+            bucket,
+            ..
+        } = &self.limit;
+        if insufficient.retry_after().is_none() {
+            return Err(self.reject(&insufficient, None, kind));
         }
-        let left = left.unwrap_or(Duration::MAX);
-        match self.delayed.join(now, cost, self.patience, left) {
-            Joined::Admitted => Ok(Admission::Now(self.held(now))),
-            Joined::Waits(number) => {
-                let delayed = self.delayed.clone();
-                let delay = Delay::new(delayed, self.clock.clone(), number, cost);
-                Ok(Admission::Later(delay))
+        let max_wait = deadline.unwrap_or(Duration::MAX);
+        match bucket.enqueue(now, cost, *queue, max_wait) {
+            Enqueued::Admitted => Ok(Admission::Now(<O::NeedsEnd as NeedsEnd>::CallState::new(
+                || bucket.admitted_call(now),
+            ))),
+            Enqueued::Waiting(ticket) => {
+                let future = AcquireFuture::new(bucket.clone(), clock.clone(), ticket, cost);
+                Ok(Admission::Later(future))
             }
-            Joined::Rejected(wait) => Err(self.rejected(&short, Enough::After(wait), kind)),
+            Enqueued::Rejected(wait) => Err(self.reject(&insufficient, Some(wait), kind)),
         }
     }
 
-    fn held(&self, now: u64) -> M::CallState {
-        M::CallState::of(|| self.delayed.taken(now))
-    }
-
-    fn rejected(&self, short: &Short, enough: Enough, kind: ProtocolKind) -> Rejection {
-        let advert = self.delayed.bucket().rate.advert();
-        let after = self.meter.after();
-        rejected(self.name, after, &short.level, enough, advert, kind)
-    }
-}
-
-impl<M: Terms> Policy for DelayingRateLimitPolicy<M> {
-    type CallState = M::CallState;
-    const NEEDS_END: bool = M::NeedsEnd::VALUE;
-
-    #[inline(always)]
-    fn response_headers(&self, held: &M::CallState, fields: &mut dyn Headers) {
-        response_headers(self.meter.after(), held, fields);
-    }
-
-    #[inline(always)]
-    fn finish(&self, _held: M::CallState, end: &CallEnd) {
-        if M::NeedsEnd::VALUE {
-            let cost = self.meter.after().cost(end);
-            if cost > 0 {
-                self.delayed.charge(end.now(&self.clock), cost);
-            }
-        }
-    }
-}
-
-impl<Req, M: Meter<Req>> AsyncGuard<Req> for DelayingRateLimitPolicy<M> {
-    type Wait = Delay<M::CallState>;
-
-    #[inline(always)]
-    fn admit(
+    fn reject(
         &self,
-        call: &mut Call<'_, Req>,
-    ) -> Result<Admission<M::CallState, Delay<M::CallState>>, Rejection> {
-        let now = call.now(&self.clock);
-        let cost = self.meter.cost(call);
-        match self.delayed.bucket().take(now, cost) {
-            Ok(level) => {
-                let advert = || self.delayed.bucket().rate.advert();
-                Ok(Admission::Now(M::CallState::of(|| {
-                    Taken::of_one(level, advert())
-                })))
-            }
-            Err(short) => {
-                let left = call.deadline().map(|deadline| deadline.left());
-                self.wait(short, now, cost, left, call.protocol_kind())
+        insufficient: &InsufficientTokens,
+        retry_after: Option<Duration>,
+        kind: ProtocolKind,
+    ) -> Rejection {
+        let policy = self.limit.bucket.bucket().gcra.policy_header();
+        let bucket = (&insufficient.state, policy);
+        let name = &self.limit.name;
+        self.options.end().reject(name, retry_after, bucket, kind)
+    }
+}
+
+impl<O: LimitOptions> Policy for DelayingRateLimitPolicy<O> {
+    type CallState = <O::NeedsEnd as NeedsEnd>::CallState;
+    const NEEDS_END: bool = O::NeedsEnd::VALUE;
+
+    #[inline(always)]
+    fn response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        self.options.end().append_headers(state, headers);
+    }
+
+    #[inline(always)]
+    fn finish(&self, _state: Self::CallState, end: &CallEnd) {
+        if O::NeedsEnd::VALUE {
+            let cost = self.options.end().cost_of_end(end);
+            if cost > 0 {
+                self.limit.bucket.charge(end.now(&self.limit.clock), cost);
             }
         }
     }
 }
 
-impl<M> fmt::Debug for DelayingRateLimitPolicy<M> {
+impl<Req, K, C, N, T> AsyncGuard<Req> for DelayingRateLimitPolicy<Options<K, C, N, T>>
+where
+    K: 'static,
+    C: CallCost<Req>,
+    N: NeedsEnd,
+    T: 'static,
+{
+    type Wait = AcquireFuture<N::CallState>;
+
+    #[inline(always)]
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Admitted<N>, Rejection> {
+        let now = call.now(&self.limit.clock);
+        let cost = self.options.cost.cost(call);
+        let bucket = self.limit.bucket.bucket();
+        match bucket.take(now, cost) {
+            Ok(state) => Ok(Admission::Now(N::CallState::new(|| AdmittedCall {
+                state,
+                policy: bucket.gcra.policy_header(),
+                key: BucketKey::default(),
+            }))),
+            Err(insufficient) => {
+                let deadline = call.deadline().map(|deadline| deadline.left());
+                self.enqueue(insufficient, now, cost, deadline, call.protocol_kind())
+            }
+        }
+    }
+}
+
+impl<O> fmt::Debug for DelayingRateLimitPolicy<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DelayingRateLimitPolicy")
-            .field("name", &self.name)
-            .field("patience", &self.patience)
-            .field("delayed", &self.delayed)
+            .field("name", &self.limit.name)
+            .field("queue", &self.limit.queue)
+            .field("bucket", &self.limit.bucket)
             .finish_non_exhaustive()
     }
 }

@@ -1,218 +1,218 @@
-use std::hash::{BuildHasher, Hash, RandomState};
+use towerkit_core::ConfigError;
+use towerkit_keyed::{Claim, Entry, KeyTable, WhenFull};
 
 use super::{
-    Overflow,
-    overrides::Overrides,
-    pressure::Pressure,
-    settings::Settings,
-    table::{Claim, Place, Table},
+    config::KeyedConfig, overflow_reporter::OverflowReporter, overrides::Overrides,
+    slot::BucketSlot,
 };
 use crate::{
-    InvalidSetting, Quota,
-    bucket::Bucket,
-    invalid::Problem,
-    level::{Level, Short},
-    meter::Source,
-    quota::Spacing,
-    rate::Rate,
+    Quota,
+    atomic_gcra::{AtomicGcra, PolicyHeader},
+    config::BucketKey,
+    gcra::{BucketState, Gcra, InsufficientTokens},
     sync::{AtomicU64, Mutex, lock},
+    token_bucket::TokenBucket,
 };
 
-/// The buckets of a limit by key: one for each key, one for those that find no room, and perhaps one for all together.
+/// The buckets of a keyed limit: one for each key, one for the keys without a slot, and optionally one for all keys together.
 #[derive(Debug)]
-pub(crate) struct Buckets {
-    seed: RandomState,
-    classes: Box<[Class]>,
-    /// For those who ask, and so that changes come one after the other.
+pub(crate) struct KeyedBuckets {
+    tiers: Box<[Tier]>,
+    /// Serializes changes.
     quotas: Mutex<Box<[Quota]>>,
-    table: Table,
+    table: KeyTable<BucketSlot>,
     pub(crate) overrides: Overrides,
-    pub(crate) total: Option<Bucket>,
-    overflow: Overflow,
-    pub(crate) pressure: Pressure,
+    pub(crate) total: Option<TokenBucket>,
+    when_full: WhenFull,
+    pub(crate) reporter: OverflowReporter,
 }
 
+/// A quota that many keys have.
 #[derive(Debug)]
-struct Class {
-    rate: Rate,
-    /// The bucket of the keys of this class that find no room.
+struct Tier {
+    gcra: AtomicGcra,
+    /// The bucket of the keys of this tier that have no slot.
     overflow: AtomicU64,
-    /// What was taken from that bucket, by a part of the tag: at least what any one key took.
+    /// The tokens taken from that bucket, by a part of the tag: at least those that any one key took.
     shares: Box<[AtomicU64]>,
 }
 
-/// Into how many parts the keys fall that find no room: so many buckets more are known of them than one.
+/// The number of parts into which the keys without a slot are divided.
 const SHARES: usize = if cfg!(towerkit_loom) { 1 } else { 256 };
 
-/// The bucket of a key that is known.
+/// The bucket of a key that has a slot or an override.
 #[derive(Clone, Copy)]
-struct Known<'a> {
-    place: Place<'a>,
-    rate: &'a Rate,
+struct KnownBucket<'a> {
+    word: Entry<'a, AtomicU64>,
+    gcra: &'a AtomicGcra,
 }
 
-/// What was taken, and the numbers of the policy.
-pub(crate) type Drawn = (Level, [u64; 2]);
+/// The state of the bucket after a call took from it, and its quota.
+pub(crate) type Taken = (BucketState, PolicyHeader);
 
-/// Why nothing was taken.
+/// The reason for which a call takes no tokens.
 pub(crate) enum Denied {
-    /// The bucket of the key, or the one it shares, has not enough.
-    Key(Short, [u64; 2]),
-    /// The bucket for all has not enough.
-    Total(Short),
-    /// The key finds no room.
-    NoRoom,
+    /// The bucket of the key, or the shared one, has too few tokens.
+    ByKey(InsufficientTokens, PolicyHeader),
+    /// The bucket for all keys together has too few tokens.
+    ByTotal(InsufficientTokens),
+    /// The key finds no slot.
+    TableFull,
 }
 
-impl Buckets {
-    pub(crate) fn new(settings: &Settings) -> Self {
+impl KeyedBuckets {
+    pub(crate) fn new(config: &KeyedConfig) -> Self {
         Self {
-            seed: settings.seed.clone(),
-            classes: settings.quotas.iter().map(Class::new).collect(),
-            quotas: Mutex::new(settings.quotas.clone().into()),
-            table: Table::new(settings.capacity),
-            overrides: Overrides::of(&settings.overrides),
-            total: settings.total.map(Bucket::new),
-            overflow: settings.overflow,
-            pressure: Pressure::new(settings.name, settings.sink.clone()),
+            tiers: config.quotas.iter().map(Tier::new).collect(),
+            quotas: Mutex::new(config.quotas.clone().into()),
+            table: KeyTable::new(config.capacity),
+            overrides: Overrides::new(&config.overrides),
+            total: config.total.map(TokenBucket::new),
+            when_full: config.when_full,
+            reporter: OverflowReporter::new(config.name.clone(), config.events.clone()),
         }
     }
 
-    /// Puts the quotas into the settings, as they were changed since.
-    pub(crate) fn save(&self, settings: &mut Settings) {
-        settings.quotas = lock(&self.quotas).to_vec();
-        settings.total = self.total.as_ref().map(Bucket::quota);
-        settings.overrides = self.overrides.all();
+    /// Stores the quotas, as handles have changed them since, in the settings.
+    pub(crate) fn save(&self, config: &mut KeyedConfig) {
+        config.quotas = lock(&self.quotas).to_vec();
+        config.total = self.total.as_ref().map(TokenBucket::quota);
+        config.overrides = self.overrides.quotas();
     }
 
-    /// The tag of a key: nothing by which anybody could find it out, or find another one that has the same.
+    /// Returns the key of a bucket. A tier that does not exist is the first.
     #[inline(always)]
-    pub(crate) fn tag<K: Hash + ?Sized>(&self, key: &K) -> u64 {
-        // Never 0 nor 1 above the class.
-        (self.seed.hash_one(key) | 32) & !Source::CLASS
+    pub(crate) fn key(&self, tag: u64, tier: usize) -> BucketKey {
+        let tier = if tier < self.tiers.len() { tier } else { 0 };
+        BucketKey(tag | tier as u64)
     }
 
-    /// The tag of a key in its class. A class that there is not is the first.
-    #[inline(always)]
-    pub(crate) fn source(&self, tag: u64, class: usize) -> Source {
-        let class = if class < self.classes.len() { class } else { 0 };
-        Source(tag | class as u64)
-    }
-
-    /// Takes `cost` tokens from the bucket of a key, and from the one for all.
+    /// Takes `cost` tokens from the bucket of a key, and from the bucket for all keys. `clock` is read for a refund.
     #[inline(always)]
     pub(crate) fn take(
         &self,
-        source: Source,
+        key: BucketKey,
         now: u64,
         cost: u32,
-        later: impl Fn() -> u64,
-    ) -> Result<Drawn, Denied> {
+        clock: impl Fn() -> u64,
+    ) -> Result<Taken, Denied> {
         if self.total.is_none()
-            && let Some(known) = self.known(source)
+            && let Some(known) = self.find(key)
         {
             match known.take(now, cost) {
-                Ok(level) => return Ok((level, known.rate.advert())),
-                Err(short) if short.is_lost() => {}
-                Err(short) => return Err(Denied::Key(short, known.rate.advert())),
+                Ok(state) => return Ok((state, known.gcra.policy_header())),
+                Err(insufficient) if insufficient.is_stale => {}
+                Err(insufficient) => {
+                    return Err(Denied::ByKey(insufficient, known.gcra.policy_header()));
+                }
             }
         }
-        self.take_of_both(source, now, cost, &later)
+        self.take_from_both(key, now, cost, &clock)
     }
 
-    /// Takes tokens as [`take`](Self::take), also for a newcomer. If either bucket rejects, the other loses nothing.
+    /// Takes tokens as [`take`](Self::take), also for a new key. If either bucket has too few, the other loses none.
     #[inline(never)]
-    fn take_of_both(
+    fn take_from_both(
         &self,
-        source: Source,
+        key: BucketKey,
         now: u64,
         cost: u32,
-        later: &dyn Fn() -> u64,
-    ) -> Result<Drawn, Denied> {
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Taken, Denied> {
         let Some(total) = &self.total else {
-            return self.take_of_key(source, now, cost);
+            return self.take_by_key(key, now, cost);
         };
-        // The bucket of the key is asked first, and taken from last: nobody gives tokens back to a place that may change hands.
-        if let Some(known) = self.known(source)
-            && let Err(short) = known.check(now, cost)
-            && !short.is_lost()
+        // The bucket of the key is checked first and charged last, since a slot that may change hands cannot be refunded.
+        if let Some(known) = self.find(key)
+            && let Err(insufficient) = known.check(now, cost)
+            && !insufficient.is_stale
         {
-            return Err(Denied::Key(short, known.rate.advert()));
+            return Err(Denied::ByKey(insufficient, known.gcra.policy_header()));
         }
-        total.take(now, cost).map_err(Denied::Total)?;
-        self.take_of_key(source, now, cost)
-            .inspect_err(|_| total.give_back(now, later(), cost))
+        total.take(now, cost).map_err(Denied::ByTotal)?;
+        self.take_by_key(key, now, cost)
+            .inspect_err(|_| total.refund(now, clock(), cost))
     }
 
-    fn take_of_key(&self, source: Source, now: u64, cost: u32) -> Result<Drawn, Denied> {
-        let class = self.class(source);
-        let (rate, share) = (&class.rate, class.share(source));
+    fn take_by_key(&self, key: BucketKey, now: u64, cost: u32) -> Result<Taken, Denied> {
+        let tier = self.tier(key);
+        let (gcra, share) = (&tier.gcra, tier.share(key));
+        let first = |full_at| gcra.take_first(share, full_at, now, cost);
         loop {
-            let (taken, rate) = match self.known(source) {
-                Some(known) => (known.take(now, cost), known.rate),
-                None => {
-                    match self.claim(source, now, |full_at| rate.first(share, full_at, now, cost)) {
-                        Ok(Claim::Made(made)) => (Ok(made), rate),
-                        Ok(Claim::Known) => continue,
-                        Ok(Claim::NoRoom(claiming)) => {
-                            let taken = self.take_of_overflow(source, now, cost);
-                            drop(claiming);
-                            self.pressure.overflowed(now, self.table.evicted());
-                            return taken;
-                        }
-                        Err(short) => (Err(short), rate),
+            let (taken, policy) = match self.find(key) {
+                Some(known) => (known.take(now, cost), known.gcra.policy_header()),
+                None => match self.table.claim(key.0, now, first) {
+                    Ok(Claim::Made(state)) => (Ok(state), gcra.policy_header()),
+                    Ok(Claim::Known) => continue,
+                    Ok(Claim::Full(lock)) => {
+                        let taken = self.take_without_slot(key, now, cost);
+                        drop(lock);
+                        self.reporter.on_overflow(now, self.table.evicted());
+                        return taken;
                     }
-                }
+                    Err(insufficient) => (Err(insufficient), gcra.policy_header()),
+                },
             };
             match taken {
-                Ok(level) => return Ok((level, rate.advert())),
-                // Perhaps another call of this key is about to get the place.
-                Err(short) if short.is_lost() => self.table.wait_for_claim(source.0),
-                Err(short) => return Err(Denied::Key(short, rate.advert())),
+                Ok(state) => return Ok((state, policy)),
+                // Another call of this key may be about to claim the slot.
+                Err(insufficient) if insufficient.is_stale => self.table.wait_for_claim(key.0),
+                Err(insufficient) => return Err(Denied::ByKey(insufficient, policy)),
             }
         }
     }
 
-    /// Takes tokens for a key that finds no room, as long as it finds none.
+    /// Takes tokens for a key that finds no slot, while the claim lock of the key is held.
     ///
-    /// The shared bucket holds no more than the key would have in one of its own: it is looked at no earlier than when any bucket was
-    /// last forgotten, and a bucket that the key gets later [lacks](Rate::first) what the key has taken here.
-    fn take_of_overflow(&self, source: Source, now: u64, cost: u32) -> Result<Drawn, Denied> {
-        if self.overflow == Overflow::Reject {
-            return Err(Denied::NoRoom);
-        }
-        let class = self.class(source);
-        let rate = &class.rate;
-        let now = now.max(self.table.forgotten_at());
-        match rate.take(&class.overflow, now, cost, || true) {
-            Ok(level) => {
-                rate.charge(class.share(source), now, cost, || true);
-                Ok((level, rate.advert()))
+    /// The shared bucket holds no more than the key would have in a bucket of its own: it is read at a time no earlier than the last
+    /// eviction, and a slot that the key gets later [lacks](AtomicGcra::take_first) the tokens that the key has taken here.
+    fn take_without_slot(&self, key: BucketKey, now: u64, cost: u32) -> Result<Taken, Denied> {
+        let tier = self.tier(key);
+        let gcra = &tier.gcra;
+        let policy = gcra.policy_header();
+        match self.when_full {
+            WhenFull::Reject => Err(Denied::TableFull),
+            WhenFull::Bypass => {
+                let (_, gcra) = gcra.read(&tier.overflow);
+                let until_full = 0;
+                Ok((BucketState { until_full, gcra }, policy))
             }
-            Err(short) => Err(Denied::Key(short, rate.advert())),
+            WhenFull::Share => {
+                let now = now.max(self.table.evicted_at());
+                match gcra.take(&tier.overflow, now, cost, || true) {
+                    Ok(state) => {
+                        gcra.charge(tier.share(key), now, cost, || true);
+                        Ok((state, policy))
+                    }
+                    Err(insufficient) => Err(Denied::ByKey(insufficient, policy)),
+                }
+            }
         }
     }
 
-    /// Takes tokens that were spent already.
-    pub(crate) fn charge(&self, source: Source, now: u64, cost: u32) {
+    /// Takes tokens that are already spent.
+    pub(crate) fn charge(&self, key: BucketKey, now: u64, cost: u32) {
         if let Some(total) = &self.total {
             total.charge(now, cost);
         }
-        let class = self.class(source);
-        let (rate, share) = (&class.rate, class.share(source));
-        let made = |full_at| Ok((rate.first_charge(share, full_at, now, cost), ()));
+        let tier = self.tier(key);
+        let (gcra, share) = (&tier.gcra, tier.share(key));
+        let first = |full_at| {
+            let word = gcra.charge_first(share, full_at, now, cost);
+            Ok::<_, InsufficientTokens>((word, ()))
+        };
         loop {
-            if let Some(Known { place, rate }) = self.known(source)
-                && rate.charge(place.word, now, cost, || place.is_ours())
+            if let Some(known) = self.find(key)
+                && known.charge(now, cost)
             {
                 return;
             }
-            match self.claim(source, now, made) {
+            match self.table.claim(key.0, now, first) {
                 Ok(Claim::Known) | Err(_) => {}
                 Ok(Claim::Made(())) => return,
-                Ok(Claim::NoRoom(_claiming)) => {
-                    for word in [&class.overflow, share] {
-                        rate.charge(word, now, cost, || true);
+                Ok(Claim::Full(_lock)) => {
+                    for word in [&tier.overflow, share] {
+                        gcra.charge(word, now, cost, || true);
                     }
                     return;
                 }
@@ -220,72 +220,65 @@ impl Buckets {
         }
     }
 
-    fn claim<T>(
-        &self,
-        source: Source,
-        now: u64,
-        make: impl Fn(u64) -> Result<(u64, T), Short>,
-    ) -> Result<Claim<'_, T>, Short> {
-        self.table.claim(source.0, now, make)
+    #[inline(always)]
+    fn find(&self, key: BucketKey) -> Option<KnownBucket<'_>> {
+        if let Some(entry) = self.overrides.find(key.tag()) {
+            return Some(KnownBucket {
+                word: entry.map(|slot| &slot.bucket.word),
+                gcra: &entry.value.bucket.gcra,
+            });
+        }
+        let entry = self.table.find(key.0)?;
+        Some(KnownBucket {
+            word: entry.map(|slot| &slot.0),
+            gcra: &self.tier(key).gcra,
+        })
     }
 
     #[inline(always)]
-    fn known(&self, source: Source) -> Option<Known<'_>> {
-        if let Some((place, bucket)) = self.overrides.find(source.key()) {
-            let rate = &bucket.rate;
-            return Some(Known { place, rate });
-        }
-        let place = self.table.find(source.0)?;
-        let rate = &self.class(source).rate;
-        Some(Known { place, rate })
+    fn tier(&self, key: BucketKey) -> &Tier {
+        &self.tiers[key.tier()]
     }
 
-    #[inline(always)]
-    fn class(&self, source: Source) -> &Class {
-        &self.classes[source.class()]
-    }
-
-    /// Returns how many tokens there are for a key.
-    pub(crate) fn available(&self, source: Source, now: u64) -> u32 {
-        let level = self.known(source).and_then(|known| known.look(now));
-        match level {
-            Some(level) => level.tokens(),
-            // Not known: full.
-            None => lock(&self.quotas)[source.class()].burst_size(),
+    /// Returns the number of tokens of a key.
+    pub(crate) fn available(&self, key: BucketKey, now: u64) -> u32 {
+        let state = self.find(key).and_then(|known| known.state(now));
+        match state {
+            Some(state) => state.tokens(),
+            // A key without a slot has a full bucket.
+            None => lock(&self.quotas)[key.tier()].burst_size(),
         }
     }
 
-    pub(crate) fn quota(&self, class: usize) -> Option<Quota> {
-        lock(&self.quotas).get(class).copied()
+    /// Returns the quota of a tier.
+    pub(crate) fn quota(&self, tier: usize) -> Option<Quota> {
+        lock(&self.quotas).get(tier).copied()
     }
 
-    /// Changes the quota of a class, see [`Bucket::change_quota`]. Goes through all buckets; calls go on meanwhile.
-    pub(crate) fn change_quota(
-        &self,
-        class: usize,
-        quota: Quota,
-        now: u64,
-    ) -> Result<(), InvalidSetting> {
+    /// Changes the quota of a tier, see [`TokenBucket::set_quota`]. Converts all buckets, while calls take from them.
+    pub(crate) fn set_quota(&self, tier: usize, quota: Quota, now: u64) -> Result<(), ConfigError> {
         let mut quotas = lock(&self.quotas);
-        let of_class = quotas
-            .get_mut(class)
-            .ok_or(InvalidSetting(Problem::NoClass(class)))?;
-        *of_class = quota;
-        let units = Spacing::units(now);
-        let Class {
-            rate,
+        let tiers = quotas.len();
+        let Some(current) = quotas.get_mut(tier) else {
+            let expected = format!("the index of one of {tiers} tiers");
+            return Err(ConfigError::new("tier", tier, expected));
+        };
+        *current = quota;
+        let units = Gcra::units(now);
+        let Tier {
+            gcra,
             overflow,
             shares,
-        } = &self.classes[class];
-        rate.change(&quota);
+        } = &self.tiers[tier];
+        gcra.set_quota(&quota);
         for word in shares.iter().chain([overflow]) {
-            rate.convert(word, units, || true);
+            gcra.convert(word, units, || true);
         }
-        // A newcomer may have been given a word of the era before.
+        // A new key may be about to get a word of the generation before.
         self.table.wait_for_claims();
-        self.table.for_each(|tag, place| {
-            if Source(tag).class() == class {
-                rate.convert(place.word, units, || place.is_ours());
+        self.table.for_each(|tag, entry| {
+            if BucketKey(tag).tier() == tier {
+                gcra.convert(&entry.value.0, units, || entry.is_current());
             }
         });
         Ok(())
@@ -300,35 +293,39 @@ impl Buckets {
     }
 }
 
-impl Class {
+impl Tier {
     fn new(quota: &Quota) -> Self {
         Self {
-            rate: Rate::forgetting(quota),
+            gcra: AtomicGcra::forgetting_full_buckets(quota),
             overflow: AtomicU64::new(0),
             shares: (0..SHARES).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    fn share(&self, source: Source) -> &AtomicU64 {
-        &self.shares[(source.0 >> 6) as usize % SHARES]
+    fn share(&self, key: BucketKey) -> &AtomicU64 {
+        &self.shares[(key.0 >> 6) as usize % SHARES]
     }
 }
 
-impl Known<'_> {
+impl KnownBucket<'_> {
     #[inline(always)]
-    fn take(&self, now: u64, cost: u32) -> Result<Level, Short> {
-        let Self { place, rate } = self;
-        rate.take(place.word, now, cost, || place.is_ours())
+    fn take(&self, now: u64, cost: u32) -> Result<BucketState, InsufficientTokens> {
+        let Self { word, gcra } = self;
+        gcra.take(word.value, now, cost, || word.is_current())
     }
 
-    /// Says whether tokens could be taken.
-    fn check(&self, now: u64, cost: u32) -> Result<(), Short> {
-        let Self { place, rate } = self;
-        rate.check(place.word, now, cost, || place.is_ours())
+    fn charge(&self, now: u64, cost: u32) -> bool {
+        let Self { word, gcra } = self;
+        gcra.charge(word.value, now, cost, || word.is_current())
     }
 
-    fn look(&self, now: u64) -> Option<Level> {
-        let Self { place, rate } = self;
-        rate.look(place.word, now, || place.is_ours())
+    fn check(&self, now: u64, cost: u32) -> Result<(), InsufficientTokens> {
+        let Self { word, gcra } = self;
+        gcra.check(word.value, now, cost, || word.is_current())
+    }
+
+    fn state(&self, now: u64) -> Option<BucketState> {
+        let Self { word, gcra } = self;
+        gcra.state(word.value, now, || word.is_current())
     }
 }

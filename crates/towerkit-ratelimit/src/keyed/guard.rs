@@ -1,147 +1,164 @@
 use std::{
     fmt,
+    hash::Hash,
     sync::{Arc, OnceLock},
 };
 
 use towerkit_core::{
     Call, CallEnd, Guard, Headers, Policy, ProtocolKind, Rejection, RejectionReason, TypeBool,
 };
+use towerkit_keyed::{KeyExtractor, KeyHasher};
 
 use super::{
-    KeyOf, Tags,
-    buckets::{Buckets, Denied},
-    settings::Settings,
+    buckets::{Denied, KeyedBuckets},
+    config::KeyedConfig,
 };
 use crate::{
-    Meter, Taken, Terms,
-    guard::{rejected, response_headers},
-    meter::{After, CallState},
+    LimitOptions, Options,
+    config::{AdmittedCall, BucketKey, CallCost, CallState, CallTier, NeedsEnd, rejection},
 };
 
-/// The guard behind [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer): admits a call for tokens of its key.
+/// The guard behind [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer): takes the tokens of a call from the bucket of its key.
 #[derive(Clone)]
-pub struct KeyedRateLimitPolicy<M> {
-    pub(crate) meter: M,
-    pub(crate) settings: Arc<Settings>,
-    /// Made with the first call, or the first handle: before, the settings may change.
-    buckets: Arc<OnceLock<Buckets>>,
+pub struct KeyedRateLimitPolicy<O> {
+    pub(crate) limit: KeyedState,
+    pub(crate) options: O,
 }
 
-impl<M> KeyedRateLimitPolicy<M> {
-    pub(crate) fn new(settings: Settings, meter: M) -> Self {
+/// The part of the guard that its [handles](crate::KeyedRateLimitHandle) share.
+#[derive(Clone)]
+pub(crate) struct KeyedState {
+    pub(crate) config: Arc<KeyedConfig>,
+    /// Made with the first call or the first use of a handle: until then the settings may change.
+    buckets: Arc<OnceLock<KeyedBuckets>>,
+}
+
+impl KeyedState {
+    pub(crate) fn new(config: KeyedConfig) -> Self {
         Self {
-            meter,
-            settings: Arc::new(settings),
+            config: Arc::new(config),
             buckets: Arc::default(),
         }
     }
 
-    pub(crate) fn map<N>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitPolicy<N> {
-        KeyedRateLimitPolicy {
-            meter: turn(self.meter),
-            settings: self.settings,
-            buckets: self.buckets,
-        }
-    }
-
-    /// Changes the settings. What was made by the old ones is left to those who have it, but for the changes that handles made.
-    pub(crate) fn set(&mut self, set: impl FnOnce(&mut Settings)) {
-        let settings = Arc::make_mut(&mut self.settings);
+    /// Changes the settings, and starts with new buckets. Quotas that a handle has changed stay.
+    pub(crate) fn configure(&mut self, set: impl FnOnce(&mut KeyedConfig)) {
+        let config = Arc::make_mut(&mut self.config);
         if let Some(buckets) = self.buckets.get() {
-            buckets.save(settings);
+            buckets.save(config);
         }
-        set(settings);
+        set(config);
         self.buckets = Arc::default();
     }
 
     #[inline(always)]
-    pub(crate) fn buckets(&self) -> &Buckets {
+    pub(crate) fn buckets(&self) -> &KeyedBuckets {
         match self.buckets.get() {
             Some(buckets) => buckets,
-            None => self.make(),
+            None => self.make_buckets(),
         }
     }
 
     #[cold]
-    fn make(&self) -> &Buckets {
-        self.buckets.get_or_init(|| Buckets::new(&self.settings))
+    fn make_buckets(&self) -> &KeyedBuckets {
+        self.buckets.get_or_init(|| KeyedBuckets::new(&self.config))
+    }
+
+    /// Returns the bucket of a key in a tier.
+    pub(crate) fn key<K: Hash + ?Sized>(&self, key: &K, tier: usize) -> BucketKey {
+        self.buckets().key(self.config.hasher.tag(key), tier)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reject_keyless(&self, now: u64) -> Rejection {
+        self.buckets().reporter.on_keyless(now);
+        Rejection::new(RejectionReason::Unavailable, self.config.name.clone())
     }
 }
 
-impl<M: Terms> Policy for KeyedRateLimitPolicy<M> {
-    type CallState = M::CallState;
-    const NEEDS_END: bool = M::NeedsEnd::VALUE;
+impl<O: LimitOptions> Policy for KeyedRateLimitPolicy<O> {
+    type CallState = <O::NeedsEnd as NeedsEnd>::CallState;
+    const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn response_headers(&self, held: &M::CallState, fields: &mut dyn Headers) {
-        response_headers(self.meter.after(), held, fields);
+    fn response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        self.options.end().append_headers(state, headers);
     }
 
     #[inline(always)]
-    fn finish(&self, held: M::CallState, end: &CallEnd) {
-        if let Some(taken) = held.taken() {
-            let cost = self.meter.after().cost(end);
+    fn finish(&self, state: Self::CallState, end: &CallEnd) {
+        if let Some(admitted) = state.admitted() {
+            let cost = self.options.end().cost_of_end(end);
             if cost > 0 {
-                let now = end.now(&self.settings.clock);
-                self.buckets().charge(taken.source, now, cost);
+                let now = end.now(&self.limit.config.clock);
+                self.limit.buckets().charge(admitted.key, now, cost);
             }
         }
     }
 }
 
-impl<Req, M: Meter<Req> + KeyOf<Req>> Guard<Req> for KeyedRateLimitPolicy<M> {
+impl<Req, K, C, N, T> Guard<Req> for KeyedRateLimitPolicy<Options<K, C, N, T>>
+where
+    K: KeyExtractor<Req> + 'static,
+    C: CallCost<Req>,
+    N: NeedsEnd,
+    T: CallTier<Req>,
+{
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<M::CallState, Rejection> {
-        let now = call.now(&self.settings.clock);
-        let buckets = self.buckets();
-        let Some(tag) = self.meter.tag(call, Tags(buckets)) else {
-            return Err(self.reject_nameless(now));
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<N::CallState, Rejection> {
+        let KeyedConfig { clock, hasher, .. } = &*self.limit.config;
+        let now = call.now(clock);
+        let tag = self.options.key.with_key(call, |key| match key {
+            Some(key) => Some(hasher.tag(key)),
+            None if K::REQUIRED => None,
+            None => Some(KeyHasher::NO_KEY),
+        });
+        let Some(tag) = tag else {
+            return Err(self.limit.reject_keyless(now));
         };
-        let source = buckets.source(tag, self.meter.class(call));
-        let cost = self.meter.cost(call);
-        match buckets.take(source, now, cost, || self.settings.clock.now()) {
-            Ok((level, advert)) => Ok(M::CallState::of(|| Taken {
-                level,
-                advert,
-                source,
-            })),
+        let buckets = self.limit.buckets();
+        let key = buckets.key(tag, self.options.tier.tier(call));
+        let cost = self.options.cost.cost(call);
+        match buckets.take(key, now, cost, || clock.now()) {
+            Ok((state, policy)) => Ok(N::CallState::new(|| AdmittedCall { state, policy, key })),
             Err(denied) => Err(self.reject(denied, call.protocol_kind())),
         }
     }
 }
 
-impl<M: Terms> KeyedRateLimitPolicy<M> {
-    #[cold]
-    #[inline(never)]
-    fn reject_nameless(&self, now: u64) -> Rejection {
-        self.buckets().pressure.nameless(now);
-        Rejection::new(RejectionReason::Unavailable, self.settings.name)
-    }
-
+impl<O: LimitOptions> KeyedRateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
     fn reject(&self, denied: Denied, kind: ProtocolKind) -> Rejection {
-        let name = self.settings.name;
+        let name = &self.limit.config.name;
         match denied {
-            Denied::Key(short, advert) => {
-                let after = self.meter.after();
-                rejected(name, after, &short.level, short.enough(), advert, kind)
+            Denied::ByKey(insufficient, policy) => {
+                let bucket = (&insufficient.state, policy);
+                let wait = insufficient.retry_after();
+                self.options.end().reject(name, wait, bucket, kind)
             }
-            // How the limit for all stands is not the caller's business.
-            Denied::Total(short) => {
-                let after = &After::NOTHING;
-                rejected(name, after, &short.level, short.enough(), [0; 2], kind)
-            }
-            Denied::NoRoom => Rejection::new(RejectionReason::Overloaded, name),
+            // Without headers: a client is not told the state of the bucket for all.
+            Denied::ByTotal(insufficient) => rejection(name, insufficient.retry_after()),
+            Denied::TableFull => Rejection::new(RejectionReason::Overloaded, name.clone()),
         }
     }
 }
 
-impl<M> fmt::Debug for KeyedRateLimitPolicy<M> {
+impl fmt::Debug for KeyedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedState")
+            .field("name", &self.config.name)
+            .field("quotas", &self.config.quotas)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<O> fmt::Debug for KeyedRateLimitPolicy<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedRateLimitPolicy")
-            .field("name", &self.settings.name)
-            .field("quotas", &self.settings.quotas)
+            .field("name", &self.limit.config.name)
+            .field("quotas", &self.limit.config.quotas)
             .finish_non_exhaustive()
     }
 }

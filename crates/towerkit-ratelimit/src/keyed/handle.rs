@@ -1,117 +1,111 @@
 use std::hash::Hash;
 
-use towerkit_core::StateHandle;
+use towerkit_core::{ConfigError, StateHandle};
 
-use super::KeyedRateLimitPolicy;
-use crate::{InvalidSetting, Quota, invalid::Problem};
+use super::guard::KeyedState;
+use crate::Quota;
 
-/// Reads and changes a rate limit by key while it runs.
+/// Reads and changes a [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer) and its services while they run.
 ///
-/// Where it takes a key, that is what the key function returns: a value of the same type, or the text.
+/// Methods that take a key take the value that the [key extractor](crate::KeyExtractor) finds in a call: text, or a value of the same
+/// type.
 #[derive(Debug, Clone)]
-pub struct KeyedRateLimitHandle(pub(crate) StateHandle<KeyedRateLimitPolicy<()>>);
+pub struct KeyedRateLimitHandle(pub(crate) StateHandle<KeyedState>);
 
-/// How a rate limit by key stands, see [`KeyedRateLimitHandle::snapshot`].
+/// The state of a keyed rate limit at one moment, see [`KeyedRateLimitHandle::snapshot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct KeyedSnapshot {
-    /// The keys that have a place; those whose buckets are full keep theirs until a newcomer needs it.
+pub struct KeyedRateLimitSnapshot {
+    /// The number of keys that have a slot. A key with a full bucket keeps its slot until a new key needs it.
     pub keys: u64,
-    /// The keys that lost their place to a newcomer, since the start. Their buckets were full.
+    /// The number of keys, since the start, that lost their slot to a new key. Their buckets were full.
     pub evicted: u64,
-    /// The calls whose key found no room, since the start.
+    /// The number of calls, since the start, whose key found no slot.
     pub overflowed: u64,
-    /// The keys that have a quota of their own.
+    /// The number of keys that have a quota of their own.
     pub overrides: u64,
+    /// The quota of all keys together, if there is one.
+    pub total: Option<Quota>,
 }
 
 impl KeyedRateLimitHandle {
-    /// Returns how the limit stands.
+    /// Returns the numbers of keys, evictions, overflows and overrides.
     #[must_use]
-    pub fn snapshot(&self) -> KeyedSnapshot {
+    pub fn snapshot(&self) -> KeyedRateLimitSnapshot {
         let limit = self.0.get();
         let buckets = limit.buckets();
-        KeyedSnapshot {
+        KeyedRateLimitSnapshot {
             keys: buckets.keys(),
             evicted: buckets.evicted(),
-            overflowed: buckets.pressure.count(),
-            overrides: buckets.overrides.count(),
+            overflowed: buckets.reporter.overflowed(),
+            overrides: buckets.overrides.len(),
+            total: buckets.total.as_ref().map(|total| total.quota()),
         }
     }
 
-    /// Returns how many calls of a key would be admitted at this moment, each for one token of the first quota, or of its own.
+    /// Returns the number of calls of a key that would be admitted at this moment at a cost of 1 each, by the first tier or by the
+    /// key's own quota.
     #[must_use]
     pub fn available<K: Hash + ?Sized>(&self, key: &K) -> u32 {
         let limit = self.0.get();
-        let buckets = limit.buckets();
-        let source = buckets.source(buckets.tag(key), 0);
-        buckets.available(source, limit.settings.clock.now())
+        let now = limit.config.clock.now();
+        limit.buckets().available(limit.key(key, 0), now)
     }
 
-    /// Returns the quota of this number, see [`KeyedRateLimitLayer::classes`](crate::KeyedRateLimitLayer::classes).
+    /// Returns the quota of a [tier](crate::KeyedRateLimitLayer::tiers); `None` if there is no such tier.
     #[must_use]
-    pub fn quota(&self, class: usize) -> Option<Quota> {
-        self.0.get().buckets().quota(class)
+    pub fn quota(&self, tier: usize) -> Option<Quota> {
+        self.0.get().buckets().quota(tier)
     }
 
-    /// Changes the quota of this number; 0 is the first.
+    /// Changes the quota of a tier; tier 0 is the first.
     ///
-    /// Every call is judged by the old quota or by the new one. The tokens in a bucket stay, up to the new burst; a full one stays
-    /// full. This goes through all buckets, about a millisecond for the default capacity, while calls go on.
+    /// Each call is judged by one quota, the old or the new one. A bucket keeps its tokens, up to the new burst, or its debt; a full
+    /// bucket stays full. The change visits all buckets, which takes about a millisecond at the default capacity, while calls go on.
     ///
     /// # Errors
     ///
-    /// If there is no quota of this number.
-    pub fn change_quota(&self, class: usize, quota: Quota) -> Result<(), InvalidSetting> {
+    /// If there is no such tier.
+    pub fn set_quota(&self, tier: usize, quota: Quota) -> Result<(), ConfigError> {
         let limit = self.0.get();
-        limit
-            .buckets()
-            .change_quota(class, quota, limit.settings.clock.now())
-    }
-
-    /// Returns the quota of all keys together.
-    #[must_use]
-    pub fn total(&self) -> Option<Quota> {
-        let limit = self.0.get();
-        let total = limit.buckets().total.as_ref()?;
-        Some(total.quota())
+        let now = limit.config.clock.now();
+        limit.buckets().set_quota(tier, quota, now)
     }
 
     /// Changes the quota of all keys together.
     ///
     /// # Errors
     ///
-    /// If there was [none](crate::KeyedRateLimitLayer::total) at the start.
-    pub fn change_total(&self, quota: Quota) -> Result<(), InvalidSetting> {
+    /// If the layer was made without a [total](crate::KeyedRateLimitLayer::total).
+    pub fn set_total(&self, quota: Quota) -> Result<(), ConfigError> {
         let limit = self.0.get();
-        let total = limit.buckets().total.as_ref();
-        let total = total.ok_or(InvalidSetting(Problem::NoTotal))?;
-        total.change_quota(quota, limit.settings.clock.now());
+        let Some(total) = &limit.buckets().total else {
+            let expected = "a layer that was made with a total";
+            return Err(ConfigError::new("total", quota.to_string(), expected));
+        };
+        total.set_quota(quota, limit.config.clock.now());
         Ok(())
     }
 
-    /// Gives a key a quota of its own, whatever its class, and a bucket that is never forgotten and full at first. If it has one, its
-    /// quota is changed.
+    /// Gives a key a quota of its own, independent of its tier, or changes it.
+    ///
+    /// The bucket of the key is full at first, and is never evicted. A key whose quota was [removed](Self::remove_override) shortly
+    /// before keeps the bucket that it had with it.
     ///
     /// # Errors
     ///
-    /// If 1,000 keys have a quota of their own.
-    pub fn change_override<K: Hash + ?Sized>(
-        &self,
-        key: &K,
-        quota: Quota,
-    ) -> Result<(), InvalidSetting> {
+    /// If 1,000 other keys have a quota of their own.
+    pub fn set_override<K: Hash + ?Sized>(&self, key: &K, quota: Quota) -> Result<(), ConfigError> {
         let limit = self.0.get();
-        let buckets = limit.buckets();
-        buckets
-            .overrides
-            .set(buckets.tag(key), quota, limit.settings.clock.now())
+        let tag = limit.config.hasher.tag(key);
+        let now = limit.config.clock.now();
+        limit.buckets().overrides.set(tag, quota, now)
     }
 
-    /// Takes its own quota from a key. Says whether it had one.
+    /// Removes the own quota of a key. Returns false if the key has none.
     pub fn remove_override<K: Hash + ?Sized>(&self, key: &K) -> bool {
         let limit = self.0.get();
-        let buckets = limit.buckets();
-        buckets.overrides.remove(buckets.tag(key))
+        let tag = limit.config.hasher.tag(key);
+        limit.buckets().overrides.remove(tag)
     }
 }

@@ -1,178 +1,176 @@
-use std::{hash::Hash, sync::Arc};
+use std::sync::Arc;
 
 use towerkit_core::{
-    AsGuardWith, Call, CallEnd, Clock, EventSink, LayerState, Plain, PolicyLayer, PolicyService,
+    AsGuardWith, Call, CallEnd, Clock, ConfigError, EventSink, LayerState, Name, Plain,
+    PolicyLayer, PolicyService, True,
 };
+use towerkit_keyed::WhenFull;
 
-use super::{
-    ByClass, ByField, ByKey, ByText, KeyedRateLimitHandle, KeyedRateLimitPolicy, Overflow,
-    settings::Settings,
-};
+use super::{KeyedRateLimitHandle, KeyedRateLimitPolicy, config::KeyedConfig, guard::KeyedState};
 use crate::{
-    Cost, InvalidSetting, Quota, Terms, fields::Fields, invalid::Problem, macros::layer_of,
-    meter::Source,
+    LimitOptions, NeedsEnd, Options, Quota, config::MAX_TIERS, headers::RateLimitHeaders,
+    macros::limit_layer,
 };
 
-/// Limits the rate of calls by key: one bucket for each key, rejecting, in memory of a fixed size.
-pub struct KeyedRateLimitLayer<M: Terms, P = Plain> {
-    policies: PolicyLayer<AsGuardWith<KeyedRateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>,
-    /// The guard, as handles see it.
-    state: LayerState<KeyedRateLimitPolicy<()>>,
+/// Limits the rate of calls for each key, such as a user, an API key or a client address, in memory of a fixed size.
+///
+/// ```
+/// use tower::{Service, ServiceBuilder, ServiceExt};
+/// use towerkit_core::{BoxError, Call};
+/// use towerkit_ratelimit::{ByText, KeyedRateLimitLayer, Quota};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let by_user = ByText::new(|call: &Call<'_, String>| Some(call.request.as_str()));
+/// let mut service = ServiceBuilder::new()
+///     .layer(KeyedRateLimitLayer::new(Quota::per_second(1)?, by_user))
+///     .service_fn(|user: String| async move { Ok::<_, BoxError>(format!("hello, {user}")) });
+///
+/// assert!(service.ready().await?.call("ann".to_owned()).await.is_ok());
+/// assert!(service.ready().await?.call("ann".to_owned()).await.is_err());
+/// assert!(service.ready().await?.call("bob".to_owned()).await.is_ok());
+/// # Ok::<_, BoxError>(()) }).unwrap();
+/// ```
+pub struct KeyedRateLimitLayer<O: LimitOptions, P = Plain> {
+    policies: PolicyLayer<AsGuardWith<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+    state: LayerState<KeyedState>,
 }
 
 /// A service behind a [`KeyedRateLimitLayer`].
-pub type KeyedRateLimit<S, M, P = Plain> =
-    PolicyService<S, AsGuardWith<KeyedRateLimitPolicy<M>, <M as Terms>::NeedsEnd>, P>;
+pub type KeyedRateLimit<S, O, P = Plain> =
+    PolicyService<S, AsGuardWith<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
 
-impl<F: 'static> KeyedRateLimitLayer<ByKey<F>> {
-    /// Limits the calls of each key to `quota`. `key` says to which a call belongs; it is hashed, and not kept.
-    #[must_use]
-    pub fn new<Req, K>(quota: Quota, key: F) -> Self
-    where
-        F: Fn(&Call<'_, Req>) -> K,
-        K: Hash,
-    {
-        Self::of(quota, ByKey::new(key))
-    }
-}
-
-impl<F: 'static> KeyedRateLimitLayer<ByText<F>> {
-    /// Limits the calls of each key to `quota`, where keys are text that is found in the call. Calls without a key share a bucket.
-    #[must_use]
-    pub fn by_text<Req>(quota: Quota, key: F) -> Self
-    where
-        F: for<'a> Fn(&'a Call<'_, Req>) -> Option<&'a str>,
-    {
-        Self::of(quota, ByText::new(key))
-    }
-}
-
-impl KeyedRateLimitLayer<ByField> {
-    /// Limits the calls of each value of the request field `name`, such as an API key in a header, to `quota`. Calls without it share
-    /// a bucket.
+impl<K: 'static> KeyedRateLimitLayer<Options<K>> {
+    /// Limits the calls of each key to `quota`. `key` is a [`KeyExtractor`](crate::KeyExtractor).
     ///
-    /// Callers choose what they send: put whatever checks the value outside of this limit.
+    /// Calls without a key share a bucket, or are rejected if the extractor [requires](crate::KeyExtractor::REQUIRED) a key, as
+    /// `ByClientAddress` does.
     #[must_use]
-    pub fn by_field(quota: Quota, name: &'static str) -> Self {
-        Self::of(quota, ByField::new(name))
-    }
-}
-
-impl<M: Terms> KeyedRateLimitLayer<M> {
-    pub(crate) fn of(quota: Quota, key: M) -> Self {
-        let limit = KeyedRateLimitPolicy::new(Settings::new(quota), key);
+    pub fn new(quota: Quota, key: K) -> Self {
+        let limit = KeyedState::new(KeyedConfig::new(quota));
+        let options = Options::with_key(key);
         Self {
-            state: LayerState::new(limit.clone().map(drop)),
-            policies: PolicyLayer::new(AsGuardWith::new(limit), Plain::default()),
+            state: LayerState::new(limit.clone()),
+            policies: PolicyLayer::new(
+                AsGuardWith::new(KeyedRateLimitPolicy { limit, options }),
+                Plain::default(),
+            ),
         }
     }
 }
 
-impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
-    /// Has room for `keys` keys that are in use at the same time, and by chance for up to twice as many; 100,000 by default.
+impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static, P>
+    KeyedRateLimitLayer<Options<K, C, N, T>, P>
+{
+    /// Adds tiers: more quotas, of which `choose` picks one for each call. Tier 0 is the quota given to [`new`](Self::new), tier 1
+    /// the first of `quotas`, and so on.
     ///
-    /// A key takes 32 bytes, whether it is there or not. One whose bucket is full again gives its place to a newcomer.
+    /// An index without a quota counts as tier 0. A key has a bucket in each tier in which it makes calls.
+    ///
+    /// # Errors
+    ///
+    /// If `quotas` is empty or has more than 15 elements.
+    pub fn tiers<Req, F>(
+        self,
+        quotas: impl IntoIterator<Item = Quota>,
+        choose: F,
+    ) -> Result<KeyedRateLimitLayer<Options<K, C, N, F>, P>, ConfigError>
+    where
+        F: Fn(&Call<'_, Req>) -> usize + 'static,
+    {
+        let quotas: Vec<_> = quotas.into_iter().take(MAX_TIERS + 1).collect();
+        if quotas.is_empty() || quotas.len() > MAX_TIERS {
+            return Err(ConfigError::new("tiers", quotas.len(), "1 to 15 quotas"));
+        }
+        let layer = self.with(|config| {
+            config.quotas.truncate(1);
+            config.quotas.extend(quotas);
+        });
+        Ok(layer.map_options(|options| options.tier(choose)))
+    }
+
+    /// Takes `cost` tokens for a call, see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
+    #[must_use]
+    pub fn cost<Req, F>(self, cost: F) -> KeyedRateLimitLayer<Options<K, F, N, T>, P>
+    where
+        F: Fn(&Call<'_, Req>) -> u32 + 'static,
+    {
+        self.map_options(|options| options.cost(cost))
+    }
+
+    /// Takes `cost` more tokens when a call has ended, see [`RateLimitLayer::cost_at_end`](crate::RateLimitLayer::cost_at_end).
+    #[must_use]
+    pub fn cost_at_end<F>(self, cost: F) -> KeyedRateLimitLayer<Options<K, C, True, T>, P>
+    where
+        F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
+    {
+        self.map_options(|options| options.cost_at_end(cost))
+    }
+
+    /// Adds the headers `RateLimit` and `RateLimit-Policy` to responses, see
+    /// [`RateLimitLayer::headers`](crate::RateLimitLayer::headers). They show the bucket of the key, but not the key.
+    ///
+    /// # Errors
+    ///
+    /// If the name is empty, or contains other characters than printable ASCII, or a quote or backslash.
+    pub fn headers(
+        self,
+        policy: &'static str,
+    ) -> Result<KeyedRateLimitLayer<Options<K, C, True, T>, P>, ConfigError> {
+        let headers = RateLimitHeaders::new(policy)?;
+        Ok(self.map_options(|options| options.headers(headers)))
+    }
+}
+
+impl<O: LimitOptions, P> KeyedRateLimitLayer<O, P> {
+    /// Sets the number of keys that can be in use at the same time; 100,000 by default.
+    ///
+    /// The memory is 32 bytes for each key of the capacity, allocated with the first call. By chance there is room for up to twice as
+    /// many keys. A key with a full bucket gives its slot to a new key.
     ///
     /// # Errors
     ///
     /// If it is zero or more than 16,777,216.
-    pub fn capacity(self, keys: usize) -> Result<Self, InvalidSetting> {
-        if !(1..=Settings::LARGEST).contains(&keys) {
-            return Err(InvalidSetting(Problem::Capacity(keys)));
+    pub fn capacity(self, keys: usize) -> Result<Self, ConfigError> {
+        if !(1..=KeyedConfig::MAX_CAPACITY).contains(&keys) {
+            return Err(ConfigError::new("capacity", keys, "1 to 16777216 keys"));
         }
-        Ok(self.with(|settings| settings.capacity = keys))
+        Ok(self.with(|config| config.capacity = keys))
     }
 
-    /// Says what becomes of a call whose key finds no room; it takes from a bucket that all such keys share by default.
+    /// Sets the fate of a call whose key finds no slot, because no bucket near it is full; [`WhenFull::Share`] by default.
+    ///
+    /// Such keys share a bucket with the quota of their tier. A key that gets a slot later finds no more tokens in it than if it had
+    /// had the slot all along. One in 256 keys is counted together with it, so that it may find fewer at first.
     #[must_use]
-    pub fn overflow(self, overflow: Overflow) -> Self {
-        self.with(|settings| settings.overflow = overflow)
+    pub fn when_full(self, when_full: WhenFull) -> Self {
+        self.with(|config| config.when_full = when_full)
     }
 
-    /// Limits the calls of all keys together to `quota`; not by default. If either limit rejects a call, the other loses nothing.
+    /// Limits the calls of all keys together to `quota`; not limited by default. If one of the two limits rejects a call, the other
+    /// loses no tokens.
     #[must_use]
     pub fn total(self, quota: Quota) -> Self {
-        self.with(|settings| settings.total = Some(quota))
-    }
-
-    /// Has several quotas, between which `class` chooses: 0 is the one given at first, 1 the first of these, and so on.
-    ///
-    /// Any other number is as good as 0. A key has a bucket in each class.
-    ///
-    /// # Errors
-    ///
-    /// If there are none, or more than 15.
-    pub fn classes<Req, F>(
-        self,
-        quotas: impl IntoIterator<Item = Quota>,
-        class: F,
-    ) -> Result<KeyedRateLimitLayer<ByClass<M, F>, P>, InvalidSetting>
-    where
-        F: Fn(&Call<'_, Req>) -> usize + 'static,
-    {
-        let most = Source::CLASS as usize;
-        let quotas: Vec<_> = quotas.into_iter().take(most + 1).collect();
-        if quotas.is_empty() || quotas.len() > most {
-            return Err(InvalidSetting(Problem::Classes(quotas.len())));
-        }
-        let layer = self.with(|settings| {
-            settings.quotas.truncate(1);
-            settings.quotas.extend(quotas);
-        });
-        Ok(layer.map(|key| ByClass::new(key, class)))
-    }
-
-    /// Takes as many tokens as `cost` says, see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
-    #[must_use]
-    pub fn cost<Req, F>(self, cost: F) -> KeyedRateLimitLayer<Cost<M, F>, P>
-    where
-        F: Fn(&Call<'_, Req>) -> u32 + 'static,
-    {
-        self.map(|meter| Cost::new(meter, cost))
-    }
-
-    /// Takes the tokens that `cost` says once a call is over, see
-    /// [`RateLimitLayer::cost_at_end`](crate::RateLimitLayer::cost_at_end).
-    #[must_use]
-    pub fn cost_at_end<F>(self, cost: F) -> KeyedRateLimitLayer<M::Followed, P>
-    where
-        F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
-    {
-        self.map(|meter| meter.followed(|after| after.set_cost(cost)))
-    }
-
-    /// Tells callers how the bucket of their key stands, see [`RateLimitLayer::fields`](crate::RateLimitLayer::fields).
-    ///
-    /// The key does not appear, not even as a hash.
-    ///
-    /// # Errors
-    ///
-    /// If the name is empty, or has anything but printable ASCII, or a quote or backslash.
-    pub fn fields(
-        self,
-        policy: &'static str,
-    ) -> Result<KeyedRateLimitLayer<M::Followed, P>, InvalidSetting> {
-        let fields = Fields::new(policy)?;
-        Ok(self.map(|meter| meter.followed(|after| after.set_fields(fields))))
+        self.with(|config| config.total = Some(quota))
     }
 
     /// Names this limit in rejections and events; `ratelimit` by default.
     #[must_use]
-    pub fn name(self, name: &'static str) -> Self {
-        self.with(|settings| settings.name = name)
+    pub fn name(self, name: impl Into<Name>) -> Self {
+        self.with(|config| config.name = name.into())
     }
 
     /// Reads time from `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
-        self.with(|settings| settings.clock = clock)
+        self.with(|config| config.clock = clock)
     }
 
-    /// Reports to `sink` that keys find no room, or that the server does not tell the addresses of clients, each once a second at most;
-    /// to no one by default.
+    /// Reports [`KeyTableFull`](towerkit_core::Event::KeyTableFull) to `sink` when keys find no slot, and
+    /// [`ClientAddressMissing`](towerkit_core::Event::ClientAddressMissing) when the server does not attach the addresses of its
+    /// clients, each at most once a second; not reported by default.
     #[must_use]
     pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+        self.with(|config| config.events = Some(Arc::new(sink)))
     }
 
     /// Returns a handle on the buckets, which all services of this layer share.
@@ -181,21 +179,12 @@ impl<M: Terms, P> KeyedRateLimitLayer<M, P> {
         KeyedRateLimitHandle(self.state.handle())
     }
 
-    fn map<N: Terms>(self, turn: impl FnOnce(M) -> N) -> KeyedRateLimitLayer<N, P> {
-        KeyedRateLimitLayer {
-            policies: self
-                .policies
-                .map(|limit| AsGuardWith::new(limit.policy().clone().map(turn))),
-            state: self.state,
-        }
-    }
-
-    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let limit = self.policies.policies_mut().policy_mut();
-        limit.set(set);
-        self.state.replace(limit.clone().map(drop));
+    fn with(mut self, set: impl FnOnce(&mut KeyedConfig)) -> Self {
+        let limit = &mut self.policies.policies_mut().policy_mut().limit;
+        limit.configure(set);
+        self.state.replace(limit.clone());
         self
     }
 }
 
-layer_of!(KeyedRateLimitLayer<M: Terms>, AsGuardWith<KeyedRateLimitPolicy<M>, <M as Terms>::NeedsEnd>);
+limit_layer!(KeyedRateLimitLayer, AsGuardWith<KeyedRateLimitPolicy>);

@@ -1,44 +1,47 @@
-//! A limit by key beside a model that keeps the whole history of every key.
+//! The buckets of a keyed limit beside a model with the whole history of each key.
 
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use towerkit_keyed::{Claim, KeyTable, WhenFull};
+
 use super::{
-    Overflow,
-    buckets::{Buckets, Denied},
-    settings::Settings,
-    table::{Claim, Table},
+    buckets::{Denied, KeyedBuckets},
+    config::KeyedConfig,
+    slot::BucketSlot,
 };
-use crate::{Quota, level::Enough, meter::Source, quota::Spacing, rate::Rate, sync::AtomicU64};
+use crate::{Quota, atomic_gcra::AtomicGcra, config::BucketKey, gcra::Gcra, sync::AtomicU64};
 
 const SECOND: u64 = 1_000_000_000;
 
-fn keyed(quota: Quota, set: impl FnOnce(&mut Settings)) -> Buckets {
-    let mut settings = Settings::new(quota);
-    set(&mut settings);
-    Buckets::new(&settings)
+fn keyed(quota: Quota, set: impl FnOnce(&mut KeyedConfig)) -> KeyedBuckets {
+    let mut config = KeyedConfig::new(quota);
+    set(&mut config);
+    KeyedBuckets::new(&config)
 }
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-fn source(keyed: &Buckets, key: u64) -> Source {
-    keyed.source(keyed.tag(&key), 0)
+fn bucket_key(keyed: &KeyedBuckets, key: u64) -> BucketKey {
+    // Spreads small numbers over the bits of a tag.
+    let tag = (key.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 32) & !15;
+    keyed.key(tag, 0)
 }
 
-fn take(keyed: &Buckets, key: u64, now: u64, cost: u32) -> Result<(), Denied> {
-    let source = source(keyed, key);
-    keyed.take(source, now, cost, || now).map(drop)
+fn take(keyed: &KeyedBuckets, key: u64, now: u64, cost: u32) -> Result<(), Denied> {
+    let key = bucket_key(keyed, key);
+    keyed.take(key, now, cost, || now).map(drop)
 }
 
-/// The admitted calls of one key, or of all: when, and how many tokens.
+/// The times and the costs of the admitted calls of one key, or of all keys.
 #[derive(Default)]
 struct History(Vec<(u64, u32)>);
 
 impl History {
-    /// Whether so many tokens more would exceed burst + rate × time in some window that ends now.
+    /// Returns true if `cost` more tokens would exceed burst + rate × time in a window that ends now.
     fn exceeds(&self, count: u32, burst: u32, now: u64, cost: u32) -> bool {
         let mut tokens = i128::from(cost);
         let excess = |tokens: i128, since: u64| {
@@ -57,23 +60,23 @@ impl History {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// RL-01 for every key, however many come and go: giving a place to another key never raises a bound, and a key that keeps its
-    /// place is rejected for want of tokens only.
+    /// RL-01 for each key, however many come and go: an eviction never raises a bound, and a key that keeps its slot is rejected only
+    /// if tokens are missing.
     #[test]
-    fn no_key_exceeds_its_bound_though_places_change_hands(
+    fn no_key_exceeds_its_bound_while_keys_are_evicted(
         count in 1..5u32,
         burst in 1..4u32,
         steps in prop::collection::vec((0..16u64, 0..SECOND / 2, 1..4u32, 0..10u32), 1..100),
     ) {
-        let keyed = keyed(quota(count, burst), |settings| {
-            settings.capacity = 4;
-            settings.overflow = Overflow::Reject;
+        let keyed = keyed(quota(count, burst), |config| {
+            config.capacity = 4;
+            config.when_full = WhenFull::Reject;
         });
         let mut histories = HashMap::<u64, History>::new();
         let mut was_late = HashSet::new();
         let mut now = 100 * SECOND;
         for (key, step, cost, kind) in steps {
-            // Now and then a thread that is late.
+            // Sometimes a thread is late.
             let at = if kind == 0 { now - step } else { now + step / 8 };
             now = now.max(at);
             if kind == 0 {
@@ -86,11 +89,11 @@ proptest! {
                     prop_assert!(!history.exceeds(count, burst, at, cost));
                     history.0.push((at, cost));
                 }
-                Err(Denied::Key(short, _)) if short.enough() == Enough::Never => {
+                Err(Denied::ByKey(insufficient, _)) if insufficient.retry_after().is_none() => {
                     prop_assert!(cost > burst);
                 }
-                // Rounding is against the caller, by far less than a microsecond; so is what a late call is taken for.
-                Err(Denied::Key(..)) if !was_late.contains(&key) => {
+                // Rounding is against the caller, by far less than a microsecond.
+                Err(Denied::ByKey(..)) if !was_late.contains(&key) => {
                     prop_assert!(history.exceeds(count, burst, at - 1000, cost));
                 }
                 Err(_) => {}
@@ -98,22 +101,22 @@ proptest! {
         }
     }
 
-    /// RL-01 for every key, also where keys share a bucket until they get one of their own, and lose it again.
+    /// RL-01 for each key, also if keys share a bucket until they get a slot, and lose it again.
     #[test]
-    fn no_key_exceeds_its_bound_though_it_shared_a_bucket(
+    fn no_key_exceeds_its_bound_after_it_shared_a_bucket(
         count in 1..5u32,
         burst in 1..4u32,
         steps in prop::collection::vec((0..40u64, 0..SECOND / 2, 1..4u32, 0..10u32), 1..150),
     ) {
-        let keyed = keyed(quota(count, burst), |settings| settings.capacity = 1);
+        let keyed = keyed(quota(count, burst), |config| config.capacity = 1);
         let mut histories = HashMap::<u64, History>::new();
         let mut now = 100 * SECOND;
         for (key, step, cost, kind) in steps {
-            // Now and then a thread that is late, and a cost that is known later.
+            // Sometimes a thread is late, or a cost is known later.
             let at = if kind == 0 { now - step } else { now + step / 8 };
             now = now.max(at);
             if kind == 1 {
-                keyed.charge(source(&keyed, key), at, cost);
+                keyed.charge(bucket_key(&keyed, key), at, cost);
             } else if take(&keyed, key, at, cost).is_ok() {
                 let history = histories.entry(key).or_default();
                 let at = history.0.last().map_or(at, |(last, _)| at.max(*last));
@@ -125,13 +128,13 @@ proptest! {
 
     /// A call passes both limits or takes from neither.
     #[test]
-    fn what_one_limit_rejects_costs_the_other_nothing(
+    fn a_call_rejected_by_one_limit_costs_the_other_no_token(
         steps in prop::collection::vec((0..4u64, 0..SECOND / 4, 1..4u32), 1..80),
     ) {
         let (of_key, of_all) = (quota(2, 3), quota(4, 5));
-        let keyed = keyed(of_key, |settings| {
-            settings.capacity = 8;
-            settings.total = Some(of_all);
+        let keyed = keyed(of_key, |config| {
+            config.capacity = 8;
+            config.total = Some(of_all);
         });
         let mut histories = HashMap::<u64, History>::new();
         let mut all = History::default();
@@ -154,30 +157,30 @@ proptest! {
     }
 }
 
-/// RL-09 in small: a hundred keys fit, also when all of them are in use, and the next one shares a bucket with those that do not.
+/// RL-09 in small: as many keys as the capacity have a slot, also if all of them are in use, and the others share a bucket.
 #[test]
-fn keys_in_use_keep_their_places_and_others_share_a_bucket() {
-    let keyed = keyed(quota(1, 2), |settings| settings.capacity = 1000);
+fn keys_in_use_keep_their_slots_and_others_share_a_bucket() {
+    let keyed = keyed(quota(1, 2), |config| config.capacity = 1000);
     for key in 0..1000 {
         assert!(take(&keyed, key, SECOND, 2).is_ok());
     }
-    assert_eq!((keyed.keys(), keyed.pressure.count()), (1000, 0));
+    assert_eq!((keyed.keys(), keyed.reporter.overflowed()), (1000, 0));
     let crowd = (1000..100_000).filter(|key| take(&keyed, *key, SECOND, 2).is_ok());
     let admitted = crowd.count() as u64;
-    // A place for each, as far as they go, and one call for all the others.
+    // One call for each key with a slot, and one for all the others.
     assert_eq!(admitted, keyed.keys() - 1000 + 1);
-    assert!(keyed.keys() <= 2008 && keyed.pressure.count() > 97_000);
+    assert!(keyed.keys() <= 2008 && keyed.reporter.overflowed() > 97_000);
     assert!((0..1000).all(|key| take(&keyed, key, SECOND, 1).is_err()));
     assert!((0..1000).all(|key| take(&keyed, key, 3 * SECOND, 2).is_ok()));
     assert_eq!(keyed.evicted(), 0);
 }
 
-/// Not even in the moment after, when there is room for it.
+/// Not even at the moment after, when a slot is vacant.
 #[test]
 fn a_key_that_shared_a_bucket_gets_no_second_burst() {
     const MILLI: u64 = SECOND / 1000;
-    let keyed = keyed(quota(100, 100), |settings| settings.capacity = 1);
-    // Others have a token missing, and so all the places, for 10 ms.
+    let keyed = keyed(quota(100, 100), |config| config.capacity = 1);
+    // Other keys miss a token, and so keep all the slots for 10 ms.
     assert!((1..=8).all(|key| take(&keyed, key, SECOND, 1).is_ok()));
     let calls = |now| {
         let admitted = (0..500).filter(|_| take(&keyed, 0, now, 1).is_ok());
@@ -189,13 +192,13 @@ fn a_key_that_shared_a_bucket_gets_no_second_burst() {
     assert_eq!((own, keyed.evicted()), (1, 1));
 }
 
-/// Also where there is no room for the key.
+/// Also if the key has no slot.
 #[test]
-fn a_call_without_room_costs_the_limit_for_all_nothing() {
-    let keyed = keyed(quota(1, 1), |settings| {
-        settings.capacity = 4;
-        settings.overflow = Overflow::Reject;
-        settings.total = Some(quota(1, 100));
+fn a_call_without_a_slot_costs_the_total_no_token() {
+    let keyed = keyed(quota(1, 1), |config| {
+        config.capacity = 4;
+        config.when_full = WhenFull::Reject;
+        config.total = Some(quota(1, 100));
     });
     let admitted = (0..1000).filter(|key| take(&keyed, *key, SECOND, 1).is_ok());
     let admitted = admitted.count() as u32;
@@ -204,10 +207,10 @@ fn a_call_without_room_costs_the_limit_for_all_nothing() {
     assert_eq!(u64::from(admitted), keyed.keys());
 }
 
-/// Idle keys give way, and what they had then was a full bucket.
+/// Idle keys are evicted, and had a full bucket then.
 #[test]
-fn a_full_bucket_is_forgotten_for_a_newcomer() {
-    let keyed = keyed(quota(1, 1), |settings| settings.capacity = 8);
+fn a_key_with_a_full_bucket_is_evicted_for_a_new_key() {
+    let keyed = keyed(quota(1, 1), |config| config.capacity = 8);
     for key in 0..1000u64 {
         let now = SECOND + key * 2 * SECOND;
         assert!(take(&keyed, key, now, 1).is_ok());
@@ -215,21 +218,24 @@ fn a_full_bucket_is_forgotten_for_a_newcomer() {
     }
     assert!(keyed.keys() <= 16);
     assert_eq!(keyed.evicted(), 1000 - keyed.keys());
-    assert_eq!(keyed.pressure.count(), 0);
+    assert_eq!(keyed.reporter.overflowed(), 0);
 }
 
-/// RL-05: a key that comes with an early timestamp, after its full bucket was forgotten at a later one, finds no full bucket.
+/// RL-05: a key that returns with an early timestamp, after it was evicted at a later one, finds no full bucket.
 #[test]
-fn a_forgotten_bucket_comes_back_no_fuller() {
-    let (table, rate) = (Table::new(8), Rate::forgetting(&quota(1, 1)));
+fn a_key_returns_after_an_eviction_with_no_more_tokens() {
+    let (table, gcra) = (
+        KeyTable::<BucketSlot>::new(8),
+        AtomicGcra::forgetting_full_buckets(&quota(1, 1)),
+    );
     let claim = |tag: u64, now| {
         let make = |full_at| {
-            rate.first(&AtomicU64::new(0), full_at, now, 1)
+            gcra.take_first(&AtomicU64::new(0), full_at, now, 1)
                 .map(|(word, _)| (word, ()))
         };
         matches!(table.claim(tag, now, make), Ok(Claim::Made(())))
     };
-    // The first may stand in either of the two sets, the others in the first one only.
+    // The first key may be in either of the two sets, the others only in the first.
     let (key, newcomer) = (0xf << 32, 16);
     assert!(claim(key, SECOND));
     for busy in 2..9 {
@@ -240,21 +246,21 @@ fn a_forgotten_bucket_comes_back_no_fuller() {
     assert!(claim(key, 3 * SECOND));
 }
 
-/// Time that jumps, as over a quiet hour, fills every bucket at once and to its brim: one of a key, the shared one and the one for all.
+/// A jump of the time fills the bucket of a key, the shared bucket and the bucket for all keys.
 #[test]
 fn after_a_jump_of_any_length_every_bucket_is_full() {
     for jump in [
         3600 * SECOND,
         365 * 24 * 3600 * SECOND,
-        Spacing::END - 2 * SECOND,
+        Gcra::END - 2 * SECOND,
     ] {
-        let keyed = keyed(quota(1, 3), |settings| {
-            settings.capacity = 1;
-            settings.total = Some(quota(1, 30));
+        let keyed = keyed(quota(1, 3), |config| {
+            config.capacity = 1;
+            config.total = Some(quota(1, 30));
         });
         for now in [SECOND, SECOND + jump] {
             let of_key = |key| (0..9).filter(|_| take(&keyed, key, now, 1).is_ok()).count();
-            // Eight keys have a place, and the others share a bucket.
+            // Eight keys have a slot, and the others share a bucket.
             assert!((0..8).all(|key| of_key(key) == 3));
             assert_eq!((8..20).map(of_key).sum::<usize>(), 3);
             let total = keyed.total.as_ref().map(|total| total.available(now));
@@ -263,62 +269,61 @@ fn after_a_jump_of_any_length_every_bucket_is_full() {
     }
 }
 
-/// At time zero too, when nothing lies in the past.
+/// Also at time zero.
 #[test]
-fn the_first_moment_of_a_clock_is_like_any_other() {
-    let keyed = keyed(quota(1, 1), |settings| settings.capacity = 8);
+fn the_limit_holds_at_time_zero() {
+    let keyed = keyed(quota(1, 1), |config| config.capacity = 8);
     assert!(take(&keyed, 1, 0, 1).is_ok());
     assert!(take(&keyed, 1, 0, 1).is_err());
-    assert_eq!((keyed.keys(), keyed.pressure.count()), (1, 0));
+    assert_eq!((keyed.keys(), keyed.reporter.overflowed()), (1, 0));
 }
 
 #[test]
-fn a_cost_at_the_end_finds_its_key_also_when_it_was_forgotten() {
-    let keyed = keyed(quota(1, 5), |settings| settings.capacity = 8);
-    let source = source(&keyed, 7);
-    keyed.charge(source, SECOND, 3);
-    assert_eq!(keyed.available(source, SECOND), 2);
-    keyed.charge(source, SECOND, 100);
+fn a_cost_at_the_end_is_charged_to_an_evicted_key() {
+    let keyed = keyed(quota(1, 5), |config| config.capacity = 8);
+    let key = bucket_key(&keyed, 7);
+    keyed.charge(key, SECOND, 3);
+    assert_eq!(keyed.available(key, SECOND), 2);
+    keyed.charge(key, SECOND, 100);
     assert!(take(&keyed, 7, 6 * SECOND, 1).is_err());
     assert!(take(&keyed, 7, 7 * SECOND, 1).is_ok());
 }
 
-/// A change of the quota goes through all buckets, whoever calls meanwhile.
+/// A change of the quota converts all buckets, while calls go on.
 #[test]
-fn a_change_reaches_every_bucket_once() {
-    let keyed = keyed(quota(1, 10), |settings| settings.capacity = 1000);
+fn a_change_of_the_quota_converts_each_bucket_once() {
+    let keyed = keyed(quota(1, 10), |config| config.capacity = 1000);
     for key in 0..1000 {
         take(&keyed, key, SECOND, (key % 10) as u32).unwrap_or(());
     }
     std::thread::scope(|threads| {
         threads.spawn(|| {
-            // A bucket that holds more than a smaller burst is full once that holds, and stays so.
+            // A bucket with more tokens than a smaller burst is full then, and stays full.
             let keys = (0..1000).filter(|key| key % 10 >= 5);
             for key in keys.cycle().take(20_000) {
-                let available = keyed.available(source(&keyed, key), SECOND);
+                let available = keyed.available(bucket_key(&keyed, key), SECOND);
                 assert!(available <= 10 - (key % 10) as u32);
             }
         });
         for burst in [8, 20, 7, 30, 6, 40, 5] {
-            keyed.change_quota(0, quota(1, burst), SECOND).unwrap_or(());
+            keyed.set_quota(0, quota(1, burst), SECOND).unwrap_or(());
         }
     });
     for key in (0..1000).filter(|key| key % 10 > 0) {
         let left = (10 - (key % 10) as u32).min(5);
-        let available = keyed.available(source(&keyed, key), SECOND);
+        let available = keyed.available(bucket_key(&keyed, key), SECOND);
         assert!(
             available <= left && available + 1 >= left,
             "{key}: {available}"
         );
     }
-    assert!(keyed.change_quota(1, quota(1, 1), SECOND).is_err());
+    assert!(keyed.set_quota(1, quota(1, 1), SECOND).is_err());
     assert_eq!(keyed.quota(0), Some(quota(1, 5)));
     assert_eq!(keyed.quota(1), None);
 }
 
-/// The memory of a table is what was said.
+/// A slot has the tag and the word, and there are two slots for each key of the capacity.
 #[test]
 fn a_key_takes_32_bytes() {
-    let of_a_hundred_thousand = Table::new(100_000).bytes();
-    assert_eq!(of_a_hundred_thousand, 3_200_000);
+    assert_eq!(KeyTable::<BucketSlot>::new(100_000).bytes(), 3_200_000);
 }

@@ -1,184 +1,150 @@
-use std::sync::OnceLock;
-
-use super::table::Place;
-use crate::{
-    InvalidSetting, Quota,
-    bucket::Bucket,
-    invalid::Problem,
-    sync::{AtomicU64, Mutex, Ordering, lock},
+use std::{
+    collections::HashMap,
+    sync::OnceLock,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
-/// Keys that have a quota of their own, and their buckets, which are never forgotten.
+use towerkit_core::ConfigError;
+use towerkit_keyed::{Claim, Entry, KeyTable, SlotValue};
+
+use super::slot::{idle_word, retire_word};
+use crate::{
+    Quota,
+    sync::{AtomicU64, Mutex, lock},
+    token_bucket::TokenBucket,
+};
+
+/// The keys that have a quota of their own.
 ///
-/// Open addressing with linear probing. A key that is removed leaves its place to the same key, or to another one once its bucket is
-/// full: then the word of the next owner is another one, as in the [`Table`](super::table::Table).
+/// The list is a map behind a lock, for those that change or list it. A call looks its key up in a [`KeyTable`], without a lock.
 #[derive(Debug)]
 pub(crate) struct Overrides {
+    quotas: Mutex<HashMap<u64, Quota>>,
+    /// The length of the list; while it is 0, calls look nothing up.
+    len: AtomicU64,
     /// Made with the first key.
-    places: OnceLock<Box<[Own]>>,
-    /// The keys there are; 0 as long as there is nothing to look for.
-    count: AtomicU64,
-    changes: Mutex<()>,
+    table: OnceLock<KeyTable<OverrideSlot>>,
 }
 
+/// The bucket of a key with a quota of its own.
 #[derive(Debug)]
-struct Own {
-    tag: AtomicU64,
-    bucket: OnceLock<Bucket>,
+pub(crate) struct OverrideSlot {
+    /// False after the key was removed from the list. The slot then keeps the bucket until another key needs it.
+    is_listed: AtomicBool,
+    pub(crate) bucket: TokenBucket,
 }
 
-/// A place at which a search ends.
-const FREE: u64 = 0;
-/// A place whose key was removed. No tag is this, see [`Buckets`](super::buckets::Buckets).
-const LEFT: u64 = 1;
-
-impl Overrides {
-    /// The keys that may have a quota of their own.
-    pub(crate) const MOST: usize = 1000;
-
-    /// A power of two, so large that there are always free places to end a search.
-    const PLACES: usize = 2048;
-
-    pub(crate) fn new() -> Self {
+impl Default for OverrideSlot {
+    fn default() -> Self {
+        let quota = Quota::new(1, Duration::from_secs(1)).expect("one call a second is valid");
         Self {
-            places: OnceLock::new(),
-            count: AtomicU64::new(0),
-            changes: Mutex::new(()),
+            is_listed: AtomicBool::new(false),
+            bucket: TokenBucket::new(quota),
         }
     }
+}
 
-    /// Makes those of these tags and quotas, which are as many as there may be at most.
-    pub(crate) fn of(all: &[(u64, Quota)]) -> Self {
-        let overrides = Self::new();
-        for (tag, quota) in all {
+impl SlotValue for OverrideSlot {
+    type Initial = Quota;
+
+    fn idle_mark(&self, now: u64, is_owned: bool) -> Option<u64> {
+        if self.is_listed.load(Ordering::Relaxed) {
+            return None;
+        }
+        idle_word(&self.bucket.word, now, is_owned)
+    }
+
+    fn retire(&self, mark: u64) -> bool {
+        retire_word(&self.bucket.word, mark)
+    }
+
+    fn set(&self, quota: Quota) {
+        self.bucket.restart(quota);
+        self.is_listed.store(true, Ordering::Release);
+    }
+}
+
+impl Overrides {
+    /// The most keys that may have a quota of their own.
+    pub(crate) const MAX: usize = 1000;
+
+    /// Makes the overrides of a list with at most [`MAX`](Self::MAX) keys.
+    pub(crate) fn new(quotas: &HashMap<u64, Quota>) -> Self {
+        let overrides = Self {
+            quotas: Mutex::new(HashMap::new()),
+            len: AtomicU64::new(0),
+            table: OnceLock::new(),
+        };
+        for (tag, quota) in quotas {
             let set = overrides.set(*tag, *quota, 0);
             debug_assert!(set.is_ok());
         }
         overrides
     }
 
-    /// Returns the tags of all keys, and their quotas.
-    pub(crate) fn all(&self) -> Vec<(u64, Quota)> {
-        let _changing = lock(&self.changes);
-        let owned = self.places().iter().filter_map(|own| {
-            let tag = own.tag.load(Ordering::Relaxed);
-            let quota = own.bucket.get()?.quota();
-            (tag != FREE && tag != LEFT).then_some((tag, quota))
-        });
-        owned.collect()
+    /// Returns the list.
+    pub(crate) fn quotas(&self) -> HashMap<u64, Quota> {
+        lock(&self.quotas).clone()
     }
 
     /// Finds the bucket of a key.
     #[inline(always)]
-    pub(crate) fn find(&self, tag: u64) -> Option<(Place<'_>, &Bucket)> {
+    pub(crate) fn find(&self, tag: u64) -> Option<Entry<'_, OverrideSlot>> {
         // Acquire pairs with the Release of `set`.
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.len.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.search(tag)
+        self.look_up(tag)
     }
 
     #[inline(never)]
-    fn search(&self, tag: u64) -> Option<(Place<'_>, &Bucket)> {
-        let places = self.places();
-        for own in self.probe(tag).map(|place| &places[place]) {
-            match own.tag.load(Ordering::Acquire) {
-                FREE => return None,
-                owner if owner == tag => {
-                    let bucket = own.bucket.get()?;
-                    return Some((Place::new(&bucket.word, &own.tag, tag), bucket));
-                }
-                _ => {}
-            }
-        }
-        None
+    fn look_up(&self, tag: u64) -> Option<Entry<'_, OverrideSlot>> {
+        let entry = self.table.get()?.find(tag)?;
+        // Acquire: the bucket is that of the key.
+        let is_listed = entry.value.is_listed.load(Ordering::Acquire);
+        is_listed.then_some(entry)
     }
 
     /// Gives a key a quota of its own, or changes it.
-    pub(crate) fn set(&self, tag: u64, quota: Quota, now: u64) -> Result<(), InvalidSetting> {
-        let _changing = lock(&self.changes);
-        if let Some((_, bucket)) = self.find(tag) {
-            bucket.change_quota(quota, now);
-            return Ok(());
+    ///
+    /// The bucket of a new key is full. A key that comes back before its bucket was full keeps the bucket.
+    pub(crate) fn set(&self, tag: u64, quota: Quota, now: u64) -> Result<(), ConfigError> {
+        let full = || ConfigError::new("override", quota.to_string(), "at most 1000 overrides");
+        let mut quotas = lock(&self.quotas);
+        if !quotas.contains_key(&tag) && quotas.len() >= Self::MAX {
+            return Err(full());
         }
-        let places = || (0..Self::PLACES).map(|_| Own::new()).collect();
-        self.places.get_or_init(places);
-        if self.count() >= Self::MOST as u64 {
-            return Err(InvalidSetting(Problem::Overrides));
-        }
-        let mut probed = self.probe(tag).map(|place| &self.places()[place]);
-        let vacant = probed.find(|own| own.is_vacant(now));
-        let own = vacant.ok_or(InvalidSetting(Problem::Overrides))?;
-        match own.bucket.get() {
-            None => drop(own.bucket.set(Bucket::new(quota))),
-            Some(bucket) => {
-                bucket.change_quota(quota, now);
-                bucket.fill(now);
+        let table = self.table.get_or_init(|| KeyTable::new(2 * Self::MAX));
+        if let Some(Entry { value, .. }) = table.find(tag) {
+            value.bucket.set_quota(quota, now);
+            value.is_listed.store(true, Ordering::Release);
+        } else {
+            let claim = table.claim(tag, now, |_| Ok::<_, ConfigError>((quota, ())))?;
+            if let Claim::Full(_) = claim {
+                return Err(full());
             }
         }
-        own.tag.store(tag, Ordering::Release);
-        self.count.fetch_add(1, Ordering::Release);
+        quotas.insert(tag, quota);
+        // Release pairs with the Acquire of `find`.
+        self.len.store(quotas.len() as u64, Ordering::Release);
         Ok(())
     }
 
-    /// Takes its quota from a key. Says whether it had one.
+    /// Removes the quota of a key. Returns false if it has none.
     pub(crate) fn remove(&self, tag: u64) -> bool {
-        let _changing = lock(&self.changes);
-        let places = self.places();
-        let tag_of = |place: usize| &places[place % Self::PLACES].tag;
-        let searched = self.probe(tag).take_while(|place| !tag_of(*place).is(FREE));
-        let Some(place) = { searched }.find(|place| tag_of(*place).is(tag)) else {
-            return false;
-        };
-        tag_of(place).store(LEFT, Ordering::Release);
-        self.count.fetch_sub(1, Ordering::Release);
-        // Where a search ends anyway, it may as well end earlier.
-        if tag_of(place + 1).is(FREE) {
-            let back = (0..Self::PLACES).map(|step| tag_of(place + Self::PLACES - step));
-            for left in back.take_while(|tag| tag.is(LEFT)) {
-                left.store(FREE, Ordering::Release);
-            }
+        let mut quotas = lock(&self.quotas);
+        let was_listed = quotas.remove(&tag).is_some();
+        if let Some(entry) = self.table.get().and_then(|table| table.find(tag)) {
+            entry.value.is_listed.store(false, Ordering::Release);
         }
-        true
+        self.len.store(quotas.len() as u64, Ordering::Release);
+        was_listed
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    fn places(&self) -> &[Own] {
-        self.places.get().map_or(&[], |places| places)
-    }
-
-    /// The places at which a key may be, one after the other.
-    fn probe(&self, tag: u64) -> impl Iterator<Item = usize> + use<> {
-        let first = (tag >> 4) as usize;
-        (0..self.places().len()).map(move |step| (first % Self::PLACES + step) % Self::PLACES)
-    }
-}
-
-impl Own {
-    fn new() -> Self {
-        Self {
-            tag: AtomicU64::new(FREE),
-            bucket: OnceLock::new(),
-        }
-    }
-
-    fn is_vacant(&self, now: u64) -> bool {
-        let is_full = |bucket: &Bucket| bucket.is_full(now);
-        (self.tag.is(FREE) || self.tag.is(LEFT)) && self.bucket.get().is_none_or(is_full)
-    }
-}
-
-trait Is {
-    fn is(&self, tag: u64) -> bool;
-}
-
-impl Is for AtomicU64 {
-    fn is(&self, tag: u64) -> bool {
-        // Relaxed: for those who hold the lock.
-        self.load(Ordering::Relaxed) == tag
+    /// Returns the length of the list.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
     }
 }
 
@@ -193,43 +159,58 @@ mod tests {
     }
 
     fn take(overrides: &Overrides, tag: u64, now: u64) -> Option<bool> {
-        let (place, bucket) = overrides.find(tag)?;
-        let taken = bucket.rate.take(place.word, now, 1, || place.is_ours());
+        let entry = overrides.find(tag)?;
+        let TokenBucket { word, gcra, .. } = &entry.value.bucket;
+        let taken = gcra.take(word, now, 1, || entry.is_current());
         Some(taken.is_ok())
     }
 
     #[test]
     fn a_key_keeps_its_bucket_until_it_is_removed() {
-        let overrides = Overrides::new();
+        let overrides = Overrides::new(&HashMap::new());
         assert_eq!(take(&overrides, 32, SECOND), None);
         overrides.set(32, quota(2), SECOND).unwrap();
-        // The same place at first, and so the next one.
-        overrides.set(32 + 16 * 2048, quota(1), SECOND).unwrap();
+        // The same slot is preferred, and so the next one is taken.
+        overrides.set(48, quota(1), SECOND).unwrap();
         assert_eq!(take(&overrides, 32, SECOND), Some(true));
-        assert_eq!(take(&overrides, 32 + 16 * 2048, SECOND), Some(true));
-        assert_eq!(take(&overrides, 32 + 16 * 2048, SECOND), Some(false));
+        assert_eq!(take(&overrides, 48, SECOND), Some(true));
+        assert_eq!(take(&overrides, 48, SECOND), Some(false));
         overrides.set(32, quota(5), SECOND).unwrap();
         assert_eq!(take(&overrides, 32, SECOND), Some(true));
         assert_eq!(take(&overrides, 32, SECOND), Some(false));
         assert!(overrides.remove(32) && !overrides.remove(32));
         assert_eq!(take(&overrides, 32, SECOND), None);
-        assert_eq!(take(&overrides, 32 + 16 * 2048, 3 * SECOND), Some(true));
-        assert_eq!(overrides.count(), 1);
+        assert_eq!(take(&overrides, 48, 3 * SECOND), Some(true));
+        assert_eq!(overrides.len(), 1);
+        assert_eq!(overrides.quotas(), HashMap::from([(48, quota(1))]));
+    }
+
+    /// A key that is removed and comes back at once gets no second burst.
+    #[test]
+    fn a_key_that_comes_back_keeps_its_bucket() {
+        let overrides = Overrides::new(&HashMap::new());
+        overrides.set(32, quota(1), SECOND).unwrap();
+        assert_eq!(take(&overrides, 32, SECOND), Some(true));
+        assert!(overrides.remove(32));
+        overrides.set(32, quota(3), SECOND).unwrap();
+        assert_eq!(take(&overrides, 32, SECOND), Some(false));
+        assert_eq!(take(&overrides, 32, 2 * SECOND), Some(true));
     }
 
     #[test]
     fn a_thousand_keys_and_no_more_however_many_came_and_went() {
-        let overrides = Overrides::new();
+        let tag = |key: u64| (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 32) & !15;
+        let overrides = Overrides::new(&HashMap::new());
         for round in 1..=5u64 {
             let now = round * 1000 * SECOND;
             for key in 1..=1000 {
-                let tag = (round * 10_000 + key) << 4;
+                let tag = tag(round * 10_000 + key);
                 overrides.set(tag, quota(1), now).unwrap();
                 assert_eq!(take(&overrides, tag, now), Some(true));
             }
             assert!(overrides.set(16, quota(1), now).is_err());
             for key in 1..=1000 {
-                assert!(overrides.remove((round * 10_000 + key) << 4));
+                assert!(overrides.remove(tag(round * 10_000 + key)));
             }
         }
         overrides.set(16, quota(1), 6000 * SECOND).unwrap();

@@ -1,4 +1,4 @@
-//! What a limit allocates once it is made: nothing.
+//! A limit allocates no memory after it is made.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn quota() -> Quota {
     Quota::per_second(500).unwrap()
 }
 
-/// Admits and ends calls, half of which are rejected.
+/// Makes and ends calls, about half of which are rejected.
 fn call<G: Guard<u64>>(guard: &G) {
     let protocol = Plain::new("test");
     let mut admitted = 0;
@@ -29,19 +29,19 @@ fn call<G: Guard<u64>>(guard: &G) {
 
 #[test]
 fn neither_calls_nor_rejections_nor_changes_allocate() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let direct = RateLimitLayer::new(quota()).clock(clock.clone());
     let handle = direct.handle();
-    let following = direct
+    let with_end = direct
         .clone()
         .cost(|_: &Call<'_, u64>| 2)
         .cost_at_end(|_| 1);
-    let (direct, following) = (direct.into_policies(), following.into_policies());
+    let (direct, with_end) = (direct.into_policies(), with_end.into_policies());
     let seen = measure(|| {
         call(direct.policy());
-        handle.change_quota(Quota::per_second(7).unwrap());
-        hand.advance(Duration::from_secs(5));
-        call(following.policy());
+        handle.set_quota(Quota::per_second(7).unwrap());
+        clock_control.advance(Duration::from_secs(5));
+        call(with_end.policy());
     });
     assert_eq!(seen.count_total, 0);
     assert!(
@@ -51,32 +51,30 @@ fn neither_calls_nor_rejections_nor_changes_allocate() {
 }
 
 #[test]
-fn neither_known_keys_nor_newcomers_allocate() {
-    let (clock, hand) = Clock::manual();
+fn neither_known_keys_nor_new_keys_allocate() {
+    let (clock, clock_control) = Clock::manual();
     let quota = Quota::per_second(1).unwrap();
-    let layer = KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| *call.request)
+    let layer = KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| Some(*call.request))
         .clock(clock)
         .capacity(100)
         .unwrap()
         .total(Quota::per_second(500).unwrap());
     let handle = layer.handle();
-    handle.change_override(&1u64, quota).unwrap();
+    handle.set_override(&1u64, quota).unwrap();
     let limit = layer.into_policies();
     let seen = measure(|| {
         call(limit.policy());
-        hand.advance(Duration::from_secs(2));
+        clock_control.advance(Duration::from_secs(2));
         call(limit.policy());
-        hand.advance(Duration::from_secs(2));
-        handle
-            .change_quota(0, Quota::per_second(2).unwrap())
-            .unwrap();
+        clock_control.advance(Duration::from_secs(2));
+        handle.set_quota(0, Quota::per_second(2).unwrap()).unwrap();
         call(limit.policy());
     });
     assert_eq!(seen.count_total, 0);
 }
 
 #[test]
-fn a_call_that_need_not_wait_allocates_nothing() {
+fn a_call_that_is_admitted_at_once_does_not_allocate() {
     let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
     let limit = layer.into_policies();
     let protocol = Plain::new("test");

@@ -1,10 +1,10 @@
-//! The rate limit as a caller sees it.
+//! The behaviour of the limits, in the order of the docs.
 
 mod backpressure;
 mod costs;
 mod delaying;
-mod fields;
 mod handles;
+mod headers;
 mod keyed;
 mod live;
 
@@ -23,7 +23,7 @@ fn quota() -> Quota {
 /// GK-RL-1, GK-RL-5
 #[tokio::test]
 async fn a_rejected_call_never_reaches_the_service() {
-    let (clock, _hand) = Clock::manual();
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock).name("search");
     let probe = Probe::new();
     let ledger = probe.ledger();
@@ -43,8 +43,8 @@ async fn a_rejected_call_never_reaches_the_service() {
 
 /// RL-19
 #[tokio::test]
-async fn who_waits_as_told_is_admitted_a_thousand_times() {
-    let (clock, hand) = Clock::manual();
+async fn a_call_after_retry_after_is_admitted_a_thousand_times() {
+    let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(Quota::new(7, Duration::from_secs(3)).unwrap());
     let service = layer.clock(clock).http().layer(Probe::new());
     let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
@@ -58,14 +58,14 @@ async fn who_waits_as_told_is_admitted_a_thousand_times() {
         let after = rejected.headers()["retry-after"].to_str().unwrap();
         let seconds: u64 = after.parse().unwrap();
         assert!(seconds >= 1);
-        hand.advance(Duration::from_secs(seconds));
+        clock_control.advance(Duration::from_secs(seconds));
         assert_eq!(call().await.unwrap().status(), 200);
     }
 }
 
 #[tokio::test]
 async fn over_grpc_a_rejection_is_resource_exhausted() {
-    let (clock, _hand) = Clock::manual();
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock);
     let service = layer.grpc().layer(Probe::new());
     let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
@@ -80,10 +80,10 @@ async fn over_grpc_a_rejection_is_resource_exhausted() {
 
 #[tokio::test]
 async fn services_of_one_layer_share_the_bucket() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock).plain("probe");
     let handle = layer.handle();
-    assert_eq!(handle.available(), 2);
+    assert_eq!(handle.snapshot().available, 2);
     layer
         .layer(Probe::new())
         .oneshot(Act::Succeed)
@@ -95,7 +95,7 @@ async fn services_of_one_layer_share_the_bucket() {
         .oneshot(Act::Succeed)
         .await
         .unwrap();
-    assert_eq!(handle.available(), 0);
+    assert_eq!(handle.snapshot().available, 0);
     assert!(
         layer
             .layer(Probe::new())
@@ -103,7 +103,7 @@ async fn services_of_one_layer_share_the_bucket() {
             .await
             .is_err()
     );
-    hand.advance(Duration::from_secs(60));
-    assert_eq!(handle.available(), 2);
-    assert_eq!(handle.quota(), quota());
+    clock_control.advance(Duration::from_secs(60));
+    assert_eq!(handle.snapshot().available, 2);
+    assert_eq!(handle.snapshot().quota, quota());
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use towerkit_core::{Call, LayerExt};
+use towerkit_core::{Call, LayerExt, True};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{
-    DelayingRateLimitLayer, Followed, KeyedRateLimitLayer, One, Quota, RateLimitLayer,
+    ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, NoKey, OneToken, Options, Quota,
+    RateLimitLayer,
 };
 use towerkit_test::{Act, Subject, contract, laws::nonsense_is_rejected, tokio_clock};
 
@@ -17,9 +18,9 @@ fn layer() -> RateLimitLayer {
     RateLimitLayer::new(quota())
 }
 
-/// A limit that follows its calls to their end.
-fn following() -> RateLimitLayer<Followed<One>> {
-    layer().cost_at_end(|_| 1).fields("default").unwrap()
+/// A limit that needs the end of its calls.
+fn with_end() -> RateLimitLayer<Options<NoKey, OneToken, True>> {
+    layer().cost_at_end(|_| 1).headers("default").unwrap()
 }
 
 /// A limit in which calls might wait.
@@ -27,7 +28,7 @@ fn delaying() -> Subject<DelayingRateLimitLayer> {
     let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
     let layer = layer.clock(tokio_clock());
     let handle = layer.handle();
-    Subject::new(layer).held(move || handle.waiting() as i64)
+    Subject::new(layer).held(move || handle.snapshot().waiting as i64)
 }
 
 fn over<L: LayerExt, M>(subject: Subject<L>, how: impl FnOnce(L) -> M) -> Subject<M> {
@@ -48,37 +49,37 @@ contract!(
 contract!(http, HttpCalls, Subject::new(layer().http()));
 contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
 contract!(
-    following_plain,
+    with_end_plain,
     PlainCalls,
-    Subject::new(following().plain("probe"))
+    Subject::new(with_end().plain("probe"))
 );
-contract!(following_http, HttpCalls, Subject::new(following().http()));
-contract!(following_grpc, GrpcCalls, Subject::new(following().grpc()));
+contract!(with_end_http, HttpCalls, Subject::new(with_end().http()));
+contract!(with_end_grpc, GrpcCalls, Subject::new(with_end().grpc()));
 contract!(delaying_plain, PlainCalls, delaying());
 contract!(delaying_http, HttpCalls, over(delaying(), HttpExt::http));
 contract!(delaying_grpc, GrpcCalls, over(delaying(), HttpExt::grpc));
 contract!(
     keyed_plain,
     PlainCalls,
-    Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Act>| 7).plain("probe"))
+    Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Act>| Some(7)).plain("probe"))
 );
 contract!(
     keyed_http,
     HttpCalls,
-    Subject::new(KeyedRateLimitLayer::by_field(quota(), "x-api-key").http())
+    Subject::new(KeyedRateLimitLayer::new(quota(), ByHeader::new("x-api-key")).http())
 );
 contract!(
     keyed_grpc,
     GrpcCalls,
-    Subject::new(KeyedRateLimitLayer::by_field(quota(), "x-api-key").grpc())
+    Subject::new(KeyedRateLimitLayer::new(quota(), ByHeader::new("x-api-key")).grpc())
 );
 
 /// T-07
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
     let burst = |burst| Quota::per_second(1).and_then(|quota| quota.burst(burst));
-    let keyed = || KeyedRateLimitLayer::by_field(quota(), "k");
-    let classes = |count| keyed().classes(vec![quota(); count], |_: &Call<'_, Act>| 0);
+    let keyed = || KeyedRateLimitLayer::new(quota(), ByHeader::new("k"));
+    let tiers = |count| keyed().tiers(vec![quota(); count], |_: &Call<'_, Act>| 0);
     let delay = |wait| DelayingRateLimitLayer::new(quota(), wait);
     let queue = |calls| delay(Duration::from_secs(1)).unwrap().queue(calls);
     nonsense_is_rejected(&[
@@ -88,17 +89,17 @@ fn nonsense_in_the_configuration_is_rejected() {
         ("period MAX", &|| Quota::new(1, Duration::MAX).is_err()),
         ("capacity 0", &|| keyed().capacity(0).is_err()),
         ("capacity MAX", &|| keyed().capacity(usize::MAX).is_err()),
-        ("no classes", &|| classes(0).is_err()),
-        ("16 classes", &|| classes(16).is_err()),
+        ("no tiers", &|| tiers(0).is_err()),
+        ("16 tiers", &|| tiers(16).is_err()),
         ("no wait", &|| delay(Duration::ZERO).is_err()),
         ("wait MAX", &|| delay(Duration::MAX).is_err()),
         ("queue 0", &|| queue(0).is_err()),
         ("queue MAX", &|| queue(usize::MAX).is_err()),
-        ("no policy name", &|| layer().fields("").is_err()),
-        ("a quote", &|| layer().fields("a\"b").is_err()),
-        ("a line", &|| layer().fields("a\r\nb").is_err()),
-        ("not ASCII", &|| keyed().fields("ü").is_err()),
+        ("an empty policy name", &|| layer().headers("").is_err()),
+        ("a quote", &|| layer().headers("a\"b").is_err()),
+        ("a line", &|| layer().headers("a\r\nb").is_err()),
+        ("not ASCII", &|| keyed().headers("ü").is_err()),
     ]);
-    assert!(classes(15).is_ok() && queue(1_000_000).is_ok());
+    assert!(tiers(15).is_ok() && queue(1_000_000).is_ok());
     assert!(keyed().capacity(1).is_ok());
 }

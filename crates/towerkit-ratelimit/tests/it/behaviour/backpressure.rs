@@ -1,4 +1,4 @@
-//! The limit under a load balancer: not ready while the bucket is empty.
+//! Backpressure under a load balancer: services are not ready while the bucket is empty.
 
 use std::{pin::pin, time::Duration};
 
@@ -6,15 +6,15 @@ use futures_util::{FutureExt, poll};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{Clock, LayerExt, Plain};
-use towerkit_ratelimit::{One, Quota, RateLimitLayer};
+use towerkit_ratelimit::{Options, Quota, RateLimitLayer};
 use towerkit_test::{Act, HeldBack, PlainCalls, Probe, Subject, laws, run_paused, tokio_clock};
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-/// Held back by calls that empty a slow bucket, and let go by a quota that fills it within a millisecond.
-fn held_back() -> HeldBack<RateLimitLayer<One, Plain>> {
+/// Calls empty a slow bucket, so that services are not ready; a quota that fills it within a millisecond makes them ready.
+fn held_back() -> HeldBack<RateLimitLayer<Options, Plain>> {
     let slow = Quota::new(1, Duration::from_secs(3600)).unwrap();
     let slow = slow.burst(100).unwrap();
     let layer = RateLimitLayer::new(slow)
@@ -26,10 +26,10 @@ fn held_back() -> HeldBack<RateLimitLayer<One, Plain>> {
     HeldBack::new(
         Subject::new(layer),
         move || {
-            closing.change_quota(slow);
+            closing.set_quota(slow);
             while other.clone().oneshot(Act::Succeed).now_or_never().is_some() {}
         },
-        move || opening.change_quota(quota(1_000_000, 100)),
+        move || opening.set_quota(quota(1_000_000, 100)),
     )
 }
 
@@ -55,7 +55,7 @@ async fn a_service_is_ready_when_there_is_a_token() {
     assert!(late <= Duration::from_millis(5), "{late:?}");
 }
 
-/// Of several services that are ready for one token, one gets it.
+/// Of several services that are ready for one token, one takes it.
 #[tokio::test(start_paused = true)]
 async fn readiness_reserves_nothing() {
     let layer = RateLimitLayer::new(quota(10, 1)).clock(tokio_clock());
@@ -68,10 +68,10 @@ async fn readiness_reserves_nothing() {
     assert!(one.call(Act::Succeed).await.is_ok() && other.call(Act::Succeed).await.is_err());
 }
 
-/// The timer fires by tokio's time, and the clock of the limit stands still: nothing is admitted, and nothing spins.
+/// The timer fires by the time of tokio while the clock of the limit stands still: no call is admitted, and no task spins.
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_stands_still_lets_nobody_in() {
-    let (clock, hand) = Clock::manual();
+async fn a_clock_that_stands_still_admits_no_call() {
+    let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(10, 1))
         .clock(clock)
         .backpressure();
@@ -82,12 +82,12 @@ async fn a_clock_that_stands_still_lets_nobody_in() {
         assert!(poll!(call.as_mut()).is_pending());
         advance(Duration::from_millis(101)).await;
     }
-    hand.advance(Duration::from_millis(100));
+    clock_control.advance(Duration::from_millis(100));
     call.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_faster_quota_is_noticed_at_once() {
+async fn a_faster_quota_wakes_services_at_once() {
     let hour = Quota::new(1, Duration::from_secs(3600)).unwrap();
     let layer = RateLimitLayer::new(hour)
         .clock(tokio_clock())
@@ -97,7 +97,7 @@ async fn a_faster_quota_is_noticed_at_once() {
     let start = Instant::now();
     let mut call = pin!(service.oneshot(Act::Succeed));
     assert!(poll!(call.as_mut()).is_pending());
-    handle.change_quota(quota(10, 1));
+    handle.set_quota(quota(10, 1));
     call.await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(1));
 }

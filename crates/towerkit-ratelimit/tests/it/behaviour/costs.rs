@@ -1,4 +1,4 @@
-//! Calls that cost more than a token, or something else at the end.
+//! Costs other than one token, at the start and at the end of calls.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -12,10 +12,10 @@ fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-/// RL-07: and what could never be admitted is rejected without a time to come back at.
+/// RL-07: a call that costs more than the burst is rejected without a time to retry after.
 #[tokio::test]
 async fn a_call_takes_as_many_tokens_as_it_costs() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(10, 5)).clock(clock);
     let layer = layer.cost(|call: &Call<'_, Act>| match &*call.request {
         Act::Pend(cost) => *cost,
@@ -29,7 +29,7 @@ async fn a_call_takes_as_many_tokens_as_it_costs() {
         (rejection.reason(), rejection.retry_after())
     };
     call(3).await.unwrap();
-    assert_eq!(handle.available(), 2);
+    assert_eq!(handle.snapshot().available, 2);
     let wait = Some(Duration::from_millis(100));
     assert_eq!(
         rejected(call(3).await),
@@ -40,20 +40,20 @@ async fn a_call_takes_as_many_tokens_as_it_costs() {
         (RejectionReason::InsufficientCapacity, None)
     );
     call(0).await.unwrap();
-    assert_eq!(handle.available(), 2);
-    hand.advance(Duration::from_millis(100));
+    assert_eq!(handle.snapshot().available, 2);
+    clock_control.advance(Duration::from_millis(100));
     call(3).await.unwrap();
-    assert_eq!(handle.available(), 0);
+    assert_eq!(handle.snapshot().available, 0);
 }
 
-/// The bytes of a response are known when it is over; they leave a debt that is paid before the next call.
+/// They leave a debt, which is paid before the next call is admitted.
 #[tokio::test]
-async fn a_response_is_paid_for_by_its_bytes() {
+async fn the_bytes_of_a_response_are_charged_at_its_end() {
     use bytes::Bytes;
     use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
 
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(1000, 1000))
         .clock(clock)
         .cost_at_end(|end| u32::try_from(end.bytes()).unwrap_or(u32::MAX));
@@ -71,25 +71,25 @@ async fn a_response_is_paid_for_by_its_bytes() {
         status
     };
     assert_eq!(call(399).await, StatusCode::OK);
-    assert_eq!(handle.available(), 600);
+    assert_eq!(handle.snapshot().available, 600);
     assert_eq!(call(1_000_000).await, StatusCode::OK);
     assert_eq!(call(0).await, StatusCode::TOO_MANY_REQUESTS);
-    hand.advance(Duration::from_millis(1000));
+    clock_control.advance(Duration::from_millis(1000));
     assert_eq!(call(0).await, StatusCode::TOO_MANY_REQUESTS);
-    hand.advance(Duration::from_millis(1));
+    clock_control.advance(Duration::from_millis(1));
     assert_eq!(call(0).await, StatusCode::OK);
 }
 
-/// However a call ends: cancelled, failed, rejected further in. A panic is not asked about, and one in the function costs nothing.
+/// However a call ends. The cost function is not called after a panic, and its own panic costs 0.
 #[tokio::test]
-async fn every_end_is_paid_for_once() {
-    let (clock, _hand) = Clock::manual();
+async fn each_end_of_a_call_is_charged_once() {
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(1, 100))
         .clock(clock)
         .cost_at_end(|end| {
             assert!(!end.panicked());
             match end.outcome() {
-                towerkit_core::Outcome::Cancelled => panic!("the function's own"),
+                towerkit_core::Outcome::Cancelled => panic!("in the cost function"),
                 _ => 10,
             }
         });
@@ -97,14 +97,14 @@ async fn every_end_is_paid_for_once() {
     let service = layer.layer(Probe::new());
     let call = |act| service.clone().oneshot(act);
     assert!(call(Act::Fail).await.is_err());
-    assert_eq!(handle.available(), 100 - 11);
+    assert_eq!(handle.snapshot().available, 100 - 11);
     let caught = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(call(Act::PanicInFuture)));
     assert!(caught.await.is_err());
-    assert_eq!(handle.available(), 100 - 12);
+    assert_eq!(handle.snapshot().available, 100 - 12);
     let mut cancelled = Box::pin(call(Act::Pend(5)));
     assert!(futures_util::poll!(cancelled.as_mut()).is_pending());
     drop(cancelled);
-    assert_eq!(handle.available(), 100 - 13);
+    assert_eq!(handle.snapshot().available, 100 - 13);
     assert_eq!(
         Rejection::new(RejectionReason::RateLimited, "x").retry_after(),
         None

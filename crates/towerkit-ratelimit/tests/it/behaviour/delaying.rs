@@ -1,4 +1,4 @@
-//! The limit that lets calls wait.
+//! The limit with a queue.
 
 use std::{
     future::poll_fn,
@@ -28,10 +28,10 @@ fn layer(count: u32, burst: u32, max_wait: u64) -> DelayingRateLimitLayer {
     layer.unwrap().clock(tokio_clock())
 }
 
-/// A service that notes who was served, and when.
+/// The calls that a service has served, and the times.
 type Served = Arc<Mutex<Vec<(u32, Duration)>>>;
 
-fn noting(
+fn recording(
     layer: &DelayingRateLimitLayer,
 ) -> (
     impl Service<u32, Response = (), Error = BoxError, Future: Send> + Clone + use<>,
@@ -39,8 +39,8 @@ fn noting(
 ) {
     let served = Served::default();
     let (note, start) = (served.clone(), Instant::now());
-    let service = layer.layer(service_fn(move |who| {
-        note.lock().unwrap().push((who, start.elapsed()));
+    let service = layer.layer(service_fn(move |call| {
+        note.lock().unwrap().push((call, start.elapsed()));
         std::future::ready(Ok::<_, BoxError>(()))
     }));
     (service, served)
@@ -51,39 +51,42 @@ fn noting(
 async fn a_thousand_calls_wait_in_line() {
     let layer = layer(10, 1, 1000);
     let handle = layer.handle();
-    let (service, served) = noting(&layer);
-    let calls = (0..1001).map(|who| service.clone().oneshot(who));
+    let (service, served) = recording(&layer);
+    let calls = (0..1001).map(|call| service.clone().oneshot(call));
     let mut calls = join_all(calls);
     assert!(poll!(&mut calls).is_pending());
-    assert_eq!((handle.waiting(), handle.available()), (1000, 0));
+    assert_eq!(
+        (handle.snapshot().waiting, handle.snapshot().available),
+        (1000, 0)
+    );
     assert!(calls.await.iter().all(Result::is_ok));
     let served = served.lock().unwrap();
-    for (position, (who, when)) in served.iter().enumerate() {
-        assert_eq!(*who as usize, position);
-        let fair = Duration::from_millis(100) * *who;
+    for (position, (call, when)) in served.iter().enumerate() {
+        assert_eq!(*call as usize, position);
+        let fair = Duration::from_millis(100) * *call;
         assert!(
             *when >= fair && *when <= fair + Duration::from_millis(1),
-            "{who}: {when:?}"
+            "{call}: {when:?}"
         );
     }
-    assert_eq!((served.len(), handle.waiting()), (1001, 0));
+    assert_eq!((served.len(), handle.snapshot().waiting), (1001, 0));
 }
 
-/// RL-08: whoever gives up, first, last or in between, passes the turn on, also to those who come later.
+/// RL-08: at the front, at the end or in the middle of the queue, also to calls that come later.
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_passes_the_turn_on() {
+async fn a_call_that_gives_up_passes_its_tokens_to_the_next() {
     let layer = layer(10, 1, 1000);
-    let (service, served) = noting(&layer);
+    let (service, served) = recording(&layer);
     service.clone().oneshot(99).await.unwrap();
     let mut calls: Vec<_> = (0..10)
-        .map(|who| Some(Box::pin(service.clone().oneshot(who))))
+        .map(|call| Some(Box::pin(service.clone().oneshot(call))))
         .collect();
     for call in calls.iter_mut().flatten() {
         assert!(poll!(call.as_mut()).is_pending());
     }
     sleep(Duration::from_millis(50)).await;
-    for who in [0, 1, 5, 9] {
-        calls[who] = None;
+    for call in [0, 1, 5, 9] {
+        calls[call] = None;
     }
     let mut late = Box::pin(service.clone().oneshot(10));
     assert!(poll!(late.as_mut()).is_pending());
@@ -93,7 +96,7 @@ async fn who_gives_up_passes_the_turn_on() {
         .lock()
         .unwrap()
         .iter()
-        .map(|(who, at)| (*who, at.as_millis()))
+        .map(|(call, at)| (*call, at.as_millis()))
         .collect();
     let expected = [
         (99, 0),
@@ -108,14 +111,14 @@ async fn who_gives_up_passes_the_turn_on() {
     assert_eq!(turns, expected);
 }
 
-/// T-06: nobody is woken more than twice, also while those before give up.
+/// T-06: no call is polled more than three times, also while calls before it give up.
 #[tokio::test(start_paused = true)]
 async fn waiting_does_not_spin() {
     let layer = layer(10, 1, 1000);
-    let (service, served) = noting(&layer);
+    let (service, served) = recording(&layer);
     let calls: Vec<_> = (0..60)
-        .map(|who| {
-            let mut call = Box::pin(service.clone().oneshot(who));
+        .map(|number| {
+            let mut call = Box::pin(service.clone().oneshot(number));
             let mut polls = 0;
             tokio::spawn(poll_fn(move |cx| {
                 polls += 1;
@@ -123,28 +126,28 @@ async fn waiting_does_not_spin() {
             }))
         })
         .collect();
-    for who in (2..60).step_by(3) {
+    for call in (2..60).step_by(3) {
         sleep(Duration::from_millis(37)).await;
-        calls[who].abort();
+        calls[call].abort();
     }
     let ended = join_all(calls).await;
     let polls: Vec<u32> = ended.into_iter().flatten().collect();
     assert!(polls.iter().all(|polls| *polls <= 3), "{polls:?}");
     assert_eq!(polls.len(), served.lock().unwrap().len());
-    // Whoever was aborted before its turn left it to another.
+    // A call that was aborted while it waited left its tokens to another.
     let last = served.lock().unwrap().last().unwrap().1;
     assert_eq!(last.as_millis() as usize, (polls.len() - 1) * 100);
 }
 
-/// A call that waits is rejected by what it would have to wait for: at once, and with the time after which it would not.
+/// With the time after which it would be admitted to the queue.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_would_wait_too_long_is_rejected_at_once() {
     let layer = layer(1, 1, 2).queue(5).unwrap().name("search");
-    let (service, _served) = noting(&layer);
+    let (service, _served) = recording(&layer);
     let start = Instant::now();
     service.clone().oneshot(0).await.unwrap();
     let mut waiting: Vec<_> = (1..=2)
-        .map(|who| Box::pin(service.clone().oneshot(who)))
+        .map(|call| Box::pin(service.clone().oneshot(call)))
         .collect();
     for call in &mut waiting {
         assert!(poll!(call.as_mut()).is_pending());
@@ -159,10 +162,10 @@ async fn a_call_that_would_wait_too_long_is_rejected_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_rejects_at_once() {
     let layer = layer(1, 1, 1000).queue(2).unwrap();
-    let (service, _served) = noting(&layer);
+    let (service, _served) = recording(&layer);
     service.clone().oneshot(0).await.unwrap();
     let mut waiting: Vec<_> = (1..=2)
-        .map(|who| Box::pin(service.clone().oneshot(who)))
+        .map(|call| Box::pin(service.clone().oneshot(call)))
         .collect();
     for call in &mut waiting {
         assert!(poll!(call.as_mut()).is_pending());
@@ -176,7 +179,7 @@ async fn a_full_queue_rejects_at_once() {
     assert!(poll!(Box::pin(service.clone().oneshot(3)).as_mut()).is_pending());
 }
 
-/// GK-RL-2: a call whose deadline comes before its token does not wait for it.
+/// GK-RL-2: if its deadline is earlier than its token, it is rejected at once.
 #[tokio::test(start_paused = true)]
 async fn a_call_does_not_wait_past_its_deadline() {
     let clock = tokio_clock();
@@ -220,7 +223,7 @@ async fn a_call_that_costs_more_than_the_burst_does_not_wait() {
     assert_eq!(start.elapsed(), Duration::from_millis(200));
 }
 
-/// A call that waits holds no readiness of the inner service, and gets its own when it goes on.
+/// A call that waits holds no readiness of the inner service, and polls a clone ready when it is admitted.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_holds_nothing() {
     let layer = layer(10, 1, 1000).plain("probe");
@@ -235,13 +238,13 @@ async fn a_call_that_waits_holds_nothing() {
     assert_eq!((ledger.started(), ledger.violations()), (2, 0));
 }
 
-/// A future that its owner does not poll any more holds up nobody but itself.
+/// A future that its owner no longer polls delays only itself.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_nobody_polls_does_not_stop_the_line() {
+async fn a_call_that_is_not_polled_does_not_block_the_queue() {
     let layer = layer(10, 3, 1000);
-    let (service, served) = noting(&layer);
-    for who in 0..3 {
-        service.clone().oneshot(who).await.unwrap();
+    let (service, served) = recording(&layer);
+    for call in 0..3 {
+        service.clone().oneshot(call).await.unwrap();
     }
     let mut stuck = Box::pin(service.clone().oneshot(3));
     assert!(poll!(stuck.as_mut()).is_pending());
@@ -250,21 +253,21 @@ async fn a_call_that_nobody_polls_does_not_stop_the_line() {
         served.lock().unwrap().last(),
         Some(&(4, Duration::from_millis(200)))
     );
-    // What it did not use comes back.
+    // Its unused token returns to the bucket.
     drop(stuck);
-    assert_eq!(layer.handle().available(), 1);
+    assert_eq!(layer.handle().snapshot().available, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_follow_a_new_quota() {
+async fn waiting_calls_follow_a_change_of_the_quota() {
     let layer = layer(1, 1, 1000);
     let handle = layer.handle();
-    let (service, served) = noting(&layer);
-    let mut calls = pin!(join_all((0..4).map(|who| service.clone().oneshot(who))));
+    let (service, served) = recording(&layer);
+    let mut calls = pin!(join_all((0..4).map(|call| service.clone().oneshot(call))));
     assert!(poll!(calls.as_mut()).is_pending());
     sleep(Duration::from_millis(500)).await;
-    handle.change_quota(quota(100, 1));
-    assert_eq!(handle.quota(), quota(100, 1));
+    handle.set_quota(quota(100, 1));
+    assert_eq!(handle.snapshot().quota, quota(100, 1));
     calls.await;
     let turns: Vec<_> = served
         .lock()
@@ -275,15 +278,15 @@ async fn those_who_wait_follow_a_new_quota() {
     assert_eq!(turns, [0, 505, 515, 525]);
 }
 
-/// Dropped after any number of polls, a call leaves nothing behind that others would wait for.
+/// A call that is dropped after any number of polls returns its tokens.
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_at_any_poll_leaves_no_trace() {
     for polls in 0..6 {
         let layer = layer(10, 2, 1000);
         let handle = layer.handle();
-        let (service, _served) = noting(&layer);
-        for who in 0..2 {
-            service.clone().oneshot(who).await.unwrap();
+        let (service, _served) = recording(&layer);
+        for call in 0..2 {
+            service.clone().oneshot(call).await.unwrap();
         }
         let mut left = polls;
         let mut call = pin!(async {
@@ -299,8 +302,11 @@ async fn a_call_dropped_at_any_poll_leaves_no_trace() {
             .await;
         });
         call.as_mut().await;
-        assert_eq!((handle.waiting(), handle.available()), (0, 0));
+        assert_eq!(
+            (handle.snapshot().waiting, handle.snapshot().available),
+            (0, 0)
+        );
         sleep(Duration::from_millis(100)).await;
-        assert_eq!(handle.available(), 1);
+        assert_eq!(handle.snapshot().available, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The limit by key.
+//! The keyed limit.
 
 use std::{
     sync::{Arc, Mutex},
@@ -11,22 +11,26 @@ use towerkit_core::{
     Call, CarriesRejection, Clock, Event, LayerExt, Rejection, RejectionReason, stack,
 };
 use towerkit_http::HttpExt;
-use towerkit_ratelimit::{KeyedRateLimitLayer, Overflow, Quota, RateLimitLayer};
+use towerkit_ratelimit::{ByHeader, ByText, KeyedRateLimitLayer, Quota, RateLimitLayer, WhenFull};
 use towerkit_test::{Act, Probe, ProbeError};
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-/// The key of a call is what it asks for.
-fn key(call: &Call<'_, Act>) -> u32 {
+/// The key of a call is the number in its request.
+fn key(call: &Call<'_, Act>) -> Option<u32> {
+    Some(number(call))
+}
+
+fn number(call: &Call<'_, Act>) -> u32 {
     match &*call.request {
         Act::Pend(key) => *key,
         _ => 0,
     }
 }
 
-/// Calls with a key until it is rejected, and returns how many were admitted and why the last was not.
+/// Calls with a key until a call is rejected. Returns the number of admitted calls, and the rejection.
 async fn admitted<S>(service: &S, key: u32) -> (u32, Rejection)
 where
     S: Service<Act, Error = ProbeError> + Clone,
@@ -41,8 +45,8 @@ where
 }
 
 #[tokio::test]
-async fn each_key_has_a_bucket() {
-    let (clock, hand) = Clock::manual();
+async fn each_key_has_its_own_bucket() {
+    let (clock, clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(10, 3), key)
         .clock(clock)
         .name("search");
@@ -56,17 +60,17 @@ async fn each_key_has_a_bucket() {
         assert_eq!(rejection.layer(), "search");
     }
     assert_eq!(handle.snapshot().keys, 5);
-    hand.advance(Duration::from_millis(200));
+    clock_control.advance(Duration::from_millis(200));
     assert_eq!(handle.available(&3u32), 2);
     assert_eq!(handle.available(&99u32), 3);
     assert_eq!(admitted(&service, 3).await.0, 2);
 }
 
-/// Over HTTP by a header. Calls without it share a bucket.
+/// Calls without the header share a bucket.
 #[tokio::test]
-async fn a_field_is_a_key() {
-    let (clock, _hand) = Clock::manual();
-    let layer = KeyedRateLimitLayer::by_field(quota(1, 2), "x-api-key").clock(clock);
+async fn a_header_is_the_key() {
+    let (clock, _clock_control) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(1, 2), ByHeader::new("x-api-key")).clock(clock);
     let handle = layer.handle();
     let service = layer.http().layer(Probe::new());
     let call = async |key: Option<&str>| {
@@ -87,12 +91,15 @@ async fn a_field_is_a_key() {
 }
 
 #[tokio::test]
-async fn text_in_the_call_is_a_key() {
-    let (clock, _hand) = Clock::manual();
+async fn text_in_the_call_is_the_key() {
+    let (clock, _clock_control) = Clock::manual();
     let quota = quota(1, 1);
-    let layer = KeyedRateLimitLayer::by_text(quota, |call: &Call<'_, Act>| {
-        matches!(call.request, Act::Succeed).then(|| call.operation())
-    });
+    let layer = KeyedRateLimitLayer::new(
+        quota,
+        ByText::new(|call: &Call<'_, Act>| {
+            matches!(call.request, Act::Succeed).then(|| call.operation())
+        }),
+    );
     let layer = layer.clock(clock).plain("greet");
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -104,11 +111,11 @@ async fn text_in_the_call_is_a_key() {
 }
 
 #[tokio::test]
-async fn a_function_chooses_among_quotas() {
-    let (clock, _hand) = Clock::manual();
+async fn a_function_chooses_the_tier() {
+    let (clock, _clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(1, 1), key).clock(clock);
-    let layer = layer.classes([quota(1, 4), quota(1, 9)], |call: &Call<'_, Act>| {
-        key(call) as usize % 4
+    let layer = layer.tiers([quota(1, 4), quota(1, 9)], |call: &Call<'_, Act>| {
+        number(call) as usize % 4
     });
     let layer = layer.unwrap();
     let handle = layer.handle();
@@ -118,25 +125,25 @@ async fn a_function_chooses_among_quotas() {
     }
     assert_eq!(handle.quota(2), Some(quota(1, 9)));
     assert_eq!(handle.quota(3), None);
-    handle.change_quota(1, quota(1, 6)).unwrap();
+    handle.set_quota(1, quota(1, 6)).unwrap();
     assert_eq!(admitted(&service, 9).await.0, 6);
     assert_eq!(admitted(&service, 5).await.0, 0);
-    assert!(handle.change_quota(3, quota(1, 1)).is_err());
+    assert!(handle.set_quota(3, quota(1, 1)).is_err());
 }
 
 #[tokio::test]
 async fn a_key_can_have_a_quota_of_its_own() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(1, 1), key).clock(clock);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     assert_eq!(admitted(&service, 7).await.0, 1);
-    handle.change_override(&7u32, quota(1, 5)).unwrap();
+    handle.set_override(&7u32, quota(1, 5)).unwrap();
     assert_eq!(admitted(&service, 7).await.0, 5);
     assert_eq!(admitted(&service, 8).await.0, 1);
-    handle.change_override(&7u32, quota(1, 8)).unwrap();
+    handle.set_override(&7u32, quota(1, 8)).unwrap();
     assert_eq!(admitted(&service, 7).await.0, 0);
-    hand.advance(Duration::from_secs(100));
+    clock_control.advance(Duration::from_secs(100));
     assert_eq!(
         (handle.available(&7u32), handle.snapshot().overrides),
         (8, 1)
@@ -148,8 +155,8 @@ async fn a_key_can_have_a_quota_of_its_own() {
 
 /// Both limits admit a call, or neither loses a token.
 #[tokio::test]
-async fn a_call_passes_the_limit_of_its_key_and_the_one_for_all() {
-    let (clock, hand) = Clock::manual();
+async fn a_call_takes_tokens_of_its_key_and_of_the_total() {
+    let (clock, clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(1, 3), key)
         .clock(clock)
         .total(quota(10, 5));
@@ -161,27 +168,27 @@ async fn a_call_passes_the_limit_of_its_key_and_the_one_for_all() {
         (of_two, rejection.retry_after()),
         (2, Some(Duration::from_millis(100)))
     );
-    // What was rejected to the one key is there for the other, and what all rejected to key 2 is there for it later.
-    hand.advance(Duration::from_millis(100));
+    // A call that the limit of its key rejected costs the total no token, and a call that the total rejected costs its key none.
+    clock_control.advance(Duration::from_millis(100));
     assert_eq!(
         admitted(&service, 1).await.1.retry_after(),
         Some(Duration::from_millis(900))
     );
     assert_eq!(handle.available(&2u32), 1);
     assert_eq!(admitted(&service, 2).await.0, 1);
-    assert_eq!(handle.total(), Some(quota(10, 5)));
-    handle.change_total(quota(10, 50)).unwrap();
-    assert_eq!(handle.total(), Some(quota(10, 50)));
+    assert_eq!(handle.snapshot().total, Some(quota(10, 5)));
+    handle.set_total(quota(10, 50)).unwrap();
+    assert_eq!(handle.snapshot().total, Some(quota(10, 50)));
     let without = KeyedRateLimitLayer::new(quota(1, 1), key).handle();
-    assert!(without.change_total(quota(1, 1)).is_err() && without.total().is_none());
+    assert!(without.set_total(quota(1, 1)).is_err() && without.snapshot().total.is_none());
 }
 
 #[tokio::test]
-async fn a_key_pays_for_what_a_call_costs_at_the_end() {
-    let (clock, hand) = Clock::manual();
+async fn a_cost_at_the_end_is_charged_to_the_key() {
+    let (clock, clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(1, 10), key)
         .clock(clock)
-        .cost(|call: &Call<'_, Act>| key(call))
+        .cost(|call: &Call<'_, Act>| number(call))
         .cost_at_end(|_| 6);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -189,14 +196,14 @@ async fn a_key_pays_for_what_a_call_costs_at_the_end() {
     assert_eq!((handle.available(&2u32), handle.available(&3u32)), (2, 10));
     service.clone().oneshot(Act::Pend(2)).await.unwrap();
     assert!(service.clone().oneshot(Act::Pend(2)).await.is_err());
-    hand.advance(Duration::from_secs(8));
+    clock_control.advance(Duration::from_secs(8));
     service.oneshot(Act::Pend(2)).await.unwrap();
 }
 
-/// A crowd is reported once a second, not once a call.
+/// The overflow is reported once a second, not once a call.
 #[tokio::test]
-async fn a_key_without_room_shares_a_bucket_or_is_rejected() {
-    let (clock, hand) = Clock::manual();
+async fn a_key_without_a_slot_shares_a_bucket_or_is_rejected_or_bypasses_the_limit() {
+    let (clock, clock_control) = Clock::manual();
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
     let layer = KeyedRateLimitLayer::new(quota(1, 1), key)
@@ -213,9 +220,9 @@ async fn a_key_without_room_shares_a_bucket_or_is_rejected() {
     let snapshot = handle.snapshot();
     assert_eq!(u64::from(total), snapshot.keys + 1);
     assert!((8..=16).contains(&snapshot.keys) && snapshot.evicted == 0);
-    // The one that was admitted asked twice. Another may find a place later than that, and in it no more than was left to share.
+    // The key that was admitted called twice. Another key may find a slot later, with no more tokens than the shared bucket had left.
     assert!(snapshot.overflowed <= 1000 - snapshot.keys + 1);
-    hand.advance(Duration::from_secs(1));
+    clock_control.advance(Duration::from_secs(1));
     for key in 2000..2100 {
         admitted(&service, key).await;
     }
@@ -229,37 +236,52 @@ async fn a_key_without_room_shares_a_bucket_or_is_rejected() {
     };
     assert_eq!(*calls, snapshot.overflowed);
 
-    let layer = layer.overflow(Overflow::Reject);
+    let layer = layer.when_full(WhenFull::Reject);
     let service = layer.layer(Probe::new());
     let reasons = async |key| admitted(&service, key).await.1.reason();
     for key in 0..100 {
         reasons(key).await;
     }
     assert_eq!(reasons(999).await, RejectionReason::Overloaded);
+
+    let layer = layer.when_full(WhenFull::Bypass);
+    let service = layer.layer(Probe::new());
+    for key in 0..100 {
+        let calls = [0; 2].map(|_| service.clone().oneshot(Act::Pend(key)));
+        for call in calls {
+            let _ = call.await;
+        }
+    }
+    for _ in 0..10 {
+        service.clone().oneshot(Act::Pend(999)).await.unwrap();
+    }
 }
 
-/// RL-14: time that jumps ahead, as after a stopped process, gives each key its burst and no more.
+/// RL-14: a jump of the time, as after a pause of the process, gives each key its burst and no more.
 #[tokio::test]
-async fn after_a_stopped_process_goes_on_a_key_has_its_burst() {
-    let (clock, hand) = Clock::manual();
+async fn after_a_pause_of_the_process_each_key_has_its_burst() {
+    let (clock, clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(100, 4), key).clock(clock);
     let service = layer.layer(Probe::new());
     for _ in 0..3 {
         for key in 0..10 {
             assert_eq!(admitted(&service, key).await.0, 4);
         }
-        hand.advance(Duration::from_secs(3));
+        clock_control.advance(Duration::from_secs(3));
     }
 }
 
-/// RL-19, also by key, and the two limits in one policy stack.
+/// RL-19, with a keyed limit and another limit in one policy stack.
 #[tokio::test]
-async fn who_waits_as_told_is_admitted_by_both_limits() {
-    let (clock, hand) = Clock::manual();
+async fn a_call_after_retry_after_is_admitted_by_both_limits() {
+    let (clock, clock_control) = Clock::manual();
     let policies = stack((
         RateLimitLayer::new(Quota::new(7, Duration::from_secs(3)).unwrap()).clock(clock.clone()),
-        KeyedRateLimitLayer::by_field(Quota::new(1, Duration::from_millis(1500)).unwrap(), "k")
-            .clock(clock),
+        KeyedRateLimitLayer::new(
+            Quota::new(1, Duration::from_millis(1500)).unwrap(),
+            ByHeader::new("k"),
+        )
+        .clock(clock),
     ));
     let service = policies.http().layer(Probe::new());
     let call = async || {
@@ -281,7 +303,7 @@ async fn who_waits_as_told_is_admitted_by_both_limits() {
             .unwrap()
             .parse()
             .unwrap();
-        hand.advance(Duration::from_secs(after));
+        clock_control.advance(Duration::from_secs(after));
         assert_eq!(call().await.status(), 200);
     }
 }
@@ -291,6 +313,7 @@ mod by_client_address {
     use std::net::{IpAddr, SocketAddr};
 
     use towerkit_http::{ClientAddress, PeerAddress};
+    use towerkit_ratelimit::ByClientAddress;
 
     use super::*;
 
@@ -303,11 +326,12 @@ mod by_client_address {
             .unwrap()
     }
 
-    /// RL-10, RL-12: one key, whatever the peer says, and whichever of its 2^64 addresses it takes.
+    /// RL-10, RL-12: also from any of the 2^64 addresses of its network.
     #[tokio::test]
-    async fn a_client_is_one_key_whatever_it_says() {
-        let (clock, _hand) = Clock::manual();
-        let layer = KeyedRateLimitLayer::by_client_address(quota(1, 1), ClientAddress::new());
+    async fn a_client_has_one_key_whatever_headers_it_sends() {
+        let (clock, _clock_control) = Clock::manual();
+        let layer =
+            KeyedRateLimitLayer::new(quota(1, 1), ByClientAddress::new(ClientAddress::new()));
         let layer = layer.clock(clock);
         let handle = layer.handle();
         let service = layer.http().layer(Probe::new());
@@ -330,28 +354,29 @@ mod by_client_address {
         }
     }
 
-    /// Without `ConnectInfo` all the world would share one bucket, and nobody would notice before there is load.
+    /// Without `ConnectInfo` all clients would share one bucket, which would be noticed only under load.
     #[tokio::test]
-    async fn a_call_whose_peer_is_not_known_is_rejected_and_reported() {
-        let (clock, hand) = Clock::manual();
+    async fn a_call_without_a_peer_address_is_rejected_and_reported() {
+        let (clock, clock_control) = Clock::manual();
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = events.clone();
-        let layer = KeyedRateLimitLayer::by_client_address(quota(9, 9), ClientAddress::new())
-            .clock(clock)
-            .name("clients")
-            .events(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+        let layer =
+            KeyedRateLimitLayer::new(quota(9, 9), ByClientAddress::new(ClientAddress::new()))
+                .clock(clock)
+                .name("clients")
+                .events(move |event: &Event| seen.lock().unwrap().push(event.clone()));
         let handle = layer.handle();
         let service = layer.http().layer(Probe::new());
         let call = async |request| {
             let response = service.clone().oneshot(request).await.unwrap();
             response.status().as_u16()
         };
-        let nameless = || Request::new(Act::Succeed);
-        assert_eq!(call(nameless()).await, 503);
-        assert_eq!(call(nameless()).await, 503);
+        let without_peer = || Request::new(Act::Succeed);
+        assert_eq!(call(without_peer()).await, 503);
+        assert_eq!(call(without_peer()).await, 503);
         assert_eq!(call(request("1.2.3.4", "9.9.9.9")).await, 200);
-        hand.advance(Duration::from_secs(1));
-        assert_eq!(call(nameless()).await, 503);
+        clock_control.advance(Duration::from_secs(1));
+        assert_eq!(call(without_peer()).await, 503);
         let missing = |calls| Event::ClientAddressMissing {
             name: "clients".into(),
             calls,
@@ -362,11 +387,11 @@ mod by_client_address {
 
     /// RL-11
     #[tokio::test]
-    async fn behind_a_trusted_proxy_clients_are_told_apart() {
-        let (clock, _hand) = Clock::manual();
+    async fn clients_behind_a_trusted_proxy_have_keys_of_their_own() {
+        let (clock, _clock_control) = Clock::manual();
         let address = ClientAddress::new().trust(["10.0.0.0/8"]).unwrap();
-        let layer =
-            KeyedRateLimitLayer::by_client_address(quota(1, 1), address.clone()).clock(clock);
+        let layer = KeyedRateLimitLayer::new(quota(1, 1), ByClientAddress::new(address.clone()))
+            .clock(clock);
         let handle = layer.handle();
         let service = layer.http().layer(Probe::new());
         for (line, status) in [
@@ -383,7 +408,7 @@ mod by_client_address {
         }
         let client: IpAddr = "203.0.113.9".parse().unwrap();
         let client = address.network_of(client);
-        handle.change_override(&client, quota(1, 3)).unwrap();
+        handle.set_override(&client, quota(1, 3)).unwrap();
         assert_eq!(handle.available(&client), 3);
         assert_eq!(
             service

@@ -1,4 +1,4 @@
-//! Changes while calls go on.
+//! Changes of the quota while calls go on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,27 +12,27 @@ fn quota(burst: u32) -> Quota {
 }
 
 #[tokio::test]
-async fn a_new_quota_holds_for_services_that_exist() {
-    let (clock, _hand) = Clock::manual();
+async fn a_change_of_the_quota_applies_to_existing_services() {
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(5)).clock(clock);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     service.clone().oneshot(Act::Succeed).await.unwrap();
     for (burst, available) in [(10, 4), (3, 3), (20, 3), (1, 1)] {
-        handle.change_quota(quota(burst));
-        assert_eq!(handle.available(), available);
-        assert_eq!(handle.quota(), quota(burst));
+        handle.set_quota(quota(burst));
+        assert_eq!(handle.snapshot().available, available);
+        assert_eq!(handle.snapshot().quota, quota(burst));
     }
     service.clone().oneshot(Act::Succeed).await.unwrap();
     assert!(service.oneshot(Act::Succeed).await.is_err());
 }
 
-/// Tokens are neither made nor lost, whoever takes them while the quota changes all the time. The bucket is not full at the start, as a
-/// full one stays full.
+/// While the quota changes all the time, tokens are neither created nor lost. The bucket is not full at the start, since a full bucket
+/// stays full.
 #[test]
-fn changes_mint_no_tokens_under_load() {
+fn changes_under_load_create_no_tokens() {
     const TOKENS: u32 = 1_000_000;
-    let (clock, _hand) = Clock::manual();
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(TOKENS)).clock(clock);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -62,8 +62,8 @@ fn changes_mint_no_tokens_under_load() {
         let (handle, done) = (handle.clone(), &done);
         threads.spawn(move || {
             while !done.load(Ordering::Relaxed) {
-                handle.change_quota(Quota::per_second(3).unwrap().burst(2 * TOKENS).unwrap());
-                handle.change_quota(quota(TOKENS));
+                handle.set_quota(Quota::per_second(3).unwrap().burst(2 * TOKENS).unwrap());
+                handle.set_quota(quota(TOKENS));
             }
         });
         let admitted = callers
@@ -75,7 +75,7 @@ fn changes_mint_no_tokens_under_load() {
     });
     assert_eq!(admitted, 40_000);
     let rest = TOKENS - admitted - 1;
-    let left = handle.available();
+    let left = handle.snapshot().available;
     // Each change may round a token away by a part of it that is too small to see.
     assert!(left <= rest && left > rest - 1000, "{left}");
 }

@@ -1,4 +1,4 @@
-//! `RateLimitPolicy` and `RateLimitPolicy-Policy`.
+//! The headers `RateLimit` and `RateLimit-Policy`.
 
 use std::time::Duration;
 
@@ -6,10 +6,12 @@ use http::{HeaderMap, Request};
 use tower::{Layer, ServiceExt};
 use towerkit_core::{Call, Clock, stack};
 use towerkit_http::HttpExt;
-use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
+use towerkit_ratelimit::{
+    ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer,
+};
 use towerkit_test::{Act, Probe};
 
-/// A field that is a list of one string with parameters that are integers (RFC 9651), as (string, parameters).
+/// Parses a header that is a list of one string with integer parameters (RFC 9651) into (string, parameters).
 fn parsed(headers: &HeaderMap, name: &str) -> (String, Vec<(String, u64)>) {
     let value = headers[name].to_str().unwrap();
     assert_eq!(headers.get_all(name).iter().count(), 1);
@@ -28,7 +30,7 @@ fn parsed(headers: &HeaderMap, name: &str) -> (String, Vec<(String, u64)>) {
     (policy.to_owned(), parameters.collect())
 }
 
-fn fields(headers: &HeaderMap) -> [u64; 4] {
+fn values(headers: &HeaderMap) -> [u64; 4] {
     let (policy, numbers) = parsed(headers, "ratelimit-policy");
     let (same, counts) = parsed(headers, "ratelimit");
     assert_eq!(policy, same);
@@ -44,15 +46,15 @@ fn fields(headers: &HeaderMap) -> [u64; 4] {
 
 /// RL-13, RL-19
 #[tokio::test]
-async fn callers_are_told_how_they_stand() {
-    let (clock, hand) = Clock::manual();
+async fn responses_show_the_remaining_tokens() {
+    let (clock, clock_control) = Clock::manual();
     let quota = Quota::new(100, Duration::from_secs(60))
         .unwrap()
         .burst(3)
         .unwrap();
     let layer = RateLimitLayer::new(quota)
         .clock(clock)
-        .fields("default")
+        .headers("default")
         .unwrap();
     let service = layer.http().layer(Probe::new());
     let call = async || {
@@ -65,20 +67,20 @@ async fn callers_are_told_how_they_stand() {
     };
     for left in [2, 1, 0] {
         let (status, headers) = call().await;
-        assert_eq!((status, fields(&headers)), (200, [100, 60, left, 1]));
+        assert_eq!((status, values(&headers)), (200, [100, 60, left, 1]));
         assert_eq!(headers["ratelimit-policy"], "\"default\";q=100;w=60");
     }
     let (status, headers) = call().await;
-    assert_eq!((status, fields(&headers)), (429, [100, 60, 0, 1]));
+    assert_eq!((status, values(&headers)), (429, [100, 60, 0, 1]));
     assert_eq!(headers["retry-after"], "1");
     assert_eq!(headers["ratelimit"], "\"default\";r=0;t=1");
-    hand.advance(Duration::from_millis(1700));
-    assert_eq!(fields(&call().await.1), [100, 60, 1, 1]);
+    clock_control.advance(Duration::from_millis(1700));
+    assert_eq!(values(&call().await.1), [100, 60, 1, 1]);
 }
 
-/// RL-13: for any quota, whole seconds and no more calls than fit in them; and never a window that is longer than `Retry-After`.
+/// RL-13: the window has whole seconds, and the calls that fit in them; it is never longer than `Retry-After`.
 #[tokio::test]
-async fn the_policy_promises_no_more_than_the_quota() {
+async fn the_policy_header_shows_no_more_than_the_quota() {
     let millis = Duration::from_millis;
     for (count, per, burst, expected) in [
         (10, millis(1000), 10, [10, 1]),
@@ -95,13 +97,16 @@ async fn the_policy_promises_no_more_than_the_quota() {
             [u64::from(u32::MAX), 5],
         ),
     ] {
-        let (clock, _hand) = Clock::manual();
+        let (clock, _clock_control) = Clock::manual();
         let quota = Quota::new(count, per).unwrap().burst(burst).unwrap();
-        let layer = RateLimitLayer::new(quota).clock(clock).fields("p").unwrap();
+        let layer = RateLimitLayer::new(quota)
+            .clock(clock)
+            .headers("p")
+            .unwrap();
         let layer = layer.cost(move |_: &Call<'_, Request<Act>>| burst);
         let service = layer.http().layer(Probe::new());
         let call = || service.clone().oneshot(Request::new(Act::Succeed));
-        let [quota, window, left, _] = fields(call().await.unwrap().headers());
+        let [quota, window, left, _] = values(call().await.unwrap().headers());
         assert_eq!(([quota, window], left), (expected, 0));
         let rejected = call().await.unwrap();
         let after: u64 = rejected.headers()["retry-after"]
@@ -109,37 +114,37 @@ async fn the_policy_promises_no_more_than_the_quota() {
             .unwrap()
             .parse()
             .unwrap();
-        let [.., seconds] = fields(rejected.headers());
+        let [.., seconds] = values(rejected.headers());
         assert!(seconds >= 1 && after >= seconds);
     }
 }
 
-/// RL-13: a rejection over gRPC is all trailers, where the fields are forbidden; an admitted answer has them in its head.
+/// RL-13: a rejection over gRPC is trailers-only, where the draft forbids these headers.
 #[tokio::test]
-async fn over_grpc_only_admitted_answers_have_the_fields() {
-    let (clock, _hand) = Clock::manual();
+async fn over_grpc_only_responses_to_admitted_calls_have_the_headers() {
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock);
-    let service = layer.fields("default").unwrap().grpc().layer(Probe::new());
+    let service = layer.headers("default").unwrap().grpc().layer(Probe::new());
     let call = || service.clone().oneshot(Request::new(Act::Succeed));
-    assert_eq!(fields(call().await.unwrap().headers()), [1, 1, 0, 1]);
+    assert_eq!(values(call().await.unwrap().headers()), [1, 1, 0, 1]);
     let rejected = call().await.unwrap();
     assert_eq!(rejected.headers()["grpc-status"], "8");
     assert!(!rejected.headers().contains_key("ratelimit"));
     assert!(!rejected.headers().contains_key("ratelimit-policy"));
 }
 
-/// RL-15: neither the key nor anything made of it.
+/// RL-15: neither the key nor its hash.
 #[tokio::test]
-async fn keys_stay_secret() {
+async fn keys_appear_in_no_header_and_no_debug_output() {
     let secret = "sk-live-0123456789";
-    let (clock, _hand) = Clock::manual();
-    let layer = KeyedRateLimitLayer::by_field(Quota::per_second(1).unwrap(), "x-api-key")
+    let (clock, _clock_control) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(Quota::per_second(1).unwrap(), ByHeader::new("x-api-key"))
         .clock(clock)
-        .fields("per-key")
+        .headers("per-key")
         .unwrap();
     let handle = layer.handle();
     handle
-        .change_override("another", Quota::per_second(5).unwrap())
+        .set_override("another", Quota::per_second(5).unwrap())
         .unwrap();
     assert!(!format!("{layer:?} {handle:?} {:?}", handle.snapshot()).contains("another"));
     let service = layer.http().layer(Probe::new());
@@ -148,7 +153,7 @@ async fn keys_stay_secret() {
         let request = request.body(Act::Succeed).unwrap();
         let response = service.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), status);
-        assert_eq!(fields(response.headers()), [1, 1, 0, 1]);
+        assert_eq!(values(response.headers()), [1, 1, 0, 1]);
         let shown = format!("{:?} {:?}", response.headers(), response.extensions());
         assert!(!shown.contains("pk=") && !shown.contains(secret));
     }
@@ -156,42 +161,42 @@ async fn keys_stay_secret() {
 }
 
 #[tokio::test]
-async fn a_quota_that_changes_changes_the_policy() {
-    let (clock, _hand) = Clock::manual();
+async fn a_change_of_the_quota_changes_the_policy_header() {
+    let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(Quota::per_second(5).unwrap()).clock(clock);
     let handle = layer.handle();
-    let service = layer.fields("default").unwrap().http().layer(Probe::new());
-    handle.change_quota(Quota::new(2, Duration::from_secs(60)).unwrap());
+    let service = layer.headers("default").unwrap().http().layer(Probe::new());
+    handle.set_quota(Quota::new(2, Duration::from_secs(60)).unwrap());
     let response = service.oneshot(Request::new(Act::Succeed)).await.unwrap();
-    assert_eq!(fields(response.headers()), [2, 60, 1, 30]);
+    assert_eq!(values(response.headers()), [2, 60, 1, 30]);
 }
 
-/// Where calls may wait, a rejected one is told when there will be room, and not to keep away for longer.
+/// It is the same time in `Retry-After` and in `RateLimit`.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_would_wait_too_long_is_told_when_to_come_back() {
+async fn a_call_rejected_by_a_full_queue_gets_the_time_of_the_next_place() {
     let quota = Quota::new(1, Duration::from_secs(10)).unwrap();
     let layer = DelayingRateLimitLayer::new(quota, Duration::from_secs(3)).unwrap();
     let layer = layer
         .clock(towerkit_test::tokio_clock())
-        .fields("default")
+        .headers("default")
         .unwrap();
     let service = layer.http().layer(Probe::new());
     let call = || service.clone().oneshot(Request::new(Act::Succeed));
-    assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
+    assert_eq!(values(call().await.unwrap().headers()), [1, 10, 0, 10]);
     let rejected = call().await.unwrap();
     assert_eq!(rejected.headers()["retry-after"], "7");
-    assert_eq!(fields(rejected.headers()), [1, 10, 0, 7]);
+    assert_eq!(values(rejected.headers()), [1, 10, 0, 7]);
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(fields(call().await.unwrap().headers()), [1, 10, 0, 10]);
+    assert_eq!(values(call().await.unwrap().headers()), [1, 10, 0, 10]);
 }
 
-/// Both fields are lists, of which each limit adds a member: nested, and in one stack.
+/// Both headers are lists, to which each limit appends a member: nested, and in one policy stack.
 #[tokio::test]
-async fn two_limits_add_to_each_others_fields() {
-    let (clock, _hand) = Clock::manual();
+async fn two_limits_append_to_the_same_headers() {
+    let (clock, _clock_control) = Clock::manual();
     let layer = |policy, calls| {
         let layer = RateLimitLayer::new(Quota::per_second(calls).unwrap());
-        layer.clock(clock.clone()).fields(policy).unwrap()
+        layer.clock(clock.clone()).headers(policy).unwrap()
     };
     let members = |headers: &HeaderMap, name| {
         let lines = headers.get_all(name).into_iter();
@@ -223,7 +228,7 @@ async fn two_limits_add_to_each_others_fields() {
     assert_eq!(members(rejected.headers(), "ratelimit-policy"), policies);
     let limits = ["\"first\";r=0;t=1", "\"second\";r=0;t=1"];
     assert_eq!(members(rejected.headers(), "ratelimit"), limits);
-    // In a stack the answer to a rejection is made by the limit that rejects.
+    // In a policy stack the limit that rejects makes the response.
     let rejected = stacked().await.unwrap();
     assert_eq!(members(rejected.headers(), "ratelimit"), limits[1..]);
 }

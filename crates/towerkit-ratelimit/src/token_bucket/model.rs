@@ -1,28 +1,25 @@
-//! A bucket beside models that count every token.
+//! A bucket beside models that count each token.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::level::Enough;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn bucket(count: u32, per: Duration, burst: u32) -> Bucket {
-    Bucket::new(Quota::new(count, per).unwrap().burst(burst).unwrap())
+fn bucket(count: u32, per: Duration, burst: u32) -> TokenBucket {
+    TokenBucket::new(Quota::new(count, per).unwrap().burst(burst).unwrap())
 }
 
-/// How long the bucket makes a call wait that it rejects, in nanoseconds.
-fn wait(bucket: &Bucket, now: u64, cost: u32) -> Option<u64> {
-    match bucket.take(now, cost).err()?.enough() {
-        Enough::After(wait) => Some(wait.as_nanos() as u64),
-        Enough::Never => None,
-    }
+/// Returns the time after which a rejected call may be sent again, in nanoseconds.
+fn wait(bucket: &TokenBucket, now: u64, cost: u32) -> Option<u64> {
+    let insufficient = bucket.take(now, cost).err()?;
+    let wait = insufficient.retry_after()?;
+    Some(wait.as_nanos() as u64)
 }
 
-/// The bound of every window, in the plainest arithmetic there is: the most that was admitted in excess of burst + rate × time,
-/// in tokens times the period.
+/// Returns the largest excess of any window over burst + rate × time, in tokens times the period.
 fn worst_excess(admitted: &[(u64, u32)], count: u32, per: Duration, burst: u32) -> i128 {
     let (count, per) = (i128::from(count), per.as_nanos() as i128);
     let mut worst = i128::MIN;
@@ -77,9 +74,9 @@ proptest! {
         prop_assert!(worst_excess(&admitted, count, per, burst) <= 0);
     }
 
-    /// RL-02, RL-07: what is rejected is rejected for a reason. The model counts tokens by the whole history.
+    /// RL-02, RL-07: the model counts tokens by the whole history.
     #[test]
-    fn a_call_is_rejected_only_for_want_of_tokens(
+    fn a_call_is_rejected_only_if_tokens_are_missing(
         count in 1..10_000u32,
         burst in 1..20u32,
         steps in prop::collection::vec((0..SECOND / 2, 0..25u32), 1..60),
@@ -104,7 +101,7 @@ proptest! {
 
     /// RL-03: rejected until the wait is over, to the nanosecond, and admitted then.
     #[test]
-    fn the_wait_is_exact((count, per, burst) in quotas(), offset in 0..SECOND, cost in 1..20u32) {
+    fn retry_after_is_exact((count, per, burst) in quotas(), offset in 0..SECOND, cost in 1..20u32) {
         let bucket = bucket(count, per, burst);
         let cost = cost.min(burst);
         let now = SECOND + offset;
@@ -120,7 +117,7 @@ proptest! {
 
     /// A change keeps the tokens, up to the new burst, and never makes more of them, however often it is changed.
     #[test]
-    fn changes_keep_the_tokens(
+    fn changes_of_the_quota_keep_the_tokens(
         quotas in prop::collection::vec((1..1000u32, 1..10 * SECOND, 1..50u32), 2..6),
         spent in 0..50u32,
     ) {
@@ -128,13 +125,13 @@ proptest! {
             Quota::new(count, Duration::from_nanos(per)).unwrap().burst(burst).unwrap()
         });
         let first = quotas.next().unwrap();
-        let bucket = Bucket::new(first);
+        let bucket = TokenBucket::new(first);
         let mut tokens = first.burst_size() - spent.min(first.burst_size());
         if spent > 0 {
             bucket.take(SECOND, spent.min(first.burst_size())).unwrap();
         }
         for quota in quotas {
-            bucket.change_quota(quota, SECOND);
+            bucket.set_quota(quota, SECOND);
             tokens = tokens.min(quota.burst_size());
             let available = bucket.available(SECOND);
             // Rounding is against the caller, by less than a token.
@@ -144,7 +141,7 @@ proptest! {
     }
 }
 
-/// RL-02: under saturation next to nothing is lost.
+/// RL-02: under saturation at most one call is lost.
 #[test]
 fn saturation_gets_the_whole_rate() {
     for (count, step) in [
@@ -164,19 +161,19 @@ fn saturation_gets_the_whole_rate() {
     }
 }
 
-/// RL-04: rest does not fill the bucket beyond its brim.
+/// RL-04: a pause does not fill the bucket beyond the burst.
 #[test]
-fn after_a_long_rest_exactly_the_burst_is_admitted() {
+fn after_a_long_pause_exactly_the_burst_is_admitted() {
     let bucket = bucket(10, Duration::from_secs(1), 10);
-    for now in [SECOND, 1000 * SECOND, Spacing::END - 1] {
+    for now in [SECOND, 1000 * SECOND, Gcra::END - 1] {
         let calls = (0..100).filter(|_| bucket.take(now, 1).is_ok());
         assert_eq!(calls.count(), 10);
     }
 }
 
-/// RL-14: a process that was stopped for 3 s sees time jump. It admits the burst at once, not what it missed.
+/// RL-14: a process that was stopped for 3 s admits the burst at once, and not the calls that it missed.
 #[test]
-fn after_a_stopped_process_goes_on_no_more_than_the_burst_is_admitted() {
+fn after_a_pause_of_the_process_no_more_than_the_burst_is_admitted() {
     let bucket = bucket(100, Duration::from_secs(1), 10);
     let at = |now| (0..1000).filter(|_| bucket.take(now, 1).is_ok()).count();
     assert_eq!(at(SECOND), 10);
@@ -184,24 +181,22 @@ fn after_a_stopped_process_goes_on_no_more_than_the_burst_is_admitted() {
     assert_eq!(at(4 * SECOND + SECOND / 100), 10);
 }
 
-/// RL-06: at the end of time the bucket stays shut rather than wrap.
+/// RL-06: after the latest time the bucket is empty instead of wrapping around.
 #[test]
-fn time_that_runs_out_mints_nothing() {
+fn after_the_latest_time_no_call_is_admitted() {
     let bucket = bucket(1_000_000_000, Duration::from_secs(1), 10);
-    for now in [Spacing::END, u64::MAX] {
+    for now in [Gcra::END, u64::MAX] {
         assert!((0..100).all(|_| bucket.take(now, 1).is_err()));
     }
 }
 
 /// RL-07
 #[test]
-fn more_than_the_burst_is_never_there() {
+fn a_cost_above_the_burst_is_never_admitted() {
     let bucket = bucket(10, Duration::from_secs(1), 5);
     for cost in [6, 1000, u32::MAX] {
-        assert_eq!(
-            bucket.take(SECOND, cost).unwrap_err().enough(),
-            Enough::Never
-        );
+        let insufficient = bucket.take(SECOND, cost).unwrap_err();
+        assert_eq!(insufficient.retry_after(), None);
     }
     assert!(bucket.take(SECOND, 5).is_ok());
     assert!(bucket.take(SECOND, 0).is_ok());
@@ -219,63 +214,66 @@ fn a_charge_leaves_a_debt_of_one_burst_at_most() {
         bucket.charge(SECOND, u32::MAX);
     }
     assert_eq!(wait(&bucket, SECOND, 1), Some(6 * SECOND / 10));
-    assert!(bucket.take(SECOND, 0).is_ok(), "what costs nothing goes on");
+    assert!(
+        bucket.take(SECOND, 0).is_ok(),
+        "a call that costs 0 is admitted"
+    );
     assert_eq!(bucket.available(2 * SECOND), 5);
 }
 
-/// What a bucket would have lost meanwhile, had it been full, does not come back.
+/// Tokens that would have overflowed in the meantime are not returned.
 #[test]
-fn tokens_that_are_given_back_raise_no_window() {
+fn a_refund_raises_no_window_above_its_bound() {
     let bucket = bucket(10, Duration::from_secs(1), 5);
     bucket.take(SECOND, 3).unwrap();
-    bucket.give_back(SECOND, SECOND, 3);
+    bucket.refund(SECOND, SECOND, 3);
     assert_eq!(bucket.available(SECOND), 5);
     bucket.take(SECOND, 3).unwrap();
     let later = SECOND + SECOND / 10;
     bucket.take(later, 3).unwrap();
     assert_eq!(bucket.available(later), 0);
-    bucket.give_back(SECOND, later, 3);
+    bucket.refund(SECOND, later, 3);
     assert_eq!(bucket.available(later), 2);
 }
 
-/// A debt stays, and so do tokens above the new burst not.
+/// A debt stays, and tokens above the new burst go.
 #[test]
-fn a_change_keeps_debts_and_clamps_tokens() {
+fn a_change_of_the_quota_keeps_debts_and_clamps_tokens() {
     let bucket = bucket(10, Duration::from_secs(1), 5);
     let slower = Quota::per_second(1).unwrap().burst(2).unwrap();
-    bucket.change_quota(slower, SECOND);
+    bucket.set_quota(slower, SECOND);
     assert_eq!(bucket.available(SECOND), 2);
     bucket.charge(SECOND, 3);
     assert_eq!(wait(&bucket, SECOND, 1), Some(2 * SECOND));
-    bucket.change_quota(Quota::per_second(100).unwrap(), SECOND);
+    bucket.set_quota(Quota::per_second(100).unwrap(), SECOND);
     assert_eq!(wait(&bucket, SECOND, 1), Some(2 * SECOND / 100));
     assert_eq!(bucket.quota(), Quota::per_second(100).unwrap());
 }
 
-/// T-07: also from the fastest quota to the slowest, with all the debt there can be, at any time.
+/// T-07: from the fastest quota to the slowest, with the largest debt, at any time.
 #[test]
-fn no_change_is_too_much() {
+fn no_change_of_the_quota_overflows() {
     let fast = Quota::per_second(1_000_000_000)
         .unwrap()
         .burst(u32::MAX)
         .unwrap();
     let year = Duration::from_secs(365 * 24 * 3600);
     let slow = Quota::new(1, 2 * year).unwrap();
-    for now in [0, SECOND, Spacing::END - 1, Spacing::END, u64::MAX] {
-        let bucket = Bucket::new(fast);
+    for now in [0, SECOND, Gcra::END - 1, Gcra::END, u64::MAX] {
+        let bucket = TokenBucket::new(fast);
         bucket.charge(now, u32::MAX);
         bucket.charge(now, u32::MAX);
         for quota in [slow, fast, slow, slow.burst(1).unwrap(), fast] {
-            bucket.change_quota(quota, now);
+            bucket.set_quota(quota, now);
             assert_eq!(bucket.available(now), 0);
             assert!(bucket.take(now, 1).is_err());
             bucket.charge(now, u32::MAX);
-            bucket.give_back(now, now, 1);
+            bucket.refund(now, now, 1);
         }
     }
 }
 
-/// RL-01, RL-05: eight threads, a clock that all move at random, a million attempts.
+/// RL-01, RL-05: eight threads advance a clock at random and make a million calls.
 #[test]
 fn threads_share_one_bucket() {
     use std::sync::atomic::AtomicU64;
@@ -307,7 +305,7 @@ fn threads_share_one_bucket() {
 }
 
 #[test]
-fn what_is_available_is_what_can_be_taken() {
+fn the_available_tokens_can_be_taken() {
     let bucket = bucket(10, Duration::from_secs(1), 5);
     for left in (0..5).rev() {
         let level = bucket.take(SECOND, 1).unwrap();
