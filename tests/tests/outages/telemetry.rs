@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 use towerkit_core::stack;
 use towerkit_http::HttpExt;
 use towerkit_log::{Background, Format, LineFormatter, LogGuard, LogLayer};
-use towerkit_metrics::{MetricsLayer, Registry, Fanout};
+use towerkit_metrics::{Fanout, MetricsLayer, Registry};
 use towerkit_metrics_push::{Graphite, Influx, InfluxHttp, Pusher, PusherHandle, Statsd, Target};
-use towerkit_opentelemetry::{MetricExporterHandle, MetricPipeline, SpanPipeline, SpanExporterHandle};
+use towerkit_opentelemetry::{
+    MetricExporterHandle, MetricPipeline, SpanExporterHandle, SpanPipeline,
+};
 use towerkit_trace::TraceLayer;
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;

@@ -25,7 +25,7 @@ fn every_key_is_kept() -> Bug {
     const KEYS: u64 = 1_000_000;
     let mut governor = peers::governor_keyed().layer(Ready::<Full<Bytes>>::new());
     let quota = Quota::per_second(1_000_000_000).expect("a valid quota");
-    let layer = KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| *call.request);
+    let layer = KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| Some(*call.request));
     let handle = layer.handle();
     let mut ours = layer.layer(Ready::<Full<Bytes>>::new());
     Handle::current().block_on(async {

@@ -20,7 +20,9 @@ use towerkit::{
     http::HttpExt,
     log::LogLayer,
     metrics::{MetricsLayer, Registry},
-    ratelimit::{ByField, DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer},
+    ratelimit::{
+        ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, Options, Quota, RateLimitLayer,
+    },
     retry::{Always, RetryLayer},
     timeout::TimeoutLayer,
 };
@@ -54,8 +56,8 @@ fn limit() -> RateLimitLayer {
     RateLimitLayer::new(Quota::per_second(1000).unwrap())
 }
 
-fn by_key() -> KeyedRateLimitLayer<ByField> {
-    KeyedRateLimitLayer::by_field(Quota::per_second(1000).unwrap(), "x-api-key")
+fn by_key() -> KeyedRateLimitLayer<Options<ByHeader>> {
+    KeyedRateLimitLayer::new(Quota::per_second(1000).unwrap(), ByHeader::new("x-api-key"))
 }
 
 fn delaying() -> DelayingRateLimitLayer {

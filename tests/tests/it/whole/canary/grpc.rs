@@ -17,7 +17,7 @@ use towerkit_core::stack;
 use towerkit_http::HttpExt;
 use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
-use towerkit_ratelimit::{KeyedRateLimitLayer, Quota};
+use towerkit_ratelimit::{ByHeader, KeyedRateLimitLayer, Quota};
 use towerkit_trace::TraceLayer;
 
 use super::secrets::{CANARY, Outputs, fields};
@@ -47,9 +47,9 @@ async fn serve(registry: &Registry) -> String {
             .unwrap(),
         LogLayer::new(),
         MetricsLayer::new().registry(registry.clone()),
-        KeyedRateLimitLayer::by_field(
+        KeyedRateLimitLayer::new(
             Quota::new(1, Duration::from_secs(3600)).unwrap(),
-            "authorization",
+            ByHeader::new("authorization"),
         ),
     );
     let mut server = Server::builder().layer(stack(observers).grpc());

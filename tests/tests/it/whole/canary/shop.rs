@@ -23,7 +23,7 @@ use towerkit_hedge::HedgeLayer;
 use towerkit_http::{HttpExt, RequestKey};
 use towerkit_log::{EventLog, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
-use towerkit_ratelimit::{KeyedRateLimitLayer, Quota};
+use towerkit_ratelimit::{ByHeader, KeyedRateLimitLayer, Quota};
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis};
 use towerkit_retry::RetryLayer;
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
@@ -168,7 +168,8 @@ async fn flaky(State(shop): State<Shop>, headers: HeaderMap) -> Response {
 pub(crate) fn front(host: String, registry: &Registry, outputs: &mut Outputs) -> Router {
     let backend = client(registry, outputs);
     let quota = Quota::new(1, Duration::from_secs(3600)).unwrap();
-    let keyed = KeyedRateLimitLayer::by_field(quota, "authorization").events(events(registry));
+    let keyed =
+        KeyedRateLimitLayer::new(quota, ByHeader::new("authorization")).events(events(registry));
     let client = redis::Client::open(url("redis", "127.0.0.1:1")).unwrap();
     let redis = RedisRateLimitLayer::new(client, quota)
         .unwrap()
