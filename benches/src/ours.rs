@@ -114,7 +114,7 @@ pub type Roles = <(
     ConcurrencyLimitLayer,
     RateLimitLayer,
     CircuitBreakerLayer,
-) as IntoPolicy>::RunPolicy;
+) as IntoPolicy>::Policy;
 
 /// Makes the policy stack of a service that has everything, as one layer.
 #[must_use]

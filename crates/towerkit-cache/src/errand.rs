@@ -52,7 +52,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Errand<K> {
         end: &CallEnd,
     ) -> Result<X::Response, E> {
         let kept = match &result {
-            Ok(response) if self.settings.keep.keeps(end) => exchange.keep(response),
+            Ok(response) if self.settings.keep.keeps(end) => exchange.share(response),
             _ => None,
         };
         let now = self.settings.clock.now();

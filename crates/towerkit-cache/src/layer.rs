@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, Clock, KeyBy, Keyed, LayerExt, NoProtocol};
+use towerkit_core::{CallEnd, Clock, KeyFn, KeyType, LayerExt, NoProtocol};
 
 use crate::{
     Cache, CacheHandle, Capacity, InvalidCache, Lifetime,
@@ -11,15 +11,15 @@ use crate::{
 
 /// Keeps answers for a while, and gives them to callers who ask for the same.
 ///
-/// `X` is what finds the keys, a [`KeyBy`].
-pub struct CacheLayer<X: Keyed, P = NoProtocol> {
+/// `X` is what finds the keys, a [`KeyFn`].
+pub struct CacheLayer<X: KeyType, P = NoProtocol> {
     keys: X,
     store: Arc<Store<X::Key>>,
     settings: Settings,
     protocol: P,
 }
 
-impl<F, K> CacheLayer<KeyBy<F, K>>
+impl<F, K> CacheLayer<KeyFn<F, K>>
 where
     K: Hash + Eq + Send + Sync + 'static,
 {
@@ -34,7 +34,7 @@ where
         F: Fn(&Req) -> Option<K>,
     {
         Self {
-            keys: KeyBy::new(key),
+            keys: KeyFn::new(key),
             store: Arc::new(Store::new(lifetime, capacity)),
             settings: Settings::default(),
             protocol: NoProtocol::default(),
@@ -42,7 +42,7 @@ where
     }
 }
 
-impl<X: Keyed, P> CacheLayer<X, P> {
+impl<X: KeyType, P> CacheLayer<X, P> {
     /// Keeps response bodies of up to so many bytes, 1 byte to 1 GiB; 256 KiB by default.
     ///
     /// A response with a longer body is passed on as it comes.
@@ -79,7 +79,7 @@ impl<X: Keyed, P> CacheLayer<X, P> {
     }
 }
 
-impl<X: Keyed, P> LayerExt for CacheLayer<X, P> {
+impl<X: KeyType, P> LayerExt for CacheLayer<X, P> {
     type Protocol = P;
     type With<Q> = CacheLayer<X, Q>;
 
@@ -97,7 +97,7 @@ impl<X: Keyed, P> LayerExt for CacheLayer<X, P> {
     }
 }
 
-impl<S, X: Keyed + Clone, P: Clone> Layer<S> for CacheLayer<X, P> {
+impl<S, X: KeyType + Clone, P: Clone> Layer<S> for CacheLayer<X, P> {
     type Service = Cache<S, X, P>;
 
     fn layer(&self, inner: S) -> Cache<S, X, P> {
@@ -111,7 +111,7 @@ impl<S, X: Keyed + Clone, P: Clone> Layer<S> for CacheLayer<X, P> {
     }
 }
 
-impl<X: Keyed + Clone, P: Clone> Clone for CacheLayer<X, P> {
+impl<X: KeyType + Clone, P: Clone> Clone for CacheLayer<X, P> {
     fn clone(&self) -> Self {
         Self {
             keys: self.keys.clone(),
@@ -122,7 +122,7 @@ impl<X: Keyed + Clone, P: Clone> Clone for CacheLayer<X, P> {
     }
 }
 
-impl<X: Keyed, P> fmt::Debug for CacheLayer<X, P> {
+impl<X: KeyType, P> fmt::Debug for CacheLayer<X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheLayer")
             .field("store", &self.store)

@@ -6,12 +6,12 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, KeyBy, Keyed, NoProtocol, Protocol, ShareResponse};
+use towerkit_core::{Bypass, KeyFn, KeyType, NoProtocol, Protocol, ShareResponse};
 
 use crate::{CacheFuture, errand::Errand, settings::Settings, store::Store};
 
 /// A service behind a [`CacheLayer`](crate::CacheLayer).
-pub struct Cache<S, X: Keyed, P = NoProtocol> {
+pub struct Cache<S, X: KeyType, P = NoProtocol> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) store: Arc<Store<X::Key>>,
@@ -19,7 +19,7 @@ pub struct Cache<S, X: Keyed, P = NoProtocol> {
     pub(crate) protocol: P,
 }
 
-impl<S, F, K, P, Req> Service<Req> for Cache<S, KeyBy<F, K>, P>
+impl<S, F, K, P, Req> Service<Req> for Cache<S, KeyFn<F, K>, P>
 where
     S: Service<Req> + Clone,
     F: Fn(&Req) -> Option<K>,
@@ -60,7 +60,7 @@ where
     }
 }
 
-impl<S, F, K, P, Req> Bypass<Req> for Cache<S, KeyBy<F, K>, P>
+impl<S, F, K, P, Req> Bypass<Req> for Cache<S, KeyFn<F, K>, P>
 where
     S: Service<Req> + Clone,
     F: Fn(&Req) -> Option<K>,
@@ -74,7 +74,7 @@ where
     }
 }
 
-impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Cache<S, X, P> {
+impl<S: Clone, X: KeyType + Clone, P: Clone> Clone for Cache<S, X, P> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -86,7 +86,7 @@ impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Cache<S, X, P> {
     }
 }
 
-impl<S: fmt::Debug, X: Keyed, P> fmt::Debug for Cache<S, X, P> {
+impl<S: fmt::Debug, X: KeyType, P> fmt::Debug for Cache<S, X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("inner", &self.inner)

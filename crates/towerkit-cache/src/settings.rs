@@ -37,7 +37,7 @@ impl KeepPolicy {
             Some(keep) => keep(end),
             None => end.outcome() == Outcome::Success,
         };
-        end.rejected().is_none() && is_wanted()
+        end.rejection_reason().is_none() && is_wanted()
     }
 }
 
@@ -55,5 +55,5 @@ impl fmt::Debug for KeepPolicy {
 /// it.
 pub(crate) fn is_error(end: &CallEnd) -> bool {
     let outcome = end.outcome();
-    end.rejected().is_some() || !matches!(outcome, Outcome::Success | Outcome::ClientError)
+    end.rejection_reason().is_some() || !matches!(outcome, Outcome::Success | Outcome::ClientError)
 }

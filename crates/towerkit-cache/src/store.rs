@@ -62,7 +62,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
             },
             Freshness::Over => return Err(None),
         }
-        Ok(exchange.again(value))
+        Ok(exchange.copy(value))
     }
 
     /// Answers a call that failed from what is kept by then.
@@ -81,7 +81,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
             Freshness::Fresh => self.hits.add(),
             Freshness::Stale | Freshness::Over => self.stale.add(),
         }
-        Some(exchange.again(value))
+        Some(exchange.copy(value))
     }
 
     /// Finds what is kept for a key, and was not thrown away with all others.

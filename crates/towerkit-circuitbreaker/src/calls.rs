@@ -168,7 +168,7 @@ impl Calls<'_> {
     /// A rejection further in has a head as well, and is judged at its end.
     #[inline(never)]
     fn head_of_watched(self, held: &mut CallState, so_far: &CallEnd) {
-        if self.machine.times_to_head() && so_far.rejected().is_none() {
+        if self.machine.times_to_head() && so_far.rejection_reason().is_none() {
             let slow = self.is_too_long(*held, so_far);
             held.timing = if self.leave(*held) {
                 Timing::Known { slow }

@@ -33,10 +33,10 @@ impl CountAs {
 
     fn of_trouble(outcome: Outcome, end: &CallEnd) -> Self {
         let outcome = match outcome {
-            Outcome::Cancelled => end.head().unwrap_or(outcome),
+            Outcome::Cancelled => end.head_outcome().unwrap_or(outcome),
             outcome => outcome,
         };
-        match (outcome, end.rejected()) {
+        match (outcome, end.rejection_reason()) {
             (_, Some(RejectionReason::DeadlineExceeded)) => Self::Failure,
             (Outcome::Cancelled, _) | (_, Some(_)) => Self::Ignored,
             (Outcome::Success | Outcome::ClientError, None) => Self::Success,
@@ -106,7 +106,7 @@ mod tests {
     /// CB-10.
     #[test]
     fn a_cancelled_call_counts_for_its_head_or_not_at_all() {
-        let judged = |head| CountAs::of(&CallEnd::cancelled().with_head(head));
+        let judged = |head| CountAs::of(&CallEnd::cancelled().with_head_outcome(head));
         assert_eq!(judged(None), CountAs::Ignored);
         assert_eq!(judged(Some(Outcome::Success)), CountAs::Success);
         assert_eq!(judged(Some(Outcome::ClientError)), CountAs::Success);

@@ -55,7 +55,7 @@ impl Policy for CircuitBreakerPolicy {
     type CallState = CallState;
 
     #[inline(always)]
-    fn head(&self, held: &mut CallState, so_far: &CallEnd) {
+    fn on_response_head(&self, held: &mut CallState, so_far: &CallEnd) {
         self.calls().head(held, so_far);
     }
 

@@ -49,7 +49,7 @@ impl<P> CircuitBreakerLayer<P> {
     }
 
     fn settings(&self) -> &Settings {
-        self.policies.policies().policy().settings()
+        self.policies.policy().get().settings()
     }
 
     pub(crate) fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
@@ -60,7 +60,7 @@ impl<P> CircuitBreakerLayer<P> {
             self.state.mark_used();
         }
         self.state.replace(breaker.clone());
-        *self.policies.policies_mut().policy_mut() = breaker;
+        *self.policies.policy_mut().get_mut() = breaker;
         self
     }
 }

@@ -36,7 +36,7 @@ impl Settings {
 ///
 /// A call may end because a panic unwinds through it. A second panic, let through, would abort the process.
 fn ask(verdict: &Judge, end: &CallEnd) -> CountAs {
-    if end.panicked() {
+    if end.has_panicked() {
         return CountAs::Failure;
     }
     catch_unwind(AssertUnwindSafe(|| verdict(end))).unwrap_or_else(|_| CountAs::of(end))

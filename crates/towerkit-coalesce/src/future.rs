@@ -158,8 +158,8 @@ fn answer<T, E, X: ShareResponse<T, E>>(
         return None;
     };
     // `None` if one layer stands around services with different responses, whose keys are equal all the same.
-    let kept = answer.downcast_ref::<X::Kept>()?;
-    Some(exchange.again(kept))
+    let kept = answer.downcast_ref::<X::Shared>()?;
+    Some(exchange.copy(kept))
 }
 
 /// What one does who has waited in vain.
@@ -192,7 +192,7 @@ fn landing<T, E, X: ShareResponse<T, E>>(
     end: &CallEnd,
 ) -> Landing<Answer> {
     match result {
-        Ok(response) if settings.share.shares(end) => match exchange.keep(response) {
+        Ok(response) if settings.share.shares(end) => match exchange.share(response) {
             Some(kept) => Landing::Shared(Arc::new(kept)),
             None => Landing::Alone,
         },

@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, KeyBy, Keyed, LayerExt, NoProtocol};
+use towerkit_core::{CallEnd, KeyFn, KeyType, LayerExt, NoProtocol};
 
 use crate::{
     Coalesce, InvalidCoalesce,
@@ -11,15 +11,15 @@ use crate::{
 
 /// Lets calls that ask for the same at the same time share one call.
 ///
-/// `X` is what finds the keys, a [`KeyBy`].
-pub struct CoalesceLayer<X: Keyed, P = NoProtocol> {
+/// `X` is what finds the keys, a [`KeyFn`].
+pub struct CoalesceLayer<X: KeyType, P = NoProtocol> {
     keys: X,
     flights: Arc<Flights<X::Key>>,
     settings: Settings,
     protocol: P,
 }
 
-impl<F, K> CoalesceLayer<KeyBy<F, K>>
+impl<F, K> CoalesceLayer<KeyFn<F, K>>
 where
     K: Hash + Eq + Send + Sync + 'static,
 {
@@ -33,7 +33,7 @@ where
         F: Fn(&Req) -> Option<K>,
     {
         Self {
-            keys: KeyBy::new(key),
+            keys: KeyFn::new(key),
             flights: Arc::new(Flights::new()),
             settings: Settings::default(),
             protocol: NoProtocol::default(),
@@ -41,7 +41,7 @@ where
     }
 }
 
-impl<X: Keyed, P> CoalesceLayer<X, P> {
+impl<X: KeyType, P> CoalesceLayer<X, P> {
     /// Waits for so many calls of others in vain, 1 to 100, before making its own; 2 by default.
     ///
     /// Of those who wait for a call that failed, one calls next and the others wait for that. This bounds the time for which a
@@ -83,7 +83,7 @@ impl<X: Keyed, P> CoalesceLayer<X, P> {
     }
 }
 
-impl<X: Keyed, P> LayerExt for CoalesceLayer<X, P> {
+impl<X: KeyType, P> LayerExt for CoalesceLayer<X, P> {
     type Protocol = P;
     type With<Q> = CoalesceLayer<X, Q>;
 
@@ -101,7 +101,7 @@ impl<X: Keyed, P> LayerExt for CoalesceLayer<X, P> {
     }
 }
 
-impl<S, X: Keyed + Clone, P: Clone> Layer<S> for CoalesceLayer<X, P> {
+impl<S, X: KeyType + Clone, P: Clone> Layer<S> for CoalesceLayer<X, P> {
     type Service = Coalesce<S, X, P>;
 
     fn layer(&self, inner: S) -> Coalesce<S, X, P> {
@@ -115,7 +115,7 @@ impl<S, X: Keyed + Clone, P: Clone> Layer<S> for CoalesceLayer<X, P> {
     }
 }
 
-impl<X: Keyed + Clone, P: Clone> Clone for CoalesceLayer<X, P> {
+impl<X: KeyType + Clone, P: Clone> Clone for CoalesceLayer<X, P> {
     fn clone(&self) -> Self {
         Self {
             keys: self.keys.clone(),
@@ -126,7 +126,7 @@ impl<X: Keyed + Clone, P: Clone> Clone for CoalesceLayer<X, P> {
     }
 }
 
-impl<X: Keyed, P> fmt::Debug for CoalesceLayer<X, P> {
+impl<X: KeyType, P> fmt::Debug for CoalesceLayer<X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoalesceLayer")
             .field("settings", &self.settings)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, KeyBy, Keyed, NoProtocol, Protocol, ShareResponse};
+use towerkit_core::{Bypass, KeyFn, KeyType, NoProtocol, Protocol, ShareResponse};
 
 use crate::{
     CoalesceFuture,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A service behind a [`CoalesceLayer`](crate::CoalesceLayer).
-pub struct Coalesce<S, X: Keyed, P = NoProtocol> {
+pub struct Coalesce<S, X: KeyType, P = NoProtocol> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) flights: Arc<Flights<X::Key>>,
@@ -25,7 +25,7 @@ pub struct Coalesce<S, X: Keyed, P = NoProtocol> {
     pub(crate) protocol: P,
 }
 
-impl<S, F, K, P, Req> Service<Req> for Coalesce<S, KeyBy<F, K>, P>
+impl<S, F, K, P, Req> Service<Req> for Coalesce<S, KeyFn<F, K>, P>
 where
     S: Service<Req> + Clone,
     F: Fn(&Req) -> Option<K>,
@@ -62,7 +62,7 @@ where
     }
 }
 
-impl<S, F, K, P, Req> Bypass<Req> for Coalesce<S, KeyBy<F, K>, P>
+impl<S, F, K, P, Req> Bypass<Req> for Coalesce<S, KeyFn<F, K>, P>
 where
     S: Service<Req> + Clone,
     F: Fn(&Req) -> Option<K>,
@@ -77,7 +77,7 @@ where
     }
 }
 
-impl<S: Clone, X: Keyed, P> Coalesce<S, X, P> {
+impl<S: Clone, X: KeyType, P> Coalesce<S, X, P> {
     /// Gives back the readiness of the inner service, which a call that waits must not hold; returns an instance for later.
     fn unready(&mut self) -> S {
         let fresh = self.inner.clone();
@@ -85,7 +85,7 @@ impl<S: Clone, X: Keyed, P> Coalesce<S, X, P> {
     }
 }
 
-impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Coalesce<S, X, P> {
+impl<S: Clone, X: KeyType + Clone, P: Clone> Clone for Coalesce<S, X, P> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -97,7 +97,7 @@ impl<S: Clone, X: Keyed + Clone, P: Clone> Clone for Coalesce<S, X, P> {
     }
 }
 
-impl<S: fmt::Debug, X: Keyed, P> fmt::Debug for Coalesce<S, X, P> {
+impl<S: fmt::Debug, X: KeyType, P> fmt::Debug for Coalesce<S, X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coalesce")
             .field("inner", &self.inner)

@@ -37,7 +37,7 @@ impl SharePolicy {
             Some(share) => share(end),
             None => matches!(end.outcome(), Outcome::Success | Outcome::ClientError),
         };
-        end.rejected().is_none() && is_wanted()
+        end.rejection_reason().is_none() && is_wanted()
     }
 }
 

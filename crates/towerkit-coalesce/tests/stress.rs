@@ -15,7 +15,7 @@ use proptest::{strategy::Strategy, strategy::ValueTree, test_runner::TestRunner}
 use tower::{Layer, Service};
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::LayerExt;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 struct Unpark(thread::Thread);
 
@@ -44,9 +44,9 @@ fn poll_by_waker<F: Future>(future: F, polls: u32) -> Option<F::Output> {
 fn nobody_waits_for_ever() {
     const CALLS: u32 = 20_000;
     let probe = Probe::new();
-    let ledger = probe.ledger();
-    let key: fn(&Act) -> Option<u8> = |act| match act {
-        Act::Pend(times) => Some((times % 2) as u8),
+    let counts = probe.counts();
+    let key: fn(&Action) -> Option<u8> = |act| match act {
+        Action::Pend(times) => Some((times % 2) as u8),
         _ => Some(0),
     };
     let layer = CoalesceLayer::new(key).plain("probe");
@@ -62,9 +62,9 @@ fn nobody_waits_for_ever() {
             scope.spawn(|| {
                 let mut runner = TestRunner::default();
                 let acts = proptest::prop_oneof![
-                    6 => (0..6_u32).prop_map(Act::Pend),
-                    2 => proptest::strategy::Just(Act::Fail),
-                    1 => proptest::strategy::Just(Act::PanicInFuture),
+                    6 => (0..6_u32).prop_map(Action::Pend),
+                    2 => proptest::strategy::Just(Action::Fail),
+                    1 => proptest::strategy::Just(Action::PanicInFuture),
                 ];
                 let calls = (acts, 0..8_u32);
                 for _ in 0..CALLS {
@@ -82,7 +82,7 @@ fn nobody_waits_for_ever() {
                         )
                     });
                     let panicked = catch_unwind(call).is_err();
-                    assert!(!panicked || act == Act::PanicInFuture);
+                    assert!(!panicked || act == Action::PanicInFuture);
                 }
             });
         }
@@ -90,7 +90,7 @@ fn nobody_waits_for_ever() {
     let _ = std::panic::take_hook();
     assert_eq!(handle.snapshot().in_flight, 0);
     assert_eq!(
-        (ledger.in_flight(), ledger.reserved(), ledger.violations()),
+        (counts.in_flight(), counts.reserved(), counts.violations()),
         (0, 0, 0)
     );
     assert!(handle.snapshot().shared > 0, "nobody met");

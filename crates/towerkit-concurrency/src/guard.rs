@@ -117,7 +117,7 @@ impl Shared {
         call: &mut Call<'_, Req>,
     ) -> Result<Admission<Permit, Turn>, Rejection> {
         let deadline = call.deadline();
-        let patience = match deadline.as_ref().map(Deadline::left) {
+        let patience = match deadline.as_ref().map(Deadline::remaining) {
             Some(Duration::ZERO) => return Err(self.rejection(RejectionReason::DeadlineExceeded)),
             Some(left) => u64::try_from(left.as_nanos()).unwrap_or(u64::MAX),
             None => u64::MAX,

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use towerkit_core::{
-    As, AsAsyncGuard, AsGuard, AsyncPolicyService, Call, Clock, EventSink, IntoPolicy, Layer,
-    LayerExt, LayerState, Plain, PolicyLayer, PolicyService, PolicyShape,
+    AsAsyncGuard, AsGuard, AsyncPolicyService, Call, Clock, EventSink, IntoPolicy, Layer, LayerExt,
+    LayerState, Plain, PolicyAs, PolicyLayer, PolicyService, PolicyShape,
 };
 
 use crate::{
@@ -93,7 +93,7 @@ impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, AsGuard<ConcurrencyLimitPolicy
     }
 }
 
-impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolicy<K>, Part>> {
+impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<K>, Part>> {
     /// Sorts calls into classes, and says what each may use of the limit. By default all calls are alike.
     ///
     /// `class` says which class a call belongs to: a [`Class`] or just a [`Priority`](crate::Priority). It must be quick, and it is
@@ -118,7 +118,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
         self,
         classes: Classes,
         class: F,
-    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolicy<Sorted<F>>, Part>>
+    ) -> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<Sorted<F>>, Part>>
     where
         F: Fn(&Call<'_, Req>) -> C,
         C: Into<Class>,
@@ -156,7 +156,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         let shared = self.remake(set);
-        self.policies.policies_mut().policy_mut().shared = shared;
+        self.policies.policy_mut().get_mut().shared = shared;
         self
     }
 
@@ -165,11 +165,11 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
         mut self,
         set: impl FnOnce(&mut Settings),
         sort: impl FnOnce(&K) -> L,
-    ) -> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolicy<L>, Other>> {
+    ) -> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<L>, Other>> {
         let shared = self.remake(set);
-        let remade = |role: As<ConcurrencyLimitPolicy<K>, Part>| {
-            let sort = sort(&role.policy().sort);
-            As::new(ConcurrencyLimitPolicy { shared, sort })
+        let remade = |role: PolicyAs<ConcurrencyLimitPolicy<K>, Part>| {
+            let sort = sort(&role.get().sort);
+            PolicyAs::new(ConcurrencyLimitPolicy { shared, sort })
         };
         ConcurrencyLimitLayer {
             policies: self.policies.map(remade),
@@ -179,7 +179,7 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, As<ConcurrencyLimitPolic
 
     /// Makes the limit anew, also for the handles.
     fn remake(&mut self, set: impl FnOnce(&mut Settings)) -> Arc<Shared> {
-        let mut settings = self.policies.policies().policy().shared.settings.clone();
+        let mut settings = self.policies.policy().get().shared.settings.clone();
         set(&mut settings);
         let shared = Arc::new(Shared::new(settings));
         if self.policies.is_used() {
@@ -224,9 +224,9 @@ impl<P, R> LayerExt for ConcurrencyLimitLayer<P, R> {
 }
 
 impl<R: PolicyShape> IntoPolicy for ConcurrencyLimitLayer<Plain, R> {
-    type RunPolicy = R;
+    type Policy = R;
 
-    fn into_policies(self) -> R {
-        self.policies.into_policies()
+    fn into_policy(self) -> R {
+        self.policies.into_policy()
     }
 }

@@ -40,7 +40,7 @@ impl Shared {
 /// Failures and errors of the caller say nothing: they are often quicker than any success. Nor does a rejection that has nothing to do
 /// with load, such as one by a rate limit further in.
 fn lesson(end: &CallEnd) -> Option<Lesson> {
-    match end.rejected() {
+    match end.rejection_reason() {
         Some(RejectionReason::Overloaded | RejectionReason::DeadlineExceeded) => {
             return Some(Lesson::Dropped);
         }

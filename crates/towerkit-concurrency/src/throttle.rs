@@ -140,7 +140,7 @@ impl Policy for AdaptiveThrottlePolicy {
 
     /// An answer that has begun is an acceptance, however long it goes on.
     #[inline]
-    fn head(&self, sent: &mut SentCall, so_far: &CallEnd) {
+    fn on_response_head(&self, sent: &mut SentCall, so_far: &CallEnd) {
         if is_accepted(so_far) {
             sent.is_accepted = true;
             self.0.tally.accept(so_far.now(&self.0.settings.clock));
@@ -170,13 +170,13 @@ impl<Req> Guard<Req> for AdaptiveThrottlePolicy {
 ///
 /// A failure without a code is one without an answer. A call that was cancelled was taken on if the head of its response was there.
 fn is_accepted(end: &CallEnd) -> bool {
-    if end.panicked() || end.rejected().is_some() {
+    if end.has_panicked() || end.rejection_reason().is_some() {
         return false;
     }
     match end.outcome() {
         Outcome::Success | Outcome::ClientError => true,
         Outcome::Failure => end.status().is_some(),
-        Outcome::Cancelled => end.head() == Some(Outcome::Success),
+        Outcome::Cancelled => end.head_outcome() == Some(Outcome::Success),
         _ => false,
     }
 }
@@ -217,7 +217,7 @@ mod tests {
             RejectionReason::Unauthenticated
         )));
         assert!(!ended(Outcome::Cancelled));
-        let streamed = CallEnd::cancelled().with_head(Some(Outcome::Success));
+        let streamed = CallEnd::cancelled().with_head_outcome(Some(Outcome::Success));
         assert!(is_accepted(&streamed));
     }
 }

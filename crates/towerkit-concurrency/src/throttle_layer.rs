@@ -116,14 +116,14 @@ impl<P> AdaptiveThrottleLayer<P> {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.policies.policies().policy().settings().clone();
+        let mut settings = self.policies.policy().get().settings().clone();
         set(&mut settings);
         let throttle = AdaptiveThrottlePolicy::new(settings);
         if self.policies.is_used() {
             self.state.mark_used();
         }
         self.state.replace(throttle.clone());
-        *self.policies.policies_mut().policy_mut() = throttle;
+        *self.policies.policy_mut().get_mut() = throttle;
         self
     }
 }

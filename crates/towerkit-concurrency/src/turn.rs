@@ -66,7 +66,7 @@ impl Turn {
     }
 
     fn deadline_is_over(&self) -> bool {
-        self.deadline.as_ref().is_some_and(Deadline::is_over)
+        self.deadline.as_ref().is_some_and(Deadline::has_passed)
     }
 
     fn rejection(&self) -> Rejection {

@@ -8,12 +8,12 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    Admission, AnswerRejection, Bypass, Call, CallEnd, InFlightCall, PolicyShape, Protocol, Shared,
-    TrackResponse,
+    Admission, Bypass, Call, CallEnd, InFlightCall, PolicyShape, Protocol, RejectWith,
+    SharedPolicies, TrackResponse,
     backpressure::Readiness,
     run_async_policy::RunAsyncPolicy,
-    run_policy::Begun,
-    run_policy::needs_end_if_it_follows,
+    run_policy::Started,
+    run_policy::assert_needs_end,
     service::{AdmissionMode, PolicyFuture},
 };
 
@@ -22,15 +22,15 @@ use crate::{
 pub enum AsyncAdmission {}
 
 impl AdmissionMode for AsyncAdmission {
-    type With<B: AdmissionMode> = Self;
+    type Or<B: AdmissionMode> = Self;
     type Service<S, R: PolicyShape, P> = AsyncPolicyService<S, R, P>;
 
     fn service<S, R: PolicyShape, P>(
         inner: S,
-        policies: Shared<R>,
+        policies: SharedPolicies<R>,
         protocol: P,
     ) -> AsyncPolicyService<S, R, P> {
-        const { needs_end_if_it_follows::<R>() };
+        const { assert_needs_end::<R>() };
         AsyncPolicyService {
             inner,
             policies,
@@ -48,9 +48,9 @@ impl AdmissionMode for AsyncAdmission {
 /// admitted, from a clone.
 pub struct AsyncPolicyService<S, R: PolicyShape, P> {
     inner: S,
-    policies: Shared<R>,
+    policies: SharedPolicies<R>,
     protocol: P,
-    readiness: Readiness<R::MaybeRejection>,
+    readiness: Readiness<R::Rejection>,
 }
 
 impl<S: Clone, R: PolicyShape, P: Clone> Clone for AsyncPolicyService<S, R, P> {
@@ -77,7 +77,7 @@ where
     S: Service<Req> + Clone,
     R: RunAsyncPolicy<Req>,
     P: Protocol<Req> + Clone,
-    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+    P::Exchange: RejectWith<S::Response, S::Error, R::Rejection>,
 {
     type Response = <P::Exchange as TrackResponse<S::Response, S::Error>>::Response<R>;
     type Error = S::Error;
@@ -99,7 +99,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol_kind());
-        let state = match self.policies.begin(&mut call) {
+        let state = match self.policies.start(&mut call) {
             Err(rejection) => State::Running(PolicyFuture::rejected(Box::new(rejection), exchange)),
             Ok(Admission::Later(wait)) => State::AsyncAdmission(Wait {
                 wait,
@@ -109,7 +109,7 @@ where
             Ok(Admission::Now(held)) => {
                 if let Some(shut) = self.readiness.take_rejection() {
                     // As in `PolicyService`: the inner service was not polled ready. A call that waits gets readiness of its own.
-                    let shut = Begun::new(&*self.policies, held).turn_away(shut, &call);
+                    let shut = Started::new(&*self.policies, held).finish_rejected(shut, &call);
                     State::Running(PolicyFuture::rejected(Box::new(shut), exchange))
                 } else {
                     let in_flight_call = InFlightCall::new(&self.policies, held);
@@ -128,7 +128,7 @@ where
     S: Service<Req> + Clone,
     R: RunAsyncPolicy<Req>,
     P: Protocol<Req> + Clone,
-    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+    P::Exchange: RejectWith<S::Response, S::Error, R::Rejection>,
 {
     fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -198,7 +198,7 @@ where
 struct Wait<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> {
     #[pin]
     wait: R::Wait,
-    policies: Option<Shared<R>>,
+    policies: Option<SharedPolicies<R>>,
     parked: Option<Parked<S, P, Req>>,
 }
 
@@ -208,13 +208,13 @@ impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> PinnedDrop for Wait<S, R,
         let me = self.project();
         if let Some(policies) = me.policies.take() {
             drop(me.parked.take());
-            policies.abandon(me.wait, &CallEnd::cancelled());
+            policies.cancel_wait(me.wait, &CallEnd::cancelled());
         }
     }
 }
 
 type Decided<S, R, P, Req> = (
-    Result<InFlightCall<R>, <R as PolicyShape>::MaybeRejection>,
+    Result<InFlightCall<R>, <R as PolicyShape>::Rejection>,
     Parked<S, P, Req>,
 );
 
@@ -245,7 +245,7 @@ impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
 
 /// Finishes the policies that had begun if what they wait for panics.
 struct Fuse<'a, R: RunAsyncPolicy<Req>, Req> {
-    policies: &'a Shared<R>,
+    policies: &'a SharedPolicies<R>,
     wait: Pin<&'a mut R::Wait>,
     lit: bool,
 }
@@ -254,7 +254,7 @@ impl<R: RunAsyncPolicy<Req>, Req> Drop for Fuse<'_, R, Req> {
     fn drop(&mut self) {
         if self.lit {
             self.policies
-                .abandon(self.wait.as_mut(), &CallEnd::in_panic());
+                .cancel_wait(self.wait.as_mut(), &CallEnd::in_panic());
         }
     }
 }
@@ -264,7 +264,7 @@ where
     S: Service<Req>,
     R: RunAsyncPolicy<Req>,
     P: Protocol<Req>,
-    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+    P::Exchange: RejectWith<S::Response, S::Error, R::Rejection>,
 {
     type Output =
         Result<<P::Exchange as TrackResponse<S::Response, S::Error>>::Response<R>, S::Error>;
@@ -280,7 +280,7 @@ where
                             state.set(State::Readying(Some((parked, in_flight_call))))
                         }
                         Err(rejection) => {
-                            return Poll::Ready(parked.exchange.answer(rejection));
+                            return Poll::Ready(parked.exchange.reject_with(rejection));
                         }
                     }
                 }
@@ -297,8 +297,9 @@ where
                     if let Err(error) = polled {
                         in_flight_call.poll_with(|| drop((inner, request)));
                         let result = Err(error);
-                        let answer = in_flight_call
-                            .guarded(|in_flight_call| exchange.conclude(result, in_flight_call));
+                        let answer = in_flight_call.finish_on_panic(|in_flight_call| {
+                            exchange.track_result(result, in_flight_call)
+                        });
                         return Poll::Ready(answer);
                     }
                     // The readied instance is dropped with the closure, inside the policies.

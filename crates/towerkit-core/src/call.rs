@@ -9,7 +9,7 @@ use crate::{CallEnd, Clock, Deadline, RejectionReason, Status, clock::Reading};
 /// What a request can say of itself, whatever its type.
 ///
 /// Object safe, so that one `impl<Req> Guard<Req>` serves every protocol.
-pub trait Describe<Req> {
+pub trait DescribeRequest<Req> {
     /// Returns the protocol that this request speaks. Asked once a call; the other questions get the answer back.
     fn kind(&self, _request: &Req) -> ProtocolKind {
         ProtocolKind::Plain
@@ -130,7 +130,7 @@ pub enum ProtocolKind {
 pub struct Call<'a, Req> {
     /// The request itself.
     pub request: &'a mut Req,
-    protocol: &'a dyn Describe<Req>,
+    protocol: &'a dyn DescribeRequest<Req>,
     kind: ProtocolKind,
     reading: Reading,
 }
@@ -138,7 +138,7 @@ pub struct Call<'a, Req> {
 impl<'a, Req> Call<'a, Req> {
     /// Opens a request to the policies of a policy stack, read by `protocol`.
     #[inline(always)]
-    pub fn new(request: &'a mut Req, protocol: &'a dyn Describe<Req>) -> Self {
+    pub fn new(request: &'a mut Req, protocol: &'a dyn DescribeRequest<Req>) -> Self {
         let kind = protocol.kind(request);
         Self {
             request,

@@ -2,7 +2,7 @@ use std::cell::Cell;
 
 use crate::{Clock, Outcome, RejectionReason, Status, clock::Reading};
 
-/// What is known of a call at its end (or, in [`Policy::head`](crate::Policy::head), so far).
+/// What is known of a call at its end (or, in [`Policy::head`](crate::Policy::on_response_head), so far).
 #[derive(Debug, Clone)]
 pub struct CallEnd {
     outcome: Outcome,
@@ -77,7 +77,7 @@ impl CallEnd {
     /// Adds the outcome that the head of the response told.
     #[inline(always)]
     #[must_use]
-    pub fn with_head(mut self, head: Option<Outcome>) -> Self {
+    pub fn with_head_outcome(mut self, head: Option<Outcome>) -> Self {
         self.head = head.map_or(Head::Missing, Head::Told);
         self
     }
@@ -93,7 +93,7 @@ impl CallEnd {
     /// Adds the reason of a rejection.
     #[inline(always)]
     #[must_use]
-    pub fn with_rejected(mut self, rejected: Option<RejectionReason>) -> Self {
+    pub fn with_rejection_reason(mut self, rejected: Option<RejectionReason>) -> Self {
         self.rejected = rejected;
         self
     }
@@ -127,7 +127,7 @@ impl CallEnd {
     /// The head of a gRPC stream tells none: its code comes in the trailers.
     #[inline(always)]
     #[must_use]
-    pub fn head(&self) -> Option<Outcome> {
+    pub fn head_outcome(&self) -> Option<Outcome> {
         match self.head {
             Head::Told(outcome) => Some(outcome),
             Head::Missing | Head::Open => None,
@@ -144,14 +144,14 @@ impl CallEnd {
     /// Returns why the call was rejected, by a layer further in or by a later policy of the same policy stack.
     #[inline(always)]
     #[must_use]
-    pub fn rejected(&self) -> Option<RejectionReason> {
+    pub fn rejection_reason(&self) -> Option<RejectionReason> {
         self.rejected
     }
 
     /// Whether the service panicked.
     #[inline(always)]
     #[must_use]
-    pub fn panicked(&self) -> bool {
+    pub fn has_panicked(&self) -> bool {
         self.panicked
     }
 

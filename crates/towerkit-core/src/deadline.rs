@@ -14,9 +14,9 @@ use crate::Clock;
 /// let (clock, hand) = Clock::manual();
 /// let deadline = Deadline::after(&clock, Duration::from_secs(2));
 /// hand.advance(Duration::from_millis(500));
-/// assert_eq!(deadline.left(), Duration::from_millis(1500));
+/// assert_eq!(deadline.remaining(), Duration::from_millis(1500));
 /// hand.advance(Duration::from_secs(5));
-/// assert!(deadline.is_over());
+/// assert!(deadline.has_passed());
 /// ```
 #[derive(Debug, Clone)]
 pub struct Deadline {
@@ -37,14 +37,14 @@ impl Deadline {
 
     /// Returns how much time is left; zero once the point has passed.
     #[must_use]
-    pub fn left(&self) -> Duration {
+    pub fn remaining(&self) -> Duration {
         Duration::from_nanos(self.at.saturating_sub(self.clock.now()))
     }
 
     /// Whether the point has passed.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.left().is_zero()
+    pub fn has_passed(&self) -> bool {
+        self.remaining().is_zero()
     }
 
     /// Returns the earlier of this deadline and one `left` from now: a callee never gets more time than its caller has.
@@ -64,9 +64,9 @@ mod tests {
         let (clock, _hand) = Clock::manual();
         let deadline = Deadline::after(&clock, Duration::from_secs(2));
         let sooner = deadline.clone().at_most(Duration::from_secs(1));
-        assert_eq!(sooner.left(), Duration::from_secs(1));
+        assert_eq!(sooner.remaining(), Duration::from_secs(1));
         assert_eq!(
-            deadline.at_most(Duration::MAX).left(),
+            deadline.at_most(Duration::MAX).remaining(),
             Duration::from_secs(2)
         );
     }

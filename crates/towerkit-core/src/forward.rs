@@ -12,18 +12,18 @@ impl<T: Policy> Policy for Arc<T> {
     const NEEDS_END: bool = T::NEEDS_END;
 
     #[inline(always)]
-    fn enter<R>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
-        (**self).enter(held, poll)
+    fn wrap_poll<R>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
+        (**self).wrap_poll(held, poll)
     }
 
     #[inline(always)]
-    fn head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
-        (**self).head(held, so_far);
+    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
+        (**self).on_response_head(held, so_far);
     }
 
     #[inline(always)]
-    fn response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
-        (**self).response_headers(held, fields);
+    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
+        (**self).add_response_headers(held, fields);
     }
 
     #[inline(always)]

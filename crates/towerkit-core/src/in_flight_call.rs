@@ -3,14 +3,14 @@ use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 use crate::{CallEnd, Headers, Policy};
 
 /// The one place where the policies of a policy stack live: counted, or leaked.
-pub enum Shared<R: 'static> {
+pub enum SharedPolicies<R: 'static> {
     /// Counted: freed with the last service and the last call that holds it.
     Counted(Arc<R>),
     /// Leaked: never freed, and free to clone, also from many threads at once.
     Leaked(&'static R),
 }
 
-impl<R> Clone for Shared<R> {
+impl<R> Clone for SharedPolicies<R> {
     #[inline(always)]
     fn clone(&self) -> Self {
         match self {
@@ -20,7 +20,7 @@ impl<R> Clone for Shared<R> {
     }
 }
 
-impl<R> Deref for Shared<R> {
+impl<R> Deref for SharedPolicies<R> {
     type Target = R;
 
     #[inline(always)]
@@ -32,9 +32,9 @@ impl<R> Deref for Shared<R> {
     }
 }
 
-impl<R> fmt::Debug for Shared<R> {
+impl<R> fmt::Debug for SharedPolicies<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
+        f.write_str("SharedPolicies")
     }
 }
 
@@ -42,15 +42,17 @@ impl<R> fmt::Debug for Shared<R> {
 ///
 /// By hand, by a panic of the code that it guards, or, as cancelled, by its drop. What is held is only ever taken out, so that the
 /// drop needs to look once.
-pub struct InFlightCall<R: Policy + 'static>(ManuallyDrop<Option<(Shared<R>, R::CallState)>>);
+pub struct InFlightCall<R: Policy + 'static>(
+    ManuallyDrop<Option<(SharedPolicies<R>, R::CallState)>>,
+);
 
 impl<R: Policy> InFlightCall<R> {
     /// Whether there is anything to do between the start of a call and its end.
-    pub const MATTERS: bool = R::NEEDS_END || R::WRAPS_POLL;
+    pub const IS_TRACKED: bool = R::NEEDS_END || R::WRAPS_POLL;
 
     #[inline(always)]
-    pub(crate) fn new(policies: &Shared<R>, held: R::CallState) -> Self {
-        if Self::MATTERS {
+    pub(crate) fn new(policies: &SharedPolicies<R>, held: R::CallState) -> Self {
+        if Self::IS_TRACKED {
             Self(ManuallyDrop::new(Some((policies.clone(), held))))
         } else {
             Self::none()
@@ -79,8 +81,8 @@ impl<R: Policy> InFlightCall<R> {
     /// Whether the call is still to be finished.
     #[inline(always)]
     #[must_use]
-    pub fn is_armed(&self) -> bool {
-        Self::MATTERS && self.0.is_some()
+    pub fn is_active(&self) -> bool {
+        Self::IS_TRACKED && self.0.is_some()
     }
 
     /// Finishes the call, if it is not finished yet.
@@ -93,10 +95,10 @@ impl<R: Policy> InFlightCall<R> {
 
     /// Finishes the call like [`finish`](Self::finish), with an end that is made only if there is a call to finish.
     ///
-    /// Making it may run user code. If that panics, the call is still to be finished, by [`guarded`](Self::guarded) or by the drop.
+    /// Making it may run user code. If that panics, the call is still to be finished, by [`finish_on_panic`](Self::finish_on_panic) or by the drop.
     #[inline(always)]
     pub fn finish_with(&mut self, end: impl FnOnce() -> CallEnd) {
-        if self.is_armed() {
+        if self.is_active() {
             let end = end();
             self.finish(&end);
         }
@@ -104,45 +106,45 @@ impl<R: Policy> InFlightCall<R> {
 
     /// Tells the policies what the head of the response said.
     #[inline(always)]
-    pub fn head(&mut self, so_far: &CallEnd) {
+    pub fn on_response_head(&mut self, so_far: &CallEnd) {
         if let Some((policies, held)) = &mut *self.0 {
-            policies.head(held, so_far);
+            policies.on_response_head(held, so_far);
         }
     }
 
     /// Lets the policies add fields to the head of the response.
     #[inline(always)]
-    pub fn response_headers(&self, fields: &mut dyn Headers) {
+    pub fn add_response_headers(&self, fields: &mut dyn Headers) {
         if let Some((policies, held)) = &*self.0 {
-            policies.response_headers(held, fields);
+            policies.add_response_headers(held, fields);
         }
     }
 
     /// Runs one poll of the call inside its policies. If it panics, the call is finished as a failure and the panic goes on.
     #[inline(always)]
     pub fn poll_with<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        self.guarded(|in_flight_call| match &mut *in_flight_call.0 {
-            Some((policies, held)) => policies.enter(held, poll),
+        self.finish_on_panic(|in_flight_call| match &mut *in_flight_call.0 {
+            Some((policies, held)) => policies.wrap_poll(held, poll),
             None => poll(),
         })
     }
 
     /// Runs code that may end the call. If it panics, the call is finished as a failure and the panic goes on.
     #[inline(always)]
-    pub fn guarded<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
-        struct Fuse<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
-        impl<R: Policy> Drop for Fuse<'_, R> {
+    pub fn finish_on_panic<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        struct FinishOnPanic<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
+        impl<R: Policy> Drop for FinishOnPanic<'_, R> {
             #[cold]
             fn drop(&mut self) {
                 self.0.finish(&CallEnd::in_panic());
             }
         }
-        if !Self::MATTERS {
+        if !Self::IS_TRACKED {
             return run(self);
         }
-        let fuse = Fuse(self);
-        let result = run(fuse.0);
-        mem::forget(fuse);
+        let guard = FinishOnPanic(self);
+        let result = run(guard.0);
+        mem::forget(guard);
         result
     }
 }
@@ -159,7 +161,7 @@ impl<R: Policy> InFlightCall<R> {
 impl<R: Policy> Drop for InFlightCall<R> {
     #[inline(always)]
     fn drop(&mut self) {
-        if Self::MATTERS && self.0.is_some() {
+        if Self::IS_TRACKED && self.0.is_some() {
             self.cancel();
         }
     }
@@ -168,7 +170,7 @@ impl<R: Policy> Drop for InFlightCall<R> {
 impl<R: Policy> fmt::Debug for InFlightCall<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("InFlightCall")
-            .field(&self.is_armed())
+            .field(&self.is_active())
             .finish()
     }
 }

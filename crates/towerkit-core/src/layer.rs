@@ -3,8 +3,8 @@ use std::sync::{Arc, OnceLock};
 use tower_layer::Layer;
 
 use crate::{
-    As, AsAsyncGuard, AsGuard, AsObserver, NoProtocol, Only, OperationSet, Pair, Plain,
-    PolicyShape, Shared, service::AdmissionMode,
+    AsAsyncGuard, AsGuard, AsObserver, NoProtocol, Only, OperationSet, Pair, Plain, PolicyAs,
+    PolicyShape, SharedPolicies, service::AdmissionMode,
 };
 
 /// A policy stack of policies as one layer: one future, one body and one clock reading at each end.
@@ -12,18 +12,18 @@ use crate::{
 /// Made by [`stack`], [`guard`], [`async_guard`] and [`observe`], and inside every layer of towerkit that is a guard or an observer.
 #[derive(Debug, Clone)]
 pub struct PolicyLayer<R: 'static, P = NoProtocol> {
-    role: R,
+    policy: R,
     protocol: P,
     leak: bool,
     /// What all services of this layer share, made with the first: axum makes one for each connection, or even for each request.
-    shared: Arc<OnceLock<Shared<R>>>,
+    shared: Arc<OnceLock<SharedPolicies<R>>>,
 }
 
 impl<R, P> PolicyLayer<R, P> {
     /// Makes a policy stack of one policy.
-    pub fn new(role: R, protocol: P) -> Self {
+    pub fn new(policy: R, protocol: P) -> Self {
         Self {
-            role,
+            policy,
             protocol,
             leak: false,
             shared: Arc::default(),
@@ -44,7 +44,7 @@ impl<R, P> PolicyLayer<R, P> {
     #[must_use]
     pub fn map<T>(self, make: impl FnOnce(R) -> T) -> PolicyLayer<T, P> {
         PolicyLayer {
-            role: make(self.role),
+            policy: make(self.policy),
             protocol: self.protocol,
             leak: self.leak,
             shared: Arc::default(),
@@ -52,8 +52,8 @@ impl<R, P> PolicyLayer<R, P> {
     }
 
     /// Returns the policy.
-    pub fn policies(&self) -> &R {
-        &self.role
+    pub fn policy(&self) -> &R {
+        &self.policy
     }
 
     /// Returns true once this layer, or a clone of it that was not changed since, has made a service.
@@ -62,9 +62,9 @@ impl<R, P> PolicyLayer<R, P> {
     }
 
     /// Returns the policy, to be changed. Services that were made before keep the old one.
-    pub fn policies_mut(&mut self) -> &mut R {
+    pub fn policy_mut(&mut self) -> &mut R {
         self.shared = Arc::default();
-        &mut self.role
+        &mut self.policy
     }
 }
 
@@ -73,11 +73,11 @@ impl<S, R: PolicyShape + Clone, P: Clone> Layer<S> for PolicyLayer<R, P> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = self.shared.get_or_init(|| {
-            let role = self.role.clone();
+            let policy = self.policy.clone();
             if self.leak {
-                Shared::Leaked(Box::leak(Box::new(role)))
+                SharedPolicies::Leaked(Box::leak(Box::new(policy)))
             } else {
-                Shared::Counted(Arc::new(role))
+                SharedPolicies::Counted(Arc::new(policy))
             }
         });
         R::AdmissionMode::service(inner, policies.clone(), self.protocol.clone())
@@ -124,7 +124,7 @@ impl<R, P> LayerExt for PolicyLayer<R, P> {
 
     fn protocol<Q>(self, protocol: Q) -> PolicyLayer<R, Q> {
         PolicyLayer {
-            role: self.role,
+            policy: self.policy,
             protocol,
             leak: self.leak,
             shared: self.shared,
@@ -141,57 +141,54 @@ impl<R, P> LayerExt for PolicyLayer<R, P> {
 )]
 pub trait IntoPolicy {
     /// The policy.
-    type RunPolicy: PolicyShape;
+    type Policy: PolicyShape;
 
     /// Takes the policy out of the layer.
-    fn into_policies(self) -> Self::RunPolicy;
+    fn into_policy(self) -> Self::Policy;
 }
 
 impl<R: PolicyShape> IntoPolicy for PolicyLayer<R, NoProtocol> {
-    type RunPolicy = R;
+    type Policy = R;
 
-    fn into_policies(self) -> R {
-        self.role
+    fn into_policy(self) -> R {
+        self.policy
     }
 }
 
 impl<R: PolicyShape> IntoPolicy for PolicyLayer<R, Plain> {
-    type RunPolicy = R;
+    type Policy = R;
 
-    fn into_policies(self) -> R {
-        self.role
+    fn into_policy(self) -> R {
+        self.policy
     }
 }
 
 impl<L: IntoPolicy> IntoPolicy for Option<L> {
-    type RunPolicy = Option<L::RunPolicy>;
+    type Policy = Option<L::Policy>;
 
-    fn into_policies(self) -> Option<L::RunPolicy> {
-        self.map(IntoPolicy::into_policies)
+    fn into_policy(self) -> Option<L::Policy> {
+        self.map(IntoPolicy::into_policy)
     }
 }
 
 macro_rules! tuples {
     ($first:ident) => {};
     ($first:ident $($rest:ident)+) => {
-        impl<$first: IntoPolicy, $($rest: IntoPolicy),+> IntoPolicy for ($first, $($rest),+)
-        where
-            Pair<$first::RunPolicy, tuples!(@role $($rest)+)>: PolicyShape,
-        {
-            type RunPolicy = Pair<$first::RunPolicy, tuples!(@role $($rest)+)>;
+        impl<$first: IntoPolicy, $($rest: IntoPolicy),+> IntoPolicy for ($first, $($rest),+) {
+            type Policy = Pair<$first::Policy, tuples!(@policy $($rest)+)>;
 
             #[expect(non_snake_case, reason = "the macro names values after their types")]
-            fn into_policies(self) -> Self::RunPolicy {
+            fn into_policy(self) -> Self::Policy {
                 let ($first, $($rest),+) = self;
-                Pair($first.into_policies(), tuples!(@value $($rest)+))
+                Pair($first.into_policy(), tuples!(@value $($rest)+))
             }
         }
         tuples!($($rest)+);
     };
-    (@role $last:ident) => { $last::RunPolicy };
-    (@role $first:ident $($rest:ident)+) => { Pair<$first::RunPolicy, tuples!(@role $($rest)+)> };
-    (@value $last:ident) => { $last.into_policies() };
-    (@value $first:ident $($rest:ident)+) => { Pair($first.into_policies(), tuples!(@value $($rest)+)) };
+    (@policy $last:ident) => { $last::Policy };
+    (@policy $first:ident $($rest:ident)+) => { Pair<$first::Policy, tuples!(@policy $($rest)+)> };
+    (@value $last:ident) => { $last.into_policy() };
+    (@value $first:ident $($rest:ident)+) => { Pair($first.into_policy(), tuples!(@value $($rest)+)) };
 }
 
 tuples!(A B C D E F G H I J K L);
@@ -200,24 +197,24 @@ tuples!(A B C D E F G H I J K L);
 ///
 /// The result needs a protocol: `.http()`, `.grpc()` or [`.plain("operation")`](LayerExt::plain).
 #[must_use]
-pub fn stack<L: IntoPolicy>(layers: L) -> PolicyLayer<L::RunPolicy> {
-    PolicyLayer::new(layers.into_policies(), NoProtocol)
+pub fn stack<L: IntoPolicy>(layers: L) -> PolicyLayer<L::Policy> {
+    PolicyLayer::new(layers.into_policy(), NoProtocol)
 }
 
 /// Makes a layer of a [`Guard`](crate::Guard) that is shared by all services the layer makes.
 #[must_use]
 pub fn guard<G>(guard: G) -> PolicyLayer<AsGuard<Arc<G>>, Plain> {
-    PolicyLayer::new(As::new(Arc::new(guard)), Plain::default())
+    PolicyLayer::new(PolicyAs::new(Arc::new(guard)), Plain::default())
 }
 
 /// Makes a layer of an [`AsyncGuard`](crate::AsyncGuard) that is shared by all services the layer makes.
 #[must_use]
 pub fn async_guard<G>(guard: G) -> PolicyLayer<AsAsyncGuard<Arc<G>>, Plain> {
-    PolicyLayer::new(As::new(Arc::new(guard)), Plain::default())
+    PolicyLayer::new(PolicyAs::new(Arc::new(guard)), Plain::default())
 }
 
 /// Makes a layer of an [`Observer`](crate::Observer) that is shared by all services the layer makes.
 #[must_use]
 pub fn observe<O>(observer: O) -> PolicyLayer<AsObserver<Arc<O>>> {
-    PolicyLayer::new(As::new(Arc::new(observer)), NoProtocol)
+    PolicyLayer::new(PolicyAs::new(Arc::new(observer)), NoProtocol)
 }

@@ -102,7 +102,7 @@ mod waker_set_model;
 
 pub use async_service::{AsyncAdmission, AsyncPolicyFuture, AsyncPolicyService};
 pub use backpressure::Backpressure;
-pub use call::{Call, Describe, ProtocolKind, TargetUri};
+pub use call::{Call, DescribeRequest, ProtocolKind, TargetUri};
 pub use call_end::CallEnd;
 pub use call_view::CallView;
 pub use causes::{as_error, causes};
@@ -112,11 +112,11 @@ pub use deadline::Deadline;
 pub use error_type::{Side, error_type};
 pub use event::{Event, EventQueue, EventSink};
 pub use hex::Hex;
-pub use in_flight_call::{InFlightCall, Shared};
+pub use in_flight_call::{InFlightCall, SharedPolicies};
 pub use layer::{IntoPolicy, LayerExt, PolicyLayer, async_guard, guard, observe, stack};
 pub use layer_state::{LayerState, StateHandle};
 pub use name::Name;
-pub use only::{Bypass, Only, OnlyService, Selected};
+pub use only::{Bypass, Only, OnlyPolicy, OnlyService};
 pub use operation_set::OperationSet;
 pub use outcome::{Outcome, Status};
 pub use plain::{
@@ -124,17 +124,17 @@ pub use plain::{
 };
 pub use policy::{Admission, AsyncGuard, Guard, Headers, Observer, Policy};
 pub use protocol::{
-    AnswerRejection, BoxError, CarriesRejection, NoProtocol, Protocol, RejectCall, TrackResponse,
+    BoxError, CarriesRejection, NoProtocol, Protocol, RejectCall, RejectWith, TrackResponse,
 };
-pub use rejection::{JoinRejection, MaybeRejection, Rejection, RejectionReason};
-pub use replay::{Attach, Discard, InspectResult, Pushback, ReplayRequest};
-pub use run_async_policy::{PairAdmission, RunAsyncPolicy};
+pub use rejection::{Rejection, RejectionReason, RejectionType};
+pub use replay::{DrainResponse, InspectResult, Pushback, ReplayRequest};
+pub use run_async_policy::{PairWait, RunAsyncPolicy};
 pub use run_policy::{
-    AnyAsyncGuardKind, AnyGuardKind, As, AsAsyncGuard, AsAsyncGuardWith, AsGuard, AsGuardWith,
-    AsObserver, AsyncGuardKind, GuardKind, ObserverKind, Pair, PolicyShape, RunPolicy,
+    AsAsyncGuard, AsGuard, AsObserver, AsyncGuardKind, GuardKind, ObserverKind, Pair, PolicyAs,
+    PolicyShape, RunPolicy,
 };
 pub use service::{AdmissionMode, PolicyFuture, PolicyService, SyncAdmission};
-pub use share::{KeyBy, Keyed, ShareResponse};
+pub use share::{KeyFn, KeyType, ShareResponse};
 pub use tower_layer::Layer;
 pub use trace_ids::TraceIds;
 pub use trace_seed::TraceSeed;

@@ -42,10 +42,10 @@ macro_rules! policy_layer {
         }
 
         impl $crate::IntoPolicy for $layer<$unsaid> {
-            type RunPolicy = $role;
+            type Policy = $role;
 
-            fn into_policies(self) -> $role {
-                self.policies.into_policies()
+            fn into_policy(self) -> $role {
+                self.policies.into_policy()
             }
         }
     };

@@ -104,15 +104,12 @@ where
     }
 }
 
-impl<L: IntoPolicy> IntoPolicy for Only<L>
-where
-    Selected<L::RunPolicy>: PolicyShape,
-{
-    type RunPolicy = Selected<L::RunPolicy>;
+impl<L: IntoPolicy> IntoPolicy for Only<L> {
+    type Policy = OnlyPolicy<L::Policy>;
 
-    fn into_policies(self) -> Selected<L::RunPolicy> {
-        Selected {
-            role: self.layer.into_policies(),
+    fn into_policy(self) -> OnlyPolicy<L::Policy> {
+        OnlyPolicy {
+            policy: self.layer.into_policy(),
             operations: self.operations,
         }
     }
@@ -167,70 +164,70 @@ where
 
 /// A policy that looks after some operations only.
 #[derive(Debug, Clone)]
-pub struct Selected<R> {
-    role: R,
+pub struct OnlyPolicy<R> {
+    policy: R,
     operations: OperationSet,
 }
 
-impl<R> Selected<R> {
+impl<R> OnlyPolicy<R> {
     fn selects<Req>(&self, call: &Call<'_, Req>) -> bool {
         self.operations.contains(call.operation())
     }
 }
 
-impl<R: Policy> Policy for Selected<R> {
+impl<R: Policy> Policy for OnlyPolicy<R> {
     type CallState = Option<R::CallState>;
     const WRAPS_POLL: bool = R::WRAPS_POLL;
     const NEEDS_END: bool = R::NEEDS_END;
 
     #[inline(always)]
-    fn enter<T>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
+    fn wrap_poll<T>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
         match held {
-            Some(held) => self.role.enter(held, poll),
+            Some(held) => self.policy.wrap_poll(held, poll),
             None => poll(),
         }
     }
 
     #[inline(always)]
-    fn head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
+    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
         if let Some(held) = held {
-            self.role.head(held, so_far);
+            self.policy.on_response_head(held, so_far);
         }
     }
 
     #[inline(always)]
-    fn response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
+    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
         if let Some(held) = held {
-            self.role.response_headers(held, fields);
+            self.policy.add_response_headers(held, fields);
         }
     }
 
     #[inline(always)]
     fn finish(&self, held: Self::CallState, end: &CallEnd) {
         if let Some(held) = held {
-            self.role.finish(held, end);
+            self.policy.finish(held, end);
         }
     }
 }
 
-impl<R: PolicyShape> PolicyShape for Selected<R> {
-    type MaybeRejection = R::MaybeRejection;
+impl<R: PolicyShape> PolicyShape for OnlyPolicy<R> {
+    type Rejection = R::Rejection;
     type AdmissionMode = R::AdmissionMode;
     type NeedsEnd = R::NeedsEnd;
 }
 
-impl<Req, R: RunPolicy<Req>> RunPolicy<Req> for Selected<R> {
+impl<Req, R: RunPolicy<Req>> RunPolicy<Req> for OnlyPolicy<R> {
     #[inline(always)]
-    fn begin(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Self::MaybeRejection> {
+    fn start(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Self::Rejection> {
         if self.selects(call) {
-            self.role.begin(call).map(Some)
+            self.policy.start(call).map(Some)
         } else {
             Ok(None)
         }
     }
 
     #[inline(always)]
-    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+    fn early_rejection(&self) -> Option<Self::Rejection> {
         None
     }
 
@@ -240,17 +237,17 @@ impl<Req, R: RunPolicy<Req>> RunPolicy<Req> for Selected<R> {
     }
 }
 
-impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Selected<R> {
+impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for OnlyPolicy<R> {
     type Wait = R::Wait;
 
-    fn begin(
+    fn start(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::CallState, R::Wait>, Self::MaybeRejection> {
+    ) -> Result<Admission<Self::CallState, R::Wait>, Self::Rejection> {
         if !self.selects(call) {
             return Ok(Admission::Now(None));
         }
-        Ok(match self.role.begin(call)? {
+        Ok(match self.policy.start(call)? {
             Admission::Now(held) => Admission::Now(Some(held)),
             Admission::Later(wait) => Admission::Later(wait),
         })
@@ -261,15 +258,15 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Selected<R> {
         wait: Pin<&mut R::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
-        self.role.poll_wait(wait, cx, call).map_ok(Some)
+    ) -> Poll<Result<Self::CallState, Self::Rejection>> {
+        self.policy.poll_wait(wait, cx, call).map_ok(Some)
     }
 
-    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &CallEnd) {
-        self.role.abandon(wait, end);
+    fn cancel_wait(&self, wait: Pin<&mut R::Wait>, end: &CallEnd) {
+        self.policy.cancel_wait(wait, end);
     }
 
-    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+    fn early_rejection(&self) -> Option<Self::Rejection> {
         None
     }
 

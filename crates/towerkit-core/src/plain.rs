@@ -1,7 +1,7 @@
 use std::{error::Error, marker::PhantomData};
 
 use crate::{
-    CallEnd, CarriesRejection, Describe, InFlightCall, Outcome, PolicyShape, Protocol,
+    CallEnd, CarriesRejection, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol,
     ProtocolKind, RejectCall, Rejection, RejectionReason, TrackResponse,
     causes::{as_error, causes},
 };
@@ -179,7 +179,7 @@ impl<Req, C: Clone> Protocol<Req> for Plain<C> {
     }
 }
 
-impl<Req, C> Describe<Req> for Plain<C> {
+impl<Req, C> DescribeRequest<Req> for Plain<C> {
     #[inline(always)]
     fn operation<'a>(&'a self, _request: &'a Req, _kind: ProtocolKind) -> &'a str {
         self.operation
@@ -190,14 +190,14 @@ impl<T, E, C: Classify<T, E>> TrackResponse<T, E> for PlainExchange<C> {
     type Response<R: PolicyShape> = T;
 
     #[inline(always)]
-    fn follow<R: PolicyShape>(
+    fn track<R: PolicyShape>(
         &self,
         result: Result<T, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<T, E> {
         in_flight_call.finish_with(|| {
             let (outcome, rejected) = self.0.classify(&result);
-            CallEnd::new(outcome).with_rejected(rejected)
+            CallEnd::new(outcome).with_rejection_reason(rejected)
         });
         result
     }
@@ -206,11 +206,11 @@ impl<T, E, C: Classify<T, E>> TrackResponse<T, E> for PlainExchange<C> {
 impl<T, E: CarriesRejection, C: Classify<T, E>> RejectCall<T, E> for PlainExchange<C> {
     #[inline(always)]
     fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<T, E> {
-        Err(E::rejected(rejection))
+        Err(E::from_rejection(rejection))
     }
 
     #[inline(always)]
-    fn rejected(&self, error: &E) -> Option<RejectionReason> {
+    fn rejection_reason(&self, error: &E) -> Option<RejectionReason> {
         error.rejection().map(Rejection::reason)
     }
 }

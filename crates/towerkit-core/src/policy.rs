@@ -17,7 +17,7 @@ pub trait Policy {
     /// Whether [`enter`](Self::enter) does anything. Only then are polls and drops wrapped.
     const WRAPS_POLL: bool = false;
 
-    /// Whether [`head`](Self::head), [`response_headers`](Self::response_headers) or [`finish`](Self::finish) do anything.
+    /// Whether [`head`](Self::head), [`add_response_headers`](Self::response_headers) or [`finish`](Self::finish) do anything.
     ///
     /// Where no policy of a policy stack follows its calls, the plumbing keeps nothing for the length of an admitted one and calls none of the
     /// three. `finish` is still called for a call that goes no further than the policy stack, and must do nothing then.
@@ -25,17 +25,17 @@ pub trait Policy {
 
     /// Wraps every poll of the call: its future, its body, and their drop.
     #[inline(always)]
-    fn enter<R>(&self, _held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
+    fn wrap_poll<R>(&self, _held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
         poll()
     }
 
     /// Learns that the head of the response is there while the call goes on.
     #[inline(always)]
-    fn head(&self, _held: &mut Self::CallState, _so_far: &CallEnd) {}
+    fn on_response_head(&self, _held: &mut Self::CallState, _so_far: &CallEnd) {}
 
     /// Adds fields to the head of an admitted response, where the protocol has fields.
     #[inline(always)]
-    fn response_headers(&self, _held: &Self::CallState, _fields: &mut dyn Headers) {}
+    fn add_response_headers(&self, _held: &Self::CallState, _fields: &mut dyn Headers) {}
 
     /// Learns how the call ended, and takes back what it held.
     fn finish(&self, held: Self::CallState, end: &CallEnd);

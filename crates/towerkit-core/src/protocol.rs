@@ -1,8 +1,8 @@
 use std::{convert::Infallible, error::Error};
 
 use crate::{
-    CallEnd, Describe, InFlightCall, Policy, PolicyShape, ProtocolKind, Rejection, RejectionReason,
-    causes,
+    CallEnd, DescribeRequest, InFlightCall, Policy, PolicyShape, ProtocolKind, Rejection,
+    RejectionReason, causes,
 };
 
 /// Any error, boxed: the error type of most plain towers, which can carry a rejection.
@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)"
 )]
-pub trait Protocol<Req>: Describe<Req> {
+pub trait Protocol<Req>: DescribeRequest<Req> {
     /// What is kept of the request until its response is there.
     type Exchange;
 
@@ -41,7 +41,7 @@ pub trait TrackResponse<T, E> {
     /// # Errors
     ///
     /// The service's own error, unchanged.
-    fn follow<R: PolicyShape>(
+    fn track<R: PolicyShape>(
         &self,
         result: Result<T, E>,
         in_flight_call: &mut InFlightCall<R>,
@@ -67,7 +67,7 @@ pub trait RejectCall<T, E>: TrackResponse<T, E> {
     ///
     /// Needed only where errors carry rejections; a protocol that has a response for them finds them there.
     #[inline(always)]
-    fn rejected(&self, _error: &E) -> Option<RejectionReason> {
+    fn rejection_reason(&self, _error: &E) -> Option<RejectionReason> {
         None
     }
 }
@@ -79,13 +79,13 @@ pub trait RejectCall<T, E>: TrackResponse<T, E> {
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
     note = "for a service of your own, implement `towerkit_core::CarriesRejection` for its error type, or use `towerkit_core::BoxError`"
 )]
-pub trait AnswerRejection<T, E, MaybeRejection>: TrackResponse<T, E> {
+pub trait RejectWith<T, E, Q>: TrackResponse<T, E> {
     /// Makes the answer to a rejected call.
     ///
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
-    fn answer<R: PolicyShape>(&self, rejection: MaybeRejection) -> Result<Self::Response<R>, E>;
+    fn reject_with<R: PolicyShape>(&self, rejection: Q) -> Result<Self::Response<R>, E>;
 
     /// Follows an admitted call, and recognises a rejection further in by all that the service's types can tell.
     ///
@@ -93,17 +93,17 @@ pub trait AnswerRejection<T, E, MaybeRejection>: TrackResponse<T, E> {
     ///
     /// The service's own error, unchanged.
     #[inline(always)]
-    fn conclude<R: PolicyShape>(
+    fn track_result<R: PolicyShape>(
         &self,
         result: Result<T, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        self.follow(result, in_flight_call)
+        self.track(result, in_flight_call)
     }
 }
 
-impl<X: TrackResponse<T, E>, T, E> AnswerRejection<T, E, Infallible> for X {
-    fn answer<R: PolicyShape>(&self, rejection: Infallible) -> Result<Self::Response<R>, E> {
+impl<X: TrackResponse<T, E>, T, E> RejectWith<T, E, Infallible> for X {
+    fn reject_with<R: PolicyShape>(&self, rejection: Infallible) -> Result<Self::Response<R>, E> {
         match rejection {}
     }
 }
@@ -111,34 +111,34 @@ impl<X: TrackResponse<T, E>, T, E> AnswerRejection<T, E, Infallible> for X {
 /// Finishes a call that was rejected further in.
 #[cold]
 #[inline(never)]
-fn recognise<X: RejectCall<T, E>, T, E, R: Policy>(
+fn finish_if_rejected<X: RejectCall<T, E>, T, E, R: Policy>(
     exchange: &X,
     error: &E,
     in_flight_call: &mut InFlightCall<R>,
 ) {
-    if let Some(reason) = exchange.rejected(error) {
+    if let Some(reason) = exchange.rejection_reason(error) {
         in_flight_call.finish(&CallEnd::rejected_for(reason));
     }
 }
 
-impl<X: RejectCall<T, E>, T, E> AnswerRejection<T, E, Rejection> for X {
+impl<X: RejectCall<T, E>, T, E> RejectWith<T, E, Rejection> for X {
     #[inline(always)]
-    fn answer<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
+    fn reject_with<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
         self.reject(rejection)
     }
 
     #[inline(always)]
-    fn conclude<R: PolicyShape>(
+    fn track_result<R: PolicyShape>(
         &self,
         result: Result<T, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        if InFlightCall::<R>::MATTERS
+        if InFlightCall::<R>::IS_TRACKED
             && let Err(error) = &result
         {
-            recognise(self, error, in_flight_call);
+            finish_if_rejected(self, error, in_flight_call);
         }
-        self.follow(result, in_flight_call)
+        self.track(result, in_flight_call)
     }
 }
 
@@ -150,7 +150,7 @@ impl<X: RejectCall<T, E>, T, E> AnswerRejection<T, E, Rejection> for X {
 /// enum StoreError { Rejected(Rejection), Missing }
 ///
 /// impl CarriesRejection for StoreError {
-///     fn rejected(rejection: Rejection) -> Self {
+///     fn from_rejection(rejection: Rejection) -> Self {
 ///         Self::Rejected(rejection)
 ///     }
 ///     fn rejection(&self) -> Option<&Rejection> {
@@ -169,14 +169,14 @@ impl<X: RejectCall<T, E>, T, E> AnswerRejection<T, E, Rejection> for X {
 )]
 pub trait CarriesRejection {
     /// Wraps a rejection.
-    fn rejected(rejection: Rejection) -> Self;
+    fn from_rejection(rejection: Rejection) -> Self;
 
     /// Returns the rejection, if this error is one.
     fn rejection(&self) -> Option<&Rejection>;
 }
 
 impl CarriesRejection for Rejection {
-    fn rejected(rejection: Rejection) -> Self {
+    fn from_rejection(rejection: Rejection) -> Self {
         rejection
     }
 
@@ -186,7 +186,7 @@ impl CarriesRejection for Rejection {
 }
 
 impl CarriesRejection for BoxError {
-    fn rejected(rejection: Rejection) -> Self {
+    fn from_rejection(rejection: Rejection) -> Self {
         Box::new(rejection)
     }
 

@@ -94,7 +94,7 @@ pub struct Rejection {
     reason: RejectionReason,
     layer: Name,
     retry_after: Option<Duration>,
-    fields: Option<Arc<[(&'static str, String)]>>,
+    headers: Option<Arc<[(&'static str, String)]>>,
 }
 
 impl Rejection {
@@ -105,7 +105,7 @@ impl Rejection {
             reason,
             layer: layer.into(),
             retry_after: None,
-            fields: None,
+            headers: None,
         }
     }
 
@@ -123,20 +123,20 @@ impl Rejection {
     /// ```
     /// use towerkit_core::{RejectionReason, Rejection};
     ///
-    /// let rejection = Rejection::new(RejectionReason::Unauthenticated, "auth").challenge(r#"Basic realm="shop""#);
-    /// assert_eq!(rejection.fields().next(), Some(("www-authenticate", r#"Basic realm="shop""#)));
+    /// let rejection = Rejection::new(RejectionReason::Unauthenticated, "auth").with_challenge(r#"Basic realm="shop""#);
+    /// assert_eq!(rejection.headers().next(), Some(("www-authenticate", r#"Basic realm="shop""#)));
     /// ```
     #[must_use]
-    pub fn challenge(self, challenge: impl Into<String>) -> Self {
-        self.field("www-authenticate", challenge)
+    pub fn with_challenge(self, challenge: impl Into<String>) -> Self {
+        self.with_header("www-authenticate", challenge)
     }
 
     /// Adds a field for the answer, where the protocol has fields.
     #[must_use]
-    pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        let mut fields = self.fields.map_or_else(Vec::new, |old| old.to_vec());
-        fields.push((name, value.into()));
-        self.fields = Some(fields.into());
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let mut headers = self.headers.map_or_else(Vec::new, |old| old.to_vec());
+        headers.push((name, value.into()));
+        self.headers = Some(headers.into());
         self
     }
 
@@ -159,10 +159,10 @@ impl Rejection {
     }
 
     /// Returns the fields for the answer.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.fields
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.headers
             .iter()
-            .flat_map(|fields| fields.iter().map(|(name, value)| (*name, value.as_str())))
+            .flat_map(|headers| headers.iter().map(|(name, value)| (*name, value.as_str())))
     }
 }
 
@@ -178,75 +178,66 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {}
 
-/// What a policy stack can reject with: a [`Rejection`], or nothing at all where it holds observers only.
-pub trait MaybeRejection {
+/// The type of the rejections of a policy: [`Rejection`] for guards, [`Infallible`] for observers, which reject no call.
+#[doc(hidden)]
+pub trait RejectionType: Sized {
+    /// The type of the rejections of this policy and another one together.
+    type Or<B: RejectionType>: RejectionType;
+
+    /// Returns a reference to the rejection.
+    fn as_rejection(&self) -> &Rejection;
+
     /// Returns the rejection.
-    fn rejection(&self) -> &Rejection;
+    fn into_rejection(self) -> Rejection;
+
+    /// Converts a rejection of the first of two policies.
+    fn into_first<B: RejectionType>(self) -> Self::Or<B>;
+
+    /// Converts a rejection of the second of two policies.
+    fn from_second<B: RejectionType>(second: B) -> Self::Or<B>;
 }
 
-impl MaybeRejection for Rejection {
+impl RejectionType for Rejection {
+    type Or<B: RejectionType> = Self;
+
     #[inline(always)]
-    fn rejection(&self) -> &Rejection {
+    fn as_rejection(&self) -> &Rejection {
         self
+    }
+
+    #[inline(always)]
+    fn into_rejection(self) -> Rejection {
+        self
+    }
+
+    #[inline(always)]
+    fn into_first<B: RejectionType>(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn from_second<B: RejectionType>(second: B) -> Self {
+        second.into_rejection()
     }
 }
 
-impl MaybeRejection for Infallible {
-    fn rejection(&self) -> &Rejection {
+impl RejectionType for Infallible {
+    type Or<B: RejectionType> = B;
+
+    fn as_rejection(&self) -> &Rejection {
         match *self {}
     }
-}
 
-/// What two policies in a row can reject with: nothing if neither can, otherwise a [`Rejection`].
-pub trait JoinRejection<B>: MaybeRejection {
-    /// The rejection of the pair.
-    type Out: MaybeRejection;
-    /// Turns the first policy's rejection into the pair's.
-    fn first(self) -> Self::Out;
-    /// Turns the second policy's rejection into the pair's.
-    fn second(other: B) -> Self::Out;
-}
-
-impl JoinRejection<Infallible> for Infallible {
-    type Out = Infallible;
-    fn first(self) -> Infallible {
-        self
-    }
-    fn second(other: Infallible) -> Infallible {
-        other
-    }
-}
-
-impl JoinRejection<Rejection> for Infallible {
-    type Out = Rejection;
-    fn first(self) -> Rejection {
+    fn into_rejection(self) -> Rejection {
         match self {}
     }
-    #[inline(always)]
-    fn second(other: Rejection) -> Rejection {
-        other
-    }
-}
 
-impl JoinRejection<Infallible> for Rejection {
-    type Out = Rejection;
-    #[inline(always)]
-    fn first(self) -> Rejection {
-        self
+    fn into_first<B: RejectionType>(self) -> B {
+        match self {}
     }
-    fn second(other: Infallible) -> Rejection {
-        match other {}
-    }
-}
 
-impl JoinRejection<Rejection> for Rejection {
-    type Out = Rejection;
     #[inline(always)]
-    fn first(self) -> Rejection {
-        self
-    }
-    #[inline(always)]
-    fn second(other: Rejection) -> Rejection {
-        other
+    fn from_second<B: RejectionType>(second: B) -> B {
+        second
     }
 }

@@ -15,10 +15,10 @@ use crate::{CallEnd, Classify, Plain, PlainExchange, Protocol};
 )]
 pub trait InspectResult<T, E> {
     /// Whether [`is_unsent`](Self::is_unsent) ever says yes. Only then is it worth keeping a request that is not idempotent.
-    const TELLS_UNSENT: bool = false;
+    const DETECTS_UNSENT: bool = false;
 
     /// Returns how the call ended, as far as the result tells: over HTTP what the head says, before any of the body.
-    fn peek(&self, result: &Result<T, E>) -> CallEnd;
+    fn inspect(&self, result: &Result<T, E>) -> CallEnd;
 
     /// Returns what the callee asks of a caller who would try again.
     fn pushback(&self, _result: &Result<T, E>) -> Option<Pushback> {
@@ -31,9 +31,20 @@ pub trait InspectResult<T, E> {
         false
     }
 
-    /// Returns the value of a response field, if there is a response that has it and it is text.
+    /// Returns the value of a response header, if there is a response that has it and the value is text.
     fn header<'a>(&self, _result: &'a Result<T, E>, _name: &str) -> Option<&'a str> {
         None
+    }
+
+    /// Sets a header of the response, if there is a response and the protocol has headers.
+    fn set_header(&self, _result: &mut Result<T, E>, _name: &'static str, _value: &str) {}
+
+    /// Inserts a value into the extensions of the response, if there is a response and the protocol has extensions.
+    fn insert_extension<V: Clone + Send + Sync + 'static>(
+        &self,
+        _result: &mut Result<T, E>,
+        _value: V,
+    ) {
     }
 }
 
@@ -46,27 +57,18 @@ pub enum Pushback {
     Never,
 }
 
-/// Attaches what a driver learned on the way to a response that can carry it.
-pub trait Attach<T> {
-    /// Attaches a value to the response: to its extensions over HTTP; elsewhere nothing is done.
-    fn attach<V: Clone + Send + Sync + 'static>(&self, response: &mut T, value: V);
-
-    /// Sets a field of the response, where the protocol has fields.
-    fn set_header(&self, _response: &mut T, _name: &'static str, _value: &str) {}
-}
-
 /// Discards a response that is of no use any more, so that its connection can be used again.
 #[diagnostic::on_unimplemented(
     message = "towerkit cannot discard a response of type `{T}`",
     label = "this protocol does not understand the service's response",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
-pub trait Discard<T> {
+pub trait DrainResponse<T> {
     /// Reads the rest of the response, within bounds, and drops it. Dropping this future drops the rest unread.
-    type Discard: Future<Output = ()>;
+    type Drain: Future<Output = ()>;
 
     /// Discards a response.
-    fn discard(&self, response: T) -> Self::Discard;
+    fn drain(&self, response: T) -> Self::Drain;
 }
 
 /// Sends a request more than once.
@@ -82,7 +84,7 @@ pub trait ReplayRequest<Req>: Protocol<Req> {
     type Attempt;
 
     /// What is kept of the request, to make further attempts of.
-    type Kept;
+    type Recorded;
 
     /// Whether sending the request twice does the same as sending it once; `None` where the protocol cannot tell.
     fn is_idempotent(&self, request: &Req) -> Option<bool>;
@@ -91,10 +93,10 @@ pub trait ReplayRequest<Req>: Protocol<Req> {
     fn once(&self, request: Req) -> Self::Attempt;
 
     /// Makes the first attempt, and keeps what further ones need, unless that is more than `cap` bytes of body.
-    fn keep(&self, request: Req, cap: usize) -> (Self::Attempt, Option<Self::Kept>);
+    fn record(&self, request: Req, cap: usize) -> (Self::Attempt, Option<Self::Recorded>);
 
     /// Makes a further attempt, or `None` if the body has turned out too long or an earlier attempt is still reading it.
-    fn again(&self, kept: &mut Self::Kept) -> Option<Self::Attempt>;
+    fn replay(&self, kept: &mut Self::Recorded) -> Option<Self::Attempt>;
 
     /// Sets a field of an attempt, where the protocol has fields.
     fn set_attempt_header(&self, attempt: &mut Self::Attempt, name: &'static str, value: &str);
@@ -102,30 +104,25 @@ pub trait ReplayRequest<Req>: Protocol<Req> {
 
 impl<T, E, C: Classify<T, E>> InspectResult<T, E> for PlainExchange<C> {
     #[inline(always)]
-    fn peek(&self, result: &Result<T, E>) -> CallEnd {
+    fn inspect(&self, result: &Result<T, E>) -> CallEnd {
         let (outcome, rejected) = self.classifier().classify(result);
-        CallEnd::new(outcome).with_rejected(rejected)
+        CallEnd::new(outcome).with_rejection_reason(rejected)
     }
 }
 
-impl<T, C> Attach<T> for PlainExchange<C> {
-    #[inline(always)]
-    fn attach<V: Clone + Send + Sync + 'static>(&self, _response: &mut T, _value: V) {}
-}
-
 /// A plain response is dropped at once.
-impl<T, C> Discard<T> for PlainExchange<C> {
-    type Discard = Ready<()>;
+impl<T, C> DrainResponse<T> for PlainExchange<C> {
+    type Drain = Ready<()>;
 
     #[inline(always)]
-    fn discard(&self, _response: T) -> Ready<()> {
+    fn drain(&self, _response: T) -> Ready<()> {
         ready(())
     }
 }
 
 impl<Req: Clone, C: Clone> ReplayRequest<Req> for Plain<C> {
     type Attempt = Req;
-    type Kept = Req;
+    type Recorded = Req;
 
     #[inline(always)]
     fn is_idempotent(&self, _request: &Req) -> Option<bool> {
@@ -138,12 +135,12 @@ impl<Req: Clone, C: Clone> ReplayRequest<Req> for Plain<C> {
     }
 
     #[inline(always)]
-    fn keep(&self, request: Req, _cap: usize) -> (Req, Option<Req>) {
+    fn record(&self, request: Req, _cap: usize) -> (Req, Option<Req>) {
         (request.clone(), Some(request))
     }
 
     #[inline(always)]
-    fn again(&self, kept: &mut Req) -> Option<Req> {
+    fn replay(&self, kept: &mut Req) -> Option<Req> {
         Some(kept.clone())
     }
 

@@ -8,9 +8,9 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
-    Admission, AsAsyncGuardWith, AsGuardWith, AsObserver, AsyncGuard, Backpressure, Call, CallEnd,
-    Guard, JoinRejection, Observer, Pair, Policy, PolicyShape, Rejection, RunPolicy, TypeBool,
-    run_policy::Begun,
+    Admission, AsAsyncGuard, AsGuard, AsObserver, AsyncGuard, Backpressure, Call, CallEnd, Guard,
+    Observer, Pair, Policy, PolicyShape, Rejection, RejectionType, RunPolicy, TypeBool,
+    run_policy::Started,
 };
 
 /// A policy as a policy stack runs it that may have to wait.
@@ -29,10 +29,10 @@ pub trait RunAsyncPolicy<Req>: PolicyShape {
     /// # Errors
     ///
     /// The rejection of the first guard that rejects; the policies before it are finished then.
-    fn begin(
+    fn start(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::CallState, Self::Wait>, Self::MaybeRejection>;
+    ) -> Result<Admission<Self::CallState, Self::Wait>, Self::Rejection>;
 
     /// Goes on with a call that waits.
     fn poll_wait(
@@ -40,28 +40,28 @@ pub trait RunAsyncPolicy<Req>: PolicyShape {
         wait: Pin<&mut Self::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>>;
+    ) -> Poll<Result<Self::CallState, Self::Rejection>>;
 
     /// Gives a call up that waits: finishes the policies that had begun.
-    fn abandon(&self, wait: Pin<&mut Self::Wait>, end: &CallEnd);
+    fn cancel_wait(&self, wait: Pin<&mut Self::Wait>, end: &CallEnd);
 
     /// Rejects ahead of any call.
-    fn early_rejection(&self) -> Option<Self::MaybeRejection>;
+    fn early_rejection(&self) -> Option<Self::Rejection>;
 
     /// Returns a wait while a guard holds the policy stack back, the outermost first.
     fn backpressure(&self) -> Option<Backpressure>;
 }
 
 macro_rules! never_waits {
-    ([$($params:tt)*] $role:ty) => {
-        impl<Req, $($params)*> RunAsyncPolicy<Req> for $role {
+    ([$($params:tt)*] $policy:ty) => {
+        impl<Req, $($params)*> RunAsyncPolicy<Req> for $policy {
             type Wait = Infallible;
 
-            fn begin(
+            fn start(
                 &self,
                 call: &mut Call<'_, Req>,
-            ) -> Result<Admission<Self::CallState, Infallible>, Self::MaybeRejection> {
-                RunPolicy::begin(self, call).map(Admission::Now)
+            ) -> Result<Admission<Self::CallState, Infallible>, Self::Rejection> {
+                RunPolicy::start(self, call).map(Admission::Now)
             }
 
             fn poll_wait(
@@ -69,15 +69,15 @@ macro_rules! never_waits {
                 wait: Pin<&mut Infallible>,
                 _cx: &mut Context<'_>,
                 _call: &mut Call<'_, Req>,
-            ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
+            ) -> Poll<Result<Self::CallState, Self::Rejection>> {
                 match *wait {}
             }
 
-            fn abandon(&self, wait: Pin<&mut Infallible>, _end: &CallEnd) {
+            fn cancel_wait(&self, wait: Pin<&mut Infallible>, _end: &CallEnd) {
                 match *wait {}
             }
 
-            fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+            fn early_rejection(&self) -> Option<Self::Rejection> {
                 RunPolicy::early_rejection(self)
             }
 
@@ -88,15 +88,13 @@ macro_rules! never_waits {
     };
 }
 
-never_waits!([G: Guard<Req> + 'static, N: TypeBool] AsGuardWith<G, N>);
+never_waits!([G: Guard<Req> + 'static, N: TypeBool] AsGuard<G, N>);
 never_waits!([O: Observer<Req> + 'static] AsObserver<O>);
 
-impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req>
-    for AsAsyncGuardWith<G, N>
-{
+impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req> for AsAsyncGuard<G, N> {
     type Wait = G::Wait;
 
-    fn begin(
+    fn start(
         &self,
         call: &mut Call<'_, Req>,
     ) -> Result<Admission<Self::CallState, G::Wait>, Rejection> {
@@ -109,12 +107,12 @@ impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req>
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
     ) -> Poll<Result<Self::CallState, Rejection>> {
-        let mut begun = Begun::new(&self.policy, ready!(wait.poll(cx))?);
-        begun.change(|held| self.policy.on_admitted(held, call));
-        Poll::Ready(Ok(begun.keep()))
+        let mut begun = Started::new(&self.policy, ready!(wait.poll(cx))?);
+        begun.update(|held| self.policy.on_admitted(held, call));
+        Poll::Ready(Ok(begun.into_state()))
     }
 
-    fn abandon(&self, _wait: Pin<&mut G::Wait>, _end: &CallEnd) {
+    fn cancel_wait(&self, _wait: Pin<&mut G::Wait>, _end: &CallEnd) {
         // What waits gives back what it holds when it is dropped.
     }
 
@@ -130,14 +128,14 @@ impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req>
 impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
     type Wait = R::Wait;
 
-    fn begin(
+    fn start(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::CallState, R::Wait>, Self::MaybeRejection> {
-        let Some(role) = self else {
+    ) -> Result<Admission<Self::CallState, R::Wait>, Self::Rejection> {
+        let Some(policy) = self else {
             return Ok(Admission::Now(None));
         };
-        Ok(match role.begin(call)? {
+        Ok(match policy.start(call)? {
             Admission::Now(held) => Admission::Now(Some(held)),
             Admission::Later(wait) => Admission::Later(wait),
         })
@@ -148,18 +146,18 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
         wait: Pin<&mut R::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
-        let role = self.as_ref().expect("only a policy that is there waits");
-        role.poll_wait(wait, cx, call).map_ok(Some)
+    ) -> Poll<Result<Self::CallState, Self::Rejection>> {
+        let policy = self.as_ref().expect("only a policy that is there waits");
+        policy.poll_wait(wait, cx, call).map_ok(Some)
     }
 
-    fn abandon(&self, wait: Pin<&mut R::Wait>, end: &CallEnd) {
-        if let Some(role) = self {
-            role.abandon(wait, end);
+    fn cancel_wait(&self, wait: Pin<&mut R::Wait>, end: &CallEnd) {
+        if let Some(policy) = self {
+            policy.cancel_wait(wait, end);
         }
     }
 
-    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+    fn early_rejection(&self) -> Option<Self::Rejection> {
         self.as_ref().and_then(RunAsyncPolicy::early_rejection)
     }
 
@@ -170,7 +168,7 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
 
 /// What a [`Pair`] waits for: its first policy, or its second while the first holds on.
 #[pin_project(project = PairWaitProj)]
-pub enum PairAdmission<H, A, B> {
+pub enum PairWait<H, A, B> {
     /// The first policy waits.
     First(#[pin] A),
     /// The second policy waits.
@@ -179,7 +177,7 @@ pub enum PairAdmission<H, A, B> {
     Over,
 }
 
-impl<H, A, B> fmt::Debug for PairAdmission<H, A, B> {
+impl<H, A, B> fmt::Debug for PairWait<H, A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::First(_) => "First",
@@ -189,25 +187,22 @@ impl<H, A, B> fmt::Debug for PairAdmission<H, A, B> {
     }
 }
 
-type PairWaitOf<Req, A, B> = PairAdmission<
+type PairWaitOf<Req, A, B> = PairWait<
     <A as Policy>::CallState,
     <A as RunAsyncPolicy<Req>>::Wait,
     <B as RunAsyncPolicy<Req>>::Wait,
 >;
 
-impl<Req, A: RunAsyncPolicy<Req>, B: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Pair<A, B>
-where
-    A::MaybeRejection: JoinRejection<B::MaybeRejection>,
-{
+impl<Req, A: RunAsyncPolicy<Req>, B: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Pair<A, B> {
     type Wait = PairWaitOf<Req, A, B>;
 
-    fn begin(
+    fn start(
         &self,
         call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Self::CallState, Self::Wait>, Self::MaybeRejection> {
-        match self.0.begin(call).map_err(JoinRejection::first)? {
+    ) -> Result<Admission<Self::CallState, Self::Wait>, Self::Rejection> {
+        match self.0.start(call).map_err(RejectionType::into_first)? {
             Admission::Now(held) => begin_second(self, held, call),
-            Admission::Later(wait) => Ok(Admission::Later(PairAdmission::First(wait))),
+            Admission::Later(wait) => Ok(Admission::Later(PairWait::First(wait))),
         }
     }
 
@@ -216,9 +211,10 @@ where
         mut wait: Pin<&mut Self::Wait>,
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
-    ) -> Poll<Result<Self::CallState, Self::MaybeRejection>> {
+    ) -> Poll<Result<Self::CallState, Self::Rejection>> {
         if let PairWaitProj::First(first) = wait.as_mut().project() {
-            let held = ready!(self.0.poll_wait(first, cx, call)).map_err(JoinRejection::first)?;
+            let held =
+                ready!(self.0.poll_wait(first, cx, call)).map_err(RejectionType::into_first)?;
             match begin_second(self, held, call)? {
                 Admission::Now(held) => return Poll::Ready(Ok(held)),
                 Admission::Later(second) => wait.set(second),
@@ -227,40 +223,40 @@ where
         let PairWaitProj::Second(held, second) = wait.project() else {
             unreachable!("the second policy waits from here on");
         };
-        let mut begun = Begun::new(&self.0, held.take().expect("held while it waits"));
-        match begun.enter(|| self.1.poll_wait(second, cx, call)) {
+        let mut begun = Started::new(&self.0, held.take().expect("held while it waits"));
+        match begun.wrap_poll(|| self.1.poll_wait(second, cx, call)) {
             Poll::Pending => {
-                *held = Some(begun.keep());
+                *held = Some(begun.into_state());
                 Poll::Pending
             }
-            Poll::Ready(Ok(second)) => Poll::Ready(Ok((begun.keep(), second))),
-            Poll::Ready(Err(rejection)) => Poll::Ready(Err(A::MaybeRejection::second(
-                begun.turn_away(rejection, call),
+            Poll::Ready(Ok(second)) => Poll::Ready(Ok((begun.into_state(), second))),
+            Poll::Ready(Err(rejection)) => Poll::Ready(Err(A::Rejection::from_second(
+                begun.finish_rejected(rejection, call),
             ))),
         }
     }
 
-    fn abandon(&self, mut wait: Pin<&mut Self::Wait>, end: &CallEnd) {
+    fn cancel_wait(&self, mut wait: Pin<&mut Self::Wait>, end: &CallEnd) {
         let held = match wait.as_mut().project() {
-            PairWaitProj::First(first) => return self.0.abandon(first, end),
+            PairWaitProj::First(first) => return self.0.cancel_wait(first, end),
             PairWaitProj::Second(held, second) => {
-                let held = held.take().map(|held| Begun::new(&self.0, held));
-                self.1.abandon(second, end);
+                let held = held.take().map(|held| Started::new(&self.0, held));
+                self.1.cancel_wait(second, end);
                 held
             }
             PairWaitProj::Over => return,
         };
         // The wait is dropped before the policies around it are finished.
-        wait.set(PairAdmission::Over);
+        wait.set(PairWait::Over);
         if let Some(held) = held {
-            self.0.finish(held.keep(), end);
+            self.0.finish(held.into_state(), end);
         }
     }
 
-    fn early_rejection(&self) -> Option<Self::MaybeRejection> {
+    fn early_rejection(&self) -> Option<Self::Rejection> {
         match self.0.early_rejection() {
-            Some(rejection) => Some(rejection.first()),
-            None => self.1.early_rejection().map(A::MaybeRejection::second),
+            Some(rejection) => Some(rejection.into_first()),
+            None => self.1.early_rejection().map(A::Rejection::from_second),
         }
     }
 
@@ -274,7 +270,7 @@ where
 
 type BegunPair<Req, A, B> = Result<
     Admission<<Pair<A, B> as Policy>::CallState, PairWaitOf<Req, A, B>>,
-    <Pair<A, B> as PolicyShape>::MaybeRejection,
+    <Pair<A, B> as PolicyShape>::Rejection,
 >;
 
 /// Starts the second policy of a pair whose first has begun.
@@ -286,15 +282,16 @@ fn begin_second<Req, A, B>(
 where
     A: RunAsyncPolicy<Req>,
     B: RunAsyncPolicy<Req>,
-    A::MaybeRejection: JoinRejection<B::MaybeRejection>,
 {
-    let mut first = Begun::new(&pair.0, held);
-    match first.enter(|| pair.1.begin(call)) {
-        Ok(Admission::Now(second)) => Ok(Admission::Now((first.keep(), second))),
+    let mut first = Started::new(&pair.0, held);
+    match first.wrap_poll(|| pair.1.start(call)) {
+        Ok(Admission::Now(second)) => Ok(Admission::Now((first.into_state(), second))),
         Ok(Admission::Later(wait)) => {
-            let first = Some(first.keep());
-            Ok(Admission::Later(PairAdmission::Second(first, wait)))
+            let first = Some(first.into_state());
+            Ok(Admission::Later(PairWait::Second(first, wait)))
         }
-        Err(rejection) => Err(A::MaybeRejection::second(first.turn_away(rejection, call))),
+        Err(rejection) => Err(A::Rejection::from_second(
+            first.finish_rejected(rejection, call),
+        )),
     }
 }

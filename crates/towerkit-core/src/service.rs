@@ -8,22 +8,22 @@ use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
 use crate::{
-    AnswerRejection, Bypass, Call, InFlightCall, PolicyShape, Protocol, RunPolicy, Shared,
+    Bypass, Call, InFlightCall, PolicyShape, Protocol, RejectWith, RunPolicy, SharedPolicies,
     TrackResponse,
     backpressure::Readiness,
-    run_policy::{Begun, needs_end_if_it_follows},
+    run_policy::{Started, assert_needs_end},
 };
 
 /// Whether a policy stack decides at once or may have to wait, and so which middleware runs it.
 pub trait AdmissionMode: Sized {
     /// The pace of a policy stack that holds policies of both paces.
-    type With<B: AdmissionMode>: AdmissionMode;
+    type Or<B: AdmissionMode>: AdmissionMode;
     /// The middleware.
     type Service<S, R: PolicyShape, P>;
     /// Makes the middleware.
     fn service<S, R: PolicyShape, P>(
         inner: S,
-        policies: Shared<R>,
+        policies: SharedPolicies<R>,
         protocol: P,
     ) -> Self::Service<S, R, P>;
 }
@@ -33,15 +33,15 @@ pub trait AdmissionMode: Sized {
 pub enum SyncAdmission {}
 
 impl AdmissionMode for SyncAdmission {
-    type With<B: AdmissionMode> = B;
+    type Or<B: AdmissionMode> = B;
     type Service<S, R: PolicyShape, P> = PolicyService<S, R, P>;
 
     fn service<S, R: PolicyShape, P>(
         inner: S,
-        policies: Shared<R>,
+        policies: SharedPolicies<R>,
         protocol: P,
     ) -> PolicyService<S, R, P> {
-        const { needs_end_if_it_follows::<R>() };
+        const { assert_needs_end::<R>() };
         PolicyService {
             inner,
             policies,
@@ -68,9 +68,9 @@ impl AdmissionMode for SyncAdmission {
 /// Share the policies and their state. A clone starts unready.
 pub struct PolicyService<S, R: PolicyShape, P> {
     inner: S,
-    policies: Shared<R>,
+    policies: SharedPolicies<R>,
     protocol: P,
-    readiness: Readiness<R::MaybeRejection>,
+    readiness: Readiness<R::Rejection>,
 }
 
 impl<S: Clone, R: PolicyShape, P: Clone> Clone for PolicyService<S, R, P> {
@@ -98,7 +98,7 @@ where
     S: Service<Req>,
     R: RunPolicy<Req>,
     P: Protocol<Req>,
-    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+    P::Exchange: RejectWith<S::Response, S::Error, R::Rejection>,
 {
     type Response = <P::Exchange as TrackResponse<S::Response, S::Error>>::Response<R>;
     type Error = S::Error;
@@ -137,7 +137,7 @@ where
     S: Service<Req>,
     R: RunPolicy<Req>,
     P: Protocol<Req>,
-    P::Exchange: AnswerRejection<S::Response, S::Error, R::MaybeRejection>,
+    P::Exchange: RejectWith<S::Response, S::Error, R::Rejection>,
 {
     #[inline(always)]
     fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -155,24 +155,24 @@ where
 #[inline(always)]
 fn begin<Req, R: RunPolicy<Req>>(
     policies: &R,
-    readiness: &mut Readiness<R::MaybeRejection>,
+    readiness: &mut Readiness<R::Rejection>,
     mut call: Call<'_, Req>,
-) -> Result<R::CallState, Box<R::MaybeRejection>> {
-    match policies.begin(&mut call) {
+) -> Result<R::CallState, Box<R::Rejection>> {
+    match policies.start(&mut call) {
         Ok(held) if readiness.is_open() => Ok(held),
-        begun => turn_away(policies, readiness, begun, call),
+        begun => reject_or_state(policies, readiness, begun, call),
     }
 }
 
 /// Rejects the call, and finishes the policies that had begun.
 #[cold]
 #[inline(never)]
-fn turn_away<Req, R: RunPolicy<Req>>(
+fn reject_or_state<Req, R: RunPolicy<Req>>(
     policies: &R,
-    readiness: &mut Readiness<R::MaybeRejection>,
-    begun: Result<R::CallState, R::MaybeRejection>,
+    readiness: &mut Readiness<R::Rejection>,
+    begun: Result<R::CallState, R::Rejection>,
     call: Call<'_, Req>,
-) -> Result<R::CallState, Box<R::MaybeRejection>> {
+) -> Result<R::CallState, Box<R::Rejection>> {
     let shut = readiness.take_rejection();
     let held = begun.map_err(Box::new)?;
     match shut {
@@ -180,7 +180,7 @@ fn turn_away<Req, R: RunPolicy<Req>>(
         Some(rejection) => {
             // The inner service was not polled ready, so that the call is rejected even if the guard has opened since.
             Err(Box::new(
-                Begun::new(policies, held).turn_away(rejection, &call),
+                Started::new(policies, held).finish_rejected(rejection, &call),
             ))
         }
     }
@@ -194,7 +194,7 @@ pub struct PolicyFuture<F, R: PolicyShape, X> {
     #[pin]
     inner: Option<F>,
     /// Boxed, so that the future of an admitted call keeps no room for it.
-    rejected: Rejected<R::MaybeRejection>,
+    rejected: Rejected<R::Rejection>,
     in_flight_call: InFlightCall<R>,
     exchange: X,
 }
@@ -216,7 +216,7 @@ impl<F, R: PolicyShape, X> PolicyFuture<F, R, X> {
     }
 
     #[cold]
-    pub(crate) fn rejected(rejection: Box<R::MaybeRejection>, exchange: X) -> Self {
+    pub(crate) fn rejected(rejection: Box<R::Rejection>, exchange: X) -> Self {
         Self {
             inner: None,
             rejected: Rejected(Some(rejection)),
@@ -230,7 +230,7 @@ impl<F, R, X, T, E> Future for PolicyFuture<F, R, X>
 where
     F: Future<Output = Result<T, E>>,
     R: PolicyShape,
-    X: AnswerRejection<T, E, R::MaybeRejection>,
+    X: RejectWith<T, E, R::Rejection>,
 {
     type Output = Result<X::Response<R>, E>;
 
@@ -239,9 +239,9 @@ where
         let mut me = self.project();
         let Some(inner) = me.inner.as_mut().as_pin_mut() else {
             let rejection = me.rejected.0.take().expect("not polled after completion");
-            return Poll::Ready(me.exchange.answer(*rejection));
+            return Poll::Ready(me.exchange.reject_with(*rejection));
         };
-        let result = if InFlightCall::<R>::MATTERS {
+        let result = if InFlightCall::<R>::IS_TRACKED {
             let inner = me.inner.as_mut();
             ready!(me.in_flight_call.poll_with(|| poll_and_drop(inner, cx)))
         } else {
@@ -250,7 +250,7 @@ where
         let exchange = me.exchange;
         Poll::Ready(
             me.in_flight_call
-                .guarded(|in_flight_call| exchange.conclude(result, in_flight_call)),
+                .finish_on_panic(|in_flight_call| exchange.track_result(result, in_flight_call)),
         )
     }
 }
@@ -271,7 +271,7 @@ impl<F, R: PolicyShape, X> PinnedDrop for PolicyFuture<F, R, X> {
     #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
         let mut me = self.project();
-        if me.in_flight_call.is_armed() {
+        if me.in_flight_call.is_active() {
             me.in_flight_call.poll_with(|| me.inner.set(None));
         }
     }

@@ -21,7 +21,7 @@ pub trait ShareResponse<T, E> {
     type Response;
 
     /// What copies are made of.
-    type Kept: Send + Sync + 'static;
+    type Shared: Send + Sync + 'static;
 
     /// Reads a response as far as it takes to copy it.
     type Collect: Future<Output = (Result<Self::Response, E>, CallEnd)>;
@@ -34,13 +34,13 @@ pub trait ShareResponse<T, E> {
 
     /// Keeps what further responses can be made of. `None` if the response is not there as a whole, or says that it is not for
     /// others.
-    fn keep(&self, response: &Self::Response) -> Option<Self::Kept>;
+    fn share(&self, response: &Self::Response) -> Option<Self::Shared>;
 
     /// Makes a further response.
-    fn again(&self, kept: &Self::Kept) -> Self::Response;
+    fn copy(&self, kept: &Self::Shared) -> Self::Response;
 
     /// Returns the bytes of what is kept, as far as the protocol can tell.
-    fn size(&self, kept: &Self::Kept) -> usize;
+    fn size(&self, kept: &Self::Shared) -> usize;
 }
 
 impl<T, E, C> ShareResponse<T, E> for PlainExchange<C>
@@ -49,7 +49,7 @@ where
     C: Classify<T, E>,
 {
     type Response = T;
-    type Kept = T;
+    type Shared = T;
     type Collect = Ready<(Result<T, E>, CallEnd)>;
 
     #[inline(always)]
@@ -59,17 +59,17 @@ where
 
     #[inline(always)]
     fn collect(&self, result: Result<T, E>, _limit: usize) -> Self::Collect {
-        let end = self.peek(&result);
+        let end = self.inspect(&result);
         ready((result, end))
     }
 
     #[inline(always)]
-    fn keep(&self, response: &T) -> Option<T> {
+    fn share(&self, response: &T) -> Option<T> {
         Some(response.clone())
     }
 
     #[inline(always)]
-    fn again(&self, kept: &T) -> T {
+    fn copy(&self, kept: &T) -> T {
         kept.clone()
     }
 
@@ -80,18 +80,18 @@ where
 }
 
 /// What a layer finds keys by, whatever the requests.
-pub trait Keyed {
+pub trait KeyType {
     /// The key.
     type Key: Hash + Eq + Send + Sync + 'static;
 }
 
 /// Finds the key of a request by a function; requests with equal keys may be given the same answer.
-pub struct KeyBy<F, K> {
+pub struct KeyFn<F, K> {
     find: F,
     key: PhantomData<fn() -> K>,
 }
 
-impl<F, K> KeyBy<F, K> {
+impl<F, K> KeyFn<F, K> {
     /// Finds keys by `find`, which returns `None` for a request whose answer is for nobody else.
     pub fn new<Req>(find: F) -> Self
     where
@@ -113,11 +113,11 @@ impl<F, K> KeyBy<F, K> {
     }
 }
 
-impl<F, K: Hash + Eq + Send + Sync + 'static> Keyed for KeyBy<F, K> {
+impl<F, K: Hash + Eq + Send + Sync + 'static> KeyType for KeyFn<F, K> {
     type Key = K;
 }
 
-impl<F: Clone, K> Clone for KeyBy<F, K> {
+impl<F: Clone, K> Clone for KeyFn<F, K> {
     fn clone(&self) -> Self {
         Self {
             find: self.find.clone(),
@@ -126,8 +126,8 @@ impl<F: Clone, K> Clone for KeyBy<F, K> {
     }
 }
 
-impl<F, K> fmt::Debug for KeyBy<F, K> {
+impl<F, K> fmt::Debug for KeyFn<F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyBy")
+        f.write_str("KeyFn")
     }
 }

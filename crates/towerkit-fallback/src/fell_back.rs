@@ -17,7 +17,7 @@ impl FellBack {
             name,
             outcome: end.outcome(),
             status: end.status(),
-            rejected: end.rejected(),
+            rejected: end.rejection_reason(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, Discard, InspectResult, NoProtocol, ReplayRequest};
+use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest};
 
 use crate::{
     FallbackToFuture, Other,
@@ -36,7 +36,7 @@ impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
     where
         P: ReplayRequest<Req>,
     {
-        let (attempt, kept) = self.protocol.keep(request, self.other.replay_up_to);
+        let (attempt, kept) = self.protocol.record(request, self.other.replay_up_to);
         let spare = kept.map(|kept| Spare {
             kept,
             service: self.other.service.clone(),
@@ -51,7 +51,7 @@ where
     P: ReplayRequest<Req> + Clone,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -80,7 +80,7 @@ where
     P: ReplayRequest<Req> + Clone,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));

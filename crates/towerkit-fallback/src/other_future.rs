@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Discard, InspectResult, ReplayRequest};
+use towerkit_core::{DrainResponse, InspectResult, ReplayRequest};
 
 use crate::plan::Plan;
 
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 #[pin_project]
 pub struct FallbackToFuture<S, O, P, Req>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {
@@ -22,7 +22,7 @@ where
     phase: Phase<S::Future, O, O::Future, P::Attempt>,
     /// The response that failed, while the other service answers.
     #[pin]
-    unwanted: Option<<P::Exchange as Discard<S::Response>>::Discard>,
+    unwanted: Option<<P::Exchange as DrainResponse<S::Response>>::Drain>,
     exchange: P::Exchange,
     /// `None` for a call that keeps its answer, whatever it is.
     plan: Option<Plan<O, P, Req>>,
@@ -38,7 +38,7 @@ enum Phase<F, O, G, Q> {
 
 impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {
@@ -61,7 +61,7 @@ where
     P: ReplayRequest<Req>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -84,7 +84,7 @@ where
     P: ReplayRequest<Req>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     fn poll_call(
         self: Pin<&mut Self>,
@@ -100,14 +100,14 @@ where
                     let Some(plan) = me.plan else {
                         return Poll::Ready(result);
                     };
-                    let end = me.exchange.peek(&result);
+                    let end = me.exchange.inspect(&result);
                     if !plan.chooses(&end) {
                         return Poll::Ready(result);
                     }
                     let Some((other, attempt)) = plan.fall_back(&end) else {
                         return Poll::Ready(result);
                     };
-                    let unwanted = result.ok().map(|failed| me.exchange.discard(failed));
+                    let unwanted = result.ok().map(|failed| me.exchange.drain(failed));
                     me.unwanted.set(unwanted);
                     me.phase.set(Phase::Readying(other, Some(attempt)));
                     continue;
@@ -131,7 +131,7 @@ where
 
 impl<S, O, P, Req> fmt::Debug for FallbackToFuture<S, O, P, Req>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
     O: Service<P::Attempt>,
 {

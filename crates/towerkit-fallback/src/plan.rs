@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use towerkit_core::{Attach, CallEnd, InspectResult, ReplayRequest};
+use towerkit_core::{CallEnd, InspectResult, ReplayRequest};
 
 use crate::{FellBack, settings::Settings};
 
@@ -14,7 +14,7 @@ pub(crate) struct Plan<O, P: ReplayRequest<Req>, Req> {
 
 /// What another attempt is made of, and who makes it.
 pub(crate) struct Spare<O, P: ReplayRequest<Req>, Req> {
-    pub(crate) kept: P::Kept,
+    pub(crate) kept: P::Recorded,
     pub(crate) service: O,
     pub(crate) protocol: P,
 }
@@ -37,7 +37,7 @@ impl<O, P: ReplayRequest<Req>, Req> Plan<O, P, Req> {
     #[inline(never)]
     pub(crate) fn fall_back(&mut self, end: &CallEnd) -> Option<(O, P::Attempt)> {
         let second = self.spare.take().and_then(|mut spare| {
-            let attempt = spare.protocol.again(&mut spare.kept)?;
+            let attempt = spare.protocol.replay(&mut spare.kept)?;
             Some((spare.service, attempt))
         });
         match second {
@@ -50,7 +50,7 @@ impl<O, P: ReplayRequest<Req>, Req> Plan<O, P, Req> {
     /// Passes on the answer of the other service.
     pub(crate) fn conclude<T, E, X>(&self, exchange: &X, answer: Result<T, E>) -> Result<T, E>
     where
-        X: InspectResult<T, E> + Attach<T>,
+        X: InspectResult<T, E>,
     {
         let failed = self.failed.expect("the call had failed");
         self.settings.conclude(exchange, failed, answer)

@@ -7,7 +7,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, CallEnd, InspectResult, NoProtocol, Protocol};
+use towerkit_core::{Bypass, CallEnd, InspectResult, NoProtocol, Protocol};
 
 use crate::{FellBack, Substitute, settings::Settings};
 
@@ -54,7 +54,7 @@ where
     S: Service<Req>,
     A: Substitute<S::Response, S::Error>,
     P: Protocol<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -82,7 +82,7 @@ where
     S: Service<Req>,
     A: Substitute<S::Response, S::Error>,
     P: Protocol<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
@@ -108,7 +108,7 @@ impl<F, A, X, T, E> Future for FallbackFuture<F, A, X>
 where
     F: Future<Output = Result<T, E>>,
     A: Substitute<T, E>,
-    X: InspectResult<T, E> + Attach<T>,
+    X: InspectResult<T, E>,
 {
     type Output = Result<T, E>;
 
@@ -119,7 +119,7 @@ where
         let Some(shared) = me.shared else {
             return Poll::Ready(result);
         };
-        let end = me.exchange.peek(&result);
+        let end = me.exchange.inspect(&result);
         Poll::Ready(if shared.settings.chooses(&end) {
             shared.replace(me.exchange, result, &end)
         } else {
@@ -134,7 +134,7 @@ impl<A> Shared<A> {
     fn replace<T, E, X>(&self, exchange: &X, failed: Result<T, E>, end: &CallEnd) -> Result<T, E>
     where
         A: Substitute<T, E>,
-        X: InspectResult<T, E> + Attach<T>,
+        X: InspectResult<T, E>,
     {
         let answer = self.answer.substitute(failed, end);
         let failed = FellBack::new(self.settings.name, end);

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Attach, CallEnd, Event, EventQueue, InspectResult, Outcome};
+use towerkit_core::{CallEnd, Event, EventQueue, InspectResult, Outcome};
 
 use crate::{FallbackHandle, FellBack};
 
@@ -50,9 +50,9 @@ impl Settings {
         mut answer: Result<T, E>,
     ) -> Result<T, E>
     where
-        X: InspectResult<T, E> + Attach<T>,
+        X: InspectResult<T, E>,
     {
-        let outcome = exchange.peek(&answer).outcome();
+        let outcome = exchange.inspect(&answer).outcome();
         self.handle.count(outcome);
         self.outbox.push(Event::FallbackUsed {
             name: self.name.into(),
@@ -60,9 +60,7 @@ impl Settings {
             to: outcome,
         });
         self.outbox.deliver();
-        if let Ok(response) = &mut answer {
-            exchange.attach(response, failed);
-        }
+        exchange.insert_extension(&mut answer, failed);
         answer
     }
 }

@@ -48,7 +48,7 @@ impl<S: Service<A>, A> Attempt<S, S::Future, A> {
                     deadline,
                 } => {
                     let is_ready = ready!(service.poll_ready(cx)).is_ok();
-                    let is_late = deadline.as_ref().is_some_and(Deadline::is_over);
+                    let is_late = deadline.as_ref().is_some_and(Deadline::has_passed);
                     if !is_ready || is_late || !withdrawal.spend(*number) {
                         return Poll::Ready(None);
                     }

@@ -7,7 +7,7 @@ use std::{
 use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
-use towerkit_core::{Discard, InspectResult, ReplayRequest};
+use towerkit_core::{DrainResponse, InspectResult, ReplayRequest};
 
 use crate::hedging::Hedging;
 
@@ -16,7 +16,7 @@ use crate::hedging::Hedging;
 pub struct HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     /// The first attempt, until it has ended.
     #[pin]
@@ -30,7 +30,7 @@ where
 impl<S, P, Req> HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     #[inline(always)]
     pub(crate) fn new(first: S::Future, hedging: Option<Hedging<S, P, Req>>) -> Self {
@@ -48,7 +48,7 @@ type Ended<T, E> = (bool, Result<T, E>);
 impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     type Output = Result<S::Response, S::Error>;
@@ -75,7 +75,7 @@ where
 impl<S, P, Req> HedgeFuture<S, P, Req>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     /// Polls the first attempt, unless it has ended.
@@ -136,7 +136,7 @@ where
 impl<S, P, Req> fmt::Debug for HedgeFuture<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HedgeFuture")

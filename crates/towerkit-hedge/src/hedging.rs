@@ -12,7 +12,8 @@ use tokio::{
 };
 use tower_service::Service;
 use towerkit_core::{
-    CallEnd, Deadline, Discard, InspectResult, Outcome, Pushback, RejectionReason, ReplayRequest,
+    CallEnd, Deadline, DrainResponse, InspectResult, Outcome, Pushback, RejectionReason,
+    ReplayRequest,
 };
 
 use crate::{attempt::Attempt, service::Shared, state::Watch};
@@ -24,11 +25,11 @@ pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
 pub(crate) struct Hedging<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     shared: Arc<Shared<P>>,
     exchange: P::Exchange,
-    kept: P::Kept,
+    kept: P::Recorded,
     /// Cloned for each hedge.
     service: S,
     deadline: Option<Deadline>,
@@ -49,7 +50,7 @@ where
     unwanted: Option<Unwanted<P::Exchange, S::Response>>,
 }
 
-type Unwanted<X, T> = Pin<Box<<X as Discard<T>>::Discard>>;
+type Unwanted<X, T> = Pin<Box<<X as DrainResponse<T>>::Drain>>;
 
 /// In a box, so that a call that is not hedged, as nearly all are, carries no room for it.
 type Begun<S, A> = Pin<Box<Attempt<S, <S as Service<A>>::Future, A>>>;
@@ -65,13 +66,13 @@ pub(crate) struct Means<S, X, K> {
 impl<S, P, Req> Hedging<S, P, Req>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
 {
     #[inline(always)]
     pub(crate) fn new(
         shared: Arc<Shared<P>>,
-        means: Means<S, P::Exchange, P::Kept>,
+        means: Means<S, P::Exchange, P::Recorded>,
         (delay, watch): (Duration, Option<Watch>),
     ) -> Self {
         Self {
@@ -103,7 +104,7 @@ where
     /// Takes note of the result of the first attempt, and returns whether it is that of the call.
     #[inline(always)]
     pub(crate) fn first_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
-        let end = self.exchange.peek(result);
+        let end = self.exchange.inspect(result);
         if let Some(watch) = self.watch.take() {
             let is_answered = matches!(end.outcome(), Outcome::Success | Outcome::ClientError);
             watch.stop(&self.shared.state, is_answered);
@@ -112,7 +113,7 @@ where
     }
 
     fn hedge_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
-        let end = self.exchange.peek(result);
+        let end = self.exchange.inspect(result);
         if end.outcome() == Outcome::Success {
             self.shared.state.count_win();
         }
@@ -128,7 +129,7 @@ where
         }
         // What was rejected on the way never reached the callee: a hedge would meet the same guard. What timed out did.
         let is_rejected = end
-            .rejected()
+            .rejection_reason()
             .is_some_and(|r| r != RejectionReason::DeadlineExceeded);
         match self.exchange.pushback(result) {
             _ if is_rejected => self.push_back(None),
@@ -183,7 +184,7 @@ where
             match failed.take() {
                 Some(result) if !goes_on => return Poll::Ready(result),
                 Some(Ok(response)) => {
-                    self.unwanted = Some(Box::pin(self.exchange.discard(response)));
+                    self.unwanted = Some(Box::pin(self.exchange.drain(response)));
                 }
                 _ => {}
             }
@@ -229,7 +230,7 @@ where
     /// Whether nobody waits any more for an answer, that much later.
     fn is_past(&self, later: Duration) -> bool {
         let deadline = self.deadline.as_ref();
-        deadline.is_some_and(|deadline| deadline.left() <= later)
+        deadline.is_some_and(|deadline| deadline.remaining() <= later)
     }
 
     /// Begins a hedge. What speaks against it now will still do so later, so that the call is not hedged again.
@@ -254,7 +255,7 @@ where
         }
         let withdrawal = self.shared.state.withdraw()?;
         let protocol = &self.shared.protocol;
-        let mut request = protocol.again(&mut self.kept)?;
+        let mut request = protocol.replay(&mut self.kept)?;
         let number = self.begun + 1;
         protocol.set_attempt_header(&mut request, HEDGE_ATTEMPT, &number.to_string());
         Some(Box::pin(Attempt::Waiting {
@@ -271,7 +272,7 @@ where
 impl<S, P, Req> Drop for Hedging<S, P, Req>
 where
     S: Service<P::Attempt>,
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     fn drop(&mut self) {
         if let Some(watch) = self.watch.take() {

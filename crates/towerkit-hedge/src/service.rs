@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, Discard, InspectResult, NoProtocol, ReplayRequest};
+use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest};
 use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
@@ -52,7 +52,7 @@ impl<S, P, I> Hedge<S, P, I> {
 impl<S, P, I, Req> Service<Req> for Hedge<S, P, I>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {
@@ -73,7 +73,7 @@ where
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
-        let (attempt, kept) = protocol.keep(request, state.settings.replay);
+        let (attempt, kept) = protocol.record(request, state.settings.replay);
         let Some(kept) = kept else {
             return HedgeFuture::new(self.inner.call(attempt), None);
         };
@@ -93,7 +93,7 @@ where
 impl<S, P, I, Req> Bypass<Req> for Hedge<S, P, I>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {

@@ -83,12 +83,12 @@ impl SoFar {
     fn ended(&self, outcome: Outcome) -> CallEnd {
         let end = CallEnd::new(outcome)
             .with_status(self.status)
-            .with_rejected(self.rejected)
+            .with_rejection_reason(self.rejected)
             .with_bytes(self.bytes);
         if self.in_trailers {
             end.with_open_head()
         } else {
-            end.with_head(Some(self.outcome))
+            end.with_head_outcome(Some(self.outcome))
         }
     }
 
@@ -138,7 +138,7 @@ impl SoFar {
     pub(crate) fn broken<E: 'static>(&self, error: &E) -> CallEnd {
         let (outcome, rejected) = of_body_error(error);
         self.ended(outcome)
-            .with_rejected(rejected.or(self.rejected))
+            .with_rejection_reason(rejected.or(self.rejected))
     }
 
     /// The body was dropped before its end.
@@ -208,16 +208,19 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
             }
             SourceProj::Gone => return Poll::Ready(None),
         };
-        if !me.in_flight_call.is_armed() {
+        if !me.in_flight_call.is_active() {
             return body.poll_frame(cx);
         }
         let frame = ready!(me.in_flight_call.poll_with(|| body.as_mut().poll_frame(cx)));
         // The body and its data are asked here, and may panic.
-        me.in_flight_call.guarded(|in_flight_call| match &frame {
-            Some(Ok(frame)) => delivered(frame, body.is_end_stream(), in_flight_call, me.so_far),
-            Some(Err(error)) => in_flight_call.finish(&me.so_far.broken(error)),
-            None => in_flight_call.finish(&me.so_far.without_trailers()),
-        });
+        me.in_flight_call
+            .finish_on_panic(|in_flight_call| match &frame {
+                Some(Ok(frame)) => {
+                    delivered(frame, body.is_end_stream(), in_flight_call, me.so_far)
+                }
+                Some(Err(error)) => in_flight_call.finish(&me.so_far.broken(error)),
+                None => in_flight_call.finish(&me.so_far.without_trailers()),
+            });
         Poll::Ready(frame)
     }
 
@@ -262,7 +265,7 @@ impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
     #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
         let mut me = self.project();
-        if !me.in_flight_call.is_armed() {
+        if !me.in_flight_call.is_active() {
             return;
         }
         let is_over = me.in_flight_call.poll_with(|| {

@@ -8,16 +8,16 @@ use bytes::Buf;
 use http::{Response, Version};
 use http_body::Body;
 use pin_project::pin_project;
-use towerkit_core::Discard;
+use towerkit_core::DrainResponse;
 
 use crate::{GrpcExchange, HttpExchange};
 
 macro_rules! discards {
     ([$($generics:tt)*] $exchange:ty) => {
-        impl<B: Body, $($generics)*> Discard<Response<B>> for $exchange {
-            type Discard = Discarded<B>;
+        impl<B: Body, $($generics)*> DrainResponse<Response<B>> for $exchange {
+            type Drain = Discarded<B>;
 
-            fn discard(&self, response: Response<B>) -> Discarded<B> {
+            fn drain(&self, response: Response<B>) -> Discarded<B> {
                 Discarded::new(response)
             }
         }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    Deadline, Describe, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
-    Rejection, RejectionReason, Status, TargetUri, TrackResponse,
+    Deadline, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind,
+    RejectCall, Rejection, RejectionReason, Status, TargetUri, TrackResponse,
 };
 
 use crate::{
@@ -89,7 +89,7 @@ pub(crate) fn operation<B>(request: &Request<B>) -> &str {
     path.strip_prefix('/').unwrap_or(path)
 }
 
-impl<B, K> Describe<Request<B>> for Grpc<K> {
+impl<B, K> DescribeRequest<Request<B>> for Grpc<K> {
     #[inline(always)]
     fn kind(&self, _request: &Request<B>) -> ProtocolKind {
         ProtocolKind::Grpc
@@ -190,7 +190,7 @@ pub(crate) fn read(head: ResponseHead<'_>) -> SoFar {
 impl<B: Body, E: 'static, K: ReadErrors<E>> TrackResponse<Response<B>, E> for GrpcExchange<K> {
     type Response<R: PolicyShape> = Response<TrackedBody<B, R>>;
 
-    fn follow<R: PolicyShape>(
+    fn track<R: PolicyShape>(
         &self,
         result: Result<Response<B>, E>,
         in_flight_call: &mut InFlightCall<R>,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use towerkit_core::{
-    Deadline, Describe, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
-    Rejection, RejectionReason, Status, TargetUri, TrackResponse,
+    Deadline, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind,
+    RejectCall, Rejection, RejectionReason, Status, TargetUri, TrackResponse,
 };
 
 use crate::{
@@ -135,7 +135,7 @@ impl<C, O, K, W> Http<C, O, K, W> {
     }
 }
 
-impl<B, C, O: OperationName, K, W> Describe<Request<B>> for Http<C, O, K, W> {
+impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K, W> {
     #[inline(always)]
     fn kind(&self, request: &Request<B>) -> ProtocolKind {
         if grpc::is_grpc(request) {
@@ -360,7 +360,7 @@ where
     type Response<R: PolicyShape> = Response<W::Of<R>>;
 
     #[inline(always)]
-    fn follow<R: PolicyShape>(
+    fn track<R: PolicyShape>(
         &self,
         result: Result<Response<B>, E>,
         in_flight_call: &mut InFlightCall<R>,
@@ -401,13 +401,13 @@ pub(crate) fn follow<B: Body, E, R: PolicyShape, K: ReadErrors<E>, W: ResponseBo
     read: impl FnOnce(&Response<B>) -> SoFar,
 ) -> Result<Response<W::Of<R>>, E> {
     match result {
-        Ok(response) if !InFlightCall::<R>::MATTERS => {
+        Ok(response) if !InFlightCall::<R>::IS_TRACKED => {
             Ok(response.map(|body| W::wrap(body, TrackedBody::pass)))
         }
         Ok(mut response) => {
             let so_far = read(&response);
-            in_flight_call.head(&so_far.end());
-            in_flight_call.response_headers(&mut HeaderFields(response.headers_mut()));
+            in_flight_call.on_response_head(&so_far.end());
+            in_flight_call.add_response_headers(&mut HeaderFields(response.headers_mut()));
             if so_far.declared == 0 || response.body().is_end_stream() {
                 in_flight_call.finish_with(|| so_far.without_trailers());
             }

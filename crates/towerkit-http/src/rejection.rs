@@ -59,7 +59,7 @@ pub(crate) fn over_grpc<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) 
 
 /// Adds the rejection's own fields, and the rejection itself for the layers outside.
 fn carry<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
-    for (name, value) in rejection.fields() {
+    for (name, value) in rejection.headers() {
         HeaderFields(response.headers_mut()).append(name, &value);
     }
     response.extensions_mut().insert(rejection);
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn a_field_that_is_not_fit_for_a_header_is_left_out() {
         let rejection = Rejection::new(towerkit_core::RejectionReason::Unauthenticated, "auth")
-            .field("WWW-Authenticate", "Bearer")
-            .field("www-authenticate", "Basic realm=\"a\"")
-            .field("x-evil", "a\r\nset-cookie: b")
-            .field("not a name", "c");
+            .with_header("WWW-Authenticate", "Bearer")
+            .with_header("www-authenticate", "Basic realm=\"a\"")
+            .with_header("x-evil", "a\r\nset-cookie: b")
+            .with_header("not a name", "c");
         let response = carry(rejection, Response::new(()));
         let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
         assert_eq!(challenges.iter().count(), 2);

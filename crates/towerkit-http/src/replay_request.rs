@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, Method, Request, Response, header, request::Parts};
-use towerkit_core::{Attach, CallEnd, InspectResult, Pushback, ReplayRequest};
+use towerkit_core::{CallEnd, InspectResult, Pushback, ReplayRequest};
 
 use crate::{
     ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, OperationName, ReadErrors, ReplayBody,
@@ -15,14 +15,14 @@ use crate::{
     headers, rejection,
 };
 
-macro_rules! peeks {
-    ([$($generics:tt)*] $exchange:ty, $peek:expr) => {
+macro_rules! inspects {
+    ([$($generics:tt)*] $exchange:ty, $inspect:expr) => {
         impl<B, E, K: ReadErrors<E>, $($generics)*> InspectResult<Response<B>, E> for $exchange {
-            const TELLS_UNSENT: bool = true;
+            const DETECTS_UNSENT: bool = true;
 
-            fn peek(&self, result: &Result<Response<B>, E>) -> CallEnd {
+            fn inspect(&self, result: &Result<Response<B>, E>) -> CallEnd {
                 match result {
-                    Ok(response) => $peek(self, ResponseHead::of(response)),
+                    Ok(response) => $inspect(self, ResponseHead::of(response)),
                     Err(error) => errors::end::<K, E>(error),
                 }
             }
@@ -38,35 +38,35 @@ macro_rules! peeks {
             fn header<'a>(&self, result: &'a Result<Response<B>, E>, name: &str) -> Option<&'a str> {
                 result.as_ref().ok()?.headers().get(name)?.to_str().ok()
             }
-        }
-    };
-}
 
-peeks!([C: ClassifyHead, W] HttpExchange<C, K, W>, |exchange: &Self, head| exchange.read_head(head).end());
-peeks!([] GrpcExchange<K>, |_: &Self, head| grpc::read(head).end());
-
-macro_rules! attaches {
-    ([$($generics:tt)*] $exchange:ty) => {
-        impl<B, $($generics)*> Attach<Response<B>> for $exchange {
-            fn attach<V: Clone + Send + Sync + 'static>(
+            fn set_header(
                 &self,
-                response: &mut Response<B>,
-                value: V,
+                result: &mut Result<Response<B>, E>,
+                name: &'static str,
+                value: &str,
             ) {
-                response.extensions_mut().insert(value);
+                if let Ok(response) = result
+                    && let Some((name, value)) = rejection::field(name, value)
+                {
+                    response.headers_mut().insert(name, value);
+                }
             }
 
-            fn set_header(&self, response: &mut Response<B>, name: &'static str, value: &str) {
-                if let Some((name, value)) = rejection::field(name, value) {
-                    response.headers_mut().insert(name, value);
+            fn insert_extension<V: Clone + Send + Sync + 'static>(
+                &self,
+                result: &mut Result<Response<B>, E>,
+                value: V,
+            ) {
+                if let Ok(response) = result {
+                    response.extensions_mut().insert(value);
                 }
             }
         }
     };
 }
 
-attaches!([C, K, W] HttpExchange<C, K, W>);
-attaches!([K] GrpcExchange<K>);
+inspects!([C: ClassifyHead, W] HttpExchange<C, K, W>, |exchange: &Self, head| exchange.read_head(head).end());
+inspects!([] GrpcExchange<K>, |_: &Self, head| grpc::read(head).end());
 
 /// A recorded request, from which further attempts are made.
 pub struct RecordedRequest<B: ReplayBody> {
@@ -106,7 +106,7 @@ macro_rules! replay_requests {
     ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
         impl<B: ReplayBody, $($generics)*> ReplayRequest<Request<B>> for $protocol {
             type Attempt = Request<B>;
-            type Kept = RecordedRequest<B>;
+            type Recorded = RecordedRequest<B>;
 
             fn is_idempotent(&self, request: &Request<B>) -> Option<bool> {
                 $is_idempotent(request)
@@ -116,7 +116,7 @@ macro_rules! replay_requests {
                 request
             }
 
-            fn keep(
+            fn record(
                 &self,
                 request: Request<B>,
                 max_bytes: usize,
@@ -124,7 +124,7 @@ macro_rules! replay_requests {
                 RecordedRequest::record(request, max_bytes)
             }
 
-            fn again(&self, recording: &mut RecordedRequest<B>) -> Option<Request<B>> {
+            fn replay(&self, recording: &mut RecordedRequest<B>) -> Option<Request<B>> {
                 recording.replay()
             }
 
@@ -180,7 +180,7 @@ fn pushback(headers: &HeaderMap) -> Option<Pushback> {
 mod tests {
     use std::io;
 
-    use towerkit_core::{Describe, Protocol};
+    use towerkit_core::{DescribeRequest, Protocol};
 
     use super::*;
 
@@ -231,10 +231,9 @@ mod tests {
         let protocol = Http::new();
         let request = Request::new(());
         let exchange = protocol.open(&request, protocol.kind(&request));
-        let mut response = Response::new(());
-        exchange.set_header(&mut response, "x-test", "7");
-        exchange.set_header(&mut response, "no field name", "7");
-        let result: Result<_, io::Error> = Ok(response);
+        let mut result: Result<_, io::Error> = Ok(Response::new(()));
+        exchange.set_header(&mut result, "x-test", "7");
+        exchange.set_header(&mut result, "no field name", "7");
         assert_eq!(exchange.header(&result, "X-Test"), Some("7"));
         assert_eq!(exchange.header(&result, "x-other"), None);
     }

@@ -22,7 +22,7 @@ macro_rules! shares {
     ([$($generics:tt)*] $exchange:ty, $read:expr) => {
         impl<B: Body<Error: 'static> + Unpin, E, K: ReadErrors<E>, $($generics)*> ShareResponse<Response<B>, E> for $exchange {
             type Response = Response<CollectedBody<B>>;
-            type Kept = KeptResponse;
+            type Shared = KeptResponse;
             type Collect = Collect<B, E>;
 
             fn pass(&self, response: Response<B>) -> Self::Response {
@@ -33,11 +33,11 @@ macro_rules! shares {
                 Collect::new::<K>(result, limit, |response| $read(self, response))
             }
 
-            fn keep(&self, response: &Self::Response) -> Option<KeptResponse> {
+            fn share(&self, response: &Self::Response) -> Option<KeptResponse> {
                 CollectedBody::keep(response)
             }
 
-            fn again(&self, kept: &KeptResponse) -> Self::Response {
+            fn copy(&self, kept: &KeptResponse) -> Self::Response {
                 kept.again()
             }
 

@@ -56,7 +56,7 @@ impl LogCallState {
         let kept = held.0.get_or_insert_with(Kept::new);
         kept.start = start;
         kept.kind = Some(call.protocol_kind());
-        kept.left = call.deadline().map(|deadline| deadline.left());
+        kept.left = call.deadline().map(|deadline| deadline.remaining());
         kept.operation.push_str(call.operation());
         if call.protocol_kind() == ProtocolKind::Http {
             kept.method.push_str(call.method().unwrap_or_default());

@@ -130,7 +130,7 @@ impl<P> LogLayer<P> {
         if self.policies.is_used() {
             self.chosen.mark_used();
         }
-        self.policies.policies_mut().policy_mut()
+        self.policies.policy_mut().get_mut()
     }
 }
 

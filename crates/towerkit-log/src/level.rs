@@ -9,7 +9,7 @@ use tracing::{Level, level_filters::LevelFilter};
 /// Returns the level of a call that ended so; the table stands in the [crate docs](crate#levels).
 #[must_use]
 pub fn level_of(end: &CallEnd) -> Level {
-    if end.panicked() {
+    if end.has_panicked() {
         return Level::ERROR;
     }
     match end.outcome() {

@@ -125,8 +125,8 @@ impl LogObserver {
         let (status, code) = (http_status(end), grpc_code(end));
         let bytes = bytes(kept, end);
         let cancelled = only_true(outcome == Outcome::Cancelled);
-        let panicked = only_true(end.panicked());
-        let rejected = end.rejected().map(RejectionReason::as_str);
+        let panicked = only_true(end.has_panicked());
+        let rejected = end.rejection_reason().map(RejectionReason::as_str);
         let deadline = kept.left.map(|left| millis(nanos_of(left)));
         let (outcome, latency) = (outcome.as_str(), millis(nanos));
         let fields: [Option<&dyn Value>; FIELDS.len()] = [

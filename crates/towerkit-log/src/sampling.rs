@@ -99,7 +99,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn of(end: &CallEnd) -> Self {
         match end.outcome() {
-            _ if end.rejected().is_some() => Self::Rejected,
+            _ if end.rejection_reason().is_some() => Self::Rejected,
             Outcome::Success => Self::Success,
             Outcome::Overloaded => Self::Rejected,
             _ => Self::Other,

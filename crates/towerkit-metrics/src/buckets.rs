@@ -104,7 +104,7 @@ mod tests {
 
     /// T-07.
     #[test]
-    fn nonsense_is_rejected() {
+    fn invalid_settings_are_rejected() {
         let rejected = |bounds: &[f64]| {
             Buckets::new(bounds.iter().copied())
                 .unwrap_err()

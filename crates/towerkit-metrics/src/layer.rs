@@ -132,7 +132,7 @@ impl<P> MetricsLayer<P> {
         if self.policies.is_used() {
             self.state.mark_used();
         }
-        self.policies.policies_mut().policy_mut()
+        self.policies.policy_mut().get_mut()
     }
 }
 

@@ -120,7 +120,7 @@ impl State {
     fn prove(&self, operation: &str, end: &CallEnd) -> Place {
         const UNIMPLEMENTED: u16 = 12;
         let answered = matches!(end.status(), Some(Status::Grpc(code)) if code != UNIMPLEMENTED);
-        if end.panicked() || answered && end.rejected().is_none() {
+        if end.has_panicked() || answered && end.rejection_reason().is_none() {
             self.admit(Kind::Grpc, operation)
         } else {
             Place::other(Kind::Grpc)
@@ -132,7 +132,7 @@ impl Policy for MetricsObserver {
     type CallState = MetricsCallState;
 
     #[inline(always)]
-    fn head(&self, held: &mut MetricsCallState, so_far: &CallEnd) {
+    fn on_response_head(&self, held: &mut MetricsCallState, so_far: &CallEnd) {
         if self.state.source.heads {
             self.headed(held, so_far.now(&self.clock));
         }

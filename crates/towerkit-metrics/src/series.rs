@@ -149,7 +149,7 @@ impl Series {
     pub(crate) fn observe(&self, end: &CallEnd, measures: Measures, source: &Source) {
         let ending = (end.status(), end.outcome());
         if ending.1 != Outcome::Success
-            && let Some(reason) = end.rejected()
+            && let Some(reason) = end.rejection_reason()
         {
             self.rejected(reason, source);
         }

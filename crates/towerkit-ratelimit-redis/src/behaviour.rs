@@ -16,7 +16,7 @@ use towerkit_core::{
     RejectionReason, stack,
 };
 use towerkit_ratelimit::Quota;
-use towerkit_test::{Act, PlainCalls, Probe, Subject, contract, laws, run_paused, tokio_clock};
+use towerkit_test::{Action, PlainClient, Probe, Subject, contract, laws, run_paused, tokio_clock};
 
 use crate::{
     KeyOf, Overflow, RedisRateLimitLayer,
@@ -61,10 +61,10 @@ fn far() -> RedisRateLimitLayer {
     layer(&Memory::new(2 * MILLI), quota(1000, 1000))
 }
 
-contract!(plain, PlainCalls, Subject::new(warm().plain("probe")));
+contract!(plain, PlainClient, Subject::new(warm().plain("probe")));
 contract!(
     in_a_row,
-    PlainCalls,
+    PlainClient,
     Subject::new(stack((warm(), warm())).plain("probe"))
 );
 
@@ -72,10 +72,10 @@ contract!(
 #[test]
 fn the_laws_hold_for_calls_that_wait() {
     run_paused(async {
-        laws::calls_come_after_readiness::<PlainCalls, _>(Subject::new(cold())).await;
-        laws::a_panic_releases_all::<PlainCalls, _>(|| Subject::new(cold())).await;
-        laws::waiting_does_not_spin::<PlainCalls, _>(|| Subject::new(far())).await;
-        laws::errors_pass_unchanged::<PlainCalls, _>(|| Subject::new(cold())).await;
+        laws::calls_come_after_readiness::<PlainClient, _>(Subject::new(cold())).await;
+        laws::a_panic_releases_all::<PlainClient, _>(|| Subject::new(cold())).await;
+        laws::waiting_does_not_spin::<PlainClient, _>(|| Subject::new(far())).await;
+        laws::errors_pass_unchanged::<PlainClient, _>(|| Subject::new(cold())).await;
     });
 }
 
@@ -85,15 +85,15 @@ fn a_call_that_waits_may_be_dropped_at_any_time() {
     run_paused(async {
         for polls in 0..=2 {
             let probe = Probe::new();
-            let ledger = probe.ledger();
-            let mut call = Box::pin(far().layer(probe).oneshot(Act::Pend(9)));
+            let counts = probe.counts();
+            let mut call = Box::pin(far().layer(probe).oneshot(Action::Pend(9)));
             for _ in 0..polls {
                 let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 advance(2 * MILLI).await;
             }
             drop(call);
-            assert_eq!(ledger.started(), if polls == 2 { 1 } else { 0 });
-            assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+            assert_eq!(counts.started(), if polls == 2 { 1 } else { 0 });
+            assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
         }
     });
 }

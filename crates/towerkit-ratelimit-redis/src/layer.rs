@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsAsyncGuardWith, AsyncPolicyService, Call, Clock, EventSink, False, IntoPolicy, Layer,
-    LayerExt, LayerState, Plain, PolicyLayer,
+    AsAsyncGuard, AsyncPolicyService, Call, Clock, EventSink, False, IntoPolicy, Layer, LayerExt,
+    LayerState, Plain, PolicyLayer,
 };
 use towerkit_ratelimit::Quota;
 
@@ -20,14 +20,14 @@ use crate::{
 
 /// Limits the rate of calls by a quota that all processes share on Redis.
 pub struct RedisRateLimitLayer<K: 'static = OneKey, P = Plain> {
-    policies: PolicyLayer<AsAsyncGuardWith<RedisRateLimitPolicy<K>, False>, P>,
+    policies: PolicyLayer<AsAsyncGuard<RedisRateLimitPolicy<K>, False>, P>,
     /// The limit, as handles see it.
     state: LayerState<Arc<Limiter>>,
 }
 
 /// A service behind a [`RedisRateLimitLayer`].
 pub type RedisRateLimit<S, K = OneKey, P = Plain> =
-    AsyncPolicyService<S, AsAsyncGuardWith<RedisRateLimitPolicy<K>, False>, P>;
+    AsyncPolicyService<S, AsAsyncGuard<RedisRateLimitPolicy<K>, False>, P>;
 
 impl RedisRateLimitLayer {
     /// Limits all calls together to `quota`, which all processes share that use the same [prefix](Self::prefix) on the same Redis.
@@ -44,7 +44,7 @@ impl RedisRateLimitLayer {
         let guard = RedisRateLimitPolicy::new(settings, OneKey);
         Ok(Self {
             state: LayerState::new(guard.limiter.clone()),
-            policies: PolicyLayer::new(AsAsyncGuardWith::new(guard), Plain::default()),
+            policies: PolicyLayer::new(AsAsyncGuard::new(guard), Plain::default()),
         })
     }
 }
@@ -67,7 +67,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         let guard = RedisRateLimitPolicy::new(settings, key);
         self.state.replace(guard.limiter.clone());
         RedisRateLimitLayer {
-            policies: self.policies.map(|_| AsAsyncGuardWith::new(guard)),
+            policies: self.policies.map(|_| AsAsyncGuard::new(guard)),
             state: self.state,
         }
     }
@@ -183,7 +183,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
 
     /// Returns the settings, with the quota that a handle may have set since.
     fn settings(&self) -> Settings {
-        let limiter = &self.policies.policies().policy().limiter;
+        let limiter = &self.policies.policy().get().limiter;
         let mut settings = limiter.settings.clone();
         (settings.quota, settings.measure) = limiter.quota();
         settings
@@ -194,7 +194,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         set(&mut settings);
         let limiter = Arc::new(Limiter::new(settings));
         self.state.replace(limiter.clone());
-        self.policies.policies_mut().policy_mut().limiter = limiter;
+        self.policies.policy_mut().get_mut().limiter = limiter;
         self
     }
 }
@@ -211,7 +211,7 @@ impl<K, P: Clone> Clone for RedisRateLimitLayer<K, P> {
 impl<K, P> fmt::Debug for RedisRateLimitLayer<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisRateLimitLayer")
-            .field("limiter", &self.policies.policies().policy().limiter)
+            .field("limiter", &self.policies.policy().get().limiter)
             .finish_non_exhaustive()
     }
 }
@@ -242,10 +242,10 @@ impl<K, P> LayerExt for RedisRateLimitLayer<K, P> {
 }
 
 impl<K> IntoPolicy for RedisRateLimitLayer<K, Plain> {
-    type RunPolicy = AsAsyncGuardWith<RedisRateLimitPolicy<K>, False>;
+    type Policy = AsAsyncGuard<RedisRateLimitPolicy<K>, False>;
 
-    fn into_policies(self) -> Self::RunPolicy {
+    fn into_policy(self) -> Self::Policy {
         self.state.mark_used();
-        self.policies.into_policies()
+        self.policies.into_policy()
     }
 }

@@ -173,7 +173,7 @@ impl EndOptions {
     /// Returns the cost of a call that has ended; 0 if the call, or the cost function, panicked.
     pub(crate) fn cost_of_end(&self, end: &CallEnd) -> u32 {
         match &self.cost {
-            Some(cost) if !end.panicked() => {
+            Some(cost) if !end.has_panicked() => {
                 catch_unwind(AssertUnwindSafe(|| cost(end))).unwrap_or(0)
             }
             _ => 0,

@@ -93,7 +93,7 @@ impl<O: LimitOptions> Policy for RateLimitPolicy<O> {
     const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
         self.options.end().append_headers(state, headers);
     }
 

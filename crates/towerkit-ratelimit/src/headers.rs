@@ -46,8 +46,8 @@ impl RateLimitHeaders {
             limit.values[1] = limit.values[1].min(seconds.max(1));
         }
         rejection
-            .field(POLICY, self.policy(policy).to_string())
-            .field(LIMIT, limit.to_string())
+            .with_header(POLICY, self.policy(policy).to_string())
+            .with_header(LIMIT, limit.to_string())
     }
 
     fn policy(self, policy: PolicyHeader) -> Item {

@@ -1,5 +1,5 @@
 use towerkit_core::{
-    AsGuardWith, Call, CallEnd, Clock, ConfigError, LayerState, Name, Plain, PolicyLayer,
+    AsGuard, Call, CallEnd, Clock, ConfigError, LayerState, Name, Plain, PolicyLayer,
     PolicyService, True,
 };
 use towerkit_keyed::NoKey;
@@ -13,13 +13,13 @@ use crate::{
 ///
 /// The [crate](crate) shows an example.
 pub struct RateLimitLayer<O: LimitOptions = Options, P = Plain> {
-    policies: PolicyLayer<AsGuardWith<RateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+    policies: PolicyLayer<AsGuard<RateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
     state: LayerState<RateLimitState>,
 }
 
 /// A service behind a [`RateLimitLayer`].
 pub type RateLimit<S, O = Options, P = Plain> =
-    PolicyService<S, AsGuardWith<RateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
+    PolicyService<S, AsGuard<RateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
 
 impl RateLimitLayer {
     /// Limits calls to `quota`. The bucket is full at the start.
@@ -30,7 +30,7 @@ impl RateLimitLayer {
         Self {
             state: LayerState::new(limit.clone()),
             policies: PolicyLayer::new(
-                AsGuardWith::new(RateLimitPolicy { limit, options }),
+                AsGuard::new(RateLimitPolicy { limit, options }),
                 Plain::default(),
             ),
         }
@@ -115,11 +115,11 @@ impl<O: LimitOptions, P> RateLimitLayer<O, P> {
     }
 
     fn with(mut self, set: impl FnOnce(&mut RateLimitState)) -> Self {
-        let limit = &mut self.policies.policies_mut().policy_mut().limit;
+        let limit = &mut self.policies.policy_mut().get_mut().limit;
         set(limit);
         self.state.replace(limit.clone());
         self
     }
 }
 
-limit_layer!(RateLimitLayer, AsGuardWith<RateLimitPolicy>);
+limit_layer!(RateLimitLayer, AsGuard<RateLimitPolicy>);

@@ -14,7 +14,7 @@ macro_rules! limit_layer {
 
             fn map_options<Q: $crate::LimitOptions>(self, f: impl FnOnce(O) -> Q) -> $layer<Q, P> {
                 let map = |run: $run<$policy<O>, O::NeedsEnd>| {
-                    let $policy { limit, options } = run.policy().clone();
+                    let $policy { limit, options } = run.get().clone();
                     $run::new($policy {
                         limit,
                         options: f(options),
@@ -39,7 +39,7 @@ macro_rules! limit_layer {
         impl<O: $crate::LimitOptions, P> std::fmt::Debug for $layer<O, P> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($layer))
-                    .field("limit", self.policies.policies())
+                    .field("limit", self.policies.policy())
                     .finish_non_exhaustive()
             }
         }
@@ -71,11 +71,11 @@ macro_rules! limit_layer {
         }
 
         impl<O: $crate::LimitOptions> towerkit_core::IntoPolicy for $layer<O, Plain> {
-            type RunPolicy = $run<$policy<O>, O::NeedsEnd>;
+            type Policy = $run<$policy<O>, O::NeedsEnd>;
 
-            fn into_policies(self) -> Self::RunPolicy {
+            fn into_policy(self) -> Self::Policy {
                 self.state.mark_used();
-                self.policies.into_policies()
+                self.policies.into_policy()
             }
         }
     };

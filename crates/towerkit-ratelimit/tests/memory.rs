@@ -28,11 +28,11 @@ fn any_number_of_keys_takes_no_more_memory_than_a_hundred_thousand() {
     let layer =
         KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| Some(*call.request)).clock(clock);
     let handle = layer.handle();
-    let policy = layer.into_policies();
+    let policy = layer.into_policy();
     let protocol = Plain::new("test");
     let admit = |mut key: u64| {
         let mut call = Call::new(&mut key, &protocol);
-        policy.policy().admit(&mut call).is_ok()
+        policy.get().admit(&mut call).is_ok()
     };
     let first = (0..100_000).filter(|key| admit(REGULARS + key));
     assert_eq!(first.count(), 100_000);

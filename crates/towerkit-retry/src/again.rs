@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Attach, CallEnd, Deadline, Event, InspectResult, ReplayRequest};
+use towerkit_core::{CallEnd, Deadline, Event, InspectResult, ReplayRequest};
 
 use crate::{FailedAttempt, GaveUp, RETRY_ATTEMPT, RetryReport, policy::Policy};
 
@@ -9,7 +9,7 @@ pub(crate) struct Again<S, P: ReplayRequest<Req>, Req> {
     pub(crate) inner: S,
     pub(crate) shared: Arc<Shared<P>>,
     pub(crate) exchange: P::Exchange,
-    pub(crate) kept: P::Kept,
+    pub(crate) kept: P::Recorded,
     pub(crate) is_idempotent: bool,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) failed: Vec<FailedAttempt>,
@@ -35,7 +35,7 @@ impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
         if !(self.is_idempotent || self.exchange.is_unsent(result)) {
             return None;
         }
-        let end = self.exchange.peek(result);
+        let end = self.exchange.inspect(result);
         let is_another = self.shared.policy.is_worth_another(&end);
         is_another.then(|| Trouble {
             end,
@@ -57,7 +57,7 @@ impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
         }
         let wait = policy.pause(retries, self.exchange.pushback(result))?;
         match &self.deadline {
-            Some(deadline) if deadline.left() <= wait => Err(GaveUp::Deadline),
+            Some(deadline) if deadline.remaining() <= wait => Err(GaveUp::Deadline),
             _ => Ok(wait),
         }
     }
@@ -69,7 +69,7 @@ impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
         let Trouble { end, pause } = trouble;
         let next = pause.and_then(|wait| {
             let Shared { policy, protocol } = &*self.shared;
-            let attempt = protocol.again(&mut self.kept).ok_or(GaveUp::Body)?;
+            let attempt = protocol.replay(&mut self.kept).ok_or(GaveUp::Body)?;
             policy.pay()?;
             Ok((wait, attempt))
         });
@@ -114,31 +114,29 @@ impl<S, P: ReplayRequest<Req>, Req> Again<S, P, Req> {
         gave_up: Option<GaveUp>,
     ) -> Result<T, E>
     where
-        P::Exchange: Attach<T>,
+        P::Exchange: InspectResult<T, E>,
     {
-        if let Ok(response) = &mut result
-            && (gave_up.is_some() || !self.failed.is_empty())
-        {
-            self.attach(response, gave_up);
+        if result.is_ok() && (gave_up.is_some() || !self.failed.is_empty()) {
+            self.attach(&mut result, gave_up);
         }
         result
     }
 
     #[cold]
     #[inline(never)]
-    fn attach<T>(&mut self, response: &mut T, gave_up: Option<GaveUp>)
+    fn attach<T, E>(&mut self, result: &mut Result<T, E>, gave_up: Option<GaveUp>)
     where
-        P::Exchange: Attach<T>,
+        P::Exchange: InspectResult<T, E>,
     {
         // A mark that is there already says more.
         let is_news = gave_up.is_some_and(|reason| reason != GaveUp::Retried);
         if is_news && self.shared.policy.unless_retried {
             let retries = self.retries().to_string();
-            self.exchange.set_header(response, RETRY_ATTEMPT, &retries);
+            self.exchange.set_header(result, RETRY_ATTEMPT, &retries);
         }
         let failed = std::mem::take(&mut self.failed);
         self.exchange
-            .attach(response, RetryReport { failed, gave_up });
+            .insert_extension(result, RetryReport { failed, gave_up });
     }
 
     /// One for each attempt that failed: at most 254, as there are at most 255 attempts.

@@ -6,7 +6,7 @@ use std::{
 
 use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Attach, Discard, InspectResult, Protocol, ReplayRequest};
+use towerkit_core::{DrainResponse, InspectResult, Protocol, ReplayRequest};
 
 use crate::{again::Again, pause::Pause};
 
@@ -16,7 +16,7 @@ use crate::{again::Again, pause::Pause};
 #[pin_project]
 pub struct RetryFuture<S, P, Req>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
 {
     #[pin]
@@ -35,7 +35,7 @@ type StateOf<S, P, Req> = State<
 >;
 
 /// A failed response that is being discarded.
-type Unwanted<X, T> = <X as Discard<T>>::Discard;
+type Unwanted<X, T> = <X as DrainResponse<T>>::Drain;
 
 #[pin_project(project = StateProjection)]
 enum State<F, A, D> {
@@ -51,7 +51,7 @@ enum State<F, A, D> {
 
 impl<S, P, Req> RetryFuture<S, P, Req>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
 {
     #[inline(always)]
@@ -66,7 +66,7 @@ where
 impl<S, P, Req> Future for RetryFuture<S, P, Req>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -93,7 +93,7 @@ where
             match again.next(trouble) {
                 Err(reason) => return Poll::Ready(again.report(result, Some(reason))),
                 Ok((wait, next)) => {
-                    let unwanted = result.ok().map(|failed| again.exchange.discard(failed));
+                    let unwanted = result.ok().map(|failed| again.exchange.drain(failed));
                     let (pause, next) = (Pause::new(wait, unwanted), Some(next));
                     me.state.set(State::Waiting { pause, next });
                 }
@@ -111,7 +111,7 @@ fn poll_next<S, P, Req>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), S::Error>>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
 {
     let StateProjection::Waiting { pause, next } = state.as_mut().project() else {
@@ -127,7 +127,7 @@ where
 
 impl<S, P, Req> fmt::Debug for RetryFuture<S, P, Req>
 where
-    P: ReplayRequest<Req, Exchange: Discard<S::Response>>,
+    P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<P::Attempt>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

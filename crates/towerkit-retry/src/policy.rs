@@ -86,7 +86,7 @@ impl Policy {
 
 /// What is worth another attempt by default, by the table in `docs/contract.md`.
 fn by_table(end: &CallEnd) -> bool {
-    match end.rejected() {
+    match end.rejection_reason() {
         // A rejection further in is the caller's own: the callee was not asked, and asking again changes nothing. Except that a
         // timeout rejects a call of which nobody knows what became.
         Some(reason) => reason == RejectionReason::DeadlineExceeded,

@@ -5,7 +5,7 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Attach, Bypass, Discard, InspectResult, NoProtocol, ReplayRequest};
+use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest};
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
@@ -44,7 +44,7 @@ impl<S, P, I> Retry<S, P, I> {
 impl<S, P, I, Req> Service<Req> for Retry<S, P, I>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {
@@ -66,12 +66,12 @@ where
         policy.budget.deposit();
         let said = protocol.is_idempotent(&request);
         let is_idempotent = self.idempotence.is_idempotent(&request, said);
-        if policy.attempts() < 2 || !(is_idempotent || P::Exchange::TELLS_UNSENT) {
+        if policy.attempts() < 2 || !(is_idempotent || P::Exchange::DETECTS_UNSENT) {
             return RetryFuture::new(self.inner.call(protocol.once(request)), None);
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
-        let (attempt, kept) = protocol.keep(request, policy.replay);
+        let (attempt, kept) = protocol.record(request, policy.replay);
         let first = self.inner.call(attempt);
         // Cloned after the call, which has used up the readiness that a clone must not count on.
         let again = kept.map(|kept| Again {
@@ -90,7 +90,7 @@ where
 impl<S, P, I, Req> Bypass<Req> for Retry<S, P, I>
 where
     P: ReplayRequest<Req>,
-    P::Exchange: InspectResult<S::Response, S::Error> + Attach<S::Response> + Discard<S::Response>,
+    P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<P::Attempt> + Clone,
     I: Idempotence<Req>,
 {

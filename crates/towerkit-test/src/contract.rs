@@ -1,7 +1,7 @@
 /// Makes a module of tests, one for each law, of a [`Subject`](crate::Subject).
 ///
-/// `contract!(name, Calls, subject)`: the name of the module, how to call ([`PlainCalls`](crate::PlainCalls),
-/// [`HttpCalls`](crate::HttpCalls) or [`GrpcCalls`](crate::GrpcCalls)), and an expression that makes the subject anew. It is
+/// `contract!(name, TestClient, subject)`: the name of the module, how to call ([`PlainClient`](crate::PlainCalls),
+/// [`HttpClient`](crate::HttpCalls) or [`GrpcClient`](crate::GrpcCalls)), and an expression that makes the subject anew. It is
 /// evaluated inside a runtime with paused time.
 #[macro_export]
 macro_rules! contract {

@@ -29,7 +29,7 @@ impl ProbeError {
         Self(Cause::Panics)
     }
 
-    /// Whether this is the error of [`Act::Fail`](crate::Act::Fail).
+    /// Whether this is the error of [`Action::Fail`](crate::Act::Fail).
     #[must_use]
     pub fn is_failed(&self) -> bool {
         self.to_string() == Self::FAILED
@@ -60,7 +60,7 @@ impl Error for ProbeError {
 }
 
 impl CarriesRejection for ProbeError {
-    fn rejected(rejection: Rejection) -> Self {
+    fn from_rejection(rejection: Rejection) -> Self {
         Self(Cause::Rejected(rejection))
     }
 

@@ -8,12 +8,12 @@ use towerkit_core::{Event, Name, Outcome};
 /// use towerkit_core::{Event, Name, EventSink};
 ///
 /// let sink = |event: &Event| assert!(format!("{event:?}").contains("search"));
-/// for event in towerkit_test::events("search") {
+/// for event in towerkit_test::all_events("search") {
 ///     sink.emit(&event);
 /// }
 /// ```
 #[must_use]
-pub fn events(name: &'static str) -> Vec<Event> {
+pub fn all_events(name: &'static str) -> Vec<Event> {
     let name = || Name::from(name);
     let outcome = Outcome::Failure;
     vec![
@@ -88,7 +88,7 @@ mod tests {
         let fields_and_docs = |line: &&str| line.starts_with("     ") || line.contains("//");
         let kinds = body.lines().filter(|line| !fields_and_docs(line));
         let kinds = kinds.filter_map(|line| line.trim().strip_suffix(" {"));
-        let known = events("search");
+        let known = all_events("search");
         let known: Vec<_> = known.iter().map(|event| format!("{event:?}")).collect();
         let known = known.iter().map(|event| event.split(' ').next().unwrap());
         assert_eq!(kinds.collect::<Vec<_>>(), known.collect::<Vec<_>>());

@@ -11,7 +11,7 @@ use std::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Act, Calls, Ledger, Probe, ProbeError, Subject};
+use crate::{Action, CallCounts, Probe, ProbeError, Subject, TestClient};
 
 mod backpressure;
 mod body;
@@ -24,14 +24,14 @@ pub async fn calls_come_after_readiness<C, L>(subject: Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     let probe = Probe::new();
-    let ledger = probe.ledger();
-    let baseline = subject.held_now();
+    let counts = probe.counts();
+    let baseline = subject.resource_count();
     let mut service = subject.layer.layer(probe);
     for _ in 0..3 {
-        served::<C, _>(&mut service, Act::Succeed).await;
+        served::<C, _>(&mut service, Action::Succeed).await;
     }
     let mut clones = [service.clone(), service.clone(), service.clone()];
     let [one, two, three] = &mut clones;
@@ -39,18 +39,18 @@ where
         readied(clone).await;
     }
     // All three are in flight at once: none is polled before the last is called.
-    let one = one.call(C::request(Act::Pend(2)));
-    let two = two.call(C::request(Act::Pend(1)));
-    let three = three.call(C::request(Act::Succeed));
+    let one = one.call(C::request(Action::Pend(2)));
+    let two = two.call(C::request(Action::Pend(1)));
+    let three = three.call(C::request(Action::Succeed));
     for result in [three.await, two.await, one.await] {
         match result {
             Ok(response) => C::read(response, usize::MAX).await,
             Err(error) => panic!("not served: {error}"),
         };
     }
-    assert_eq!(ledger.violations(), 0, "called without being ready");
-    assert_eq!(ledger.started(), 6, "calls that reached the service");
-    at_rest(&subject, &ledger, baseline);
+    assert_eq!(counts.violations(), 0, "called without being ready");
+    assert_eq!(counts.started(), 6, "calls that reached the service");
+    at_rest(&subject, &counts, baseline);
 }
 
 /// T-02: each attempt of a layer that makes up to three is preceded by a readiness of its own.
@@ -60,18 +60,18 @@ pub async fn each_attempt_has_its_own_readiness<C, L>(make: impl Fn() -> Subject
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     for probe in [Probe::new(), Probe::ready_after(Duration::from_secs(1))] {
         let subject = make();
-        let baseline = subject.held_now();
-        let ledger = probe.ledger();
+        let baseline = subject.resource_count();
+        let counts = probe.counts();
         let mut service = subject.layer.layer(probe);
-        served::<C, _>(&mut service, Act::FailFirst(2)).await;
-        assert_eq!(ledger.violations(), 0, "called without being ready");
-        assert_eq!(ledger.started(), 3, "attempts that reached the service");
-        assert_eq!(ledger.reserved(), 0, "instances kept ready");
-        at_rest(&subject, &ledger, baseline);
+        served::<C, _>(&mut service, Action::FailFirst(2)).await;
+        assert_eq!(counts.violations(), 0, "called without being ready");
+        assert_eq!(counts.started(), 3, "attempts that reached the service");
+        assert_eq!(counts.reserved(), 0, "instances kept ready");
+        at_rest(&subject, &counts, baseline);
     }
 }
 
@@ -81,19 +81,19 @@ pub async fn a_dropped_call_releases_all<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     const PENDS: u32 = 4;
     for polls in 0..=PENDS + 1 {
         let subject = make();
-        let baseline = subject.held_now();
+        let baseline = subject.resource_count();
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let mut service = subject.layer.layer(probe);
         readied(&mut service).await;
-        drop_after(service.call(C::request(Act::Pend(PENDS))), polls);
-        assert_eq!(ledger.started(), 1, "calls that reached the service");
-        at_rest(&subject, &ledger, baseline);
+        drop_after(service.call(C::request(Action::Pend(PENDS))), polls);
+        assert_eq!(counts.started(), 1, "calls that reached the service");
+        at_rest(&subject, &counts, baseline);
     }
     body::half_read::<C, L>(&make).await;
 }
@@ -106,28 +106,28 @@ pub async fn a_panic_releases_all<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     for (act, is_asked) in [
-        (Act::PanicInCall, true),
-        (Act::PanicInFuture, true),
-        (Act::PanicInBody, true),
-        (Act::PanicInBodyEnd, false),
-        (Act::PanicInFailer, false),
-        (Act::PanicInError, false),
+        (Action::PanicInCall, true),
+        (Action::PanicInFuture, true),
+        (Action::PanicInBody, true),
+        (Action::PanicInBodyEnd, false),
+        (Action::PanicInFailer, false),
+        (Action::PanicInError, false),
     ] {
         let subject = make();
-        let baseline = subject.held_now();
+        let baseline = subject.resource_count();
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let mut service = subject.layer.layer(probe);
         readied(&mut service).await;
         let call = AssertUnwindSafe(|| poll_to_the_end::<C, _>(&mut service, act));
         let has_panicked = catch_unwind(call).is_err();
         assert!(has_panicked || !is_asked, "{act:?} was swallowed");
-        at_rest(&subject, &ledger, baseline);
-        served::<C, _>(&mut service, Act::Succeed).await;
-        at_rest(&subject, &ledger, baseline);
+        at_rest(&subject, &counts, baseline);
+        served::<C, _>(&mut service, Action::Succeed).await;
+        at_rest(&subject, &counts, baseline);
     }
 }
 
@@ -136,18 +136,18 @@ pub async fn readiness_without_a_call_is_released<C, L>(subject: Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
-    let baseline = subject.held_now();
+    let baseline = subject.resource_count();
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let mut service = subject.layer.layer(probe);
     for _ in 0..3 {
         readied(&mut service).await;
     }
     drop(service);
-    assert_eq!(ledger.reserved(), 0, "instances kept ready");
-    at_rest(&subject, &ledger, baseline);
+    assert_eq!(counts.reserved(), 0, "instances kept ready");
+    at_rest(&subject, &counts, baseline);
 }
 
 /// T-06: a call that waits for a minute, and readiness that takes a minute, are woken at most twice.
@@ -155,12 +155,12 @@ pub async fn waiting_does_not_spin<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     const MINUTE: Duration = Duration::from_secs(60);
     let mut service = make().layer.layer(Probe::new());
     readied(&mut service).await;
-    let polls = counted(service.call(C::request(Act::Sleep(MINUTE)))).await;
+    let polls = counted(service.call(C::request(Action::Sleep(MINUTE)))).await;
     assert!(polls <= 3, "a call that waits was polled {polls} times");
 
     let mut service = make().layer.layer(Probe::ready_after(MINUTE));
@@ -169,7 +169,7 @@ where
 }
 
 /// T-07: each of these constructors, given nonsense, is an error and does not panic.
-pub fn nonsense_is_rejected(constructors: &[(&str, &dyn Fn() -> bool)]) {
+pub fn invalid_settings_are_rejected(constructors: &[(&str, &dyn Fn() -> bool)]) {
     for (name, is_rejected) in constructors {
         match catch_unwind(AssertUnwindSafe(is_rejected)) {
             Ok(true) => {}
@@ -184,11 +184,11 @@ pub async fn errors_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     let mut service = make().layer.layer(Probe::new());
     readied(&mut service).await;
-    let Err(error) = service.call(C::request(Act::Fail)).await else {
+    let Err(error) = service.call(C::request(Action::Fail)).await else {
         panic!("the error of a call was swallowed");
     };
     assert!(error.is_failed(), "the error of a call became {error}");
@@ -209,10 +209,10 @@ where
     }
 }
 
-async fn served<C, S>(service: &mut S, act: Act)
+async fn served<C, S>(service: &mut S, act: Action)
 where
     S: Service<C::Request, Error = ProbeError>,
-    C: Calls<S>,
+    C: TestClient<S>,
 {
     readied(service).await;
     match service.call(C::request(act)).await {
@@ -222,10 +222,10 @@ where
 }
 
 /// Calls and polls without a runtime, so that a panic can be caught around all of it.
-fn poll_to_the_end<C, S>(service: &mut S, act: Act)
+fn poll_to_the_end<C, S>(service: &mut S, act: Action)
 where
     S: Service<C::Request, Error = ProbeError>,
-    C: Calls<S>,
+    C: TestClient<S>,
 {
     let mut cx = Context::from_waker(Waker::noop());
     let mut call = pin!(async {
@@ -267,9 +267,13 @@ async fn counted<F: Future>(future: F) -> u32 {
     polls
 }
 
-fn at_rest<L>(subject: &Subject<L>, ledger: &Ledger, baseline: i64) {
-    assert_eq!(subject.held_now(), baseline, "held by the layer at rest");
-    assert_eq!(ledger.in_flight(), 0, "calls in flight at rest");
-    let ended = ledger.finished() + ledger.dropped();
-    assert_eq!(ledger.started(), ended, "calls started and ended");
+fn at_rest<L>(subject: &Subject<L>, counts: &CallCounts, baseline: i64) {
+    assert_eq!(
+        subject.resource_count(),
+        baseline,
+        "held by the layer at rest"
+    );
+    assert_eq!(counts.in_flight(), 0, "calls in flight at rest");
+    let ended = counts.finished() + counts.dropped();
+    assert_eq!(counts.started(), ended, "calls started and ended");
 }

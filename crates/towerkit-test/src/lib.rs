@@ -10,7 +10,7 @@
 //! # impl<Req> Guard<Req> for Anyone { fn admit(&self, _: &mut Call<'_, Req>) -> Result<(), Rejection> { Ok(()) } }
 //! use towerkit_test::{Subject, contract};
 //!
-//! contract!(plain, PlainCalls, Subject::new(guard(Anyone)));
+//! contract!(plain, PlainClient, Subject::new(guard(Anyone)));
 //! # fn main() {}
 //! ```
 //!
@@ -33,26 +33,26 @@
 //! | the data, the trailers and the error of a response body pass through unchanged, and no hint of it is a lie | T-13 |
 //! | readiness that a guard holds back for a load balancer is woken, whatever becomes of other services | T-12 |
 
-mod calls;
+mod body_content;
+mod call_counts;
+mod client;
 mod clock;
-mod content;
 mod contract;
 mod error;
 mod events;
 pub mod laws;
-mod ledger;
 mod mock_service;
 mod probe;
 mod subject;
 mod task;
 
-pub use calls::{Calls, GrpcCalls, HttpCalls, HttpRequest, PlainCalls};
+pub use body_content::BodyContent;
+pub use call_counts::CallCounts;
+pub use client::{GrpcClient, HttpClient, HttpRequest, PlainClient, TestClient};
 pub use clock::{run_paused, tokio_clock};
-pub use content::Content;
 pub use error::ProbeError;
-pub use events::events;
-pub use ledger::Ledger;
-pub use mock_service::{MockCall, MockError, MockService};
-pub use probe::{Act, Probe, ProbeBody, ProbeFuture};
-pub use subject::{HeldBack, Subject};
+pub use events::all_events;
+pub use mock_service::{MockError, MockFuture, MockService};
+pub use probe::{Action, Probe, ProbeBody, ProbeFuture};
+pub use subject::{BackpressureSubject, Subject};
 pub use task::Task;

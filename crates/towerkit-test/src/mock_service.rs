@@ -12,12 +12,12 @@ use tower_service::Service;
 ///
 /// It is always ready. A request is a key, an answer a number.
 #[derive(Debug, Clone, Default)]
-pub struct MockService(Arc<Mutex<Vec<(u8, Line)>>>);
+pub struct MockService(Arc<Mutex<Vec<(u8, CallState)>>>);
 
 /// What became of a call.
 #[derive(Debug)]
-enum Line {
-    Open(Option<Waker>),
+enum CallState {
+    Pending(Option<Waker>),
     Answered(Option<Result<u64, MockError>>),
     Dropped,
 }
@@ -26,34 +26,34 @@ impl MockService {
     /// Returns the keys of all calls so far, in the order in which they came.
     #[must_use]
     pub fn calls(&self) -> Vec<u8> {
-        self.lines().iter().map(|(key, _)| *key).collect()
+        self.states().iter().map(|(key, _)| *key).collect()
     }
 
     /// Returns the numbers of the calls that are not answered and not dropped.
     #[must_use]
-    pub fn open(&self) -> Vec<usize> {
-        let lines = self.lines();
-        let is_open = |at: &usize| matches!(lines[*at].1, Line::Open(_));
-        (0..lines.len()).filter(is_open).collect()
+    pub fn pending(&self) -> Vec<usize> {
+        let states = self.states();
+        let is_pending = |at: &usize| matches!(states[*at].1, CallState::Pending(_));
+        (0..states.len()).filter(is_pending).collect()
     }
 
     /// Answers a call with its number.
-    pub fn answer(&self, call: usize) {
-        self.answer_with(call, Ok(call as u64));
+    pub fn respond(&self, call: usize) {
+        self.respond_with(call, Ok(call as u64));
     }
 
     /// Answers a call with any result.
-    pub fn answer_with(&self, call: usize, result: Result<u64, MockError>) {
+    pub fn respond_with(&self, call: usize, result: Result<u64, MockError>) {
         let old = {
-            let line = &mut self.lines()[call].1;
-            std::mem::replace(line, Line::Answered(Some(result)))
+            let state = &mut self.states()[call].1;
+            std::mem::replace(state, CallState::Answered(Some(result)))
         };
-        if let Line::Open(Some(waker)) = old {
+        if let CallState::Pending(Some(waker)) = old {
             waker.wake();
         }
     }
 
-    fn lines(&self) -> MutexGuard<'_, Vec<(u8, Line)>> {
+    fn states(&self) -> MutexGuard<'_, Vec<(u8, CallState)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,51 +61,51 @@ impl MockService {
 impl Service<u8> for MockService {
     type Response = u64;
     type Error = MockError;
-    type Future = MockCall;
+    type Future = MockFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), MockError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, key: u8) -> MockCall {
-        let mut lines = self.lines();
-        lines.push((key, Line::Open(None)));
-        MockCall {
-            desk: self.clone(),
-            at: lines.len() - 1,
+    fn call(&mut self, key: u8) -> MockFuture {
+        let mut states = self.states();
+        states.push((key, CallState::Pending(None)));
+        MockFuture {
+            mock: self.clone(),
+            at: states.len() - 1,
         }
     }
 }
 
 /// The future of a [`MockService`].
 #[derive(Debug)]
-pub struct MockCall {
-    desk: MockService,
+pub struct MockFuture {
+    mock: MockService,
     at: usize,
 }
 
-impl Future for MockCall {
+impl Future for MockFuture {
     type Output = Result<u64, MockError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.desk.lines()[self.at].1 {
-            Line::Open(waker) => {
+        match &mut self.mock.states()[self.at].1 {
+            CallState::Pending(waker) => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Line::Answered(result) => {
+            CallState::Answered(result) => {
                 Poll::Ready(result.take().expect("not polled after completion"))
             }
-            Line::Dropped => unreachable!("it is not dropped"),
+            CallState::Dropped => unreachable!("it is not dropped"),
         }
     }
 }
 
-impl Drop for MockCall {
+impl Drop for MockFuture {
     fn drop(&mut self) {
-        let line = &mut self.desk.lines()[self.at].1;
-        if matches!(line, Line::Open(_)) {
-            *line = Line::Dropped;
+        let state = &mut self.mock.states()[self.at].1;
+        if matches!(state, CallState::Pending(_)) {
+            *state = CallState::Dropped;
         }
     }
 }
@@ -116,7 +116,7 @@ pub struct MockError;
 
 impl fmt::Display for MockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the desk was told to fail")
+        f.write_str("the mock was told to fail")
     }
 }
 

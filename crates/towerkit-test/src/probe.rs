@@ -15,12 +15,12 @@ use tokio::time::Sleep;
 use tower_service::Service;
 use towerkit_core::Failer;
 
-use crate::{Ledger, ProbeError, ledger::add};
+use crate::{CallCounts, ProbeError, call_counts::add};
 
 /// What the probe is told to do with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Act {
+pub enum Action {
     /// Succeeds at the first poll.
     Succeed,
     /// Fails at the first poll; see [`ProbeError::is_failed`].
@@ -51,7 +51,7 @@ pub enum Act {
     FailInBody,
 }
 
-impl Failer for Act {
+impl Failer for Action {
     fn failed(&self) -> Option<&(dyn Error + 'static)> {
         assert!(*self != Self::PanicInFailer, "the probe panics in a failer");
         None
@@ -63,7 +63,7 @@ impl Failer for Act {
 /// It panics, and notes a violation, if it is called without having been ready on that very instance.
 #[derive(Debug)]
 pub struct Probe {
-    ledger: Arc<Ledger>,
+    counts: Arc<CallCounts>,
     is_ready: bool,
     readiness: Readiness,
     waiting: Option<Pin<Box<Sleep>>>,
@@ -97,7 +97,7 @@ impl Probe {
 
     fn with(readiness: Readiness) -> Self {
         Self {
-            ledger: Arc::default(),
+            counts: Arc::default(),
             is_ready: false,
             readiness,
             waiting: None,
@@ -106,12 +106,12 @@ impl Probe {
 
     /// Returns the ledger, which all clones share.
     #[must_use]
-    pub fn ledger(&self) -> Arc<Ledger> {
-        self.ledger.clone()
+    pub fn counts(&self) -> Arc<CallCounts> {
+        self.counts.clone()
     }
 
     fn ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
-        add(&self.ledger.polls);
+        add(&self.counts.polls);
         match self.readiness {
             Readiness::Fails => return Poll::Ready(Err(ProbeError::unready())),
             Readiness::After(wait) => {
@@ -122,7 +122,7 @@ impl Probe {
         }
         if !self.is_ready {
             self.is_ready = true;
-            add(&self.ledger.reserved);
+            add(&self.counts.reserved);
         }
         Poll::Ready(Ok(()))
     }
@@ -131,18 +131,18 @@ impl Probe {
         if self.is_ready {
             self.is_ready = false;
             self.waiting = None;
-            self.ledger.reserved.fetch_sub(1, Ordering::SeqCst);
+            self.counts.reserved.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    fn start(&mut self, act: Act) -> Running {
+    fn start(&mut self, act: Action) -> Running {
         if !self.is_ready {
-            add(&self.ledger.violations);
+            add(&self.counts.violations);
             panic!("the probe was called without being ready");
         }
         self.unready();
-        let running = Running::new(self.ledger.clone(), act);
-        assert!(act != Act::PanicInCall, "the probe panics in call");
+        let running = Running::new(self.counts.clone(), act);
+        assert!(act != Action::PanicInCall, "the probe panics in call");
         running
     }
 }
@@ -156,7 +156,7 @@ impl Default for Probe {
 impl Clone for Probe {
     fn clone(&self) -> Self {
         Self {
-            ledger: self.ledger.clone(),
+            counts: self.counts.clone(),
             is_ready: false,
             readiness: self.readiness,
             waiting: None,
@@ -170,20 +170,20 @@ impl Drop for Probe {
     }
 }
 
-impl Service<Act> for Probe {
-    type Response = Act;
+impl Service<Action> for Probe {
+    type Response = Action;
     type Error = ProbeError;
-    type Future = ProbeFuture<Act>;
+    type Future = ProbeFuture<Action>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
         self.ready(cx)
     }
 
-    fn call(&mut self, act: Act) -> Self::Future {
+    fn call(&mut self, act: Action) -> Self::Future {
         ProbeFuture {
             running: Some(self.start(act)),
             respond: |running| {
-                assert!(running.act != Act::PanicInBody, "the probe panics");
+                assert!(running.act != Action::PanicInBody, "the probe panics");
                 running.finish()
             },
         }
@@ -218,7 +218,7 @@ impl<B: 'static> Service<Request<B>> for Probe {
 }
 
 /// An empty request body.
-impl Body for Act {
+impl Body for Action {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -253,7 +253,7 @@ impl<T> Future for ProbeFuture<T> {
         ready!(running.poll(cx));
         let running = self.running.take().expect("it has just been polled");
         if running.fails {
-            let panics = running.act == Act::PanicInError;
+            let panics = running.act == Action::PanicInError;
             running.finish();
             return Poll::Ready(Err(if panics {
                 ProbeError::panics()
@@ -268,8 +268,8 @@ impl<T> Future for ProbeFuture<T> {
 /// One call in the ledger.
 #[derive(Debug)]
 struct Running {
-    ledger: Arc<Ledger>,
-    act: Act,
+    counts: Arc<CallCounts>,
+    act: Action,
     fails: bool,
     pends: u32,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -277,29 +277,36 @@ struct Running {
 }
 
 impl Running {
-    fn new(ledger: Arc<Ledger>, act: Act) -> Self {
-        let before = add(&ledger.started);
+    fn new(counts: Arc<CallCounts>, act: Action) -> Self {
+        let before = add(&counts.started);
         Self {
-            ledger,
+            counts,
             act,
             fails: match act {
-                Act::Fail | Act::PanicInError => true,
-                Act::FailFirst(calls) => before < calls,
+                Action::Fail | Action::PanicInError => true,
+                Action::FailFirst(calls) => before < calls,
                 _ => false,
             },
-            pends: if let Act::Pend(times) = act { times } else { 0 },
+            pends: if let Action::Pend(times) = act {
+                times
+            } else {
+                0
+            },
             sleep: None,
             is_finished: false,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        add(&self.ledger.polls);
-        if let Act::Sleep(wait) = self.act {
+        add(&self.counts.polls);
+        if let Action::Sleep(wait) = self.act {
             let sleep = || Box::pin(tokio::time::sleep(wait));
             return self.sleep.get_or_insert_with(sleep).as_mut().poll(cx);
         }
-        assert!(self.act != Act::PanicInFuture, "the probe panics in poll");
+        assert!(
+            self.act != Action::PanicInFuture,
+            "the probe panics in poll"
+        );
         if self.pends == 0 {
             return Poll::Ready(());
         }
@@ -308,7 +315,7 @@ impl Running {
         Poll::Pending
     }
 
-    fn finish(mut self) -> Act {
+    fn finish(mut self) -> Action {
         self.is_finished = true;
         self.act
     }
@@ -317,9 +324,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         add(if self.is_finished {
-            &self.ledger.finished
+            &self.counts.finished
         } else {
-            &self.ledger.dropped
+            &self.counts.dropped
         });
     }
 }
@@ -328,7 +335,7 @@ impl Drop for Running {
 #[derive(Debug)]
 pub struct ProbeBody {
     running: Option<Running>,
-    act: Act,
+    act: Action,
     /// The last comes first.
     frames: Vec<Frame<Bytes>>,
 }
@@ -356,12 +363,12 @@ impl ProbeBody {
     pub(crate) const DATA: [&[u8]; 2] = [b"hello ", b"world"];
 
     /// The trailers of a body that is told so, or stands over gRPC.
-    pub(crate) fn trailers(act: Act, grpc: bool) -> Option<HeaderMap> {
+    pub(crate) fn trailers(act: Action, grpc: bool) -> Option<HeaderMap> {
         let mut trailers = HeaderMap::new();
         if grpc {
             trailers.insert("grpc-status", HeaderValue::from_static("0"));
         }
-        if act == Act::Trailers {
+        if act == Action::Trailers {
             trailers.insert("x-probe", HeaderValue::from_static("trailers"));
         }
         (!trailers.is_empty()).then_some(trailers)
@@ -383,11 +390,11 @@ impl Body for ProbeBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ProbeError>>> {
         if let Some(running) = &self.running {
             assert!(
-                running.act != Act::PanicInBody,
+                running.act != Action::PanicInBody,
                 "the probe panics in a body"
             );
         }
-        if self.act == Act::FailInBody && self.has_begun() {
+        if self.act == Action::FailInBody && self.has_begun() {
             self.frames.clear();
             return match self.running.take() {
                 Some(running) => {
@@ -407,13 +414,13 @@ impl Body for ProbeBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let panics = self.act == Act::PanicInBodyEnd && self.has_begun();
+        let panics = self.act == Action::PanicInBodyEnd && self.has_begun();
         assert!(!panics, "the probe panics in a body");
-        self.act == Act::SizedBody && self.frames.is_empty()
+        self.act == Action::SizedBody && self.frames.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.act != Act::SizedBody {
+        if self.act != Action::SizedBody {
             return SizeHint::default();
         }
         let left = self

@@ -53,7 +53,7 @@ impl<T> Task<T> {
     }
 
     /// Drops the future.
-    pub fn abandon(&mut self) {
+    pub fn cancel(&mut self) {
         self.future = None;
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct BodyLimits {
 impl BodyLimits {
     /// Starts with the head of the response.
     pub(crate) fn start(&self) -> BodyTimer {
-        let left = self.deadline.as_ref().map(Deadline::left);
+        let left = self.deadline.as_ref().map(Deadline::remaining);
         let total = self.total.into_iter().chain(left).min();
         BodyTimer {
             idle: self.idle,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsGuardWith, Call, CallEnd, Clock, Deadline, False, Guard, NoProtocol, Policy, PolicyLayer,
+    AsGuard, Call, CallEnd, Clock, Deadline, False, Guard, NoProtocol, Policy, PolicyLayer,
     Rejection, RejectionReason, policy_layer,
 };
 
@@ -23,7 +23,7 @@ pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 /// The deadline travels in the extensions of the request, so that a service without a wire protocol has none.
 #[derive(Debug, Clone)]
 pub struct DeadlineLayer<P = NoProtocol> {
-    policies: PolicyLayer<AsGuardWith<ReadDeadline, False>, P>,
+    policies: PolicyLayer<AsGuard<ReadDeadline, False>, P>,
 }
 
 /// The guard behind a [`DeadlineLayer`].
@@ -49,7 +49,7 @@ impl DeadlineLayer {
             longest: TimeoutHandle::new(longest)?,
         };
         Ok(Self {
-            policies: PolicyLayer::new(AsGuardWith::new(guard), NoProtocol::default()),
+            policies: PolicyLayer::new(AsGuard::new(guard), NoProtocol::default()),
         })
     }
 }
@@ -61,32 +61,32 @@ impl<P> DeadlineLayer<P> {
     ///
     /// If no field can have that name. It is written in lower case.
     pub fn field(mut self, name: &'static str) -> Result<Self, InvalidField> {
-        self.policies.policies_mut().policy_mut().field = InvalidField::check(name)?;
+        self.policies.policy_mut().get_mut().field = InvalidField::check(name)?;
         Ok(self)
     }
 
     /// Names this layer in rejections; `deadline` by default.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        self.policies.policies_mut().policy_mut().name = name;
+        self.policies.policy_mut().get_mut().name = name;
         self
     }
 
     /// Sets deadlines on `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.policies.policies_mut().policy_mut().clock = clock;
+        self.policies.policy_mut().get_mut().clock = clock;
         self
     }
 
     /// Returns a handle on the longest time of a request, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> TimeoutHandle {
-        self.policies.policies().policy().longest.clone()
+        self.policies.policy().get().longest.clone()
     }
 }
 
-policy_layer!(DeadlineLayer, AsGuardWith<ReadDeadline, False>, NoProtocol);
+policy_layer!(DeadlineLayer, AsGuard<ReadDeadline, False>, NoProtocol);
 
 impl ReadDeadline {
     /// Returns the time that the caller and the server give the request.
@@ -113,7 +113,7 @@ impl<Req> Guard<Req> for ReadDeadline {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
         let allowed = self.allowed(call);
         let earlier = call.deadline();
-        if allowed.is_zero() || earlier.as_ref().is_some_and(Deadline::is_over) {
+        if allowed.is_zero() || earlier.as_ref().is_some_and(Deadline::has_passed) {
             return Err(Rejection::new(RejectionReason::DeadlineExceeded, self.name));
         }
         call.set_deadline(match earlier {

@@ -61,7 +61,7 @@ where
         if let Some(inner) = me.inner.as_mut().as_pin_mut() {
             match inner.poll(cx) {
                 Poll::Ready(result) if !me.limit.ended(me.exchange, &result) => {
-                    return Poll::Ready(me.exchange.follow(result, &mut InFlightCall::none()));
+                    return Poll::Ready(me.exchange.track(result, &mut InFlightCall::none()));
                 }
                 Poll::Ready(_) => {}
                 Poll::Pending => ready!(poll_timer(me.timer, *me.limit, cx)),

@@ -279,7 +279,7 @@ where
         let me = self.project();
         let result = ready!(me.inner.poll(cx));
         // A gRPC response that has no status yet has it in its trailers.
-        let has_trailers = *me.is_grpc && me.exchange.peek(&result).status().is_none();
+        let has_trailers = *me.is_grpc && me.exchange.inspect(&result).status().is_none();
         let timer = me.limits.as_ref().map(BodyLimits::start);
         Poll::Ready(result.map(|response| {
             response.map(|body| TimeoutBody {

@@ -1,6 +1,6 @@
 use towerkit_core::{
-    AsGuardWith, Call, CallEnd, False, Guard, NoProtocol, Policy, PolicyLayer, ProtocolKind,
-    Rejection, RejectionReason, policy_layer,
+    AsGuard, Call, CallEnd, False, Guard, NoProtocol, Policy, PolicyLayer, ProtocolKind, Rejection,
+    RejectionReason, policy_layer,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// It is a guard and can stand in a row. Inside a retry each attempt tells what is left for it.
 #[derive(Debug, Clone)]
 pub struct DeadlineInjectLayer<P = NoProtocol> {
-    policies: PolicyLayer<AsGuardWith<InjectDeadline, False>, P>,
+    policies: PolicyLayer<AsGuard<InjectDeadline, False>, P>,
 }
 
 /// The guard behind a [`DeadlineInjectLayer`].
@@ -39,7 +39,7 @@ impl DeadlineInjectLayer {
             field: REQUEST_TIMEOUT,
         };
         Self {
-            policies: PolicyLayer::new(AsGuardWith::new(guard), NoProtocol::default()),
+            policies: PolicyLayer::new(AsGuard::new(guard), NoProtocol::default()),
         }
     }
 }
@@ -57,19 +57,19 @@ impl<P> DeadlineInjectLayer<P> {
     ///
     /// If no field can have that name. It is written in lower case.
     pub fn field(mut self, name: &'static str) -> Result<Self, InvalidField> {
-        self.policies.policies_mut().policy_mut().field = InvalidField::check(name)?;
+        self.policies.policy_mut().get_mut().field = InvalidField::check(name)?;
         Ok(self)
     }
 
     /// Names this layer in rejections; `deadline` by default.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        self.policies.policies_mut().policy_mut().name = name;
+        self.policies.policy_mut().get_mut().name = name;
         self
     }
 }
 
-policy_layer!(DeadlineInjectLayer, AsGuardWith<InjectDeadline, False>, NoProtocol);
+policy_layer!(DeadlineInjectLayer, AsGuard<InjectDeadline, False>, NoProtocol);
 
 impl Policy for InjectDeadline {
     type CallState = ();
@@ -89,7 +89,9 @@ impl<Req> Guard<Req> for InjectDeadline {
             _ => (Format::Millis, self.field),
         };
         let asked = call.header(name).and_then(|text| format.decode(text));
-        let left = asked.map_or(deadline.left(), |asked| deadline.left().min(asked));
+        let left = asked.map_or(deadline.remaining(), |asked| {
+            deadline.remaining().min(asked)
+        });
         let Some(text) = format.encode(left) else {
             return Err(Rejection::new(RejectionReason::DeadlineExceeded, self.name));
         };

@@ -24,7 +24,7 @@ impl Limit {
     #[cold]
     #[inline(never)]
     pub(crate) fn by(deadline: &Deadline, timeout: Duration) -> Option<Self> {
-        let left = deadline.left().min(timeout);
+        let left = deadline.remaining().min(timeout);
         // A timeout is a year at most, which an instant has room for.
         (!left.is_zero()).then(|| Self::At(Instant::now() + left))
     }
@@ -57,6 +57,6 @@ impl Limit {
 
 /// Whether a call was given up without an answer, by anything but a layer further in, which says why.
 fn is_given_up<T, E>(exchange: &impl InspectResult<T, E>, result: &Result<T, E>) -> bool {
-    let end = exchange.peek(result);
-    end.rejected().is_none() && (result.is_err() || end.outcome() == Outcome::Cancelled)
+    let end = exchange.inspect(result);
+    end.rejection_reason().is_none() && (result.is_err() || end.outcome() == Outcome::Cancelled)
 }

@@ -166,7 +166,7 @@ impl<P> TraceLayer<P> {
     }
 
     fn trace(&mut self) -> &mut TraceObserver {
-        self.policies.policies_mut().policy_mut()
+        self.policies.policy_mut().get_mut()
     }
 }
 

@@ -270,7 +270,7 @@ impl Policy for TraceObserver {
     const WRAPS_POLL: bool = true;
 
     #[inline(always)]
-    fn enter<R>(&self, held: &mut TraceCallState, poll: impl FnOnce() -> R) -> R {
+    fn wrap_poll<R>(&self, held: &mut TraceCallState, poll: impl FnOnce() -> R) -> R {
         match &held.more {
             None => held.seed.enter(poll),
             Some(more) => more.enter(poll),

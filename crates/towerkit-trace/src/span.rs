@@ -196,9 +196,9 @@ pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span
 
 /// Says of an error what its type does not.
 fn describe(span: &Span, end: &CallEnd) {
-    if end.panicked() {
+    if end.has_panicked() {
         span.record("otel.status_description", "the service panicked");
-    } else if let Some(reason) = end.rejected() {
+    } else if let Some(reason) = end.rejection_reason() {
         let description = format!("rejected: {reason}");
         span.record("otel.status_description", description.as_str());
     }

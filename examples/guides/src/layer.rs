@@ -29,7 +29,7 @@ impl<P> InFlightLimitLayer<P> {
     /// Returns a handle on the limit, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> InFlightLimitHandle {
-        InFlightLimitHandle(self.policies.policies().policy().clone())
+        InFlightLimitHandle(self.policies.policy().get().clone())
     }
 }
 

@@ -6,7 +6,7 @@ use allocation_counter::measure;
 use tower::{Layer, Service};
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
 use towerkit_core::LayerExt;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 fn poll_to_the_end<F: Future>(future: F) {
     let mut cx = task::Context::from_waker(task::Waker::noop());
@@ -14,12 +14,14 @@ fn poll_to_the_end<F: Future>(future: F) {
     while future.as_mut().poll(&mut cx).is_pending() {}
 }
 
-fn call<S: Service<Act>>(service: &mut S) {
+fn call<S: Service<Action>>(service: &mut S) {
     poll_to_the_end(poll_fn(|cx| service.poll_ready(cx)));
-    poll_to_the_end(service.call(Act::Succeed));
+    poll_to_the_end(service.call(Action::Succeed));
 }
 
-fn layer<K>(key: impl Fn(&Act) -> Option<K> + Clone) -> impl Layer<Probe, Service: Service<Act>>
+fn layer<K>(
+    key: impl Fn(&Action) -> Option<K> + Clone,
+) -> impl Layer<Probe, Service: Service<Action>>
 where
     K: std::hash::Hash + Eq + Send + Sync + 'static,
 {

@@ -6,14 +6,14 @@ use tower::{Layer, Service, ServiceExt};
 use towerkit_cache::{Cache, CacheHandle, CacheLayer, Capacity, Lifetime};
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::{
-    BoxError, Clock, KeyBy, LayerExt, ManualClock, OperationSet, Outcome, Plain, Rejection,
+    BoxError, Clock, KeyFn, LayerExt, ManualClock, OperationSet, Outcome, Plain, Rejection,
     RejectionReason,
 };
-use towerkit_test::{Act, MockError, MockService, Probe, Task, run_paused, tokio_clock};
+use towerkit_test::{Action, MockError, MockService, Probe, Task, run_paused, tokio_clock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
+type Keys<Req> = KeyFn<fn(&Req) -> Option<u8>, u8>;
 
 fn lifetime() -> Lifetime {
     Lifetime::new(10 * SECOND).unwrap()
@@ -25,23 +25,23 @@ fn capacity() -> Capacity {
 
 /// A layer around a desk.
 struct Scene {
-    desk: MockService,
+    mock: MockService,
     hand: ManualClock,
     handle: CacheHandle<u8>,
     service: Cache<MockService, Keys<u8>, Plain>,
 }
 
 fn scene(lifetime: Lifetime) -> Scene {
-    let desk = MockService::default();
+    let mock = MockService::default();
     let (clock, hand) = Clock::manual();
     let key: fn(&u8) -> Option<u8> = |key| Some(*key);
     let layer = CacheLayer::new(lifetime, capacity(), key)
         .clock(clock)
-        .plain("desk");
+        .plain("mock");
     Scene {
-        service: layer.layer(desk.clone()),
+        service: layer.layer(mock.clone()),
         handle: layer.handle(),
-        desk,
+        mock,
         hand,
     }
 }
@@ -61,8 +61,8 @@ impl Scene {
     fn fetch(&mut self, key: u8) -> u64 {
         let (mut task, answer) = self.call(key);
         assert_eq!(answer, None, "it was kept already");
-        let call = self.desk.calls().len() - 1;
-        self.desk.answer(call);
+        let call = self.mock.calls().len() - 1;
+        self.mock.respond(call);
         assert!(matches!(task.poll(), Poll::Ready(Ok(answer)) if answer == call as u64));
         call as u64
     }
@@ -94,8 +94,8 @@ fn while_one_fetches_the_next_answer_the_others_get_the_old_one_at_once() {
     for _ in 0..3 {
         assert_eq!(scene.call(7).1, Some(0));
     }
-    assert_eq!(scene.desk.calls().len(), 2);
-    scene.desk.answer(1);
+    assert_eq!(scene.mock.calls().len(), 2);
+    scene.mock.respond(1);
     assert!(matches!(fetching.poll(), Poll::Ready(Ok(1))));
     assert_eq!(scene.call(7).1, Some(1));
     assert_eq!(scene.handle.snapshot().stale, 3);
@@ -111,11 +111,11 @@ fn the_next_caller_fetches_if_the_first_does_not() {
     assert_eq!(scene.call(7).1, Some(0));
     drop(gone);
     let (mut failing, _) = scene.call(7);
-    assert_eq!(scene.desk.calls().len(), 3);
-    scene.desk.answer_with(2, Err(MockError));
+    assert_eq!(scene.mock.calls().len(), 3);
+    scene.mock.respond_with(2, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     scene.fetch(7);
-    assert_eq!(scene.desk.calls().len(), 4);
+    assert_eq!(scene.mock.calls().len(), 4);
 }
 
 /// Past the window nobody gets the old answer, though one has been fetching the next all the time.
@@ -135,12 +135,12 @@ fn an_old_answer_stands_in_for_a_failure() {
     scene.fetch(7);
     scene.hand.advance(69 * SECOND);
     let (mut failing, _) = scene.call(7);
-    scene.desk.answer_with(1, Err(MockError));
+    scene.mock.respond_with(1, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Ok(0))));
     let (mut failing, _) = scene.call(7);
     // It counts when the failure is there, and not when the call began.
     scene.hand.advance(SECOND);
-    scene.desk.answer_with(2, Err(MockError));
+    scene.mock.respond_with(2, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     assert_eq!(scene.handle.snapshot().stale, 1);
 }
@@ -161,14 +161,14 @@ fn what_is_invalidated_is_not_given_out_even_if_it_was_asked_for_before() {
         throw_away();
         let (mut asked_before, _) = scene.call(7);
         throw_away();
-        scene.desk.answer(1);
+        scene.mock.respond(1);
         assert!(matches!(asked_before.poll(), Poll::Ready(Ok(1))));
         assert_eq!(scene.fetch(7), 2);
         // Nor does it stand in for a failure.
         scene.hand.advance(20 * SECOND);
         let (mut failing, _) = scene.call(7);
         throw_away();
-        scene.desk.answer_with(3, Err(MockError));
+        scene.mock.respond_with(3, Err(MockError));
         assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     }
 }
@@ -218,10 +218,10 @@ fn a_flood_of_keys_is_bounded() {
     assert!(seen.hits > 19_000, "{seen:?}");
 }
 
-type ProbeLayer = CacheLayer<Keys<Act>, Plain>;
+type ProbeLayer = CacheLayer<Keys<Action>, Plain>;
 
 fn one_key() -> ProbeLayer {
-    let key: fn(&Act) -> Option<u8> = |_| Some(1);
+    let key: fn(&Action) -> Option<u8> = |_| Some(1);
     CacheLayer::new(lifetime(), capacity(), key).plain("probe")
 }
 
@@ -230,26 +230,26 @@ fn one_key() -> ProbeLayer {
 fn a_hit_holds_no_readiness() {
     run_paused(async {
         let probe = Probe::ready_after(SECOND);
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let mut service = one_key().layer(probe);
         service
             .ready()
             .await
             .unwrap()
-            .call(Act::Succeed)
+            .call(Action::Succeed)
             .await
             .unwrap();
-        let hit = service.ready().await.unwrap().call(Act::Succeed);
-        assert_eq!((ledger.started(), ledger.reserved()), (1, 0));
+        let hit = service.ready().await.unwrap().call(Action::Succeed);
+        assert_eq!((counts.started(), counts.reserved()), (1, 0));
         hit.await.unwrap();
         service
             .ready()
             .await
             .unwrap()
-            .call(Act::Succeed)
+            .call(Action::Succeed)
             .await
             .unwrap();
-        assert_eq!((ledger.started(), ledger.violations()), (1, 0));
+        assert_eq!((counts.started(), counts.violations()), (1, 0));
     });
 }
 
@@ -259,21 +259,21 @@ fn a_caller_that_does_not_end_leaves_its_errand_to_the_next() {
     for ending in 0..7 {
         run_paused(async {
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let lifetime = lifetime().stale_while_revalidate(60 * SECOND).unwrap();
-            let key: fn(&Act) -> Option<u8> = |_| Some(1);
+            let key: fn(&Action) -> Option<u8> = |_| Some(1);
             let layer = CacheLayer::new(lifetime, capacity(), key)
                 .clock(tokio_clock())
                 .plain("probe");
             let mut service = layer.layer(probe);
-            let answer = service.ready().await.unwrap().call(Act::Succeed).await;
-            assert_eq!(answer.unwrap(), Act::Succeed);
+            let answer = service.ready().await.unwrap().call(Action::Succeed).await;
+            assert_eq!(answer.unwrap(), Action::Succeed);
             tokio::time::advance(20 * SECOND).await;
 
             let act = if ending < 5 {
-                Act::Pend(4)
+                Action::Pend(4)
             } else {
-                Act::PanicInFuture
+                Action::PanicInFuture
             };
             let mut other = service.clone();
             let mut lost = Task::new(other.ready().await.unwrap().call(act));
@@ -286,14 +286,14 @@ fn a_caller_that_does_not_end_leaves_its_errand_to_the_next() {
                 assert!(std::panic::catch_unwind(poll).is_err());
             }
             if ending < 6 {
-                lost.abandon();
+                lost.cancel();
             }
-            let next = service.ready().await.unwrap().call(Act::Pend(1)).await;
-            assert_eq!(next.unwrap(), Act::Pend(1), "{ending}");
-            let kept = service.ready().await.unwrap().call(Act::Succeed).await;
-            assert_eq!(kept.unwrap(), Act::Pend(1), "{ending}");
+            let next = service.ready().await.unwrap().call(Action::Pend(1)).await;
+            assert_eq!(next.unwrap(), Action::Pend(1), "{ending}");
+            let kept = service.ready().await.unwrap().call(Action::Succeed).await;
+            assert_eq!(kept.unwrap(), Action::Pend(1), "{ending}");
             drop(lost);
-            assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+            assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
         });
     }
 }
@@ -304,23 +304,23 @@ fn only_successes_are_kept_unless_asked_for() {
     for (keep_all, calls) in [(false, 2), (true, 1)] {
         run_paused(async {
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let mut layer = one_key();
             if keep_all {
                 layer = layer.keep(|_| true).plain("test");
             }
-            let failing = Plain::new("probe").classify(|_: &Result<Act, _>| Outcome::Failure);
+            let failing = Plain::new("probe").classify(|_: &Result<Action, _>| Outcome::Failure);
             let mut service = layer.protocol(failing).layer(probe);
             for _ in 0..2 {
                 service
                     .ready()
                     .await
                     .unwrap()
-                    .call(Act::Succeed)
+                    .call(Action::Succeed)
                     .await
                     .unwrap();
             }
-            assert_eq!(ledger.started(), calls);
+            assert_eq!(counts.started(), calls);
         });
     }
 }
@@ -355,7 +355,7 @@ fn operations_that_are_not_selected_pass_by() {
     run_paused(async {
         for (name, calls) in [("read", 1), ("write", 2)] {
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let layer = one_key().plain(name).only(OperationSet::exact("read"));
             let mut service = layer.layer(probe);
             for _ in 0..2 {
@@ -363,11 +363,11 @@ fn operations_that_are_not_selected_pass_by() {
                     .ready()
                     .await
                     .unwrap()
-                    .call(Act::Succeed)
+                    .call(Action::Succeed)
                     .await
                     .unwrap();
             }
-            assert_eq!(ledger.started(), calls, "{name}");
+            assert_eq!(counts.started(), calls, "{name}");
         }
     });
 }
@@ -377,14 +377,14 @@ fn operations_that_are_not_selected_pass_by() {
 fn with_coalesce_inside_all_who_miss_an_answer_make_one_call() {
     run_paused(async {
         let probe = Probe::new();
-        let ledger = probe.ledger();
-        let coalesce = CoalesceLayer::new(|_: &Act| Some(())).plain("probe");
+        let counts = probe.counts();
+        let coalesce = CoalesceLayer::new(|_: &Action| Some(())).plain("probe");
         let service = one_key().layer(coalesce.layer(probe));
-        let call = || service.clone().oneshot(Act::Sleep(SECOND));
+        let call = || service.clone().oneshot(Action::Sleep(SECOND));
         let (one, two, three) = tokio::join!(call(), call(), call());
         assert!(one.is_ok() && two.is_ok() && three.is_ok());
         call().await.unwrap();
-        assert_eq!(ledger.started(), 1);
+        assert_eq!(counts.started(), 1);
     });
 }
 
@@ -411,15 +411,15 @@ fn services_and_futures_go_where_tower_wants_them() {
     anywhere(&layer.handle());
     anywhere(&service);
     run_paused(async { service.ready().await.map(drop) }).unwrap();
-    sent(&service.call(Act::Succeed));
+    sent(&service.call(Action::Succeed));
 }
 
 #[test]
 fn a_handle_follows_later_setters() {
-    let layer = CacheLayer::new(lifetime(), capacity(), |_: &Act| Some(()));
+    let layer = CacheLayer::new(lifetime(), capacity(), |_: &Action| Some(()));
     let handle = layer.handle();
     let layer = layer.clock(tokio_clock()).max_body(9).unwrap();
     let service = layer.keep(|_| true).plain("probe").layer(Probe::new());
-    run_paused(service.oneshot(Act::Succeed)).unwrap();
+    run_paused(service.oneshot(Action::Succeed)).unwrap();
     assert_eq!(handle.snapshot().misses, 1);
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
-use towerkit_core::{KeyBy, LayerExt};
+use towerkit_core::{KeyFn, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, HttpRequest, Subject, contract, laws::nonsense_is_rejected};
+use towerkit_test::{Action, HttpRequest, Subject, contract, laws::invalid_settings_are_rejected};
 
 fn lifetime() -> Lifetime {
     Lifetime::new(Duration::from_secs(60)).unwrap()
@@ -21,10 +21,10 @@ fn capacity() -> Capacity {
     Capacity::entries(100).unwrap()
 }
 
-type Keys<Req> = KeyBy<fn(&Req) -> Option<u64>, u64>;
+type Keys<Req> = KeyFn<fn(&Req) -> Option<u64>, u64>;
 
 /// Every call has another key, so that all of a law reach the probe.
-fn layer<Req>() -> CacheLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
+fn layer<Req>() -> CacheLayer<KeyFn<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
     let calls = Arc::new(AtomicU64::new(0));
     let key = move |_: &Req| Some(calls.fetch_add(1, Ordering::Relaxed));
     CacheLayer::new(lifetime(), capacity(), key)
@@ -36,19 +36,27 @@ fn passing_by_layer<Req>() -> CacheLayer<Keys<Req>> {
 
 contract!(
     plain,
-    PlainCalls,
-    Subject::new(layer::<Act>().plain("probe"))
+    PlainClient,
+    Subject::new(layer::<Action>().plain("probe"))
 );
-contract!(http, HttpCalls, Subject::new(layer::<HttpRequest>().http()));
-contract!(grpc, GrpcCalls, Subject::new(layer::<HttpRequest>().grpc()));
+contract!(
+    http,
+    HttpClient,
+    Subject::new(layer::<HttpRequest>().http())
+);
+contract!(
+    grpc,
+    GrpcClient,
+    Subject::new(layer::<HttpRequest>().grpc())
+);
 contract!(
     passing_by,
-    PlainCalls,
-    Subject::new(passing_by_layer::<Act>().plain("probe"))
+    PlainClient,
+    Subject::new(passing_by_layer::<Action>().plain("probe"))
 );
 contract!(
     passing_by_over_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(passing_by_layer::<HttpRequest>().http())
 );
 
@@ -56,7 +64,7 @@ contract!(
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
     let max = Duration::MAX;
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("a ttl of 0", &|| Lifetime::new(Duration::ZERO).is_err()),
         ("a ttl of MAX", &|| Lifetime::new(max).is_err()),
         ("a window of MAX", &|| {
@@ -69,9 +77,9 @@ fn nonsense_in_the_configuration_is_rejected() {
         ("MAX entries", &|| Capacity::entries(u64::MAX).is_err()),
         ("0 bytes", &|| Capacity::bytes(0).is_err()),
         ("MAX bytes", &|| Capacity::bytes(u64::MAX).is_err()),
-        ("a body of 0", &|| layer::<Act>().max_body(0).is_err()),
+        ("a body of 0", &|| layer::<Action>().max_body(0).is_err()),
         ("a body of MAX", &|| {
-            layer::<Act>().max_body(usize::MAX).is_err()
+            layer::<Action>().max_body(usize::MAX).is_err()
         }),
     ]);
 }

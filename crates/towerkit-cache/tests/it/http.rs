@@ -17,13 +17,13 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_cache::{Cache, CacheHandle, CacheLayer, Capacity, Lifetime};
 use towerkit_coalesce::CoalesceLayer;
-use towerkit_core::{Clock, KeyBy, ManualClock};
+use towerkit_core::{Clock, KeyFn, ManualClock};
 use towerkit_http::{Http, HttpExt, RequestKey};
 use towerkit_test::run_paused;
 
 type Asked = Request<Empty<Bytes>>;
 type Body = StreamBody<Frames>;
-type Keys = KeyBy<fn(&Asked) -> Option<RequestKey>, RequestKey>;
+type Keys = KeyFn<fn(&Asked) -> Option<RequestKey>, RequestKey>;
 type Field = (&'static str, &'static str);
 
 /// Two frames and trailers, or a frame and an error.

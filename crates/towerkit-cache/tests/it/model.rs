@@ -208,16 +208,16 @@ static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
     let capacity = Capacity::entries(100).unwrap();
     let layer = CacheLayer::new(lifetime_of([1, 0, 0]), capacity, |key: &u8| Some(*key))
         .clock(clock)
-        .protocol(Plain::new("desk").classify(outcome));
+        .protocol(Plain::new("mock").classify(outcome));
     Subject {
         hand,
         handle: layer.handle(),
-        service: Box::new(move |desk| BoxCloneService::new(layer.layer(desk))),
+        service: Box::new(move |mock| BoxCloneService::new(layer.layer(mock))),
     }
 });
 
 struct Both {
-    desk: MockService,
+    mock: MockService,
     service: BoxCloneService<u8, u64, MockError>,
     tasks: Vec<Task<Result<u64, MockError>>>,
     model: Model,
@@ -228,10 +228,10 @@ impl Both {
     fn new(lifetime: [u64; 3]) -> Self {
         SUBJECT.handle.clear();
         SUBJECT.handle.change(lifetime_of(lifetime));
-        let desk = MockService::default();
+        let mock = MockService::default();
         Self {
-            service: (SUBJECT.service)(desk.clone()),
-            desk,
+            service: (SUBJECT.service)(mock.clone()),
+            mock,
             tasks: Vec::new(),
             model: Model {
                 lifetime: lifetime.map(i128::from),
@@ -261,7 +261,7 @@ impl Both {
             }
             Step::Drop(at) => {
                 if let Some(at) = self.pick(at) {
-                    self.tasks[at].abandon();
+                    self.tasks[at].cancel();
                     self.model.leave(at);
                 }
             }
@@ -283,7 +283,7 @@ impl Both {
                 self.model.lifetime = nanos.map(i128::from);
             }
         }
-        prop_assert_eq!(self.desk.calls().len(), self.model.answers.len());
+        prop_assert_eq!(self.mock.calls().len(), self.model.answers.len());
         Ok(())
     }
 
@@ -298,7 +298,7 @@ impl Both {
     }
 
     fn answer(&mut self, at: Index, answer: Answer) {
-        let open = self.desk.open();
+        let open = self.mock.pending();
         if open.is_empty() {
             return;
         }
@@ -308,7 +308,7 @@ impl Both {
             Answer::Gone => Ok(call as u64 + GONE),
             Answer::Failed => Err(MockError),
         };
-        self.desk.answer_with(call, result);
+        self.mock.respond_with(call, result);
         self.model.answers[call] = Some(answer);
     }
 

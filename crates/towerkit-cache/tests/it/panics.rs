@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
-use towerkit_core::{Keyed, LayerExt, Outcome, Plain};
-use towerkit_test::{Act, Probe, ProbeError, run_paused, tokio_clock};
+use towerkit_core::{KeyType, LayerExt, Outcome, Plain};
+use towerkit_test::{Action, Probe, ProbeError, run_paused, tokio_clock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,7 @@ impl Fuse {
     }
 }
 
-fn new<F: Fn(&Act) -> Option<u8>>(key: F) -> CacheLayer<towerkit_core::KeyBy<F, u8>> {
+fn new<F: Fn(&Action) -> Option<u8>>(key: F) -> CacheLayer<towerkit_core::KeyFn<F, u8>> {
     let lifetime = Lifetime::new(SECOND)
         .and_then(|lifetime| lifetime.stale_while_revalidate(60 * SECOND))
         .unwrap();
@@ -35,11 +35,11 @@ fn new<F: Fn(&Act) -> Option<u8>>(key: F) -> CacheLayer<towerkit_core::KeyBy<F, 
 }
 
 /// Makes a callback panic in the call that fetches what comes after a stale answer: the next call fetches it.
-fn check<X: Keyed, P>(layer: CacheLayer<X, P>, fuse: &Fuse)
+fn check<X: KeyType, P>(layer: CacheLayer<X, P>, fuse: &Fuse)
 where
     CacheLayer<X, P>: Layer<
             Probe,
-            Service: Service<Act, Response = Act, Error = ProbeError, Future: Send>
+            Service: Service<Action, Response = Action, Error = ProbeError, Future: Send>
                          + Clone
                          + Send
                          + 'static,
@@ -47,19 +47,19 @@ where
 {
     run_paused(async {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let service = layer.layer(probe);
-        let call = || tokio::spawn(service.clone().oneshot(Act::Succeed));
+        let call = || tokio::spawn(service.clone().oneshot(Action::Succeed));
         call().await.unwrap().unwrap();
         tokio::time::advance(2 * SECOND).await;
         fuse.light();
         assert!(call().await.is_err_and(|error| error.is_panic()));
-        assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
-        let made = ledger.started();
+        assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
+        let made = counts.started();
         call().await.unwrap().unwrap();
-        assert_eq!(ledger.started(), made + 1, "it fetches the next answer");
+        assert_eq!(counts.started(), made + 1, "it fetches the next answer");
         call().await.unwrap().unwrap();
-        assert_eq!(ledger.started(), made + 1, "which is there");
+        assert_eq!(counts.started(), made + 1, "which is there");
     });
 }
 
@@ -68,7 +68,7 @@ fn a_callback_that_panics_leaves_nothing_behind() {
     let fuse = Fuse::default();
     let layer = || new(|_| Some(1));
     let burning = fuse.clone();
-    let key = move |_: &Act| {
+    let key = move |_: &Action| {
         burning.burn();
         Some(1)
     };
@@ -80,7 +80,7 @@ fn a_callback_that_panics_leaves_nothing_behind() {
     };
     check(layer().keep(keep).plain("probe"), &fuse);
     let burning = fuse.clone();
-    let plain = Plain::new("probe").classify(move |_: &Result<Act, ProbeError>| {
+    let plain = Plain::new("probe").classify(move |_: &Result<Action, ProbeError>| {
         burning.burn();
         Outcome::Success
     });

@@ -22,7 +22,7 @@ impl<F> Policy for KeyedCircuitBreakerPolicy<F> {
     type CallState = Option<CallState>;
 
     #[inline(always)]
-    fn head(&self, held: &mut Option<CallState>, so_far: &CallEnd) {
+    fn on_response_head(&self, held: &mut Option<CallState>, so_far: &CallEnd) {
         if let Some(CallState { slot, held }) = held {
             self.breakers.calls(*slot).head(held, so_far);
         }

@@ -90,7 +90,7 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
     /// Says what happens to a key for which there is no room; it shares a breaker with other such keys by default.
     #[must_use]
     pub fn when_full(self, overflow: WhenFull) -> Self {
-        let breakers = &self.policies.policies().policy().breakers;
+        let breakers = &self.policies.policy().get().breakers;
         let remade = breakers.remade(breakers.settings().clone(), Some(overflow));
         self.with_breakers(remade)
     }
@@ -109,18 +109,13 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
     }
 
     fn settings(&self) -> &Settings {
-        self.policies.policies().policy().breakers.settings()
+        self.policies.policy().get().breakers.settings()
     }
 
     fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings().clone();
         set(&mut settings);
-        let remade = self
-            .policies
-            .policies()
-            .policy()
-            .breakers
-            .remade(settings, None);
+        let remade = self.policies.policy().get().breakers.remade(settings, None);
         self.with_breakers(remade)
     }
 
@@ -129,7 +124,7 @@ impl<F: 'static, P> KeyedCircuitBreakerLayer<F, P> {
             self.state.mark_used();
         }
         self.state.replace(breakers.clone());
-        self.policies.policies_mut().policy_mut().breakers = breakers;
+        self.policies.policy_mut().get_mut().breakers = breakers;
         self
     }
 }
@@ -146,7 +141,7 @@ impl<F: 'static, P: Clone> Clone for KeyedCircuitBreakerLayer<F, P> {
 impl<F: 'static, P> fmt::Debug for KeyedCircuitBreakerLayer<F, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("KeyedCircuitBreakerLayer")
-            .field(self.policies.policies())
+            .field(self.policies.policy())
             .finish()
     }
 }
@@ -176,9 +171,9 @@ impl<F: 'static, P> LayerExt for KeyedCircuitBreakerLayer<F, P> {
 }
 
 impl<F: 'static> IntoPolicy for KeyedCircuitBreakerLayer<F> {
-    type RunPolicy = AsGuard<KeyedCircuitBreakerPolicy<F>>;
+    type Policy = AsGuard<KeyedCircuitBreakerPolicy<F>>;
 
-    fn into_policies(self) -> Self::RunPolicy {
-        self.policies.into_policies()
+    fn into_policy(self) -> Self::Policy {
+        self.policies.into_policy()
     }
 }

@@ -40,7 +40,7 @@ fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
         let (clock, hand) = Clock::manual();
         let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let handle = layer.handle();
-        let breaker = layer.into_policies().policy().clone();
+        let breaker = layer.into_policy().get().clone();
         let seen = measure(|| {
             for outcome in [Outcome::Success, Outcome::Failure, Outcome::Cancelled] {
                 (0..100).for_each(|_| call(&breaker, outcome));

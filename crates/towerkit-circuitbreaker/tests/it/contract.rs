@@ -12,15 +12,15 @@ use towerkit_circuitbreaker::{
 };
 use towerkit_core::{Call, Clock, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, PlainCalls, Probe, Subject, contract, laws, run_paused};
+use towerkit_test::{Action, PlainClient, Probe, Subject, contract, laws, run_paused};
 
 fn layer() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new()
 }
 
-contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
-contract!(http, HttpCalls, Subject::new(layer().http()));
-contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
+contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
+contract!(http, HttpClient, Subject::new(layer().http()));
+contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 
 /// The same for a breaker that times its calls and counts them by time.
 fn timing() -> CircuitBreakerLayer {
@@ -32,11 +32,11 @@ fn timing() -> CircuitBreakerLayer {
 
 contract!(
     timing_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(timing().plain("probe"))
 );
-contract!(timing_http, HttpCalls, Subject::new(timing().http()));
-contract!(timing_grpc, GrpcCalls, Subject::new(timing().grpc()));
+contract!(timing_http, HttpClient, Subject::new(timing().http()));
+contract!(timing_grpc, GrpcClient, Subject::new(timing().grpc()));
 
 type Find<Req> = fn(&Call<'_, Req>) -> Option<Key>;
 
@@ -48,11 +48,11 @@ fn keyed<Req>() -> KeyedCircuitBreakerLayer<Find<Req>> {
 
 contract!(
     keyed_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(keyed().plain("probe"))
 );
-contract!(keyed_http, HttpCalls, Subject::new(keyed().http()));
-contract!(keyed_grpc, GrpcCalls, Subject::new(keyed().grpc()));
+contract!(keyed_http, HttpClient, Subject::new(keyed().http()));
+contract!(keyed_grpc, GrpcClient, Subject::new(keyed().grpc()));
 
 /// A breaker that is half-open, with room for more probes than a law makes calls.
 fn half_open() -> Subject<CircuitBreakerLayer> {
@@ -65,11 +65,11 @@ fn half_open() -> Subject<CircuitBreakerLayer> {
     fail(&layer);
     hand.advance(Duration::from_secs(10));
     let handle = layer.handle();
-    Subject::new(layer).held(move || i64::from(handle.snapshot().probes_in_flight))
+    Subject::new(layer).count_resources(move || i64::from(handle.snapshot().probes_in_flight))
 }
 
 fn fail(layer: &CircuitBreakerLayer) {
-    let mut call = pin!(layer.layer(Probe::new()).oneshot(Act::Fail));
+    let mut call = pin!(layer.layer(Probe::new()).oneshot(Action::Fail));
     let mut cx = Context::from_waker(Waker::noop());
     let ended = call.as_mut().poll(&mut cx);
     assert!(matches!(ended, Poll::Ready(Err(error)) if error.is_failed()));
@@ -78,7 +78,7 @@ fn fail(layer: &CircuitBreakerLayer) {
 /// T-01, for probes.
 #[test]
 fn probes_come_after_readiness() {
-    run_paused(laws::calls_come_after_readiness::<PlainCalls, _>(
+    run_paused(laws::calls_come_after_readiness::<PlainClient, _>(
         half_open(),
     ));
 }
@@ -86,7 +86,7 @@ fn probes_come_after_readiness() {
 /// T-03, CB-02
 #[test]
 fn a_dropped_probe_releases_its_place() {
-    run_paused(laws::a_dropped_call_releases_all::<PlainCalls, _>(
+    run_paused(laws::a_dropped_call_releases_all::<PlainClient, _>(
         half_open,
     ));
 }
@@ -94,9 +94,7 @@ fn a_dropped_probe_releases_its_place() {
 /// T-05, for probes.
 #[test]
 fn readiness_without_a_call_is_no_probe() {
-    run_paused(laws::readiness_without_a_call_is_released::<PlainCalls, _>(
-        half_open(),
-    ));
+    run_paused(laws::readiness_without_a_call_is_released::<PlainClient, _>(half_open()));
 }
 
 /// T-07
@@ -123,7 +121,7 @@ fn nonsense_in_a_condition_is_rejected() {
     let twice = |one: OpenWhen, other: OpenWhen| OpenWhen::any([one, other]).is_err();
     let slow = |after| OpenWhen::slow_rate(0.5, after, 10, 1).unwrap();
     let slow_in_time = |after| OpenWhen::slow_rate(0.5, after, second, 1).unwrap();
-    laws::nonsense_is_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("rate 0", &|| rate(0.0) && rate(-0.0)),
         ("rate -1", &|| rate(-1.0)),
         ("rate above 1", &|| rate(1.0 + f64::EPSILON)),
@@ -169,7 +167,7 @@ fn nonsense_in_the_configuration_is_rejected() {
         let key = |_: &Call<'_, ()>| None;
         KeyedCircuitBreakerLayer::new(capacity, key).is_err()
     };
-    laws::nonsense_is_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("probes 0", &|| layer().probes(0).is_err()),
         ("probes MAX", &|| {
             layer().probes(u16::MAX).is_err() && layer().probes(1024).is_err()

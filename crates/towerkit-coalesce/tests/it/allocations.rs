@@ -4,7 +4,7 @@ use allocation_counter::measure;
 use tower::{Layer, Service};
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::LayerExt;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 fn poll_to_the_end<F: Future>(future: F) {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -12,7 +12,7 @@ fn poll_to_the_end<F: Future>(future: F) {
     while future.as_mut().poll(&mut cx).is_pending() {}
 }
 
-async fn ready<S: Service<Act>>(service: &mut S) {
+async fn ready<S: Service<Action>>(service: &mut S) {
     let ready = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
     assert!(ready.is_ok());
 }
@@ -20,12 +20,12 @@ async fn ready<S: Service<Act>>(service: &mut S) {
 /// One allocation: the flight, which others could join. Its place on the list is there from the first call on.
 #[test]
 fn a_call_that_nobody_waits_for_allocates_once() {
-    let mut service = CoalesceLayer::new(|_: &Act| Some(7))
+    let mut service = CoalesceLayer::new(|_: &Action| Some(7))
         .plain("probe")
         .layer(Probe::new());
     let mut call = || {
         poll_to_the_end(ready(&mut service));
-        poll_to_the_end(service.call(Act::Succeed));
+        poll_to_the_end(service.call(Action::Succeed));
     };
     call();
     let seen = measure(|| (0..100).for_each(|_| call()));
@@ -35,12 +35,12 @@ fn a_call_that_nobody_waits_for_allocates_once() {
 
 #[test]
 fn a_call_that_passes_by_allocates_nothing() {
-    let mut service = CoalesceLayer::new(|_: &Act| None::<u8>)
+    let mut service = CoalesceLayer::new(|_: &Action| None::<u8>)
         .plain("probe")
         .layer(Probe::new());
     let seen = measure(|| {
         poll_to_the_end(ready(&mut service));
-        poll_to_the_end(service.call(Act::Succeed));
+        poll_to_the_end(service.call(Action::Succeed));
     });
     assert_eq!(seen.count_total, 0);
 }
@@ -48,13 +48,13 @@ fn a_call_that_passes_by_allocates_nothing() {
 /// A crowd with many keys leaves no table behind that is as large as the crowd.
 #[test]
 fn a_crowd_leaves_little_behind() {
-    let layer = CoalesceLayer::new(|act: &Act| Some(format!("{act:?}"))).plain("probe");
+    let layer = CoalesceLayer::new(|act: &Action| Some(format!("{act:?}"))).plain("probe");
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());
     let mut crowd = |wide| {
         let mut call = |at| {
             poll_to_the_end(ready(&mut service));
-            service.call(Act::Pend(at))
+            service.call(Action::Pend(at))
         };
         let calls: Vec<_> = (0..wide).map(&mut call).collect();
         assert_eq!(handle.snapshot().in_flight, wide as usize);

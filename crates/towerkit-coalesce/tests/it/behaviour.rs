@@ -5,28 +5,28 @@ use std::{task::Poll, time::Duration};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_coalesce::{CoalesceHandle, CoalesceLayer};
 use towerkit_core::{
-    BoxError, KeyBy, LayerExt, OperationSet, Outcome, Plain, Rejection, RejectionReason,
+    BoxError, KeyFn, LayerExt, OperationSet, Outcome, Plain, Rejection, RejectionReason,
 };
-use towerkit_test::{Act, MockError, MockService, Probe, Task, run_paused};
+use towerkit_test::{Action, MockError, MockService, Probe, Task, run_paused};
 
-type Keys<Req> = KeyBy<fn(&Req) -> Option<u8>, u8>;
+type Keys<Req> = KeyFn<fn(&Req) -> Option<u8>, u8>;
 
 fn layer() -> CoalesceLayer<Keys<u8>, Plain> {
     let key: fn(&u8) -> Option<u8> = |key| Some(*key);
-    CoalesceLayer::new(key).plain("desk")
+    CoalesceLayer::new(key).plain("mock")
 }
 
 /// A layer around a desk, and as many calls with the same key as are asked for, each polled once.
 struct Scene {
-    desk: MockService,
+    mock: MockService,
     handle: CoalesceHandle<u8>,
     tasks: Vec<Task<Result<u64, MockError>>>,
 }
 
 fn scene(layer: CoalesceLayer<Keys<u8>, Plain>, calls: usize) -> Scene {
-    let desk = MockService::default();
+    let mock = MockService::default();
     let handle = layer.handle();
-    let mut service = layer.layer(desk.clone());
+    let mut service = layer.layer(mock.clone());
     let mut call = || {
         let mut task = Task::new(service.call(7));
         assert!(task.poll().is_pending());
@@ -34,7 +34,7 @@ fn scene(layer: CoalesceLayer<Keys<u8>, Plain>, calls: usize) -> Scene {
     };
     let tasks = (0..calls).map(|_| call()).collect();
     Scene {
-        desk,
+        mock,
         handle,
         tasks,
     }
@@ -56,8 +56,8 @@ impl Scene {
 #[test]
 fn calls_that_ask_for_the_same_share_one_call() {
     let mut scene = scene(layer(), 100);
-    assert_eq!(scene.desk.calls(), [7]);
-    scene.desk.answer(0);
+    assert_eq!(scene.mock.calls(), [7]);
+    scene.mock.respond(0);
     let led = scene.poll_woken();
     assert_eq!(led.len(), 1);
     let shared = scene.poll_woken();
@@ -73,25 +73,25 @@ fn calls_that_ask_for_the_same_share_one_call() {
 #[test]
 fn a_call_after_the_answer_is_made_anew() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = one_key().layer(probe);
     run_paused(async {
         for _ in 0..3 {
-            service.clone().oneshot(Act::Succeed).await.unwrap();
+            service.clone().oneshot(Action::Succeed).await.unwrap();
         }
     });
-    assert_eq!(ledger.started(), 3);
+    assert_eq!(counts.started(), 3);
 }
 
 /// One of those who wait leads, the others wait for it.
 #[test]
 fn after_a_failure_one_of_the_others_calls() {
     let mut scene = scene(layer(), 4);
-    scene.desk.answer_with(0, Err(MockError));
+    scene.mock.respond_with(0, Err(MockError));
     assert!(matches!(scene.poll_woken()[..], [Err(_)]));
     assert!(scene.poll_woken().is_empty());
-    assert_eq!(scene.desk.calls().len(), 2);
-    scene.desk.answer(1);
+    assert_eq!(scene.mock.calls().len(), 2);
+    scene.mock.respond(1);
     assert!(matches!(scene.poll_woken()[..], [Ok(1)]));
     assert!(matches!(scene.poll_woken()[..], [Ok(1), Ok(1)]));
     assert_eq!(scene.handle.snapshot().in_flight, 0);
@@ -105,8 +105,8 @@ fn a_row_of_failures_holds_nobody_up_for_long() {
         let mut rounds = 0;
         while !scene.tasks.iter().all(Task::is_over) {
             rounds += 1;
-            for call in scene.desk.open() {
-                scene.desk.answer_with(call, Err(MockError));
+            for call in scene.mock.pending() {
+                scene.mock.respond_with(call, Err(MockError));
             }
             // The leader, those who wait, and the new leader's first poll.
             for _ in 0..3 {
@@ -114,7 +114,7 @@ fn a_row_of_failures_holds_nobody_up_for_long() {
             }
         }
         assert_eq!(rounds, waits + 1);
-        assert_eq!(scene.desk.calls().len(), 10);
+        assert_eq!(scene.mock.calls().len(), 10);
         assert_eq!(scene.handle.snapshot().in_flight, 0);
     }
 }
@@ -123,13 +123,13 @@ fn a_row_of_failures_holds_nobody_up_for_long() {
 #[test]
 fn when_the_leader_is_dropped_another_leads() {
     let mut scene = scene(layer(), 3);
-    scene.tasks[0].abandon();
+    scene.tasks[0].cancel();
     assert!(scene.poll_woken().is_empty());
-    assert_eq!(scene.desk.open(), [1]);
-    scene.tasks[1].abandon();
+    assert_eq!(scene.mock.pending(), [1]);
+    scene.tasks[1].cancel();
     assert!(scene.poll_woken().is_empty());
-    assert_eq!(scene.desk.open(), [2]);
-    scene.desk.answer(2);
+    assert_eq!(scene.mock.pending(), [2]);
+    scene.mock.respond(2);
     assert!(matches!(scene.poll_woken()[..], [Ok(2)]));
     assert_eq!(scene.handle.snapshot().in_flight, 0);
 }
@@ -139,7 +139,7 @@ fn when_the_leader_is_dropped_another_leads() {
 fn who_waits_is_woken_once_a_round() {
     let mut scene = scene(layer(), 50);
     assert_eq!(scene.tasks.iter().map(Task::take_wakes).sum::<u32>(), 0);
-    scene.desk.answer_with(0, Err(MockError));
+    scene.mock.respond_with(0, Err(MockError));
     scene.tasks[0].take_wakes();
     assert!(scene.tasks[0].poll().is_ready());
     assert!(scene.tasks[1..].iter().all(|task| task.take_wakes() == 1));
@@ -152,15 +152,15 @@ fn polling_for_no_reason_does_no_harm() {
     for _ in 0..100 {
         assert!(scene.tasks[1].poll().is_pending());
     }
-    scene.desk.answer(0);
+    scene.mock.respond(0);
     assert!(scene.tasks[0].poll().is_ready());
     assert_eq!(scene.tasks[1].take_wakes(), 1);
 }
 
-type ProbeLayer = CoalesceLayer<Keys<Act>, Plain>;
+type ProbeLayer = CoalesceLayer<Keys<Action>, Plain>;
 
 fn one_key() -> ProbeLayer {
-    let key: fn(&Act) -> Option<u8> = |_| Some(1);
+    let key: fn(&Action) -> Option<u8> = |_| Some(1);
     CoalesceLayer::new(key).plain("probe")
 }
 
@@ -168,20 +168,20 @@ fn one_key() -> ProbeLayer {
 #[test]
 fn a_panic_of_the_leader_leaves_the_others_to_themselves() {
     run_paused(async {
-        for act in [Act::PanicInCall, Act::PanicInFuture] {
+        for act in [Action::PanicInCall, Action::PanicInFuture] {
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let layer = one_key();
             let service = layer.layer(probe);
             let leader = tokio::spawn(service.clone().oneshot(act));
             let others: Vec<_> = (0..3)
-                .map(|_| tokio::spawn(service.clone().oneshot(Act::Pend(3))))
+                .map(|_| tokio::spawn(service.clone().oneshot(Action::Pend(3))))
                 .collect();
             assert!(leader.await.unwrap_err().is_panic());
             for other in others {
-                assert_eq!(other.await.unwrap().unwrap(), Act::Pend(3));
+                assert_eq!(other.await.unwrap().unwrap(), Action::Pend(3));
             }
-            assert!(ledger.started() <= 3, "{act:?}");
+            assert!(counts.started() <= 3, "{act:?}");
             assert_eq!(layer.handle().snapshot().in_flight, 0);
         }
     });
@@ -194,7 +194,7 @@ fn a_panic_ends_the_flight_before_the_future_is_dropped() {
     let mut service = layer.layer(Probe::new());
     let ready = std::future::poll_fn(|cx| service.poll_ready(cx));
     run_paused(ready).unwrap();
-    let mut leader = Task::new(service.call(Act::PanicInFuture));
+    let mut leader = Task::new(service.call(Action::PanicInFuture));
     assert_eq!(layer.handle().snapshot().in_flight, 1);
     let poll = std::panic::AssertUnwindSafe(|| leader.poll());
     assert!(std::panic::catch_unwind(poll).is_err());
@@ -206,7 +206,7 @@ fn a_panic_ends_the_flight_before_the_future_is_dropped() {
 fn who_waits_holds_no_readiness_and_gets_its_own() {
     run_paused(async {
         let probe = Probe::ready_after(Duration::from_secs(1));
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let service = one_key().layer(probe);
         let call = |act| {
             let mut service = service.clone();
@@ -215,13 +215,13 @@ fn who_waits_holds_no_readiness_and_gets_its_own() {
                 (service, call)
             }
         };
-        let (_leading, leader) = call(Act::Sleep(Duration::from_secs(10))).await;
-        let (_waiting, waiter) = call(Act::Succeed).await;
-        assert_eq!((ledger.started(), ledger.reserved()), (1, 0));
+        let (_leading, leader) = call(Action::Sleep(Duration::from_secs(10))).await;
+        let (_waiting, waiter) = call(Action::Succeed).await;
+        assert_eq!((counts.started(), counts.reserved()), (1, 0));
         drop(leader);
         waiter.await.unwrap();
         assert_eq!(
-            (ledger.started(), ledger.reserved(), ledger.violations()),
+            (counts.started(), counts.reserved(), counts.violations()),
             (2, 0, 0)
         );
     });
@@ -233,14 +233,14 @@ fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
     for polls in 0..6 {
         run_paused(async {
             let probe = Probe::ready_after(Duration::from_millis(1));
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let layer = one_key();
             let handle = layer.handle();
             let service = layer.layer(probe);
             let call = async |act| service.clone().ready_oneshot().await.unwrap().call(act);
-            let leader = call(Act::Fail).await;
-            let mut dropped = Task::new(call(Act::Pend(2)).await);
-            let last = tokio::spawn(call(Act::Succeed).await);
+            let leader = call(Action::Fail).await;
+            let mut dropped = Task::new(call(Action::Pend(2)).await);
+            let last = tokio::spawn(call(Action::Succeed).await);
             let mut leader = Some(leader);
             for _ in 0..polls {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -253,7 +253,7 @@ fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
             }
             drop((dropped, leader));
             last.await.unwrap().unwrap();
-            assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0), "{polls}");
+            assert_eq!((counts.in_flight(), counts.reserved()), (0, 0), "{polls}");
             assert_eq!(handle.snapshot().in_flight, 0, "{polls}");
         });
     }
@@ -289,18 +289,18 @@ fn an_answer_that_counts_as_a_failure_is_not_shared_unless_asked_for() {
     for (share, calls) in [(None, 2), (Some(true), 1)] {
         run_paused(async {
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let mut layer = one_key();
             if let Some(share) = share {
                 layer = layer.share(move |_| share);
             }
-            let failing = Plain::new("probe").classify(|_: &Result<Act, _>| Outcome::Failure);
+            let failing = Plain::new("probe").classify(|_: &Result<Action, _>| Outcome::Failure);
             let service = layer.protocol(failing).layer(probe);
-            let nap = Act::Sleep(Duration::from_secs(1));
+            let nap = Action::Sleep(Duration::from_secs(1));
             let [one, other] = [nap, nap].map(|act| service.clone().oneshot(act));
             let (one, other) = tokio::join!(one, other);
             assert!(one.is_ok() && other.is_ok());
-            assert_eq!(ledger.started(), calls);
+            assert_eq!(counts.started(), calls);
         });
     }
 }
@@ -310,15 +310,15 @@ fn operations_that_are_not_selected_pass_by() {
     run_paused(async {
         for (name, calls) in [("read", 1), ("write", 2)] {
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let reads = OperationSet::exact("read");
             let layer = one_key().plain(name).only(reads);
             let service = layer.layer(probe);
-            let nap = Act::Sleep(Duration::from_secs(1));
+            let nap = Action::Sleep(Duration::from_secs(1));
             let [one, other] = [nap, nap].map(|act| service.clone().oneshot(act));
             let (one, other) = tokio::join!(one, other);
             assert!(one.is_ok() && other.is_ok());
-            assert_eq!(ledger.started(), calls, "{name}");
+            assert_eq!(counts.started(), calls, "{name}");
         }
     });
 }
@@ -352,15 +352,15 @@ fn services_and_futures_go_where_tower_wants_them() {
     anywhere(&service);
     run_paused(async { service.ready().await.map(drop) }).unwrap();
     fn sent<T: Send>(_: &T) {}
-    sent(&service.call(Act::Succeed));
+    sent(&service.call(Action::Succeed));
 }
 
 #[test]
 fn a_handle_follows_later_setters() {
-    let layer = CoalesceLayer::new(|_: &Act| Some(()));
+    let layer = CoalesceLayer::new(|_: &Action| Some(()));
     let handle = layer.handle();
     let layer = layer.waits(9).unwrap().max_body(9).unwrap();
     let service = layer.share(|_| true).plain("probe").layer(Probe::new());
-    run_paused(service.oneshot(Act::Succeed)).unwrap();
+    run_paused(service.oneshot(Action::Succeed)).unwrap();
     assert_eq!(handle.snapshot().led, 1);
 }

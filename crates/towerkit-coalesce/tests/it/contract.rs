@@ -1,22 +1,22 @@
 //! The laws that every layer keeps, for this one: for calls that lead, and for calls that pass by.
 
 use towerkit_coalesce::CoalesceLayer;
-use towerkit_core::{KeyBy, LayerExt};
+use towerkit_core::{KeyFn, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, HttpRequest, Subject, contract, laws::nonsense_is_rejected};
+use towerkit_test::{Action, HttpRequest, Subject, contract, laws::invalid_settings_are_rejected};
 
-/// Makes a layer with a key for each [`Act`], so that every call of a law reaches the probe.
+/// Makes a layer with a key for each [`Action`], so that every call of a law reaches the probe.
 fn layer<Req>(
-    act: impl Fn(&Req) -> Act + Clone,
-) -> CoalesceLayer<KeyBy<impl Fn(&Req) -> Option<String> + Clone, String>> {
+    act: impl Fn(&Req) -> Action + Clone,
+) -> CoalesceLayer<KeyFn<impl Fn(&Req) -> Option<String> + Clone, String>> {
     CoalesceLayer::new(move |request: &Req| Some(format!("{:?}", act(request))))
 }
 
-fn plain_layer() -> CoalesceLayer<KeyBy<impl Fn(&Act) -> Option<String> + Clone, String>> {
+fn plain_layer() -> CoalesceLayer<KeyFn<impl Fn(&Action) -> Option<String> + Clone, String>> {
     layer(|act| *act)
 }
 
-fn http_layer() -> CoalesceLayer<KeyBy<impl Fn(&HttpRequest) -> Option<String> + Clone, String>> {
+fn http_layer() -> CoalesceLayer<KeyFn<impl Fn(&HttpRequest) -> Option<String> + Clone, String>> {
     layer(|request: &HttpRequest| *request.extensions().get().expect("each request has an act"))
 }
 
@@ -25,32 +25,32 @@ macro_rules! keyed {
         let $layer = $new();
         let handle = $layer.handle();
         let in_flight = move || i64::try_from(handle.snapshot().in_flight).unwrap();
-        Subject::new($read).held(in_flight)
+        Subject::new($read).count_resources(in_flight)
     }};
 }
 
 contract!(
     plain,
-    PlainCalls,
+    PlainClient,
     keyed!(plain_layer, |layer| layer.plain("probe"))
 );
-contract!(http, HttpCalls, keyed!(http_layer, |layer| layer.http()));
-contract!(grpc, GrpcCalls, keyed!(http_layer, |layer| layer.grpc()));
+contract!(http, HttpClient, keyed!(http_layer, |layer| layer.http()));
+contract!(grpc, GrpcClient, keyed!(http_layer, |layer| layer.grpc()));
 contract!(
     passing_by,
-    PlainCalls,
-    Subject::new(CoalesceLayer::new(|_: &Act| None::<u8>).plain("probe"))
+    PlainClient,
+    Subject::new(CoalesceLayer::new(|_: &Action| None::<u8>).plain("probe"))
 );
 contract!(
     passing_by_over_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(CoalesceLayer::new(|_: &HttpRequest| None::<u8>).http())
 );
 
 /// T-07
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("0 waits", &|| plain_layer().waits(0).is_err()),
         ("101 waits", &|| plain_layer().waits(101).is_err()),
         ("MAX waits", &|| plain_layer().waits(usize::MAX).is_err()),

@@ -22,14 +22,14 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 use towerkit_coalesce::{Coalesce, CoalesceLayer};
-use towerkit_core::KeyBy;
+use towerkit_core::KeyFn;
 use towerkit_http::{CollectedBody, Http, HttpExt, RequestKey};
 use towerkit_test::run_paused;
 
 type Asked = Request<Empty<Bytes>>;
 type Body = StreamBody<Iter<std::array::IntoIter<Result<Frame<Bytes>, Infallible>, 3>>>;
 type Answered = Response<CollectedBody<Body>>;
-type Keys = KeyBy<fn(&Asked) -> Option<RequestKey>, RequestKey>;
+type Keys = KeyFn<fn(&Asked) -> Option<RequestKey>, RequestKey>;
 
 /// Answers after a second, in two frames and trailers, with that status and that field.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use std::task::Poll;
 use tower_service::Service;
 use towerkit_coalesce::{Coalesce, CoalesceHandle, CoalesceLayer};
-use towerkit_core::{KeyBy, Layer, LayerExt, Plain};
+use towerkit_core::{KeyFn, Layer, LayerExt, Plain};
 use towerkit_test::{MockError, MockService, Task};
 
 #[derive(Debug, Clone)]
@@ -148,8 +148,8 @@ impl Model {
 type Key = fn(&u8) -> Option<u8>;
 
 struct Both {
-    desk: MockService,
-    service: Coalesce<MockService, KeyBy<Key, u8>, Plain>,
+    mock: MockService,
+    service: Coalesce<MockService, KeyFn<Key, u8>, Plain>,
     handle: CoalesceHandle<u8>,
     tasks: Vec<Task<Result<u64, MockError>>>,
     model: Model,
@@ -157,13 +157,13 @@ struct Both {
 
 impl Both {
     fn new(waits: usize) -> Self {
-        let desk = MockService::default();
+        let mock = MockService::default();
         let key: Key = |key| Some(*key);
-        let layer = CoalesceLayer::new(key).waits(waits).unwrap().plain("desk");
+        let layer = CoalesceLayer::new(key).waits(waits).unwrap().plain("mock");
         Self {
-            service: layer.layer(desk.clone()),
+            service: layer.layer(mock.clone()),
             handle: layer.handle(),
-            desk,
+            mock,
             tasks: Vec::new(),
             model: Model {
                 waits,
@@ -193,12 +193,12 @@ impl Both {
             }
             Step::Drop(at) => {
                 if let Some(at) = self.pick(at) {
-                    self.tasks[at].abandon();
+                    self.tasks[at].cancel();
                     self.model.abandon(at);
                 }
             }
             Step::Answer(at, is_good) => {
-                let open = self.desk.open();
+                let open = self.mock.pending();
                 if !open.is_empty() {
                     let call = open[at.index(open.len())];
                     let result = if is_good {
@@ -206,7 +206,7 @@ impl Both {
                     } else {
                         Err(MockError)
                     };
-                    self.desk.answer_with(call, result);
+                    self.mock.respond_with(call, result);
                     self.model.answer(call, is_good);
                 }
             }
@@ -226,7 +226,7 @@ impl Both {
 
     fn compare(&mut self) -> Result<(), TestCaseError> {
         let calls: Vec<_> = self.model.calls.iter().map(|(key, _)| *key).collect();
-        prop_assert_eq!(self.desk.calls(), calls);
+        prop_assert_eq!(self.mock.calls(), calls);
         for (task, woken) in self.tasks.iter().zip(&mut self.model.woken) {
             prop_assert_eq!(task.take_wakes(), std::mem::take(woken));
         }
@@ -251,8 +251,8 @@ impl Both {
             for at in std::mem::take(&mut due) {
                 self.poll(at)?;
             }
-            for call in self.desk.open() {
-                self.desk.answer(call);
+            for call in self.mock.pending() {
+                self.mock.respond(call);
                 self.model.answer(call, true);
             }
             due.extend((0..self.tasks.len()).filter(|&at| self.model.woken[at] > 0));

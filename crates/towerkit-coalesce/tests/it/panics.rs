@@ -7,8 +7,8 @@ use std::sync::{
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_coalesce::CoalesceLayer;
-use towerkit_core::{Keyed, LayerExt, Outcome, Plain};
-use towerkit_test::{Act, Probe, ProbeError, run_paused};
+use towerkit_core::{KeyType, LayerExt, Outcome, Plain};
+use towerkit_test::{Action, Probe, ProbeError, run_paused};
 
 /// Panics once.
 fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
@@ -17,11 +17,11 @@ fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
 }
 
 /// Makes three calls at once, in one of which a callback panics.
-fn check<X: Keyed, P>(layer: CoalesceLayer<X, P>)
+fn check<X: KeyType, P>(layer: CoalesceLayer<X, P>)
 where
     CoalesceLayer<X, P>: Layer<
             Probe,
-            Service: Service<Act, Response = Act, Error = ProbeError, Future: Send>
+            Service: Service<Action, Response = Action, Error = ProbeError, Future: Send>
                          + Clone
                          + Send
                          + 'static,
@@ -29,29 +29,29 @@ where
 {
     run_paused(async {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let handle = layer.handle();
         let service = layer.layer(probe);
-        let call = || tokio::spawn(service.clone().oneshot(Act::Pend(2)));
+        let call = || tokio::spawn(service.clone().oneshot(Action::Pend(2)));
         let calls = [call(), call(), call()];
         let mut panics = 0;
         for call in calls {
             match call.await {
-                Ok(answer) => assert_eq!(answer.unwrap(), Act::Pend(2)),
+                Ok(answer) => assert_eq!(answer.unwrap(), Action::Pend(2)),
                 Err(error) => panics += u32::from(error.is_panic()),
             }
         }
         assert_eq!(panics, 1);
-        assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+        assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
         assert_eq!(handle.snapshot().in_flight, 0);
     });
 }
 
 #[test]
 fn a_callback_that_panics_leaves_nothing_behind() {
-    let layer = || CoalesceLayer::new(|_: &Act| Some(1));
+    let layer = || CoalesceLayer::new(|_: &Action| Some(1));
     let burn = fuse();
-    let key = move |_: &Act| {
+    let key = move |_: &Action| {
         burn();
         Some(1)
     };
@@ -63,7 +63,7 @@ fn a_callback_that_panics_leaves_nothing_behind() {
     };
     check(layer().share(share).plain("probe"));
     let burn = fuse();
-    let plain = Plain::new("probe").classify(move |_: &Result<Act, ProbeError>| {
+    let plain = Plain::new("probe").classify(move |_: &Result<Action, ProbeError>| {
         burn();
         Outcome::Success
     });

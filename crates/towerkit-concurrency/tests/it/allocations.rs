@@ -32,7 +32,7 @@ fn allocations<G: Guard<()>>(guard: &G) -> u64 {
 #[test]
 fn calls_that_do_not_wait_allocate_nothing() {
     let fixed = ConcurrencyLimitLayer::new(1).unwrap();
-    assert_eq!(allocations(fixed.clone().into_policies().policy()), 0);
+    assert_eq!(allocations(fixed.clone().into_policy().get()), 0);
     let (clock, hand) = Clock::manual();
     let adaptive = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(clock);
     let limit = Limit::of(adaptive);
@@ -44,9 +44,9 @@ fn calls_that_do_not_wait_allocate_nothing() {
     let sorted = fixed.classes(classes, |_: &Call<'_, ()>| {
         Class::new(Priority::Sheddable).partition("web")
     });
-    assert_eq!(allocations(sorted.into_policies().policy()), 0);
+    assert_eq!(allocations(sorted.into_policy().get()), 0);
     assert_eq!(
-        allocations(AdaptiveThrottleLayer::new().into_policies().policy()),
+        allocations(AdaptiveThrottleLayer::new().into_policy().get()),
         0
     );
 }

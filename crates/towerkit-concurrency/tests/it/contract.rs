@@ -8,7 +8,7 @@ use towerkit_concurrency::{
 };
 use towerkit_core::{Call, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Subject, contract, laws, tokio_clock};
+use towerkit_test::{Action, Subject, contract, laws, tokio_clock};
 
 fn fixed() -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(3).unwrap()
@@ -28,32 +28,36 @@ macro_rules! permits {
     ($layer:expr, $how:ident($($operation:expr)?)) => {{
         let layer = $layer;
         let handle = layer.handle();
-        Subject::new(layer.$how($($operation)?)).held(move || i64::from(handle.in_flight()))
+        Subject::new(layer.$how($($operation)?)).count_resources(move || i64::from(handle.in_flight()))
     }};
 }
 
 // LS-02, in T-03 and T-04: permits come back whatever becomes of the call.
-contract!(fixed_plain, PlainCalls, permits!(fixed(), plain("probe")));
-contract!(fixed_http, HttpCalls, permits!(fixed(), http()));
-contract!(fixed_grpc, GrpcCalls, permits!(fixed(), grpc()));
+contract!(fixed_plain, PlainClient, permits!(fixed(), plain("probe")));
+contract!(fixed_http, HttpClient, permits!(fixed(), http()));
+contract!(fixed_grpc, GrpcClient, permits!(fixed(), grpc()));
 
 contract!(
     adaptive_plain,
-    PlainCalls,
+    PlainClient,
     permits!(adaptive(), plain("probe"))
 );
-contract!(adaptive_http, HttpCalls, permits!(adaptive(), http()));
-contract!(adaptive_grpc, GrpcCalls, permits!(adaptive(), grpc()));
+contract!(adaptive_http, HttpClient, permits!(adaptive(), http()));
+contract!(adaptive_grpc, GrpcClient, permits!(adaptive(), grpc()));
 
-contract!(queued_plain, PlainCalls, permits!(queued(), plain("probe")));
-contract!(queued_http, HttpCalls, permits!(queued(), http()));
-contract!(queued_grpc, GrpcCalls, permits!(queued(), grpc()));
+contract!(
+    queued_plain,
+    PlainClient,
+    permits!(queued(), plain("probe"))
+);
+contract!(queued_http, HttpClient, permits!(queued(), http()));
+contract!(queued_grpc, GrpcClient, permits!(queued(), grpc()));
 
 contract!(
     sorted_plain,
-    PlainCalls,
+    PlainClient,
     permits!(
-        fixed().classes(partitions(), |_: &Call<'_, Act>| Class::new(
+        fixed().classes(partitions(), |_: &Call<'_, Action>| Class::new(
             Priority::Critical
         )
         .partition("web")),
@@ -63,11 +67,11 @@ contract!(
 
 contract!(
     throttle_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(throttle().plain("probe"))
 );
-contract!(throttle_http, HttpCalls, Subject::new(throttle().http()));
-contract!(throttle_grpc, GrpcCalls, Subject::new(throttle().grpc()));
+contract!(throttle_http, HttpClient, Subject::new(throttle().http()));
+contract!(throttle_grpc, GrpcClient, Subject::new(throttle().grpc()));
 
 fn throttle() -> AdaptiveThrottleLayer {
     AdaptiveThrottleLayer::new().clock(tokio_clock())
@@ -89,7 +93,7 @@ fn nonsense_in_the_configuration_is_rejected() {
     let backoff = |backoff| Aimd::new().backoff(backoff).is_err();
     let multiple = |multiple| throttle_of(multiple).is_err();
     let (zero, max) = (Duration::ZERO, Duration::MAX);
-    laws::nonsense_is_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("limit 0", &|| limit(0)),
         ("limit MAX", &|| limit(u32::MAX)),
         ("changed to 0", &|| fixed().handle().change(0).is_err()),

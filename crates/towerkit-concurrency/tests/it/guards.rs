@@ -7,7 +7,7 @@ use towerkit_concurrency::{
     ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit, SentCall, Turn,
 };
 use towerkit_core::{
-    Admission, As, AsyncGuard, Call, CallEnd, Guard, IntoPolicy, Plain, Policy, PolicyShape,
+    Admission, AsyncGuard, Call, CallEnd, Guard, IntoPolicy, Plain, Policy, PolicyAs, PolicyShape,
     Rejection,
 };
 
@@ -19,13 +19,15 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    pub(crate) fn of<R>(layer: ConcurrencyLimitLayer<Plain, As<ConcurrencyLimitPolicy, R>>) -> Self
+    pub(crate) fn of<R>(
+        layer: ConcurrencyLimitLayer<Plain, PolicyAs<ConcurrencyLimitPolicy, R>>,
+    ) -> Self
     where
-        As<ConcurrencyLimitPolicy, R>: PolicyShape,
+        PolicyAs<ConcurrencyLimitPolicy, R>: PolicyShape,
     {
         Self {
             handle: layer.handle(),
-            policy: layer.into_policies().policy().clone(),
+            policy: layer.into_policy().get().clone(),
         }
     }
 }
@@ -70,7 +72,7 @@ impl Throttle {
     pub(crate) fn of(layer: AdaptiveThrottleLayer) -> Self {
         Self {
             handle: layer.handle(),
-            policy: layer.into_policies().policy().clone(),
+            policy: layer.into_policy().get().clone(),
         }
     }
 }
@@ -86,8 +88,8 @@ impl Deref for Throttle {
 impl Policy for Throttle {
     type CallState = SentCall;
 
-    fn head(&self, held: &mut SentCall, so_far: &CallEnd) {
-        self.policy.head(held, so_far);
+    fn on_response_head(&self, held: &mut SentCall, so_far: &CallEnd) {
+        self.policy.on_response_head(held, so_far);
     }
 
     fn finish(&self, held: SentCall, end: &CallEnd) {

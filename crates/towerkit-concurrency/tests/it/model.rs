@@ -310,7 +310,7 @@ impl Both {
             .queue(queue);
         Self {
             handle: layer.handle(),
-            limit: layer.into_policies().policy().clone(),
+            limit: layer.into_policy().get().clone(),
             model: Model {
                 options,
                 limit: options.limit,

@@ -13,7 +13,7 @@ use towerkit_core::{
     CarriesRejection, LayerExt, Outcome, Rejection, RejectionReason, async_guard, guard, observe,
     stack,
 };
-use towerkit_test::{Act, Probe, ProbeError, Subject, contract};
+use towerkit_test::{Action, Probe, ProbeError, Subject, contract};
 
 /// A scribe before and after a queue, and a gate at the end.
 macro_rules! policies {
@@ -32,18 +32,18 @@ macro_rules! subject {
         let queue = Arc::new(Queue::new($then));
         let scribe = Arc::new(Scribe::default());
         let layer = policies!(scribe, queue, Arc::new(Gate::default()));
-        Subject::new(layer).held(move || {
+        Subject::new(layer).count_resources(move || {
             let queued = queue.waiting.load(Ordering::SeqCst) + queue.held.load(Ordering::SeqCst);
             queued + scribe.in_flight.load(Ordering::SeqCst)
         })
     }};
 }
 
-contract!(at_once, PlainCalls, subject!(Then::AtOnce));
+contract!(at_once, PlainClient, subject!(Then::AtOnce));
 
 contract!(
     absent,
-    PlainCalls,
+    PlainClient,
     Subject::new(
         stack((
             Some(async_guard(Queue::new(Then::AtOnce))),
@@ -73,9 +73,9 @@ impl Parts {
     fn at_rest(&self) {
         assert_eq!(self.queue.waiting.load(Ordering::SeqCst), 0);
         assert_eq!(self.queue.held.load(Ordering::SeqCst), 0);
-        let ledger = self.probe.ledger();
+        let counts = self.probe.counts();
         assert_eq!(
-            (ledger.in_flight(), ledger.reserved(), ledger.violations()),
+            (counts.in_flight(), counts.reserved(), counts.violations()),
             (0, 0, 0)
         );
     }
@@ -86,7 +86,10 @@ async fn a_call_that_waited_is_served_and_finished_once() {
     let parts = parts(Then::AdmitAfter(3));
     let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     // The queue's stamp turns the request to fail into one to succeed: it has the last word.
-    assert_eq!(service.oneshot(Act::Fail).await.unwrap(), Act::Succeed);
+    assert_eq!(
+        service.oneshot(Action::Fail).await.unwrap(),
+        Action::Succeed
+    );
     assert_eq!(parts.scribe.end().outcome, Outcome::Success);
     parts.at_rest();
 }
@@ -96,14 +99,14 @@ async fn a_call_that_waited_is_served_and_finished_once() {
 async fn a_call_that_waits_holds_nothing_of_the_inner_service() {
     let parts = parts(Then::AdmitAfter(1));
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-    ServiceExt::<Act>::ready(&mut service).await.unwrap();
-    let ledger = parts.probe.ledger();
-    assert_eq!(ledger.reserved(), 1);
-    let mut call = pin!(service.call(Act::Succeed));
-    assert_eq!(ledger.reserved(), 0);
+    ServiceExt::<Action>::ready(&mut service).await.unwrap();
+    let counts = parts.probe.counts();
+    assert_eq!(counts.reserved(), 1);
+    let mut call = pin!(service.call(Action::Succeed));
+    assert_eq!(counts.reserved(), 0);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(call.as_mut().poll(&mut cx).is_pending());
-    assert_eq!((ledger.reserved(), ledger.started()), (0, 0));
+    assert_eq!((counts.reserved(), counts.started()), (0, 0));
     assert!(matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
 }
 
@@ -114,9 +117,9 @@ async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
         let parts = parts(Then::AdmitAfter(4));
         let mut service =
             policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        ServiceExt::<Action>::ready(&mut service).await.unwrap();
         {
-            let mut call = pin!(service.call(Act::Pend(3)));
+            let mut call = pin!(service.call(Action::Pend(3)));
             let mut cx = Context::from_waker(Waker::noop());
             let mut polls = 0..polls;
             while polls.next().is_some() && call.as_mut().poll(&mut cx).is_pending() {}
@@ -136,7 +139,7 @@ async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
 async fn a_rejection_after_a_wait_is_seen_by_the_roles_before() {
     let parts = parts(Then::RefuseAfter(2));
     let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-    assert!(service.oneshot(Act::Succeed).await.is_err());
+    assert!(service.oneshot(Action::Succeed).await.is_err());
     assert_eq!(
         parts.scribe.end().rejected,
         Some(RejectionReason::Overloaded)
@@ -149,12 +152,12 @@ async fn a_rejection_by_a_role_behind_the_wait_finishes_what_waited() {
     let parts = parts(Then::AdmitAfter(2));
     parts.gate.is_shut.store(true, Ordering::SeqCst);
     let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-    assert!(service.oneshot(Act::Succeed).await.is_err());
+    assert!(service.oneshot(Action::Succeed).await.is_err());
     assert_eq!(
         parts.scribe.end().rejected,
         Some(RejectionReason::Unavailable)
     );
-    assert_eq!(parts.probe.ledger().started(), 0);
+    assert_eq!(parts.probe.counts().started(), 0);
     parts.at_rest();
 }
 
@@ -163,9 +166,9 @@ async fn a_rejection_by_a_role_behind_the_wait_finishes_what_waited() {
 async fn a_panic_while_a_call_waits_finishes_the_roles_before() {
     let parts = parts(Then::PanicAfter(1));
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    ServiceExt::<Action>::ready(&mut service).await.unwrap();
     let call = AssertUnwindSafe(|| {
-        let mut call = pin!(service.call(Act::Succeed));
+        let mut call = pin!(service.call(Action::Succeed));
         let mut cx = Context::from_waker(Waker::noop());
         while call.as_mut().poll(&mut cx).is_pending() {}
     });
@@ -178,7 +181,7 @@ async fn a_panic_while_a_call_waits_finishes_the_roles_before() {
 async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
     let parts = parts(Then::AdmitAfter(1));
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(Probe::never_ready());
-    let error = service.call(Act::Succeed).await.unwrap_err();
+    let error = service.call(Action::Succeed).await.unwrap_err();
     assert!(error.is_unready());
     assert_eq!(parts.scribe.end().outcome, Outcome::Failure);
     parts.at_rest();
@@ -189,23 +192,23 @@ async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
 async fn readiness_that_is_rejected_after_a_wait_is_no_failure() {
     #[derive(Clone)]
     struct Rejects;
-    impl Service<Act> for Rejects {
-        type Response = Act;
+    impl Service<Action> for Rejects {
+        type Response = Action;
         type Error = ProbeError;
-        type Future = std::future::Pending<Result<Act, ProbeError>>;
+        type Future = std::future::Pending<Result<Action, ProbeError>>;
 
         fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
             let rejection = Rejection::new(RejectionReason::Unavailable, "inner");
-            Poll::Ready(Err(ProbeError::rejected(rejection)))
+            Poll::Ready(Err(ProbeError::from_rejection(rejection)))
         }
 
-        fn call(&mut self, _act: Act) -> Self::Future {
+        fn call(&mut self, _act: Action) -> Self::Future {
             unreachable!("it is never ready")
         }
     }
     let parts = parts(Then::AdmitAfter(1));
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(Rejects);
-    assert!(service.call(Act::Succeed).await.is_err());
+    assert!(service.call(Action::Succeed).await.is_err());
     assert_eq!(
         parts.scribe.end().rejected,
         Some(RejectionReason::Unavailable)
@@ -220,11 +223,11 @@ async fn a_shut_guard_leaves_the_inner_service_alone() {
     parts.gate.is_shut.store(true, Ordering::SeqCst);
     parts.gate.says_so.store(true, Ordering::SeqCst);
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    ServiceExt::<Action>::ready(&mut service).await.unwrap();
     // It opens too late: the inner service was not polled ready.
     parts.gate.is_shut.store(false, Ordering::SeqCst);
-    assert!(service.call(Act::Succeed).await.is_err());
-    assert_eq!(parts.probe.ledger().polls(), 0);
+    assert!(service.call(Action::Succeed).await.is_err());
+    assert_eq!(parts.probe.counts().polls(), 0);
     assert_eq!(
         parts.scribe.end().rejected,
         Some(RejectionReason::Unavailable)

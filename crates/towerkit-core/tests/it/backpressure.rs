@@ -21,7 +21,7 @@ use towerkit_core::{
     Outcome, Plain, Policy, PolicyLayer, Rejection, RejectionReason, WakerSet, async_guard, guard,
     observe, stack,
 };
-use towerkit_test::{Act, HeldBack, Probe, Subject, Task, laws, run_paused};
+use towerkit_test::{Action, BackpressureSubject, Probe, Subject, Task, laws, run_paused};
 
 use crate::support::{Gate, Queue, Scribe, Then};
 
@@ -84,11 +84,11 @@ impl<Req> Guard<Req> for Slots {
     }
 }
 
-fn held_back<L>(layer: L, slots: &Arc<Slots>) -> HeldBack<L> {
+fn held_back<L>(layer: L, slots: &Arc<Slots>) -> BackpressureSubject<L> {
     let (close, open, held) = (slots.clone(), slots.clone(), slots.clone());
     let held = move || -i64::try_from(held.free.load(Ordering::SeqCst)).unwrap();
-    HeldBack::new(
-        Subject::new(layer).held(held),
+    BackpressureSubject::new(
+        Subject::new(layer).count_resources(held),
         move || close.close(),
         move || open.open(),
     )
@@ -104,7 +104,7 @@ macro_rules! keeps_the_law {
                     let $slots = Slots::new(1);
                     held_back($layer, &$slots)
                 };
-                laws::backpressure_loses_no_wake_up::<towerkit_test::PlainCalls, _>(make).await;
+                laws::backpressure_loses_no_wake_up::<towerkit_test::PlainClient, _>(make).await;
             });
         }
     };
@@ -146,7 +146,7 @@ keeps_the_law!(inside_other_layers, |slots| {
     tower::ServiceBuilder::new()
         .layer(observe(Scribe::default()).plain("probe"))
         .layer(async_guard(Queue::new(Then::AtOnce)))
-        .layer(tower::util::MapRequestLayer::new(|act: Act| act))
+        .layer(tower::util::MapRequestLayer::new(|act: Action| act))
         .layer(guard(slots.clone()))
         .into_inner()
 });
@@ -159,7 +159,7 @@ fn a_row_waits_for_each_of_its_guards() {
     inner.close();
     let policies = stack((guard(outer.clone()), guard(inner.clone()))).plain("probe");
     let service = policies.layer(Probe::new());
-    let mut ready = Task::new(async { service.oneshot(Act::Succeed).await.is_ok() });
+    let mut ready = Task::new(async { service.oneshot(Action::Succeed).await.is_ok() });
     assert!(ready.poll().is_pending());
     inner.open();
     assert_eq!(ready.take_wakes(), 0);
@@ -184,7 +184,7 @@ fn a_row_that_is_held_back_is_not_shut() {
     let policies = stack((guard(gate), guard(slots.clone()))).plain("probe");
     let service = policies.layer(Probe::new());
     let mut call = Task::new(async {
-        let error = service.oneshot(Act::Succeed).await.unwrap_err();
+        let error = service.oneshot(Action::Succeed).await.unwrap_err();
         error.rejection().map(Rejection::reason)
     });
     assert!(call.poll().is_pending());
@@ -201,10 +201,10 @@ async fn admission_stays_with_the_call() {
     let slots = Slots::new(1);
     let service = guard(slots.clone()).layer(Probe::new());
     let (mut one, mut two) = (service.clone(), service);
-    ServiceExt::<Act>::ready(&mut one).await.unwrap();
-    ServiceExt::<Act>::ready(&mut two).await.unwrap();
-    let first = one.call(Act::Succeed);
-    assert!(two.call(Act::Succeed).await.is_err());
+    ServiceExt::<Action>::ready(&mut one).await.unwrap();
+    ServiceExt::<Action>::ready(&mut two).await.unwrap();
+    let first = one.call(Action::Succeed);
+    assert!(two.call(Action::Succeed).await.is_err());
     first.await.unwrap();
     assert_eq!(slots.free.load(Ordering::SeqCst), 1);
 }

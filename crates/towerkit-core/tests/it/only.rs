@@ -7,7 +7,7 @@ use towerkit_core::{
     Backpressure, BoxError, Call, CallEnd, CarriesRejection, Guard, LayerExt, OperationSet, Plain,
     Policy, Rejection, RejectionReason, async_guard, guard, stack,
 };
-use towerkit_test::{Act, Probe, Subject, contract};
+use towerkit_test::{Action, Probe, Subject, contract};
 
 use crate::support::{Queue, Then};
 
@@ -39,9 +39,9 @@ fn closed() -> towerkit_core::PolicyLayer<towerkit_core::AsGuard<Arc<Closed>>, P
 }
 
 async fn is_served(
-    layer: impl Layer<Probe, Service: Service<Act, Error = towerkit_test::ProbeError>>,
+    layer: impl Layer<Probe, Service: Service<Action, Error = towerkit_test::ProbeError>>,
 ) -> bool {
-    let result = layer.layer(Probe::new()).oneshot(Act::Succeed).await;
+    let result = layer.layer(Probe::new()).oneshot(Action::Succeed).await;
     match result {
         Ok(_) => true,
         Err(error) => {
@@ -145,12 +145,12 @@ async fn the_error_of_a_plain_service_stays_what_it_is() {
 
 contract!(
     passed_by,
-    PlainCalls,
+    PlainClient,
     Subject::new(closed().only(OperationSet::exact("other")).plain("probe"))
 );
 contract!(
     passed_by_in_a_row,
-    PlainCalls,
+    PlainClient,
     Subject::new(
         stack((
             closed().only(OperationSet::exact("other")),

@@ -148,7 +148,7 @@ fn a_future_is_dropped_before_the_roles_are_finished() {
         };
         let mut call = Task::new(guard(Finish(steps.clone())).layer(inner).call(()));
         assert_eq!(call.poll().is_ready(), ends);
-        call.abandon();
+        call.cancel();
         assert_eq!(taken(&steps), ["drop", "finish"], "{ends}");
     }
 }
@@ -163,7 +163,7 @@ fn a_wait_is_dropped_before_the_roles_are_finished() {
     let policies = stack((guard(Finish(steps.clone())), async_guard(later)));
     let mut call = Task::new(policies.plain("probe").layer(Inner::new(&steps)).call(()));
     assert!(call.poll().is_pending());
-    call.abandon();
+    call.cancel();
     assert_eq!(taken(&steps), ["drop", "finish"]);
 }
 
@@ -183,6 +183,6 @@ fn an_instance_that_gets_ready_is_dropped_before_the_roles_are_finished() {
     let mut call = Task::new(policies.plain("probe").layer(inner).call(()));
     assert!(call.poll().is_pending());
     taken(&steps);
-    call.abandon();
+    call.cancel();
     assert_eq!(taken(&steps), ["drop", "finish"]);
 }

@@ -14,11 +14,11 @@ use std::{
 
 use tower::{Layer, Service};
 use towerkit_core::{
-    Admission, AsyncGuard, Call, CallEnd, CarriesRejection, Describe, Failer, Guard, LayerExt,
-    Outcome, Plain, Policy, Protocol, ProtocolKind, Rejection, RejectionReason, Status,
+    Admission, AsyncGuard, Call, CallEnd, CarriesRejection, DescribeRequest, Failer, Guard,
+    LayerExt, Outcome, Plain, Policy, Protocol, ProtocolKind, Rejection, RejectionReason, Status,
     async_guard, guard, observe, stack,
 };
-use towerkit_test::{Act, Probe, Task};
+use towerkit_test::{Action, Probe, Task};
 
 use crate::support::{Scribe, Seen};
 
@@ -133,7 +133,7 @@ impl fmt::Display for Broken {
 impl Error for Broken {}
 
 impl CarriesRejection for Broken {
-    fn rejected(_rejection: Rejection) -> Self {
+    fn from_rejection(_rejection: Rejection) -> Self {
         Self
     }
 
@@ -189,7 +189,7 @@ fn a_stamp_that_panics_finishes_what_was_admitted() {
         ..Permit::default()
     }));
     let policies = stack((observe(scribe.clone()), async_guard(later.clone()))).plain("probe");
-    panics(policies.layer(Probe::new()), Act::Succeed);
+    panics(policies.layer(Probe::new()), Action::Succeed);
     assert_eq!(scribe.end(), PANICKED);
     assert_eq!(later.0.held.load(Ordering::SeqCst), 0);
 }
@@ -202,7 +202,7 @@ fn a_finish_that_panics_leaves_no_outer_role_unfinished() {
     };
     let scribe = Arc::<Scribe>::default();
     let policies = stack((observe(scribe.clone()), guard(broken()))).plain("probe");
-    panics(policies.layer(Probe::new()), Act::Succeed);
+    panics(policies.layer(Probe::new()), Action::Succeed);
     assert_eq!(scribe.end(), PANICKED);
 
     // Rejected further in, and with a policy in between that may wait.
@@ -216,7 +216,7 @@ fn a_finish_that_panics_leaves_no_outer_role_unfinished() {
         async_guard(Later(broken())),
         guard(rejects),
     ));
-    panics(policies.plain("probe").layer(Probe::new()), Act::Succeed);
+    panics(policies.plain("probe").layer(Probe::new()), Action::Succeed);
     assert_eq!(scribe.end(), PANICKED);
 }
 
@@ -224,7 +224,7 @@ fn a_finish_that_panics_leaves_no_outer_role_unfinished() {
 #[derive(Clone)]
 struct PanicsOnRejection;
 
-impl<Req> Describe<Req> for PanicsOnRejection {
+impl<Req> DescribeRequest<Req> for PanicsOnRejection {
     fn operation<'a>(&'a self, _request: &'a Req, _kind: ProtocolKind) -> &'a str {
         "probe"
     }
@@ -248,7 +248,7 @@ fn a_protocol_that_panics_on_a_rejection_finishes_the_roles_before_it() {
         ($($guard:expr),+) => {{
             let scribe = Arc::<Scribe>::default();
             let policies = stack((observe(scribe.clone()), $($guard),+)).protocol(PanicsOnRejection);
-            panics(policies.layer(Probe::new()), Act::Succeed);
+            panics(policies.layer(Probe::new()), Action::Succeed);
             assert_eq!(scribe.end(), PANICKED);
         }};
     }

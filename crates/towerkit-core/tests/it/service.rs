@@ -15,7 +15,7 @@ use towerkit_core::{
     BoxError, CarriesRejection, LayerExt, Outcome, PolicyLayer, RejectionReason, guard, observe,
     stack,
 };
-use towerkit_test::{Act, Probe, Subject, contract};
+use towerkit_test::{Action, Probe, Subject, contract};
 
 fn seen(outcome: Outcome) -> Seen {
     Seen {
@@ -39,25 +39,26 @@ fn shut_gate() -> Arc<Gate> {
 }
 
 fn scribe_subject()
--> Subject<impl Layer<Probe, Service: Clone + Service<Act, Error = towerkit_test::ProbeError>>> {
+-> Subject<impl Layer<Probe, Service: Clone + Service<Action, Error = towerkit_test::ProbeError>>> {
     let scribe = Arc::new(Scribe::default());
     let layer = stack((
         observe(scribe.clone()),
         guard(Gate::default()),
         observe(scribe.clone()),
     ));
-    Subject::new(layer.plain("probe")).held(move || scribe.in_flight.load(Ordering::SeqCst))
+    Subject::new(layer.plain("probe"))
+        .count_resources(move || scribe.in_flight.load(Ordering::SeqCst))
 }
 
-contract!(policies, PlainCalls, scribe_subject());
+contract!(policies, PlainClient, scribe_subject());
 contract!(
     leaked,
-    PlainCalls,
+    PlainClient,
     Subject::new(guard(Gate::default()).leak())
 );
 contract!(
     absent,
-    PlainCalls,
+    PlainClient,
     Subject::new(
         stack((
             Some(guard(Gate::default())),
@@ -70,8 +71,8 @@ contract!(
 #[tokio::test]
 async fn each_ending_is_finished_once_with_its_outcome() {
     for (act, expected) in [
-        (Act::Succeed, Outcome::Success),
-        (Act::Fail, Outcome::Failure),
+        (Action::Succeed, Outcome::Success),
+        (Action::Fail, Outcome::Failure),
     ] {
         let scribe = Arc::new(Scribe::default());
         let service = observe(scribe.clone()).plain("probe").layer(Probe::new());
@@ -86,9 +87,9 @@ async fn a_dropped_call_is_cancelled_and_its_future_is_dropped_inside_the_roles(
     for polls in 0..3 {
         let scribe = Arc::new(Scribe::default());
         let mut service = observe(scribe.clone()).plain("probe").layer(Probe::new());
-        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        ServiceExt::<Action>::ready(&mut service).await.unwrap();
         {
-            let mut call = pin!(service.call(Act::Pend(5)));
+            let mut call = pin!(service.call(Action::Pend(5)));
             let mut cx = Context::from_waker(Waker::noop());
             for _ in 0..polls {
                 assert!(call.as_mut().poll(&mut cx).is_pending());
@@ -103,10 +104,10 @@ async fn a_dropped_call_is_cancelled_and_its_future_is_dropped_inside_the_roles(
 /// T-04
 #[tokio::test]
 async fn a_panic_is_finished_as_a_failure_and_goes_on() {
-    for act in [Act::PanicInCall, Act::PanicInFuture] {
+    for act in [Action::PanicInCall, Action::PanicInFuture] {
         let scribe = Arc::new(Scribe::default());
         let mut service = observe(scribe.clone()).plain("probe").layer(Probe::new());
-        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        ServiceExt::<Action>::ready(&mut service).await.unwrap();
         let call = AssertUnwindSafe(|| {
             let mut cx = Context::from_waker(Waker::noop());
             let _ = pin!(service.call(act)).poll(&mut cx);
@@ -126,8 +127,8 @@ async fn a_panic_in_a_role_finishes_the_roles_before_it() {
     let scribe = Arc::new(Scribe::default());
     let policies = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
     let mut service = policies.layer(Probe::new());
-    ServiceExt::<Act>::ready(&mut service).await.unwrap();
-    let call = AssertUnwindSafe(|| drop(service.call(Act::Succeed)));
+    ServiceExt::<Action>::ready(&mut service).await.unwrap();
+    let call = AssertUnwindSafe(|| drop(service.call(Action::Succeed)));
     assert!(catch_unwind(call).is_err());
     assert!(scribe.end().panicked);
 }
@@ -145,14 +146,14 @@ async fn a_rejection_is_seen_by_the_roles_before_and_by_layers_outside_but_not_b
         observe(after.clone()),
     ));
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let inner = policies.plain("probe").layer(probe);
     let outer_row = stack((observe(outer.clone()), guard(Gate::default())));
     let service = outer_row.plain("outer").layer(inner);
-    assert!(service.oneshot(Act::Succeed).await.is_err());
+    assert!(service.oneshot(Action::Succeed).await.is_err());
     assert_eq!(before.end(), rejected(RejectionReason::Unavailable));
     assert!(after.ends().is_empty());
-    assert_eq!(ledger.started(), 0);
+    assert_eq!(counts.started(), 0);
     assert_eq!(outer.end(), rejected(RejectionReason::Unavailable));
 }
 
@@ -166,8 +167,8 @@ async fn an_observer_asks_errors_whether_they_are_rejections_when_it_is_told_to(
     let asks = observe(scribe.clone())
         .protocol(towerkit_core::Plain::new("outer").by_rejection())
         .layer(guard(shut_gate()).layer(Probe::new()));
-    assert!(asks.oneshot(Act::Succeed).await.is_err());
-    assert!(opaque.oneshot(Act::Succeed).await.is_err());
+    assert!(asks.oneshot(Action::Succeed).await.is_err());
+    assert!(opaque.oneshot(Action::Succeed).await.is_err());
     assert_eq!(
         scribe.ends(),
         [
@@ -195,12 +196,12 @@ async fn a_shut_guard_leaves_the_inner_service_alone_and_outer_roles_still_see_t
     let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
     gate.says_so.store(true, Ordering::SeqCst);
     let probe = Probe::ready_after(Duration::from_secs(3600));
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let policies = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
     let mut service = policies.layer(probe);
-    ServiceExt::<Act>::ready(&mut service).await.unwrap();
-    assert!(service.call(Act::Succeed).await.is_err());
-    assert_eq!((ledger.polls(), ledger.started()), (0, 0));
+    ServiceExt::<Action>::ready(&mut service).await.unwrap();
+    assert!(service.call(Action::Succeed).await.is_err());
+    assert_eq!((counts.polls(), counts.started()), (0, 0));
     assert_eq!(scribe.end(), rejected(RejectionReason::Unavailable));
 }
 
@@ -209,15 +210,15 @@ async fn a_guard_that_opens_between_readiness_and_call_still_rejects_the_call() 
     let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
     gate.says_so.store(true, Ordering::SeqCst);
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let policies = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
     let mut service = policies.layer(probe);
-    ServiceExt::<Act>::ready(&mut service).await.unwrap();
+    ServiceExt::<Action>::ready(&mut service).await.unwrap();
     gate.is_shut.store(false, Ordering::SeqCst);
     // A clone starts unready and knows nothing of the rejection.
-    assert!(service.clone().oneshot(Act::Succeed).await.is_ok());
-    assert!(service.call(Act::Succeed).await.is_err());
-    assert_eq!((ledger.started(), ledger.violations()), (1, 0));
+    assert!(service.clone().oneshot(Action::Succeed).await.is_ok());
+    assert!(service.call(Action::Succeed).await.is_err());
+    assert_eq!((counts.started(), counts.violations()), (1, 0));
     assert_eq!(
         scribe.ends(),
         [
@@ -310,7 +311,7 @@ impl towerkit_core::Policy for Copied {
 #[test]
 fn a_layer_makes_its_roles_once_however_many_services_it_makes() {
     let copied = Copied::default();
-    let role = towerkit_core::AsGuard::new(Copied(copied.0.clone()));
+    let role: towerkit_core::AsGuard<_> = towerkit_core::AsGuard::new(Copied(copied.0.clone()));
     let counted = PolicyLayer::new(role, towerkit_core::Plain::new("copied"));
     for layer in [counted.clone(), counted.leak()] {
         let before = copied.0.load(Ordering::SeqCst);

@@ -12,7 +12,7 @@ use towerkit_core::{
     Admission, AsyncGuard, Call, CallEnd, Guard, Observer, Outcome, Policy, Rejection,
     RejectionReason,
 };
-use towerkit_test::Act;
+use towerkit_test::Action;
 
 /// What a [`Scribe`] saw of one call's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Policy for Scribe {
     type CallState = ();
     const WRAPS_POLL: bool = true;
 
-    fn enter<R>(&self, _held: &mut (), poll: impl FnOnce() -> R) -> R {
+    fn wrap_poll<R>(&self, _held: &mut (), poll: impl FnOnce() -> R) -> R {
         self.entries.fetch_add(1, Ordering::SeqCst);
         self.entered.fetch_add(1, Ordering::SeqCst);
         let _leave = Leave(&self.entered);
@@ -69,8 +69,8 @@ impl Policy for Scribe {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.ends.lock().unwrap().push(Seen {
             outcome: end.outcome(),
-            rejected: end.rejected(),
-            panicked: end.panicked(),
+            rejected: end.rejection_reason(),
+            panicked: end.has_panicked(),
         });
     }
 }
@@ -164,10 +164,10 @@ impl Policy for Queue {
     }
 }
 
-impl AsyncGuard<Act> for Queue {
+impl AsyncGuard<Action> for Queue {
     type Wait = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>;
 
-    fn admit(&self, _call: &mut Call<'_, Act>) -> Result<Admission<(), Self::Wait>, Rejection> {
+    fn admit(&self, _call: &mut Call<'_, Action>) -> Result<Admission<(), Self::Wait>, Rejection> {
         let then = self.then;
         let polls = match then {
             Then::AtOnce => {
@@ -191,10 +191,10 @@ impl AsyncGuard<Act> for Queue {
         })))
     }
 
-    fn on_admitted(&self, _held: &mut (), call: &mut Call<'_, Act>) {
+    fn on_admitted(&self, _held: &mut (), call: &mut Call<'_, Action>) {
         self.held.fetch_add(1, Ordering::SeqCst);
-        if *call.request == Act::Fail {
-            *call.request = Act::Succeed;
+        if *call.request == Action::Fail {
+            *call.request = Action::Succeed;
         }
     }
 }

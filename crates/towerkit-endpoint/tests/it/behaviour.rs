@@ -8,7 +8,7 @@ use std::{
 use tower::ServiceBuilder;
 use towerkit_core::BoxError;
 use towerkit_endpoint::{EndpointExt, endpoint_fn};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Action, Probe, run_paused};
 
 /// GK-EP-1
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn layers_run_outermost_first_and_unwind_in_reverse() {
 /// GK-EP-3
 #[tokio::test]
 async fn an_error_reaches_the_caller_unchanged() {
-    let error = Probe::new().invoke(Act::Fail).await.unwrap_err();
+    let error = Probe::new().invoke(Action::Fail).await.unwrap_err();
     assert!(error.is_failed());
 }
 
@@ -52,10 +52,13 @@ async fn an_error_reaches_the_caller_unchanged() {
 fn invoke_waits_for_readiness() {
     run_paused(async {
         let probe = Probe::ready_after(Duration::from_secs(60));
-        let ledger = probe.ledger();
-        assert!(probe.invoke(Act::Succeed).await.is_ok());
-        assert_eq!((ledger.violations(), ledger.finished()), (0, 1));
-        let error = Probe::never_ready().invoke(Act::Succeed).await.unwrap_err();
+        let counts = probe.counts();
+        assert!(probe.invoke(Action::Succeed).await.is_ok());
+        assert_eq!((counts.violations(), counts.finished()), (0, 1));
+        let error = Probe::never_ready()
+            .invoke(Action::Succeed)
+            .await
+            .unwrap_err();
         assert!(error.is_unready());
     });
 }

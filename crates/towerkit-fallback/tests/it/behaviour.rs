@@ -15,7 +15,7 @@ use towerkit_core::{
     RejectionReason,
 };
 use towerkit_fallback::FallbackLayer;
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -80,12 +80,12 @@ async fn the_failure_of_the_fallback_is_what_the_caller_gets() {
 }
 
 /// Fails at its third poll.
-fn failing() -> impl Service<Act, Response = Act, Error = ProbeError, Future: Send> + Clone {
-    service_fn(|_: Act| async {
+fn failing() -> impl Service<Action, Response = Action, Error = ProbeError, Future: Send> + Clone {
+    service_fn(|_: Action| async {
         yield_now().await;
         yield_now().await;
         let rejection = Rejection::new(RejectionReason::Unavailable, "first");
-        Err(ProbeError::rejected(rejection))
+        Err(ProbeError::from_rejection(rejection))
     })
 }
 
@@ -93,23 +93,26 @@ fn failing() -> impl Service<Act, Response = Act, Error = ProbeError, Future: Se
 #[tokio::test(start_paused = true)]
 async fn another_service_is_ready_before_it_is_called() {
     let other = Probe::ready_after(SECOND);
-    let ledger = other.ledger();
+    let counts = other.counts();
     let layer = FallbackLayer::service(other).plain("halve");
     let service = layer.layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
-    assert_eq!(ledger.polls(), 0);
+    service.oneshot(Action::Succeed).await.unwrap();
+    assert_eq!(counts.polls(), 0);
     for calls in 1..=3 {
         let service = layer.layer(failing());
-        assert_eq!(service.oneshot(Act::Succeed).await.unwrap(), Act::Succeed);
-        assert_eq!((ledger.violations(), ledger.started()), (0, calls));
+        assert_eq!(
+            service.oneshot(Action::Succeed).await.unwrap(),
+            Action::Succeed
+        );
+        assert_eq!((counts.violations(), counts.started()), (0, calls));
     }
-    assert_eq!(ledger.reserved(), 0);
+    assert_eq!(counts.reserved(), 0);
 }
 
 #[tokio::test]
 async fn another_service_that_never_gets_ready_has_the_last_word() {
     let layer = FallbackLayer::service(Probe::never_ready()).plain("halve");
-    let error = layer.layer(failing()).oneshot(Act::Succeed).await;
+    let error = layer.layer(failing()).oneshot(Action::Succeed).await;
     assert!(error.unwrap_err().is_unready());
     assert_eq!(layer.handle().snapshot().failed, 1);
 }
@@ -120,12 +123,12 @@ async fn a_call_that_is_dropped_in_any_phase_releases_all() {
     let mut reached = Vec::new();
     for polls in 0..12 {
         let other = Probe::ready_after(SECOND);
-        let ledger = other.ledger();
+        let counts = other.counts();
         let service = FallbackLayer::service(other)
             .plain("halve")
             .layer(failing());
         {
-            let mut call = pin!(service.oneshot(Act::Pend(3)));
+            let mut call = pin!(service.oneshot(Action::Pend(3)));
             for _ in 0..polls {
                 if poll_once(call.as_mut()).await.is_ready() {
                     break;
@@ -133,8 +136,8 @@ async fn a_call_that_is_dropped_in_any_phase_releases_all() {
                 tokio::time::sleep(SECOND / 2).await;
             }
         }
-        assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0), "{polls}");
-        reached.push((ledger.polls() > 0, ledger.started(), ledger.finished()));
+        assert_eq!((counts.in_flight(), counts.reserved()), (0, 0), "{polls}");
+        reached.push((counts.polls() > 0, counts.started(), counts.finished()));
     }
     reached.dedup();
     let phases = [(false, 0, 0), (true, 0, 0), (true, 1, 0), (true, 1, 1)];
@@ -148,9 +151,9 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 /// T-04: a panic of the other service goes on, and the next call is served.
 #[tokio::test]
 async fn a_panic_of_the_other_service_goes_on() {
-    for act in [Act::PanicInCall, Act::PanicInFuture] {
+    for act in [Action::PanicInCall, Action::PanicInFuture] {
         let other = Probe::new();
-        let ledger = other.ledger();
+        let counts = other.counts();
         let service = FallbackLayer::service(other)
             .plain("halve")
             .layer(failing());
@@ -159,8 +162,8 @@ async fn a_panic_of_the_other_service_goes_on() {
             async move { service.oneshot(act).await }
         });
         assert!(call.await.unwrap_err().is_panic());
-        assert_eq!(ledger.in_flight(), 0);
-        assert!(service.oneshot(Act::Succeed).await.is_ok());
+        assert_eq!(counts.in_flight(), 0);
+        assert!(service.oneshot(Action::Succeed).await.is_ok());
     }
 }
 
@@ -222,7 +225,7 @@ async fn other_operations_keep_their_failures() {
 #[tokio::test]
 async fn what_is_chosen_may_be_said() {
     let layer = FallbackLayer::value(99)
-        .when(|end| end.rejected().is_some())
+        .when(|end| end.rejection_reason().is_some())
         .plain("halve");
     assert!(layer.layer(halve()).oneshot(7).await.is_err());
     let full = service_fn(|_: u32| async {

@@ -7,7 +7,7 @@ use http::Response;
 use towerkit_core::{CallEnd, LayerExt};
 use towerkit_fallback::{FallbackLayer, Function};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe, ProbeBody, ProbeError, Subject, contract};
+use towerkit_test::{Action, Probe, ProbeBody, ProbeError, Subject, contract};
 
 type Answer<T> = Result<T, ProbeError>;
 type GiveBack<T> = fn(Answer<T>, &CallEnd) -> Answer<T>;
@@ -19,32 +19,32 @@ fn function<T>() -> FallbackLayer<Function<GiveBack<T>>> {
 
 contract!(
     function_plain,
-    PlainCalls,
-    Subject::new(function::<Act>().plain("probe"))
+    PlainClient,
+    Subject::new(function::<Action>().plain("probe"))
 );
 contract!(
     function_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(function::<HttpAnswer>().http())
 );
 contract!(
     function_grpc,
-    GrpcCalls,
+    GrpcClient,
     Subject::new(function::<HttpAnswer>().grpc())
 );
 contract!(
     service_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(FallbackLayer::service(Probe::new()).plain("probe"))
 );
 
 contract!(
     service_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(FallbackLayer::service(Probe::new()).http())
 );
 contract!(
     service_grpc,
-    GrpcCalls,
+    GrpcClient,
     Subject::new(FallbackLayer::service(Probe::new()).grpc())
 );

@@ -8,7 +8,7 @@ use std::sync::{
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{CallEnd, Event, LayerExt, Outcome, Plain};
 use towerkit_fallback::FallbackLayer;
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 
 /// Panics once.
 fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
@@ -20,17 +20,22 @@ fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
 async fn check<L>(layer: L, is_panic: bool)
 where
     L: Layer<Probe>,
-    L::Service:
-        Service<Act, Response = Act, Error = ProbeError, Future: Send> + Clone + Send + 'static,
+    L::Service: Service<Action, Response = Action, Error = ProbeError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = layer.layer(probe);
-    let call = tokio::spawn(service.clone().oneshot(Act::Fail));
+    let call = tokio::spawn(service.clone().oneshot(Action::Fail));
     assert_eq!(call.await.is_err(), is_panic);
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
-    assert_eq!(service.oneshot(Act::Fail).await.unwrap(), Act::Succeed);
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
+    assert_eq!(
+        service.oneshot(Action::Fail).await.unwrap(),
+        Action::Succeed
+    );
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
 }
 
 fn chooses() -> impl Fn(&CallEnd) -> bool + Send + Sync + 'static {
@@ -41,9 +46,10 @@ fn chooses() -> impl Fn(&CallEnd) -> bool + Send + Sync + 'static {
     }
 }
 
-fn plain() -> Plain<impl towerkit_core::Classify<Act, ProbeError> + Clone + Send + Sync + 'static> {
+fn plain() -> Plain<impl towerkit_core::Classify<Action, ProbeError> + Clone + Send + Sync + 'static>
+{
     let burn = fuse();
-    Plain::new("probe").classify(move |result: &Result<Act, ProbeError>| {
+    Plain::new("probe").classify(move |result: &Result<Action, ProbeError>| {
         burn();
         if result.is_ok() {
             Outcome::Success
@@ -55,7 +61,7 @@ fn plain() -> Plain<impl towerkit_core::Classify<Act, ProbeError> + Clone + Send
 
 #[tokio::test]
 async fn a_callback_that_panics_leaves_nothing_behind() {
-    let value = || FallbackLayer::value(Act::Succeed);
+    let value = || FallbackLayer::value(Action::Succeed);
     check(value().when(chooses()).plain("probe"), true).await;
     check(value().protocol(plain()), true).await;
     let burn = fuse();
@@ -65,12 +71,12 @@ async fn a_callback_that_panics_leaves_nothing_behind() {
     )
     .await;
     let burn = fuse();
-    let function = FallbackLayer::function(move |_: Result<Act, ProbeError>, _: &CallEnd| {
+    let function = FallbackLayer::function(move |_: Result<Action, ProbeError>, _: &CallEnd| {
         burn();
-        Ok(Act::Succeed)
+        Ok(Action::Succeed)
     });
     check(function.plain("probe"), true).await;
-    let other = || FallbackLayer::service(tower::service_fn(async |_: Act| Ok(Act::Succeed)));
+    let other = || FallbackLayer::service(tower::service_fn(async |_: Action| Ok(Action::Succeed)));
     check(other().when(chooses()).plain("probe"), true).await;
     check(other().protocol(plain()), true).await;
 }

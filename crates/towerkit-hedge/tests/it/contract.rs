@@ -6,7 +6,7 @@ use towerkit_core::{LayerExt, NoProtocol};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
 use towerkit_retry::Always;
-use towerkit_test::{Subject, contract, laws::nonsense_is_rejected, tokio_clock};
+use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -30,34 +30,42 @@ fn faster_than_the_call() -> HedgeLayer<NoProtocol, Always> {
 
 contract!(
     plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(slower_than_the_call().plain("probe"))
 );
-contract!(http, HttpCalls, Subject::new(slower_than_the_call().http()));
-contract!(grpc, GrpcCalls, Subject::new(slower_than_the_call().grpc()));
+contract!(
+    http,
+    HttpClient,
+    Subject::new(slower_than_the_call().http())
+);
+contract!(
+    grpc,
+    GrpcClient,
+    Subject::new(slower_than_the_call().grpc())
+);
 contract!(
     hedged,
-    PlainCalls,
+    PlainClient,
     Subject::new(faster_than_the_call().plain("probe"))
 );
 contract!(
     hedged_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(faster_than_the_call().http())
 );
 contract!(
     hedged_grpc,
-    GrpcCalls,
+    GrpcClient,
     Subject::new(faster_than_the_call().grpc())
 );
 contract!(
     percentile,
-    PlainCalls,
+    PlainClient,
     Subject::new(at_percentile().plain("probe"))
 );
 contract!(
     not_idempotent,
-    PlainCalls,
+    PlainClient,
     Subject::new(HedgeLayer::after(MINUTE).unwrap().plain("probe"))
 );
 
@@ -66,7 +74,7 @@ contract!(
 fn nonsense_in_the_configuration_is_rejected() {
     let layer = || HedgeLayer::after(MINUTE).unwrap();
     let percentile = || Percentile::new(0.5).unwrap();
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("a delay of 0", &|| {
             HedgeLayer::after(Duration::ZERO).is_err()
         }),

@@ -9,7 +9,7 @@ use towerkit_core::{LayerExt, NoProtocol, OperationSet};
 use towerkit_hedge::HedgeLayer;
 use towerkit_http::HttpExt;
 use towerkit_retry::Idempotence;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use crate::{
     Get,
@@ -82,12 +82,12 @@ async fn what_the_protocol_cannot_tell_is_not_hedged_unless_marked() {
     assert_eq!(grpc_attempts(layer().idempotent()).await, 2);
 }
 
-async fn plain_attempts<I: Idempotence<Act> + Clone>(layer: HedgeLayer<NoProtocol, I>) -> u64 {
+async fn plain_attempts<I: Idempotence<Action> + Clone>(layer: HedgeLayer<NoProtocol, I>) -> u64 {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = layer.plain("nap").layer(probe);
-    service.oneshot(Act::Sleep(300 * MS)).await.unwrap();
-    ledger.started()
+    service.oneshot(Action::Sleep(300 * MS)).await.unwrap();
+    counts.started()
 }
 
 async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<NoProtocol, I>) -> usize {
@@ -128,14 +128,14 @@ async fn only_the_selected_operations_are_hedged() {
     let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
     for (operation, attempts) in [("search", 2), ("pay", 1)] {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let layer = layer.clone().plain(operation);
         let service = layer.only(OperationSet::exact("search")).layer(probe);
         service
-            .oneshot(Act::Sleep(Duration::from_secs(1)))
+            .oneshot(Action::Sleep(Duration::from_secs(1)))
             .await
             .unwrap();
-        assert_eq!(ledger.started(), attempts, "{operation}");
+        assert_eq!(counts.started(), attempts, "{operation}");
     }
     assert_eq!(layer.handle().snapshot().calls, 1);
 }

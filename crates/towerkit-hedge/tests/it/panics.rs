@@ -8,7 +8,7 @@ use std::sync::{
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{Event, LayerExt, Outcome, Plain};
 use towerkit_hedge::{Hedge, HedgeLayer};
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 
 use crate::backend::MS;
 
@@ -22,18 +22,20 @@ fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
 async fn check<P, I>(layer: HedgeLayer<P, I>, is_panic: bool)
 where
     HedgeLayer<P, I>: Layer<Probe, Service = Hedge<Probe, P, I>>,
-    Hedge<Probe, P, I>:
-        Service<Act, Response = Act, Error = ProbeError, Future: Send> + Send + Clone + 'static,
+    Hedge<Probe, P, I>: Service<Action, Response = Action, Error = ProbeError, Future: Send>
+        + Send
+        + Clone
+        + 'static,
 {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let handle = layer.handle();
     let service = layer.layer(probe);
-    let call = tokio::spawn(service.clone().oneshot(Act::Sleep(300 * MS)));
+    let call = tokio::spawn(service.clone().oneshot(Action::Sleep(300 * MS)));
     assert_eq!(call.await.is_err(), is_panic);
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
-    assert!(service.oneshot(Act::Sleep(300 * MS)).await.is_ok());
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
+    assert!(service.oneshot(Action::Sleep(300 * MS)).await.is_ok());
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
     let snapshot = handle.snapshot();
     let spent = u64::from(10 - snapshot.available);
     assert_eq!(spent, snapshot.hedges, "what was taken was sent");
@@ -43,7 +45,7 @@ where
 async fn a_callback_that_panics_leaves_nothing_behind() {
     let layer = || HedgeLayer::after(50 * MS).unwrap().plain("probe");
     let burn = fuse();
-    let idempotent = move |_: &Act| {
+    let idempotent = move |_: &Action| {
         burn();
         true
     };
@@ -51,7 +53,7 @@ async fn a_callback_that_panics_leaves_nothing_behind() {
     let burn = fuse();
     check(layer().events(move |_: &Event| burn()).idempotent(), false).await;
     let burn = fuse();
-    let plain = Plain::new("probe").classify(move |_: &Result<Act, ProbeError>| {
+    let plain = Plain::new("probe").classify(move |_: &Result<Action, ProbeError>| {
         burn();
         Outcome::Success
     });

@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
 use towerkit_core::{Deadline, LayerExt};
 use towerkit_hedge::HedgeLayer;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use crate::{
     backend::{Backend, MS, reply},
@@ -21,12 +21,12 @@ use crate::{
 #[tokio::test(start_paused = true)]
 async fn every_attempt_comes_after_a_readiness_of_its_own() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
     let service = layer.max_hedges(2).unwrap().plain("nap").layer(probe);
-    service.oneshot(Act::Sleep(300 * MS)).await.unwrap();
-    assert_eq!((ledger.started(), ledger.violations()), (3, 0));
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    service.oneshot(Action::Sleep(300 * MS)).await.unwrap();
+    assert_eq!((counts.started(), counts.violations()), (3, 0));
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,20 +140,20 @@ async fn a_call_that_is_dropped_with_hedges_under_way_releases_all() {
 #[tokio::test(start_paused = true)]
 async fn a_hedge_that_panics_releases_all() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
     // The first attempt sleeps; the hedge, which is told apart by being the second, panics.
     let mut attempts = 0;
     let told = tower::util::MapRequest::new(probe, move |act| {
         attempts += 1;
         if attempts == 1 {
-            Act::PanicInFuture
+            Action::PanicInFuture
         } else {
             act
         }
     });
     let service = layer.plain("nap").layer(told);
-    let call = tokio::spawn(service.oneshot(Act::Sleep(300 * MS)));
+    let call = tokio::spawn(service.oneshot(Action::Sleep(300 * MS)));
     assert!(call.await.unwrap_err().is_panic());
-    assert_eq!(ledger.in_flight(), 0);
+    assert_eq!(counts.in_flight(), 0);
 }

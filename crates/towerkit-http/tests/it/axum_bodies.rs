@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{
-    AsGuardWith, Call, CallEnd, False, Guard, Observer, Plain, Policy, PolicyLayer, Rejection,
+    AsGuard, Call, CallEnd, False, Guard, Observer, Plain, Policy, PolicyLayer, Rejection,
     RejectionReason, observe,
 };
 use towerkit_http::{HttpExt, TrackedBody};
@@ -37,8 +37,8 @@ impl<Req> Observer<Req> for Watches {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-fn admits(admits: bool) -> PolicyLayer<AsGuardWith<Admits, False>, Plain> {
-    PolicyLayer::new(AsGuardWith::new(Admits(admits)), Plain::default())
+fn admits(admits: bool) -> PolicyLayer<AsGuard<Admits, False>, Plain> {
+    PolicyLayer::new(AsGuard::new(Admits(admits)), Plain::default())
 }
 
 fn request() -> Request<Body> {

@@ -121,11 +121,11 @@ fn the_errors_of_a_client_are_read_to_their_first_cause_whatever_their_type() {
             let exchange = $protocol.open(&request(), ProtocolKind::Grpc);
             let result: Result<Response<()>, Own> = Err(refused());
             assert!(exchange.is_unsent(&result));
-            assert_eq!(exchange.peek(&result).outcome(), Outcome::Failure);
+            assert_eq!(exchange.inspect(&result).outcome(), Outcome::Failure);
             let result: Result<Response<()>, Own> = Err(rejected());
             assert!(!exchange.is_unsent(&result));
-            let end = exchange.peek(&result);
-            assert_eq!(end.rejected(), Some(RejectionReason::RateLimited));
+            let end = exchange.inspect(&result);
+            assert_eq!(end.rejection_reason(), Some(RejectionReason::RateLimited));
         }};
     }
     reads!(Http::new().client());

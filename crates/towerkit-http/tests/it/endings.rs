@@ -41,7 +41,7 @@ impl Scribe {
 impl Policy for Scribe {
     type CallState = ();
 
-    fn response_headers(&self, _held: &(), fields: &mut dyn Headers) {
+    fn add_response_headers(&self, _held: &(), fields: &mut dyn Headers) {
         fields.set("x-observed", &true);
     }
 
@@ -223,7 +223,7 @@ fn at_an_error() {
     read(response);
     let end = scribe.end();
     assert_eq!(end.outcome(), Outcome::Failure);
-    assert_eq!(end.head(), Some(Outcome::Success));
+    assert_eq!(end.head_outcome(), Some(Outcome::Success));
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_body_that_is_not_as_long_as_declared_is_a_failure() {
         read(response);
         let end = scribe.end();
         assert_eq!(end.outcome(), Outcome::Failure, "{end:?}");
-        assert_eq!(end.head(), Some(Outcome::Success));
+        assert_eq!(end.head_outcome(), Some(Outcome::Success));
         assert_eq!(end.status(), Some(Status::Http(200)));
     }
     let (scribe, response) = call(get(), declared("no number", one()));
@@ -390,7 +390,7 @@ fn at_a_drop_as_cancelled_with_what_the_head_said() {
     }
     let end = scribe.end();
     assert_eq!(end.outcome(), Outcome::Cancelled);
-    assert_eq!(end.head(), Some(Outcome::Success));
+    assert_eq!(end.head_outcome(), Some(Outcome::Success));
     assert_eq!((end.status(), end.bytes()), (Some(Status::Http(200)), 3));
 }
 
@@ -414,7 +414,7 @@ fn at_a_panic_in_the_body() {
     };
     let (scribe, response) = call(get(), Response::new(script));
     assert!(catch_unwind(AssertUnwindSafe(|| read(response))).is_err());
-    assert!(scribe.end().panicked());
+    assert!(scribe.end().has_panicked());
 }
 
 /// CB-12, as the protocol reads it; peers take an absent status for OK.
@@ -453,21 +453,24 @@ fn over_grpc_a_head_without_a_code_tells_nothing() {
     drop(response);
     let end = scribe.end();
     assert_eq!((end.outcome(), end.status()), (Outcome::Cancelled, None));
-    assert_eq!((end.head(), end.has_head()), (None, true));
+    assert_eq!((end.head_outcome(), end.has_head()), (None, true));
 
     let script = Script::of([data("message"), trailers("0")]);
     let (scribe, response) = call_grpc(Response::new(script));
     read(response);
-    assert_eq!((scribe.end().head(), scribe.end().has_head()), (None, true));
+    assert_eq!(
+        (scribe.end().head_outcome(), scribe.end().has_head()),
+        (None, true)
+    );
 
     let response = Response::builder().header("grpc-status", "5");
     let (scribe, _response) = call_grpc(response.body(Script::default().says_end()).unwrap());
-    assert_eq!(scribe.end().head(), Some(Outcome::ClientError));
+    assert_eq!(scribe.end().head_outcome(), Some(Outcome::ClientError));
 }
 
 #[test]
 fn the_method_is_the_same_whichever_protocol_reads_it() {
-    use towerkit_core::Describe;
+    use towerkit_core::DescribeRequest;
     let request = grpc();
     assert_eq!(Http::new().method(&request), Some("POST"));
     assert_eq!(towerkit_http::Grpc::new().method(&request), Some("POST"));
@@ -547,10 +550,16 @@ fn a_rejection_further_in_is_recognised_and_keeps_its_reason_to_the_end() {
     };
     let (scribe, response) = call(get(), rejection());
     read(response);
-    assert_eq!(scribe.end().rejected(), Some(RejectionReason::CircuitOpen));
+    assert_eq!(
+        scribe.end().rejection_reason(),
+        Some(RejectionReason::CircuitOpen)
+    );
     let (scribe, response) = call(get(), rejection());
     drop(response);
-    assert_eq!(scribe.end().rejected(), Some(RejectionReason::CircuitOpen));
+    assert_eq!(
+        scribe.end().rejection_reason(),
+        Some(RejectionReason::CircuitOpen)
+    );
 }
 
 #[test]
@@ -574,7 +583,7 @@ fn functions_name_the_operation_and_classify_the_head() {
 
 #[test]
 fn only_post_with_the_content_type_of_grpc_is_grpc() {
-    use towerkit_core::{Describe, ProtocolKind};
+    use towerkit_core::{DescribeRequest, ProtocolKind};
     let kind = |method: Method, content_type: &str| {
         let request = Request::builder()
             .method(method)

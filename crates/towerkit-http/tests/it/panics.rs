@@ -12,7 +12,7 @@ use http_body::Body;
 use tower::{Layer, Service, service_fn};
 use towerkit_core::{Call, CallEnd, LayerExt, Observer, Outcome, Policy, Rejection, observe};
 use towerkit_http::{Http, ResponseHead};
-use towerkit_test::{Act, Probe, Subject, Task, contract};
+use towerkit_test::{Action, Probe, Subject, Task, contract};
 
 /// Writes down whether each call ended by a panic.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Policy for Panics {
     type CallState = ();
 
     fn finish(&self, (): (), end: &CallEnd) {
-        self.0.lock().unwrap().push(end.panicked());
+        self.0.lock().unwrap().push(end.has_panicked());
     }
 }
 
@@ -32,12 +32,12 @@ impl<Req> Observer<Req> for Panics {
 
 contract!(
     followed_over_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(observe(Panics::default()).protocol(Http::new()))
 );
 contract!(
     followed_over_grpc,
-    GrpcCalls,
+    GrpcClient,
     Subject::new(observe(Panics::default()).protocol(Http::new()))
 );
 
@@ -64,10 +64,10 @@ fn a_body_that_panics_when_it_is_asked_is_a_panic_of_the_call() {
     let layer = observe(ends.clone()).protocol(Http::new());
     let mut service = layer.layer(Probe::new());
     panics(async move {
-        poll_fn(|cx| Service::<Request<Act>>::poll_ready(&mut service, cx))
+        poll_fn(|cx| Service::<Request<Action>>::poll_ready(&mut service, cx))
             .await
             .unwrap();
-        let response = service.call(Request::new(Act::PanicInBodyEnd)).await;
+        let response = service.call(Request::new(Action::PanicInBodyEnd)).await;
         let mut body = pin!(response.unwrap().into_body());
         while poll_fn(|cx| body.as_mut().poll_frame(cx)).await.is_some() {}
     });

@@ -136,8 +136,8 @@ async fn a_401_has_a_challenge() {
     assert_eq!(challenges(bare()).await, ["Bearer"]);
     let basic = r#"Basic realm="shop""#;
     let digest = r#"Digest realm="shop", nonce="7""#;
-    assert_eq!(challenges(bare().challenge(basic)).await, [basic]);
-    let both = bare().challenge(basic).challenge(digest);
+    assert_eq!(challenges(bare().with_challenge(basic)).await, [basic]);
+    let both = bare().with_challenge(basic).with_challenge(digest);
     assert_eq!(challenges(both).await, [basic, digest]);
 }
 
@@ -186,7 +186,7 @@ struct Adds(&'static str);
 
 impl Policy for Adds {
     type CallState = ();
-    fn response_headers(&self, _held: &(), fields: &mut dyn Headers) {
+    fn add_response_headers(&self, _held: &(), fields: &mut dyn Headers) {
         fields.append("ratelimit", &self.0);
     }
     fn finish(&self, _held: (), _end: &CallEnd) {}

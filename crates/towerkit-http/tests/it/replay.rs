@@ -42,7 +42,7 @@ impl Body for Streamed {
 }
 
 fn keep<B: ReplayBody>(body: B, cap: usize) -> (B, Option<RecordedRequest<B>>) {
-    let (attempt, kept) = Http::new().keep(Request::new(body), cap);
+    let (attempt, kept) = Http::new().record(Request::new(body), cap);
     (attempt.into_body(), kept)
 }
 
@@ -61,7 +61,7 @@ async fn every_attempt_sends_the_whole_body_and_its_trailers() {
     let mut kept = kept.unwrap();
     let mut bodies = vec![read(first).await];
     for _ in 0..2 {
-        bodies.push(read(Http::new().again(&mut kept).unwrap().into_body()).await);
+        bodies.push(read(Http::new().replay(&mut kept).unwrap().into_body()).await);
     }
     for (data, trailers) in bodies {
         assert_eq!(data, "abcd");
@@ -79,10 +79,10 @@ async fn an_attempt_that_breaks_off_leaves_the_rest_to_the_next() {
             first.frame().await.unwrap().unwrap();
         }
         drop(first);
-        let mut second = Http::new().again(&mut kept).unwrap().into_body();
+        let mut second = Http::new().replay(&mut kept).unwrap().into_body();
         second.frame().await.unwrap().unwrap();
         drop(second);
-        let (data, trailers) = read(Http::new().again(&mut kept).unwrap().into_body()).await;
+        let (data, trailers) = read(Http::new().replay(&mut kept).unwrap().into_body()).await;
         assert_eq!(data, "abcd", "{frames}");
         assert_eq!(trailers.unwrap()["checksum"], "7");
     }
@@ -95,7 +95,7 @@ async fn a_body_over_the_cap_is_sent_whole_once_and_not_again() {
     let (data, trailers) = read(first).await;
     assert_eq!(data, "abcdefghi");
     assert_eq!(trailers.unwrap()["checksum"], "7");
-    assert!(Http::new().again(&mut kept).is_none());
+    assert!(Http::new().replay(&mut kept).is_none());
 }
 
 #[tokio::test]
@@ -112,17 +112,17 @@ async fn no_number_of_frames_takes_much_room() {
     let body = |parts: &[&'static str], times| Streamed::of(&parts.repeat(times));
     let (first, kept) = keep(body(&["", "a", ""], 16), 16);
     read(first).await;
-    let mut again = Http::new().again(&mut kept.unwrap()).unwrap().into_body();
+    let mut again = Http::new().replay(&mut kept.unwrap()).unwrap().into_body();
     for _ in 0..16 {
         let frame = again.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), "a");
     }
     let (first, kept) = keep(body(&["a"], 1024), 1 << 20);
     assert_eq!(read(first).await.0.len(), 1024);
-    assert!(Http::new().again(&mut kept.unwrap()).is_some());
+    assert!(Http::new().replay(&mut kept.unwrap()).is_some());
     let (first, kept) = keep(body(&["a"], 1025), 1 << 20);
     assert_eq!(read(first).await.0.len(), 1025);
-    assert!(Http::new().again(&mut kept.unwrap()).is_none());
+    assert!(Http::new().replay(&mut kept.unwrap()).is_none());
 }
 
 #[tokio::test]
@@ -131,9 +131,9 @@ async fn a_body_that_is_not_as_long_as_declared_is_not_sent_again() {
         let mut request = Request::new(Streamed::of(&["ab", "cd"]));
         let value = length.parse().unwrap();
         request.headers_mut().insert("content-length", value);
-        let (first, kept) = Http::new().keep(request, 64);
+        let (first, kept) = Http::new().record(request, 64);
         read(first.into_body()).await;
-        let again = Http::new().again(&mut kept.unwrap());
+        let again = Http::new().replay(&mut kept.unwrap());
         assert_eq!(again.is_some(), is_whole, "{length}");
     }
 }
@@ -143,12 +143,12 @@ async fn nobody_else_reads_while_an_attempt_does() {
     let (mut first, kept) = keep(Streamed::of(&["a", "b"]), 64);
     let mut kept = kept.unwrap();
     first.frame().await.unwrap().unwrap();
-    assert!(Http::new().again(&mut kept).is_none());
+    assert!(Http::new().replay(&mut kept).is_none());
     let (rest, _) = read(first).await;
     assert_eq!(rest, "b");
     // All is kept now, so that any number may read it at once.
-    let one = Http::new().again(&mut kept).unwrap().into_body();
-    let other = Http::new().again(&mut kept).unwrap().into_body();
+    let one = Http::new().replay(&mut kept).unwrap().into_body();
+    let other = Http::new().replay(&mut kept).unwrap().into_body();
     assert_eq!(read(one).await.0, "ab");
     assert_eq!(read(other).await.0, "ab");
 }
@@ -159,10 +159,10 @@ async fn the_length_is_declared_by_every_attempt() {
     let mut kept = kept.unwrap();
     assert_eq!(first.size_hint().exact(), Some(5));
     drop(first);
-    let second = Http::new().again(&mut kept).unwrap().into_body();
+    let second = Http::new().replay(&mut kept).unwrap().into_body();
     assert_eq!(second.size_hint().exact(), Some(5));
     assert_eq!(read(second).await.0, "abcde");
-    let third = Http::new().again(&mut kept).unwrap().into_body();
+    let third = Http::new().replay(&mut kept).unwrap().into_body();
     assert_eq!(third.size_hint().exact(), Some(5));
     assert!(!third.is_end_stream());
 }
@@ -172,9 +172,9 @@ async fn a_request_without_a_body_is_kept_without_one() {
     let request = Request::get("/there")
         .header("x-a", "1")
         .body(Empty::<Bytes>::new());
-    let (first, kept) = Http::new().keep(request.unwrap(), 0);
+    let (first, kept) = Http::new().record(request.unwrap(), 0);
     assert!(first.body().is_end_stream());
-    let again = Http::new().again(&mut kept.unwrap()).unwrap();
+    let again = Http::new().replay(&mut kept.unwrap()).unwrap();
     assert!(again.body().is_end_stream());
     assert_eq!(
         (again.uri().path(), &again.headers()["x-a"]),

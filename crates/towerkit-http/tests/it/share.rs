@@ -65,19 +65,19 @@ where
     (response.unwrap(), end)
 }
 
-fn keep<X, B>(exchange: &X, response: &Response<CollectedBody<B>>) -> Option<X::Kept>
+fn keep<X, B>(exchange: &X, response: &Response<CollectedBody<B>>) -> Option<X::Shared>
 where
     B: Body,
     X: ShareResponse<Response<B>, io::Error, Response = Response<CollectedBody<B>>>,
 {
-    exchange.keep(response)
+    exchange.share(response)
 }
 
 fn again<X>(exchange: &X, response: &Collected) -> Option<Collected>
 where
     X: ShareResponse<Response<Streamed>, io::Error, Response = Collected>,
 {
-    keep(exchange, response).map(|kept| exchange.again(&kept))
+    keep(exchange, response).map(|kept| exchange.copy(&kept))
 }
 
 async fn read(response: Collected) -> (Bytes, Option<HeaderMap>) {
@@ -138,7 +138,7 @@ async fn a_body_that_breaks_off_breaks_off_for_its_caller_alone() {
     let body = Streamed::of(&["hello "]).then(Err(io::Error::other("reset")));
     let (response, end) = collect(&http(), Response::new(body)).await;
     assert_eq!(
-        (end.outcome(), end.head()),
+        (end.outcome(), end.head_outcome()),
         (Outcome::Failure, Some(Outcome::Success))
     );
     assert!(again(&http(), &response).is_none());
@@ -169,7 +169,7 @@ async fn a_body_that_is_not_as_long_as_declared_is_for_its_caller_alone() {
             let (response, end) = collect(&http(), response).await;
             assert_eq!(again(&http(), &response).is_some(), is_shared, "{length}");
             assert_eq!(end.outcome() == Outcome::Success, is_shared, "{length}");
-            assert_eq!(end.head(), Some(Outcome::Success));
+            assert_eq!(end.head_outcome(), Some(Outcome::Success));
             assert_eq!(response.body().size_hint().exact().is_some(), is_shared);
             assert_eq!(read(response).await.0, "hello");
         }
@@ -265,7 +265,7 @@ async fn what_others_attached_stays_with_the_first() {
     let rejection = Rejection::new(RejectionReason::RateLimited, "test");
     response.extensions_mut().insert(rejection);
     let (response, end) = collect(&http(), response).await;
-    assert_eq!(end.rejected(), Some(RejectionReason::RateLimited));
+    assert_eq!(end.rejection_reason(), Some(RejectionReason::RateLimited));
     assert!(response.extensions().get::<Rejection>().is_some());
     let copy = again(&http(), &response).unwrap();
     assert!(copy.extensions().is_empty());

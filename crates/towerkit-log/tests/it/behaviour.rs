@@ -17,7 +17,7 @@ use towerkit_core::{CallEnd, Clock, LayerExt, Outcome, TraceIds, stack};
 use towerkit_http::{Http, HttpExt};
 use towerkit_log::{LogCallState, LogLayer, level_of};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Action, Probe, run_paused};
 use tracing::{Level, level_filters::LevelFilter, subscriber::DefaultGuard};
 
 use crate::capture::{Capture, Seen};
@@ -116,7 +116,7 @@ async fn a_plain_call_has_no_field_of_a_protocol() {
     let layer = LogLayer::new().name("words").plain("uppercase");
     layer
         .layer(Probe::new())
-        .oneshot(Act::Succeed)
+        .oneshot(Action::Succeed)
         .await
         .unwrap();
     let seen = log.only();
@@ -133,8 +133,8 @@ async fn a_call_that_is_dropped_is_logged_as_cancelled() {
     let (log, _guard) = capture();
     let layer = LogLayer::new().http();
     let mut service = layer.layer(Probe::new());
-    let request = Request::new(Act::Pend(1));
-    let ready = ServiceExt::<Request<Act>>::ready(&mut service).await;
+    let request = Request::new(Action::Pend(1));
+    let ready = ServiceExt::<Request<Action>>::ready(&mut service).await;
     let call = ready.unwrap().call(request);
     drop(call);
     let seen = log.only();
@@ -143,7 +143,10 @@ async fn a_call_that_is_dropped_is_logged_as_cancelled() {
     assert_eq!(seen.field("cancelled"), Some("true"));
     assert_eq!(seen.field("status"), None, "there was no head");
 
-    let response = service.oneshot(Request::new(Act::Succeed)).await.unwrap();
+    let response = service
+        .oneshot(Request::new(Action::Succeed))
+        .await
+        .unwrap();
     drop(response);
     let seen = log.only();
     assert_eq!(seen.field("cancelled"), Some("true"));
@@ -205,7 +208,7 @@ async fn the_level_follows_the_outcome() {
 #[test]
 fn a_panic_is_logged_as_an_error() {
     let (log, _guard) = capture();
-    for act in [Act::PanicInCall, Act::PanicInFuture] {
+    for act in [Action::PanicInCall, Action::PanicInFuture] {
         let service = LogLayer::new().plain("probe").layer(Probe::new());
         let call = || run_paused(async { service.oneshot(act).await.is_ok() });
         assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
@@ -287,7 +290,7 @@ async fn memory_of_an_earlier_call_shows_nothing_of_it() {
         assert_eq!(seen.field("operation"), Some(path));
     }
     let plain = LogLayer::new().plain("probe").layer(Probe::new());
-    plain.oneshot(Act::Succeed).await.unwrap();
+    plain.oneshot(Action::Succeed).await.unwrap();
     assert_eq!(log.only().field("method"), None);
 }
 
@@ -336,8 +339,8 @@ fn a_subscriber_that_panics_costs_the_event_and_nothing_else() {
     let _guard = tracing::subscriber::set_default(Panics);
     let service = LogLayer::new().plain("probe").layer(Probe::new());
     let call = |act| run_paused(service.clone().oneshot(act));
-    assert!(call(Act::Succeed).is_ok());
-    assert!(catch_unwind(AssertUnwindSafe(|| call(Act::PanicInFuture))).is_err());
+    assert!(call(Action::Succeed).is_ok());
+    assert!(catch_unwind(AssertUnwindSafe(|| call(Action::PanicInFuture))).is_err());
 }
 
 /// A7.8
@@ -350,7 +353,7 @@ async fn a_call_that_is_traced_shows_its_ids() {
         flags: 0,
     };
     let service = LogLayer::new().plain("uppercase").layer(Probe::new());
-    let mut call = pin!(service.oneshot(Act::Succeed));
+    let mut call = pin!(service.oneshot(Action::Succeed));
     poll_fn(|cx| TraceIds::enter(Some(ids), || call.as_mut().poll(cx)))
         .await
         .unwrap();
@@ -363,7 +366,7 @@ async fn a_call_that_is_traced_shows_its_ids() {
 async fn a_call_that_is_not_traced_shows_no_ids() {
     let (log, _guard) = capture();
     let service = LogLayer::new().plain("uppercase").layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     let seen = log.only();
     assert_eq!(
         (seen.field("trace_id"), seen.field("span_id")),

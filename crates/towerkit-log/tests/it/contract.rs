@@ -15,6 +15,6 @@ fn layer() -> LogLayer {
     LogLayer::new()
 }
 
-contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
-contract!(http, HttpCalls, Subject::new(layer().http()));
-contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
+contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
+contract!(http, HttpClient, Subject::new(layer().http()));
+contract!(grpc, GrpcClient, Subject::new(layer().grpc()));

@@ -116,7 +116,7 @@ async fn a_code_in_the_trailers_is_the_outcome() {
 async fn a_deadline_shows_what_was_left_when_the_call_began() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let (clock, hand) = Clock::manual();
-    let mut request = Request::new(towerkit_test::Act::Succeed);
+    let mut request = Request::new(towerkit_test::Action::Succeed);
     request
         .extensions_mut()
         .insert(Deadline::after(&clock, Duration::from_micros(2500)));
@@ -131,6 +131,6 @@ async fn a_deadline_shows_what_was_left_when_the_call_began() {
     drop(response);
     assert_eq!(log.only().field("deadline_ms"), Some("1.5"));
     let plain = LogLayer::new().plain("probe").layer(Probe::new());
-    plain.oneshot(towerkit_test::Act::Succeed).await.unwrap();
+    plain.oneshot(towerkit_test::Action::Succeed).await.unwrap();
     assert_eq!(log.only().field("deadline_ms"), None);
 }

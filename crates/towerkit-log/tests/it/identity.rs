@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::LayerExt;
 use towerkit_http::{Http, HttpExt, PeerAddress};
 use towerkit_log::{Format, LogLayer, Redaction, subscriber};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Action, Probe, run_paused};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
@@ -57,7 +57,7 @@ async fn a_call_without_a_route_shows_its_path_and_one_with_a_route_does_not() {
     serve(service, get("/users/1")).await;
     assert_eq!(log.only().field("path"), None);
     let plain = LogLayer::new().plain("probe").layer(Probe::new());
-    plain.oneshot(Act::Succeed).await.unwrap();
+    plain.oneshot(Action::Succeed).await.unwrap();
     assert_eq!(log.only().field("path"), None);
 }
 

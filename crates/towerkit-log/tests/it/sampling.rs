@@ -6,7 +6,7 @@ use tower::Layer;
 use tower::{BoxError, ServiceExt, service_fn};
 use towerkit_core::{Clock, LayerExt, Rejection, RejectionReason};
 use towerkit_log::{LogLayer, Sampling};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Action, Probe, run_paused};
 use tracing::{Level, level_filters::LevelFilter};
 
 use crate::capture::Capture;
@@ -17,12 +17,12 @@ fn one_of(count: u32) -> Sampling {
 
 fn succeed(layer: &LogLayer) {
     let service = layer.clone().plain("words").layer(Probe::new());
-    run_paused(service.oneshot(Act::Succeed)).unwrap();
+    run_paused(service.oneshot(Action::Succeed)).unwrap();
 }
 
 fn fail(layer: &LogLayer) {
     let service = layer.clone().plain("words").layer(Probe::new());
-    run_paused(service.oneshot(Act::Fail)).unwrap_err();
+    run_paused(service.oneshot(Action::Fail)).unwrap_err();
 }
 
 fn reject(layer: &LogLayer) {
@@ -159,10 +159,10 @@ async fn a_handle_follows_later_setters() {
         (hundredth, LevelFilter::WARN)
     );
     let service = layer.clone().plain("probe").layer(Probe::new());
-    service.clone().oneshot(Act::Succeed).await.unwrap();
+    service.clone().oneshot(Action::Succeed).await.unwrap();
     assert_eq!(log.take(), []);
     handle.set_level(LevelFilter::TRACE);
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     assert_eq!(log.only().field("message"), Some("shop"));
 
     let all = layer.clone().sampling(Sampling::new());

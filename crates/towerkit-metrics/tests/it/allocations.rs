@@ -3,25 +3,25 @@
 use allocation_counter::measure;
 use http::{HeaderValue, Request};
 use towerkit_core::{
-    Call, CallEnd, Describe, IntoPolicy, Outcome, Plain, Policy, RunPolicy, Status,
+    Call, CallEnd, DescribeRequest, IntoPolicy, Outcome, Plain, Policy, RunPolicy, Status,
 };
 use towerkit_http::Http;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 
 fn allocations<Req>(
     layer: &MetricsLayer,
-    protocol: &dyn Describe<Req>,
+    protocol: &dyn DescribeRequest<Req>,
     mut request: Req,
     status: Status,
 ) -> [u64; 2] {
-    let role = layer.clone().registry(Registry::new()).into_policies();
+    let role = layer.clone().registry(Registry::new()).into_policy();
     let end = CallEnd::new(Outcome::Success)
         .with_status(Some(status))
-        .with_head(Some(Outcome::Success));
+        .with_head_outcome(Some(Outcome::Success));
     let mut once = || {
         let mut call = Call::new(&mut request, protocol);
-        let mut held = RunPolicy::begin(&role, &mut call).unwrap();
-        role.head(&mut held, &end);
+        let mut held = RunPolicy::start(&role, &mut call).unwrap();
+        role.on_response_head(&mut held, &end);
         role.finish(held, &end);
     };
     [measure(&mut once), measure(&mut once)].map(|info| info.count_total)

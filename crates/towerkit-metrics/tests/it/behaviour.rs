@@ -14,7 +14,7 @@ use towerkit_core::{BoxError, Clock, LayerExt, Rejection, RejectionReason, stack
 use towerkit_http::{Http, HttpExt};
 use towerkit_metrics::{Buckets, MetricsLayer};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 /// The whole of what one call leaves behind.
 #[tokio::test]
@@ -73,11 +73,14 @@ async fn http_requests_are_counted_by_method_route_status_and_outcome() {
 async fn a_cancelled_call_is_counted_without_a_made_up_status() {
     let (layer, registry) = recorded();
     let service = layer.http().layer(Probe::new());
-    let hour = Act::Sleep(Duration::from_secs(3600));
+    let hour = Action::Sleep(Duration::from_secs(3600));
     let slow = service.clone().oneshot(Request::new(hour));
     let timed_out = tokio::time::timeout(Duration::from_secs(1), slow).await;
     assert!(timed_out.is_err());
-    let headed = service.oneshot(Request::new(Act::Succeed)).await.unwrap();
+    let headed = service
+        .oneshot(Request::new(Action::Succeed))
+        .await
+        .unwrap();
     let active = || Scraped::of(&registry).all(HTTP_ACTIVE);
     assert_eq!(active(), [1.0]);
     drop(headed);
@@ -202,7 +205,7 @@ async fn two_services_of_a_process_can_be_told_apart_or_added_up() {
     let also_there = MetricsLayer::new().registry(other.clone());
     for layer in [here, there, also_there] {
         let service = layer.plain("op").layer(Probe::new());
-        service.oneshot(Act::Succeed).await.unwrap();
+        service.oneshot(Action::Succeed).await.unwrap();
     }
     let count = |registry| Scraped::of(registry).all(PLAIN);
     assert_eq!(count(&one), [1.0]);
@@ -216,7 +219,7 @@ async fn calls_are_served_though_the_registry_rejects_the_metric() {
     let taken = registry.counter("towerkit_calls_active", "", &[]);
     taken.unwrap().add(7);
     let service = layer.plain("op").layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     let scraped = Scraped::of(&registry);
     assert_eq!(scraped.value("towerkit_calls_active", &[]), Some(7.0));
     assert_eq!(scraped.all(PLAIN), [1.0]);

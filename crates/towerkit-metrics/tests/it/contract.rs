@@ -3,7 +3,7 @@
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
-use towerkit_test::{Subject, contract, laws::nonsense_is_rejected};
+use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
 
 use crate::scrape::Scraped;
 
@@ -11,22 +11,23 @@ use crate::scrape::Scraped;
 fn subject<L>(active: &'static str, layer: impl FnOnce(MetricsLayer) -> L) -> Subject<L> {
     let registry = Registry::new();
     let layer = layer(MetricsLayer::new().registry(registry.clone()));
-    Subject::new(layer).held(move || Scraped::of(&registry).all(active).iter().sum::<f64>() as i64)
+    Subject::new(layer)
+        .count_resources(move || Scraped::of(&registry).all(active).iter().sum::<f64>() as i64)
 }
 
 contract!(
     plain,
-    PlainCalls,
+    PlainClient,
     subject("towerkit_calls_active", |layer| layer.plain("probe"))
 );
 contract!(
     http,
-    HttpCalls,
+    HttpClient,
     subject("http_server_active_requests", MetricsLayer::http)
 );
 contract!(
     grpc,
-    GrpcCalls,
+    GrpcClient,
     subject("towerkit_rpc_server_active_calls", MetricsLayer::grpc)
 );
 
@@ -34,7 +35,7 @@ contract!(
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
     let rejected = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).is_err();
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("no bound", &|| rejected(&[])),
         ("NaN", &|| rejected(&[f64::NAN])),
         ("infinite", &|| rejected(&[f64::INFINITY])),

@@ -141,7 +141,7 @@ fn every_kind_of_event_has_its_metrics() {
 fn no_event_is_forgotten() {
     let kind = |event: &Event| std::mem::discriminant(event);
     let known: Vec<_> = every_kind().iter().map(|(event, _)| kind(event)).collect();
-    for event in towerkit_test::events("search") {
+    for event in towerkit_test::all_events("search") {
         assert!(known.contains(&kind(&event)), "{event:?}");
     }
 }

@@ -12,7 +12,7 @@ use metrics::{
 use tower::{Layer, ServiceExt};
 use towerkit_core::LayerExt;
 use towerkit_metrics::{Facade, MetricsLayer, Provider};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -95,8 +95,8 @@ fn the_layer_records_through_the_facade() {
         let service = layer.clock(clock).layer(Probe::new());
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
-            service.clone().oneshot(Act::Succeed).await.unwrap();
-            service.oneshot(Act::Succeed).await.unwrap();
+            service.clone().oneshot(Action::Succeed).await.unwrap();
+            service.oneshot(Action::Succeed).await.unwrap();
         });
     });
     assert_eq!(notes.of("towerkit_calls_active"), ["+1", "-1", "+1", "-1"]);

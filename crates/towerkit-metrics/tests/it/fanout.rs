@@ -8,7 +8,7 @@ use towerkit_metrics::{
     Buckets, Counter, EventMetrics, Fanout, Gauge, Histogram, MetricError, MetricsLayer, Provider,
     Registry,
 };
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use crate::scrape::Scraped;
 
@@ -107,7 +107,7 @@ async fn a_layer_and_its_events_go_to_all_backends() {
     let tee = Fanout::new().and(here.clone()).and(there.clone());
     let layer = MetricsLayer::new().registry(tee.clone());
     let service = layer.plain("op").layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     let events = EventMetrics::new(tee);
     events.emit(&Event::Hedged {
         name: "search".into(),
@@ -123,7 +123,7 @@ async fn a_layer_and_its_events_go_to_all_backends() {
 async fn without_a_backend_everything_is_discarded() {
     let layer = MetricsLayer::new().registry(Fanout::new());
     let service = layer.plain("op").layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     let counter = Fanout::new().counter("any name", "", &[("le", "")]);
     counter.unwrap().add(1);
 }

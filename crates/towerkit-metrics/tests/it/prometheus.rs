@@ -36,7 +36,7 @@ fn everything() -> Registry {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5] {
         values.observe(value);
     }
-    for event in towerkit_test::events("search") {
+    for event in towerkit_test::all_events("search") {
         registry.emit(&event);
     }
     let runtime = runtime::Builder::new_current_thread().build().unwrap();

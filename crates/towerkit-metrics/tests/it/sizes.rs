@@ -10,7 +10,7 @@ use towerkit_core::{Clock, LayerExt, stack};
 use towerkit_http::{Http, HttpExt};
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use crate::scrape::Scraped;
 
@@ -73,7 +73,7 @@ async fn a_call_without_a_head_has_no_time_to_it_and_no_size_of_a_response() {
     let (layer, registry) = recorded();
     let layer = layer.time_to_head().body_sizes(Buckets::bytes()).http();
     let service = layer.layer(Probe::new());
-    let mut request = Request::new(Act::Sleep(Duration::from_secs(3600)));
+    let mut request = Request::new(Action::Sleep(Duration::from_secs(3600)));
     request
         .headers_mut()
         .insert("content-length", http::HeaderValue::from_static("7"));
@@ -176,7 +176,7 @@ async fn a_plain_call_has_neither() {
     let (layer, registry) = recorded();
     let layer = layer.time_to_head().body_sizes(Buckets::bytes());
     let service = layer.plain("op").layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     let expected = ["towerkit_call_duration_seconds", "towerkit_calls_active"];
     assert_eq!(Scraped::of(&registry).names(), expected);
 }

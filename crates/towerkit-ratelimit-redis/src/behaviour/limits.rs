@@ -220,11 +220,11 @@ fn waiting_calls_are_polled_by_whoever_is_woken() {
 fn a_call_from_a_lease_allocates_nothing() {
     run_paused(async {
         let layer = warm();
-        let guard = layer.into_policies();
+        let guard = layer.into_policy();
         let protocol = Plain::new("test");
         let seen = allocation_counter::measure(|| {
             for _ in 0..5 {
-                let admitted = guard.policy().admit(&mut Call::new(&mut "Ann", &protocol));
+                let admitted = guard.get().admit(&mut Call::new(&mut "Ann", &protocol));
                 assert!(matches!(admitted, Ok(Admission::Now(()))));
             }
         });

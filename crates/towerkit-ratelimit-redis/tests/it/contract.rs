@@ -8,7 +8,7 @@ use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::Quota;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::Client};
-use towerkit_test::{Act, HttpCalls, Probe, Subject, contract, laws, run_paused, tokio_clock};
+use towerkit_test::{Action, HttpClient, Probe, Subject, contract, laws, run_paused, tokio_clock};
 
 fn layer() -> RedisRateLimitLayer {
     let nobody = Client::open("redis+unix:///nowhere/redis.sock").unwrap();
@@ -19,23 +19,23 @@ fn layer() -> RedisRateLimitLayer {
 /// A layer that has just found out that there is no Redis, in a time that stands still.
 fn resigned() -> RedisRateLimitLayer {
     let layer = layer().clock(tokio_clock());
-    let found_out = layer.layer(Probe::new()).oneshot(Act::Succeed);
+    let found_out = layer.layer(Probe::new()).oneshot(Action::Succeed);
     assert!(found_out.now_or_never().is_some_and(|ended| ended.is_ok()));
     layer
 }
 
-contract!(plain, PlainCalls, Subject::new(resigned().plain("probe")));
-contract!(http, HttpCalls, Subject::new(resigned().http()));
-contract!(grpc, GrpcCalls, Subject::new(resigned().grpc()));
+contract!(plain, PlainClient, Subject::new(resigned().plain("probe")));
+contract!(http, HttpClient, Subject::new(resigned().http()));
+contract!(grpc, GrpcClient, Subject::new(resigned().grpc()));
 
 /// T-01, T-04, T-06, T-08 for calls that try to connect.
 #[test]
 fn the_laws_hold_while_nobody_knows_that_redis_is_away() {
     run_paused(async {
-        laws::calls_come_after_readiness::<HttpCalls, _>(Subject::new(layer().http())).await;
-        laws::a_panic_releases_all::<HttpCalls, _>(|| Subject::new(layer().http())).await;
-        laws::waiting_does_not_spin::<HttpCalls, _>(|| Subject::new(layer().http())).await;
-        laws::errors_pass_unchanged::<HttpCalls, _>(|| Subject::new(layer().http())).await;
+        laws::calls_come_after_readiness::<HttpClient, _>(Subject::new(layer().http())).await;
+        laws::a_panic_releases_all::<HttpClient, _>(|| Subject::new(layer().http())).await;
+        laws::waiting_does_not_spin::<HttpClient, _>(|| Subject::new(layer().http())).await;
+        laws::errors_pass_unchanged::<HttpClient, _>(|| Subject::new(layer().http())).await;
     });
 }
 
@@ -46,7 +46,7 @@ fn nonsense_in_the_configuration_is_rejected() {
     let timeout = |time| layer().timeout(time).is_err();
     let capacity = |keys| layer().capacity(keys).is_err();
     let second = Duration::from_secs(1);
-    laws::nonsense_is_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("lease of 0", &|| lease(0, second)),
         ("lease of 65536", &|| lease(65_536, second)),
         ("lease of MAX", &|| lease(u32::MAX, second)),
@@ -76,7 +76,7 @@ fn the_largest_and_the_smallest_settings_work() {
         for layer in [large, small] {
             let service = layer.layer(Probe::new());
             for _ in 0..10 {
-                assert!(service.clone().oneshot(Act::Succeed).await.is_ok());
+                assert!(service.clone().oneshot(Action::Succeed).await.is_ok());
             }
         }
     });

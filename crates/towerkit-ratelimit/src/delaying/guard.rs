@@ -104,7 +104,7 @@ impl<O: LimitOptions> Policy for DelayingRateLimitPolicy<O> {
     const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
         self.options.end().append_headers(state, headers);
     }
 
@@ -140,7 +140,7 @@ where
                 key: BucketKey::default(),
             }))),
             Err(insufficient) => {
-                let deadline = call.deadline().map(|deadline| deadline.left());
+                let deadline = call.deadline().map(|deadline| deadline.remaining());
                 self.enqueue(insufficient, now, cost, deadline, call.protocol_kind())
             }
         }

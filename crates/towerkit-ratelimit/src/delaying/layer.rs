@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsAsyncGuardWith, AsyncPolicyService, Call, CallEnd, Clock, ConfigError, LayerState, Name,
-    Plain, PolicyLayer, True,
+    AsAsyncGuard, AsyncPolicyService, Call, CallEnd, Clock, ConfigError, LayerState, Name, Plain,
+    PolicyLayer, True,
 };
 use towerkit_keyed::NoKey;
 
@@ -33,14 +33,14 @@ use crate::{
 /// ```
 pub struct DelayingRateLimitLayer<O: LimitOptions = Options, P = Plain> {
     policies:
-        PolicyLayer<AsAsyncGuardWith<DelayingRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+        PolicyLayer<AsAsyncGuard<DelayingRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
     state: LayerState<DelayingState>,
 }
 
 /// A service behind a [`DelayingRateLimitLayer`].
 pub type DelayingRateLimit<S, O = Options, P = Plain> = AsyncPolicyService<
     S,
-    AsAsyncGuardWith<DelayingRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>,
+    AsAsyncGuard<DelayingRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>,
     P,
 >;
 
@@ -63,7 +63,7 @@ impl DelayingRateLimitLayer {
         Ok(Self {
             state: LayerState::new(limit.clone()),
             policies: PolicyLayer::new(
-                AsAsyncGuardWith::new(DelayingRateLimitPolicy { limit, options }),
+                AsAsyncGuard::new(DelayingRateLimitPolicy { limit, options }),
                 Plain::default(),
             ),
         })
@@ -137,7 +137,7 @@ impl<O: LimitOptions, P> DelayingRateLimitLayer<O, P> {
     }
 
     fn with(mut self, set: impl FnOnce(&mut DelayingState)) -> Self {
-        let limit = &mut self.policies.policies_mut().policy_mut().limit;
+        let limit = &mut self.policies.policy_mut().get_mut().limit;
         set(limit);
         self.state.replace(limit.clone());
         self
@@ -146,5 +146,5 @@ impl<O: LimitOptions, P> DelayingRateLimitLayer<O, P> {
 
 limit_layer!(
     DelayingRateLimitLayer,
-    AsAsyncGuardWith<DelayingRateLimitPolicy>
+    AsAsyncGuard<DelayingRateLimitPolicy>
 );

@@ -82,7 +82,7 @@ impl<O: LimitOptions> Policy for KeyedRateLimitPolicy<O> {
     const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
     #[inline(always)]
-    fn response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
         self.options.end().append_headers(state, headers);
     }
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use towerkit_core::{
-    AsGuardWith, Call, CallEnd, Clock, ConfigError, EventSink, LayerState, Name, Plain,
-    PolicyLayer, PolicyService, True,
+    AsGuard, Call, CallEnd, Clock, ConfigError, EventSink, LayerState, Name, Plain, PolicyLayer,
+    PolicyService, True,
 };
 use towerkit_keyed::WhenFull;
 
@@ -31,13 +31,13 @@ use crate::{
 /// # Ok::<_, BoxError>(()) }).unwrap();
 /// ```
 pub struct KeyedRateLimitLayer<O: LimitOptions, P = Plain> {
-    policies: PolicyLayer<AsGuardWith<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+    policies: PolicyLayer<AsGuard<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
     state: LayerState<KeyedState>,
 }
 
 /// A service behind a [`KeyedRateLimitLayer`].
 pub type KeyedRateLimit<S, O, P = Plain> =
-    PolicyService<S, AsGuardWith<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
+    PolicyService<S, AsGuard<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
 
 impl<K: 'static> KeyedRateLimitLayer<Options<K>> {
     /// Limits the calls of each key to `quota`. `key` is a [`KeyExtractor`](crate::KeyExtractor).
@@ -51,7 +51,7 @@ impl<K: 'static> KeyedRateLimitLayer<Options<K>> {
         Self {
             state: LayerState::new(limit.clone()),
             policies: PolicyLayer::new(
-                AsGuardWith::new(KeyedRateLimitPolicy { limit, options }),
+                AsGuard::new(KeyedRateLimitPolicy { limit, options }),
                 Plain::default(),
             ),
         }
@@ -180,11 +180,11 @@ impl<O: LimitOptions, P> KeyedRateLimitLayer<O, P> {
     }
 
     fn with(mut self, set: impl FnOnce(&mut KeyedConfig)) -> Self {
-        let limit = &mut self.policies.policies_mut().policy_mut().limit;
+        let limit = &mut self.policies.policy_mut().get_mut().limit;
         limit.configure(set);
         self.state.replace(limit.clone());
         self
     }
 }
 
-limit_layer!(KeyedRateLimitLayer, AsGuardWith<KeyedRateLimitPolicy>);
+limit_layer!(KeyedRateLimitLayer, AsGuard<KeyedRateLimitPolicy>);

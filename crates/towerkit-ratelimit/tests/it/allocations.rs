@@ -36,12 +36,12 @@ fn neither_calls_nor_rejections_nor_changes_allocate() {
         .clone()
         .cost(|_: &Call<'_, u64>| 2)
         .cost_at_end(|_| 1);
-    let (direct, with_end) = (direct.into_policies(), with_end.into_policies());
+    let (direct, with_end) = (direct.into_policy(), with_end.into_policy());
     let seen = measure(|| {
-        call(direct.policy());
+        call(direct.get());
         handle.set_quota(Quota::per_second(7).unwrap());
         clock_control.advance(Duration::from_secs(5));
-        call(with_end.policy());
+        call(with_end.get());
     });
     assert_eq!(seen.count_total, 0);
     assert!(
@@ -61,14 +61,14 @@ fn neither_known_keys_nor_new_keys_allocate() {
         .total(Quota::per_second(500).unwrap());
     let handle = layer.handle();
     handle.set_override(&1u64, quota).unwrap();
-    let limit = layer.into_policies();
+    let limit = layer.into_policy();
     let seen = measure(|| {
-        call(limit.policy());
+        call(limit.get());
         clock_control.advance(Duration::from_secs(2));
-        call(limit.policy());
+        call(limit.get());
         clock_control.advance(Duration::from_secs(2));
         handle.set_quota(0, Quota::per_second(2).unwrap()).unwrap();
-        call(limit.policy());
+        call(limit.get());
     });
     assert_eq!(seen.count_total, 0);
 }
@@ -76,11 +76,11 @@ fn neither_known_keys_nor_new_keys_allocate() {
 #[test]
 fn a_call_that_is_admitted_at_once_does_not_allocate() {
     let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
-    let limit = layer.into_policies();
+    let limit = layer.into_policy();
     let protocol = Plain::new("test");
     let seen = measure(|| {
         for mut key in 0..400u64 {
-            let admitted = limit.policy().admit(&mut Call::new(&mut key, &protocol));
+            let admitted = limit.get().admit(&mut Call::new(&mut key, &protocol));
             assert!(matches!(admitted, Ok(Admission::Now(()))));
         }
     });

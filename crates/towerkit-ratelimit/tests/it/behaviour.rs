@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt};
 use towerkit_core::{CarriesRejection, Clock, LayerExt, Rejection, RejectionReason};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 fn quota() -> Quota {
     Quota::per_second(10).unwrap().burst(2).unwrap()
@@ -26,9 +26,9 @@ async fn a_rejected_call_never_reaches_the_service() {
     let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock).name("search");
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = layer.layer(probe);
-    let call = || service.clone().oneshot(Act::Succeed);
+    let call = || service.clone().oneshot(Action::Succeed);
     for _ in 0..2 {
         call().await.unwrap();
     }
@@ -38,7 +38,7 @@ async fn a_rejected_call_never_reaches_the_service() {
         error.rejection().map(Rejection::reason),
         Some(RejectionReason::RateLimited)
     );
-    assert_eq!(ledger.started(), 2);
+    assert_eq!(counts.started(), 2);
 }
 
 /// RL-19
@@ -47,7 +47,7 @@ async fn a_call_after_retry_after_is_admitted_a_thousand_times() {
     let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(Quota::new(7, Duration::from_secs(3)).unwrap());
     let service = layer.clock(clock).http().layer(Probe::new());
-    let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
+    let call = || service.clone().oneshot(http::Request::new(Action::Succeed));
     for _ in 0..1000 {
         let rejected = loop {
             let response = call().await.unwrap();
@@ -68,7 +68,7 @@ async fn over_grpc_a_rejection_is_resource_exhausted() {
     let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota()).clock(clock);
     let service = layer.grpc().layer(Probe::new());
-    let call = || service.clone().oneshot(http::Request::new(Act::Succeed));
+    let call = || service.clone().oneshot(http::Request::new(Action::Succeed));
     for _ in 0..2 {
         assert!(!call().await.unwrap().headers().contains_key("grpc-status"));
     }
@@ -86,20 +86,20 @@ async fn services_of_one_layer_share_the_bucket() {
     assert_eq!(handle.snapshot().available, 2);
     layer
         .layer(Probe::new())
-        .oneshot(Act::Succeed)
+        .oneshot(Action::Succeed)
         .await
         .unwrap();
     layer
         .clone()
         .layer(Probe::new())
-        .oneshot(Act::Succeed)
+        .oneshot(Action::Succeed)
         .await
         .unwrap();
     assert_eq!(handle.snapshot().available, 0);
     assert!(
         layer
             .layer(Probe::new())
-            .oneshot(Act::Succeed)
+            .oneshot(Action::Succeed)
             .await
             .is_err()
     );

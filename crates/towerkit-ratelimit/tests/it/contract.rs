@@ -8,7 +8,7 @@ use towerkit_ratelimit::{
     ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, NoKey, OneToken, Options, Quota,
     RateLimitLayer,
 };
-use towerkit_test::{Act, Subject, contract, laws::nonsense_is_rejected, tokio_clock};
+use towerkit_test::{Action, Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
 
 fn quota() -> Quota {
     Quota::per_second(1000).unwrap()
@@ -28,49 +28,49 @@ fn delaying() -> Subject<DelayingRateLimitLayer> {
     let layer = DelayingRateLimitLayer::new(quota(), Duration::from_secs(1)).unwrap();
     let layer = layer.clock(tokio_clock());
     let handle = layer.handle();
-    Subject::new(layer).held(move || handle.snapshot().waiting as i64)
+    Subject::new(layer).count_resources(move || handle.snapshot().waiting as i64)
 }
 
 fn over<L: LayerExt, M>(subject: Subject<L>, how: impl FnOnce(L) -> M) -> Subject<M> {
     Subject::new(how(subject.layer))
 }
 
-contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
+contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
 contract!(
     held_back_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(layer().backpressure().plain("probe"))
 );
 contract!(
     held_back_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(layer().backpressure().http())
 );
-contract!(http, HttpCalls, Subject::new(layer().http()));
-contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
+contract!(http, HttpClient, Subject::new(layer().http()));
+contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 contract!(
     with_end_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(with_end().plain("probe"))
 );
-contract!(with_end_http, HttpCalls, Subject::new(with_end().http()));
-contract!(with_end_grpc, GrpcCalls, Subject::new(with_end().grpc()));
-contract!(delaying_plain, PlainCalls, delaying());
-contract!(delaying_http, HttpCalls, over(delaying(), HttpExt::http));
-contract!(delaying_grpc, GrpcCalls, over(delaying(), HttpExt::grpc));
+contract!(with_end_http, HttpClient, Subject::new(with_end().http()));
+contract!(with_end_grpc, GrpcClient, Subject::new(with_end().grpc()));
+contract!(delaying_plain, PlainClient, delaying());
+contract!(delaying_http, HttpClient, over(delaying(), HttpExt::http));
+contract!(delaying_grpc, GrpcClient, over(delaying(), HttpExt::grpc));
 contract!(
     keyed_plain,
-    PlainCalls,
-    Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Act>| Some(7)).plain("probe"))
+    PlainClient,
+    Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Action>| Some(7)).plain("probe"))
 );
 contract!(
     keyed_http,
-    HttpCalls,
+    HttpClient,
     Subject::new(KeyedRateLimitLayer::new(quota(), ByHeader::new("x-api-key")).http())
 );
 contract!(
     keyed_grpc,
-    GrpcCalls,
+    GrpcClient,
     Subject::new(KeyedRateLimitLayer::new(quota(), ByHeader::new("x-api-key")).grpc())
 );
 
@@ -79,10 +79,10 @@ contract!(
 fn nonsense_in_the_configuration_is_rejected() {
     let burst = |burst| Quota::per_second(1).and_then(|quota| quota.burst(burst));
     let keyed = || KeyedRateLimitLayer::new(quota(), ByHeader::new("k"));
-    let tiers = |count| keyed().tiers(vec![quota(); count], |_: &Call<'_, Act>| 0);
+    let tiers = |count| keyed().tiers(vec![quota(); count], |_: &Call<'_, Action>| 0);
     let delay = |wait| DelayingRateLimitLayer::new(quota(), wait);
     let queue = |calls| delay(Duration::from_secs(1)).unwrap().queue(calls);
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("count 0", &|| Quota::per_second(0).is_err()),
         ("burst 0", &|| burst(0).is_err()),
         ("period 0", &|| Quota::new(1, Duration::ZERO).is_err()),

@@ -22,7 +22,7 @@ use towerkit_core::{
 };
 use towerkit_http::{Http, HttpExt};
 use towerkit_retry::{Budget, GaveUp, RETRY_ATTEMPT, RetryLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use crate::setup::{Script, answer, call, get, grpc, report, request};
 
@@ -164,20 +164,20 @@ async fn grpc_is_retried_only_where_the_caller_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = RetryLayer::new().plain("probe").layer(probe);
-    let error = service.oneshot(Act::Fail).await;
+    let error = service.oneshot(Action::Fail).await;
     assert!(error.unwrap_err().is_failed());
-    assert_eq!(ledger.started(), 1);
+    assert_eq!(counts.started(), 1);
 
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = RetryLayer::new().plain("probe").idempotent().layer(probe);
-    assert!(service.clone().oneshot(Act::FailFirst(2)).await.is_ok());
-    assert_eq!(ledger.started(), 3);
-    let error = service.oneshot(Act::Fail).await.unwrap_err();
+    assert!(service.clone().oneshot(Action::FailFirst(2)).await.is_ok());
+    assert_eq!(counts.started(), 3);
+    let error = service.oneshot(Action::Fail).await.unwrap_err();
     assert!(error.is_failed());
-    assert_eq!((ledger.started(), ledger.in_flight()), (6, 0));
+    assert_eq!((counts.started(), counts.in_flight()), (6, 0));
 }
 
 /// GK-LB-4
@@ -189,7 +189,10 @@ async fn there_are_as_many_attempts_as_said() {
             .attempts(attempts)
             .unwrap()
             .idempotent();
-        let result = layer.layer(Probe::new()).oneshot(Act::FailFirst(2)).await;
+        let result = layer
+            .layer(Probe::new())
+            .oneshot(Action::FailFirst(2))
+            .await;
         assert_eq!(result.is_ok(), is_served, "{attempts}");
     }
     let endless = RetryLayer::new()
@@ -199,10 +202,10 @@ async fn there_are_as_many_attempts_as_said() {
         .idempotent();
     let budget = Budget::new(0.0, 1000).unwrap();
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = endless.budget(budget).layer(probe);
-    assert!(service.oneshot(Act::Fail).await.is_err());
-    assert_eq!(ledger.started(), 255);
+    assert!(service.oneshot(Action::Fail).await.is_err());
+    assert_eq!(counts.started(), 255);
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,14 +226,14 @@ async fn operations_that_are_not_selected_pass_by() {
     let operations = OperationSet::exact;
     for (name, calls) in [("other", 1), ("probe", 2)] {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let service = layer
             .clone()
             .plain("probe")
             .only(operations(name))
             .layer(probe);
-        _ = service.oneshot(Act::FailFirst(1)).await;
-        assert_eq!(ledger.started(), calls, "{name}");
+        _ = service.oneshot(Action::FailFirst(1)).await;
+        assert_eq!(counts.started(), calls, "{name}");
         assert_eq!(handle.snapshot().budget.calls, calls - 1, "{name}");
     }
     let protocol = Http::new().operation(|head| head.uri.path());
@@ -301,7 +304,7 @@ async fn rejections_in_an_error_are_not_retried_unless_told_so() {
             .is_err()
     );
     assert_eq!(rejected.swap(0, Ordering::SeqCst), 1);
-    let layer = layer.when(|end| end.rejected() == Some(RejectionReason::CircuitOpen));
+    let layer = layer.when(|end| end.rejection_reason() == Some(RejectionReason::CircuitOpen));
     assert!(layer.layer(inner).oneshot(()).await.is_err());
     assert_eq!(rejected.load(Ordering::SeqCst), 3);
 }
@@ -401,24 +404,24 @@ async fn nothing_goes_on_after_the_caller_has_gone() {
     let mut cx = Context::from_waker(Waker::noop());
     for polls in 0..12 {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let mut service = RetryLayer::new().plain("probe").idempotent().layer(probe);
-        std::future::poll_fn(|cx| Service::<Act>::poll_ready(&mut service, cx))
+        std::future::poll_fn(|cx| Service::<Action>::poll_ready(&mut service, cx))
             .await
             .unwrap();
         let started = {
-            let mut call = pin!(service.call(Act::FailFirst(2)));
+            let mut call = pin!(service.call(Action::FailFirst(2)));
             for _ in 0..polls {
                 if call.as_mut().poll(&mut cx).is_ready() {
                     break;
                 }
                 tokio::time::advance(Duration::from_millis(30)).await;
             }
-            ledger.started()
+            counts.started()
         };
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(ledger.started(), started, "{polls}");
-        assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0), "{polls}");
+        assert_eq!(counts.started(), started, "{polls}");
+        assert_eq!((counts.in_flight(), counts.reserved()), (0, 0), "{polls}");
     }
 }
 
@@ -438,7 +441,7 @@ async fn retries_and_calls_given_up_are_reported() {
         .protocol(Plain::new("search"))
         .idempotent()
         .layer(Probe::new());
-    assert!(service.oneshot(Act::Fail).await.is_err());
+    assert!(service.oneshot(Action::Fail).await.is_err());
     let seen = seen.lock().unwrap();
     let [
         Event::Retried {
@@ -494,12 +497,12 @@ async fn a_handle_follows_later_setters() {
     handle.change_attempts(2).unwrap();
     let layer = layer.plain("probe").idempotent();
     let service = layer.layer(Probe::new());
-    assert!(service.oneshot(Act::Fail).await.is_err());
+    assert!(service.oneshot(Action::Fail).await.is_err());
     assert_eq!(handle.snapshot().retries, 1);
     assert_eq!(handle.snapshot().budget, budget.snapshot());
 
     // A layer that is changed after it has made a service begins anew.
     let changed = layer.name("other").layer(Probe::new());
-    assert!(changed.oneshot(Act::Fail).await.is_err());
+    assert!(changed.oneshot(Action::Fail).await.is_err());
     assert_eq!(handle.snapshot().retries, 1);
 }

@@ -7,24 +7,24 @@ use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, RetryLayer};
 use towerkit_test::{
     Subject, contract,
-    laws::{self, nonsense_is_rejected},
+    laws::{self, invalid_settings_are_rejected},
     run_paused,
 };
 
 contract!(
     plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(RetryLayer::new().plain("probe").idempotent())
 );
 contract!(
     plain_tried_once,
-    PlainCalls,
+    PlainClient,
     Subject::new(RetryLayer::new().plain("probe"))
 );
-contract!(http, HttpCalls, Subject::new(RetryLayer::new().http()));
+contract!(http, HttpClient, Subject::new(RetryLayer::new().http()));
 contract!(
     grpc,
-    GrpcCalls,
+    GrpcClient,
     Subject::new(RetryLayer::new().grpc().idempotent())
 );
 
@@ -32,12 +32,12 @@ contract!(
 #[test]
 fn each_attempt_has_its_own_readiness() {
     use laws::each_attempt_has_its_own_readiness as law;
-    use towerkit_test::{GrpcCalls, HttpCalls, PlainCalls};
+    use towerkit_test::{GrpcClient, HttpClient, PlainClient};
     let layer = || RetryLayer::new().idempotent();
     run_paused(async {
-        law::<PlainCalls, _>(|| Subject::new(layer().plain("probe"))).await;
-        law::<HttpCalls, _>(|| Subject::new(layer().http())).await;
-        law::<GrpcCalls, _>(|| Subject::new(layer().grpc())).await;
+        law::<PlainClient, _>(|| Subject::new(layer().plain("probe"))).await;
+        law::<HttpClient, _>(|| Subject::new(layer().http())).await;
+        law::<GrpcClient, _>(|| Subject::new(layer().grpc())).await;
     });
 }
 
@@ -47,7 +47,7 @@ fn nonsense_in_the_configuration_is_rejected() {
     let second = Duration::from_secs(1);
     let layer = RetryLayer::new;
     let handle = || layer().handle();
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("0 attempts", &|| layer().attempts(0).is_err()),
         ("no pause", &|| {
             layer().backoff(Duration::ZERO, second).is_err()

@@ -8,7 +8,7 @@ use std::sync::{
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{Event, LayerExt, Outcome, Plain};
 use towerkit_retry::{Retry, RetryLayer};
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 
 /// Panics once.
 fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
@@ -22,26 +22,26 @@ where
     P: Clone,
     I: Clone,
     Retry<Probe, P, I>:
-        Service<Act, Response = Act, Error = ProbeError, Future: Send> + Send + Clone,
+        Service<Action, Response = Action, Error = ProbeError, Future: Send> + Send + Clone,
     RetryLayer<P, I>: Layer<Probe, Service = Retry<Probe, P, I>>,
     P: 'static,
     I: 'static,
 {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = layer.layer(probe);
-    let call = tokio::spawn(service.clone().oneshot(Act::FailFirst(1)));
+    let call = tokio::spawn(service.clone().oneshot(Action::FailFirst(1)));
     assert_eq!(call.await.is_err(), is_panic);
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
-    assert!(service.oneshot(Act::FailFirst(1)).await.is_ok());
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
+    assert!(service.oneshot(Action::FailFirst(1)).await.is_ok());
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_panics_leaves_nothing_behind() {
     let layer = || RetryLayer::new().plain("probe");
     let burn = fuse();
-    let idempotent = move |_: &Act| {
+    let idempotent = move |_: &Action| {
         burn();
         true
     };
@@ -55,7 +55,7 @@ async fn a_callback_that_panics_leaves_nothing_behind() {
     let burn = fuse();
     check(layer().events(move |_: &Event| burn()).idempotent(), false).await;
     let burn = fuse();
-    let plain = Plain::new("probe").classify(move |result: &Result<Act, ProbeError>| {
+    let plain = Plain::new("probe").classify(move |result: &Result<Action, ProbeError>| {
         burn();
         if result.is_ok() {
             Outcome::Success

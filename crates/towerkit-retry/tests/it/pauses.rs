@@ -7,7 +7,7 @@ use tower::{Layer, ServiceExt};
 use towerkit_core::{Deadline, LayerExt, Outcome};
 use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, GaveUp, RetryLayer};
-use towerkit_test::{Act, Probe, tokio_clock};
+use towerkit_test::{Action, Probe, tokio_clock};
 
 use crate::setup::{Script, answer, call, get, grpc, report};
 
@@ -46,10 +46,10 @@ async fn pauses_grow_to_a_cap_and_differ_from_call_to_call() {
 #[tokio::test(start_paused = true)]
 async fn instant_failures_are_limited_by_the_attempts() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = RetryLayer::new().plain("probe").idempotent().layer(probe);
-    assert!(service.oneshot(Act::Fail).await.is_err());
-    assert_eq!(ledger.started(), 3);
+    assert!(service.oneshot(Action::Fail).await.is_err());
+    assert_eq!(counts.started(), 3);
 }
 
 /// RT-08

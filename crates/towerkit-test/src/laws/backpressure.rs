@@ -13,15 +13,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{at_rest, served};
-use crate::{Act, Calls, HeldBack, Probe, ProbeError};
+use crate::{Action, BackpressureSubject, Probe, ProbeError, TestClient};
 
 /// T-12: while a guard holds a layer back for a load balancer, no service of it is ready and the inner service is not polled; once
 /// the guard lets calls in, every service that waits is woken, whatever becomes of the others.
-pub async fn backpressure_loses_no_wake_up<C, L>(make: impl Fn() -> HeldBack<L>)
+pub async fn backpressure_loses_no_wake_up<C, L>(make: impl Fn() -> BackpressureSubject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     every_service_that_waits_goes_on::<C, L>(make()).await;
     a_service_asks_again_when_it_was_woken::<C, L>(make()).await;
@@ -29,20 +29,20 @@ where
     readiness_is_taken_back::<C, L>(make()).await;
 }
 
-async fn every_service_that_waits_goes_on<C, L>(held_back: HeldBack<L>)
+async fn every_service_that_waits_goes_on<C, L>(held_back: BackpressureSubject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
-    let HeldBack {
+    let BackpressureSubject {
         subject,
         close,
         open,
     } = &held_back;
-    let baseline = subject.held_now();
+    let baseline = subject.resource_count();
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let first = subject.layer.layer(probe.clone());
     close();
     let mut waiting = vec![
@@ -59,35 +59,35 @@ where
     clone.is_held_back();
     waiting.push(clone);
     drop(waiting.remove(2));
-    assert_eq!(ledger.polls(), 0, "polls of the inner service meanwhile");
+    assert_eq!(counts.polls(), 0, "polls of the inner service meanwhile");
     open();
     // It was woken, and goes away without looking.
     drop(waiting.remove(1));
     go_on(&mut waiting).await;
     // The first is ready and never called.
     for waiter in &mut waiting[1..] {
-        served::<C, _>(&mut waiter.service, Act::Succeed).await;
+        served::<C, _>(&mut waiter.service, Action::Succeed).await;
     }
-    assert_eq!(ledger.violations(), 0, "called without being ready");
+    assert_eq!(counts.violations(), 0, "called without being ready");
     drop(waiting);
-    assert_eq!(ledger.reserved(), 0, "instances kept ready");
-    at_rest(subject, &ledger, baseline);
+    assert_eq!(counts.reserved(), 0, "instances kept ready");
+    at_rest(subject, &counts, baseline);
 
     close();
     let mut waiter = Waiter::<C, _>::new(subject.layer.layer(Probe::new()));
     waiter.is_held_back();
     drop(waiter);
     open();
-    at_rest(subject, &ledger, baseline);
+    at_rest(subject, &counts, baseline);
 }
 
-async fn a_service_asks_again_when_it_was_woken<C, L>(held_back: HeldBack<L>)
+async fn a_service_asks_again_when_it_was_woken<C, L>(held_back: BackpressureSubject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
-    let HeldBack {
+    let BackpressureSubject {
         subject,
         close,
         open,
@@ -100,42 +100,42 @@ where
         open();
     }
     go_on(&mut waiting).await;
-    served::<C, _>(&mut waiting[0].service, Act::Succeed).await;
+    served::<C, _>(&mut waiting[0].service, Action::Succeed).await;
 }
 
-async fn the_inner_service_is_asked_afterwards<C, L>(held_back: HeldBack<L>)
+async fn the_inner_service_is_asked_afterwards<C, L>(held_back: BackpressureSubject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     let probe = Probe::ready_after(Duration::from_secs(1));
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     (held_back.close)();
     let mut waiting = [Waiter::<C, _>::new(held_back.subject.layer.layer(probe))];
     waiting[0].is_held_back();
     (held_back.open)();
     go_on(&mut waiting).await;
-    served::<C, _>(&mut waiting[0].service, Act::Succeed).await;
-    assert_eq!(ledger.violations(), 0, "called without being ready");
+    served::<C, _>(&mut waiting[0].service, Action::Succeed).await;
+    assert_eq!(counts.violations(), 0, "called without being ready");
 }
 
-async fn readiness_is_taken_back<C, L>(held_back: HeldBack<L>)
+async fn readiness_is_taken_back<C, L>(held_back: BackpressureSubject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let mut waiting = [Waiter::<C, _>::new(held_back.subject.layer.layer(probe))];
     go_on(&mut waiting).await;
     (held_back.close)();
     waiting[0].is_held_back();
     (held_back.open)();
     go_on(&mut waiting).await;
-    served::<C, _>(&mut waiting[0].service, Act::Succeed).await;
-    assert_eq!(ledger.violations(), 0, "called without being ready");
+    served::<C, _>(&mut waiting[0].service, Action::Succeed).await;
+    assert_eq!(counts.violations(), 0, "called without being ready");
 }
 
 /// A service that is asked for readiness by a task of its own.
@@ -145,7 +145,7 @@ struct Waiter<C, S> {
     calls: PhantomData<C>,
 }
 
-impl<C: Calls<S>, S: Service<C::Request, Error = ProbeError>> Waiter<C, S> {
+impl<C: TestClient<S>, S: Service<C::Request, Error = ProbeError>> Waiter<C, S> {
     fn new(service: S) -> Self {
         Self {
             service,
@@ -181,7 +181,7 @@ impl<C: Calls<S>, S: Service<C::Request, Error = ProbeError>> Waiter<C, S> {
 async fn go_on<C, S>(waiting: &mut [Waiter<C, S>])
 where
     S: Service<C::Request, Error = ProbeError>,
-    C: Calls<S>,
+    C: TestClient<S>,
 {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut polls = vec![Some(0); waiting.len()];

@@ -2,7 +2,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{at_rest, readied};
-use crate::{Act, Calls, Probe, ProbeError, Subject};
+use crate::{Action, Probe, ProbeError, Subject, TestClient};
 
 /// T-13: the data, the trailers and the error of a response body pass through unchanged, and no hint of the body is a lie.
 ///
@@ -11,13 +11,18 @@ pub async fn bodies_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
-    for act in [Act::Succeed, Act::SizedBody, Act::Trailers, Act::FailInBody] {
+    for act in [
+        Action::Succeed,
+        Action::SizedBody,
+        Action::Trailers,
+        Action::FailInBody,
+    ] {
         let subject = make();
-        let baseline = subject.held_now();
+        let baseline = subject.resource_count();
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let mut service = subject.layer.layer(probe);
         readied(&mut service).await;
         match service.call(C::request(act)).await {
@@ -29,11 +34,11 @@ where
                 assert_eq!(content, expected, "the body of {act:?}");
             }
             Err(error) => assert!(
-                act == Act::FailInBody && error.is_failed(),
+                act == Action::FailInBody && error.is_failed(),
                 "{act:?} became {error}"
             ),
         }
-        at_rest(&subject, &ledger, baseline);
+        at_rest(&subject, &counts, baseline);
     }
 }
 
@@ -42,20 +47,20 @@ pub(super) async fn half_read<C, L>(make: &impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
-    for act in [Act::Succeed, Act::SizedBody, Act::Trailers] {
+    for act in [Action::Succeed, Action::SizedBody, Action::Trailers] {
         for frames in 0..=3 {
             let subject = make();
-            let baseline = subject.held_now();
+            let baseline = subject.resource_count();
             let probe = Probe::new();
-            let ledger = probe.ledger();
+            let counts = probe.counts();
             let mut service = subject.layer.layer(probe);
             readied(&mut service).await;
             if let Ok(response) = service.call(C::request(act)).await {
                 C::read(response, frames).await;
             }
-            at_rest(&subject, &ledger, baseline);
+            at_rest(&subject, &counts, baseline);
         }
     }
 }

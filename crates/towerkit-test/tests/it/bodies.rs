@@ -16,7 +16,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_test::{
-    GrpcCalls, HttpCalls, HttpRequest, Probe, ProbeBody, ProbeError, Subject, contract, laws,
+    GrpcClient, HttpClient, HttpRequest, Probe, ProbeBody, ProbeError, Subject, contract, laws,
 };
 
 use crate::passes;
@@ -53,7 +53,7 @@ fn subject(fault: Fault) -> Subject<Faulty> {
         fault,
         in_flight: in_flight.clone(),
     };
-    Subject::new(layer).held(move || in_flight.load(Ordering::SeqCst))
+    Subject::new(layer).count_resources(move || in_flight.load(Ordering::SeqCst))
 }
 
 impl Layer<Probe> for Faulty {
@@ -190,7 +190,7 @@ fn faulty_data(fault: Fault, data: Bytes) -> Bytes {
 
 fn replaced() -> ProbeError {
     let reason = towerkit_core::RejectionReason::Unavailable;
-    towerkit_core::CarriesRejection::rejected(towerkit_core::Rejection::new(reason, "faulty"))
+    towerkit_core::CarriesRejection::from_rejection(towerkit_core::Rejection::new(reason, "faulty"))
 }
 
 #[pinned_drop]
@@ -209,8 +209,8 @@ impl PinnedDrop for FaultyBody {
     }
 }
 
-contract!(sound_over_http, HttpCalls, subject(Fault::Sound));
-contract!(sound_over_grpc, GrpcCalls, subject(Fault::Sound));
+contract!(sound_over_http, HttpClient, subject(Fault::Sound));
+contract!(sound_over_grpc, GrpcClient, subject(Fault::Sound));
 
 /// T-13
 #[test]
@@ -230,9 +230,9 @@ fn a_layer_that_changes_bodies_is_rejected() {
         Fault::IsOverTooEarly,
     ] {
         let is_sound = fault == Fault::Sound;
-        let http = || laws::bodies_pass_unchanged::<HttpCalls, _>(|| subject(fault));
+        let http = || laws::bodies_pass_unchanged::<HttpClient, _>(|| subject(fault));
         assert_eq!(passes(http), is_sound, "{fault:?} over HTTP");
-        let grpc = || laws::bodies_pass_unchanged::<GrpcCalls, _>(|| subject(fault));
+        let grpc = || laws::bodies_pass_unchanged::<GrpcClient, _>(|| subject(fault));
         assert_eq!(passes(grpc), is_sound, "{fault:?} over gRPC");
     }
 }
@@ -244,7 +244,7 @@ fn a_layer_that_keeps_what_a_dropped_body_held_is_rejected() {
         Fault::KeepsWhatAHalfReadBodyHeld,
         Fault::KeepsWhatAnUnreadBodyHeld,
     ] {
-        let law = || laws::a_dropped_call_releases_all::<HttpCalls, _>(|| subject(fault));
+        let law = || laws::a_dropped_call_releases_all::<HttpClient, _>(|| subject(fault));
         assert!(!passes(law), "{fault:?}");
     }
 }

@@ -15,7 +15,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_core::{CarriesRejection, Failer};
-use towerkit_test::{Act, PlainCalls, Probe, ProbeError, Subject, contract, laws};
+use towerkit_test::{Action, PlainClient, Probe, ProbeError, Subject, contract, laws};
 
 use crate::passes;
 
@@ -48,7 +48,7 @@ fn subject(fault: Fault) -> Subject<Faulty> {
         fault,
         in_flight: in_flight.clone(),
     };
-    Subject::new(layer).held(move || in_flight.load(Ordering::SeqCst))
+    Subject::new(layer).count_resources(move || in_flight.load(Ordering::SeqCst))
 }
 
 impl Layer<Probe> for Faulty {
@@ -68,13 +68,13 @@ struct FaultyService {
     inner: Probe,
 }
 
-impl Service<Act> for FaultyService {
-    type Response = Act;
+impl Service<Action> for FaultyService {
+    type Response = Action;
     type Error = ProbeError;
     type Future = FaultyFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
-        let polled = Service::<Act>::poll_ready(&mut self.inner, cx);
+        let polled = Service::<Action>::poll_ready(&mut self.inner, cx);
         match self.layer.fault {
             Fault::SpinsUntilItIsReady if polled.is_pending() => cx.waker().wake_by_ref(),
             Fault::ReservesInPollReady => self.layer.add(1),
@@ -83,7 +83,7 @@ impl Service<Act> for FaultyService {
         polled
     }
 
-    fn call(&mut self, act: Act) -> FaultyFuture {
+    fn call(&mut self, act: Action) -> FaultyFuture {
         if self.layer.fault != Fault::ReservesInPollReady {
             self.layer.add(1);
         }
@@ -120,12 +120,12 @@ impl Drop for CallState {
 #[pin_project(PinnedDrop)]
 struct FaultyFuture {
     #[pin]
-    inner: <Probe as Service<Act>>::Future,
+    inner: <Probe as Service<Action>>::Future,
     held: Option<CallState>,
 }
 
 impl Future for FaultyFuture {
-    type Output = Result<Act, ProbeError>;
+    type Output = Result<Action, ProbeError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
@@ -133,7 +133,7 @@ impl Future for FaultyFuture {
         let inner = me.inner;
         if fault == Fault::SwallowsPanics {
             let poll = AssertUnwindSafe(|| inner.poll(cx));
-            return catch_unwind(poll).unwrap_or(Poll::Ready(Ok(Act::Succeed)));
+            return catch_unwind(poll).unwrap_or(Poll::Ready(Ok(Action::Succeed)));
         }
         let polled = inner.poll(cx);
         if polled.is_pending() && fault == Fault::SpinsWhileItWaits {
@@ -149,7 +149,7 @@ impl Future for FaultyFuture {
         Poll::Ready(match result {
             Err(_) if fault == Fault::WrapsErrors => {
                 let reason = towerkit_core::RejectionReason::Unavailable;
-                Err(ProbeError::rejected(towerkit_core::Rejection::new(
+                Err(ProbeError::from_rejection(towerkit_core::Rejection::new(
                     reason, "faulty",
                 )))
             }
@@ -170,7 +170,7 @@ impl PinnedDrop for FaultyFuture {
 }
 
 /// Asks the result as a classifier would, after it was taken out what has to be released.
-fn asks_and_forgets(fault: Fault, result: &Result<Act, ProbeError>) -> bool {
+fn asks_and_forgets(fault: Fault, result: &Result<Action, ProbeError>) -> bool {
     let ask = AssertUnwindSafe(|| match result {
         Ok(act) if fault == Fault::ForgetsAPanicOfTheFailer => drop(act.failed()),
         Err(error) if fault == Fault::ForgetsAPanicOfTheError => drop(error.rejection()),
@@ -179,14 +179,14 @@ fn asks_and_forgets(fault: Fault, result: &Result<Act, ProbeError>) -> bool {
     catch_unwind(ask).is_err()
 }
 
-contract!(sound, PlainCalls, subject(Fault::Sound));
+contract!(sound, PlainClient, subject(Fault::Sound));
 
 /// T-01
 #[test]
 fn a_layer_that_calls_an_unready_clone_is_rejected() {
     let fault = Fault::CallsACloneThatIsNotReady;
     assert!(!passes(
-        || laws::calls_come_after_readiness::<PlainCalls, _>(subject(fault))
+        || laws::calls_come_after_readiness::<PlainClient, _>(subject(fault))
     ));
 }
 
@@ -213,16 +213,16 @@ struct RepeatingService {
     inner: Probe,
 }
 
-impl Service<Act> for RepeatingService {
-    type Response = Act;
+impl Service<Action> for RepeatingService {
+    type Response = Action;
     type Error = ProbeError;
-    type Future = Pin<Box<dyn Future<Output = Result<Act, ProbeError>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Action, ProbeError>>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
-        Service::<Act>::poll_ready(&mut self.inner, cx)
+        Service::<Action>::poll_ready(&mut self.inner, cx)
     }
 
-    fn call(&mut self, act: Act) -> Self::Future {
+    fn call(&mut self, act: Action) -> Self::Future {
         let mut next = self.clone();
         let first = self.inner.call(act);
         Box::pin(async move {
@@ -246,7 +246,7 @@ impl Service<Act> for RepeatingService {
 fn a_layer_that_tries_again_without_asking_is_rejected() {
     for asks in [true, false] {
         let subject = || Subject::new(Repeating { asks });
-        let law = || laws::each_attempt_has_its_own_readiness::<PlainCalls, _>(subject);
+        let law = || laws::each_attempt_has_its_own_readiness::<PlainClient, _>(subject);
         assert_eq!(passes(law), asks);
     }
 }
@@ -255,16 +255,17 @@ fn a_layer_that_tries_again_without_asking_is_rejected() {
 #[test]
 fn a_layer_that_keeps_what_a_dropped_call_held_is_rejected() {
     let fault = Fault::KeepsWhatADroppedCallHeld;
-    assert!(!passes(
-        || laws::a_dropped_call_releases_all::<PlainCalls, _>(|| subject(fault))
-    ));
+    assert!(!passes(|| laws::a_dropped_call_releases_all::<
+        PlainClient,
+        _,
+    >(|| subject(fault))));
 }
 
 /// T-04
 #[test]
 fn a_layer_that_keeps_what_a_panicked_call_held_is_rejected() {
     let fault = Fault::KeepsWhatAPanickedCallHeld;
-    assert!(!passes(|| laws::a_panic_releases_all::<PlainCalls, _>(
+    assert!(!passes(|| laws::a_panic_releases_all::<PlainClient, _>(
         || subject(fault)
     )));
 }
@@ -276,7 +277,7 @@ fn a_layer_that_forgets_that_an_answer_may_panic_is_rejected() {
         Fault::ForgetsAPanicOfTheFailer,
         Fault::ForgetsAPanicOfTheError,
     ] {
-        let law = || laws::a_panic_releases_all::<PlainCalls, _>(|| subject(fault));
+        let law = || laws::a_panic_releases_all::<PlainClient, _>(|| subject(fault));
         assert!(!passes(law), "{fault:?}");
     }
 }
@@ -285,7 +286,7 @@ fn a_layer_that_forgets_that_an_answer_may_panic_is_rejected() {
 #[test]
 fn a_layer_that_swallows_a_panic_is_rejected() {
     let fault = Fault::SwallowsPanics;
-    assert!(!passes(|| laws::a_panic_releases_all::<PlainCalls, _>(
+    assert!(!passes(|| laws::a_panic_releases_all::<PlainClient, _>(
         || subject(fault)
     )));
 }
@@ -295,7 +296,7 @@ fn a_layer_that_swallows_a_panic_is_rejected() {
 fn a_layer_that_reserves_in_poll_ready_is_rejected() {
     let fault = Fault::ReservesInPollReady;
     assert!(!passes(|| {
-        laws::readiness_without_a_call_is_released::<PlainCalls, _>(subject(fault))
+        laws::readiness_without_a_call_is_released::<PlainClient, _>(subject(fault))
     }));
 }
 
@@ -303,7 +304,7 @@ fn a_layer_that_reserves_in_poll_ready_is_rejected() {
 #[test]
 fn a_layer_that_spins_is_rejected() {
     for fault in [Fault::SpinsWhileItWaits, Fault::SpinsUntilItIsReady] {
-        assert!(!passes(|| laws::waiting_does_not_spin::<PlainCalls, _>(
+        assert!(!passes(|| laws::waiting_does_not_spin::<PlainClient, _>(
             || subject(fault)
         )));
     }
@@ -312,9 +313,9 @@ fn a_layer_that_spins_is_rejected() {
 /// T-07
 #[test]
 fn a_constructor_that_takes_nonsense_or_panics_is_rejected() {
-    let accepts = || laws::nonsense_is_rejected(&[("0", &|| false)]);
-    let panics = || laws::nonsense_is_rejected(&[("0", &|| panic!("zero"))]);
-    laws::nonsense_is_rejected(&[("0", &|| true)]);
+    let accepts = || laws::invalid_settings_are_rejected(&[("0", &|| false)]);
+    let panics = || laws::invalid_settings_are_rejected(&[("0", &|| panic!("zero"))]);
+    laws::invalid_settings_are_rejected(&[("0", &|| true)]);
     assert!(catch_unwind(accepts).is_err());
     assert!(catch_unwind(panics).is_err());
 }
@@ -323,7 +324,7 @@ fn a_constructor_that_takes_nonsense_or_panics_is_rejected() {
 #[test]
 fn a_layer_that_wraps_errors_is_rejected() {
     let fault = Fault::WrapsErrors;
-    assert!(!passes(|| laws::errors_pass_unchanged::<PlainCalls, _>(
+    assert!(!passes(|| laws::errors_pass_unchanged::<PlainClient, _>(
         || subject(fault)
     )));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tower_layer::Layer;
 use tower_service::Service;
-use towerkit_test::{Act, HeldBack, PlainCalls, Probe, ProbeError, Subject, laws};
+use towerkit_test::{Action, BackpressureSubject, PlainClient, Probe, ProbeError, Subject, laws};
 
 use crate::passes;
 
@@ -39,7 +39,7 @@ struct Faulty {
     gate: Arc<Mutex<Gate>>,
 }
 
-fn subject(fault: Fault) -> HeldBack<Faulty> {
+fn subject(fault: Fault) -> BackpressureSubject<Faulty> {
     let gate = Arc::new(Mutex::new(Gate::default()));
     let layer = Faulty {
         fault,
@@ -63,7 +63,7 @@ fn subject(fault: Fault) -> HeldBack<Faulty> {
             .for_each(|(_, waker)| waker.wake());
     };
     let close = move || close.lock().unwrap().is_closed = true;
-    HeldBack::new(Subject::new(layer), close, open)
+    BackpressureSubject::new(Subject::new(layer), close, open)
 }
 
 impl Layer<Probe> for Faulty {
@@ -123,24 +123,24 @@ impl FaultyService {
     }
 }
 
-impl Service<Act> for FaultyService {
-    type Response = Act;
+impl Service<Action> for FaultyService {
+    type Response = Action;
     type Error = ProbeError;
-    type Future = <Probe as Service<Act>>::Future;
+    type Future = <Probe as Service<Action>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
         let fault = self.layer.fault;
         if fault == Fault::PollsTheInnerServiceMeanwhile {
-            let _ = Service::<Act>::poll_ready(&mut self.inner, cx);
+            let _ = Service::<Action>::poll_ready(&mut self.inner, cx);
         }
         ready!(self.poll_gate(cx));
         if fault == Fault::PollsTheInnerServiceNoMore {
             return Poll::Ready(Ok(()));
         }
-        Service::<Act>::poll_ready(&mut self.inner, cx)
+        Service::<Action>::poll_ready(&mut self.inner, cx)
     }
 
-    fn call(&mut self, act: Act) -> Self::Future {
+    fn call(&mut self, act: Action) -> Self::Future {
         self.inner.call(act)
     }
 }
@@ -158,7 +158,7 @@ fn a_layer_that_loses_a_wake_up_is_rejected() {
         Fault::RegistersOnce,
         Fault::Spins,
     ] {
-        let law = || laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| subject(fault));
+        let law = || laws::backpressure_loses_no_wake_up::<PlainClient, _>(|| subject(fault));
         assert_eq!(passes(law), fault == Fault::Sound, "{fault:?}");
     }
 }

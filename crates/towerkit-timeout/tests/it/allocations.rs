@@ -13,7 +13,7 @@ use http_body_util::Empty;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{Clock, Deadline, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 use towerkit_timeout::TimeoutLayer;
 
 type Answer = Response<Empty<bytes::Bytes>>;
@@ -51,7 +51,7 @@ fn answered_calls_leave_no_timers() {
     let call_many = |calls| {
         runtime.block_on(async {
             for _ in 0..calls {
-                let nap = Act::Sleep(Duration::from_millis(1));
+                let nap = Action::Sleep(Duration::from_millis(1));
                 service.clone().oneshot(nap).await.unwrap();
             }
         });

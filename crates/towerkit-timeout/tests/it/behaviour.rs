@@ -14,7 +14,7 @@ use towerkit_core::{
     BoxError, CarriesRejection, LayerExt, OperationSet, Outcome, Plain, Rejection, RejectionReason,
 };
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 use towerkit_timeout::TimeoutLayer;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,13 +27,13 @@ fn layer() -> TimeoutLayer {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_takes_too_long_is_dropped_within_a_tick() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let start = Instant::now();
     let call = layer()
         .name("upstream")
         .plain("nap")
         .layer(probe)
-        .oneshot(Act::Sleep(10 * SECOND));
+        .oneshot(Action::Sleep(10 * SECOND));
     let error = call.await.unwrap_err();
     let elapsed = start.elapsed();
     assert!(
@@ -45,7 +45,7 @@ async fn a_call_that_takes_too_long_is_dropped_within_a_tick() {
         error.rejection().map(Rejection::reason),
         Some(RejectionReason::DeadlineExceeded)
     );
-    assert_eq!((ledger.dropped(), ledger.in_flight()), (1, 0));
+    assert_eq!((counts.dropped(), counts.in_flight()), (1, 0));
 }
 
 /// TO-01: in time, in a tie, and too late.
@@ -58,7 +58,7 @@ async fn a_tie_goes_to_the_call() {
         (SECOND, true),
         (SECOND + tick, false),
     ] {
-        let result = service.clone().oneshot(Act::Sleep(nap)).await;
+        let result = service.clone().oneshot(Action::Sleep(nap)).await;
         assert_eq!(result.is_ok(), is_served, "{nap:?}");
     }
 }
@@ -67,7 +67,7 @@ async fn a_tie_goes_to_the_call() {
 #[test]
 fn a_call_that_is_ready_at_once_makes_no_timer() {
     let service = layer().plain("at once").layer(Probe::new());
-    let call = tower::util::Oneshot::new(service, Act::Succeed);
+    let call = tower::util::Oneshot::new(service, Action::Succeed);
     let mut call = std::pin::pin!(call);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(call.as_mut().poll(&mut cx).is_ready());
@@ -75,7 +75,7 @@ fn a_call_that_is_ready_at_once_makes_no_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn over_http_and_grpc_the_rejection_is_a_response() {
-    let call = || Request::new(Act::Sleep(10 * SECOND));
+    let call = || Request::new(Action::Sleep(10 * SECOND));
     let response = layer()
         .http()
         .layer(Probe::new())
@@ -99,7 +99,7 @@ async fn other_operations_take_their_time() {
     let only = layer().only(OperationSet::exact("buy"));
     for (name, is_served) in [("buy", false), ("browse", true)] {
         let service = only.clone().plain(name).layer(Probe::new());
-        let result = service.oneshot(Act::Sleep(100 * SECOND)).await;
+        let result = service.oneshot(Action::Sleep(100 * SECOND)).await;
         assert_eq!(result.is_ok(), is_served, "{name}");
     }
 }
@@ -109,7 +109,7 @@ async fn a_handle_changes_the_timeout_of_later_calls() {
     let layer = layer();
     let handle = layer.handle();
     let service = layer.plain("nap").layer(Probe::new());
-    let nap = Act::Sleep(5 * SECOND);
+    let nap = Action::Sleep(5 * SECOND);
     assert!(service.clone().oneshot(nap).await.is_err());
     handle.change(6 * SECOND).unwrap();
     assert!(service.clone().oneshot(nap).await.is_ok());
@@ -123,7 +123,7 @@ async fn a_handle_follows_later_setters() {
     let handle = layer.handle();
     let service = layer.name("upstream").plain("nap").layer(Probe::new());
     handle.change(6 * SECOND).unwrap();
-    assert!(service.oneshot(Act::Sleep(5 * SECOND)).await.is_ok());
+    assert!(service.oneshot(Action::Sleep(5 * SECOND)).await.is_ok());
 }
 
 async fn greedy<T>() -> T {
@@ -156,7 +156,7 @@ pub(crate) async fn ended<T>(task: JoinHandle<T>) -> T {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_times_out_is_answered_without_a_body() {
     for (method, has_body) in [(Method::HEAD, false), (Method::GET, true)] {
-        let mut request = Request::new(Act::Sleep(10 * SECOND));
+        let mut request = Request::new(Action::Sleep(10 * SECOND));
         *request.method_mut() = method;
         let service = layer().http().layer(Probe::new());
         let response = service.oneshot(request).await.unwrap();
@@ -173,14 +173,14 @@ async fn a_head_that_times_out_is_answered_without_a_body() {
 #[tokio::test(start_paused = true)]
 async fn a_classifier_that_panics_leaves_nothing_behind() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
-    let plain = Plain::new("probe").classify(|result: &Result<Act, ProbeError>| {
-        assert!(*result.as_ref().unwrap() == Act::Succeed, "unheard of");
+    let counts = probe.counts();
+    let plain = Plain::new("probe").classify(|result: &Result<Action, ProbeError>| {
+        assert!(*result.as_ref().unwrap() == Action::Succeed, "unheard of");
         Outcome::Success
     });
     let service = layer().protocol(plain).layer(probe);
-    let call = tokio::spawn(service.clone().oneshot(Act::Pend(1)));
+    let call = tokio::spawn(service.clone().oneshot(Action::Pend(1)));
     _ = call.await;
-    assert_eq!((ledger.in_flight(), ledger.reserved()), (0, 0));
-    assert!(service.oneshot(Act::Succeed).await.is_ok());
+    assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
+    assert!(service.oneshot(Action::Succeed).await.is_ok());
 }

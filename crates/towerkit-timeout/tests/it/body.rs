@@ -316,7 +316,7 @@ async fn layers_outside_see_that_the_call_timed_out() {
             panic!("{ends:?}");
         };
         assert_eq!(end.outcome(), Outcome::TimedOut);
-        assert_eq!((end.head(), end.has_head()), (head, true));
+        assert_eq!((end.head_outcome(), end.has_head()), (head, true));
         assert_eq!(end.status(), Some(status));
     }
 }

@@ -5,19 +5,19 @@ use std::time::Duration;
 use tower::layer::util::Stack;
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_test::{Subject, contract, laws::nonsense_is_rejected};
+use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
 
 fn layer() -> TimeoutLayer {
     TimeoutLayer::new(Duration::from_secs(90)).unwrap()
 }
 
-contract!(plain, PlainCalls, Subject::new(layer().plain("probe")));
-contract!(http, HttpCalls, Subject::new(layer().http()));
-contract!(grpc, GrpcCalls, Subject::new(layer().grpc()));
+contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
+contract!(http, HttpClient, Subject::new(layer().http()));
+contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 contract!(
     shorter_than_the_call,
-    PlainCalls,
+    PlainClient,
     Subject::new(
         TimeoutLayer::new(Duration::from_secs(1))
             .unwrap()
@@ -35,21 +35,21 @@ fn inject() -> DeadlineInjectLayer {
 
 contract!(
     deadline_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(deadline().plain("probe"))
 );
-contract!(deadline_http, HttpCalls, Subject::new(deadline().http()));
-contract!(deadline_grpc, GrpcCalls, Subject::new(deadline().grpc()));
+contract!(deadline_http, HttpClient, Subject::new(deadline().http()));
+contract!(deadline_grpc, GrpcClient, Subject::new(deadline().grpc()));
 contract!(
     inject_plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(inject().plain("probe"))
 );
-contract!(inject_http, HttpCalls, Subject::new(inject().http()));
-contract!(inject_grpc, GrpcCalls, Subject::new(inject().grpc()));
+contract!(inject_http, HttpClient, Subject::new(inject().http()));
+contract!(inject_grpc, GrpcClient, Subject::new(inject().grpc()));
 contract!(
     with_a_deadline,
-    HttpCalls,
+    HttpClient,
     Subject::new(Stack::new(layer().http(), deadline().http()))
 );
 
@@ -67,13 +67,13 @@ mod body {
             .unwrap()
     }
 
-    contract!(http, HttpCalls, Subject::new(body().http()));
-    contract!(grpc, GrpcCalls, Subject::new(body().grpc()));
+    contract!(http, HttpClient, Subject::new(body().http()));
+    contract!(grpc, GrpcClient, Subject::new(body().grpc()));
 
     /// T-07
     #[test]
     fn nonsense_in_the_configuration_is_rejected() {
-        nonsense_is_rejected(&[
+        invalid_settings_are_rejected(&[
             ("idle 0", &|| BodyTimeoutLayer::new(Duration::ZERO).is_err()),
             ("idle MAX", &|| {
                 BodyTimeoutLayer::new(Duration::MAX).is_err()
@@ -87,7 +87,7 @@ mod body {
 /// T-07
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("0", &|| TimeoutLayer::new(Duration::ZERO).is_err()),
         ("MAX", &|| TimeoutLayer::new(Duration::MAX).is_err()),
         ("u64::MAX s", &|| {

@@ -11,7 +11,7 @@ use towerkit_core::{
     BoxError, Clock, Deadline, LayerExt, OperationSet, Rejection, RejectionReason, stack,
 };
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe, tokio_clock};
+use towerkit_test::{Action, Probe, tokio_clock};
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, InvalidField, TimeoutLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ macro_rules! seen_behind {
 }
 
 fn left(request: &Request<()>) -> Duration {
-    request.extensions().get::<Deadline>().unwrap().left()
+    request.extensions().get::<Deadline>().unwrap().remaining()
 }
 
 /// TO-03, TO-04: the sooner of what the caller asks in either field and what the server allows; what cannot be read asks nothing.
@@ -289,7 +289,7 @@ async fn a_handle_follows_later_setters() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_drops_the_call_at_the_deadline() {
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let policies = stack((deadlines().clock(tokio_clock()), DeadlineInjectLayer::new()));
     let service = ServiceBuilder::new()
         .layer(policies.http())
@@ -297,7 +297,7 @@ async fn a_timeout_drops_the_call_at_the_deadline() {
         .service(probe);
     for (asked, expected) in [("300m", 300 * MILLI), ("20S", 10 * SECOND)] {
         let start = Instant::now();
-        let mut request = Request::new(Act::Sleep(60 * SECOND));
+        let mut request = Request::new(Action::Sleep(60 * SECOND));
         request
             .headers_mut()
             .insert("grpc-timeout", asked.parse().unwrap());
@@ -309,7 +309,7 @@ async fn a_timeout_drops_the_call_at_the_deadline() {
             "{elapsed:?}"
         );
     }
-    assert_eq!((ledger.dropped(), ledger.in_flight()), (2, 0));
+    assert_eq!((counts.dropped(), counts.in_flight()), (2, 0));
 }
 
 /// What happens between the call and its first wait comes off the time that is left.
@@ -319,12 +319,12 @@ async fn a_call_that_is_polled_late_still_ends_at_its_deadline() {
         .unwrap()
         .http()
         .layer(Probe::new());
-    let mut request = Request::new(Act::Sleep(60 * SECOND));
+    let mut request = Request::new(Action::Sleep(60 * SECOND));
     request
         .extensions_mut()
         .insert(Deadline::after(&tokio_clock(), SECOND));
     let start = Instant::now();
-    ServiceExt::<Request<Act>>::ready(&mut service)
+    ServiceExt::<Request<Action>>::ready(&mut service)
         .await
         .unwrap();
     let call = service.call(request);

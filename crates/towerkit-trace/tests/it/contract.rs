@@ -2,19 +2,19 @@
 
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_test::{Subject, contract, laws::nonsense_is_rejected};
+use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
 use towerkit_trace::{Sampler, TraceLayer};
 
 contract!(
     plain,
-    PlainCalls,
+    PlainClient,
     Subject::new(TraceLayer::internal().plain("probe"))
 );
-contract!(http, HttpCalls, Subject::new(TraceLayer::server().http()));
-contract!(grpc, GrpcCalls, Subject::new(TraceLayer::client().grpc()));
+contract!(http, HttpClient, Subject::new(TraceLayer::server().http()));
+contract!(grpc, GrpcClient, Subject::new(TraceLayer::client().grpc()));
 contract!(
     unsampled,
-    HttpCalls,
+    HttpClient,
     Subject::new(TraceLayer::server().sampler(Sampler::never()).http())
 );
 
@@ -23,7 +23,7 @@ contract!(
 fn nonsense_in_the_configuration_is_rejected() {
     let rejected =
         |share: f64| Sampler::ratio(share).is_err() && Sampler::always().set_ratio(share).is_err();
-    nonsense_is_rejected(&[
+    invalid_settings_are_rejected(&[
         ("NaN", &|| rejected(f64::NAN)),
         ("infinite", &|| rejected(f64::INFINITY)),
         ("negative", &|| rejected(-f64::MIN_POSITIVE)),

@@ -15,7 +15,7 @@ use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
     coalesce::CoalesceLayer,
     concurrency::{ConcurrencyLimitLayer, Queue, QueuedConcurrencyLimitLayer},
-    core::{KeyBy, LayerExt, NoProtocol, stack},
+    core::{KeyFn, LayerExt, NoProtocol, stack},
     hedge::HedgeLayer,
     http::HttpExt,
     log::LogLayer,
@@ -38,12 +38,12 @@ fn one_each<Req>() -> impl Fn(&Req) -> Option<u64> + Clone {
     move |_| Some(calls.fetch_add(1, Ordering::Relaxed))
 }
 
-fn cache<Req>() -> CacheLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
+fn cache<Req>() -> CacheLayer<KeyFn<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
     let lifetime = Lifetime::new(Duration::from_secs(60)).unwrap();
     CacheLayer::new(lifetime, Capacity::entries(100).unwrap(), one_each())
 }
 
-fn coalesce<Req>() -> CoalesceLayer<KeyBy<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
+fn coalesce<Req>() -> CoalesceLayer<KeyFn<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
     CoalesceLayer::new(one_each())
 }
 
@@ -108,7 +108,7 @@ macro_rules! nested {
                 fn $inner() {
                     use crate::pairs::*;
                     keeps_the_laws!(
-                        PlainCalls,
+                        PlainClient,
                         Stack::new(crate::pairs::$inner().plain("inner"), crate::pairs::$outer().plain("outer"))
                     );
                 }
@@ -119,7 +119,7 @@ macro_rules! nested {
                 #[test]
                 fn $inner() {
                     use crate::pairs::*;
-                    keeps_the_laws!(HttpCalls, Stack::new(crate::pairs::$inner().http(), crate::pairs::$outer().http()));
+                    keeps_the_laws!(HttpClient, Stack::new(crate::pairs::$inner().http(), crate::pairs::$outer().http()));
                 }
             )+ })+
         }
@@ -133,9 +133,9 @@ macro_rules! fused {
                 #[test]
                 fn $inner() {
                     use crate::pairs::*;
-                    keeps_the_laws!(PlainCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).plain("policy stack"));
-                    keeps_the_laws!(HttpCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).http());
-                    keeps_the_laws!(GrpcCalls, stack((crate::pairs::$outer(), crate::pairs::$inner())).grpc());
+                    keeps_the_laws!(PlainClient, stack((crate::pairs::$outer(), crate::pairs::$inner())).plain("policy stack"));
+                    keeps_the_laws!(HttpClient, stack((crate::pairs::$outer(), crate::pairs::$inner())).http());
+                    keeps_the_laws!(GrpcClient, stack((crate::pairs::$outer(), crate::pairs::$inner())).grpc());
                 }
             )+ })+
         }

@@ -169,7 +169,7 @@ async fn every_code_has_the_outcome_of_the_table() {
 #[test]
 fn a_breaker_judges_as_the_table_says() {
     let blamed = |outcome| CallEnd::new(outcome).with_status(Some(Status::Http(429)));
-    let after = |head| CallEnd::cancelled().with_head(Some(head));
+    let after = |head| CallEnd::cancelled().with_head_outcome(Some(head));
     let troubles = [Outcome::Failure, Outcome::Overloaded, Outcome::TimedOut];
     let table = [
         (vec![CallEnd::new(Outcome::Success)], CountAs::Success),

@@ -25,7 +25,7 @@ use towerkit_log::{Format, LogLayer};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_retry::{Budget, RetryLayer};
-use towerkit_test::{Act, Probe, run_paused, tokio_clock};
+use towerkit_test::{Action, Probe, run_paused, tokio_clock};
 use towerkit_timeout::TimeoutLayer;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -167,7 +167,7 @@ fn a_timeout_outside_a_breaker_hides_the_timeouts_from_it() {
             .plain("nap")
             .layer(wrong.plain("nap").layer(Probe::new()));
         for _ in 0..10 {
-            let nap = Act::Sleep(60 * SECOND);
+            let nap = Action::Sleep(60 * SECOND);
             assert!(inside.clone().oneshot(nap).await.is_err());
             assert!(outside.clone().oneshot(nap).await.is_err());
         }
@@ -189,11 +189,11 @@ async fn a_limiter_outside_an_open_breaker_spends_tokens_on_calls_that_go_nowher
         .layer(Probe::new());
     let wrong = stack((limit, breaker)).plain("call").layer(Probe::new());
     for _ in 0..50 {
-        assert!(right.clone().oneshot(Act::Succeed).await.is_err());
+        assert!(right.clone().oneshot(Action::Succeed).await.is_err());
     }
     assert_eq!(tokens.snapshot().available, 100);
     for _ in 0..50 {
-        assert!(wrong.clone().oneshot(Act::Succeed).await.is_err());
+        assert!(wrong.clone().oneshot(Action::Succeed).await.is_err());
     }
     assert_eq!(tokens.snapshot().available, 50);
 }
@@ -209,9 +209,9 @@ async fn a_breaker_outside_a_limiter_does_not_take_rejections_for_failures() {
     let plain = one_call().plain("call").layer(Probe::new());
     let plain = over_plain.plain("call").layer(plain);
     for n in 0..10 {
-        let response = http.clone().oneshot(Request::new(Act::Succeed)).await;
+        let response = http.clone().oneshot(Request::new(Action::Succeed)).await;
         assert_eq!(response.unwrap().status() == 429, n > 0);
-        let result = plain.clone().oneshot(Act::Succeed).await;
+        let result = plain.clone().oneshot(Action::Succeed).await;
         assert_eq!(
             result.is_err_and(|error| error.rejection().is_some()),
             n > 0

@@ -7,7 +7,7 @@ use std::{
 };
 
 use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
-use towerkit_test::Act;
+use towerkit_test::Action;
 
 use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
 
@@ -22,7 +22,7 @@ fn what_is_counted_stays_where_the_window_stays() {
     let setup = rate(1.0, 10, 10);
     setup.succeed(2);
     setup.fail(3);
-    let late = setup.start(Act::Fail);
+    let late = setup.start(Action::Fail);
     apply(&setup, OpenWhen::failure_rate(0.5, 10, 6).unwrap());
     let snapshot = setup.breaker.snapshot();
     assert_eq!((snapshot.results, snapshot.failures), (5, 3));
@@ -41,7 +41,7 @@ fn another_window_starts_anew_and_calls_from_before_do_not_count() {
     ] {
         let setup = rate(1.0, 10, 10);
         setup.fail(5);
-        let late = setup.start(Act::Fail);
+        let late = setup.start(Action::Fail);
         apply(&setup, open_when.unwrap());
         assert!(ended(late).is_err());
         let snapshot = setup.breaker.snapshot();
@@ -52,7 +52,7 @@ fn another_window_starts_anew_and_calls_from_before_do_not_count() {
         );
         setup.fail(8);
         assert_eq!(setup.breaker.snapshot().failures, 8);
-        let _ = (setup.call(Act::Fail), setup.call(Act::Fail));
+        let _ = (setup.call(Action::Fail), setup.call(Action::Fail));
         assert_eq!(setup.breaker.state(), State::Open, "{open_when:?}");
     }
 }
@@ -96,7 +96,7 @@ fn an_open_breaker_stays_open_for_as_long_as_it_was_going_to() {
 #[test]
 fn the_number_of_probes_changes_while_some_are_under_way() {
     let setup = Setup::half_open(2);
-    let probe = setup.start(Act::Pend(1));
+    let probe = setup.start(Action::Pend(1));
     setup.succeed(1);
     assert_eq!(setup.rejected(), None);
     let options = setup.breaker.options();
@@ -113,12 +113,12 @@ fn the_number_of_probes_changes_while_some_are_under_way() {
 #[test]
 fn slow_calls_count_from_the_calls_that_start_after_they_were_asked_for() {
     let setup = Setup::new(CircuitBreakerLayer::new());
-    let before = setup.start(Act::Pend(1));
+    let before = setup.start(Action::Pend(1));
     apply(
         &setup,
         OpenWhen::slow_rate(1.0, Duration::from_secs(1), 10, 10).unwrap(),
     );
-    let after = setup.start(Act::Pend(1));
+    let after = setup.start(Action::Pend(1));
     setup.hand.advance(Duration::from_secs(2));
     ended(before).unwrap();
     assert_eq!(setup.breaker.snapshot().results, 0);

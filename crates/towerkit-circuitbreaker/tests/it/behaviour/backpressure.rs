@@ -11,7 +11,7 @@ use towerkit_core::{
     RejectionReason,
 };
 use towerkit_test::{
-    Act, HeldBack, PlainCalls, Probe, Subject, Task, laws, run_paused, tokio_clock,
+    Action, BackpressureSubject, PlainClient, Probe, Subject, Task, laws, run_paused, tokio_clock,
 };
 
 use super::setup::{OPEN_FOR, call, consecutive, ended};
@@ -25,48 +25,52 @@ fn layer() -> CircuitBreakerLayer {
 /// T-12
 #[test]
 fn a_forced_breaker_loses_no_wake_up() {
-    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
-        let layer = layer();
-        let (close, open) = (layer.handle(), layer.handle());
-        HeldBack::new(
-            Subject::new(layer),
-            move || close.force_open(),
-            move || open.release(),
-        )
-    }));
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
+        || {
+            let layer = layer();
+            let (close, open) = (layer.handle(), layer.handle());
+            BackpressureSubject::new(
+                Subject::new(layer),
+                move || close.force_open(),
+                move || open.release(),
+            )
+        },
+    ));
 }
 
 /// T-12, for the places of probes.
 #[test]
 fn a_half_open_breaker_loses_no_wake_up() {
-    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
-        let (clock, hand) = Clock::manual();
-        let layer = layer().probes(100).unwrap().clock(clock);
-        let policy = policy_of(&layer);
-        (0..2).for_each(|_| fail(&policy));
-        hand.advance(OPEN_FOR);
-        let taken = std::rc::Rc::new(Mutex::new(Vec::new()));
-        let (close, open) = (policy.clone(), policy);
-        let (take, give_back) = (taken.clone(), taken);
-        HeldBack::new(
-            Subject::new(layer),
-            move || {
-                take.lock()
-                    .unwrap()
-                    .extend(std::iter::from_fn(|| admit(&close)));
-            },
-            move || {
-                let taken = give_back.lock().unwrap().split_off(0);
-                taken
-                    .into_iter()
-                    .for_each(|held| open.finish(held, &CallEnd::cancelled()));
-            },
-        )
-    }));
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
+        || {
+            let (clock, hand) = Clock::manual();
+            let layer = layer().probes(100).unwrap().clock(clock);
+            let policy = policy_of(&layer);
+            (0..2).for_each(|_| fail(&policy));
+            hand.advance(OPEN_FOR);
+            let taken = std::rc::Rc::new(Mutex::new(Vec::new()));
+            let (close, open) = (policy.clone(), policy);
+            let (take, give_back) = (taken.clone(), taken);
+            BackpressureSubject::new(
+                Subject::new(layer),
+                move || {
+                    take.lock()
+                        .unwrap()
+                        .extend(std::iter::from_fn(|| admit(&close)));
+                },
+                move || {
+                    let taken = give_back.lock().unwrap().split_off(0);
+                    taken
+                        .into_iter()
+                        .for_each(|held| open.finish(held, &CallEnd::cancelled()));
+                },
+            )
+        },
+    ));
 }
 
 fn policy_of(layer: &CircuitBreakerLayer) -> CircuitBreakerPolicy {
-    layer.clone().into_policies().policy().clone()
+    layer.clone().into_policy().get().clone()
 }
 
 fn admit(policy: &CircuitBreakerPolicy) -> Option<<CircuitBreakerPolicy as Policy>::CallState> {
@@ -84,7 +88,7 @@ fn fail(policy: &CircuitBreakerPolicy) {
 fn waiting(service: &CircuitBreaker<Probe>) -> Task<CircuitBreaker<Probe>> {
     let mut service = service.clone();
     Task::new(async move {
-        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        ServiceExt::<Action>::ready(&mut service).await.unwrap();
         service
     })
 }
@@ -100,7 +104,7 @@ fn opened(layer: CircuitBreakerLayer) -> (CircuitBreaker<Probe>, CircuitBreakerH
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());
     for _ in 0..2 {
-        call(&mut service, Act::Fail).unwrap_err();
+        call(&mut service, Action::Fail).unwrap_err();
     }
     assert_eq!(handle.state(), State::Open);
     (service, handle)
@@ -118,7 +122,7 @@ fn an_open_breaker_is_ready_when_its_time_is_over() {
         tokio::time::sleep(3 * MS).await;
         assert!(tasks.iter().all(|task| task.take_wakes() == 1));
         let [one, _other] = &mut tasks;
-        ended(ready(one).call(Act::Succeed)).unwrap();
+        ended(ready(one).call(Action::Succeed)).unwrap();
         assert_eq!(handle.state(), State::Closed);
     });
 }
@@ -126,12 +130,12 @@ fn an_open_breaker_is_ready_when_its_time_is_over() {
 /// While the probes are under way, further instances wait, and go on when a probe has ended one way or another.
 #[test]
 fn a_half_open_breaker_holds_back_what_is_more_than_its_probes() {
-    for ending in [Some(Act::Succeed), Some(Act::Fail), None] {
+    for ending in [Some(Action::Succeed), Some(Action::Fail), None] {
         run_paused(async {
             let (service, handle) = opened(layer());
             tokio::time::sleep(OPEN_FOR).await;
             let mut first = ready(&mut waiting(&service));
-            let probe = first.call(ending.unwrap_or(Act::Pend(9)));
+            let probe = first.call(ending.unwrap_or(Action::Pend(9)));
             let mut task = waiting(&service);
             assert!(task.poll().is_pending());
             match ending {
@@ -139,11 +143,11 @@ fn a_half_open_breaker_holds_back_what_is_more_than_its_probes() {
                 None => drop(probe),
             }
             assert_eq!(task.take_wakes(), 1);
-            if ending == Some(Act::Fail) {
+            if ending == Some(Action::Fail) {
                 assert!(task.poll().is_pending());
                 assert_eq!(handle.state(), State::Open);
             } else {
-                ended(ready(&mut task).call(Act::Succeed)).unwrap();
+                ended(ready(&mut task).call(Action::Succeed)).unwrap();
                 assert_eq!(handle.state(), State::Closed);
             }
         });
@@ -157,12 +161,12 @@ fn a_probe_that_hangs_holds_nobody_back_for_ever() {
         let (service, _handle) = opened(layer());
         tokio::time::sleep(OPEN_FOR).await;
         let mut first = ready(&mut waiting(&service));
-        let _hangs = first.call(Act::Pend(9));
+        let _hangs = first.call(Action::Pend(9));
         let mut task = waiting(&service);
         assert!(task.poll().is_pending());
         tokio::time::sleep(Duration::from_secs(61)).await;
         assert_eq!(task.take_wakes(), 1);
-        ended(ready(&mut task).call(Act::Succeed)).unwrap();
+        ended(ready(&mut task).call(Action::Succeed)).unwrap();
     });
 }
 
@@ -192,7 +196,7 @@ fn changed_options_and_modes_are_noticed() {
     run_paused(async {
         let (service, handle) = opened(layer());
         tokio::time::sleep(OPEN_FOR).await;
-        let _probe = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let _probe = ready(&mut waiting(&service)).call(Action::Pend(9));
         let mut task = waiting(&service);
         assert!(task.poll().is_pending());
         handle.update(handle.options().probes(2).unwrap());
@@ -231,7 +235,7 @@ fn a_clock_of_its_own_is_asked_when_the_timer_fires() {
 fn without_the_option_an_open_breaker_is_ready() {
     run_paused(async {
         let (service, _handle) = opened(consecutive().clock(tokio_clock()));
-        let rejected = ended(ready(&mut waiting(&service)).call(Act::Succeed)).unwrap_err();
+        let rejected = ended(ready(&mut waiting(&service)).call(Action::Succeed)).unwrap_err();
         let reason = rejected.rejection().map(Rejection::reason);
         assert_eq!(reason, Some(RejectionReason::CircuitOpen));
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
-use towerkit_test::Act;
+use towerkit_test::Action;
 
 use super::setup::{Setup, ended};
 
@@ -41,7 +41,7 @@ fn the_first_condition_that_is_met_opens_the_breaker() {
     let slow = setup();
     slow.succeed(2);
     for expected in [State::Closed, State::Open] {
-        let call = slow.start(Act::Succeed);
+        let call = slow.start(Action::Succeed);
         slow.hand.advance(2 * SECOND);
         ended(call).unwrap();
         assert_eq!(slow.breaker.state(), expected);

@@ -11,7 +11,7 @@ use std::{
 
 use towerkit_circuitbreaker::{CircuitBreakerHandle, CircuitBreakerLayer, OpenWhen};
 use towerkit_core::Event;
-use towerkit_test::Act;
+use towerkit_test::Action;
 
 use super::setup::{OPEN_FOR, Setup, consecutive};
 
@@ -124,8 +124,8 @@ fn drive(setup: &Setup, seed: u64, turn: &Barrier, is_done: impl Fn() -> bool) {
                 1 => setup.breaker.force_closed(),
                 2 => setup.breaker.disable(),
                 3..7 => setup.breaker.release(),
-                7..12 => drop(setup.call(Act::Fail)),
-                _ => drop(setup.call(Act::Succeed)),
+                7..12 => drop(setup.call(Action::Fail)),
+                _ => drop(setup.call(Action::Succeed)),
             }
         }
         turn.wait();

@@ -1,7 +1,7 @@
 //! Breakers that do not decide for themselves.
 
 use towerkit_circuitbreaker::{Mode, State};
-use towerkit_test::Act;
+use towerkit_test::Action;
 
 use super::setup::{OPEN_FOR, Setup, ended};
 
@@ -40,7 +40,7 @@ fn a_breaker_forced_closed_counts_but_does_not_open() {
 #[test]
 fn a_disabled_breaker_counts_nothing() {
     let setup = Setup::half_open(1);
-    let probe = setup.start(Act::Fail);
+    let probe = setup.start(Action::Fail);
     setup.breaker.disable();
     setup.fail(10);
     assert!(ended(probe).is_err());
@@ -77,7 +77,7 @@ fn a_breaker_that_only_observes_does_everything_but_reject() {
     assert_eq!(snapshot.let_through, 5);
 
     setup.hand.advance(OPEN_FOR);
-    let probe = setup.start(Act::Pend(1));
+    let probe = setup.start(Action::Pend(1));
     assert_eq!(setup.breaker.state(), State::HalfOpen);
     setup.fail(1);
     assert_eq!(setup.breaker.snapshot().let_through, 6);
@@ -91,7 +91,7 @@ fn a_breaker_that_observed_begins_with_an_empty_window() {
     let setup = Setup::consecutive();
     setup.breaker.observe();
     setup.fail(1);
-    let late = setup.start(Act::Fail);
+    let late = setup.start(Action::Fail);
     setup.breaker.release();
     assert!(ended(late).is_err());
     let snapshot = setup.breaker.snapshot();

@@ -7,7 +7,7 @@ use towerkit_circuitbreaker::{
     CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenWhen, State, WhenFull,
 };
 use towerkit_core::{Call, Clock, LayerExt};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use super::setup::call;
 
@@ -23,11 +23,11 @@ fn a_handle_follows_later_setters() {
     let layer = layer.open_when(open_when(2)).clock(clock).name("stock");
     let mut service = layer.plain("probe").layer(Probe::new());
     for _ in 0..2 {
-        assert!(call(&mut service, Act::Fail).is_err());
+        assert!(call(&mut service, Action::Fail).is_err());
     }
     assert_eq!((handle.state(), handle.name()), (State::Open, "stock"));
     hand.advance(Duration::from_secs(10));
-    call(&mut service, Act::Succeed).unwrap();
+    call(&mut service, Action::Succeed).unwrap();
     assert_eq!(handle.state(), State::Closed);
 }
 
@@ -39,7 +39,7 @@ fn a_handle_stays_with_the_services() {
     let mut service = layer.layer(Probe::new());
     let changed = layer.clone().name("changed");
     let later = layer.name("later");
-    assert!(call(&mut service, Act::Fail).is_err());
+    assert!(call(&mut service, Action::Fail).is_err());
     assert_eq!(handle.state(), State::Open);
     assert_eq!(later.handle().state(), State::Closed);
     assert_eq!(changed.handle().name(), "changed");
@@ -48,12 +48,12 @@ fn a_handle_stays_with_the_services() {
 
 #[test]
 fn a_handle_on_breakers_by_key_follows_later_setters() {
-    let find = |_: &Call<'_, Act>| Some(Key::new("stock"));
+    let find = |_: &Call<'_, Action>| Some(Key::new("stock"));
     let layer = KeyedCircuitBreakerLayer::new(3, find).unwrap();
     let handle = layer.handle();
     let layer = layer.when_full(WhenFull::Unguarded).open_when(open_when(1));
     let mut service = layer.layer(Probe::new());
-    assert!(call(&mut service, Act::Fail).is_err());
+    assert!(call(&mut service, Action::Fail).is_err());
     let snapshot = handle.snapshot(Key::new("stock")).unwrap();
     assert_eq!(
         (snapshot.state, handle.overflow_snapshot()),

@@ -12,7 +12,7 @@ use std::{
 use tower::Layer;
 use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 use towerkit_core::Clock;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use super::setup::{OPEN_FOR, rate};
 
@@ -198,9 +198,9 @@ fn no_result_of_many_threads_is_lost() {
             scope.spawn(|| {
                 for call in 0..EACH {
                     let act = if call % 4 == 0 {
-                        Act::Fail
+                        Action::Fail
                     } else {
-                        Act::Succeed
+                        Action::Succeed
                     };
                     let _ = setup.call(act);
                     if call % (EACH / 4) == 0 {
@@ -232,7 +232,7 @@ fn time_is_read_only_by_those_who_count_by_it() {
             Clock::custom(move || Duration::from_nanos(read.fetch_add(1, Ordering::Relaxed)));
         let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let mut service = layer.layer(Probe::new());
-        for act in [Act::Succeed, Act::Fail] {
+        for act in [Action::Succeed, Action::Fail] {
             readings.store(0, Ordering::Relaxed);
             let _ = super::setup::call(&mut service, act);
             assert_eq!(readings.load(Ordering::Relaxed), expected, "{open_when:?}");

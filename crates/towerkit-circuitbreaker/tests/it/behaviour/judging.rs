@@ -4,14 +4,14 @@ use tower::{Layer, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{CountAs, State};
 use towerkit_core::{BoxError, CarriesRejection, Clock, LayerExt, Outcome, Plain};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 
 use super::setup::{OPEN_FOR, Setup, consecutive, ended, panics};
 
 /// CB-06, GK-BR-4
 #[test]
 fn a_panic_is_one_failure_and_goes_on() {
-    for act in [Act::PanicInCall, Act::PanicInFuture] {
+    for act in [Action::PanicInCall, Action::PanicInFuture] {
         let setup = Setup::consecutive();
         assert!(panics(|| drop(setup.call(act))));
         assert_eq!(setup.breaker.snapshot().failures, 1);
@@ -28,7 +28,7 @@ fn a_panic_is_one_failure_and_goes_on() {
 fn a_cancelled_call_does_not_count() {
     let setup = Setup::consecutive();
     for _ in 0..10 {
-        drop(setup.start(Act::Pend(1)));
+        drop(setup.start(Action::Pend(1)));
     }
     let snapshot = setup.breaker.snapshot();
     assert_eq!((snapshot.state, snapshot.failures), (State::Closed, 0));
@@ -43,31 +43,31 @@ fn a_rejection_further_in_does_not_count() {
     let (inside, outside) = (inner.handle(), outer.handle());
     let service = outer.layer(inner.layer(service_fn(|act| async move {
         match act {
-            Act::Fail => Err(BoxError::from("failed")),
+            Action::Fail => Err(BoxError::from("failed")),
             act => Ok(act),
         }
     })));
     let call = |act| ended(service.clone().oneshot(act));
     inside.force_open();
     for _ in 0..10 {
-        assert!(call(Act::Succeed).unwrap_err().rejection().is_some());
+        assert!(call(Action::Succeed).unwrap_err().rejection().is_some());
     }
     assert_eq!(outside.state(), State::Closed);
     assert_eq!(outside.snapshot().failures, 0);
 
     inside.release();
-    let _ = (call(Act::Fail), call(Act::Fail));
+    let _ = (call(Action::Fail), call(Action::Fail));
     assert_eq!(
         (outside.state(), inside.state()),
         (State::Open, State::Open)
     );
     inside.force_open();
     hand.advance(OPEN_FOR);
-    assert!(call(Act::Succeed).is_err());
+    assert!(call(Action::Succeed).is_err());
     assert_eq!(outside.state(), State::HalfOpen);
     assert_eq!(outside.snapshot().probes_in_flight, 0);
     inside.release();
-    call(Act::Succeed).unwrap();
+    call(Action::Succeed).unwrap();
     assert_eq!(outside.state(), State::Closed);
 }
 
@@ -81,11 +81,11 @@ fn a_verdict_of_ones_own_decides_what_counts() {
     });
     let setup = Setup::new(layer);
     setup.fail(10);
-    drop(setup.start(Act::Pend(1)));
+    drop(setup.start(Action::Pend(1)));
     assert_eq!(setup.breaker.snapshot().failures, 1);
     setup.succeed(1);
     assert_eq!(setup.breaker.snapshot().failures, 0);
-    assert!(panics(|| drop(setup.call(Act::PanicInFuture))));
+    assert!(panics(|| drop(setup.call(Action::PanicInFuture))));
     assert_eq!(setup.breaker.snapshot().failures, 1);
 }
 
@@ -96,7 +96,7 @@ fn a_verdict_that_panics_is_passed_over() {
     setup.fail(1);
     assert_eq!(setup.breaker.snapshot().failures, 1);
     assert!(panics(|| {
-        let _call = setup.start(Act::Pend(1));
+        let _call = setup.start(Action::Pend(1));
         panic!("around the call");
     }));
     setup.fail(1);
@@ -107,18 +107,19 @@ fn a_verdict_that_panics_is_passed_over() {
 fn a_business_failure_counts_when_asked_for() {
     let layer = consecutive();
     let breaker = layer.handle();
-    let protocol = Plain::new("probe").classify(|result: &Result<Act, ProbeError>| match result {
-        Ok(Act::Pend(_)) => Outcome::Failure,
-        Ok(_) => Outcome::Success,
-        Err(_) => Outcome::ClientError,
-    });
+    let protocol =
+        Plain::new("probe").classify(|result: &Result<Action, ProbeError>| match result {
+            Ok(Action::Pend(_)) => Outcome::Failure,
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::ClientError,
+        });
     let service = layer.protocol(protocol).layer(Probe::new());
     for _ in 0..10 {
-        let _ = ended(service.clone().oneshot(Act::Fail));
+        let _ = ended(service.clone().oneshot(Action::Fail));
     }
     assert_eq!(breaker.state(), State::Closed);
     for _ in 0..2 {
-        ended(service.clone().oneshot(Act::Pend(1))).unwrap();
+        ended(service.clone().oneshot(Action::Pend(1))).unwrap();
     }
     assert_eq!(breaker.state(), State::Open);
 }
@@ -127,10 +128,10 @@ fn a_business_failure_counts_when_asked_for() {
 fn over_http_a_rejection_is_503_and_over_grpc_unavailable() {
     let (clock, _hand) = Clock::manual();
     let layer = consecutive().clock(clock);
-    let request = || http::Request::new(Act::Succeed);
+    let request = || http::Request::new(Action::Succeed);
     let _ = (
-        ended(layer.layer(Probe::new()).oneshot(Act::Fail)),
-        ended(layer.layer(Probe::new()).oneshot(Act::Fail)),
+        ended(layer.layer(Probe::new()).oneshot(Action::Fail)),
+        ended(layer.layer(Probe::new()).oneshot(Action::Fail)),
     );
     let rejected = ended(layer.clone().http().layer(Probe::new()).oneshot(request())).unwrap();
     assert_eq!(rejected.status(), 503);
@@ -170,9 +171,9 @@ fn over_http_a_probe_ends_with_its_body() {
     let breaker = layer.handle();
     let service = layer.http().layer(Probe::new());
     let call = |act| ended(service.clone().oneshot(http::Request::new(act)));
-    assert!(call(Act::Fail).is_err() && call(Act::Fail).is_err());
+    assert!(call(Action::Fail).is_err() && call(Action::Fail).is_err());
     hand.advance(OPEN_FOR);
-    let response = call(Act::Succeed).unwrap();
+    let response = call(Action::Succeed).unwrap();
     assert_eq!(breaker.snapshot().probes_in_flight, 1);
     drop(response);
     assert_eq!(breaker.state(), State::Closed);

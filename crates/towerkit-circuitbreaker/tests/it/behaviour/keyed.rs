@@ -254,14 +254,14 @@ fn readiness_asks_the_service_whatever_its_breakers_say() {
     let many = many(1, |layer| layer);
     many.open(1);
     let probe = towerkit_test::Probe::new();
-    let ledger = probe.ledger();
-    let find = |_: &Call<'_, towerkit_test::Act>| Some(Key::new(1_u64));
+    let counts = probe.counts();
+    let find = |_: &Call<'_, towerkit_test::Action>| Some(Key::new(1_u64));
     let layer = KeyedCircuitBreakerLayer::new(1, find).unwrap();
     layer.handle().set_mode(Key::new(1_u64), Mode::ForcedOpen);
     let mut service = layer.layer(probe);
-    let error = super::setup::call(&mut service, towerkit_test::Act::Succeed).unwrap_err();
+    let error = super::setup::call(&mut service, towerkit_test::Action::Succeed).unwrap_err();
     assert!(error.rejection().is_some());
-    assert_eq!((ledger.polls() > 0, ledger.started()), (true, 0));
+    assert_eq!((counts.polls() > 0, counts.started()), (true, 0));
 }
 
 /// In a policy stack, beside a breaker for all.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_circuitbreaker::{CircuitBreakerLayer, State};
 use towerkit_core::{CarriesRejection, LayerExt};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
 
@@ -101,7 +101,7 @@ fn a_rejection_takes_less_than_ten_microseconds() {
     let batch = |_| {
         let start = Instant::now();
         for _ in 0..1000 {
-            assert!(setup.call(Act::Succeed).is_err());
+            assert!(setup.call(Action::Succeed).is_err());
         }
         start.elapsed() / 1000
     };
@@ -116,7 +116,7 @@ fn what_readiness_said_does_not_decide_the_call() {
     let mut ready = setup.ready();
     setup.open();
     assert!(
-        ended(ready.call(Act::Succeed))
+        ended(ready.call(Action::Succeed))
             .unwrap_err()
             .rejection()
             .is_some()
@@ -125,7 +125,7 @@ fn what_readiness_said_does_not_decide_the_call() {
     let mut shut = setup.ready();
     setup.hand.advance(OPEN_FOR);
     assert!(
-        ended(shut.call(Act::Succeed))
+        ended(shut.call(Action::Succeed))
             .unwrap_err()
             .rejection()
             .is_some()
@@ -137,7 +137,7 @@ fn what_readiness_said_does_not_decide_the_call() {
 /// CB-11
 #[test]
 fn a_straggler_does_not_lengthen_the_open_time() {
-    for act in [Act::Succeed, Act::Fail] {
+    for act in [Action::Succeed, Action::Fail] {
         let setup = Setup::consecutive();
         let late = setup.start(act);
         setup.open();
@@ -160,7 +160,7 @@ fn a_clock_that_steps_back_neither_panics_nor_promises_too_long_a_wait() {
     setup.fail(1);
     setup.hand.set(1);
     assert_eq!(setup.breaker.state(), State::Open);
-    let _ = setup.call(Act::Succeed);
+    let _ = setup.call(Action::Succeed);
 }
 
 #[test]
@@ -169,8 +169,8 @@ fn services_of_one_layer_share_the_breaker() {
     let one = layer.layer(Probe::new());
     let other = layer.clone().layer(Probe::new());
     let _ = (
-        ended(one.oneshot(Act::Fail)),
-        ended(other.oneshot(Act::Fail)),
+        ended(one.oneshot(Action::Fail)),
+        ended(other.oneshot(Action::Fail)),
     );
     assert_eq!(layer.handle().state(), State::Open);
 }

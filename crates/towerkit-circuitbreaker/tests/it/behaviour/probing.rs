@@ -3,7 +3,7 @@
 use std::{sync::Barrier, thread, time::Duration};
 
 use towerkit_circuitbreaker::State;
-use towerkit_test::Act;
+use towerkit_test::Action;
 
 use super::setup::{Calling, OPEN_FOR, Setup, consecutive, ended};
 
@@ -31,12 +31,12 @@ fn no_more_probes_than_allowed_reach_the_service_whoever_comes_at_once() {
     for probes in [1, 3, 10] {
         for _ in 0..10 {
             let setup = Setup::half_open(probes);
-            let before = setup.ledger.started();
+            let before = setup.counts.started();
             let start = Barrier::new(64);
             let calls: Vec<Calling> = thread::scope(|scope| {
                 let call = || {
                     start.wait();
-                    setup.start(Act::Succeed)
+                    setup.start(Action::Succeed)
                 };
                 let threads: Vec<_> = (0..64).map(|_| scope.spawn(call)).collect();
                 threads
@@ -45,7 +45,7 @@ fn no_more_probes_than_allowed_reach_the_service_whoever_comes_at_once() {
                     .collect()
             });
             let limit = u64::from(probes);
-            assert_eq!(setup.ledger.started() - before, limit);
+            assert_eq!(setup.counts.started() - before, limit);
             assert_eq!(setup.breaker.snapshot().probes_in_flight, probes);
             let served = calls.into_iter().filter_map(|call| ended(call).ok());
             assert_eq!(served.count() as u64, limit);
@@ -58,7 +58,7 @@ fn no_more_probes_than_allowed_reach_the_service_whoever_comes_at_once() {
 #[test]
 fn a_finished_probe_makes_no_room_for_more_than_are_needed() {
     let setup = Setup::half_open(2);
-    let slow = setup.start(Act::Pend(1));
+    let slow = setup.start(Action::Pend(1));
     setup.succeed(1);
     assert_eq!(setup.breaker.snapshot().probes_succeeded, 1);
     assert_eq!(setup.rejected(), None);
@@ -71,7 +71,7 @@ fn a_finished_probe_makes_no_room_for_more_than_are_needed() {
 fn a_dropped_probe_gives_its_place_to_the_next_call() {
     let setup = Setup::half_open(1);
     for _ in 0..3 {
-        let probe = setup.start(Act::Pend(9));
+        let probe = setup.start(Action::Pend(9));
         assert_eq!(setup.rejected(), None);
         drop(probe);
     }
@@ -82,7 +82,7 @@ fn a_dropped_probe_gives_its_place_to_the_next_call() {
 /// CB-04
 #[test]
 fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
-    for act in [Act::Succeed, Act::Fail] {
+    for act in [Action::Succeed, Action::Fail] {
         let setup = Setup::new(consecutive().probes(2).unwrap());
         let late: Vec<_> = (0..4).map(|_| setup.start(act)).collect();
         setup.open();
@@ -92,7 +92,7 @@ fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
         assert_eq!(half_open.state, State::HalfOpen);
         let mut late = late.into_iter();
         for call in late.by_ref().take(2) {
-            assert_eq!(ended(call).is_ok(), act == Act::Succeed);
+            assert_eq!(ended(call).is_ok(), act == Action::Succeed);
             assert_eq!(setup.breaker.snapshot(), half_open);
         }
         setup.succeed(1);
@@ -100,7 +100,7 @@ fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
         let closed = setup.breaker.snapshot();
         assert_eq!((closed.state, closed.failures), (State::Closed, 1));
         for call in late {
-            assert_eq!(ended(call).is_ok(), act == Act::Succeed);
+            assert_eq!(ended(call).is_ok(), act == Action::Succeed);
             assert_eq!(setup.breaker.snapshot(), closed);
         }
     }
@@ -110,10 +110,10 @@ fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
 #[test]
 fn a_call_from_before_that_is_cancelled_half_open_makes_no_place() {
     let setup = Setup::consecutive();
-    let late = setup.start(Act::Pend(9));
+    let late = setup.start(Action::Pend(9));
     setup.open();
     setup.hand.advance(OPEN_FOR);
-    let probe = setup.start(Act::Pend(1));
+    let probe = setup.start(Action::Pend(1));
     drop(late);
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 1);
     assert_eq!(setup.rejected(), None);
@@ -125,10 +125,10 @@ fn a_call_from_before_that_is_cancelled_half_open_makes_no_place() {
 #[test]
 fn a_probe_from_before_makes_no_place() {
     let setup = Setup::half_open(2);
-    let cancelled = setup.start(Act::Pend(1));
+    let cancelled = setup.start(Action::Pend(1));
     setup.fail(1);
     setup.hand.advance(OPEN_FOR);
-    let probe = setup.start(Act::Pend(1));
+    let probe = setup.start(Action::Pend(1));
     drop(cancelled);
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 1);
     drop(probe);
@@ -144,7 +144,7 @@ fn a_probe_that_never_ends_gives_its_place_up() {
     let setup = Setup::half_open(1);
     let mut hung = Vec::new();
     for _ in 0..3 {
-        hung.push(setup.start(Act::Pend(9)));
+        hung.push(setup.start(Action::Pend(9)));
         setup.hand.advance(PROBE_TIMEOUT - NANO);
         assert_eq!(setup.rejected(), None);
         setup.hand.advance(NANO);
@@ -156,14 +156,14 @@ fn a_probe_that_never_ends_gives_its_place_up() {
 /// CB-03: whatever it says, and whenever.
 #[test]
 fn the_late_result_of_a_probe_that_gave_its_place_up_counts_for_nothing() {
-    for act in [Act::Succeed, Act::Fail, Act::Pend(0)] {
+    for act in [Action::Succeed, Action::Fail, Action::Pend(0)] {
         let setup = Setup::half_open(1);
         let late = setup.start(act);
         let later = setup.start(act);
         drop(later);
         setup.hand.advance(PROBE_TIMEOUT);
-        let probe = setup.start(Act::Pend(1));
-        if act == Act::Pend(0) {
+        let probe = setup.start(Action::Pend(1));
+        if act == Action::Pend(0) {
             drop(late);
         } else {
             let _ = ended(late);
@@ -183,7 +183,7 @@ fn the_late_result_of_a_probe_that_gave_its_place_up_counts_for_nothing() {
 #[test]
 fn a_late_probe_counts_if_its_place_was_not_given_away() {
     let setup = Setup::half_open(1);
-    let late = setup.start(Act::Succeed);
+    let late = setup.start(Action::Succeed);
     setup.hand.advance(100 * PROBE_TIMEOUT);
     ended(late).unwrap();
     assert_eq!(setup.breaker.state(), State::Closed);
@@ -193,7 +193,7 @@ fn a_late_probe_counts_if_its_place_was_not_given_away() {
 #[test]
 fn probes_that_succeeded_stay_counted_when_others_give_their_places_up() {
     let setup = Setup::half_open(3);
-    let hung = [setup.start(Act::Pend(9)), setup.start(Act::Pend(9))];
+    let hung = [setup.start(Action::Pend(9)), setup.start(Action::Pend(9))];
     setup.succeed(1);
     assert_eq!(setup.rejected(), None);
     setup.hand.advance(PROBE_TIMEOUT);
@@ -209,13 +209,13 @@ fn probes_that_succeeded_stay_counted_when_others_give_their_places_up() {
 fn no_more_places_are_given_out_than_were_given_up() {
     for _ in 0..50 {
         let setup = Setup::half_open(3);
-        let hung: Vec<_> = (0..3).map(|_| setup.start(Act::Pend(9))).collect();
+        let hung: Vec<_> = (0..3).map(|_| setup.start(Action::Pend(9))).collect();
         setup.hand.advance(PROBE_TIMEOUT);
-        let (before, start) = (setup.ledger.started(), Barrier::new(16));
+        let (before, start) = (setup.counts.started(), Barrier::new(16));
         let calls: Vec<Calling> = thread::scope(|scope| {
             let call = || {
                 start.wait();
-                setup.start(Act::Pend(9))
+                setup.start(Action::Pend(9))
             };
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(call)).collect();
             threads
@@ -223,7 +223,7 @@ fn no_more_places_are_given_out_than_were_given_up() {
                 .map(|thread| thread.join().unwrap())
                 .collect()
         });
-        assert_eq!(setup.ledger.started() - before, 3);
+        assert_eq!(setup.counts.started() - before, 3);
         assert_eq!(setup.breaker.snapshot().probes_in_flight, 3);
         drop((hung, calls));
         assert_eq!(setup.breaker.snapshot().probes_in_flight, 0);

@@ -13,7 +13,7 @@ use towerkit_circuitbreaker::{
     CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, OpenWhen, State, Window,
 };
 use towerkit_core::{CarriesRejection, Clock, ManualClock, RejectionReason};
-use towerkit_test::{Act, Ledger, Probe, ProbeError};
+use towerkit_test::{Action, CallCounts, Probe, ProbeError};
 
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(10);
 
@@ -21,7 +21,7 @@ pub(crate) const OPEN_FOR: Duration = Duration::from_secs(10);
 pub(crate) struct Setup {
     pub(crate) service: CircuitBreaker<Probe>,
     pub(crate) breaker: CircuitBreakerHandle,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) counts: Arc<CallCounts>,
     pub(crate) hand: ManualClock,
 }
 
@@ -32,7 +32,7 @@ impl Setup {
         let probe = Probe::new();
         Self {
             breaker: layer.handle(),
-            ledger: probe.ledger(),
+            counts: probe.counts(),
             service: layer.layer(probe),
             hand,
         }
@@ -52,30 +52,30 @@ impl Setup {
     }
 
     /// Starts a call, which is admitted or rejected here, and returns its future.
-    pub(crate) fn start(&self, act: Act) -> Calling {
+    pub(crate) fn start(&self, act: Action) -> Calling {
         self.ready().call(act)
     }
 
     pub(crate) fn ready(&self) -> CircuitBreaker<Probe> {
         let mut service = self.service.clone();
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(Service::<Act>::poll_ready(&mut service, &mut cx).is_ready());
+        assert!(Service::<Action>::poll_ready(&mut service, &mut cx).is_ready());
         service
     }
 
-    pub(crate) fn call(&self, act: Act) -> Result<Act, ProbeError> {
+    pub(crate) fn call(&self, act: Action) -> Result<Action, ProbeError> {
         ended(self.start(act))
     }
 
     pub(crate) fn succeed(&self, times: usize) {
         for _ in 0..times {
-            self.call(Act::Succeed).unwrap();
+            self.call(Action::Succeed).unwrap();
         }
     }
 
     pub(crate) fn fail(&self, times: usize) {
         for _ in 0..times {
-            assert!(self.call(Act::Fail).unwrap_err().is_failed());
+            assert!(self.call(Action::Fail).unwrap_err().is_failed());
         }
     }
 
@@ -86,19 +86,19 @@ impl Setup {
 
     /// Returns the wait that a rejected call is told, and sees to it that nothing reached the service.
     pub(crate) fn rejected(&self) -> Option<Duration> {
-        let (polls, started) = (self.ledger.polls(), self.ledger.started());
-        let error = self.call(Act::Succeed).unwrap_err();
+        let (polls, started) = (self.counts.polls(), self.counts.started());
+        let error = self.call(Action::Succeed).unwrap_err();
         let rejection = error.rejection().expect("a rejection");
         assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
         assert_eq!(
-            (self.ledger.polls(), self.ledger.started()),
+            (self.counts.polls(), self.counts.started()),
             (polls, started)
         );
         rejection.retry_after()
     }
 }
 
-pub(crate) type Calling = <CircuitBreaker<Probe> as Service<Act>>::Future;
+pub(crate) type Calling = <CircuitBreaker<Probe> as Service<Action>>::Future;
 
 pub(crate) fn consecutive() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new().open_when(OpenWhen::consecutive_failures(2).unwrap())
@@ -121,9 +121,9 @@ pub(crate) fn ended<T>(call: impl Future<Output = T>) -> T {
 }
 
 /// Makes one call, as soon as the service is ready.
-pub(crate) fn call<S>(service: &mut S, act: Act) -> Result<S::Response, S::Error>
+pub(crate) fn call<S>(service: &mut S, act: Action) -> Result<S::Response, S::Error>
 where
-    S: Service<Act>,
+    S: Service<Action>,
     S::Error: std::fmt::Debug,
 {
     let mut cx = Context::from_waker(Waker::noop());

@@ -12,7 +12,7 @@ use towerkit_core::{
     Rejection, RejectionReason,
 };
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 use super::setup::{OPEN_FOR, Setup, ended};
 
@@ -26,7 +26,7 @@ fn layer() -> CircuitBreakerLayer {
 
 /// Makes a call that ends after so long.
 fn take(setup: &Setup, time: Duration) {
-    let call = setup.start(Act::Succeed);
+    let call = setup.start(Action::Succeed);
     setup.hand.advance(time);
     ended(call).unwrap();
 }
@@ -64,7 +64,7 @@ fn slow_calls_leave_a_window_of_time() {
 fn a_call_that_is_cancelled_late_was_slow_and_one_that_is_cancelled_early_counts_for_nothing() {
     let setup = Setup::new(layer());
     let cancelled_after = |time| {
-        let call = setup.start(Act::Pend(9));
+        let call = setup.start(Action::Pend(9));
         setup.hand.advance(time);
         drop(call);
     };
@@ -90,7 +90,7 @@ fn a_call_that_is_cancelled_after_its_head_counts_for_it() {
         let layer = layer().clock(clock);
         let breaker = layer.handle();
         let service = layer.http().layer(Probe::new());
-        let response = ended(service.oneshot(http::Request::new(Act::Succeed))).unwrap();
+        let response = ended(service.oneshot(http::Request::new(Action::Succeed))).unwrap();
         hand.advance(time);
         drop(response);
         let snapshot = breaker.snapshot();
@@ -107,7 +107,7 @@ fn a_slow_cancelled_call_leaves_a_row_of_failures_as_it_is() {
     ]);
     let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when.unwrap()));
     setup.fail(1);
-    let call = setup.start(Act::Pend(9));
+    let call = setup.start(Action::Pend(9));
     setup.hand.advance(SLOW_AFTER + NANO);
     drop(call);
     assert_eq!(setup.breaker.snapshot().slow, 1);
@@ -140,7 +140,7 @@ fn a_failed_call_is_slow_as_well_if_it_took_too_long() {
         OpenWhen::slow_rate(1.0, SLOW_AFTER, 10, 10).unwrap(),
     ]);
     let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when.unwrap()));
-    let call = setup.start(Act::Fail);
+    let call = setup.start(Action::Fail);
     setup.hand.advance(SLOW_AFTER + NANO);
     assert!(ended(call).is_err());
     let snapshot = setup.breaker.snapshot();
@@ -157,7 +157,7 @@ fn a_slow_probe_has_failed() {
         take(&setup, SLOW_AFTER + NANO);
         take(&setup, SLOW_AFTER + NANO);
         setup.hand.advance(OPEN_FOR);
-        let probe = setup.start(Act::Pend(1));
+        let probe = setup.start(Action::Pend(1));
         setup.hand.advance(SLOW_AFTER + NANO);
         if cancelled {
             drop(probe);
@@ -183,7 +183,7 @@ fn a_verdict_can_ignore_what_was_slow() {
 #[test]
 fn a_call_that_ends_before_it_started_was_not_slow() {
     let setup = Setup::new(layer());
-    let call = setup.start(Act::Succeed);
+    let call = setup.start(Action::Succeed);
     setup.hand.set(0);
     ended(call).unwrap();
     let snapshot = setup.breaker.snapshot();
@@ -197,7 +197,7 @@ fn hanging() -> CircuitBreakerLayer {
 
 /// Makes a call that is rejected, and returns the wait that it is told. It is the call that finds out that others hang, not the readiness.
 fn turned_away(setup: &Setup) -> Option<Duration> {
-    let error = setup.call(Act::Succeed).unwrap_err();
+    let error = setup.call(Action::Succeed).unwrap_err();
     error.rejection().expect("a rejection").retry_after()
 }
 
@@ -205,7 +205,7 @@ fn turned_away(setup: &Setup) -> Option<Duration> {
 #[test]
 fn calls_that_hang_open_the_breaker_while_they_hang() {
     let setup = Setup::new(hanging());
-    let hang: Vec<_> = (0..5).map(|_| setup.start(Act::Pend(9))).collect();
+    let hang: Vec<_> = (0..5).map(|_| setup.start(Action::Pend(9))).collect();
     setup.hand.advance(SLOW_AFTER);
     assert_eq!(setup.breaker.snapshot().slow, 0);
     setup.hand.advance(SLOW_AFTER / 14 + NANO);
@@ -221,7 +221,7 @@ fn calls_that_hang_open_the_breaker_while_they_hang() {
 /// However it ends, a call that hung was one slow call, and its success or failure counts for the other conditions.
 #[test]
 fn a_call_that_hung_counts_once() {
-    for (act, failures) in [(Act::Succeed, 0), (Act::Fail, 1)] {
+    for (act, failures) in [(Action::Succeed, 0), (Action::Fail, 1)] {
         let slow = SlowCall::longer_than(SLOW_AFTER).while_in_flight();
         let open_when = OpenWhen::any([
             OpenWhen::slow_rate(1.0, slow, 100, 100).unwrap(),
@@ -238,7 +238,7 @@ fn a_call_that_hung_counts_once() {
         drop(ended(call));
         let after = setup.breaker.snapshot();
         assert_eq!((after.slow, after.failures), (1, failures));
-        let other = setup.start(Act::Pend(9));
+        let other = setup.start(Action::Pend(9));
         drop(other);
         assert_eq!(setup.breaker.snapshot().slow, 1);
     }
@@ -250,11 +250,11 @@ const WINDOW: Duration = Duration::from_secs(600);
 #[test]
 fn a_probe_that_hangs_opens_the_breaker_again() {
     let setup = Setup::new(hanging());
-    let _hang = [setup.start(Act::Pend(9)), setup.start(Act::Pend(9))];
+    let _hang = [setup.start(Action::Pend(9)), setup.start(Action::Pend(9))];
     setup.hand.advance(2 * SLOW_AFTER);
     assert_eq!(turned_away(&setup), Some(OPEN_FOR));
     setup.hand.advance(OPEN_FOR);
-    let _probe = setup.start(Act::Pend(9));
+    let _probe = setup.start(Action::Pend(9));
     assert_eq!(turned_away(&setup), None);
     setup.hand.advance(2 * SLOW_AFTER);
     assert_eq!(turned_away(&setup), Some(OPEN_FOR));
@@ -265,9 +265,9 @@ fn a_probe_that_hangs_opens_the_breaker_again() {
 fn a_rest_of_any_length_loses_no_call_that_hangs() {
     for rest in [1_u32, 15, 16, 17, 1_000, 40_000, 70_000] {
         let setup = Setup::new(hanging());
-        let first = setup.start(Act::Pend(9));
+        let first = setup.start(Action::Pend(9));
         setup.hand.advance(rest * SLOW_AFTER / 14);
-        let _second = setup.start(Act::Pend(9));
+        let _second = setup.start(Action::Pend(9));
         let hung = u64::from(rest > 14);
         assert_eq!(setup.breaker.snapshot().slow, hung, "{rest}");
         setup.hand.advance(2 * SLOW_AFTER);
@@ -283,7 +283,7 @@ fn many_threads_count_each_call_that_hangs_once() {
     let (clock, hand) = Clock::manual();
     let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
     let breaker = layer.handle();
-    let policy = layer.into_policies().policy().clone();
+    let policy = layer.into_policy().get().clone();
     let calls = 5_000;
     std::thread::scope(|scope| {
         for thread in 0..4_usize {
@@ -326,7 +326,8 @@ fn a_call_may_be_measured_to_its_head() {
             let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
             let breaker = layer.handle();
             let service = layer.http().layer(Probe::new());
-            let ask = || ended(service.clone().oneshot(http::Request::new(Act::Succeed))).unwrap();
+            let ask =
+                || ended(service.clone().oneshot(http::Request::new(Action::Succeed))).unwrap();
             let bodies = [ask(), ask()];
             hand.advance(2 * SLOW_AFTER);
             drop(bodies);
@@ -334,7 +335,7 @@ fn a_call_may_be_measured_to_its_head() {
             assert_eq!((snapshot.results, snapshot.slow), (2, slow_reads));
 
             let late = service.clone();
-            let mut late = std::pin::pin!(late.oneshot(http::Request::new(Act::Pend(1))));
+            let mut late = std::pin::pin!(late.oneshot(http::Request::new(Action::Pend(1))));
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(late.as_mut().poll(&mut cx).is_pending());
             hand.advance(2 * SLOW_AFTER);
@@ -351,7 +352,7 @@ fn a_call_without_a_head_is_measured_to_its_end() {
     let open_when = OpenWhen::slow_rate(1.0, slow, 10, 10).unwrap();
     let setup = Setup::new(CircuitBreakerLayer::new().open_when(open_when));
     take(&setup, SLOW_AFTER + NANO);
-    let call = setup.start(Act::Fail);
+    let call = setup.start(Action::Fail);
     setup.hand.advance(SLOW_AFTER + NANO);
     assert!(ended(call).is_err());
     assert_eq!(setup.breaker.snapshot().slow, 2);
@@ -369,7 +370,7 @@ fn a_key_whose_calls_hang_is_remembered() {
         .when_full(WhenFull::Unguarded)
         .clock(clock);
     let handle = layer.handle();
-    let policy = layer.into_policies().policy().clone();
+    let policy = layer.into_policy().get().clone();
     let protocol = Plain::new("test");
     let mut requests = ["stock", "price"];
     let [stock, price] = &mut requests;

@@ -46,7 +46,7 @@ impl Both {
             });
         Self {
             handle: layer.handle(),
-            breaker: layer.into_policies().policy().clone(),
+            breaker: layer.into_policy().get().clone(),
             hand,
             events,
             model: Model::new(given, now),

@@ -66,7 +66,7 @@ impl Keys {
             .clock(clock);
         Self {
             handle: layer.handle(),
-            breaker: layer.into_policies().policy().clone(),
+            breaker: layer.into_policy().get().clone(),
             hand,
             now: 0,
             models: HashMap::new(),

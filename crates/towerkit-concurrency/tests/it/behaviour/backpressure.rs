@@ -8,10 +8,12 @@ use towerkit_concurrency::{
     Priority, Queue, Window,
 };
 use towerkit_core::{
-    As, BoxError, Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain,
-    Policy, Rejection, RejectionReason,
+    BoxError, Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain, Policy,
+    PolicyAs, Rejection, RejectionReason,
 };
-use towerkit_test::{Act, HeldBack, PlainCalls, Probe, Subject, Task, laws, run_paused};
+use towerkit_test::{
+    Action, BackpressureSubject, PlainClient, Probe, Subject, Task, laws, run_paused,
+};
 
 use crate::guards::Limit;
 
@@ -21,23 +23,23 @@ fn layer(limit: u32) -> ConcurrencyLimitLayer {
 
 /// Closed while other calls hold all permits.
 fn held_back<R, G>(
-    layer: ConcurrencyLimitLayer<Plain, As<G, R>>,
-) -> HeldBack<ConcurrencyLimitLayer<Plain, As<G, R>>>
+    layer: ConcurrencyLimitLayer<Plain, PolicyAs<G, R>>,
+) -> BackpressureSubject<ConcurrencyLimitLayer<Plain, PolicyAs<G, R>>>
 where
-    G: Guard<Act> + Clone + 'static,
-    ConcurrencyLimitLayer<Plain, As<G, R>>: IntoPolicy<RunPolicy = As<G, R>> + Clone,
+    G: Guard<Action> + Clone + 'static,
+    ConcurrencyLimitLayer<Plain, PolicyAs<G, R>>: IntoPolicy<Policy = PolicyAs<G, R>> + Clone,
 {
     let handle_of_law = layer.clone();
-    let guard = layer.clone().into_policies().policy().clone();
+    let guard = layer.clone().into_policy().get().clone();
     let taken = Rc::new(RefCell::new(Vec::new()));
     let (close, take, give_back) = (guard.clone(), taken.clone(), taken);
     let admit = move || {
         let protocol = Plain::new("test");
         close
-            .admit(&mut Call::new(&mut Act::Succeed, &protocol))
+            .admit(&mut Call::new(&mut Action::Succeed, &protocol))
             .ok()
     };
-    HeldBack::new(
+    BackpressureSubject::new(
         Subject::new(handle_of_law),
         move || take.borrow_mut().extend(std::iter::from_fn(&admit)),
         move || {
@@ -52,26 +54,28 @@ where
 /// T-12
 #[test]
 fn a_fixed_limit_loses_no_wake_up() {
-    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
-        held_back(layer(3))
-    }));
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
+        || held_back(layer(3)),
+    ));
 }
 
 /// T-12
 #[test]
 fn an_adaptive_limit_loses_no_wake_up() {
-    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
-        held_back(ConcurrencyLimitLayer::adaptive(Adaptive::new(Aimd::new())).backpressure())
-    }));
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
+        || held_back(ConcurrencyLimitLayer::adaptive(Adaptive::new(Aimd::new())).backpressure()),
+    ));
 }
 
 /// T-12
 #[test]
 fn a_limit_with_classes_loses_no_wake_up() {
-    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(|| {
-        let critical = |_: &Call<'_, Act>| Class::new(Priority::Critical);
-        held_back(layer(3).classes(Classes::new(), critical))
-    }));
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
+        || {
+            let critical = |_: &Call<'_, Action>| Class::new(Priority::Critical);
+            held_back(layer(3).classes(Classes::new(), critical))
+        },
+    ));
 }
 
 type Limited = ConcurrencyLimit<Probe>;
@@ -80,7 +84,7 @@ type Limited = ConcurrencyLimit<Probe>;
 fn waiting(service: &Limited) -> Task<Limited> {
     let mut service = service.clone();
     Task::new(async move {
-        ServiceExt::<Act>::ready(&mut service).await.unwrap();
+        ServiceExt::<Action>::ready(&mut service).await.unwrap();
         service
     })
 }
@@ -96,7 +100,7 @@ fn ready(task: &mut Task<Limited>) -> Limited {
 fn a_full_limit_is_ready_when_a_permit_is_free() {
     run_paused(async {
         let service = layer(1).layer(Probe::new());
-        let call = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let call = ready(&mut waiting(&service)).call(Action::Pend(9));
         let mut tasks = [waiting(&service), waiting(&service)];
         assert!(tasks.iter_mut().all(|task| task.poll().is_pending()));
         drop(call);
@@ -107,7 +111,7 @@ fn a_full_limit_is_ready_when_a_permit_is_free() {
         let [gone, other] = tasks;
         drop(gone);
         let mut other = other;
-        ready(&mut other).call(Act::Succeed).await.unwrap();
+        ready(&mut other).call(Action::Succeed).await.unwrap();
     });
 }
 
@@ -118,7 +122,7 @@ fn a_higher_limit_is_noticed() {
         let layer = layer(1);
         let handle = layer.handle();
         let service = layer.layer(Probe::new());
-        let _call = ready(&mut waiting(&service)).call(Act::Pend(9));
+        let _call = ready(&mut waiting(&service)).call(Action::Pend(9));
         let mut task = waiting(&service);
         assert!(task.poll().is_pending());
         handle.change(2).unwrap();
@@ -168,11 +172,11 @@ fn a_queue_ends_it() {
         let queue = Queue::new(1, Duration::from_secs(1)).unwrap();
         let service = layer(1).queue(queue).layer(Probe::new());
         let mut first = service.clone();
-        let call = ServiceExt::<Act>::ready(&mut first).await.unwrap();
-        let call = call.call(Act::Sleep(Duration::from_millis(5)));
+        let call = ServiceExt::<Action>::ready(&mut first).await.unwrap();
+        let call = call.call(Action::Sleep(Duration::from_millis(5)));
         let mut second = service.clone();
         let mut task = Task::new(async move {
-            ServiceExt::<Act>::ready(&mut second).await.unwrap();
+            ServiceExt::<Action>::ready(&mut second).await.unwrap();
         });
         assert!(task.poll().is_ready());
         call.await.unwrap();
@@ -183,8 +187,8 @@ fn a_queue_ends_it() {
 fn without_the_option_a_full_limit_is_ready() {
     run_paused(async {
         let service = ConcurrencyLimitLayer::new(1).unwrap().layer(Probe::new());
-        let _call = ready(&mut waiting(&service)).call(Act::Pend(9));
-        let rejected = ready(&mut waiting(&service)).call(Act::Succeed).await;
+        let _call = ready(&mut waiting(&service)).call(Action::Pend(9));
+        let rejected = ready(&mut waiting(&service)).call(Action::Succeed).await;
         let rejected = rejected.unwrap_err();
         let reason = rejected.rejection().map(Rejection::reason);
         assert_eq!(reason, Some(RejectionReason::Overloaded));

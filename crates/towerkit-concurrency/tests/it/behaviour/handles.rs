@@ -7,9 +7,9 @@ use towerkit_concurrency::{
     AdaptiveThrottleLayer, Classes, ConcurrencyLimitLayer, Priority, Queue,
 };
 use towerkit_core::{Call, LayerExt};
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Action, Probe, run_paused};
 
-async fn readied<S: Service<Act, Error: Debug>>(service: &mut S) -> &mut S {
+async fn readied<S: Service<Action, Error: Debug>>(service: &mut S) -> &mut S {
     service.ready().await.unwrap()
 }
 
@@ -19,16 +19,16 @@ fn a_handle_follows_later_setters() {
         let layer = ConcurrencyLimitLayer::new(1).unwrap();
         let handle = layer.handle();
         let queue = Queue::new(3, Duration::from_secs(1)).unwrap();
-        let class = |_: &Call<'_, Act>| Priority::Critical;
+        let class = |_: &Call<'_, Action>| Priority::Critical;
         let layer = layer.name("stock").queue(queue);
         let layer = layer.classes(Classes::new(), class).plain("probe");
         let mut service = layer.layer(Probe::new());
-        let call = readied(&mut service).await.call(Act::Pend(9));
+        let call = readied(&mut service).await.call(Action::Pend(9));
         assert_eq!((handle.in_flight(), handle.name()), (1, "stock"));
         handle.change(2).unwrap();
         readied(&mut service)
             .await
-            .call(Act::Succeed)
+            .call(Action::Succeed)
             .await
             .unwrap();
         drop(call);
@@ -44,7 +44,7 @@ fn a_handle_stays_with_the_services() {
         let handle = layer.handle();
         let mut service = layer.layer(Probe::new());
         let later = layer.name("later").handle();
-        let _call = readied(&mut service).await.call(Act::Pend(9));
+        let _call = readied(&mut service).await.call(Action::Pend(9));
         assert_eq!((handle.in_flight(), later.in_flight()), (1, 0));
     });
 }
@@ -58,7 +58,7 @@ fn a_handle_on_a_throttle_follows_later_setters() {
         let mut service = layer.layer(Probe::new());
         readied(&mut service)
             .await
-            .call(Act::Succeed)
+            .call(Action::Succeed)
             .await
             .unwrap();
         assert_eq!((handle.calls(), handle.name()), (1, "stock"));

@@ -21,7 +21,7 @@ use towerkit_core::{
     RejectionReason,
 };
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Probe, run_paused};
+use towerkit_test::{Action, Probe, run_paused};
 
 use crate::guards::Limit;
 
@@ -30,7 +30,7 @@ fn admit(limit: &Limit) -> Option<Permit> {
     Guard::admit(limit, &mut Call::new(&mut (), &protocol)).ok()
 }
 
-async fn readied<S: Service<Act, Error: Debug>>(service: &mut S) -> &mut S {
+async fn readied<S: Service<Action, Error: Debug>>(service: &mut S) -> &mut S {
     service.ready().await.unwrap()
 }
 
@@ -99,7 +99,7 @@ fn ten_thousand_idle_services_that_are_ready_hold_nothing() {
             readied(one).await;
         }
         assert_eq!(handle.in_flight(), 0);
-        service.oneshot(Act::Succeed).await.unwrap();
+        service.oneshot(Action::Succeed).await.unwrap();
         assert_eq!(handle.rejected(), 0);
     });
 }
@@ -112,13 +112,19 @@ fn a_rejected_service_that_is_kept_strands_nobody() {
         let mut kept = service.clone();
         let first = service
             .clone()
-            .oneshot(Act::Sleep(Duration::from_millis(10)));
+            .oneshot(Action::Sleep(Duration::from_millis(10)));
         let first = tokio::spawn(first);
         tokio::task::yield_now().await;
-        assert!(readied(&mut kept).await.call(Act::Succeed).await.is_err());
+        assert!(
+            readied(&mut kept)
+                .await
+                .call(Action::Succeed)
+                .await
+                .is_err()
+        );
         readied(&mut kept).await;
         first.await.unwrap().unwrap();
-        service.oneshot(Act::Succeed).await.unwrap();
+        service.oneshot(Action::Succeed).await.unwrap();
         drop(kept);
     });
 }
@@ -130,7 +136,7 @@ fn a_permit_is_held_to_the_end_of_the_body() {
         let layer = ConcurrencyLimitLayer::new(1).unwrap();
         let handle = layer.handle();
         let service = layer.http().layer(Probe::new());
-        let request = || Request::new(Act::Succeed);
+        let request = || Request::new(Action::Succeed);
         let response = service.clone().oneshot(request()).await.unwrap();
         assert_eq!(handle.in_flight(), 1);
         let rejected = service.clone().oneshot(request()).await.unwrap();
@@ -173,7 +179,7 @@ fn sorted(limit: u32, classes: Classes) -> (SortedLimit, ConcurrencyLimitHandle)
         .clock(clock)
         .classes(classes, sorting);
     let handle = layer.handle();
-    (layer.into_policies().policy().clone(), handle)
+    (layer.into_policy().get().clone(), handle)
 }
 
 fn admit_as(limit: &SortedLimit, class: impl Into<Class>) -> Option<Permit> {
@@ -281,14 +287,14 @@ fn the_priority_of_a_call_over_http_is_in_its_head() {
     run_paused(async {
         let layer = ConcurrencyLimitLayer::new(10).unwrap().classes(
             Classes::new(),
-            |call: &Call<'_, Request<Act>>| match call.header("x-priority") {
+            |call: &Call<'_, Request<Action>>| match call.header("x-priority") {
                 Some("high") => Priority::Critical,
                 _ => Priority::Sheddable,
             },
         );
         let service = layer.http().layer(Probe::new());
         let status = async |priority| {
-            let mut request = Request::new(Act::Succeed);
+            let mut request = Request::new(Action::Succeed);
             request
                 .headers_mut()
                 .insert("x-priority", HeaderValue::from_static(priority));

@@ -17,10 +17,10 @@ use towerkit_concurrency::{
     Turn, Window,
 };
 use towerkit_core::{
-    Admission, AsyncGuard, Call, CallEnd, CarriesRejection, Clock, Deadline, Describe, Outcome,
-    Plain, Policy, ProtocolKind, Rejection, RejectionReason,
+    Admission, AsyncGuard, Call, CallEnd, CarriesRejection, Clock, Deadline, DescribeRequest,
+    Outcome, Plain, Policy, ProtocolKind, Rejection, RejectionReason,
 };
-use towerkit_test::{Act, Probe, run_paused, tokio_clock};
+use towerkit_test::{Action, Probe, run_paused, tokio_clock};
 
 use crate::guards::Limit;
 
@@ -69,7 +69,7 @@ fn begin(limit: &Limit) -> Result<Admission<Permit, Waiter>, RejectionReason> {
 
 fn begin_by(
     limit: &Limit,
-    protocol: &dyn Describe<()>,
+    protocol: &dyn DescribeRequest<()>,
 ) -> Result<Admission<Permit, Waiter>, RejectionReason> {
     match AsyncGuard::admit(limit, &mut Call::new(&mut (), protocol)) {
         Ok(Admission::Now(permit)) => Ok(Admission::Now(permit)),
@@ -160,12 +160,12 @@ fn a_full_queue_rejects_at_once() {
 fn a_call_that_grew_too_old_in_the_queue_never_runs() {
     run_paused(async {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let service = layer(1, queue(100)).layer(probe);
-        let busy = tokio::spawn(service.clone().oneshot(Act::Sleep(51 * MS)));
+        let busy = tokio::spawn(service.clone().oneshot(Action::Sleep(51 * MS)));
         tokio::task::yield_now().await;
         let waiters: Vec<_> = (0..100)
-            .map(|_| tokio::spawn(service.clone().oneshot(Act::Succeed)))
+            .map(|_| tokio::spawn(service.clone().oneshot(Action::Succeed)))
             .collect();
         for waiter in waiters {
             let error = waiter.await.unwrap().unwrap_err();
@@ -175,7 +175,7 @@ fn a_call_that_grew_too_old_in_the_queue_never_runs() {
             );
         }
         busy.await.unwrap().unwrap();
-        assert_eq!(ledger.started(), 1);
+        assert_eq!(counts.started(), 1);
     });
 }
 
@@ -198,7 +198,7 @@ fn a_call_that_grew_too_old_after_it_was_admitted_never_runs_either() {
 /// A protocol that tells of a deadline.
 struct Due(Deadline);
 
-impl Describe<()> for Due {
+impl DescribeRequest<()> for Due {
     fn operation<'a>(&'a self, (): &'a (), _kind: ProtocolKind) -> &'a str {
         "test"
     }
@@ -335,11 +335,13 @@ fn a_minute_in_the_queue_takes_three_polls() {
     run_paused(async {
         let patient = Queue::new(1, 70 * Duration::from_secs(1)).unwrap();
         let service = layer(1, patient).layer(Probe::new());
-        let busy = service.clone().oneshot(Act::Sleep(Duration::from_secs(60)));
+        let busy = service
+            .clone()
+            .oneshot(Action::Sleep(Duration::from_secs(60)));
         tokio::spawn(busy);
         tokio::task::yield_now().await;
         let mut polls = 0;
-        let mut call = pin!(service.oneshot(Act::Succeed));
+        let mut call = pin!(service.oneshot(Action::Succeed));
         poll_fn(|cx| {
             polls += 1;
             call.as_mut().poll(cx)
@@ -386,10 +388,10 @@ fn a_service_that_is_dropped_while_it_waits_strands_nobody() {
             let layer = layer(1, queue(9));
             let limit = layer.handle();
             let service = layer.layer(Probe::new());
-            let first = tokio::spawn(service.clone().oneshot(Act::Sleep(10 * MS)));
+            let first = tokio::spawn(service.clone().oneshot(Action::Sleep(10 * MS)));
             tokio::task::yield_now().await;
-            let mut dropped = Box::pin(service.clone().oneshot(Act::Pend(3)));
-            let behind = tokio::spawn(service.clone().oneshot(Act::Succeed));
+            let mut dropped = Box::pin(service.clone().oneshot(Action::Pend(3)));
+            let behind = tokio::spawn(service.clone().oneshot(Action::Succeed));
             for poll in 0..polls {
                 let polled = poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx))).await;
                 assert!(polled.is_pending() || poll == polls - 1);
@@ -474,7 +476,7 @@ fn no_call_is_stranded_on_threads() {
                 tokio::spawn(async move {
                     let mut random = fastrand::Rng::with_seed(seed);
                     for _ in 0..300 {
-                        let mut call = Box::pin(service.clone().oneshot(Act::Pend(2)));
+                        let mut call = Box::pin(service.clone().oneshot(Action::Pend(2)));
                         if random.bool() {
                             let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
                             drop((polled, call));
@@ -497,20 +499,20 @@ fn no_call_is_stranded_on_threads() {
 fn a_call_that_waits_holds_nothing_of_the_inner_service() {
     run_paused(async {
         let probe = Probe::new();
-        let ledger = probe.ledger();
+        let counts = probe.counts();
         let mut service = layer(1, queue(9)).layer(probe);
         let mut other = service.clone();
-        let first = readied(&mut service).await.call(Act::Sleep(10 * MS));
-        let second = readied(&mut other).await.call(Act::Succeed);
+        let first = readied(&mut service).await.call(Action::Sleep(10 * MS));
+        let second = readied(&mut other).await.call(Action::Succeed);
         drop((service, other));
-        assert_eq!(ledger.reserved(), 0);
+        assert_eq!(counts.reserved(), 0);
         first.await.unwrap();
         second.await.unwrap();
-        assert_eq!(ledger.violations(), 0);
+        assert_eq!(counts.violations(), 0);
     });
 }
 
-async fn readied<S: Service<Act, Error: std::fmt::Debug>>(service: &mut S) -> &mut S {
+async fn readied<S: Service<Action, Error: std::fmt::Debug>>(service: &mut S) -> &mut S {
     service.ready().await.unwrap()
 }
 
@@ -534,7 +536,7 @@ fn an_adaptive_limit_does_not_count_the_time_in_the_queue() {
         let layer = ConcurrencyLimitLayer::adaptive(adaptive).queue(patient);
         let service = layer.clock(tokio_clock()).layer(Probe::new());
         let calls: Vec<_> = (0..60)
-            .map(|_| tokio::spawn(service.clone().oneshot(Act::Sleep(10 * MS))))
+            .map(|_| tokio::spawn(service.clone().oneshot(Action::Sleep(10 * MS))))
             .collect();
         for call in calls {
             call.await.unwrap().unwrap();

@@ -141,7 +141,7 @@ fn a_stream_is_accepted_when_its_head_is_there() {
         let mut held = throttle.admit(&mut Call::new(&mut (), &protocol)).unwrap();
         let of_grpc = CallEnd::new(Outcome::Success).with_open_head();
         let http = answered(Outcome::Success, 200);
-        throttle.head(
+        throttle.on_response_head(
             &mut held,
             if open.len() % 2 == 0 { &http } else { &of_grpc },
         );
@@ -152,14 +152,14 @@ fn a_stream_is_accepted_when_its_head_is_there() {
     for held in open {
         throttle.finish(
             held,
-            &CallEnd::cancelled().with_head(Some(Outcome::Success)),
+            &CallEnd::cancelled().with_head_outcome(Some(Outcome::Success)),
         );
     }
     assert_eq!((throttle.calls(), throttle.accepted()), (100, 100), "once");
 
     let mut held = throttle.admit(&mut Call::new(&mut (), &protocol)).unwrap();
     let pushback = answered(Outcome::Overloaded, 503);
-    throttle.head(&mut held, &pushback);
+    throttle.on_response_head(&mut held, &pushback);
     throttle.finish(held, &pushback);
     assert_eq!((throttle.calls(), throttle.accepted()), (101, 100));
 }

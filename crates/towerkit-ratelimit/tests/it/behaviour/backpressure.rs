@@ -7,14 +7,16 @@ use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{Clock, LayerExt, Plain};
 use towerkit_ratelimit::{Options, Quota, RateLimitLayer};
-use towerkit_test::{Act, HeldBack, PlainCalls, Probe, Subject, laws, run_paused, tokio_clock};
+use towerkit_test::{
+    Action, BackpressureSubject, PlainClient, Probe, Subject, laws, run_paused, tokio_clock,
+};
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
 /// Calls empty a slow bucket, so that services are not ready; a quota that fills it within a millisecond makes them ready.
-fn held_back() -> HeldBack<RateLimitLayer<Options, Plain>> {
+fn held_back() -> BackpressureSubject<RateLimitLayer<Options, Plain>> {
     let slow = Quota::new(1, Duration::from_secs(3600)).unwrap();
     let slow = slow.burst(100).unwrap();
     let layer = RateLimitLayer::new(slow)
@@ -23,11 +25,16 @@ fn held_back() -> HeldBack<RateLimitLayer<Options, Plain>> {
     let layer = layer.plain("probe");
     let [closing, opening] = [layer.handle(), layer.handle()];
     let other = RateLimitLayer::clone(&layer).layer(Probe::new());
-    HeldBack::new(
+    BackpressureSubject::new(
         Subject::new(layer),
         move || {
             closing.set_quota(slow);
-            while other.clone().oneshot(Act::Succeed).now_or_never().is_some() {}
+            while other
+                .clone()
+                .oneshot(Action::Succeed)
+                .now_or_never()
+                .is_some()
+            {}
         },
         move || opening.set_quota(quota(1_000_000, 100)),
     )
@@ -36,7 +43,7 @@ fn held_back() -> HeldBack<RateLimitLayer<Options, Plain>> {
 /// T-12
 #[test]
 fn backpressure_loses_no_wake_up() {
-    run_paused(laws::backpressure_loses_no_wake_up::<PlainCalls, _>(
+    run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
         held_back,
     ));
 }
@@ -47,8 +54,8 @@ async fn a_service_is_ready_when_there_is_a_token() {
     let mut service = layer.backpressure().layer(Probe::new());
     let start = Instant::now();
     for _ in 0..7 {
-        let ready = ServiceExt::<Act>::ready(&mut service).await.unwrap();
-        ready.call(Act::Succeed).await.unwrap();
+        let ready = ServiceExt::<Action>::ready(&mut service).await.unwrap();
+        ready.call(Action::Succeed).await.unwrap();
     }
     // A timer is late by a millisecond at most.
     let late = start.elapsed() - Duration::from_millis(500);
@@ -62,10 +69,10 @@ async fn readiness_reserves_nothing() {
     let layer = layer.backpressure();
     let [mut one, mut other] = [0; 2].map(|_| layer.layer(Probe::new()));
     for service in [&mut one, &mut other] {
-        let ready = ServiceExt::<Act>::ready(service).now_or_never();
+        let ready = ServiceExt::<Action>::ready(service).now_or_never();
         assert!(ready.is_some_and(|ready| ready.is_ok()));
     }
-    assert!(one.call(Act::Succeed).await.is_ok() && other.call(Act::Succeed).await.is_err());
+    assert!(one.call(Action::Succeed).await.is_ok() && other.call(Action::Succeed).await.is_err());
 }
 
 /// The timer fires by the time of tokio while the clock of the limit stands still: no call is admitted, and no task spins.
@@ -76,8 +83,8 @@ async fn a_clock_that_stands_still_admits_no_call() {
         .clock(clock)
         .backpressure();
     let service = layer.layer(Probe::new());
-    service.clone().oneshot(Act::Succeed).await.unwrap();
-    let mut call = pin!(service.clone().oneshot(Act::Succeed));
+    service.clone().oneshot(Action::Succeed).await.unwrap();
+    let mut call = pin!(service.clone().oneshot(Action::Succeed));
     for _ in 0..10 {
         assert!(poll!(call.as_mut()).is_pending());
         advance(Duration::from_millis(101)).await;
@@ -93,9 +100,9 @@ async fn a_faster_quota_wakes_services_at_once() {
         .clock(tokio_clock())
         .backpressure();
     let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
-    service.clone().oneshot(Act::Succeed).await.unwrap();
+    service.clone().oneshot(Action::Succeed).await.unwrap();
     let start = Instant::now();
-    let mut call = pin!(service.oneshot(Act::Succeed));
+    let mut call = pin!(service.oneshot(Action::Succeed));
     assert!(poll!(call.as_mut()).is_pending());
     handle.set_quota(quota(10, 1));
     call.await.unwrap();

@@ -6,7 +6,7 @@ use tower::{Layer, ServiceExt};
 use towerkit_core::{Call, CarriesRejection, Clock, Rejection, RejectionReason};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
@@ -17,13 +17,13 @@ fn quota(count: u32, burst: u32) -> Quota {
 async fn a_call_takes_as_many_tokens_as_it_costs() {
     let (clock, clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(quota(10, 5)).clock(clock);
-    let layer = layer.cost(|call: &Call<'_, Act>| match &*call.request {
-        Act::Pend(cost) => *cost,
+    let layer = layer.cost(|call: &Call<'_, Action>| match &*call.request {
+        Action::Pend(cost) => *cost,
         _ => 1,
     });
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let call = |cost| service.clone().oneshot(Act::Pend(cost));
+    let call = |cost| service.clone().oneshot(Action::Pend(cost));
     let rejected = |result: Result<_, towerkit_test::ProbeError>| {
         let rejection = result.unwrap_err().rejection().cloned().unwrap();
         (rejection.reason(), rejection.retry_after())
@@ -87,7 +87,7 @@ async fn each_end_of_a_call_is_charged_once() {
     let layer = RateLimitLayer::new(quota(1, 100))
         .clock(clock)
         .cost_at_end(|end| {
-            assert!(!end.panicked());
+            assert!(!end.has_panicked());
             match end.outcome() {
                 towerkit_core::Outcome::Cancelled => panic!("in the cost function"),
                 _ => 10,
@@ -96,12 +96,13 @@ async fn each_end_of_a_call_is_charged_once() {
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let call = |act| service.clone().oneshot(act);
-    assert!(call(Act::Fail).await.is_err());
+    assert!(call(Action::Fail).await.is_err());
     assert_eq!(handle.snapshot().available, 100 - 11);
-    let caught = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(call(Act::PanicInFuture)));
+    let caught =
+        futures_util::FutureExt::catch_unwind(AssertUnwindSafe(call(Action::PanicInFuture)));
     assert!(caught.await.is_err());
     assert_eq!(handle.snapshot().available, 100 - 12);
-    let mut cancelled = Box::pin(call(Act::Pend(5)));
+    let mut cancelled = Box::pin(call(Action::Pend(5)));
     assert!(futures_util::poll!(cancelled.as_mut()).is_pending());
     drop(cancelled);
     assert_eq!(handle.snapshot().available, 100 - 13);

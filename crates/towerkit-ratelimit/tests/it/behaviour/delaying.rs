@@ -17,7 +17,7 @@ use towerkit_core::{
 };
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{DelayingRateLimitLayer, Quota};
-use towerkit_test::{Act, Probe, tokio_clock};
+use towerkit_test::{Action, Probe, tokio_clock};
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
@@ -186,7 +186,7 @@ async fn a_call_does_not_wait_past_its_deadline() {
     let layer = layer(1, 1, 1000).clock(clock.clone());
     let service = layer.http().layer(Probe::new());
     let call = |left| {
-        let mut request = Request::new(Act::Succeed);
+        let mut request = Request::new(Action::Succeed);
         request
             .extensions_mut()
             .insert(Deadline::after(&clock, Duration::from_millis(left)));
@@ -228,14 +228,14 @@ async fn a_call_that_costs_more_than_the_burst_does_not_wait() {
 async fn a_call_that_waits_holds_nothing() {
     let layer = layer(10, 1, 1000).plain("probe");
     let probe = Probe::new();
-    let ledger = probe.ledger();
+    let counts = probe.counts();
     let service = layer.layer(probe);
-    service.clone().oneshot(Act::Succeed).await.unwrap();
-    let mut waiting = Box::pin(service.clone().oneshot(Act::Succeed));
+    service.clone().oneshot(Action::Succeed).await.unwrap();
+    let mut waiting = Box::pin(service.clone().oneshot(Action::Succeed));
     assert!(poll!(waiting.as_mut()).is_pending());
-    assert_eq!((ledger.reserved(), ledger.started()), (0, 1));
+    assert_eq!((counts.reserved(), counts.started()), (0, 1));
     waiting.await.unwrap();
-    assert_eq!((ledger.started(), ledger.violations()), (2, 0));
+    assert_eq!((counts.started(), counts.violations()), (2, 0));
 }
 
 /// A future that its owner no longer polls delays only itself.

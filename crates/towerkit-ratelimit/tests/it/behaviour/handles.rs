@@ -5,14 +5,14 @@ use std::time::Duration;
 use tower::{Layer, ServiceExt};
 use towerkit_core::{Call, Clock, IntoPolicy, LayerExt};
 use towerkit_ratelimit::{DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 fn quota(burst: u32) -> Quota {
     Quota::per_second(1).unwrap().burst(burst).unwrap()
 }
 
-fn key(call: &Call<'_, Act>) -> Option<bool> {
-    Some(*call.request == Act::Succeed)
+fn key(call: &Call<'_, Action>) -> Option<bool> {
+    Some(*call.request == Action::Succeed)
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_handle_follows_later_setters() {
     let handle = layer.handle();
     handle.set_quota(quota(3));
     let layer = layer.clock(clock.clone()).name("late").plain("probe");
-    let call = layer.layer(Probe::new()).oneshot(Act::Succeed);
+    let call = layer.layer(Probe::new()).oneshot(Action::Succeed);
     call.await.unwrap();
     assert_eq!(
         (handle.snapshot().available, handle.snapshot().quota),
@@ -35,7 +35,7 @@ async fn a_handle_follows_later_setters() {
     let handle = layer.handle();
     handle.set_quota(quota(3));
     let layer = layer.queue(7).unwrap().clock(clock.clone()).name("late");
-    let call = layer.layer(Probe::new()).oneshot(Act::Succeed);
+    let call = layer.layer(Probe::new()).oneshot(Action::Succeed);
     call.await.unwrap();
     assert_eq!(
         (handle.snapshot().available, handle.snapshot().quota),
@@ -49,7 +49,7 @@ async fn a_handle_follows_later_setters() {
     let layer = layer.capacity(7).unwrap().total(quota(8)).clock(clock);
     handle.set_total(quota(7)).unwrap();
     let layer = layer.name("late");
-    let call = layer.layer(Probe::new()).oneshot(Act::Succeed);
+    let call = layer.layer(Probe::new()).oneshot(Action::Succeed);
     call.await.unwrap();
     assert_eq!((handle.available(&true), handle.available(&false)), (2, 9));
     assert_eq!(
@@ -67,10 +67,10 @@ async fn a_handle_stays_with_the_services_of_its_layer() {
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let changed = layer.clone().clock(other.clone()).layer(Probe::new());
-    changed.oneshot(Act::Succeed).await.unwrap();
+    changed.oneshot(Action::Succeed).await.unwrap();
     assert_eq!(handle.snapshot().available, 5);
     let layer = layer.clock(other.clone());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     assert_eq!(
         (
             handle.snapshot().available,
@@ -80,10 +80,10 @@ async fn a_handle_stays_with_the_services_of_its_layer() {
     );
 
     let handle = layer.handle();
-    let _role = layer.clone().into_policies();
+    let _role = layer.clone().into_policy();
     let layer = layer.clock(other);
     let service = layer.layer(Probe::new());
-    service.oneshot(Act::Succeed).await.unwrap();
+    service.oneshot(Action::Succeed).await.unwrap();
     assert_eq!(
         (
             handle.snapshot().available,

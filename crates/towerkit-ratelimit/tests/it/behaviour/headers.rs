@@ -9,7 +9,7 @@ use towerkit_http::HttpExt;
 use towerkit_ratelimit::{
     ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, Quota, RateLimitLayer,
 };
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 /// Parses a header that is a list of one string with integer parameters (RFC 9651) into (string, parameters).
 fn parsed(headers: &HeaderMap, name: &str) -> (String, Vec<(String, u64)>) {
@@ -60,7 +60,7 @@ async fn responses_show_the_remaining_tokens() {
     let call = async || {
         let response = service
             .clone()
-            .oneshot(Request::new(Act::Succeed))
+            .oneshot(Request::new(Action::Succeed))
             .await
             .unwrap();
         (response.status().as_u16(), response.headers().clone())
@@ -103,9 +103,9 @@ async fn the_policy_header_shows_no_more_than_the_quota() {
             .clock(clock)
             .headers("p")
             .unwrap();
-        let layer = layer.cost(move |_: &Call<'_, Request<Act>>| burst);
+        let layer = layer.cost(move |_: &Call<'_, Request<Action>>| burst);
         let service = layer.http().layer(Probe::new());
-        let call = || service.clone().oneshot(Request::new(Act::Succeed));
+        let call = || service.clone().oneshot(Request::new(Action::Succeed));
         let [quota, window, left, _] = values(call().await.unwrap().headers());
         assert_eq!(([quota, window], left), (expected, 0));
         let rejected = call().await.unwrap();
@@ -125,7 +125,7 @@ async fn over_grpc_only_responses_to_admitted_calls_have_the_headers() {
     let (clock, _clock_control) = Clock::manual();
     let layer = RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock);
     let service = layer.headers("default").unwrap().grpc().layer(Probe::new());
-    let call = || service.clone().oneshot(Request::new(Act::Succeed));
+    let call = || service.clone().oneshot(Request::new(Action::Succeed));
     assert_eq!(values(call().await.unwrap().headers()), [1, 1, 0, 1]);
     let rejected = call().await.unwrap();
     assert_eq!(rejected.headers()["grpc-status"], "8");
@@ -150,7 +150,7 @@ async fn keys_appear_in_no_header_and_no_debug_output() {
     let service = layer.http().layer(Probe::new());
     for status in [200, 429] {
         let request = Request::builder().header("x-api-key", secret);
-        let request = request.body(Act::Succeed).unwrap();
+        let request = request.body(Action::Succeed).unwrap();
         let response = service.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(values(response.headers()), [1, 1, 0, 1]);
@@ -167,7 +167,10 @@ async fn a_change_of_the_quota_changes_the_policy_header() {
     let handle = layer.handle();
     let service = layer.headers("default").unwrap().http().layer(Probe::new());
     handle.set_quota(Quota::new(2, Duration::from_secs(60)).unwrap());
-    let response = service.oneshot(Request::new(Act::Succeed)).await.unwrap();
+    let response = service
+        .oneshot(Request::new(Action::Succeed))
+        .await
+        .unwrap();
     assert_eq!(values(response.headers()), [2, 60, 1, 30]);
 }
 
@@ -181,7 +184,7 @@ async fn a_call_rejected_by_a_full_queue_gets_the_time_of_the_next_place() {
         .headers("default")
         .unwrap();
     let service = layer.http().layer(Probe::new());
-    let call = || service.clone().oneshot(Request::new(Act::Succeed));
+    let call = || service.clone().oneshot(Request::new(Action::Succeed));
     assert_eq!(values(call().await.unwrap().headers()), [1, 10, 0, 10]);
     let rejected = call().await.unwrap();
     assert_eq!(rejected.headers()["retry-after"], "7");
@@ -211,8 +214,8 @@ async fn two_limits_append_to_the_same_headers() {
     let nested = layer("first", 2).http().layer(inner);
     let stack = stack((layer("first", 2), layer("second", 1))).http();
     let stacked = stack.layer(Probe::new());
-    let nested = async || nested.clone().oneshot(Request::new(Act::Succeed)).await;
-    let stacked = async || stacked.clone().oneshot(Request::new(Act::Succeed)).await;
+    let nested = async || nested.clone().oneshot(Request::new(Action::Succeed)).await;
+    let stacked = async || stacked.clone().oneshot(Request::new(Action::Succeed)).await;
     let policies = ["\"first\";q=2;w=1", "\"second\";q=1;w=1"];
     let admitted = [
         nested().await.unwrap().headers().clone(),

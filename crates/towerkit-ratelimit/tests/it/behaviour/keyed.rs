@@ -12,20 +12,20 @@ use towerkit_core::{
 };
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{ByHeader, ByText, KeyedRateLimitLayer, Quota, RateLimitLayer, WhenFull};
-use towerkit_test::{Act, Probe, ProbeError};
+use towerkit_test::{Action, Probe, ProbeError};
 
 fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
 /// The key of a call is the number in its request.
-fn key(call: &Call<'_, Act>) -> Option<u32> {
+fn key(call: &Call<'_, Action>) -> Option<u32> {
     Some(number(call))
 }
 
-fn number(call: &Call<'_, Act>) -> u32 {
+fn number(call: &Call<'_, Action>) -> u32 {
     match &*call.request {
-        Act::Pend(key) => *key,
+        Action::Pend(key) => *key,
         _ => 0,
     }
 }
@@ -33,11 +33,11 @@ fn number(call: &Call<'_, Act>) -> u32 {
 /// Calls with a key until a call is rejected. Returns the number of admitted calls, and the rejection.
 async fn admitted<S>(service: &S, key: u32) -> (u32, Rejection)
 where
-    S: Service<Act, Error = ProbeError> + Clone,
+    S: Service<Action, Error = ProbeError> + Clone,
 {
     let mut admitted = 0;
     loop {
-        match service.clone().oneshot(Act::Pend(key)).await {
+        match service.clone().oneshot(Action::Pend(key)).await {
             Ok(_) => admitted += 1,
             Err(error) => return (admitted, error.rejection().cloned().unwrap()),
         }
@@ -74,7 +74,7 @@ async fn a_header_is_the_key() {
     let handle = layer.handle();
     let service = layer.http().layer(Probe::new());
     let call = async |key: Option<&str>| {
-        let mut request = Request::new(Act::Succeed);
+        let mut request = Request::new(Action::Succeed);
         if let Some(key) = key {
             request
                 .headers_mut()
@@ -96,25 +96,25 @@ async fn text_in_the_call_is_the_key() {
     let quota = quota(1, 1);
     let layer = KeyedRateLimitLayer::new(
         quota,
-        ByText::new(|call: &Call<'_, Act>| {
-            matches!(call.request, Act::Succeed).then(|| call.operation())
+        ByText::new(|call: &Call<'_, Action>| {
+            matches!(call.request, Action::Succeed).then(|| call.operation())
         }),
     );
     let layer = layer.clock(clock).plain("greet");
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    service.clone().oneshot(Act::Succeed).await.unwrap();
+    service.clone().oneshot(Action::Succeed).await.unwrap();
     assert_eq!(handle.available("greet"), 0);
-    assert!(service.clone().oneshot(Act::Succeed).await.is_err());
-    assert!(service.clone().oneshot(Act::Pend(1)).await.is_ok());
-    assert!(service.oneshot(Act::Pend(2)).await.is_err());
+    assert!(service.clone().oneshot(Action::Succeed).await.is_err());
+    assert!(service.clone().oneshot(Action::Pend(1)).await.is_ok());
+    assert!(service.oneshot(Action::Pend(2)).await.is_err());
 }
 
 #[tokio::test]
 async fn a_function_chooses_the_tier() {
     let (clock, _clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(1, 1), key).clock(clock);
-    let layer = layer.tiers([quota(1, 4), quota(1, 9)], |call: &Call<'_, Act>| {
+    let layer = layer.tiers([quota(1, 4), quota(1, 9)], |call: &Call<'_, Action>| {
         number(call) as usize % 4
     });
     let layer = layer.unwrap();
@@ -188,16 +188,16 @@ async fn a_cost_at_the_end_is_charged_to_the_key() {
     let (clock, clock_control) = Clock::manual();
     let layer = KeyedRateLimitLayer::new(quota(1, 10), key)
         .clock(clock)
-        .cost(|call: &Call<'_, Act>| number(call))
+        .cost(|call: &Call<'_, Action>| number(call))
         .cost_at_end(|_| 6);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    service.clone().oneshot(Act::Pend(2)).await.unwrap();
+    service.clone().oneshot(Action::Pend(2)).await.unwrap();
     assert_eq!((handle.available(&2u32), handle.available(&3u32)), (2, 10));
-    service.clone().oneshot(Act::Pend(2)).await.unwrap();
-    assert!(service.clone().oneshot(Act::Pend(2)).await.is_err());
+    service.clone().oneshot(Action::Pend(2)).await.unwrap();
+    assert!(service.clone().oneshot(Action::Pend(2)).await.is_err());
     clock_control.advance(Duration::from_secs(8));
-    service.oneshot(Act::Pend(2)).await.unwrap();
+    service.oneshot(Action::Pend(2)).await.unwrap();
 }
 
 /// The overflow is reported once a second, not once a call.
@@ -247,13 +247,13 @@ async fn a_key_without_a_slot_shares_a_bucket_or_is_rejected_or_bypasses_the_lim
     let layer = layer.when_full(WhenFull::Bypass);
     let service = layer.layer(Probe::new());
     for key in 0..100 {
-        let calls = [0; 2].map(|_| service.clone().oneshot(Act::Pend(key)));
+        let calls = [0; 2].map(|_| service.clone().oneshot(Action::Pend(key)));
         for call in calls {
             let _ = call.await;
         }
     }
     for _ in 0..10 {
-        service.clone().oneshot(Act::Pend(999)).await.unwrap();
+        service.clone().oneshot(Action::Pend(999)).await.unwrap();
     }
 }
 
@@ -287,7 +287,7 @@ async fn a_call_after_retry_after_is_admitted_by_both_limits() {
     let call = async || {
         service
             .clone()
-            .oneshot(Request::new(Act::Succeed))
+            .oneshot(Request::new(Action::Succeed))
             .await
             .unwrap()
     };
@@ -317,12 +317,12 @@ mod by_client_address {
 
     use super::*;
 
-    fn request(peer: &str, forwarded_for: &str) -> Request<Act> {
+    fn request(peer: &str, forwarded_for: &str) -> Request<Action> {
         let peer = SocketAddr::new(peer.parse().unwrap(), 443);
         let request = Request::builder().header("x-forwarded-for", forwarded_for);
         request
             .extension(PeerAddress(peer))
-            .body(Act::Succeed)
+            .body(Action::Succeed)
             .unwrap()
     }
 
@@ -371,7 +371,7 @@ mod by_client_address {
             let response = service.clone().oneshot(request).await.unwrap();
             response.status().as_u16()
         };
-        let without_peer = || Request::new(Act::Succeed);
+        let without_peer = || Request::new(Action::Succeed);
         assert_eq!(call(without_peer()).await, 503);
         assert_eq!(call(without_peer()).await, 503);
         assert_eq!(call(request("1.2.3.4", "9.9.9.9")).await, 200);

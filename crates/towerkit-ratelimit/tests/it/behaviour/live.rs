@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tower::{Layer, ServiceExt};
 use towerkit_core::Clock;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
-use towerkit_test::{Act, Probe};
+use towerkit_test::{Action, Probe};
 
 fn quota(burst: u32) -> Quota {
     Quota::per_second(1).unwrap().burst(burst).unwrap()
@@ -17,14 +17,14 @@ async fn a_change_of_the_quota_applies_to_existing_services() {
     let layer = RateLimitLayer::new(quota(5)).clock(clock);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    service.clone().oneshot(Act::Succeed).await.unwrap();
+    service.clone().oneshot(Action::Succeed).await.unwrap();
     for (burst, available) in [(10, 4), (3, 3), (20, 3), (1, 1)] {
         handle.set_quota(quota(burst));
         assert_eq!(handle.snapshot().available, available);
         assert_eq!(handle.snapshot().quota, quota(burst));
     }
-    service.clone().oneshot(Act::Succeed).await.unwrap();
-    assert!(service.oneshot(Act::Succeed).await.is_err());
+    service.clone().oneshot(Action::Succeed).await.unwrap();
+    assert!(service.oneshot(Action::Succeed).await.is_err());
 }
 
 /// While the quota changes all the time, tokens are neither created nor lost. The bucket is not full at the start, since a full bucket
@@ -40,7 +40,7 @@ fn changes_under_load_create_no_tokens() {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
         builder.build().unwrap()
     };
-    let first = runtime().block_on(service.clone().oneshot(Act::Succeed));
+    let first = runtime().block_on(service.clone().oneshot(Action::Succeed));
     assert!(first.is_ok());
     let done = AtomicBool::new(false);
     let admitted: u32 = std::thread::scope(|threads| {
@@ -51,7 +51,7 @@ fn changes_under_load_create_no_tokens() {
                     runtime().block_on(async {
                         let mut admitted = 0;
                         for _ in 0..20_000 {
-                            let call = service.clone().oneshot(Act::Succeed);
+                            let call = service.clone().oneshot(Action::Succeed);
                             admitted += u32::from(call.await.is_ok());
                         }
                         admitted

@@ -247,14 +247,14 @@ fn a_panic_inside_of_a_call_leaves_nothing_behind() {
         (Sampler::never(), None),
         (Sampler::always(), Some(NOT)),
     ] {
-        let role = TraceLayer::server().sampler(sampler).into_policies();
+        let role = TraceLayer::server().sampler(sampler).into_policy();
         let mut request = Request::new(());
         if let Some(parent) = parent {
             let parent = HeaderValue::from_static(parent);
             request.headers_mut().insert("traceparent", parent);
         }
-        let mut held = RunPolicy::begin(&role, &mut Call::new(&mut request, &http)).unwrap();
-        let panics = AssertUnwindSafe(|| Policy::enter(&role, &mut held, || panic!("inside")));
+        let mut held = RunPolicy::start(&role, &mut Call::new(&mut request, &http)).unwrap();
+        let panics = AssertUnwindSafe(|| Policy::wrap_poll(&role, &mut held, || panic!("inside")));
         assert!(catch_unwind(panics).is_err());
         assert_eq!(TraceIds::current(), None);
         Policy::finish(&role, held, &CallEnd::new(Outcome::Success));

@@ -17,7 +17,9 @@ use http_body::{Body, Frame};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use towerkit_core::{BoxError, LayerExt, TraceIds};
 use towerkit_http::HttpExt;
-use towerkit_test::{Act, Calls, GrpcCalls, HttpCalls, PlainCalls, Probe, ProbeError, run_paused};
+use towerkit_test::{
+    Action, GrpcClient, HttpClient, PlainClient, Probe, ProbeError, TestClient, run_paused,
+};
 use towerkit_trace::TraceLayer;
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
@@ -56,10 +58,10 @@ fn counted(run: impl FnOnce()) -> [usize; 2] {
 }
 
 /// Polls a call, and its body, so many times at most, and drops what is left.
-fn poll<C, S>(service: &mut S, act: Act, polls: usize)
+fn poll<C, S>(service: &mut S, act: Action, polls: usize)
 where
     S: Service<C::Request, Error = ProbeError>,
-    C: Calls<S>,
+    C: TestClient<S>,
 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
@@ -79,10 +81,10 @@ fn ends_once<C, L>(layer: L)
 where
     L: Layer<Probe>,
     L::Service: Service<C::Request, Error = ProbeError>,
-    C: Calls<L::Service>,
+    C: TestClient<L::Service>,
 {
     let mut service = layer.layer(Probe::new());
-    for act in [Act::Succeed, Act::Fail] {
+    for act in [Action::Succeed, Action::Fail] {
         assert_eq!(
             counted(|| poll::<C, _>(&mut service, act, 9)),
             [1, 1],
@@ -90,10 +92,14 @@ where
         );
     }
     for polls in 1..=6 {
-        let seen = counted(|| poll::<C, _>(&mut service, Act::Pend(4), polls));
+        let seen = counted(|| poll::<C, _>(&mut service, Action::Pend(4), polls));
         assert_eq!(seen, [1, 1], "dropped after {polls} polls");
     }
-    for act in [Act::PanicInCall, Act::PanicInFuture, Act::PanicInBody] {
+    for act in [
+        Action::PanicInCall,
+        Action::PanicInFuture,
+        Action::PanicInBody,
+    ] {
         let panics = AssertUnwindSafe(|| poll::<C, _>(&mut service, act, 9));
         let seen = counted(|| assert!(catch_unwind(panics).is_err()));
         assert_eq!(seen, [1, 1], "{act:?}");
@@ -103,7 +109,7 @@ where
             std::future::poll_fn(|cx| service.poll_ready(cx))
                 .await
                 .unwrap();
-            let call = service.call(C::request(Act::Sleep(Duration::from_secs(60))));
+            let call = service.call(C::request(Action::Sleep(Duration::from_secs(60))));
             let result = tokio::time::timeout(Duration::from_secs(1), call).await;
             assert!(result.is_err());
         });
@@ -113,7 +119,7 @@ where
     let seen = counted(|| {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(service.poll_ready(&mut cx).is_ready());
-        let response = pin!(service.call(C::request(Act::Succeed))).poll(&mut cx);
+        let response = pin!(service.call(C::request(Action::Succeed))).poll(&mut cx);
         assert!(response.is_ready());
     });
     assert_eq!(seen, [1, 1], "unread");
@@ -121,27 +127,27 @@ where
 
 #[test]
 fn a_span_ends_once_over_a_plain_service() {
-    ends_once::<PlainCalls, _>(TraceLayer::server().plain("probe"));
-    ends_once::<PlainCalls, _>(TraceLayer::internal().plain("probe"));
+    ends_once::<PlainClient, _>(TraceLayer::server().plain("probe"));
+    ends_once::<PlainClient, _>(TraceLayer::internal().plain("probe"));
 }
 
 /// A7.5
 #[test]
 fn spans_that_began_have_ended_after_a_thousand_calls_of_all_kinds() {
-    const ACTS: [Act; 8] = [
-        Act::Succeed,
-        Act::Fail,
-        Act::Pend(1),
-        Act::Pend(3),
-        Act::Pend(7),
-        Act::PanicInCall,
-        Act::PanicInFuture,
-        Act::PanicInBody,
+    const ACTS: [Action; 8] = [
+        Action::Succeed,
+        Action::Fail,
+        Action::Pend(1),
+        Action::Pend(3),
+        Action::Pend(7),
+        Action::PanicInCall,
+        Action::PanicInFuture,
+        Action::PanicInBody,
     ];
     let [began, ended] = counted(|| {
         let mut service = TraceLayer::server().http().layer(Probe::new());
         for (call, act) in (0..1000).zip(ACTS.into_iter().cycle()) {
-            let run = AssertUnwindSafe(|| poll::<HttpCalls, _>(&mut service, act, 1 + call % 5));
+            let run = AssertUnwindSafe(|| poll::<HttpClient, _>(&mut service, act, 1 + call % 5));
             let _ = catch_unwind(run);
         }
     });
@@ -150,14 +156,14 @@ fn spans_that_began_have_ended_after_a_thousand_calls_of_all_kinds() {
 
 #[test]
 fn a_span_ends_once_over_http() {
-    ends_once::<HttpCalls, _>(TraceLayer::server().http());
-    ends_once::<HttpCalls, _>(TraceLayer::client().http());
+    ends_once::<HttpClient, _>(TraceLayer::server().http());
+    ends_once::<HttpClient, _>(TraceLayer::client().http());
 }
 
 #[test]
 fn a_span_ends_once_over_grpc() {
-    ends_once::<GrpcCalls, _>(TraceLayer::server().grpc());
-    ends_once::<GrpcCalls, _>(TraceLayer::client().grpc());
+    ends_once::<GrpcClient, _>(TraceLayer::server().grpc());
+    ends_once::<GrpcClient, _>(TraceLayer::client().grpc());
 }
 
 /// Notes the ids under which it is polled and dropped.

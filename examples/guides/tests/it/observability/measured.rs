@@ -139,7 +139,7 @@ fn events(sink: &impl EventSink) {
         change("open", "half_open"),
         change("half_open", "closed"),
     ];
-    for event in changes.into_iter().chain(towerkit_test::events(name)) {
+    for event in changes.into_iter().chain(towerkit_test::all_events(name)) {
         sink.emit(&event);
     }
 }

@@ -7,82 +7,82 @@ use http_body_util::Empty;
 use tower_service::Service;
 use towerkit_core::BoxError;
 
-use crate::{Act, Content, ProbeError};
+use crate::{Action, BodyContent, ProbeError};
 
 /// How the laws call a service: what a request looks like, and when a response is over.
-pub trait Calls<S: Service<Self::Request, Error = ProbeError>> {
+pub trait TestClient<S: Service<Self::Request, Error = ProbeError>> {
     /// The request.
     type Request;
 
     /// Makes a request that tells the probe what to do.
-    fn request(act: Act) -> Self::Request;
+    fn request(act: Action) -> Self::Request;
 
     /// Reads a response to its end, or so many frames of its body, and returns what was read.
-    fn read(response: S::Response, frames: usize) -> impl Future<Output = Content>;
+    fn read(response: S::Response, frames: usize) -> impl Future<Output = BodyContent>;
 
     /// Returns what the response of the probe has to say, or `None` where responses have no body.
-    fn expected(act: Act) -> Option<Content>;
+    fn expected(act: Action) -> Option<BodyContent>;
 }
 
 /// Calls a service without a wire protocol.
 #[derive(Debug)]
-pub enum PlainCalls {}
+pub enum PlainClient {}
 
-impl<S: Service<Act, Error = ProbeError>> Calls<S> for PlainCalls {
-    type Request = Act;
+impl<S: Service<Action, Error = ProbeError>> TestClient<S> for PlainClient {
+    type Request = Action;
 
-    fn request(act: Act) -> Act {
+    fn request(act: Action) -> Action {
         act
     }
 
-    async fn read(_response: S::Response, _frames: usize) -> Content {
-        Content::default()
+    async fn read(_response: S::Response, _frames: usize) -> BodyContent {
+        BodyContent::default()
     }
 
-    fn expected(_act: Act) -> Option<Content> {
+    fn expected(_act: Action) -> Option<BodyContent> {
         None
     }
 }
 
-/// A request without a body, with the [`Act`] of the probe in its extensions.
+/// A request without a body, with the [`Action`] of the probe in its extensions.
 pub type HttpRequest = Request<Empty<Bytes>>;
 
 /// Calls a service over HTTP.
 #[derive(Debug)]
-pub enum HttpCalls {}
+pub enum HttpClient {}
 
-impl<S, B> Calls<S> for HttpCalls
+impl<S, B> TestClient<S> for HttpClient
 where
     S: Service<HttpRequest, Response = Response<B>, Error = ProbeError>,
     B: Body<Error: Into<BoxError>>,
 {
     type Request = HttpRequest;
 
-    fn request(act: Act) -> HttpRequest {
+    fn request(act: Action) -> HttpRequest {
         request(act)
     }
 
-    async fn read(response: Response<B>, frames: usize) -> Content {
-        Content::read(pin!(response.into_body()), frames).await
+    async fn read(response: Response<B>, frames: usize) -> BodyContent {
+        BodyContent::read(pin!(response.into_body()), frames).await
     }
 
-    fn expected(act: Act) -> Option<Content> {
-        Some(Content::expected(act, false))
+    fn expected(act: Action) -> Option<BodyContent> {
+        Some(BodyContent::expected(act, false))
     }
 }
 
 /// Calls a service over gRPC.
 #[derive(Debug)]
-pub enum GrpcCalls {}
+pub enum GrpcClient {}
 
-impl<S, B> Calls<S> for GrpcCalls
+impl<S, B> TestClient<S> for GrpcClient
 where
     S: Service<HttpRequest, Response = Response<B>, Error = ProbeError>,
     B: Body<Error: Into<BoxError>>,
 {
     type Request = HttpRequest;
 
-    fn request(act: Act) -> HttpRequest {
+    fn request(act: Action) -> HttpRequest {
         let mut request = request(act);
         *request.method_mut() = Method::POST;
         let grpc = HeaderValue::from_static("application/grpc");
@@ -90,16 +90,16 @@ where
         request
     }
 
-    async fn read(response: Response<B>, frames: usize) -> Content {
-        Content::read(pin!(response.into_body()), frames).await
+    async fn read(response: Response<B>, frames: usize) -> BodyContent {
+        BodyContent::read(pin!(response.into_body()), frames).await
     }
 
-    fn expected(act: Act) -> Option<Content> {
-        Some(Content::expected(act, true))
+    fn expected(act: Action) -> Option<BodyContent> {
+        Some(BodyContent::expected(act, true))
     }
 }
 
-fn request(act: Act) -> HttpRequest {
+fn request(act: Action) -> HttpRequest {
     let mut request = Request::new(Empty::new());
     request.extensions_mut().insert(act);
     request

@@ -5,20 +5,20 @@ use http::HeaderMap;
 use http_body::{Body, SizeHint};
 use towerkit_core::BoxError;
 
-use crate::{Act, ProbeBody, ProbeError};
+use crate::{Action, ProbeBody, ProbeError};
 
 /// What a response body gave to its reader.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Content {
+pub struct BodyContent {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     has_failed: bool,
 }
 
-impl Content {
+impl BodyContent {
     /// What the probe gives.
-    pub(crate) fn expected(act: Act, grpc: bool) -> Self {
-        if act == Act::FailInBody {
+    pub(crate) fn expected(act: Action, grpc: bool) -> Self {
+        if act == Action::FailInBody {
             return Self {
                 data: ProbeBody::DATA[0].to_vec(),
                 has_failed: true,

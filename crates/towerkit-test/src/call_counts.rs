@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What was done to a [`Probe`](crate::Probe) and its clones.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct CallCounts {
     pub(crate) reserved: AtomicU64,
     pub(crate) violations: AtomicU64,
     pub(crate) started: AtomicU64,
@@ -20,7 +20,7 @@ fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::SeqCst)
 }
 
-impl Ledger {
+impl CallCounts {
     /// Returns how many instances are ready and neither called nor dropped.
     #[must_use]
     pub fn reserved(&self) -> u64 {
