@@ -1,4 +1,4 @@
-//! What drivers need of a protocol: to look at a result, and to send a request more than once.
+//! The requirements of drivers on a protocol: to inspect results, to replay requests and to drain responses.
 
 use std::{
     future::{Ready, ready},
@@ -7,26 +7,27 @@ use std::{
 
 use crate::{CallEnd, Classify, Plain, PlainExchange, Protocol};
 
-/// Looks at a result without taking it: what drivers decide by.
+/// Inspects the result of a call, by which drivers decide on the next step.
 #[diagnostic::on_unimplemented(
     message = "towerkit cannot tell the outcome of a response `{T}` or an error `{E}`",
     label = "this protocol does not understand the service's response",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
 pub trait InspectResult<T, E> {
-    /// Whether [`is_unsent`](Self::is_unsent) ever says yes. Only then is it worth keeping a request that is not idempotent.
+    /// True if [`is_unsent`](Self::is_unsent) ever returns true, so that requests that are not idempotent are worth recording.
     const DETECTS_UNSENT: bool = false;
 
-    /// Returns how the call ended, as far as the result tells: over HTTP what the head says, before any of the body.
+    /// Returns the end of the call, as far as the result tells: over HTTP the head of the response, before its body.
     fn inspect(&self, result: &Result<T, E>) -> CallEnd;
 
-    /// Returns what the callee asks of a caller who would try again.
+    /// Returns the request of the upstream about further attempts, if there is one.
     fn pushback(&self, _result: &Result<T, E>) -> Option<Pushback> {
         None
     }
 
-    /// Whether the request certainly never reached the callee, so that trying again repeats nothing: the connection was refused, or
-    /// was closed before the request went out.
+    /// Returns true if the request certainly never reached the upstream, so that another attempt repeats no work.
+    ///
+    /// For example, the connection was refused, or was closed before the request was sent.
     fn is_unsent(&self, _result: &Result<T, E>) -> bool {
         false
     }
@@ -48,58 +49,54 @@ pub trait InspectResult<T, E> {
     }
 }
 
-/// What a callee asks of a caller who would try again: `Retry-After`, or the pushback of gRPC.
+/// The request of an upstream about further attempts: [`Retry-After`], or the [pushback] of gRPC.
+///
+/// [`Retry-After`]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+/// [pushback]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushback {
-    /// To wait that long.
+    /// Wait for this time before the next attempt.
     After(Duration),
-    /// Not to try again.
+    /// Make no further attempt.
     Never,
 }
 
-/// Discards a response that is of no use any more, so that its connection can be used again.
+/// Drains an unused response, so that its connection can be used again.
 #[diagnostic::on_unimplemented(
     message = "towerkit cannot discard a response of type `{T}`",
     label = "this protocol does not understand the service's response",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
 pub trait DrainResponse<T> {
-    /// Reads the rest of the response, within bounds, and drops it. Dropping this future drops the rest unread.
+    /// Reads the rest of the response, up to a limit, and drops it. Dropping this future drops the rest unread.
     type Drain: Future<Output = ()>;
 
-    /// Discards a response.
+    /// Drains a response.
     fn drain(&self, response: T) -> Self::Drain;
 }
 
-/// Sends a request more than once.
+/// Replays requests, so that a driver can send them more than once.
+///
+/// An attempt has the type of the request, so that a driver calls its inner service as it is.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot repeat requests of type `{Req}`",
-    label = "how this layer reads calls is not said, or does not fit these requests",
+    message = "`{Self}` cannot replay requests of type `{Req}`",
+    label = "this layer has no protocol yet, or one that does not fit these requests",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)",
-    note = "a request that may be sent again is kept: a plain request has to be `Clone`; the body of an HTTP request has to be `Unpin` with `Data = Bytes`"
+    note = "a plain request has to be `Clone`, and the body of an HTTP request has to implement `towerkit_http::ReplayBody`"
 )]
 pub trait ReplayRequest<Req>: Protocol<Req> {
-    /// What the inner service is called with.
-    type Attempt;
-
-    /// What is kept of the request, to make further attempts of.
+    /// The recording of a request, from which further attempts are made.
     type Recorded;
 
-    /// Whether sending the request twice does the same as sending it once; `None` where the protocol cannot tell.
+    /// Returns true if the request is idempotent; `None` if the protocol cannot tell.
     fn is_idempotent(&self, request: &Req) -> Option<bool>;
 
-    /// Makes the only attempt of a request that is not to be repeated.
-    fn once(&self, request: Req) -> Self::Attempt;
+    /// Makes the first attempt, and records the request unless its body has more than `max_bytes`.
+    fn record(&self, request: Req, max_bytes: usize) -> (Req, Option<Self::Recorded>);
 
-    /// Makes the first attempt, and keeps what further ones need, unless that is more than `cap` bytes of body.
-    fn record(&self, request: Req, cap: usize) -> (Self::Attempt, Option<Self::Recorded>);
-
-    /// Makes a further attempt, or `None` if the body has turned out too long or an earlier attempt is still reading it.
-    fn replay(&self, kept: &mut Self::Recorded) -> Option<Self::Attempt>;
-
-    /// Sets a field of an attempt, where the protocol has fields.
-    fn set_attempt_header(&self, attempt: &mut Self::Attempt, name: &'static str, value: &str);
+    /// Makes a further attempt; `None` if the body was too long, or if an earlier attempt still reads it.
+    fn replay(&self, recorded: &Self::Recorded) -> Option<Req>;
 }
 
 impl<T, E, C: Classify<T, E>> InspectResult<T, E> for PlainExchange<C> {
@@ -110,7 +107,7 @@ impl<T, E, C: Classify<T, E>> InspectResult<T, E> for PlainExchange<C> {
     }
 }
 
-/// A plain response is dropped at once.
+/// Drops a plain response at once.
 impl<T, C> DrainResponse<T> for PlainExchange<C> {
     type Drain = Ready<()>;
 
@@ -121,7 +118,6 @@ impl<T, C> DrainResponse<T> for PlainExchange<C> {
 }
 
 impl<Req: Clone, C: Clone> ReplayRequest<Req> for Plain<C> {
-    type Attempt = Req;
     type Recorded = Req;
 
     #[inline(always)]
@@ -130,20 +126,12 @@ impl<Req: Clone, C: Clone> ReplayRequest<Req> for Plain<C> {
     }
 
     #[inline(always)]
-    fn once(&self, request: Req) -> Req {
-        request
-    }
-
-    #[inline(always)]
-    fn record(&self, request: Req, _cap: usize) -> (Req, Option<Req>) {
+    fn record(&self, request: Req, _max_bytes: usize) -> (Req, Option<Req>) {
         (request.clone(), Some(request))
     }
 
     #[inline(always)]
-    fn replay(&self, kept: &mut Req) -> Option<Req> {
-        Some(kept.clone())
+    fn replay(&self, recorded: &Req) -> Option<Req> {
+        Some(recorded.clone())
     }
-
-    #[inline(always)]
-    fn set_attempt_header(&self, _attempt: &mut Req, _name: &'static str, _value: &str) {}
 }

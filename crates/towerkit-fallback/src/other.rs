@@ -32,7 +32,7 @@ impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
     }
 
     /// Makes the first attempt, and the plan for the case that it fails.
-    fn plan<Req>(&self, request: Req) -> (P::Attempt, Plan<O, P, Req>)
+    fn plan<Req>(&self, request: Req) -> (Req, Plan<O, P, Req>)
     where
         P: ReplayRequest<Req>,
     {
@@ -49,8 +49,8 @@ impl<S, O: Clone, P: Clone> FallbackTo<S, O, P> {
 impl<S, O, P, Req> Service<Req> for FallbackTo<S, O, P>
 where
     P: ReplayRequest<Req> + Clone,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
+    S: Service<Req>,
+    O: Service<Req, Response = S::Response, Error = S::Error> + Clone,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     type Response = S::Response;
@@ -69,7 +69,7 @@ where
             let (attempt, plan) = self.plan(request);
             (attempt, Some(plan))
         } else {
-            (self.protocol.once(request), None)
+            (request, None)
         };
         FallbackToFuture::new(self.inner.call(attempt), exchange, plan)
     }
@@ -78,13 +78,12 @@ where
 impl<S, O, P, Req> Bypass<Req> for FallbackTo<S, O, P>
 where
     P: ReplayRequest<Req> + Clone,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt, Response = S::Response, Error = S::Error> + Clone,
+    S: Service<Req>,
+    O: Service<Req, Response = S::Response, Error = S::Error> + Clone,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
-        let attempt = self.protocol.once(request);
-        FallbackToFuture::new(self.inner.call(attempt), exchange, None)
+        FallbackToFuture::new(self.inner.call(request), exchange, None)
     }
 }

@@ -15,11 +15,11 @@ use crate::plan::Plan;
 pub struct FallbackToFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt>,
+    S: Service<Req>,
+    O: Service<Req>,
 {
     #[pin]
-    phase: Phase<S::Future, O, O::Future, P::Attempt>,
+    phase: Phase<S::Future, O, O::Future, Req>,
     /// The response that failed, while the other service answers.
     #[pin]
     unwanted: Option<<P::Exchange as DrainResponse<S::Response>>::Drain>,
@@ -39,8 +39,8 @@ enum Phase<F, O, G, Q> {
 impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt>,
+    S: Service<Req>,
+    O: Service<Req>,
 {
     pub(crate) fn new(
         inner: S::Future,
@@ -59,8 +59,8 @@ where
 impl<S, O, P, Req> Future for FallbackToFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req>,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
+    S: Service<Req>,
+    O: Service<Req, Response = S::Response, Error = S::Error>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -82,8 +82,8 @@ where
 impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req>,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt, Response = S::Response, Error = S::Error>,
+    S: Service<Req>,
+    O: Service<Req, Response = S::Response, Error = S::Error>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
 {
     fn poll_call(
@@ -132,8 +132,8 @@ where
 impl<S, O, P, Req> fmt::Debug for FallbackToFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
-    O: Service<P::Attempt>,
+    S: Service<Req>,
+    O: Service<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackToFuture").finish_non_exhaustive()

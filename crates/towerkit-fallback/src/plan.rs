@@ -35,9 +35,9 @@ impl<O, P: ReplayRequest<Req>, Req> Plan<O, P, Req> {
     /// Goes over to the other service, if there is still something to call it with.
     #[cold]
     #[inline(never)]
-    pub(crate) fn fall_back(&mut self, end: &CallEnd) -> Option<(O, P::Attempt)> {
-        let second = self.spare.take().and_then(|mut spare| {
-            let attempt = spare.protocol.replay(&mut spare.kept)?;
+    pub(crate) fn fall_back(&mut self, end: &CallEnd) -> Option<(O, Req)> {
+        let second = self.spare.take().and_then(|spare| {
+            let attempt = spare.protocol.replay(&spare.kept)?;
             Some((spare.service, attempt))
         });
         match second {

@@ -15,7 +15,7 @@ use crate::hedging::Hedging;
 #[pin_project]
 pub struct HedgeFuture<S, P, Req>
 where
-    S: Service<P::Attempt>,
+    S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     /// The first attempt, until it has ended.
@@ -29,7 +29,7 @@ where
 
 impl<S, P, Req> HedgeFuture<S, P, Req>
 where
-    S: Service<P::Attempt>,
+    S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     #[inline(always)]
@@ -49,7 +49,7 @@ impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -76,7 +76,7 @@ impl<S, P, Req> HedgeFuture<S, P, Req>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
 {
     /// Polls the first attempt, unless it has ended.
     #[inline(always)]
@@ -135,7 +135,7 @@ where
 
 impl<S, P, Req> fmt::Debug for HedgeFuture<S, P, Req>
 where
-    S: Service<P::Attempt>,
+    S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,7 +24,7 @@ pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
 /// What a call has besides its first attempt, if it may be hedged.
 pub(crate) struct Hedging<S, P, Req>
 where
-    S: Service<P::Attempt>,
+    S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     shared: Arc<Shared<P>>,
@@ -41,7 +41,7 @@ where
     wait: Duration,
     watch: Option<Watch>,
     /// At most one of them, the last, is not sent yet.
-    hedges: Vec<Begun<S, P::Attempt>>,
+    hedges: Vec<Begun<S, Req>>,
     /// Whether one that is not sent must not be any more.
     is_pushed_back: bool,
     /// Whether the first attempt was polled after the hedges.
@@ -67,7 +67,7 @@ impl<S, P, Req> Hedging<S, P, Req>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
 {
     #[inline(always)]
     pub(crate) fn new(
@@ -249,15 +249,15 @@ where
         }
     }
 
-    fn next_hedge(&mut self) -> Option<Begun<S, P::Attempt>> {
+    fn next_hedge(&mut self) -> Option<Begun<S, Req>> {
         if self.left == 0 || self.is_past(Duration::ZERO) {
             return None;
         }
         let withdrawal = self.shared.state.withdraw()?;
         let protocol = &self.shared.protocol;
-        let mut request = protocol.replay(&mut self.kept)?;
+        let mut request = protocol.replay(&self.kept)?;
         let number = self.begun + 1;
-        protocol.set_attempt_header(&mut request, HEDGE_ATTEMPT, &number.to_string());
+        protocol.set_header(&mut request, HEDGE_ATTEMPT, &number.to_string());
         Some(Box::pin(Attempt::Waiting {
             service: self.service.clone(),
             request: Some(request),
@@ -271,7 +271,7 @@ where
 /// A first attempt that is dropped was beaten by a hedge, or given up by its caller.
 impl<S, P, Req> Drop for Hedging<S, P, Req>
 where
-    S: Service<P::Attempt>,
+    S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     fn drop(&mut self) {

@@ -53,7 +53,7 @@ impl<S, P, I, Req> Service<Req> for Hedge<S, P, I>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
     I: Idempotence<Req>,
 {
     type Response = S::Response;
@@ -69,7 +69,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let Shared { protocol, state } = &*self.shared;
         if !self.may_hedge(&request) {
-            return HedgeFuture::new(self.inner.call(protocol.once(request)), None);
+            return HedgeFuture::new(self.inner.call(request), None);
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
@@ -94,12 +94,11 @@ impl<S, P, I, Req> Bypass<Req> for Hedge<S, P, I>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
     I: Idempotence<Req>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
-        let attempt = self.shared.protocol.once(request);
-        HedgeFuture::new(self.inner.call(attempt), None)
+        HedgeFuture::new(self.inner.call(request), None)
     }
 }
 

@@ -1,19 +1,19 @@
 use std::{
     borrow::Cow,
-    error::Error,
-    fmt, iter,
+    iter,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     str::Chars,
     sync::Arc,
 };
 
 use http::{Extensions, HeaderMap, HeaderName, header};
+use towerkit_core::ConfigError;
 
-/// Finds the address of the client, also behind proxies: those that are trusted, and no others.
+/// Finds the address of the client behind trusted proxies.
 ///
-/// Anyone can send `X-Forwarded-For`. It is read from the right, where the nearest proxy adds what it sees, for as long as the address
-/// that was found so far is a trusted proxy; the first that is not is the client. By default none is trusted and the client is the
-/// peer: axum's `ConnectInfo` (with the feature `axum`), or a [`PeerAddress`].
+/// Any client can send [`X-Forwarded-For`], so only the entries of trusted proxies count. The header is read from the right, where the
+/// nearest proxy appends the address of its peer: the client is the first address that is not a trusted proxy. By default no proxy is
+/// trusted, and the client is the peer of the connection: a [`PeerAddress`] or, with the feature `axum`, axum's [`ConnectInfo`].
 ///
 /// ```
 /// use http::{Extensions, HeaderMap};
@@ -31,84 +31,91 @@ use http::{Extensions, HeaderMap, HeaderName, header};
 /// assert_eq!(address, Some(IpAddr::from([203, 0, 113, 7])));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+///
+/// [`X-Forwarded-For`]: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For
+/// [`ConnectInfo`]: https://docs.rs/axum/0.8/axum/extract/connect_info/struct.ConnectInfo.html
 #[derive(Debug, Clone)]
 pub struct ClientAddress {
     trusted: Arc<[Network]>,
-    field: HeaderName,
+    header: HeaderName,
     ipv6_prefix: u8,
 }
 
-/// The address at the other end of the connection, as a server puts it into the extensions of a request.
+/// The address of the peer of a connection, as a server inserts it into the extensions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl ClientAddress {
-    /// Trusts no proxy: the client is the peer.
+    /// Makes a finder that trusts no proxy, so that the client is the peer.
     #[must_use]
     pub fn new() -> Self {
         Self {
             trusted: Arc::default(),
-            field: X_FORWARDED_FOR,
+            header: X_FORWARDED_FOR,
             ipv6_prefix: 64,
         }
     }
 
-    /// Trusts what the proxies in these networks say, and no others. A network is an address or, as in `10.0.0.0/8`, its first bits.
+    /// Trusts the proxies in these networks: addresses such as `10.0.0.1`, or prefixes such as `10.0.0.0/8`.
     ///
     /// # Errors
     ///
-    /// If one of them is neither.
+    /// Returns a [`ConfigError`] for any other text.
     pub fn trust<N: AsRef<str>>(
         mut self,
         networks: impl IntoIterator<Item = N>,
-    ) -> Result<Self, InvalidNetwork> {
-        let networks = networks.into_iter().map(|text| Network::of(text.as_ref()));
+    ) -> Result<Self, ConfigError> {
+        let networks = networks
+            .into_iter()
+            .map(|text| Network::parse(text.as_ref()));
         self.trusted = networks.collect::<Result<_, _>>()?;
         Ok(self)
     }
 
-    /// Reads `Forwarded` (RFC 7239) and not `X-Forwarded-For`, as by default. Trusted proxies must write the one that is read.
+    /// Reads the header [`Forwarded`](https://www.rfc-editor.org/rfc/rfc7239) instead of `X-Forwarded-For`.
+    ///
+    /// Trusted proxies must set the header that is read, or else clients can forge it.
     #[must_use]
     pub fn forwarded(mut self) -> Self {
-        self.field = header::FORWARDED;
+        self.header = header::FORWARDED;
         self
     }
 
-    /// Takes clients for one whose IPv6 addresses share so many bits; 64 by default, since a home or a host has as many addresses.
+    /// Sets the bits by which IPv6 clients are told apart; 64 by default, the network of a home or a host.
     ///
     /// # Errors
     ///
-    /// If it is not 1 to 128.
-    pub fn ipv6_prefix(mut self, bits: u8) -> Result<Self, InvalidNetwork> {
+    /// Returns a [`ConfigError`] if `bits` is not between 1 and 128.
+    pub fn ipv6_prefix(mut self, bits: u8) -> Result<Self, ConfigError> {
         if !(1..=128).contains(&bits) {
-            return Err(InvalidNetwork(Problem::Prefix(bits)));
+            return Err(ConfigError::new("ipv6 prefix", bits, "1 to 128 bits"));
         }
         self.ipv6_prefix = bits;
         Ok(self)
     }
 
-    /// Finds the address of the client; `None` if even the peer is not known.
+    /// Finds the address of the client; `None` if the peer is unknown.
     ///
-    /// An IPv4 address that is written as IPv6 is an IPv4 address. Where a trusted proxy says what is no address, the client is that
-    /// proxy; where all that is said are trusted proxies, it is the farthest.
+    /// An IPv4 address mapped to IPv6 is returned as IPv4. If a trusted proxy appended an entry that is no address, the client is that
+    /// proxy. If all entries are trusted proxies, the client is the farthest of them.
     #[must_use]
     pub fn find(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let mut known = peer(extensions)?.ip().to_canonical();
         if !self.trusts(known) {
             return Some(known);
         }
-        let lines = headers.get_all(&self.field).iter().rev();
+        let lines = headers.get_all(&self.header).iter().rev();
         for line in lines {
-            for hop in elements(line.to_str().unwrap_or("?")) {
-                let said = if self.field == header::FORWARDED {
-                    forwarded_for(hop)
+            for element in elements(line.to_str().unwrap_or("?")) {
+                let hop = if self.header == header::FORWARDED {
+                    forwarded_for(element)
                 } else {
-                    address(hop)
+                    address(element)
                 };
-                let Some(said) = said else { return Some(known) };
-                known = said.to_canonical();
+                let Some(hop) = hop else { return Some(known) };
+                known = hop.to_canonical();
                 if !self.trusts(known) {
                     return Some(known);
                 }
@@ -117,26 +124,26 @@ impl ClientAddress {
         Some(known)
     }
 
-    /// Finds what stands for the client where clients are counted: an IPv4 address, or the network of an IPv6 address.
+    /// Finds the key of the client for counting: its IPv4 address, or the network of its IPv6 address.
     #[must_use]
     pub fn find_network(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         Some(self.network_of(self.find(headers, extensions)?))
     }
 
-    /// Returns what stands for this address where clients are counted.
+    /// Returns the key of an address for counting: the IPv4 address itself, or the network of an IPv6 address.
     #[must_use]
     pub fn network_of(&self, address: IpAddr) -> IpAddr {
         match address.to_canonical() {
             IpAddr::V6(address) => {
-                let rest = u128::MAX.checked_shr(self.ipv6_prefix.into()).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !rest))
+                let host_mask = u128::MAX.checked_shr(self.ipv6_prefix.into()).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host_mask))
             }
             address => address,
         }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.holds(address))
+        self.trusted.iter().any(|network| network.contains(address))
     }
 }
 
@@ -146,7 +153,7 @@ impl Default for ClientAddress {
     }
 }
 
-/// Returns the address at the other end of the connection, where it is known.
+/// Returns the address of the peer, if the server tells it.
 pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let peer = extensions.get().map(|PeerAddress(peer)| *peer);
     peer.or_else(|| connected(extensions))
@@ -163,10 +170,10 @@ fn connected(_extensions: &Extensions) -> Option<SocketAddr> {
     None
 }
 
-/// The elements of a list, from the right, without those that are empty.
+/// Returns the elements of a list from the right, without empty ones.
 ///
-/// A comma in a quoted string separates nothing. Read from the right, nothing that a client wrote on the left, such as a quote that is
-/// never closed, changes what a proxy added.
+/// A comma in a quoted string does not separate elements. Reading from the right protects the entries of proxies from text that a
+/// client wrote on the left, such as an unclosed quote.
 fn elements(line: &str) -> impl Iterator<Item = &str> {
     split_from_the_right(line, ',')
         .map(str::trim)
@@ -194,12 +201,12 @@ fn split_from_the_right(text: &str, separator: char) -> impl Iterator<Item = &st
     })
 }
 
-/// Whether what comes after this text is escaped by the backslashes at its end.
+/// Returns true if the backslashes at the end of this text escape the next character.
 fn is_escaped(text: &str) -> bool {
     text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 
-/// Reads the parameter `for` of an element of `Forwarded`, if there is one and it is an address.
+/// Parses the parameter `for` of an element of `Forwarded`, if it is an address.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut found = split_from_the_right(element, ';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -228,14 +235,14 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     iter::from_fn(|| next(&mut chars)).collect()
 }
 
-/// Returns a node of `Forwarded` without its port, if that is a name that hides it (RFC 7239, section 6.3).
+/// Removes an obfuscated port from a node of `Forwarded` (RFC 7239, section 6.3).
 fn without_obfuscated_port(node: &str) -> Option<&str> {
     let (address, port) = node.rsplit_once(":_")?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (!port.is_empty() && port.bytes().all(fits)).then_some(address)
 }
 
-/// Reads an address as proxies write it: alone, in brackets, or with a port.
+/// Parses an address as proxies write it: alone, in brackets, or with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
@@ -249,16 +256,22 @@ fn address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// The first bits of an address, which is an IPv6 address whatever it was written as.
+/// A network prefix in IPv6 bits; IPv4 networks are mapped to IPv6.
 #[derive(Debug, Clone, Copy)]
 struct Network {
-    first: u128,
-    rest: u128,
+    prefix: u128,
+    host_mask: u128,
 }
 
 impl Network {
-    fn of(text: &str) -> Result<Self, InvalidNetwork> {
-        let invalid = || InvalidNetwork(Problem::Network(text.into()));
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let invalid = || {
+            ConfigError::new(
+                "trusted proxy",
+                text,
+                "an address or a network such as 10.0.0.0/8",
+            )
+        };
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
@@ -271,15 +284,15 @@ impl Network {
             None => Some(width),
         };
         let bits = bits.filter(|bits| *bits <= width).ok_or_else(invalid)?;
-        let rest = u128::MAX.checked_shr(128 - width + bits).unwrap_or(0);
+        let host_mask = u128::MAX.checked_shr(128 - width + bits).unwrap_or(0);
         Ok(Self {
-            first: bits_of(address) & !rest,
-            rest,
+            prefix: bits_of(address) & !host_mask,
+            host_mask,
         })
     }
 
-    fn holds(&self, address: IpAddr) -> bool {
-        bits_of(address) & !self.rest == self.first
+    fn contains(&self, address: IpAddr) -> bool {
+        bits_of(address) & !self.host_mask == self.prefix
     }
 }
 
@@ -289,24 +302,3 @@ fn bits_of(address: IpAddr) -> u128 {
         IpAddr::V6(address) => address.to_bits(),
     }
 }
-
-/// What is neither an address nor a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidNetwork(Problem);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Problem {
-    Network(Box<str>),
-    Prefix(u8),
-}
-
-impl fmt::Display for InvalidNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Problem::Network(text) => write!(f, "{text:?} is neither an address nor a network"),
-            Problem::Prefix(bits) => write!(f, "a prefix of {bits} bits, not 1 to 128"),
-        }
-    }
-}
-
-impl Error for InvalidNetwork {}

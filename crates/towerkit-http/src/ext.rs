@@ -4,46 +4,46 @@ use towerkit_core::LayerExt;
 use crate::ByMatchedPath;
 use crate::{Grpc, Http};
 
-/// Lets every layer of towerkit speak HTTP or gRPC.
+/// Adds the protocols of this crate to every layer of towerkit.
 pub trait HttpExt: LayerExt {
-    /// Reads calls as HTTP, and those with the content type of gRPC as gRPC.
+    /// Reads calls as HTTP, and as gRPC those with its content type; see [`Http`].
     #[must_use]
     fn http(self) -> Self::With<Http> {
         self.protocol(Http::new())
     }
 
-    /// Reads calls as gRPC.
+    /// Reads calls as gRPC; see [`Grpc`].
     #[must_use]
     fn grpc(self) -> Self::With<Grpc> {
         self.protocol(Grpc::new())
     }
 
-    /// Reads calls as [`http`](Self::http) does, and the errors of the service as those of a client, see
-    /// [`ClientErrors`](crate::ClientErrors).
+    /// Reads calls as [`http`](Self::http) does, and errors as those of a client; see [`ClientErrors`](crate::ClientErrors).
     #[cfg(feature = "client")]
     #[must_use]
     fn http_client(
         self,
-    ) -> Self::With<Http<crate::ByStatus, crate::Unrouted, crate::ClientErrors>> {
+    ) -> Self::With<Http<crate::ByStatus, crate::Unmatched, crate::ClientErrors>> {
         self.protocol(Http::new().client())
     }
 
-    /// Reads calls as [`grpc`](Self::grpc) does, and the errors of the service as those of a client, see
-    /// [`ClientErrors`](crate::ClientErrors).
+    /// Reads calls as [`grpc`](Self::grpc) does, and errors as those of a client; see [`ClientErrors`](crate::ClientErrors).
     #[cfg(feature = "client")]
     #[must_use]
     fn grpc_client(self) -> Self::With<Grpc<crate::ClientErrors>> {
         self.protocol(Grpc::new().client())
     }
 
-    /// Reads calls as [`http`](Self::http) does, and names their operation by the route that axum matched.
+    /// Reads calls as [`http`](Self::http) does, and names operations by axum's [`MatchedPath`](axum::extract::MatchedPath).
     ///
-    /// axum knows the route inside `Router::layer` and `Router::route_layer`.
+    /// Use it inside [`Router::layer`](axum::Router::layer) or [`Router::route_layer`](axum::Router::route_layer), where axum knows
+    /// the route.
     #[cfg(feature = "axum")]
     #[must_use]
     fn axum(
         self,
-    ) -> Self::With<Http<crate::ByStatus, ByMatchedPath, crate::KnownErrors, crate::InAxum>> {
+    ) -> Self::With<Http<crate::ByStatus, ByMatchedPath, crate::CommonErrors, crate::AxumBodies>>
+    {
         self.protocol(Http::axum())
     }
 }

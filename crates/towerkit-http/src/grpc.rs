@@ -13,44 +13,46 @@ use towerkit_core::{
 };
 
 use crate::{
-    KnownErrors, ReadErrors, ResponseHead, Tracked, TrackedBody,
-    body::SoFar,
-    client_address, headers, http_protocol,
-    outcome::{OK, code_if_any, code_of, code_of_status, of_code},
-    rejection,
+    CommonErrors, InspectError, ResponseHead, TrackedBodies, TrackedBody, client_address, headers,
+    http_protocol,
+    outcome::{OK, code_if_any, code_of, code_of_status, outcome_of_code},
+    rejection_response,
+    tracked_body::CallProgress,
 };
 
-/// Reads calls as gRPC: the outcome is `grpc-status`, in the headers or in the trailers, and `UNKNOWN` where there is none.
+/// Reads calls as gRPC.
 ///
-/// `K` reads the errors of the service.
+/// The outcome is that of `grpc-status`, in the headers or the trailers, and of `UNKNOWN` if there is none. The operation is
+/// `package.Service/Method`. `K` [inspects the errors](InspectError) of the service.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Grpc<K = KnownErrors>(K);
+pub struct Grpc<K = CommonErrors>(K);
 
 impl Grpc {
-    /// Reads calls by their code.
+    /// Makes the protocol.
     #[must_use]
     pub const fn new() -> Self {
-        Self(KnownErrors)
+        Self(CommonErrors)
     }
 }
 
 #[cfg(feature = "client")]
 impl<K> Grpc<K> {
-    /// Reads the errors of the service as those of a client, see [`ClientErrors`](crate::ClientErrors). They must implement
-    /// [`Error`](std::error::Error), as those of tonic's `Channel` do.
+    /// Reads errors as those of a client, see [`ClientErrors`](crate::ClientErrors).
+    ///
+    /// They must implement [`Error`](std::error::Error), as those of tonic's `Channel` do.
     #[must_use]
     pub fn client(self) -> Grpc<crate::ClientErrors> {
         Grpc(crate::ClientErrors)
     }
 
-    /// Reads the errors of the service as [`client`](Self::client) does, where they are [`BoxError`](towerkit_core::BoxError)s.
+    /// Reads errors as [`client`](Self::client) does, if their type is [`BoxError`](towerkit_core::BoxError).
     #[must_use]
     pub fn boxed_client(self) -> Grpc<crate::BoxedClientErrors> {
         Grpc(crate::BoxedClientErrors)
     }
 }
 
-/// Whether a request is gRPC by its method and content type; gRPC-Web is not.
+/// Returns true if a request is gRPC by its method and content type; gRPC-Web is not.
 #[inline(always)]
 pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
     if *request.method() != Method::POST {
@@ -59,15 +61,15 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
     has_content_type(request.headers())
 }
 
-/// Whether a response is gRPC.
+/// Returns true if a response is gRPC.
 #[inline]
-pub(crate) fn answers(head: ResponseHead<'_>) -> bool {
+pub(crate) fn is_grpc_response(head: ResponseHead<'_>) -> bool {
     has_content_type(head.headers)
 }
 
 /// Returns true if a response is gRPC-Web.
 #[inline]
-pub(crate) fn answers_web(head: ResponseHead<'_>) -> bool {
+pub(crate) fn is_grpc_web_response(head: ResponseHead<'_>) -> bool {
     let value = head.headers.get(header::CONTENT_TYPE);
     value.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc-web"))
 }
@@ -82,7 +84,7 @@ fn has_content_type(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The method: `package.Service/Method`.
+/// Returns the method: `package.Service/Method`.
 #[inline(always)]
 pub(crate) fn operation<B>(request: &Request<B>) -> &str {
     let path = request.uri().path();
@@ -132,7 +134,7 @@ impl<B, K> DescribeRequest<Request<B>> for Grpc<K> {
         name: &str,
         visit: &mut dyn FnMut(&'a [u8]),
     ) {
-        headers::each(request.headers(), name, visit);
+        headers::visit(request.headers(), name, visit);
     }
 
     fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
@@ -156,9 +158,9 @@ impl<B, K> DescribeRequest<Request<B>> for Grpc<K> {
     }
 }
 
-/// The exchange of [`Grpc`].
+/// One request and response of [`Grpc`].
 #[derive(Debug, Clone, Copy)]
-pub struct GrpcExchange<K = KnownErrors>(PhantomData<fn() -> K>);
+pub struct GrpcExchange<K = CommonErrors>(PhantomData<fn() -> K>);
 
 impl<B, K> Protocol<Request<B>> for Grpc<K> {
     type Exchange = GrpcExchange<K>;
@@ -169,25 +171,27 @@ impl<B, K> Protocol<Request<B>> for Grpc<K> {
     }
 }
 
-/// Reads the head: its code if it has one, otherwise the code of a status that is not 200, otherwise wait for the trailers.
-pub(crate) fn read(head: ResponseHead<'_>) -> SoFar {
+/// Reads the head of a response.
+///
+/// The code is that of the headers, or that of an HTTP status other than 200, or else it is in the trailers.
+pub(crate) fn read_head(head: ResponseHead<'_>) -> CallProgress {
     let by_status = || (head.status != StatusCode::OK).then(|| code_of_status(head.status));
     let Some(code) = code_if_any(head.headers).or_else(by_status) else {
-        let mut so_far = SoFar::new(Outcome::Success, None);
-        so_far.in_trailers = true;
-        return so_far;
+        let mut progress = CallProgress::new(Outcome::Success, None);
+        progress.in_trailers = true;
+        return progress;
     };
-    let mut so_far = SoFar::new(of_code(code), Some(Status::Grpc(code)));
+    let mut progress = CallProgress::new(outcome_of_code(code), Some(Status::Grpc(code)));
     if code != OK
         && let Some(rejection) = head.extensions.get::<Rejection>()
     {
-        so_far.outcome = rejection.reason().outcome();
-        so_far.rejected = Some(rejection.reason());
+        progress.outcome = rejection.reason().outcome();
+        progress.rejection_reason = Some(rejection.reason());
     }
-    so_far
+    progress
 }
 
-impl<B: Body, E: 'static, K: ReadErrors<E>> TrackResponse<Response<B>, E> for GrpcExchange<K> {
+impl<B: Body, E: 'static, K: InspectError<E>> TrackResponse<Response<B>, E> for GrpcExchange<K> {
     type Response<R: PolicyShape> = Response<TrackedBody<B, R>>;
 
     fn track<R: PolicyShape>(
@@ -195,8 +199,8 @@ impl<B: Body, E: 'static, K: ReadErrors<E>> TrackResponse<Response<B>, E> for Gr
         result: Result<Response<B>, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        http_protocol::follow::<B, E, R, K, Tracked>(result, in_flight_call, |response| {
-            read(ResponseHead::of(response))
+        http_protocol::track::<B, E, R, K, TrackedBodies>(result, in_flight_call, |response| {
+            read_head(ResponseHead::of(response))
         })
     }
 }
@@ -205,9 +209,12 @@ impl<B, E, K> RejectCall<Response<B>, E> for GrpcExchange<K>
 where
     B: Body<Data: From<Bytes>>,
     E: 'static,
-    K: ReadErrors<E>,
+    K: InspectError<E>,
 {
     fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
-        Ok(rejection::over_grpc(rejection, TrackedBody::of_rejection))
+        Ok(rejection_response::grpc_response(
+            rejection,
+            TrackedBody::from_rejection,
+        ))
     }
 }

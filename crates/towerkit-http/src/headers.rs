@@ -3,9 +3,9 @@ use std::any::{Any, TypeId};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
 use towerkit_core::TargetUri;
 
-use crate::rejection::field;
+use crate::rejection_response::header_pair;
 
-/// Returns the part of a request that has this type, without its body.
+/// Returns the part of the request head with this type, such as its [`HeaderMap`].
 pub(crate) fn part<B>(request: &Request<B>, part: TypeId) -> Option<&dyn Any> {
     let parts: [&dyn Any; 4] = [
         request.headers(),
@@ -16,7 +16,7 @@ pub(crate) fn part<B>(request: &Request<B>, part: TypeId) -> Option<&dyn Any> {
     parts.into_iter().find(|known| (*known).type_id() == part)
 }
 
-/// Returns the URI that a request asks for, as it stands there.
+/// Returns the parts of the request target.
 pub(crate) fn target<B>(request: &Request<B>) -> TargetUri<'_> {
     let uri = request.uri();
     let mut target = TargetUri::new(uri.path());
@@ -26,10 +26,10 @@ pub(crate) fn target<B>(request: &Request<B>) -> TargetUri<'_> {
     target
 }
 
-/// Visits every value of a header field.
+/// Visits every value of a header.
 #[inline(always)]
-pub(crate) fn each<'a>(headers: &'a HeaderMap, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
-    // A name costs more to look up than it costs to see that there is nothing.
+pub(crate) fn visit<'a>(headers: &'a HeaderMap, name: &str, visitor: &mut dyn FnMut(&'a [u8])) {
+    // Looking up a name costs more than this check.
     if headers.is_empty() {
         return;
     }
@@ -38,29 +38,29 @@ pub(crate) fn each<'a>(headers: &'a HeaderMap, name: &str, visit: &mut dyn FnMut
         None => headers.get_all(name),
     };
     for value in values {
-        visit(value.as_bytes());
+        visitor(value.as_bytes());
     }
 }
 
-/// Returns the length of the body that a head declares.
+/// Returns the value of `Content-Length`.
 #[inline(always)]
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
 
-/// Sets a header field, in place of all its values, unless the name or the value is not fit for one.
+/// Replaces all values of a header, if the name and the value are valid.
 pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Some(name) = well_known(name) {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
-    } else if let Some((name, value)) = field(name, value) {
+    } else if let Some((name, value)) = header_pair(name, value) {
         headers.insert(name, value);
     }
 }
 
-/// Removes a header field.
+/// Removes all values of a header.
 #[inline(always)]
 pub(crate) fn remove(headers: &mut HeaderMap, name: &'static str) {
     if headers.is_empty() {
@@ -72,7 +72,9 @@ pub(crate) fn remove(headers: &mut HeaderMap, name: &'static str) {
     };
 }
 
-/// Names that many calls have and `http` does not know, ready made: looked up without parsing, and set without a copy.
+/// Returns the ready-made name of a common header that the crate `http` does not know.
+///
+/// Such a name is looked up without parsing, and set without a copy.
 #[inline(always)]
 fn well_known(name: &str) -> Option<&'static HeaderName> {
     static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_has_the_parts_that_its_request_has() {
+    fn a_target_has_the_parts_of_the_uri() {
         let parts = |uri: &str| {
             let request = Request::get(uri).body(()).unwrap();
             let TargetUri {
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_removed_with_all_its_values_whether_its_name_is_well_known_or_not() {
+    fn a_header_is_removed_with_all_its_values() {
         for name in ["traceparent", "tracestate", "baggage", "b3", "x-b3-traceid"] {
             let mut headers = HeaderMap::new();
             remove(&mut headers, name);
@@ -129,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_set_in_place_of_all_its_values_whether_its_name_is_well_known_or_not() {
+    fn setting_a_header_replaces_all_its_values() {
         for name in ["traceparent", "tracestate", "baggage", "b3", "x-b3-traceid"] {
             let mut headers = HeaderMap::new();
             headers.append(name, HeaderValue::from_static("a"));
             headers.append(name, HeaderValue::from_static("b"));
             let seen = |headers: &HeaderMap| {
                 let mut seen = Vec::new();
-                each(headers, name, &mut |value| seen.push(value.to_vec()));
+                visit(headers, name, &mut |value| seen.push(value.to_vec()));
                 seen
             };
             assert_eq!(seen(&headers), [b"a", b"b"]);

@@ -13,29 +13,32 @@ use towerkit_core::{
 };
 
 use crate::{
-    ByStatus, ClassifyHead, KnownErrors, OperationFn, OperationName, ReadErrors, RequestHead,
-    ResponseBody, ResponseHead, Tracked, TrackedBody, Unrouted,
-    body::{SoFar, UNDECLARED},
-    client_address, errors, grpc, headers,
-    outcome::{code_if_any, code_of, of_code, status_of},
-    rejection,
-    rejection::HeaderFields,
+    ByStatus, ClassifyHead, CommonErrors, InspectError, OperationFn, OperationName, RequestHead,
+    ResponseBodies, ResponseHead, TrackedBodies, TrackedBody, Unmatched, client_address, errors,
+    grpc, headers,
+    outcome::{code_if_any, code_of, outcome_of_code, status_of},
+    rejection_response::{self, ResponseHeaders},
+    tracked_body::{CallProgress, UNKNOWN_LENGTH},
 };
 
-/// Reads calls as HTTP, and those as gRPC whose request and response both have its content type.
+/// Reads calls as HTTP, and as gRPC if both the request and the response have its content type.
 ///
-/// A caller alone cannot choose how an answer is read: what an ordinary route answers to a request that claims to be gRPC has the
-/// outcome of its HTTP status. A rejection is answered as the request asks.
+/// | type parameter | decides | set by |
+/// |---|---|---|
+/// | `C` | the outcome, by the head of the response ([`ByStatus`]) | [`classify`](Self::classify) |
+/// | `O` | the name of the operation ([`Unmatched`]); for gRPC it is the method | [`operation`](Self::operation) |
+/// | `K` | how errors are read ([`CommonErrors`]) | [`client`](Self::client) |
+/// | `W` | the type of response bodies ([`TrackedBodies`]) | `Http::axum` |
 ///
-/// gRPC-Web is HTTP whose outcome is that of `grpc-status`, if it stands in the head. A response that has a message has its code in the
-/// last bytes of the body, which are not read: such a call has the outcome of its HTTP status. Layers inside `tonic_web::GrpcWebLayer`
-/// see plain gRPC.
+/// # gRPC
 ///
-/// Outcomes come from the status ([`ByStatus`]) and the end of the body; operations are named `unmatched` until
-/// [`operation`](Self::operation) says better, and by their method where they are gRPC. `K` reads the errors of the service, and `W`
-/// makes the bodies of responses.
+/// The response decides if a call is read as gRPC, so that a client cannot turn the response of an ordinary route into a failure by the
+/// content type of its request. A rejection is answered in the protocol of the request.
+///
+/// A gRPC-Web response has the outcome of `grpc-status` if that is in its headers. Otherwise the code is in the last bytes of the body,
+/// which are not read, and the outcome is that of the HTTP status. Layers inside of `tonic_web::GrpcWebLayer` see plain gRPC.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Http<C = ByStatus, O = Unrouted, K = KnownErrors, W = Tracked> {
+pub struct Http<C = ByStatus, O = Unmatched, K = CommonErrors, W = TrackedBodies> {
     classify: C,
     operation: O,
     errors: K,
@@ -43,36 +46,36 @@ pub struct Http<C = ByStatus, O = Unrouted, K = KnownErrors, W = Tracked> {
 }
 
 impl Http {
-    /// Reads calls by their status.
+    /// Makes the protocol with the defaults above.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             classify: ByStatus,
-            operation: Unrouted,
-            errors: KnownErrors,
-            bodies: Tracked,
+            operation: Unmatched,
+            errors: CommonErrors,
+            bodies: TrackedBodies,
         }
     }
 }
 
 #[cfg(feature = "axum")]
-impl Http<ByStatus, crate::ByMatchedPath, KnownErrors, crate::InAxum> {
-    /// Reads calls inside of an axum router: by their status, and named by the route that axum matched.
+impl Http<ByStatus, crate::ByMatchedPath, CommonErrors, crate::AxumBodies> {
+    /// Makes the protocol for layers of an axum router: operations are named by the matched route.
     ///
-    /// A response stays one of axum's own where the layer needs no end of its calls, which saves axum an allocation.
+    /// Responses keep axum's own body if the layer does not track the end of calls, which saves axum an allocation.
     #[must_use]
     pub const fn axum() -> Self {
         Self {
             classify: ByStatus,
             operation: crate::ByMatchedPath,
-            errors: KnownErrors,
-            bodies: crate::InAxum,
+            errors: CommonErrors,
+            bodies: crate::AxumBodies,
         }
     }
 }
 
 impl<C, O, K, W> Http<C, O, K, W> {
-    /// Asks a function for the outcome of every response head; [`ByStatus`] by default. Not asked of gRPC and of rejections.
+    /// Classifies responses by a function; [`ByStatus`] by default. gRPC responses and rejections are not classified.
     #[must_use]
     pub fn classify<F: Fn(ResponseHead<'_>) -> Outcome>(self, classify: F) -> Http<F, O, K, W> {
         Http {
@@ -83,7 +86,9 @@ impl<C, O, K, W> Http<C, O, K, W> {
         }
     }
 
-    /// Asks a function for the name of the operation, which becomes a metric label: let it return few different ones.
+    /// Names operations by a function.
+    ///
+    /// Names become metric labels, so that the function must return only a few different ones.
     #[must_use]
     pub fn operation<F>(self, operation: F) -> Http<C, OperationFn<F>, K, W>
     where
@@ -97,7 +102,7 @@ impl<C, O, K, W> Http<C, O, K, W> {
         }
     }
 
-    /// Names operations by the route that axum matched.
+    /// Names operations by the route that axum matched, see [`ByMatchedPath`](crate::ByMatchedPath).
     #[cfg(feature = "axum")]
     #[must_use]
     pub fn by_matched_path(self) -> Http<C, crate::ByMatchedPath, K, W> {
@@ -109,7 +114,7 @@ impl<C, O, K, W> Http<C, O, K, W> {
         }
     }
 
-    /// Reads the errors of the service as those of a client, see [`ClientErrors`](crate::ClientErrors). They must implement
+    /// Reads errors as those of a client, see [`ClientErrors`](crate::ClientErrors); they must implement
     /// [`Error`](std::error::Error).
     #[cfg(feature = "client")]
     #[must_use]
@@ -117,7 +122,7 @@ impl<C, O, K, W> Http<C, O, K, W> {
         self.errors(crate::ClientErrors)
     }
 
-    /// Reads the errors of the service as [`client`](Self::client) does, where they are [`BoxError`](towerkit_core::BoxError)s.
+    /// Reads errors as [`client`](Self::client) does, if their type is [`BoxError`](towerkit_core::BoxError).
     #[cfg(feature = "client")]
     #[must_use]
     pub fn boxed_client(self) -> Http<C, O, crate::BoxedClientErrors, W> {
@@ -189,7 +194,7 @@ impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K,
         name: &str,
         visit: &mut dyn FnMut(&'a [u8]),
     ) {
-        headers::each(request.headers(), name, visit);
+        headers::visit(request.headers(), name, visit);
     }
 
     fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
@@ -217,7 +222,7 @@ impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K,
         if kind == ProtocolKind::Grpc || *request.method() == Method::HEAD {
             return 0;
         }
-        rejection::problem(reason).body().len() as u64
+        rejection_response::problem(reason).body().len() as u64
     }
 
     fn rejection_status(&self, kind: ProtocolKind, reason: RejectionReason) -> Option<Status> {
@@ -228,9 +233,9 @@ impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K,
     }
 }
 
-/// The exchange of [`Http`]: what the end of a response depends on.
+/// One request and response of [`Http`]: the parts of the request on which the reading of the response depends.
 #[derive(Debug, Clone, Copy)]
-pub struct HttpExchange<C, K = KnownErrors, W = Tracked> {
+pub struct HttpExchange<C, K = CommonErrors, W = TrackedBodies> {
     method: MethodKind,
     is_grpc: bool,
     classify: C,
@@ -258,10 +263,11 @@ impl MethodKind {
         }
     }
 
-    /// Returns true if a response of this status is over at its head: it has no body (RFC 9110, section 6.4.1), or what follows is
-    /// no longer this call's, as in a tunnel and after a switch of protocols.
+    /// Returns true if a call with this status ends at the head of its response.
+    ///
+    /// Either there is no body (RFC 9110, section 6.4.1), or the connection becomes a tunnel or switches its protocol.
     #[inline(always)]
-    fn is_over_at(self, status: StatusCode) -> bool {
+    fn ends_at_head(self, status: StatusCode) -> bool {
         match self {
             Self::Head => true,
             Self::Connect => matches!(status.as_u16(), 100..300 | 304),
@@ -285,68 +291,68 @@ impl<B, C: Clone, O: OperationName, K, W> Protocol<Request<B>> for Http<C, O, K,
 }
 
 impl<C: ClassifyHead, K, W> HttpExchange<C, K, W> {
-    /// Reads the head: by its rejection if it is one, otherwise by its status.
+    /// Reads an HTTP head: by the rejection in its extensions, or by its status.
     #[inline(always)]
-    fn read(&self, head: ResponseHead<'_>) -> SoFar {
+    fn read_http_head(&self, head: ResponseHead<'_>) -> CallProgress {
         let status = head.status;
-        let rejected = if status.as_u16() < 400 {
+        let reason = if status.as_u16() < 400 {
             None
         } else {
             head.extensions.get::<Rejection>().map(Rejection::reason)
         };
-        let outcome = match (rejected, self.web_code(head)) {
+        let outcome = match (reason, self.web_code(head)) {
             (Some(reason), _) => reason.outcome(),
-            (None, Some(code)) => of_code(code),
+            (None, Some(code)) => outcome_of_code(code),
             (None, None) => self.classify.classify(head),
         };
-        let mut so_far = SoFar::new(outcome, Some(Status::Http(status.as_u16())));
-        so_far.rejected = rejected;
-        so_far
+        let mut progress = CallProgress::new(outcome, Some(Status::Http(status.as_u16())));
+        progress.rejection_reason = reason;
+        progress
     }
 
-    /// Returns the code of a gRPC-Web response that has no message, and so has its code in the head.
+    /// Returns the code of a gRPC-Web response without a message, which has its code in the headers.
     #[inline(always)]
     fn web_code(&self, head: ResponseHead<'_>) -> Option<u16> {
-        if self.method == MethodKind::Post && grpc::answers_web(head) {
+        if self.method == MethodKind::Post && grpc::is_grpc_web_response(head) {
             code_if_any(head.headers)
         } else {
             None
         }
     }
 
-    /// Reads the head as HTTP, or as gRPC where the request and the response both are.
+    /// Reads the head as gRPC if both the request and the response are, and otherwise as HTTP.
     #[inline(always)]
-    pub(crate) fn read_head(&self, head: ResponseHead<'_>) -> SoFar {
-        if self.is_grpc && grpc::answers(head) {
-            grpc::read(head)
+    pub(crate) fn read_head(&self, head: ResponseHead<'_>) -> CallProgress {
+        if self.is_grpc && grpc::is_grpc_response(head) {
+            grpc::read_head(head)
         } else {
-            self.read(head)
+            self.read_http_head(head)
         }
     }
 
-    /// Reads the head, and how long a body HTTP allows it or it declares itself.
+    /// Reads the head, and the length that HTTP allows or the response declares for its body.
     #[inline(always)]
-    fn read_response<B: Body>(&self, response: &Response<B>) -> SoFar {
+    fn read_response<B: Body>(&self, response: &Response<B>) -> CallProgress {
         let head = ResponseHead::of(response);
-        if self.is_grpc && grpc::answers(head) {
-            return grpc::read(head);
+        if self.is_grpc && grpc::is_grpc_response(head) {
+            return grpc::read_head(head);
         }
-        let mut so_far = self.read(head);
-        so_far.declared = if self.method.is_over_at(head.status) {
+        let mut progress = self.read_http_head(head);
+        progress.content_length = if self.method.ends_at_head(head.status) {
             0
         } else {
-            declared(response)
+            content_length(response)
         };
-        so_far
+        progress
     }
 
-    /// Reads the head of a response whose body is read ahead, though it may never be sent: handlers make one for a HEAD, too.
-    pub(crate) fn read_ahead<B: Body>(&self, response: &Response<B>) -> SoFar {
-        let mut so_far = self.read_response(response);
-        if self.method.is_over_at(response.status()) {
-            so_far.declared = UNDECLARED;
+    /// Reads the head of a response whose body is collected. Handlers make a body for a `HEAD` as well, which is never sent.
+    pub(crate) fn read_ahead<B: Body>(&self, response: &Response<B>) -> CallProgress {
+        let mut progress = self.read_response(response);
+        if self.method.ends_at_head(response.status()) {
+            progress.content_length = UNKNOWN_LENGTH;
         }
-        so_far
+        progress
     }
 }
 
@@ -354,10 +360,10 @@ impl<B, E, C, K, W> TrackResponse<Response<B>, E> for HttpExchange<C, K, W>
 where
     B: Body,
     C: ClassifyHead,
-    K: ReadErrors<E>,
-    W: ResponseBody<B>,
+    K: InspectError<E>,
+    W: ResponseBodies<B>,
 {
-    type Response<R: PolicyShape> = Response<W::Of<R>>;
+    type Response<R: PolicyShape> = Response<W::Body<R>>;
 
     #[inline(always)]
     fn track<R: PolicyShape>(
@@ -365,7 +371,7 @@ where
         result: Result<Response<B>, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        follow::<B, E, R, K, W>(result, in_flight_call, |response| {
+        track::<B, E, R, K, W>(result, in_flight_call, |response| {
             self.read_response(response)
         })
     }
@@ -375,14 +381,14 @@ impl<B, E, C, K, W> RejectCall<Response<B>, E> for HttpExchange<C, K, W>
 where
     B: Body<Data: From<Bytes>>,
     C: ClassifyHead,
-    K: ReadErrors<E>,
-    W: ResponseBody<B>,
+    K: InspectError<E>,
+    W: ResponseBodies<B>,
 {
     fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E> {
         Ok(if self.is_grpc {
-            rejection::over_grpc(rejection, W::rejection::<R>)
+            rejection_response::grpc_response(rejection, W::rejection::<R>)
         } else {
-            rejection::over_http(
+            rejection_response::http_response(
                 rejection,
                 self.method == MethodKind::Head,
                 W::rejection::<R>,
@@ -391,41 +397,41 @@ where
     }
 }
 
-/// Follows a response to the end of its body, once `read` has told all that its head says.
+/// Tracks a response to the end of its body; `read` reads its head.
 ///
-/// A response is some 150 bytes: this moves it once, and so stands here for both protocols.
+/// A response is about 150 bytes, which this function moves once for both protocols.
 #[inline(always)]
-pub(crate) fn follow<B: Body, E, R: PolicyShape, K: ReadErrors<E>, W: ResponseBody<B>>(
+pub(crate) fn track<B: Body, E, R: PolicyShape, K: InspectError<E>, W: ResponseBodies<B>>(
     result: Result<Response<B>, E>,
     in_flight_call: &mut InFlightCall<R>,
-    read: impl FnOnce(&Response<B>) -> SoFar,
-) -> Result<Response<W::Of<R>>, E> {
+    read: impl FnOnce(&Response<B>) -> CallProgress,
+) -> Result<Response<W::Body<R>>, E> {
     match result {
         Ok(response) if !InFlightCall::<R>::IS_TRACKED => {
-            Ok(response.map(|body| W::wrap(body, TrackedBody::pass)))
+            Ok(response.map(|body| W::wrap(body, TrackedBody::untracked)))
         }
         Ok(mut response) => {
-            let so_far = read(&response);
-            in_flight_call.on_response_head(&so_far.end());
-            in_flight_call.add_response_headers(&mut HeaderFields(response.headers_mut()));
-            if so_far.declared == 0 || response.body().is_end_stream() {
-                in_flight_call.finish_with(|| so_far.without_trailers());
+            let progress = read(&response);
+            in_flight_call.on_response_head(&progress.end());
+            in_flight_call.add_response_headers(&mut ResponseHeaders(response.headers_mut()));
+            if progress.content_length == 0 || response.body().is_end_stream() {
+                in_flight_call.finish_with(|| progress.without_trailers());
             }
             let in_flight_call = in_flight_call.take();
-            let track = |body| TrackedBody::follow(body, in_flight_call, so_far);
+            let track = |body| TrackedBody::track(body, in_flight_call, progress);
             Ok(response.map(|body| W::wrap(body, track)))
         }
         Err(error) => {
-            in_flight_call.finish_with(|| errors::end::<K, E>(&error));
+            in_flight_call.finish_with(|| errors::call_end::<K, E>(&error));
             Err(error)
         }
     }
 }
 
-/// The length of a body, as the head declares it or as it says itself.
+/// Returns the length of a body that its head or the body itself declares.
 #[inline(always)]
-fn declared<B: Body>(response: &Response<B>) -> u64 {
+fn content_length<B: Body>(response: &Response<B>) -> u64 {
     headers::content_length(response.headers())
         .or_else(|| response.body().size_hint().exact())
-        .unwrap_or(UNDECLARED)
+        .unwrap_or(UNKNOWN_LENGTH)
 }

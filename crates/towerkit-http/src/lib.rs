@@ -1,14 +1,15 @@
 //! HTTP and gRPC for the layers of towerkit.
 //!
 //! [`HttpExt`] adds `.http()` and `.grpc()` to every layer of towerkit. The layer then fits any `Service<http::Request<_>>`: axum,
-//! tonic, hyper, or a client.
+//! tonic, hyper or a client. A rejected call gets a response with problem details, or with a gRPC status.
 //!
 //! ```
+//! use std::time::Duration;
+//! use bytes::Bytes;
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::Full;
-//! use bytes::Bytes;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_core::{Call, CallEnd, Guard, Policy, RejectionReason, Rejection, guard};
+//! use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection, RejectionReason, guard};
 //! use towerkit_http::HttpExt;
 //!
 //! struct ClosedOnSundays;
@@ -16,12 +17,12 @@
 //! impl Policy for ClosedOnSundays {
 //!     type CallState = ();
 //!     const NEEDS_END: bool = false;
-//!     fn finish(&self, _held: (), _end: &CallEnd) {}
+//!     fn finish(&self, _state: (), _end: &CallEnd) {}
 //! }
 //!
 //! impl<Req> Guard<Req> for ClosedOnSundays {
 //!     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-//!         let day = std::time::Duration::from_secs(24 * 3600);
+//!         let day = Duration::from_secs(24 * 3600);
 //!         Err(Rejection::new(RejectionReason::Unavailable, "shop").with_retry_after(day))
 //!     }
 //! }
@@ -38,39 +39,45 @@
 //! # });
 //! ```
 //!
+//! The crate also has parts to use on their own: [`Problem`] for responses with problem details, [`ClientAddress`] for the client
+//! behind proxies, and [`RequestKey`] for caches. The feature `client` adds `client()`, a client with a connection pool and TLS; the
+//! feature `reqwest` adds `Reqwest`, the client of reqwest as a service.
+//!
 //! # The end of a call
 //!
-//! A call is over at the end of its response **body**, however that ends: no further frame, trailers, an error, a declared length
-//! that is delivered, `is_end_stream`, or a drop. What a guard or an observer holds travels there in a [`TrackedBody`].
+//! A call ends with its response **body**: at the last frame, at the trailers, at an error, when the declared length was delivered, or
+//! when the body is dropped. A [`TrackedBody`] carries the state of guards and observers until then. A body that is shorter or longer
+//! than its head declares is a failure.
 //!
-//! A body that is shorter or longer than its head declares is a failure: a server aborts the connection after one that is too short.
-//!
-//! A call is over at its head where no body follows: in the answer to a `HEAD`, in a 204, 205 or 304. It is also over there where
-//! something else follows: after `101 Switching Protocols`, as an open WebSocket, and after a 2xx to a `CONNECT`. A limit and a gauge
-//! of calls in flight then no longer count the connection, a breaker has seen a success, a log has written its line, and no timeout
-//! applies. Limit open WebSockets where they are handled.
+//! A call ends with its response head if no body follows: the response to a `HEAD`, a 204, a 205 or a 304. It also ends there if the
+//! connection becomes a WebSocket (`101 Switching Protocols`) or a tunnel (a 2xx response to a `CONNECT`). A limit or a gauge of calls
+//! in flight then no longer counts the connection, a breaker has counted a success, and no timeout applies. Limit open WebSockets in
+//! their handler.
 //!
 //! # gRPC
 //!
-//! A request whose content type is `application/grpc` is answered as gRPC also by [`Http`], and what answers it in kind is read so:
-//! one layer serves axum and tonic on one port. Its outcome stands in `grpc-status`, in the headers or in the trailers; where there is none it is `UNKNOWN`.
+//! [`Http`] reads a call as gRPC if the request and the response have the content type `application/grpc`: one layer serves axum and
+//! tonic on one port. The outcome of the call is that of `grpc-status` in the headers or the trailers, and of `UNKNOWN` without one.
+//!
+//! # Replay
+//!
+//! Retry, hedge and fallback layers send requests more than once, in the request's own body type: see [`ReplayBody`].
 //!
 //! # Errors
 //!
-//! A rejection is a response: problem details (RFC 9457) with `Retry-After` over HTTP, trailers only over gRPC. It carries the
-//! [`Rejection`](towerkit_core::Rejection) in its extensions, by which layers outside recognise it.
+//! A rejection is a response. Over HTTP it has problem details ([RFC 9457]) and `Retry-After`; over gRPC it consists of trailers only.
+//! Its extensions contain the [`Rejection`](towerkit_core::Rejection), by which outer layers recognise it.
 //!
-//! A rejection answers before the request body is read. hyper's HTTP/1 server then closes the connection if the body has not arrived
-//! with the head; over HTTP/2 the connection goes on.
+//! The response to a rejected call is sent before the request body is read. hyper's HTTP/1 server then closes the connection if the
+//! body has not arrived with the head; an HTTP/2 connection stays open.
+//!
+//! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
-mod body;
 #[cfg(feature = "client")]
 mod client;
 mod client_address;
-#[cfg(feature = "client")]
-mod client_errors;
-mod collected;
-mod discard;
+mod collected_body;
+mod drain;
 mod errors;
 mod ext;
 mod grpc;
@@ -80,30 +87,30 @@ mod operation;
 mod outcome;
 mod problem;
 mod recorded_body;
-mod rejection;
+mod rejection_response;
 mod replay_body;
 mod replay_request;
 mod request_key;
 #[cfg(feature = "reqwest")]
 mod reqwest_service;
-mod response_body;
+mod response_bodies;
 mod share;
+mod tracked_body;
 
-pub use body::TrackedBody;
 #[cfg(feature = "client")]
 pub use client::{Client, Connector, client};
-pub use client_address::{ClientAddress, InvalidNetwork, PeerAddress};
+pub use client_address::{ClientAddress, PeerAddress};
+pub use collected_body::{CollectedBody, SharedResponse};
+pub use drain::DrainFuture;
 #[cfg(feature = "client")]
-pub use client_errors::{BoxedClientErrors, ClientErrors};
-pub use collected::{CollectedBody, KeptResponse};
-pub use discard::Discarded;
-pub use errors::{KnownErrors, ReadErrors};
+pub use errors::{BoxedClientErrors, ClientErrors};
+pub use errors::{CommonErrors, InspectError};
 pub use ext::HttpExt;
 pub use grpc::{Grpc, GrpcExchange};
 pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
 pub use operation::ByMatchedPath;
-pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unrouted};
+pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unmatched};
 pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
 pub use recorded_body::{BodyRecording, RecordedBody};
@@ -113,6 +120,7 @@ pub use request_key::RequestKey;
 #[cfg(feature = "reqwest")]
 pub use reqwest_service::{Reqwest, ReqwestFuture};
 #[cfg(feature = "axum")]
-pub use response_body::InAxum;
-pub use response_body::{ResponseBody, Tracked};
-pub use share::Collect;
+pub use response_bodies::AxumBodies;
+pub use response_bodies::{ResponseBodies, TrackedBodies};
+pub use share::CollectFuture;
+pub use tracked_body::TrackedBody;

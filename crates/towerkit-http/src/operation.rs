@@ -2,17 +2,17 @@
 use axum::extract::{MatchedPath, NestedPath};
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 
-/// A request without its body.
+/// The head of a request, without its body.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The target.
+    /// The request target.
     pub uri: &'a Uri,
-    /// The header fields.
+    /// The headers.
     pub headers: &'a HeaderMap,
-    /// What other layers and the server attached.
+    /// The extensions that the server and outer layers inserted.
     pub extensions: &'a Extensions,
 }
 
@@ -27,15 +27,15 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// A response without its body.
+/// The head of a response, without its body.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct ResponseHead<'a> {
     /// The status.
     pub status: StatusCode,
-    /// The header fields.
+    /// The headers.
     pub headers: &'a HeaderMap,
-    /// What the layers further in attached.
+    /// The extensions that inner layers inserted.
     pub extensions: &'a Extensions,
 }
 
@@ -52,22 +52,22 @@ impl<'a> ResponseHead<'a> {
 
 /// Names the operation of an HTTP request.
 ///
-/// Names become metric labels: there must be few of them, however many different paths are asked for.
+/// Names become metric labels, so that there must be few of them: a route, and not a path.
 pub trait OperationName {
-    /// Returns the name.
+    /// Returns the name of the operation.
     fn operation<'a>(&'a self, head: RequestHead<'a>) -> &'a str;
 
-    /// Whether the name is that of a route; false where none matched. A log then shows the path besides.
+    /// Returns true if the name is that of a route. A log shows the path as well if it is not.
     fn is_routed(&self, _head: RequestHead<'_>) -> bool {
         true
     }
 }
 
-/// Names every operation `unmatched`: there is no router to ask.
+/// Names every operation `unmatched`, for services without a router.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unrouted;
+pub struct Unmatched;
 
-impl OperationName for Unrouted {
+impl OperationName for Unmatched {
     #[inline(always)]
     fn operation<'a>(&'a self, _head: RequestHead<'a>) -> &'a str {
         UNMATCHED
@@ -80,7 +80,7 @@ impl OperationName for Unrouted {
 
 const UNMATCHED: &str = "unmatched";
 
-/// Asks a function for the name, see [`Http::operation`](crate::Http::operation).
+/// Names operations by a function, see [`Http::operation`](crate::Http::operation).
 #[derive(Debug, Clone, Copy)]
 pub struct OperationFn<F>(pub(crate) F);
 
@@ -94,8 +94,10 @@ where
     }
 }
 
-/// Names operations by the route that axum matched; by the prefix of `nest_service` below it, where axum knows no route; and
-/// otherwise `unmatched`.
+/// Names operations by the route that axum [matched](MatchedPath).
+///
+/// Below [`nest_service`](axum::Router::nest_service), where axum knows no route, the name is the prefix of the nested service. It is
+/// `unmatched` otherwise.
 #[cfg(feature = "axum")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByMatchedPath;

@@ -3,9 +3,9 @@ use towerkit_core::{ByResult, Outcome, RejectionReason};
 
 use crate::ResponseHead;
 
-/// Tells the outcome of a call from the head of its response.
+/// Classifies calls by the head of their response.
 pub trait ClassifyHead {
-    /// Returns the outcome, if the body ends well.
+    /// Returns the outcome of the call, if its body is complete.
     fn classify(&self, head: ResponseHead<'_>) -> Outcome;
 }
 
@@ -16,33 +16,38 @@ impl<F: Fn(ResponseHead<'_>) -> Outcome> ClassifyHead for F {
     }
 }
 
-/// Tells the outcome from the status, by the table in `docs/contract.md`.
+/// Classifies calls by their [`StatusCode`].
+///
+/// Below 400 is a [success](Outcome::Success), 429 and 503 are [overloaded](Outcome::Overloaded), 499 is
+/// [cancelled](Outcome::Cancelled), 504 has [timed out](Outcome::TimedOut). Any other 4xx is a [client error](Outcome::ClientError),
+/// and any other 5xx a [failure](Outcome::Failure).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByStatus;
 
 impl ClassifyHead for ByStatus {
     #[inline(always)]
     fn classify(&self, head: ResponseHead<'_>) -> Outcome {
-        of_status(head.status)
+        outcome_of_status(head.status)
     }
 }
 
 #[inline(always)]
-pub(crate) fn of_status(status: StatusCode) -> Outcome {
+pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
     match status.as_u16() {
         ..400 => Outcome::Success,
         429 | 503 => Outcome::Overloaded,
         499 => Outcome::Cancelled,
         504 => Outcome::TimedOut,
-        // 408 among them: the caller was slow, not the callee.
+        // 408 as well: the client was slow, and not the server.
         400..500 => Outcome::ClientError,
         500.. => Outcome::Failure,
     }
 }
 
-/// The outcome of a gRPC code. What OpenTelemetry's conventions do not call a server's error is the client's, as they put it, or is
-/// named here.
-pub(crate) fn of_code(code: u16) -> Outcome {
+/// Returns the outcome of a gRPC code.
+///
+/// Server errors are those of the semantic conventions of OpenTelemetry; the other codes are errors of the client.
+pub(crate) fn outcome_of_code(code: u16) -> Outcome {
     match code {
         OK => Outcome::Success,
         1 => Outcome::Cancelled,
@@ -56,18 +61,19 @@ pub(crate) fn of_code(code: u16) -> Outcome {
 pub(crate) const OK: u16 = 0;
 pub(crate) const UNKNOWN: u16 = 2;
 
-/// Reads the code of a gRPC response that has ended; absent or unreadable is `UNKNOWN`.
+/// Returns the gRPC code in trailers: `UNKNOWN` if it is absent or invalid.
 pub(crate) fn code_in(trailers: &HeaderMap) -> u16 {
     code_if_any(trailers).unwrap_or(UNKNOWN)
 }
 
-pub(crate) fn code_if_any(fields: &HeaderMap) -> Option<u16> {
-    let value = fields.get("grpc-status")?;
-    Some(code_of_text(value.as_bytes()).unwrap_or(UNKNOWN))
+/// Returns the gRPC code in headers or trailers, if there is one; `UNKNOWN` if it is invalid.
+pub(crate) fn code_if_any(headers: &HeaderMap) -> Option<u16> {
+    let value = headers.get("grpc-status")?;
+    Some(parse_code(value.as_bytes()).unwrap_or(UNKNOWN))
 }
 
-/// Reads a code, of which there are 17.
-fn code_of_text(text: &[u8]) -> Option<u16> {
+/// Parses one of the 17 gRPC codes.
+fn parse_code(text: &[u8]) -> Option<u16> {
     let code = match *text {
         [ones @ b'0'..=b'9'] => ones - b'0',
         [b'1', ones @ b'0'..=b'6'] => 10 + ones - b'0',
@@ -76,9 +82,7 @@ fn code_of_text(text: &[u8]) -> Option<u16> {
     Some(code.into())
 }
 
-/// The gRPC code of an answer that has none and is not HTTP 200: something on the way spoke plain HTTP.
-///
-/// After "HTTP to gRPC Status Code Mapping" in the gRPC documentation.
+/// Returns the gRPC code of a plain HTTP response, such as one of a proxy ("HTTP to gRPC Status Code Mapping" of gRPC).
 pub(crate) fn code_of_status(status: StatusCode) -> u16 {
     match status.as_u16() {
         400 => 13,
@@ -90,8 +94,8 @@ pub(crate) fn code_of_status(status: StatusCode) -> u16 {
     }
 }
 
-/// Tells the outcome of the error with which a body broke off: that of a rejection, if it is one, and otherwise a failure.
-pub(crate) fn of_body_error<E: 'static>(error: &E) -> (Outcome, Option<RejectionReason>) {
+/// Returns the outcome of the error of a body: that of a rejection, or else a failure.
+pub(crate) fn outcome_of_body_error<E: 'static>(error: &E) -> (Outcome, Option<RejectionReason>) {
     match axum_body::rejection(error) {
         Some(reason) => (reason.outcome(), Some(reason)),
         None => ByResult::of_error(error),
@@ -104,7 +108,7 @@ mod axum_body {
 
     use towerkit_core::{Rejection, RejectionReason};
 
-    /// Finds a rejection in an error of axum's body, in which axum boxes every other.
+    /// Finds a rejection in an [`axum::Error`], in which axum boxes every error of a body.
     pub(super) fn rejection(error: &dyn Any) -> Option<RejectionReason> {
         let mut cause: &(dyn Error + 'static) = error.downcast_ref::<axum::Error>()?;
         while let Some(error) = cause.source() {
@@ -128,7 +132,7 @@ mod axum_body {
     }
 }
 
-/// The HTTP status that answers a rejection.
+/// Returns the HTTP status of a rejection.
 pub(crate) fn status_of(reason: RejectionReason) -> StatusCode {
     match reason {
         RejectionReason::RateLimited | RejectionReason::InsufficientCapacity => {
@@ -170,29 +174,32 @@ mod tests {
         };
         for status in 100..=999 {
             let code = StatusCode::from_u16(status).unwrap();
-            assert_eq!(of_status(code), expected(status), "{status}");
+            assert_eq!(outcome_of_status(code), expected(status), "{status}");
         }
     }
 
     #[test]
-    fn a_body_that_a_layer_broke_off_has_the_outcome_of_the_rejection() {
+    fn a_rejection_in_a_body_error_has_its_outcome() {
         let rejection = || Rejection::new(RejectionReason::DeadlineExceeded, "test");
         let timed_out = (Outcome::TimedOut, Some(RejectionReason::DeadlineExceeded));
-        assert_eq!(of_body_error(&rejection()), timed_out);
-        assert_eq!(of_body_error(&BoxError::from(rejection())), timed_out);
-        assert_eq!(of_body_error(&"reset"), (Outcome::Failure, None));
+        assert_eq!(outcome_of_body_error(&rejection()), timed_out);
+        assert_eq!(
+            outcome_of_body_error(&BoxError::from(rejection())),
+            timed_out
+        );
+        assert_eq!(outcome_of_body_error(&"reset"), (Outcome::Failure, None));
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert_eq!(of_body_error(&reset), (Outcome::Failure, None));
+        assert_eq!(outcome_of_body_error(&reset), (Outcome::Failure, None));
     }
 
     #[cfg(feature = "axum")]
     #[test]
-    fn a_rejection_is_found_in_what_axum_makes_of_it() {
+    fn a_rejection_is_found_in_an_error_of_axum() {
         let rejected = Rejection::new(RejectionReason::DeadlineExceeded, "test");
         let wrapped = axum::Error::new(std::io::Error::other("reset"));
-        assert_eq!(of_body_error(&wrapped), (Outcome::Failure, None));
+        assert_eq!(outcome_of_body_error(&wrapped), (Outcome::Failure, None));
         let wrapped = axum::Error::new(rejected);
-        assert_eq!(of_body_error(&wrapped).0, Outcome::TimedOut);
+        assert_eq!(outcome_of_body_error(&wrapped).0, Outcome::TimedOut);
     }
 
     #[test]
@@ -218,7 +225,7 @@ mod tests {
             (17, Outcome::Failure),
         ];
         for (code, outcome) in table {
-            assert_eq!(of_code(code), outcome, "{code}");
+            assert_eq!(outcome_of_code(code), outcome, "{code}");
         }
     }
 
@@ -238,7 +245,11 @@ mod tests {
         for (reason, status, code) in table {
             assert_eq!(status_of(reason).as_u16(), status, "{reason}");
             assert_eq!(code_of(reason), code, "{reason}");
-            assert_eq!(of_status(status_of(reason)), reason.outcome(), "{reason}");
+            assert_eq!(
+                outcome_of_status(status_of(reason)),
+                reason.outcome(),
+                "{reason}"
+            );
         }
     }
 

@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt::Write};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-/// Problem details: what went wrong, as JSON that a program can read (RFC 9457).
+/// An error response with problem details in JSON ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -25,7 +25,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Describes a problem that its status says all about.
+    /// Makes a problem that only has a status.
     #[must_use]
     pub const fn new(status: StatusCode) -> Self {
         Self {
@@ -35,27 +35,27 @@ impl Problem {
         }
     }
 
-    /// Adds a sentence for people. It is sent to the caller: no internals.
+    /// Adds a sentence for people. The caller sees it, so it must not contain internals.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Adds a word for programs, the extension member `code`.
+    /// Adds the extension member `code`, an identifier for programs.
     #[must_use]
     pub const fn code(mut self, code: &'static str) -> Self {
         self.code = Some(code);
         self
     }
 
-    /// Makes the response to a request whose method is not HEAD.
+    /// Makes the response to a request with any method but `HEAD`.
     #[must_use]
     pub fn respond<B: From<Bytes>>(self) -> Response<B> {
         self.answer(false, B::from)
     }
 
-    /// Makes the response to a request of this method: to a HEAD it has no body.
+    /// Makes the response to a request with this method; the response to a `HEAD` has no body.
     #[must_use]
     pub fn respond_to<B: From<Bytes>>(self, method: &Method) -> Response<B> {
         self.answer(*method == Method::HEAD, B::from)
@@ -69,13 +69,13 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
         if let Some(length) = length {
-            // As long as the body is that a GET would get (RFC 9110, section 8.6).
+            // The length of the body that a GET would get (RFC 9110, section 8.6).
             headers.insert(header::CONTENT_LENGTH, length);
         }
         response
     }
 
-    /// Returns the JSON.
+    /// Returns the problem as JSON.
     pub(crate) fn body(&self) -> Bytes {
         let title = title(self.status);
         let mut json = format!(
@@ -94,10 +94,10 @@ impl Problem {
     }
 }
 
-/// The reason phrase of RFC 9110, section 15, or of the RFC that defines the status.
+/// Returns the reason phrase of RFC 9110, section 15, or of the RFC that defines the status.
 fn title(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        // `http` has the names of earlier RFCs.
+        // The crate `http` has the phrases of earlier RFCs.
         203 => "Non-Authoritative Information",
         413 => "Content Too Large",
         422 => "Unprocessable Content",
@@ -107,7 +107,7 @@ fn title(status: StatusCode) -> &'static str {
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// Writes the inside of a JSON string (RFC 8259, section 7).
+/// Escapes text for a JSON string (RFC 8259, section 7).
 fn escape(text: &str, json: &mut String) {
     for c in text.chars() {
         match c {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_a_head_is_a_head() {
+    fn the_response_to_a_head_has_no_body() {
         let problem = Problem::new(StatusCode::NOT_FOUND);
         let whole: Response<Bytes> = problem.clone().respond_to(&Method::GET);
         let head: Response<Bytes> = problem.respond_to(&Method::HEAD);

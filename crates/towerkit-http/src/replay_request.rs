@@ -1,4 +1,4 @@
-//! What drivers need of HTTP and gRPC: to look at a result, and to send a request more than once.
+//! The implementations of [`InspectResult`] and [`ReplayRequest`] for HTTP and gRPC.
 
 use std::{
     fmt,
@@ -9,21 +9,21 @@ use http::{HeaderMap, Method, Request, Response, header, request::Parts};
 use towerkit_core::{CallEnd, InspectResult, Pushback, ReplayRequest};
 
 use crate::{
-    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, OperationName, ReadErrors, ReplayBody,
+    ClassifyHead, Grpc, GrpcExchange, Http, HttpExchange, InspectError, OperationName, ReplayBody,
     ResponseHead, errors,
     grpc::{self, is_grpc},
-    headers, rejection,
+    headers,
 };
 
-macro_rules! inspects {
+macro_rules! inspect_results {
     ([$($generics:tt)*] $exchange:ty, $inspect:expr) => {
-        impl<B, E, K: ReadErrors<E>, $($generics)*> InspectResult<Response<B>, E> for $exchange {
+        impl<B, E, K: InspectError<E>, $($generics)*> InspectResult<Response<B>, E> for $exchange {
             const DETECTS_UNSENT: bool = true;
 
             fn inspect(&self, result: &Result<Response<B>, E>) -> CallEnd {
                 match result {
                     Ok(response) => $inspect(self, ResponseHead::of(response)),
-                    Err(error) => errors::end::<K, E>(error),
+                    Err(error) => errors::call_end::<K, E>(error),
                 }
             }
 
@@ -45,10 +45,8 @@ macro_rules! inspects {
                 name: &'static str,
                 value: &str,
             ) {
-                if let Ok(response) = result
-                    && let Some((name, value)) = rejection::field(name, value)
-                {
-                    response.headers_mut().insert(name, value);
+                if let Ok(response) = result {
+                    headers::set(response.headers_mut(), name, value);
                 }
             }
 
@@ -65,8 +63,8 @@ macro_rules! inspects {
     };
 }
 
-inspects!([C: ClassifyHead, W] HttpExchange<C, K, W>, |exchange: &Self, head| exchange.read_head(head).end());
-inspects!([] GrpcExchange<K>, |_: &Self, head| grpc::read(head).end());
+inspect_results!([C: ClassifyHead, W] HttpExchange<C, K, W>, |exchange: &Self, head| exchange.read_head(head).end());
+inspect_results!([] GrpcExchange<K>, |_: &Self, head| grpc::read_head(head).end());
 
 /// A recorded request, from which further attempts are made.
 pub struct RecordedRequest<B: ReplayBody> {
@@ -105,15 +103,10 @@ impl<B: ReplayBody> fmt::Debug for RecordedRequest<B> {
 macro_rules! replay_requests {
     ([$($generics:tt)*] $protocol:ty, $is_idempotent:expr) => {
         impl<B: ReplayBody, $($generics)*> ReplayRequest<Request<B>> for $protocol {
-            type Attempt = Request<B>;
             type Recorded = RecordedRequest<B>;
 
             fn is_idempotent(&self, request: &Request<B>) -> Option<bool> {
                 $is_idempotent(request)
-            }
-
-            fn once(&self, request: Request<B>) -> Request<B> {
-                request
             }
 
             fn record(
@@ -124,26 +117,15 @@ macro_rules! replay_requests {
                 RecordedRequest::record(request, max_bytes)
             }
 
-            fn replay(&self, recording: &mut RecordedRequest<B>) -> Option<Request<B>> {
-                recording.replay()
-            }
-
-            fn set_attempt_header(
-                &self,
-                attempt: &mut Request<B>,
-                name: &'static str,
-                value: &str,
-            ) {
-                if let Some((name, value)) = rejection::field(name, value) {
-                    attempt.headers_mut().insert(name, value);
-                }
+            fn replay(&self, recorded: &RecordedRequest<B>) -> Option<Request<B>> {
+                recorded.replay()
             }
         }
     };
 }
 
 replay_requests!([C: Clone, O: OperationName, K, W] Http<C, O, K, W>, is_idempotent_method);
-// Only its author knows if a gRPC method is idempotent.
+// The protocol does not tell if a gRPC method is idempotent.
 replay_requests!([K] Grpc<K>, |_| None);
 
 /// Returns true if the method is idempotent (RFC 9110, section 9.2.2), and `None` for gRPC.
@@ -155,10 +137,10 @@ fn is_idempotent_method<B>(request: &Request<B>) -> Option<bool> {
     Some(method.is_idempotent() && *method != Method::CONNECT)
 }
 
-/// Reads `grpc-retry-pushback-ms` (gRPC proposal A6), or else `Retry-After` (RFC 9110, section 10.2.3).
+/// Parses `grpc-retry-pushback-ms` (gRPC proposal A6), or else `Retry-After` (RFC 9110, section 10.2.3).
 fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     if let Some(value) = headers.get("grpc-retry-pushback-ms") {
-        // A6: a negative value, or one that cannot be read, means not to try again.
+        // A6: a negative or invalid value forbids a retry.
         let millis: Option<u32> = value.to_str().ok().and_then(|text| text.parse().ok());
         return Some(millis.map_or(Pushback::Never, |millis| {
             Pushback::After(Duration::from_millis(u64::from(millis)))
@@ -167,7 +149,7 @@ fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     let wait = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        // A date is one of the wall clock, and so is how far it is away. One that has passed asks for no wait.
+        // A date is compared with the wall clock. A past date asks for no delay.
         Err(_) => httpdate::parse_http_date(value)
             .ok()?
             .duration_since(SystemTime::now())
@@ -192,7 +174,7 @@ mod tests {
 
     /// RT-08
     #[test]
-    fn what_the_callee_asks_is_read_as_specified() {
+    fn pushback_is_parsed_as_specified() {
         let seconds = |seconds| Some(Pushback::After(Duration::from_secs(seconds)));
         let past = "Sun, 06 Nov 1994 08:49:37 GMT";
         let table = [
@@ -217,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_to_come_is_waited_for() {
+    fn a_future_date_asks_for_a_delay() {
         let date = SystemTime::now() + Duration::from_secs(100);
         let wait = pushback_of("retry-after", &httpdate::fmt_http_date(date));
         let Some(Pushback::After(wait)) = wait else {
@@ -227,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stamped_on_a_response_is_a_field_of_it() {
+    fn a_header_set_on_a_response_can_be_read() {
         let protocol = Http::new();
         let request = Request::new(());
         let exchange = protocol.open(&request, protocol.kind(&request));
         let mut result: Result<_, io::Error> = Ok(Response::new(()));
         exchange.set_header(&mut result, "x-test", "7");
-        exchange.set_header(&mut result, "no field name", "7");
+        exchange.set_header(&mut result, "no header name", "7");
         assert_eq!(exchange.header(&result, "X-Test"), Some("7"));
         assert_eq!(exchange.header(&result, "x-other"), None);
     }

@@ -3,27 +3,28 @@ use std::fmt;
 use http::{HeaderName, Method, Request, Uri, header};
 use http_body::Body;
 
-/// What a request asks for, as bytes: two requests with equal keys have the same answer, as far as HTTP can tell.
+/// Identifies the response that a request asks for: requests with equal keys may share one response.
 ///
-/// It is made of the method, the scheme, the authority, the path, the query, and the header fields that answers commonly vary by:
-/// those of content negotiation, `Origin`, and those by which proxies tell where a request came from (`Forwarded`,
-/// `X-Forwarded-Host` and their like), so that nobody puts an answer to a forged one into the hands of others.
+/// The key consists of the method, the scheme, the authority, the path, the query, and the headers by which responses commonly
+/// [vary](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.5): those of content negotiation, `Origin`, and those of proxies
+/// (`Forwarded`, `X-Forwarded-Host` and similar), so that a forged proxy header cannot poison the responses of other callers.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestKey(Box<[u8]>);
 
 impl RequestKey {
-    /// Returns the key of a `GET` or `HEAD` whose answer may be given to others.
+    /// Returns the key of a `GET` or `HEAD` request without credentials.
     ///
-    /// `None` for any other method, for a request with credentials (`Authorization`, `Proxy-Authorization`, `Cookie`,
-    /// `X-Api-Key`, `Api-Key`, `X-Auth-Token`), a condition, a range, an upgrade or a body. Credentials in other places (fields
-    /// of your own, client certificates) are not recognised: find keys by a function of your own there.
+    /// Returns `None` for any other method, and for a request with credentials (`Authorization`, `Proxy-Authorization`, `Cookie`,
+    /// `X-Api-Key`, `Api-Key`, `X-Auth-Token`), conditional headers, a range, an upgrade or a body. Credentials in other places, such
+    /// as headers of your own or client certificates, are not recognised: use a key function of your own there.
     #[must_use]
     pub fn of<B: Body>(request: &Request<B>) -> Option<Self> {
         Self::make(request, false)
     }
 
-    /// Returns the key as [`of`](Self::of) does, also of a request with credentials: for answers that are the same whoever asks,
-    /// or as a part of a key that says who it is.
+    /// Returns the key as [`of`](Self::of) does, and ignores credentials.
+    ///
+    /// Use it for responses that are the same for all callers, or as a part of a key that identifies the caller.
     #[must_use]
     pub fn for_anyone<B: Body>(request: &Request<B>) -> Option<Self> {
         Self::make(request, true)
@@ -38,19 +39,19 @@ impl RequestKey {
         if request.body().size_hint().upper() != Some(0) && !request.body().is_end_stream() {
             return None;
         }
-        // Room for most keys, given back at the end: what grows step by step is copied at every step.
+        // Large enough for most keys, so that the vector does not grow step by step; shrunk at the end.
         let mut key = Vec::with_capacity(256);
         key.push(method);
         target(&mut key, request.uri());
         for (name, value) in request.headers() {
-            match Matter::of(name) {
-                Matter::None => {}
-                Matter::Credentials if for_anyone => {}
-                Matter::Credentials | Matter::Only => return None,
-                Matter::Host if request.uri().authority().is_some() => {}
-                Matter::Host | Matter::Varies => {
-                    part(&mut key, name.as_str().as_bytes());
-                    part(&mut key, value.as_bytes());
+            match HeaderRole::of(name) {
+                HeaderRole::Ignored => {}
+                HeaderRole::Credentials if for_anyone => {}
+                HeaderRole::Credentials | HeaderRole::Personal => return None,
+                HeaderRole::Host if request.uri().authority().is_some() => {}
+                HeaderRole::Host | HeaderRole::Varies => {
+                    push_part(&mut key, name.as_str().as_bytes());
+                    push_part(&mut key, value.as_bytes());
                 }
             }
         }
@@ -59,34 +60,34 @@ impl RequestKey {
 }
 
 fn target(key: &mut Vec<u8>, uri: &Uri) {
-    part(key, uri.scheme_str().unwrap_or_default().as_bytes());
+    push_part(key, uri.scheme_str().unwrap_or_default().as_bytes());
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    part(key, authority.as_bytes());
+    push_part(key, authority.as_bytes());
     let path = uri.path_and_query().map_or("", |path| path.as_str());
-    part(key, path.as_bytes());
+    push_part(key, path.as_bytes());
 }
 
-/// Appends a part and its end, a byte that neither a URI nor a header field can have.
-fn part(key: &mut Vec<u8>, part: &[u8]) {
+/// Appends a part and a separator, a byte that neither a URI nor a header can contain.
+fn push_part(key: &mut Vec<u8>, part: &[u8]) {
     key.extend_from_slice(part);
     key.push(0);
 }
 
-/// What a request field has to do with the answer.
-enum Matter {
-    /// Nothing that is known here.
-    None,
-    /// It tells who asks.
+/// The effect of a request header on the key.
+enum HeaderRole {
+    /// The header does not affect the response.
+    Ignored,
+    /// The header has credentials.
     Credentials,
-    /// It asks for something that is for this caller only.
-    Only,
-    /// The authority, where the target has none.
+    /// The header asks for a response for this caller only.
+    Personal,
+    /// The header has the authority if the target has none.
     Host,
-    /// Answers vary by it.
+    /// Responses vary by the header.
     Varies,
 }
 
-impl Matter {
+impl HeaderRole {
     fn of(name: &HeaderName) -> Self {
         match name.as_str() {
             "authorization"
@@ -101,15 +102,15 @@ impl Matter {
             | "if-none-match"
             | "if-modified-since"
             | "if-unmodified-since"
-            | "upgrade" => Self::Only,
+            | "upgrade" => Self::Personal,
             "host" => Self::Host,
             name if varies(name) => Self::Varies,
-            _ => Self::None,
+            _ => Self::Ignored,
         }
     }
 }
 
-/// Whether a field of that name, in lower case, is a part of every key.
+/// Returns true if the header with this name, in lower case, is a part of the key.
 fn varies(name: &str) -> bool {
     matches!(
         name,
@@ -134,14 +135,14 @@ fn varies(name: &str) -> bool {
     )
 }
 
-/// Whether an answer that varies by this field varies by nothing that is not in the key (RFC 9110, section 12.5.5).
-pub(crate) fn covers(field: &str) -> bool {
+/// Returns true if a header listed in `Vary` is a part of the key (RFC 9110, section 12.5.5).
+pub(crate) fn is_in_key(field: &str) -> bool {
     let name = field.trim().to_ascii_lowercase();
     name.is_empty() || name == header::HOST.as_str() || varies(&name)
 }
 
 impl fmt::Debug for RequestKey {
-    /// Shows no part of the key: a query may hold secrets.
+    /// Hides the key, because a query may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestKey").finish_non_exhaustive()
     }

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use crate::{InvalidRetry, invalid::Problem};
+use towerkit_core::ConfigError;
 
-/// Exponential backoff with full jitter, after "Exponential Backoff And Jitter" (AWS, 2015).
+/// Exponential backoff with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 ///
-/// The pause is anything from nothing to a bound that doubles with each retry. The generator is the thread's own and goes on from
-/// pause to pause, so that calls which fail together do not come back together.
+/// The delay is uniformly distributed between zero and a bound that doubles with each retry. Each thread has its own random
+/// generator, which goes on from delay to delay, so that calls that fail together do not come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backoff {
     /// In nanoseconds, as is the cap.
@@ -13,28 +13,32 @@ pub(crate) struct Backoff {
     cap: u64,
 }
 
+/// The longest delay that a layer accepts.
+const MAX_DELAY: Duration = Duration::from_secs(24 * 3600);
+
 impl Backoff {
     pub(crate) const DEFAULT: Self = Self {
         base: 50_000_000,
         cap: 2_000_000_000,
     };
 
-    pub(crate) fn new(base: Duration, cap: Duration) -> Result<Self, InvalidRetry> {
+    pub(crate) fn new(base: Duration, cap: Duration) -> Result<Self, ConfigError> {
         if base.is_zero() {
-            return Err(InvalidRetry(Problem::NoPause));
+            return Err(ConfigError::new("backoff base", base, "more than zero"));
         }
         if cap < base {
-            return Err(InvalidRetry(Problem::CapBelowBase { base, cap }));
+            let expected = format!("at least the base, {base:?}");
+            return Err(ConfigError::new("backoff cap", cap, expected));
         }
-        let nanos = |pause| InvalidRetry::check(pause).map(nanos);
+        let cap = checked_delay("backoff cap", cap)?;
         Ok(Self {
-            base: nanos(base)?,
-            cap: nanos(cap)?,
+            base: nanos(base),
+            cap: nanos(cap),
         })
     }
 
-    /// Returns the pause before a retry; the first is number 0.
-    pub(crate) fn pause(self, retry: u32) -> Duration {
+    /// Returns the delay before a retry, the first of which has number 0.
+    pub(crate) fn delay(self, retry: u32) -> Duration {
         Duration::from_nanos(fastrand::u64(0..=self.bound(retry)))
     }
 
@@ -46,9 +50,20 @@ impl Backoff {
     }
 }
 
-/// A day or less fits well into 64 bits.
-fn nanos(pause: Duration) -> u64 {
-    pause.as_secs() * 1_000_000_000 + u64::from(pause.subsec_nanos())
+/// Checks a delay against the longest that a layer accepts.
+pub(crate) fn checked_delay(
+    setting: &'static str,
+    delay: Duration,
+) -> Result<Duration, ConfigError> {
+    if delay > MAX_DELAY {
+        return Err(ConfigError::new(setting, delay, "at most a day"));
+    }
+    Ok(delay)
+}
+
+/// Returns nanoseconds; a day or less fits into 64 bits.
+fn nanos(delay: Duration) -> u64 {
+    delay.as_secs() * 1_000_000_000 + u64::from(delay.subsec_nanos())
 }
 
 #[cfg(all(test, not(towerkit_loom)))]
@@ -62,7 +77,7 @@ mod tests {
 
         /// RT-07
         #[test]
-        fn a_pause_is_at_most_the_base_doubled_that_often_or_the_cap(
+        fn a_delay_is_at_most_the_doubled_base_or_the_cap(
             base in 1..86_400_000_000_000u64,
             above in prop_oneof![Just(0), 0..86_400_000_000_000u64],
             retry in 0..200u32,
@@ -75,24 +90,24 @@ mod tests {
                 i128::from(cap)
             };
             prop_assert_eq!(i128::from(backoff.bound(retry)), bound);
-            prop_assert!(backoff.pause(retry).as_nanos() as i128 <= bound);
+            prop_assert!(backoff.delay(retry).as_nanos() as i128 <= bound);
         }
     }
 
-    /// RT-07: Kolmogorov and Smirnov's test at p = 0.01. The generator is seeded, so that it passes always or never.
+    /// RT-07: a Kolmogorov-Smirnov test at p = 0.01, with a seeded generator so that its result never changes.
     #[test]
-    fn pauses_are_spread_evenly() {
+    fn delays_are_uniformly_distributed() {
         fastrand::seed(7);
         for retry in 0..8 {
             let bound = Backoff::DEFAULT.bound(retry) as f64;
-            let pauses =
-                (0..10_000).map(|_| Backoff::DEFAULT.pause(retry).as_nanos() as f64 / bound);
-            let mut pauses: Vec<f64> = pauses.collect();
-            pauses.sort_by(f64::total_cmp);
-            let count = pauses.len() as f64;
-            let gaps = pauses.iter().zip(1..).flat_map(|(pause, rank)| {
+            let delays =
+                (0..10_000).map(|_| Backoff::DEFAULT.delay(retry).as_nanos() as f64 / bound);
+            let mut delays: Vec<f64> = delays.collect();
+            delays.sort_by(f64::total_cmp);
+            let count = delays.len() as f64;
+            let gaps = delays.iter().zip(1..).flat_map(|(delay, rank)| {
                 let rank = f64::from(rank);
-                [rank / count - pause, pause - (rank - 1.0) / count]
+                [rank / count - delay, delay - (rank - 1.0) / count]
             });
             let statistic = gaps.fold(0.0, f64::max) * count.sqrt();
             assert!(statistic < 1.628, "retry {retry}: {statistic}");
@@ -101,7 +116,7 @@ mod tests {
 
     /// T-07
     #[test]
-    fn nonsense_is_a_typed_error() {
+    fn settings_out_of_range_are_typed_errors() {
         let second = Duration::from_secs(1);
         for (base, cap) in [
             (Duration::ZERO, second),

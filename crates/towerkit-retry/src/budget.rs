@@ -6,18 +6,15 @@ use std::{
     },
 };
 
-use towerkit_core::Clock;
+use towerkit_core::{Clock, ConfigError};
 
-use crate::{
-    InvalidBudget,
-    bank::{Bank, Terms},
-    invalid::BudgetProblem,
-};
+use crate::token_bucket::{Rates, TokenBucket};
 
-/// How many retries are allowed for how many calls, shared by all that take from it.
+/// Limits retries and hedges to a share of the calls.
 ///
-/// Each call pays in a share of a retry, `ratio`; each retry, or hedge, takes one out. Besides there are some for each second, so that
-/// a client with few calls can retry at all. This is the budget of Finagle, whose defaults it has: 20 % of the calls, and 10 a second.
+/// Each call deposits `ratio` of a token, and each retry or hedge withdraws a whole one. In addition, `per_second` tokens are
+/// deposited each second, so that a client with few calls can retry at all. This is the retry budget of [Finagle] with its defaults:
+/// 20 % of the calls, and 10 a second.
 ///
 /// ```
 /// use towerkit_retry::Budget;
@@ -25,89 +22,93 @@ use crate::{
 /// let budget = Budget::new(0.15, 0)?;
 /// (0..1000).for_each(|_| budget.deposit());
 /// assert_eq!((0..1000).filter(|_| budget.try_withdraw()).count(), 150);
-/// # Ok::<_, towerkit_retry::InvalidBudget>(())
+/// # Ok::<_, towerkit_core::ConfigError>(())
 /// ```
 ///
-/// What a call has paid in expires within 10 seconds: a quiet hour does not save up for a storm. It lives for at least 5, as deposits
-/// are told apart by generations of that length. A call reads no clock for it, except every 64th: at the end of a quiet time what up
-/// to 63 calls paid in before it may still be there. Of what time brings in, 10 seconds' worth is kept, and is there at the start.
+/// Over any interval the budget allows at most `ratio` retries for each call in it and in the 10 seconds before, and `per_second` for
+/// each of its seconds and 10 more:
 ///
-/// Over any stretch of time this allows at most `ratio` retries for each of its calls and of those in the 10 seconds before, and
-/// `per_second` for each of its seconds and 10 more.
+/// - A token deposited by a call expires after 5 to 10 seconds, so that a quiet hour does not save up for a storm. Deposits read the
+///   clock at every 64th call only; after a quiet time the tokens of up to 63 earlier calls may still be there.
+/// - The tokens of time are kept for 10 seconds. A new budget has all of these.
 ///
-/// Clones share the budget. Give the same to every layer that repeats calls to the same callee.
+/// Clones share the budget. Give the same budget to every [`RetryLayer`](crate::RetryLayer) and every
+/// [`HedgeLayer`](https://docs.rs/towerkit-hedge/latest/towerkit_hedge/struct.HedgeLayer.html) that calls the same upstream.
+///
+/// [Finagle]: https://twitter.github.io/finagle/guide/Clients.html#retries
 #[derive(Clone)]
 pub struct Budget(Arc<Shared>);
 
 struct Shared {
-    bank: Bank,
-    terms: Terms,
+    tokens: TokenBucket,
+    rates: Rates,
     clock: Clock,
     withdrawn: AtomicU64,
     exhausted: AtomicU64,
 }
 
 impl Budget {
-    /// How often a deposit looks at the clock.
-    const EVERY: u64 = 64;
+    /// The number of deposits from one reading of the clock to the next.
+    const DEPOSITS_PER_READING: u64 = 64;
 
-    /// Allows `ratio` retries for each call, rounded to a millionth, and `per_second` more for each second.
+    /// Makes a budget of `ratio` tokens for each call, rounded to a millionth, and `per_second` for each second.
     ///
     /// # Errors
     ///
-    /// If `ratio` is not between 0 and 10, or both are 0.
-    pub fn new(ratio: f64, per_second: u32) -> Result<Self, InvalidBudget> {
+    /// Returns a [`ConfigError`] if `ratio` is not between 0 and 10, or if both are 0.
+    pub fn new(ratio: f64, per_second: u32) -> Result<Self, ConfigError> {
+        let error = |expected| ConfigError::new("budget ratio", ratio, expected);
         if !(0.0..=10.0).contains(&ratio) {
-            return Err(InvalidBudget(BudgetProblem::Ratio(ratio)));
+            return Err(error("a number from 0 to 10"));
         }
         // In range, so that the cast is exact.
         let per_call = (ratio * 1e6).round() as u32;
         if per_call == 0 && per_second == 0 {
-            return Err(InvalidBudget(BudgetProblem::Nothing));
+            return Err(error("at least 0.000001 in a budget of 0 tokens a second"));
         }
-        let terms = Terms {
+        let rates = Rates {
             per_call,
             per_second,
         };
-        Ok(Self::of(terms, Clock::default()))
+        Ok(Self::with_clock(rates, Clock::default()))
     }
 
-    fn of(terms: Terms, clock: Clock) -> Self {
+    fn with_clock(rates: Rates, clock: Clock) -> Self {
         Self(Arc::new(Shared {
-            bank: Bank::new(terms),
-            terms,
+            tokens: TokenBucket::new(rates),
+            rates,
             clock,
             withdrawn: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
         }))
     }
 
-    /// Reads time from `clock`; [`Clock::monotonic`] by default. Makes another budget, which earlier clones do not share.
+    /// Reads time from `clock`; [`Clock::monotonic`] by default. Makes a new budget, which earlier clones do not share.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
-        Self::of(self.0.terms, clock)
+        Self::with_clock(self.0.rates, clock)
     }
 
-    /// Pays in for one call; once a call, however often it is tried.
+    /// Deposits for one call. A layer deposits once for each call, however many attempts it makes.
     #[inline(always)]
     pub fn deposit(&self) {
-        let before = self.0.bank.deposit();
-        if before.is_multiple_of(Self::EVERY) {
-            self.look(before + 1);
+        let before = self.0.tokens.deposit();
+        if before.is_multiple_of(Self::DEPOSITS_PER_READING) {
+            self.record_time(before + 1);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn look(&self, calls: u64) {
-        self.0.bank.look(self.0.clock.now(), calls);
+    fn record_time(&self, calls: u64) {
+        self.0.tokens.record_time(self.0.clock.now(), calls);
     }
 
-    /// Takes out what one retry or hedge costs; `false` if there is not enough.
+    /// Withdraws the token for one retry or hedge, and returns true if there was one.
     #[must_use = "a retry that the budget does not allow must not be made"]
     pub fn try_withdraw(&self) -> bool {
-        let is_allowed = self.0.bank.withdraw(self.0.clock.now());
-        // Relaxed: they are counted, and guard nothing.
+        let is_allowed = self.0.tokens.withdraw(self.0.clock.now());
+        // Relaxed: the counts guard no other data.
         if is_allowed {
             self.0.withdrawn.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -116,19 +117,19 @@ impl Budget {
         is_allowed
     }
 
-    /// Returns what there is, and what there has been.
+    /// Returns the tokens left, and the counts.
     #[must_use]
     pub fn snapshot(&self) -> BudgetSnapshot {
         BudgetSnapshot {
-            available: self.0.bank.available(self.0.clock.now()),
-            calls: self.0.bank.calls(),
+            available: self.0.tokens.available(self.0.clock.now()),
+            calls: self.0.tokens.calls(),
             withdrawn: self.0.withdrawn.load(Ordering::Relaxed),
             exhausted: self.0.exhausted.load(Ordering::Relaxed),
         }
     }
 }
 
-/// 20 % of the calls, and 10 a second.
+/// Allows retries for 20 % of the calls, and 10 a second.
 impl Default for Budget {
     fn default() -> Self {
         Self::new(0.2, 10).expect("20 % is between 0 and 10")
@@ -145,13 +146,13 @@ impl fmt::Debug for Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BudgetSnapshot {
-    /// How many retries it would allow at once.
+    /// The number of tokens left: retries or hedges that the budget would allow at once.
     pub available: u64,
-    /// How many calls have paid in.
+    /// The number of calls that have deposited.
     pub calls: u64,
-    /// How many retries it has allowed.
+    /// The number of retries and hedges allowed.
     pub withdrawn: u64,
-    /// How many it has not.
+    /// The number of retries and hedges not allowed.
     pub exhausted: u64,
 }
 
@@ -168,7 +169,7 @@ mod tests {
     /// RT-01
     #[test]
     fn a_thousand_calls_allow_a_thousand_times_the_ratio() {
-        let (clock, _hand) = Clock::manual();
+        let (clock, _control) = Clock::manual();
         let table = [
             (0.1, 100),
             (0.15, 150),
@@ -190,14 +191,14 @@ mod tests {
         }
     }
 
-    /// RT-03: 1000 calls a second for a minute, all of which fail, and are tried as often as the budget allows.
+    /// RT-03: 1,000 calls a second fail for a minute, and are retried as often as the budget allows.
     #[test]
-    fn a_backend_that_is_down_gets_no_more_than_the_budget() {
-        let (clock, hand) = Clock::manual();
+    fn an_upstream_that_is_down_gets_at_most_the_budget() {
+        let (clock, control) = Clock::manual();
         let budget = Budget::default().clock(clock);
         let (mut attempts, calls) = (0, 60_000);
         for _ in 0..calls {
-            hand.advance(Duration::from_millis(1));
+            control.advance(Duration::from_millis(1));
             budget.deposit();
             attempts += 1 + (0..2).take_while(|_| budget.try_withdraw()).count();
         }
@@ -207,20 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_hour_saves_nothing_up() {
-        let (clock, hand) = Clock::manual();
+    fn a_quiet_hour_does_not_save_up_tokens() {
+        let (clock, control) = Clock::manual();
         let budget = Budget::new(1.0, 0).unwrap().clock(clock);
         for _ in 0..3600 {
             (0..10).for_each(|_| budget.deposit());
-            hand.advance(Duration::from_secs(1));
+            control.advance(Duration::from_secs(1));
         }
         let left = withdrawals(&budget);
         assert!((50..=100 + 63).contains(&left), "{left}");
     }
 
-    /// A budget that nobody has touched for a while is worth its reserve, and what up to 63 calls paid in.
+    /// An idle budget has its reserve, and the tokens of up to 63 calls.
     #[test]
-    fn a_quiet_time_leaves_no_more_than_the_last_calls() {
+    fn an_idle_budget_keeps_at_most_the_tokens_of_the_last_calls() {
         let second = Duration::from_secs(1);
         let table = [
             (Duration::ZERO, 300..=300),
@@ -233,11 +234,11 @@ mod tests {
             (second * 1_000_000, 100..=113),
         ];
         for (quiet, allowed) in table {
-            let (clock, hand) = Clock::manual();
+            let (clock, control) = Clock::manual();
             let budget = Budget::default().clock(clock);
-            hand.advance(second);
+            control.advance(second);
             (0..1000).for_each(|_| budget.deposit());
-            hand.advance(quiet);
+            control.advance(quiet);
             let withdrawn = (0..300).filter(|_| budget.try_withdraw()).count();
             assert!(allowed.contains(&withdrawn), "{quiet:?}: {withdrawn}");
         }
@@ -245,7 +246,7 @@ mod tests {
 
     /// T-07
     #[test]
-    fn nonsense_is_a_typed_error() {
+    fn settings_out_of_range_are_typed_errors() {
         for ratio in [
             -1.0,
             -0.1,

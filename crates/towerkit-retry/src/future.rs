@@ -8,43 +8,40 @@ use pin_project::pin_project;
 use tower_service::Service;
 use towerkit_core::{DrainResponse, InspectResult, Protocol, ReplayRequest};
 
-use crate::{again::Again, pause::Pause};
+use crate::{delay::Delay, retry_state::RetryState};
 
 /// The future of a [`Retry`](crate::Retry).
 ///
-/// Dropping it drops the attempt that runs, or the pause, and there is no further attempt.
+/// Dropping it drops the running attempt or the delay, and no further attempt is made.
 #[pin_project]
 pub struct RetryFuture<S, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
+    S: Service<Req>,
 {
     #[pin]
-    state: StateOf<S, P, Req>,
-    /// `None` for a call that is tried once.
-    again: Option<Again<S, P, Req>>,
+    phase: PhaseOf<S, P, Req>,
+    /// `None` for a call with a single attempt.
+    state: Option<RetryState<S, P, Req>>,
 }
 
-type StateOf<S, P, Req> = State<
-    <S as Service<<P as ReplayRequest<Req>>::Attempt>>::Future,
-    <P as ReplayRequest<Req>>::Attempt,
-    Unwanted<
-        <P as Protocol<Req>>::Exchange,
-        <S as Service<<P as ReplayRequest<Req>>::Attempt>>::Response,
-    >,
+type PhaseOf<S, P, Req> = Phase<
+    <S as Service<Req>>::Future,
+    Req,
+    Drain<<P as Protocol<Req>>::Exchange, <S as Service<Req>>::Response>,
 >;
 
-/// A failed response that is being discarded.
-type Unwanted<X, T> = <X as DrainResponse<T>>::Drain;
+/// The future that drains a failed response.
+type Drain<X, T> = <X as DrainResponse<T>>::Drain;
 
-#[pin_project(project = StateProjection)]
-enum State<F, A, D> {
-    Trying(#[pin] F),
-    /// For the pause to be over, and then for the service to be ready.
-    Waiting {
+#[pin_project(project = PhaseProjection)]
+enum Phase<F, Req, D> {
+    Attempt(#[pin] F),
+    /// Waits for the end of the delay, and then for the service to be ready.
+    Delay {
         #[pin]
-        pause: Pause<D>,
-        next: Option<A>,
+        delay: Delay<D>,
+        next: Option<Req>,
     },
     Over,
 }
@@ -52,13 +49,13 @@ enum State<F, A, D> {
 impl<S, P, Req> RetryFuture<S, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
+    S: Service<Req>,
 {
     #[inline(always)]
-    pub(crate) fn new(first: S::Future, again: Option<Again<S, P, Req>>) -> Self {
+    pub(crate) fn new(first: S::Future, state: Option<RetryState<S, P, Req>>) -> Self {
         Self {
-            state: State::Trying(first),
-            again,
+            phase: Phase::Attempt(first),
+            state,
         }
     }
 }
@@ -67,73 +64,74 @@ impl<S, P, Req> Future for RetryFuture<S, P, Req>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt>,
+    S: Service<Req>,
 {
     type Output = Result<S::Response, S::Error>;
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut me = self.project();
+        let mut this = self.project();
         loop {
-            let StateProjection::Trying(attempt) = me.state.as_mut().project() else {
-                let again = me.again.as_mut().expect("only such a call waits");
-                if let Err(error) = ready!(poll_next(again, me.state.as_mut(), cx)) {
+            let PhaseProjection::Attempt(attempt) = this.phase.as_mut().project() else {
+                let state = this.state.as_mut().expect("only a retried call waits");
+                if let Err(error) = ready!(poll_next_attempt(state, this.phase.as_mut(), cx)) {
                     return Poll::Ready(Err(error));
                 }
                 continue;
             };
             let result = ready!(attempt.poll(cx));
-            let Some(again) = me.again.as_mut() else {
+            let Some(state) = this.state.as_mut() else {
                 return Poll::Ready(result);
             };
-            let Some(trouble) = again.trouble(&result) else {
-                return Poll::Ready(again.report(result, None));
+            let Some(failure) = state.retryable_failure(&result) else {
+                return Poll::Ready(state.report(result, None));
             };
-            me.state.set(State::Over);
-            match again.next(trouble) {
-                Err(reason) => return Poll::Ready(again.report(result, Some(reason))),
-                Ok((wait, next)) => {
-                    let unwanted = result.ok().map(|failed| again.exchange.drain(failed));
-                    let (pause, next) = (Pause::new(wait, unwanted), Some(next));
-                    me.state.set(State::Waiting { pause, next });
+            // Drops the attempt, which may hold the request body.
+            this.phase.set(Phase::Over);
+            match state.next_attempt(failure) {
+                Err(reason) => return Poll::Ready(state.report(result, Some(reason))),
+                Ok((delay, next)) => {
+                    let drain = result.ok().map(|failed| state.exchange.drain(failed));
+                    let (delay, next) = (Delay::new(delay, drain), Some(next));
+                    this.phase.set(Phase::Delay { delay, next });
                 }
             }
         }
     }
 }
 
-/// Starts the next attempt once the pause is over and the service is ready.
+/// Starts the next attempt after the delay, once the service is ready.
 ///
-/// A service whose readiness fails is finished for good, so that its error is the last.
-fn poll_next<S, P, Req>(
-    again: &mut Again<S, P, Req>,
-    mut state: Pin<&mut StateOf<S, P, Req>>,
+/// An error of readiness ends the call, because such a service never becomes ready again.
+fn poll_next_attempt<S, P, Req>(
+    state: &mut RetryState<S, P, Req>,
+    mut phase: Pin<&mut PhaseOf<S, P, Req>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), S::Error>>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
+    S: Service<Req>,
 {
-    let StateProjection::Waiting { pause, next } = state.as_mut().project() else {
+    let PhaseProjection::Delay { delay, next } = phase.as_mut().project() else {
         panic!("polled after completion");
     };
-    ready!(pause.poll(cx));
-    ready!(again.inner.poll_ready(cx))?;
+    ready!(delay.poll(cx));
+    ready!(state.inner.poll_ready(cx))?;
     let next = next.take().expect("it is taken once");
-    let attempt = again.inner.call(next);
-    state.set(State::Trying(attempt));
+    let attempt = state.inner.call(next);
+    phase.set(Phase::Attempt(attempt));
     Poll::Ready(Ok(()))
 }
 
 impl<S, P, Req> fmt::Debug for RetryFuture<S, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
-    S: Service<P::Attempt>,
+    S: Service<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failed = self.again.as_ref().map(|again| &again.failed);
+        let failed = self.state.as_ref().map(|state| &state.failed_attempts);
         f.debug_struct("RetryFuture")
-            .field("failed", &failed)
+            .field("failed_attempts", &failed)
             .finish_non_exhaustive()
     }
 }

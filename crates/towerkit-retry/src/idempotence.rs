@@ -1,40 +1,40 @@
-/// Says which requests may be sent twice.
+/// Decides if a request is idempotent, so that it may be sent more than once.
 ///
-/// Any function of the request does, see [`RetryLayer::idempotent_if`](crate::RetryLayer::idempotent_if).
+/// Every function of the request is one, see [`RetryLayer::idempotent_if`](crate::RetryLayer::idempotent_if).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say of a request of type `{Req}` whether it is idempotent",
+    message = "`{Self}` cannot decide if a request of type `{Req}` is idempotent",
     note = "give the closure the type of the request: `.idempotent_if(|request: &Request<_>| ..)`"
 )]
 pub trait Idempotence<Req> {
-    /// Whether sending the request twice does the same as sending it once; `said` is what the protocol says.
-    fn is_idempotent(&self, request: &Req, said: Option<bool>) -> bool;
+    /// Returns true if the request is idempotent; `by_protocol` is the answer of the protocol, if it has one.
+    fn is_idempotent(&self, request: &Req, by_protocol: Option<bool>) -> bool;
 }
 
-/// Those that the protocol calls idempotent: over HTTP by their method.
+/// Takes the answer of the protocol: over HTTP, the idempotent methods of [RFC 9110, section 9.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByProtocol;
 
 impl<Req> Idempotence<Req> for ByProtocol {
     #[inline(always)]
-    fn is_idempotent(&self, _request: &Req, said: Option<bool>) -> bool {
-        said == Some(true)
+    fn is_idempotent(&self, _request: &Req, by_protocol: Option<bool>) -> bool {
+        by_protocol == Some(true)
     }
 }
 
-/// All of them.
+/// Takes every request for idempotent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Always;
 
 impl<Req> Idempotence<Req> for Always {
     #[inline(always)]
-    fn is_idempotent(&self, _request: &Req, _said: Option<bool>) -> bool {
+    fn is_idempotent(&self, _request: &Req, _by_protocol: Option<bool>) -> bool {
         true
     }
 }
 
 impl<Req, F: Fn(&Req) -> bool> Idempotence<Req> for F {
     #[inline(always)]
-    fn is_idempotent(&self, request: &Req, _said: Option<bool>) -> bool {
+    fn is_idempotent(&self, request: &Req, _by_protocol: Option<bool>) -> bool {
         self(request)
     }
 }

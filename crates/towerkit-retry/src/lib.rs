@@ -1,7 +1,8 @@
-//! Retries that are safe by default, with a budget.
+//! Retries for tower services: safe by default, with backoff and a budget.
 //!
-//! A call whose failure may pass is tried again, three times in all, after a pause that is random and grows. Only what may be sent
-//! twice is sent twice, and a budget holds retries down to a share of the calls, so that a callee in trouble is not finished off.
+//! [`RetryLayer`] sends a failed request again, up to three attempts in all, after a random delay that grows from retry to retry.
+//! Use it in clients, for upstreams with transient failures. Only idempotent requests are retried, and a [`Budget`] limits retries to
+//! a share of the calls, so that they do not overload an upstream in trouble.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -9,16 +10,16 @@
 //! use http_body_util::{Empty, Full};
 //! use bytes::Bytes;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_http::{HttpExt};
+//! use towerkit_http::HttpExt;
 //! use towerkit_retry::{RetryLayer, RetryReport};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-//! let asked = AtomicU32::new(0);
+//! let attempts = AtomicU32::new(0);
 //! let client = ServiceBuilder::new()
 //!     .layer(RetryLayer::new().http())
 //!     .service_fn(async |_: Request<Empty<Bytes>>| {
 //!         let mut response = Response::new(Full::<Bytes>::default());
-//!         if asked.fetch_add(1, Relaxed) == 0 {
+//!         if attempts.fetch_add(1, Relaxed) == 0 {
 //!             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
 //!         }
 //!         Ok::<_, std::io::Error>(response)
@@ -27,110 +28,115 @@
 //! let response = client.oneshot(Request::new(Empty::new())).await?;
 //! assert_eq!(response.status(), StatusCode::OK);
 //! let report = response.extensions().get::<RetryReport>().unwrap();
-//! assert_eq!(report.failed().len(), 1);
+//! assert_eq!(report.failed_attempts().len(), 1);
 //! # Ok::<_, std::io::Error>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP the inner service takes requests whose body is a `ReplayBody`: the body is passed on as it is read, and what was read
-//! is kept, by reference, up to [a cap](RetryLayer::replay_up_to).
+//! The layer fits a client as it is: hyper-util's, tonic's `Channel`, or reqwest's by an adapter. Request bodies are replayed if their
+//! type implements [`ReplayBody`]; the body is passed on while it is read, and recorded by reference up to
+//! [a limit](RetryLayer::replay_up_to).
 //!
-//! # What is retried
+//! [`ReplayBody`]: https://docs.rs/towerkit-http/latest/towerkit_http/trait.ReplayBody.html
+//!
+//! # Retryable results
 //!
 //! | result | retried |
 //! |---|---|
-//! | an error that says that nothing was sent, such as a refused connection | any request |
-//! | any other error of the service | an idempotent request |
-//! | HTTP 429, 500, 502, 503, 504 | an idempotent request |
-//! | gRPC `UNAVAILABLE`, `RESOURCE_EXHAUSTED`, `DEADLINE_EXCEEDED` in the head of the response | an idempotent request |
-//! | a rejection by a layer further in, except for a timeout's | never, and no budget is spent on it |
-//! | everything else | never |
+//! | an error by which the request was never sent, such as a refused connection | any request |
+//! | any other error of the service | idempotent requests |
+//! | HTTP 429, 500, 502, 503, 504 | idempotent requests |
+//! | gRPC `UNAVAILABLE`, `RESOURCE_EXHAUSTED`, `DEADLINE_EXCEEDED` in the response headers | idempotent requests |
+//! | a rejection by an inner layer, except for a timeout's | never, and no budget is spent |
+//! | any other result | never |
 //!
-//! An idempotent request is one with an idempotent method. gRPC and plain services cannot tell: say it by
-//! [`idempotent`](RetryLayer::idempotent) or [`idempotent_if`](RetryLayer::idempotent_if). Which results are worth another attempt
-//! can be said by [`when`](RetryLayer::when). The response body is not waited for: what fails after its head is not retried.
+//! Over HTTP the method decides if a request is idempotent ([RFC 9110, section 9.2.2]). For gRPC and plain services use
+//! [`idempotent`](RetryLayer::idempotent) or [`idempotent_if`](RetryLayer::idempotent_if). [`when`](RetryLayer::when) replaces the
+//! table. The layer does not wait for response bodies: a failure after the head is not retried.
 //!
-//! A failure is given back at once, as it is, if the attempts or the [`Budget`] are used up, if the pause would last beyond the
-//! request's [`Deadline`](towerkit_core::Deadline), if the callee asks for no retry or for a longer pause than
-//! [is waited for](RetryLayer::longest_pushback), and if the body is over the cap. A [`RetryReport`] in the extensions of the response
-//! says so, and what came before; so do [events](RetryLayer::events), also over a plain service.
+//! A failure is returned at once, unchanged, for any [`GiveUpReason`]: the attempts or the [`Budget`] are used up, the delay would
+//! exceed the request's [`Deadline`](towerkit_core::Deadline), the upstream asks for no retry or for a longer delay than
+//! [`max_pushback`](RetryLayer::max_pushback), or the body is over its limit. A [`RetryReport`] in the extensions of the response has
+//! the reason and the failed attempts. So do [events](RetryLayer::events), for plain services as well.
+//!
+//! [RFC 9110, section 9.2.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
 //!
 //! # Several tiers
 //!
-//! Three tiers that each make three attempts send 27 to the callee at the end. Budgets alone make that 1.2³ at most.
+//! Three tiers with three attempts each send 27 requests to the last upstream. Budgets alone limit that to 1.2³.
 //!
-//! Every attempt but the first carries the header [`RETRY_ATTEMPT`]. With [`unless_retried`](RetryLayer::unless_retried) a request that
-//! comes with it is tried once; and a failure that is given back carries it too, and is not retried by whoever gets it. So only the
-//! tier next to the trouble retries. A server that calls others has to pass the header on, from the request it got to those it makes,
-//! and from the response it got to the one it gives:
+//! Every attempt but the first carries the header [`RETRY_ATTEMPT`]. With [`unless_retried`](RetryLayer::unless_retried), a request
+//! that arrives with this header gets one attempt, and a failure returned after retries carries the header too, so that outer tiers
+//! do not retry it. Only the tier next to the failure retries. A server that calls other servers has to copy the header from its
+//! request to the requests it makes, and from a response it gets to the response it returns:
 //!
 //! ```
 //! use http::HeaderMap;
 //! use towerkit_retry::RETRY_ATTEMPT;
 //!
-//! fn pass_on(from: &HeaderMap, to: &mut HeaderMap) {
+//! fn copy_retry_attempt(from: &HeaderMap, to: &mut HeaderMap) {
 //!     if let Some(attempt) = from.get(RETRY_ATTEMPT) {
 //!         to.insert(RETRY_ATTEMPT, attempt.clone());
 //!     }
 //! }
 //! # let mut to = HeaderMap::new();
-//! # pass_on(&HeaderMap::from_iter([(http::HeaderName::from_static(RETRY_ATTEMPT), 1.into())]), &mut to);
+//! # copy_retry_attempt(&HeaderMap::from_iter([(http::HeaderName::from_static(RETRY_ATTEMPT), 1.into())]), &mut to);
 //! # assert_eq!(to[RETRY_ATTEMPT], "1");
 //! ```
 //!
 //! # Readiness
 //!
-//! Is the inner service's. Each further attempt is made on a clone of it, once that is ready. If its readiness fails, which is for
-//! good, that error is the result.
+//! `poll_ready` forwards to the inner service. Each retry uses a clone of the service, and waits until that is ready. An error of
+//! its readiness ends the call, because a service that failed never becomes ready again.
 //!
 //! # Cancellation
 //!
-//! Dropping the response future drops the running attempt or the pause, and there is no further attempt. What a retry took from the
-//! budget is not paid back. A failed response is read to its end and dropped in the pause, as a connection of
-//! HTTP/1 is used again only then: up to 64 KiB, for at most 100 ms, and the next attempt does not wait for it.
+//! Dropping the response future drops the running attempt or the delay, and no further attempt is made. The budget is not refunded.
+//! During the delay, a failed response is read to its end and dropped, so that an HTTP/1 connection can be used again: up to 64 KiB,
+//! for at most 100 ms, and without delaying the next attempt.
 //!
 //! # Clones
 //!
-//! All services that one layer makes share the budget, the settings and the counts, which a [`RetryHandle`] reads and changes.
+//! All services that one layer makes share the budget, the settings and the counts. A [`RetryHandle`] reads and changes them.
 //!
 //! # Errors
 //!
-//! The last response or error of the inner service is given back unchanged; this layer has no failures of its own. A setting that
-//! makes no sense is an [`InvalidRetry`] or an [`InvalidBudget`].
+//! The layer returns the last response or error of the inner service unchanged, and adds no errors. Settings out of range are a
+//! [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Panics
 //!
-//! The first pause needs a tokio runtime with time enabled, as every timer of tokio does.
+//! The first delay needs a tokio runtime with time enabled ([`tokio::time`]).
 //!
 //! # Order
 //!
-//! Outside a timeout, so that each attempt has its own time; outside a balancer, so that each attempt may go elsewhere; outside a circuit
-//! breaker, so that each attempt counts. Observers outside see the call, observers inside see the attempts.
+//! Put it outside a timeout, so that each attempt has its own time; outside a load balancer, so that each attempt can reach another
+//! instance; and outside a circuit breaker, so that each attempt counts. Outer observers see the call, inner observers each attempt.
 //!
 //! # Coming from go-kit
 //!
-//! `lb.Retry(max, timeout, balancer)` retries whatever fails, at once (74,753 attempts in 100 ms have been seen), and after its timeout
-//! returns the context's error alone. Here `max` is [`attempts`](RetryLayer::attempts), the timeout is a layer of its own outside this
-//! one, the callback of `RetryWithCallback` is [`when`](RetryLayer::when), there is a pause and a budget, and what is returned is the
-//! last answer that there was.
+//! `lb.Retry(max, timeout, balancer)` retries any failure at once (74,753 attempts in 100 ms were measured), and returns the error of
+//! the context after its timeout. Here `max` is [`attempts`](RetryLayer::attempts), the timeout is a layer of its own outside of this
+//! one, and the callback of `RetryWithCallback` is [`when`](RetryLayer::when). There is a delay and a budget, and the result is the
+//! last response of the upstream.
 
-mod again;
 mod backoff;
-mod bank;
 mod budget;
+mod config;
+mod delay;
 mod future;
+mod handle;
 mod idempotence;
-mod invalid;
 mod layer;
-mod pause;
-mod policy;
 mod report;
+mod retry_state;
 mod service;
 mod sync;
+mod token_bucket;
 
 pub use budget::{Budget, BudgetSnapshot};
 pub use future::RetryFuture;
+pub use handle::{RetryHandle, RetrySnapshot};
 pub use idempotence::{Always, ByProtocol, Idempotence};
-pub use invalid::{InvalidBudget, InvalidRetry};
-pub use layer::{RetryHandle, RetryLayer, RetrySnapshot};
-pub use report::{FailedAttempt, GaveUp, RETRY_ATTEMPT, RetryReport};
+pub use layer::RetryLayer;
+pub use report::{FailedAttempt, GiveUpReason, RETRY_ATTEMPT, RetryReport};
 pub use service::Retry;

@@ -2,40 +2,40 @@ use std::{fmt, time::Duration};
 
 use towerkit_core::{CallEnd, Outcome, Status};
 
-/// The header that every attempt but the first carries: the number of the retry, from 1.
+/// The header with the number of a retry, from 1, on every attempt but the first.
 ///
-/// With [`RetryLayer::unless_retried`](crate::RetryLayer::unless_retried) also that of a failure that was given up: how many retries
-/// there were.
+/// With [`RetryLayer::unless_retried`](crate::RetryLayer::unless_retried), a failure that is returned after retries carries it too:
+/// the number of retries made.
 pub const RETRY_ATTEMPT: &str = "x-retry-attempt";
 
-/// How a call went that failed at first: over HTTP in the extensions of its response.
+/// The failed attempts of a call, in the extensions of its HTTP response.
 ///
-/// It is there if the call was tried more than once, or was given up.
+/// A response has a report if the call was retried, or if a retryable failure was returned.
 ///
 /// ```
 /// use towerkit_retry::RetryReport;
 /// # let response = http::Response::new(());
 /// if let Some(report) = response.extensions().get::<RetryReport>() {
-///     println!("attempts that failed before: {:?}", report.failed());
+///     println!("failed attempts before this response: {:?}", report.failed_attempts());
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryReport {
-    pub(crate) failed: Vec<FailedAttempt>,
-    pub(crate) gave_up: Option<GaveUp>,
+    pub(crate) failed_attempts: Vec<FailedAttempt>,
+    pub(crate) give_up_reason: Option<GiveUpReason>,
 }
 
 impl RetryReport {
-    /// Returns the attempts that came before the one whose response this is, in order.
+    /// Returns the attempts before the one that got this response, in order.
     #[must_use]
-    pub fn failed(&self) -> &[FailedAttempt] {
-        &self.failed
+    pub fn failed_attempts(&self) -> &[FailedAttempt] {
+        &self.failed_attempts
     }
 
-    /// Returns why a failure that was worth another attempt was given back; `None` of any other response.
+    /// Returns why a retryable failure was not retried; `None` for any other response.
     #[must_use]
-    pub fn gave_up(&self) -> Option<GaveUp> {
-        self.gave_up
+    pub fn give_up_reason(&self) -> Option<GiveUpReason> {
+        self.give_up_reason
     }
 }
 
@@ -43,43 +43,43 @@ impl RetryReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// How it ended, as far as its result told.
+    /// The outcome, as far as the result tells.
     pub outcome: Outcome,
-    /// The code that the protocol gave, where there was one.
+    /// The status of the response, if there was one.
     pub status: Option<Status>,
-    /// The pause after it.
-    pub wait: Duration,
+    /// The delay after the attempt.
+    pub delay: Duration,
 }
 
 impl FailedAttempt {
-    pub(crate) fn new(end: &CallEnd, wait: Duration) -> Self {
+    pub(crate) fn new(end: &CallEnd, delay: Duration) -> Self {
         Self {
             outcome: end.outcome(),
             status: end.status(),
-            wait,
+            delay,
         }
     }
 }
 
-/// Why a failure that was worth another attempt was given back.
+/// Why a retryable failure was returned to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum GaveUp {
-    /// There had been as many attempts as there may be.
+pub enum GiveUpReason {
+    /// The call had used all of its [attempts](crate::RetryLayer::attempts).
     Attempts,
-    /// The budget was used up.
+    /// The [`Budget`](crate::Budget) was used up.
     Budget,
-    /// The pause would have lasted beyond the deadline.
+    /// The delay would have exceeded the [`Deadline`](towerkit_core::Deadline) of the call.
     Deadline,
-    /// The callee asked for no retry, or for a longer pause than is waited for.
+    /// The upstream asked for no retry, or for a delay above [`max_pushback`](crate::RetryLayer::max_pushback).
     Pushback,
-    /// The request body was over the cap, or still being read.
+    /// The request body was over its [limit](crate::RetryLayer::replay_up_to), or was still being read.
     Body,
-    /// The call had been retried by a tier behind.
-    Retried,
+    /// An inner tier had already retried the call, see [`unless_retried`](crate::RetryLayer::unless_retried).
+    AlreadyRetried,
 }
 
-impl GaveUp {
+impl GiveUpReason {
     /// Returns the reason in `snake_case`, as events show it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -89,12 +89,12 @@ impl GaveUp {
             Self::Deadline => "deadline",
             Self::Pushback => "pushback",
             Self::Body => "body",
-            Self::Retried => "retried",
+            Self::AlreadyRetried => "already_retried",
         }
     }
 }
 
-impl fmt::Display for GaveUp {
+impl fmt::Display for GiveUpReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

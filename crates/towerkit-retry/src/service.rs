@@ -9,8 +9,8 @@ use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequ
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
-    again::{Again, Shared},
-    policy::Policy,
+    config::Config,
+    retry_state::{RetryState, Shared},
 };
 
 /// A service behind a [`RetryLayer`](crate::RetryLayer).
@@ -21,8 +21,8 @@ pub struct Retry<S, P = NoProtocol, I = ByProtocol> {
 }
 
 impl<S, P, I> Retry<S, P, I> {
-    pub(crate) fn new(inner: S, policy: Arc<Policy>, protocol: P, idempotence: I) -> Self {
-        let shared = Arc::new(Shared { policy, protocol });
+    pub(crate) fn new(inner: S, config: Arc<Config>, protocol: P, idempotence: I) -> Self {
+        let shared = Arc::new(Shared { config, protocol });
         Self {
             inner,
             shared,
@@ -30,14 +30,14 @@ impl<S, P, I> Retry<S, P, I> {
         }
     }
 
-    /// Whether sending the request again is out of the question, whatever comes of it.
+    /// Returns true for the retry of another tier, which this layer is told to leave alone.
     #[inline(always)]
-    fn passes_by<Req>(&self, request: &Req) -> bool
+    fn is_already_retried<Req>(&self, request: &Req) -> bool
     where
         P: ReplayRequest<Req>,
     {
-        let Shared { policy, protocol } = &*self.shared;
-        policy.unless_retried && protocol.header(request, RETRY_ATTEMPT).is_some()
+        let Shared { config, protocol } = &*self.shared;
+        config.unless_retried && protocol.header(request, RETRY_ATTEMPT).is_some()
     }
 }
 
@@ -45,7 +45,7 @@ impl<S, P, I, Req> Service<Req> for Retry<S, P, I>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
     I: Idempotence<Req>,
 {
     type Response = S::Response;
@@ -59,31 +59,31 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Shared { policy, protocol } = &*self.shared;
-        if self.passes_by(&request) {
-            return RetryFuture::new(self.inner.call(protocol.once(request)), None);
+        let Shared { config, protocol } = &*self.shared;
+        if self.is_already_retried(&request) {
+            return RetryFuture::new(self.inner.call(request), None);
         }
-        policy.budget.deposit();
-        let said = protocol.is_idempotent(&request);
-        let is_idempotent = self.idempotence.is_idempotent(&request, said);
-        if policy.attempts() < 2 || !(is_idempotent || P::Exchange::DETECTS_UNSENT) {
-            return RetryFuture::new(self.inner.call(protocol.once(request)), None);
+        config.budget.deposit();
+        let by_protocol = protocol.is_idempotent(&request);
+        let is_idempotent = self.idempotence.is_idempotent(&request, by_protocol);
+        if config.attempts() < 2 || !(is_idempotent || P::Exchange::DETECTS_UNSENT) {
+            return RetryFuture::new(self.inner.call(request), None);
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
-        let (attempt, kept) = protocol.record(request, policy.replay);
-        let first = self.inner.call(attempt);
+        let (first, recorded) = protocol.record(request, config.max_replay_bytes);
+        let first = self.inner.call(first);
         // Cloned after the call, which has used up the readiness that a clone must not count on.
-        let again = kept.map(|kept| Again {
+        let state = recorded.map(|recorded| RetryState {
             inner: self.inner.clone(),
             shared: self.shared.clone(),
             exchange,
-            kept,
+            recorded,
             is_idempotent,
             deadline,
-            failed: Vec::new(),
+            failed_attempts: Vec::new(),
         });
-        RetryFuture::new(first, again)
+        RetryFuture::new(first, state)
     }
 }
 
@@ -91,12 +91,11 @@ impl<S, P, I, Req> Bypass<Req> for Retry<S, P, I>
 where
     P: ReplayRequest<Req>,
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
-    S: Service<P::Attempt> + Clone,
+    S: Service<Req> + Clone,
     I: Idempotence<Req>,
 {
     fn bypass(&mut self, request: Req) -> Self::Future {
-        let attempt = self.shared.protocol.once(request);
-        RetryFuture::new(self.inner.call(attempt), None)
+        RetryFuture::new(self.inner.call(request), None)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The atomics of the standard library, or those that loom can put in every order.
+//! The atomics of the standard library, or those of loom, which explores their interleavings.
 
 #[cfg(not(towerkit_loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Under `.axum()` a layer that needs no end of its calls leaves responses axum's own, and axum boxes none of them once more.
+//! Under `.axum()`, layers that do not track the end of calls keep axum's own response bodies.
 
 use axum::{Router, body::Body, response::Response, routing::get};
 use http::{Request, StatusCode};
@@ -45,7 +45,7 @@ fn request() -> Request<Body> {
     Request::new(Body::empty())
 }
 
-/// Its type is checked by the compiler.
+/// Checks the type of the body at compile time.
 async fn answer<S>(service: S) -> Response
 where
     S: Service<Request<Body>, Response = Response, Error: std::fmt::Debug>,
@@ -63,7 +63,7 @@ async fn text(response: Response) -> String {
 }
 
 #[tokio::test]
-async fn a_response_whose_end_nobody_needs_stays_as_it_is() {
+async fn an_untracked_response_keeps_its_body() {
     let response = answer(admits(true).axum().layer(service_fn(hello))).await;
     assert_eq!(text(response).await, "hello");
     let response = answer(admits(false).axum().layer(service_fn(hello))).await;
@@ -72,9 +72,8 @@ async fn a_response_whose_end_nobody_needs_stays_as_it_is() {
     assert!(text(response).await.contains("rate_limited"));
 }
 
-/// A body of any type becomes axum's.
 #[tokio::test]
-async fn a_body_that_is_not_axums_becomes_one() {
+async fn an_untracked_body_of_another_type_becomes_axums() {
     let full = service_fn(async |_: Request<Body>| {
         let body = http_body_util::Full::new(bytes::Bytes::from("hello"));
         Ok::<_, std::io::Error>(http::Response::new(body))
@@ -86,7 +85,7 @@ async fn a_body_that_is_not_axums_becomes_one() {
 }
 
 #[tokio::test]
-async fn a_response_is_followed_where_its_end_is_needed() {
+async fn a_tracked_response_has_a_tracked_body() {
     let service = towerkit_core::stack((admits(true), observe(Watches)))
         .axum()
         .layer(service_fn(hello));
@@ -99,7 +98,7 @@ async fn a_response_is_followed_where_its_end_is_needed() {
 }
 
 #[tokio::test]
-async fn both_serve_routers() {
+async fn both_body_types_fit_routers() {
     let app = Router::new()
         .route("/", get(async || "hello"))
         .layer(admits(true).axum())

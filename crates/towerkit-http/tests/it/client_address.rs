@@ -1,4 +1,4 @@
-//! The address of the client, behind proxies and in spite of those who say that they are some.
+//! The address of the client behind proxies, and in spite of forged headers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -69,7 +69,7 @@ fn the_rightmost_address_that_is_not_trusted_is_the_client() {
 }
 
 #[test]
-fn what_is_no_address_ends_the_search_at_the_proxy_that_said_it() {
+fn an_invalid_entry_makes_its_proxy_the_client() {
     for line in [
         "unknown",
         "1.2.3.4.5",
@@ -87,7 +87,7 @@ fn what_is_no_address_ends_the_search_at_the_proxy_that_said_it() {
 
 /// RL-11, RFC 7239
 #[test]
-fn forwarded_is_read_in_all_its_forms() {
+fn forwarded_is_parsed_in_all_its_forms() {
     for line in [
         "for=1.1.1.1, for=203.0.113.7, for=10.0.0.2",
         "for=1.1.1.1,For=\"203.0.113.7:47011\";proto=https;by=10.0.0.2",
@@ -122,9 +122,8 @@ fn forwarded_is_read_in_all_its_forms() {
     }
 }
 
-/// The other field is not read, whatever it says.
 #[test]
-fn one_field_is_read_and_the_other_is_not() {
+fn only_the_chosen_header_is_read() {
     let client = ClientAddress::new().trust(["10.0.0.1"]).unwrap();
     let of = |client: &ClientAddress, field| found(client, "10.0.0.1", field, &["for=9.9.9.9"]);
     assert_eq!(of(&client, "forwarded"), ip("10.0.0.1"));
@@ -138,7 +137,7 @@ fn one_field_is_read_and_the_other_is_not() {
 
 /// RL-12
 #[test]
-fn a_network_of_ipv6_is_one_client() {
+fn an_ipv6_network_counts_as_one_client() {
     let client = ClientAddress::new();
     let network = |address| client.network_of(ip(address));
     assert_eq!(
@@ -155,7 +154,7 @@ fn a_network_of_ipv6_is_one_client() {
 }
 
 #[test]
-fn a_network_is_its_first_bits() {
+fn a_network_matches_by_its_prefix() {
     let trusts = |network: &str, peer: &str| {
         let client = ClientAddress::new().trust([network]).unwrap();
         found(&client, peer, "x-forwarded-for", &["9.9.9.9"]) == ip("9.9.9.9")
@@ -180,7 +179,7 @@ fn a_network_is_its_first_bits() {
 
 /// T-07
 #[test]
-fn nonsense_is_a_typed_error() {
+fn invalid_settings_are_typed_errors() {
     for network in [
         "",
         "10.0.0.0/33",
@@ -212,7 +211,7 @@ fn without_a_peer_there_is_no_client() {
 
 #[cfg(feature = "axum")]
 #[test]
-fn axum_knows_the_peer() {
+fn the_peer_is_read_from_axums_connect_info() {
     let mut extensions = Extensions::new();
     extensions.insert(axum::extract::ConnectInfo(SocketAddr::new(
         ip("::ffff:1.2.3.4"),

@@ -1,4 +1,4 @@
-//! RT-05: the errors of clients, whatever their type, and those of HTTP/2.
+//! RT-05: the errors of clients of any type, and those of HTTP/2.
 
 use std::{
     error::Error,
@@ -29,12 +29,12 @@ fn reset(code: u8) -> Vec<u8> {
     vec![0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, code]
 }
 
-/// GOAWAY, which leaves out requests after the last one that is named (RFC 9113, section 6.8).
+/// GOAWAY, which leaves out streams after `last` (RFC 9113, section 6.8).
 fn go_away(last: u8, code: u8) -> Vec<u8> {
     vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, code]
 }
 
-/// Reads the first request, answers with `frames`, and closes the connection once `frames` are read.
+/// Reads the first request, responds with `frames`, and closes the connection once they are read.
 async fn answer(mut stream: DuplexStream, frames: Vec<u8>) -> io::Result<()> {
     stream.read_exact(&mut [0; 24]).await?;
     stream.write_all(&SETTINGS).await?;
@@ -96,7 +96,7 @@ async fn a_stream_that_the_server_refused_was_not_processed() {
     }
 }
 
-/// An error of a program's own, which a client gives out.
+/// An error type of the program.
 #[derive(Debug)]
 struct Own(BoxError);
 
@@ -113,7 +113,7 @@ impl Error for Own {
 }
 
 #[test]
-fn the_errors_of_a_client_are_read_to_their_first_cause_whatever_their_type() {
+fn errors_of_any_type_are_read_to_their_first_source() {
     let refused = || Own(io::Error::from(ErrorKind::ConnectionRefused).into());
     let rejected = || Own(Rejection::new(RejectionReason::RateLimited, "test").into());
     macro_rules! reads {

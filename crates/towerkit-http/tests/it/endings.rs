@@ -1,4 +1,4 @@
-//! A call ends once, however its response body ends, and with the right outcome.
+//! A call ends exactly once, with the right outcome, for each way in which a body can end.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use towerkit_core::{
 };
 use towerkit_http::{Http, HttpExt};
 
-/// Writes down every end, and when.
+/// Records every end, and its order.
 #[derive(Default)]
 struct Scribe(Mutex<Vec<CallEnd>>);
 
@@ -61,7 +61,7 @@ struct Script {
     size: Option<u64>,
     says_end: bool,
     panics: bool,
-    /// Says that it is over, whatever is left.
+    /// Declares the end of the stream, with frames left.
     over: Option<Arc<AtomicBool>>,
     _on_drop: OnDrop,
 }
@@ -148,14 +148,14 @@ type Watching = towerkit_core::AsObserver<Arc<Arc<Scribe>>>;
 
 type Observed = Response<towerkit_http::TrackedBody<Script, Watching>>;
 
-/// Calls a service that gives this response; one to a gRPC request is gRPC.
+/// Calls a service with a gRPC request, and returns this response as gRPC.
 fn call_grpc(mut response: Response<Script>) -> (Arc<Scribe>, Observed) {
     let grpc_proto = "application/grpc+proto".parse().unwrap();
     response.headers_mut().insert("content-type", grpc_proto);
     call(grpc(), response)
 }
 
-/// Calls a service that gives this response.
+/// Calls a service that returns this response.
 fn call(request: Request<()>, response: Response<Script>) -> (Arc<Scribe>, Observed) {
     call_by(HttpExt::http, request, response)
 }
@@ -179,7 +179,7 @@ where
     (scribe, response)
 }
 
-/// Reads frames until there is none, as a client does.
+/// Reads all frames, as a client does.
 fn read(response: Observed) {
     let mut body = pin!(response.into_body());
     let mut cx = Context::from_waker(Waker::noop());
@@ -227,7 +227,7 @@ fn at_an_error() {
 }
 
 #[test]
-fn at_construction_where_there_is_no_body() {
+fn at_construction_without_a_body() {
     // hyper polls neither a body that says it is over nor one whose declared length is 0.
     for empty in [Script::default().says_end(), Script::of([]).sized(0)] {
         let (scribe, response) = call(get(), Response::new(empty));
@@ -238,7 +238,7 @@ fn at_construction_where_there_is_no_body() {
 }
 
 #[test]
-fn at_the_head_where_http_allows_no_body() {
+fn at_the_head_if_http_allows_no_body() {
     let unread = || Script::of([data("never polled")]);
     let mut head = get();
     *head.method_mut() = Method::HEAD;
@@ -259,9 +259,9 @@ fn at_the_head_where_http_allows_no_body() {
     }
 }
 
-/// RFC 9110, section 9.3.6: a 2xx opens the tunnel; anything else has a body.
+/// RFC 9110, section 9.3.6: a 2xx opens the tunnel; any other response has a body.
 #[test]
-fn a_tunnel_begins_where_the_call_ends() {
+fn at_the_head_if_a_tunnel_begins() {
     let connect = || Request::connect("example.com:443").body(()).unwrap();
     let (scribe, _response) = call(connect(), Response::new(Script::of([data("unread")])));
     assert_eq!(scribe.end().outcome(), Outcome::Success);
@@ -273,13 +273,13 @@ fn a_tunnel_begins_where_the_call_ends() {
 }
 
 #[test]
-fn at_the_frame_after_which_the_body_says_so() {
+fn at_the_frame_that_the_body_declares_the_last() {
     let (scribe, response) = call(get(), Response::new(Script::of([data("one")]).says_end()));
     frame(&mut pin!(response.into_body()));
     assert_eq!(scribe.end().bytes(), 3);
 }
 
-/// hyper does not poll a body again once the declared length is written.
+/// hyper does not poll a body again after the declared length.
 #[test]
 fn at_the_declared_length() {
     let by_hint = Response::new(Script::of([data("one"), data("two")]).sized(6));
@@ -302,9 +302,9 @@ fn declared(length: &str, script: Script) -> Response<Script> {
     response.body(script).unwrap()
 }
 
-/// hyper aborts the connection after a body that is too short, and the rest of one that is too long is never seen.
+/// hyper aborts the connection after a body that is too short, and does not send the rest of one that is too long.
 #[test]
-fn a_body_that_is_not_as_long_as_declared_is_a_failure() {
+fn a_body_of_another_length_than_declared_is_a_failure() {
     let one = || Script::of([data("one")]);
     let trailing = Script::of([data("one"), trailers("ignored over HTTP")]);
     for response in [
@@ -328,9 +328,9 @@ fn a_body_that_is_not_as_long_as_declared_is_a_failure() {
     assert_eq!(scribe.end().outcome(), Outcome::Success);
 }
 
-/// hyper drops a body that says that it is over without another poll.
+/// hyper drops a body that declares its end without another poll.
 #[test]
-fn at_a_drop_once_the_body_says_that_it_is_over() {
+fn at_a_drop_as_a_success_if_the_body_has_ended() {
     let over = |declared: Option<&str>| {
         let is_over = Arc::new(AtomicBool::new(false));
         let mut response = Response::new(Script {
@@ -354,7 +354,7 @@ fn at_a_drop_once_the_body_says_that_it_is_over() {
     assert_eq!(over(Some("4")), Outcome::Failure);
 }
 
-/// The body may hold what a policy gives back, and a policy may tell others that all is released.
+/// The body may own a resource that the policies report as released.
 #[test]
 fn a_body_is_dropped_before_the_call_is_finished() {
     let scribe = Arc::new(Scribe::default());
@@ -383,7 +383,7 @@ fn a_body_is_dropped_before_the_call_is_finished() {
 
 /// T-03
 #[test]
-fn at_a_drop_as_cancelled_with_what_the_head_said() {
+fn at_a_drop_as_cancelled_with_the_status_of_the_head() {
     let (scribe, response) = call(get(), Response::new(Script::of([data("one"), data("two")])));
     {
         frame(&mut pin!(response.into_body()));
@@ -417,9 +417,9 @@ fn at_a_panic_in_the_body() {
     assert!(scribe.end().has_panicked());
 }
 
-/// CB-12, as the protocol reads it; peers take an absent status for OK.
+/// CB-12; other libraries take an absent status for OK.
 #[test]
-fn over_grpc_the_outcome_stands_in_the_trailers() {
+fn over_grpc_the_outcome_is_in_the_trailers() {
     for (code, outcome, status) in [
         ("0", Outcome::Success, 0),
         ("14", Outcome::Overloaded, 14),
@@ -446,9 +446,9 @@ fn over_grpc_the_outcome_stands_in_the_trailers() {
     );
 }
 
-/// A breaker must not take a stream for a success that hangs until it is given up.
+/// A breaker must not count a stream that hangs as a success.
 #[test]
-fn over_grpc_a_head_without_a_code_tells_nothing() {
+fn over_grpc_a_head_without_a_code_has_no_outcome() {
     let (scribe, response) = call_grpc(Response::new(Script::of([data("message")])));
     drop(response);
     let end = scribe.end();
@@ -469,7 +469,7 @@ fn over_grpc_a_head_without_a_code_tells_nothing() {
 }
 
 #[test]
-fn the_method_is_the_same_whichever_protocol_reads_it() {
+fn the_method_is_the_same_for_both_protocols() {
     use towerkit_core::DescribeRequest;
     let request = grpc();
     assert_eq!(Http::new().method(&request), Some("POST"));
@@ -496,16 +496,16 @@ fn over_grpc_trailers_only_end_at_the_head_and_no_code_maps_from_the_status() {
     }
 }
 
-/// A caller must not be able to make failures of good answers, and so to open a breaker.
+/// A client must not be able to turn successes into failures, and so to open a breaker.
 #[test]
-fn an_ordinary_answer_to_a_request_that_claims_to_be_grpc_is_read_as_http() {
+fn an_http_response_to_a_grpc_request_is_read_as_http() {
     let (scribe, response) = call(grpc(), Response::new(Script::of([data("hello")])));
     read(response);
     assert_eq!(scribe.end().outcome(), Outcome::Success);
     assert_eq!(scribe.end().status(), Some(Status::Http(200)));
 }
 
-/// A gRPC-Web response without a message has its code in the head; the code of any other stands in the body, and is not read.
+/// A gRPC-Web response without a message has its code in the headers; other codes are in the body, which is not read.
 #[test]
 fn over_grpc_web_the_outcome_is_that_of_a_code_in_the_head() {
     let web = |content_type: &str, code: Option<&str>| {
@@ -528,7 +528,7 @@ fn over_grpc_web_the_outcome_is_that_of_a_code_in_the_head() {
     assert_eq!(web("application/json", Some("14")), Outcome::Success);
 }
 
-/// A length says nothing of the trailers that follow.
+/// Trailers follow a body of any declared length.
 #[test]
 fn over_grpc_a_declared_length_is_not_the_end() {
     let script = Script::of([data("message"), trailers("13")]).sized(7);
@@ -538,7 +538,7 @@ fn over_grpc_a_declared_length_is_not_the_end() {
 }
 
 #[test]
-fn a_rejection_further_in_is_recognised_and_keeps_its_reason_to_the_end() {
+fn a_rejection_by_an_inner_layer_keeps_its_reason_to_the_end() {
     let rejection = || {
         let mut response = Response::builder()
             .status(503)

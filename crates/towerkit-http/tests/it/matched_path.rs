@@ -27,7 +27,7 @@ impl<Req> Observer<Req> for OperationSet {
     }
 }
 
-/// MT-01, as the protocol reads it: raw paths never become names.
+/// MT-01: raw paths never become names.
 #[tokio::test]
 async fn the_operation_is_the_route_and_never_the_path() {
     let operations = Arc::new(OperationSet::default());
@@ -42,7 +42,7 @@ async fn the_operation_is_the_route_and_never_the_path() {
     assert_eq!(seen, ["/users/{id}", "/users/{id}", "unmatched"]);
 }
 
-/// A service that axum nests knows no route: the prefix tells the services apart, and the path the calls.
+/// axum knows no route below `nest_service`, so that the prefix names the operation.
 #[tokio::test]
 async fn below_nest_service_the_operation_is_the_prefix() {
     let operations = Arc::new(OperationSet::default());
@@ -65,7 +65,7 @@ async fn below_nest_service_the_operation_is_the_prefix() {
     assert_eq!(seen, expected);
 }
 
-/// What an observer can ask of a request, whatever its body.
+/// The parts of a request that an observer can read, for any body.
 struct Parts;
 
 impl Policy for Parts {
@@ -104,7 +104,7 @@ async fn an_observer_sees_the_parts_of_a_request() {
     only.oneshot(request()).await.unwrap();
 }
 
-/// Whether a route matched, which a name alone does not say.
+/// Records if a route matched, which the name alone does not tell.
 #[derive(Default)]
 struct Routed(Mutex<Vec<bool>>);
 
@@ -121,7 +121,7 @@ impl<Req> Observer<Req> for Routed {
 }
 
 #[tokio::test]
-async fn a_call_says_whether_a_route_matched() {
+async fn a_call_tells_if_a_route_matched() {
     let routed = Arc::new(Routed::default());
     let app = Router::new()
         .route("/users/{id}", get(async || "user"))

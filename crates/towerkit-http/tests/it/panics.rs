@@ -1,4 +1,4 @@
-//! T-04: a classifier or a body that panics is a panic of the call, and releases all that the call held.
+//! T-04: a panic of a classifier or a body is a panic of the call, and releases the state of the call.
 
 use std::{
     future::{poll_fn, ready},
@@ -14,7 +14,7 @@ use towerkit_core::{Call, CallEnd, LayerExt, Observer, Outcome, Policy, Rejectio
 use towerkit_http::{Http, ResponseHead};
 use towerkit_test::{Action, Probe, Subject, Task, contract};
 
-/// Writes down whether each call ended by a panic.
+/// Records if each call ended by a panic.
 #[derive(Default)]
 struct Panics(Mutex<Vec<bool>>);
 
@@ -59,7 +59,7 @@ fn a_classifier_that_panics_is_a_panic_of_the_call() {
 }
 
 #[test]
-fn a_body_that_panics_when_it_is_asked_is_a_panic_of_the_call() {
+fn a_body_that_panics_in_a_method_is_a_panic_of_the_call() {
     let ends = Arc::<Panics>::default();
     let layer = observe(ends.clone()).protocol(Http::new());
     let mut service = layer.layer(Probe::new());

@@ -1,4 +1,4 @@
-//! Answers that are made here: to whatever method, over every version of HTTP, and what policies and callers learn of them.
+//! The responses to rejected calls: for any method and version of HTTP, as policies and clients see them.
 
 use std::{
     convert::Infallible,
@@ -74,9 +74,9 @@ fn rejection(reason: RejectionReason) -> Rejection {
     Rejection::new(reason, "test")
 }
 
-/// Over HTTP/2 a body behind the answer to a HEAD breaks the stream, and with some clients the connection.
+/// Over HTTP/2 a body in the response to a HEAD breaks the stream and, with some clients, the connection.
 #[tokio::test]
-async fn a_rejected_head_is_answered_over_http_2_and_so_is_the_next_call() {
+async fn a_rejected_head_leaves_the_http_2_connection_usable() {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let rejects = guard(Rejects(rejection(RejectionReason::Overloaded))).http();
     let service = rejects.layer(service_fn(async |_: Request<hyper::body::Incoming>| {
@@ -109,7 +109,7 @@ async fn a_rejected_head_is_answered_over_http_2_and_so_is_the_next_call() {
 }
 
 #[tokio::test]
-async fn every_rejection_honours_the_method() {
+async fn every_rejection_of_a_head_has_no_body() {
     for reason in RejectionReason::ALL {
         let response = rejected(rejection(reason), request(Method::HEAD)).await;
         assert!(http_body::Body::is_end_stream(response.body()));
@@ -141,9 +141,9 @@ async fn a_401_has_a_challenge() {
     assert_eq!(challenges(both).await, [basic, digest]);
 }
 
-/// gRPC reads a signed number of 32 bits, and some clients end the connection on a longer one.
+/// gRPC parses a signed number of 32 bits, and some clients close the connection on a longer one.
 #[tokio::test]
-async fn a_wait_is_a_number_that_clients_can_read() {
+async fn retry_after_is_in_the_range_that_clients_parse() {
     for (wait, seconds, millis) in [
         (Duration::ZERO, "1", "1"),
         (Duration::from_micros(1_500), "1", "2"),
@@ -181,7 +181,7 @@ async fn an_observer_in_the_same_stack_sees_the_bytes_of_the_answer() {
     }
 }
 
-/// Adds a member to a field that is a list.
+/// Appends a value to a list header.
 struct Adds(&'static str);
 
 impl Policy for Adds {
@@ -197,7 +197,7 @@ impl<Req> Observer<Req> for Adds {
 }
 
 #[tokio::test]
-async fn layers_that_add_to_a_list_leave_what_others_added() {
+async fn layers_that_append_to_a_list_header_keep_earlier_values() {
     let add = |member| observe(Adds(member));
     let answer =
         service_fn(

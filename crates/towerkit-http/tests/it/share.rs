@@ -1,4 +1,4 @@
-//! Responses that are read ahead to be given to more than one caller, and the keys of requests.
+//! Responses that are collected and shared, and the keys of requests.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use towerkit_test::Task;
 
 const LIMIT: usize = 10;
 
-/// A body of such frames, of unknown length.
+/// A body of these frames, of unknown length.
 #[derive(Debug)]
 struct Streamed(VecDeque<io::Result<Frame<Bytes>>>);
 
@@ -92,7 +92,7 @@ fn trailers(name: &'static str) -> io::Result<Frame<Bytes>> {
 }
 
 #[tokio::test]
-async fn a_body_within_the_limit_can_be_read_by_all() {
+async fn a_body_within_the_limit_is_shared() {
     let body = Streamed::of(&["hello ", "bob."]).then(trailers("checksum"));
     let mut response = Response::new(body);
     response.headers_mut().insert("x-a", "1".parse().unwrap());
@@ -112,7 +112,7 @@ async fn a_body_within_the_limit_can_be_read_by_all() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_passed_on_whole() {
+async fn a_body_over_the_limit_is_returned_whole_and_not_shared() {
     let body = Streamed::of(&["hello ", "world", "!"]).then(trailers("checksum"));
     let (response, _) = collect(&http(), Response::new(body)).await;
     assert!(again(&http(), &response).is_none());
@@ -121,7 +121,7 @@ async fn a_body_over_the_limit_is_passed_on_whole() {
     assert!(trailers.is_some());
 }
 
-/// Nothing is read of a body that says that it is too long.
+/// A body that declares to be too long is returned unread.
 #[tokio::test]
 async fn a_body_that_declares_too_much_is_not_read() {
     let body = Full::new(Bytes::from_static(b"hello world"));
@@ -134,7 +134,7 @@ async fn a_body_that_declares_too_much_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_breaks_off_for_its_caller_alone() {
+async fn a_failed_body_fails_for_its_own_caller_only() {
     let body = Streamed::of(&["hello "]).then(Err(io::Error::other("reset")));
     let (response, end) = collect(&http(), Response::new(body)).await;
     assert_eq!(
@@ -155,9 +155,9 @@ async fn a_body_that_breaks_off_breaks_off_for_its_caller_alone() {
     assert!(body.frame().await.is_none());
 }
 
-/// What is not as long as declared broke off, and a copy of it would break off as well.
+/// Such a body is incomplete, and so would be each copy.
 #[tokio::test]
-async fn a_body_that_is_not_as_long_as_declared_is_for_its_caller_alone() {
+async fn a_body_of_another_length_than_declared_is_not_shared() {
     for (length, is_shared) in [("4", false), ("5", true), ("6", false), ("100", false)] {
         for body in [
             Streamed::of(&["hel", "lo"]),
@@ -176,9 +176,9 @@ async fn a_body_that_is_not_as_long_as_declared_is_for_its_caller_alone() {
     }
 }
 
-/// The answer to a HEAD declares the length of the answer to a GET.
+/// The response to a HEAD declares the length of the response to a GET.
 #[tokio::test]
-async fn the_answer_to_a_head_is_whole_without_a_body() {
+async fn the_response_to_a_head_is_complete_without_a_body() {
     let head = Request::head("/").body(()).unwrap();
     let exchange = Http::new().open(&head, ProtocolKind::Http);
     for body in [Streamed::of(&[]), Streamed::of(&["made for a GET"])] {
@@ -192,7 +192,7 @@ async fn the_answer_to_a_head_is_whole_without_a_body() {
     }
 }
 
-/// A body may have any number of empty frames, all of them at once.
+/// A body may be ready with any number of empty frames.
 #[test]
 fn other_tasks_run_while_a_body_is_read() {
     let empty = (0..1000).map(|_| Ok(Frame::data(Bytes::new())));
@@ -208,7 +208,7 @@ fn other_tasks_run_while_a_body_is_read() {
 }
 
 #[tokio::test]
-async fn what_a_response_says_of_itself_keeps_it_from_others() {
+async fn responses_that_forbid_sharing_are_not_shared() {
     let table = [
         ("cache-control", "no-store", false),
         ("cache-control", "max-age=60, Private", false),
@@ -243,7 +243,7 @@ async fn what_a_response_says_of_itself_keeps_it_from_others() {
 }
 
 #[tokio::test]
-async fn answers_that_are_for_the_moment_are_not_for_others() {
+async fn temporary_responses_are_not_shared() {
     for status in [101, 206, 302, 303, 304, 307] {
         let mut response = Response::new(Streamed::of(&["hello"]));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -259,7 +259,7 @@ async fn answers_that_are_for_the_moment_are_not_for_others() {
 }
 
 #[tokio::test]
-async fn what_others_attached_stays_with_the_first() {
+async fn extensions_are_not_shared() {
     let mut response = Response::new(Streamed::of(&["no"]));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let rejection = Rejection::new(RejectionReason::RateLimited, "test");
@@ -272,7 +272,7 @@ async fn what_others_attached_stays_with_the_first() {
 }
 
 #[tokio::test]
-async fn the_outcome_of_grpc_is_that_of_the_trailers() {
+async fn the_outcome_of_a_grpc_response_is_that_of_its_trailers() {
     let body = || Streamed::of(&["hello"]);
     let of = async |body| collect(&grpc(), Response::new(body)).await;
     let (response, end) = of(body().then(trailers("grpc-status"))).await;
@@ -290,7 +290,7 @@ async fn the_outcome_of_grpc_is_that_of_the_trailers() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_weighed() {
+async fn a_shared_response_has_a_size() {
     let of = async |body| {
         let (response, _) = collect(&http(), Response::new(Streamed::of(&[body]))).await;
         keep(&http(), &response).unwrap().size()
@@ -307,7 +307,7 @@ fn key(method: Method, uri: &str, fields: &[(&str, &str)]) -> Option<RequestKey>
 }
 
 #[test]
-fn keys_tell_apart_what_is_answered_differently() {
+fn requests_with_different_responses_have_different_keys() {
     let get = |uri, fields| key(Method::GET, uri, fields).unwrap();
     let keys = [
         get("/a", &[]),
@@ -336,7 +336,7 @@ fn keys_tell_apart_what_is_answered_differently() {
 }
 
 #[test]
-fn requests_whose_answer_is_for_nobody_else_have_no_key() {
+fn requests_for_personal_responses_have_no_key() {
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
         assert_eq!(key(method, "/", &[]), None);
     }
@@ -356,7 +356,7 @@ fn requests_whose_answer_is_for_nobody_else_have_no_key() {
 }
 
 #[test]
-fn credentials_are_left_out_where_answers_are_for_anyone() {
+fn credentials_can_be_ignored() {
     let request = |name| {
         let request = Request::builder().uri("/").header(name, "x");
         request.body(Empty::<Bytes>::new()).unwrap()

@@ -1,4 +1,4 @@
-//! RT-05: which errors say that a request was certainly not processed, so that any method may be tried again.
+//! RT-05: the errors by which a request was certainly not processed, so that any method may be retried.
 
 use std::{
     future::ready,
@@ -28,7 +28,7 @@ fn request() -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-/// As `.http()` reads it.
+/// Inspects an error as `.http()` does.
 fn is_unsent<E: 'static>(error: E) -> bool {
     let exchange = Http::new().open(&request(), ProtocolKind::Http);
     let result: Result<Response<()>, E> = Err(error);
@@ -36,7 +36,7 @@ fn is_unsent<E: 'static>(error: E) -> bool {
 }
 
 #[test]
-fn only_a_connection_that_was_refused_sent_nothing() {
+fn only_a_refused_connection_is_unsent() {
     for kind in [
         ErrorKind::ConnectionReset,
         // These two may come long after the connection was made, when a route is lost.
@@ -54,9 +54,9 @@ fn only_a_connection_that_was_refused_sent_nothing() {
     assert!(!is_unsent("an error of some type"));
 }
 
-/// The client says that it could not connect, whatever the reason.
+/// The client reports a failed connect, for any reason.
 #[tokio::test]
-async fn a_client_that_could_not_connect_sent_nothing() {
+async fn a_failed_connect_of_the_client_is_unsent() {
     for kind in [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable] {
         let connector =
             service_fn(move |_: Uri| ready(Err::<TokioIo<TcpStream>, _>(io::Error::from(kind))));
@@ -66,7 +66,7 @@ async fn a_client_that_could_not_connect_sent_nothing() {
     }
 }
 
-/// Fails where the other side closes.
+/// Fails if the peer closes the connection.
 struct LosesItsRoute<R>(R);
 
 impl<R: AsyncRead + Unpin> AsyncRead for LosesItsRoute<R> {
@@ -85,7 +85,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for LosesItsRoute<R> {
 }
 
 #[tokio::test]
-async fn a_request_that_was_read_before_the_route_was_lost_was_sent() {
+async fn a_request_read_before_the_connection_was_lost_was_sent() {
     let (mut server, client) = duplex(1024);
     let (read, write) = split(client);
     let stream = TokioIo::new(join(LosesItsRoute(read), write));

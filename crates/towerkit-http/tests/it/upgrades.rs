@@ -1,4 +1,4 @@
-//! After a switch of protocols, as to an open WebSocket, the call is over and the connection goes on.
+//! After a switch of protocols, such as to a WebSocket, the call has ended and the connection goes on.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use tower::{Layer, service_fn};
 use towerkit_core::{Call, CallEnd, Observer, Outcome, Policy, Status, observe};
 use towerkit_http::HttpExt;
 
-/// The gauge of a limit: calls in flight, and how they ended.
+/// Counts the calls in flight, and records their outcomes.
 #[derive(Default)]
 struct InFlight {
     calls: AtomicI32,
@@ -40,7 +40,7 @@ impl<Req> Observer<Req> for InFlight {
     }
 }
 
-/// Switches protocols and then sends back what it reads.
+/// Switches protocols and then echoes its input.
 async fn echo(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -58,7 +58,7 @@ async fn echo(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, 
 }
 
 #[tokio::test]
-async fn a_call_ends_where_another_protocol_begins() {
+async fn a_call_ends_when_the_connection_switches_protocols() {
     let in_flight = Arc::new(InFlight::default());
     let service = observe(in_flight.clone()).http().layer(service_fn(echo));
     let (ours, theirs) = duplex(1024);

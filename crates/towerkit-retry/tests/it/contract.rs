@@ -59,13 +59,13 @@ fn nonsense_in_the_configuration_is_rejected() {
             layer().backoff(second, Duration::MAX).is_err()
         }),
         ("pushback MAX", &|| {
-            layer().longest_pushback(Duration::MAX).is_err()
+            layer().max_pushback(Duration::MAX).is_err()
         }),
         ("change to 0 attempts", &|| {
-            handle().change_attempts(0).is_err()
+            handle().set_attempts(0).is_err()
         }),
         ("change to no pause", &|| {
-            handle().change_backoff(Duration::ZERO, second).is_err()
+            handle().set_backoff(Duration::ZERO, second).is_err()
         }),
         ("ratio NaN", &|| Budget::new(f64::NAN, 10).is_err()),
         ("ratio -1", &|| Budget::new(-1.0, 10).is_err()),

@@ -1,4 +1,4 @@
-//! How many connections it takes to try again over HTTP/1: hyper's client and hyper's server, and pipes of which time knows.
+//! The connections that retries over HTTP/1 open, with hyper's client and server over pipes on paused time.
 
 use std::{
     convert::Infallible,
@@ -50,7 +50,7 @@ struct Connector {
 
 struct Pipe(TokioIo<DuplexStream>);
 
-/// A body that sends so many pieces of that length, each after a pause, and ends after another.
+/// A body of `pieces` frames of the same length, with a pause before each and before the end.
 #[derive(Debug, Clone)]
 struct Trickle {
     pieces: usize,
@@ -143,7 +143,7 @@ impl Write for Pipe {
     }
 }
 
-/// Calls a server whose first answer is a failure with that body, and returns the number of connections that it took.
+/// Calls a server that first fails with this body, and returns the number of connections opened.
 async fn connections(pieces: usize, length: usize, pause: Duration) -> usize {
     let opened = Arc::new(AtomicUsize::new(0));
     let client = Client::builder(TokioExecutor::new()).build(Connector {
@@ -160,7 +160,7 @@ async fn connections(pieces: usize, length: usize, pause: Duration) -> usize {
     let request = Request::get("http://server/").body(Empty::<Bytes>::new());
     let response: Response<Incoming> = service.oneshot(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);
-    // The next attempt is never held up.
+    // The next attempt is never delayed.
     assert_eq!(began.elapsed(), 500 * MS);
     response.into_body().collect().await.unwrap();
     opened.load(Ordering::SeqCst)

@@ -1,4 +1,4 @@
-//! RT-04: three tiers that all retry, over a simulated network, and a leaf that is down.
+//! RT-04: three tiers that all retry, over a simulated network, with a last upstream that is down.
 
 use std::{
     convert::Infallible,
@@ -95,7 +95,7 @@ fn pass_on(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// A tier that answers with what the next one answers.
+/// A tier that forwards each request to the next, and returns its response.
 async fn tier(way: Way, to: &'static str) -> turmoil::Result {
     let next = way.towards(to);
     serve(service_fn(move |request: Request<Incoming>| {
@@ -123,7 +123,7 @@ async fn down(asked: Arc<AtomicUsize>) -> turmoil::Result {
     .await
 }
 
-/// Calls the first of three tiers so many times, 200 times a second, and returns how often the leaf was asked.
+/// Calls the first of three tiers 200 times a second, and returns the number of requests to the last upstream.
 fn load(way: Way, calls: usize) -> usize {
     let asked = Arc::new(AtomicUsize::new(0));
     let mut simulation = turmoil::Builder::new()
@@ -153,9 +153,9 @@ fn load(way: Way, calls: usize) -> usize {
     asked.load(Ordering::SeqCst)
 }
 
-/// What is to be held down.
+/// The amplification without a limit.
 #[test]
-fn three_tiers_that_try_three_times_multiply() {
+fn three_tiers_of_three_attempts_multiply() {
     let way = Way {
         ratio: 10.0,
         unless_retried: false,
@@ -164,7 +164,7 @@ fn three_tiers_that_try_three_times_multiply() {
 }
 
 #[test]
-fn budgets_hold_the_load_of_a_leaf_that_is_down_to_a_factor_for_each_tier() {
+fn budgets_limit_the_load_to_a_factor_for_each_tier() {
     let way = Way {
         ratio: 0.2,
         unless_retried: false,
@@ -174,7 +174,7 @@ fn budgets_hold_the_load_of_a_leaf_that_is_down_to_a_factor_for_each_tier() {
 }
 
 #[test]
-fn marks_hold_it_to_the_factor_of_one_tier() {
+fn unless_retried_limits_the_load_to_the_factor_of_one_tier() {
     let way = Way {
         ratio: 0.2,
         unless_retried: true,

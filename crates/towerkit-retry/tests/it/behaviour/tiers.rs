@@ -1,14 +1,14 @@
-//! The marks by which tiers know that a call was retried already.
+//! The header by which tiers recognise calls that were already retried.
 
 use http::HeaderValue;
 use tower::Layer;
 use towerkit_http::HttpExt;
-use towerkit_retry::{GaveUp, RETRY_ATTEMPT, RetryLayer};
+use towerkit_retry::{GiveUpReason, RETRY_ATTEMPT, RetryLayer};
 
-use crate::setup::{Script, answer, call, get, report};
+use super::setup::{Script, answer, call, get, report};
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_a_retry_is_tried_once_where_told_so() {
+async fn a_retry_of_another_tier_gets_one_attempt() {
     for (unless_retried, calls) in [(false, 3), (true, 1)] {
         let script = Script::of(&[503; 3]);
         let layer = RetryLayer::new().http();
@@ -28,19 +28,22 @@ async fn a_request_that_is_a_retry_is_tried_once_where_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_was_retried_further_in_is_not_retried() {
+async fn a_failure_retried_by_an_inner_tier_is_not_retried() {
     let script = Script::of(&[503; 9]);
     let layer = RetryLayer::new().http().unless_retried();
     let outer = layer.clone().layer(layer.clone().layer(script.clone()));
-    // Two layers nested in one process: the inner one retries, the outer one sees the mark.
+    // Two layers nested in one process: the inner one retries, the outer one sees the header.
     let response = call(&outer, get()).await;
     assert_eq!(script.calls(), 3);
     assert_eq!(response.headers()[RETRY_ATTEMPT], "2");
-    assert_eq!(report(&response).gave_up(), Some(GaveUp::Retried));
+    assert_eq!(
+        report(&response).give_up_reason(),
+        Some(GiveUpReason::AlreadyRetried)
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_means_nothing_where_it_is_not_heeded() {
+async fn the_header_has_no_effect_by_default() {
     let marked = || answer(503, &[(RETRY_ATTEMPT, "2")]);
     let script = Script::new([marked(), marked()]);
     let service = RetryLayer::new().http().layer(script.clone());
@@ -49,7 +52,7 @@ async fn a_mark_means_nothing_where_it_is_not_heeded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_is_not_marked() {
+async fn a_success_carries_no_header() {
     let script = Script::of(&[503]);
     let service = RetryLayer::new()
         .http()

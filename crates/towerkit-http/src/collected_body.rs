@@ -8,9 +8,9 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 
-/// A response body that was read ahead, as a whole or in part, so that it may be given to more than one caller.
+/// A response body that was read ahead, completely or in part, so that several callers may share it.
 ///
-/// Reading it gives what was read, in one piece, and then what is left of the body.
+/// It yields the collected data as one frame, and then the unread rest of the body.
 pub struct CollectedBody<B: Body> {
     data: Bytes,
     trailers: Option<HeaderMap>,
@@ -18,20 +18,20 @@ pub struct CollectedBody<B: Body> {
 }
 
 enum Rest<B: Body> {
-    /// All has been read.
-    Over,
-    /// The body is over, and is not as long as declared: its caller gets it as it is, and nobody else does.
-    NotWhole,
-    /// Reading broke off.
-    Broken(B::Error),
-    /// To be read on.
-    Left(B),
+    /// The body was read completely.
+    Complete,
+    /// The body ended with another length than declared: its own caller gets it as it is, and it is not shared.
+    WrongLength,
+    /// The body failed.
+    Failed(B::Error),
+    /// The body was too long, and its rest is unread.
+    Unread(B),
 }
 
 impl<B: Body> CollectedBody<B> {
-    /// A body that was not read.
+    /// Makes a body that was not read.
     pub(crate) fn unread(body: B) -> Self {
-        Self::new(Bytes::new(), None, Rest::Left(body))
+        Self::new(Bytes::new(), None, Rest::Unread(body))
     }
 
     fn new(data: Bytes, trailers: Option<HeaderMap>, rest: Rest<B>) -> Self {
@@ -42,46 +42,47 @@ impl<B: Body> CollectedBody<B> {
         }
     }
 
-    pub(crate) fn keep(response: &Response<Self>) -> Option<KeptResponse> {
+    /// Makes a response to share, if the body was read completely.
+    pub(crate) fn share(response: &Response<Self>) -> Option<SharedResponse> {
         let body = response.body();
-        if !matches!(body.rest, Rest::Over) {
+        if !matches!(body.rest, Rest::Complete) {
             return None;
         }
-        // What other layers attached belongs to the call that was made, and not to those that get a copy.
+        // Extensions belong to the call that was made, and not to the callers that get a copy.
         let mut head = Response::new(body.data.clone());
         *head.status_mut() = response.status();
         *head.version_mut() = response.version();
         *head.headers_mut() = response.headers().clone();
-        Some(KeptResponse {
+        Some(SharedResponse {
             head,
             trailers: body.trailers.clone(),
         })
     }
 }
 
-/// A response that is kept to make copies of: its head without extensions, its body, its trailers.
-pub struct KeptResponse {
+/// A response of which callers get copies: its head without extensions, its body and its trailers.
+pub struct SharedResponse {
     head: Response<Bytes>,
     trailers: Option<HeaderMap>,
 }
 
-impl KeptResponse {
-    pub(crate) fn again<B: Body>(&self) -> Response<CollectedBody<B>> {
+impl SharedResponse {
+    pub(crate) fn copy<B: Body>(&self) -> Response<CollectedBody<B>> {
         let trailers = self.trailers.clone();
         let response = self.head.clone();
-        response.map(|data| CollectedBody::new(data, trailers, Rest::Over))
+        response.map(|data| CollectedBody::new(data, trailers, Rest::Complete))
     }
 
-    /// Returns the bytes that it takes, about.
+    /// Returns the approximate size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        let trailers = self.trailers.as_ref().map_or(0, fields);
-        size_of::<Self>() + self.head.body().len() + fields(self.head.headers()) + trailers
+        let trailers = self.trailers.as_ref().map_or(0, headers_size);
+        size_of::<Self>() + self.head.body().len() + headers_size(self.head.headers()) + trailers
     }
 }
 
-/// The bytes of header fields, with what a map of them takes besides.
-fn fields(headers: &HeaderMap) -> usize {
+/// Returns the size of headers in bytes, including the overhead of their map.
+fn headers_size(headers: &HeaderMap) -> usize {
     const EACH: usize = 2 * size_of::<Bytes>() + 24;
     let of_one = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         EACH + name.as_str().len() + value.len()
@@ -89,29 +90,29 @@ fn fields(headers: &HeaderMap) -> usize {
     headers.iter().map(of_one).sum()
 }
 
-/// Reads a body ahead.
-pub(crate) struct Reading<B> {
+/// Reads a body ahead, up to a limit.
+pub(crate) struct BodyReader<B> {
     body: B,
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     limit: usize,
 }
 
-/// How many frames are read in one poll, so that a body which has always another does not keep a thread to itself.
-const FRAMES: usize = 32;
+/// The limit on frames in one poll, so that a body that is always ready does not block its thread.
+const FRAMES_PER_POLL: usize = 32;
 
-/// Why reading stopped.
-pub(crate) enum Stop<E> {
-    /// At the end of the body.
-    Over,
-    /// At an error.
-    Broken(E),
-    /// Over the limit.
-    Full,
+/// The reason why reading stopped.
+pub(crate) enum ReadEnd<E> {
+    /// The body ended.
+    Complete,
+    /// The body failed.
+    Failed(E),
+    /// The body exceeds the limit.
+    TooLong,
 }
 
-impl<B: Body + Unpin> Reading<B> {
-    /// Reads up to `limit` bytes, and the frame that is too much.
+impl<B: Body + Unpin> BodyReader<B> {
+    /// Starts to read up to `limit` bytes, plus the frame that exceeds them.
     pub(crate) fn new(body: B, limit: usize) -> Self {
         let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         Self {
@@ -122,11 +123,11 @@ impl<B: Body + Unpin> Reading<B> {
         }
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop<B::Error>> {
-        for _ in 0..FRAMES {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ReadEnd<B::Error>> {
+        for _ in 0..FRAMES_PER_POLL {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => return Poll::Ready(Stop::Over),
-                Some(Err(error)) => return Poll::Ready(Stop::Broken(error)),
+                None => return Poll::Ready(ReadEnd::Complete),
+                Some(Err(error)) => return Poll::Ready(ReadEnd::Failed(error)),
                 Some(Ok(frame)) => frame,
             };
             match frame.into_data() {
@@ -134,7 +135,7 @@ impl<B: Body + Unpin> Reading<B> {
                 Err(frame) => self.trailers = frame.into_trailers().ok(),
             }
             if self.data.len() > self.limit {
-                return Poll::Ready(Stop::Full);
+                return Poll::Ready(ReadEnd::TooLong);
             }
         }
         cx.waker().wake_by_ref();
@@ -158,21 +159,21 @@ impl<B: Body + Unpin> Reading<B> {
         self.trailers.as_ref()
     }
 
-    /// Makes a body of what was read and what is left.
-    pub(crate) fn into_body(self, stop: Stop<B::Error>, is_whole: bool) -> CollectedBody<B> {
-        let rest = match stop {
-            Stop::Over if is_whole => Rest::Over,
-            Stop::Over => Rest::NotWhole,
-            Stop::Broken(error) => Rest::Broken(error),
-            Stop::Full => Rest::Left(self.body),
+    /// Makes a body of the data that was read and the unread rest.
+    pub(crate) fn into_body(self, end: ReadEnd<B::Error>, is_whole: bool) -> CollectedBody<B> {
+        let rest = match end {
+            ReadEnd::Complete if is_whole => Rest::Complete,
+            ReadEnd::Complete => Rest::WrongLength,
+            ReadEnd::Failed(error) => Rest::Failed(error),
+            ReadEnd::TooLong => Rest::Unread(self.body),
         };
-        // Boxed first, so that what is kept is no longer than what was read.
+        // Boxed first, which frees the unused capacity.
         let data = Bytes::from(self.data.into_boxed_slice());
         CollectedBody::new(data, self.trailers, rest)
     }
 }
 
-/// Only the body itself is ever pinned, and that can be moved.
+/// Only the body itself is pinned, and it is `Unpin`.
 impl<B: Body + Unpin> Unpin for CollectedBody<B> {}
 
 impl<B: Body + Unpin> Body for CollectedBody<B> {
@@ -183,29 +184,29 @@ impl<B: Body + Unpin> Body for CollectedBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let me = &mut *self;
-        if !me.data.is_empty() {
-            let data = mem::take(&mut me.data);
+        let this = &mut *self;
+        if !this.data.is_empty() {
+            let data = mem::take(&mut this.data);
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        if let Rest::Left(body) = &mut me.rest {
+        if let Rest::Unread(body) = &mut this.rest {
             let frame = ready!(Pin::new(body).poll_frame(cx));
             let in_bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
             return Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(in_bytes))));
         }
-        if matches!(me.rest, Rest::Broken(_))
-            && let Rest::Broken(error) = mem::replace(&mut me.rest, Rest::NotWhole)
+        if matches!(this.rest, Rest::Failed(_))
+            && let Rest::Failed(error) = mem::replace(&mut this.rest, Rest::WrongLength)
         {
             return Poll::Ready(Some(Err(error)));
         }
-        Poll::Ready(me.trailers.take().map(Frame::trailers).map(Ok))
+        Poll::Ready(this.trailers.take().map(Frame::trailers).map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
         let is_over = match &self.rest {
-            Rest::Over | Rest::NotWhole => self.trailers.is_none(),
-            Rest::Broken(_) => false,
-            Rest::Left(body) => body.is_end_stream(),
+            Rest::Complete | Rest::WrongLength => self.trailers.is_none(),
+            Rest::Failed(_) => false,
+            Rest::Unread(body) => body.is_end_stream(),
         };
         is_over && self.data.is_empty()
     }
@@ -213,9 +214,9 @@ impl<B: Body + Unpin> Body for CollectedBody<B> {
     fn size_hint(&self) -> SizeHint {
         let ahead = self.data.len() as u64;
         let rest = match &self.rest {
-            Rest::Over => SizeHint::with_exact(0),
-            Rest::Broken(_) | Rest::NotWhole => SizeHint::new(),
-            Rest::Left(body) => body.size_hint(),
+            Rest::Complete => SizeHint::with_exact(0),
+            Rest::Failed(_) | Rest::WrongLength => SizeHint::new(),
+            Rest::Unread(body) => body.size_hint(),
         };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(ahead));
@@ -234,9 +235,9 @@ impl<B: Body> fmt::Debug for CollectedBody<B> {
     }
 }
 
-impl fmt::Debug for KeptResponse {
+impl fmt::Debug for SharedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptResponse")
+        f.debug_struct("SharedResponse")
             .field("status", &self.head.status())
             .field("body", &self.head.body().len())
             .finish_non_exhaustive()

@@ -13,7 +13,7 @@ use towerkit_retry::RetryReport;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Answers by a script, and then with 200; keeps the headers of every request, and when it came.
+/// A service that gives the scripted responses, and then 200. It records the headers and the time of each request.
 #[derive(Clone)]
 pub(crate) struct Script {
     shared: Arc<Shared>,
@@ -39,7 +39,7 @@ impl Script {
         }
     }
 
-    /// Answers with these statuses.
+    /// Responds with these statuses.
     pub(crate) fn of(statuses: &[u16]) -> Self {
         Self::new(statuses.iter().map(|status| answer(*status, &[])))
     }
@@ -48,7 +48,7 @@ impl Script {
         self.shared.seen.lock().unwrap().len()
     }
 
-    /// When each call came.
+    /// Returns the time of each call.
     pub(crate) fn times(&self) -> Vec<Duration> {
         self.shared
             .seen
@@ -59,7 +59,7 @@ impl Script {
             .collect()
     }
 
-    /// A header of each request.
+    /// Returns a header of each request.
     pub(crate) fn headers(&self, name: &str) -> Vec<Option<String>> {
         let seen = self.shared.seen.lock().unwrap();
         let values = seen.iter().map(|(_, headers)| headers.get(name));

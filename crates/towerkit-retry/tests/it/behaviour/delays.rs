@@ -1,4 +1,4 @@
-//! How long it is between attempts, and when it is too long.
+//! The delays between attempts, and the limits on them.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 use towerkit_core::{Deadline, LayerExt, Outcome};
 use towerkit_http::HttpExt;
-use towerkit_retry::{Budget, GaveUp, RetryLayer};
+use towerkit_retry::{Budget, GiveUpReason, RetryLayer};
 use towerkit_test::{Action, Probe, tokio_clock};
 
-use crate::setup::{Script, answer, call, get, grpc, report};
+use super::setup::{Script, answer, call, get, grpc, report};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(1);
@@ -20,7 +20,7 @@ fn about(wait: Duration, expected: Duration) -> bool {
 
 /// RT-07, RT-11
 #[tokio::test(start_paused = true)]
-async fn pauses_grow_to_a_cap_and_differ_from_call_to_call() {
+async fn delays_grow_to_a_cap_and_differ_from_call_to_call() {
     let layer = RetryLayer::new().http().attempts(6).unwrap();
     let layer = layer.backoff(SECOND, 4 * SECOND).unwrap();
     let layer = layer.budget(Budget::new(10.0, 0).unwrap());
@@ -42,7 +42,7 @@ async fn pauses_grow_to_a_cap_and_differ_from_call_to_call() {
     assert!(first.len() > 40, "{}", first.len());
 }
 
-/// RT-11: failing at once is no reason to hurry.
+/// RT-11: failures that come at once do not speed retries up.
 #[tokio::test(start_paused = true)]
 async fn instant_failures_are_limited_by_the_attempts() {
     let probe = Probe::new();
@@ -54,7 +54,7 @@ async fn instant_failures_are_limited_by_the_attempts() {
 
 /// RT-08
 #[tokio::test(start_paused = true)]
-async fn the_callee_says_how_long_to_wait() {
+async fn the_upstream_sets_the_delay_by_retry_after() {
     let past = "Sun, 06 Nov 1994 08:49:37 GMT";
     for (value, wait) in [
         ("3", 3 * SECOND),
@@ -70,7 +70,7 @@ async fn the_callee_says_how_long_to_wait() {
             script.times()
         );
     }
-    // What cannot be read is as if it were not there.
+    // A value that cannot be parsed is ignored.
     let script = Script::new([answer(503, &[("retry-after", "soon")])]);
     let service = RetryLayer::new().http().layer(script.clone());
     call(&service, get()).await;
@@ -79,7 +79,7 @@ async fn the_callee_says_how_long_to_wait() {
 
 /// RT-08, gRPC proposal A6
 #[tokio::test(start_paused = true)]
-async fn pushback_over_grpc_is_obeyed() {
+async fn grpc_pushback_sets_the_delay() {
     for (value, wait) in [("50", Some(50 * TICK)), ("-1", None), ("x", None)] {
         let headers = [("grpc-status", "14"), ("grpc-retry-pushback-ms", value)];
         let script = Script::new([answer(200, &headers)]);
@@ -89,15 +89,18 @@ async fn pushback_over_grpc_is_obeyed() {
             Some(wait) => assert!(about(script.times()[1], wait), "{value}"),
             None => {
                 assert_eq!(script.calls(), 1, "{value}");
-                assert_eq!(report(&response).gave_up(), Some(GaveUp::Pushback));
+                assert_eq!(
+                    report(&response).give_up_reason(),
+                    Some(GiveUpReason::Pushback)
+                );
             }
         }
     }
 }
 
-/// RT-08: a callee cannot hold its caller up.
+/// RT-08: an upstream cannot delay its caller for long.
 #[tokio::test(start_paused = true)]
-async fn a_longer_pause_than_is_waited_for_is_none() {
+async fn pushback_over_the_limit_ends_the_call() {
     for (longest, value, calls) in [
         (10, "10", 2),
         (10, "11", 1),
@@ -105,22 +108,23 @@ async fn a_longer_pause_than_is_waited_for_is_none() {
         (60, "11", 2),
     ] {
         let script = Script::new([answer(503, &[("retry-after", value)])]);
-        let layer = RetryLayer::new()
-            .longest_pushback(longest * SECOND)
-            .unwrap();
+        let layer = RetryLayer::new().max_pushback(longest * SECOND).unwrap();
         let start = Instant::now();
         let response = call(&layer.http().layer(script.clone()), get()).await;
         assert_eq!(script.calls(), calls, "{value}");
         if calls == 1 {
             assert_eq!(start.elapsed(), Duration::ZERO);
-            assert_eq!(report(&response).gave_up(), Some(GaveUp::Pushback));
+            assert_eq!(
+                report(&response).give_up_reason(),
+                Some(GiveUpReason::Pushback)
+            );
         }
     }
 }
 
 /// RT-09
 #[tokio::test(start_paused = true)]
-async fn a_pause_beyond_the_deadline_is_not_made() {
+async fn a_delay_beyond_the_deadline_ends_the_call() {
     let script = Script::new([
         answer(500, &[("retry-after", "0")]),
         answer(503, &[("retry-after", "3"), ("x-which", "the last")]),
@@ -135,15 +139,15 @@ async fn a_pause_beyond_the_deadline_is_not_made() {
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["x-which"], "the last");
     let report = report(&response);
-    assert_eq!(report.gave_up(), Some(GaveUp::Deadline));
-    assert_eq!(report.failed().len(), 1);
-    assert_eq!(report.failed()[0].outcome, Outcome::Failure);
+    assert_eq!(report.give_up_reason(), Some(GiveUpReason::Deadline));
+    assert_eq!(report.failed_attempts().len(), 1);
+    assert_eq!(report.failed_attempts()[0].outcome, Outcome::Failure);
     assert_eq!(script.calls(), 2);
 }
 
-/// RT-09: up to the very deadline there is no point in another attempt.
+/// RT-09: an attempt at the deadline itself would be useless.
 #[tokio::test(start_paused = true)]
-async fn a_pause_within_the_deadline_is_made() {
+async fn a_delay_within_the_deadline_is_waited_for() {
     for (left, calls) in [(999 * TICK, 1), (SECOND, 1), (1001 * TICK, 2)] {
         let script = Script::new([answer(503, &[("retry-after", "1")])]);
         let service = RetryLayer::new().http().layer(script.clone());
@@ -157,13 +161,13 @@ async fn a_pause_within_the_deadline_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_changes_the_pauses() {
+async fn a_handle_changes_the_backoff() {
     let layer = RetryLayer::new().http().attempts(100).unwrap();
     let handle = layer.handle();
-    handle.change_backoff(TICK, TICK).unwrap();
+    handle.set_backoff(TICK, TICK).unwrap();
     let script = Script::of(&[503; 100]);
     call(&layer.layer(script.clone()), get()).await;
-    // Tokio rounds a pause up to the next tick, and one more.
+    // Tokio rounds a delay up to the next tick, and one more.
     assert!(*script.times().last().unwrap() <= 99 * 2 * TICK);
     assert_eq!(script.calls(), 100);
 }

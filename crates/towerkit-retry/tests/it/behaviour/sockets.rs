@@ -1,4 +1,4 @@
-//! RT-05: what was sent and what was not, over real sockets and hyper's client.
+//! RT-05: requests that were sent and requests that were not, over real sockets and hyper's client.
 
 use std::{
     net::{SocketAddr, TcpListener as Listener},
@@ -57,7 +57,7 @@ fn listening(listener: Listener) -> TcpListener {
     TcpListener::from_std(listener).unwrap()
 }
 
-/// Takes one order, and answers with what it read.
+/// Accepts one order, and echoes it.
 async fn take_order(listener: TcpListener) {
     let (stream, _) = listener.accept().await.unwrap();
     let echo = service_fn(async |request: Request<Incoming>| {
@@ -70,7 +70,7 @@ async fn take_order(listener: TcpListener) {
 
 /// The port is closed at first; the first retry opens it.
 #[tokio::test]
-async fn an_order_that_was_not_sent_is_sent_again() {
+async fn an_unsent_order_is_retried() {
     let (listener, at) = free_port();
     drop(listener);
     let runtime = tokio::runtime::Handle::current();
@@ -93,7 +93,7 @@ async fn an_order_that_was_not_sent_is_sent_again() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_connection_that_is_refused_for_good_comes_through() {
+async fn a_connection_that_is_refused_every_time_returns_its_error() {
     let (listener, at) = free_port();
     drop(listener);
     let layer = RetryLayer::new();
@@ -103,7 +103,7 @@ async fn the_error_of_a_connection_that_is_refused_for_good_comes_through() {
     assert_eq!(handle.snapshot().retries, 2);
 }
 
-/// Reads the order, whole, and resets the connection, time after time. Returns the orders that it has read.
+/// Reads each order completely and then resets the connection. Returns the orders read.
 fn read_and_reset() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let (listener, at) = free_port();
     let listener = listening(listener);
@@ -128,7 +128,7 @@ async fn read_order(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn an_order_that_may_have_been_taken_is_not_sent_again() {
+async fn an_order_that_may_have_arrived_is_not_retried() {
     let (at, orders) = read_and_reset();
     let layer = RetryLayer::new();
     let handle = layer.handle();
@@ -139,7 +139,7 @@ async fn an_order_that_may_have_been_taken_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_order_that_may_be_sent_twice_is_sent_again() {
+async fn an_idempotent_order_is_retried() {
     let (at, orders) = read_and_reset();
     let client = Client::builder(TokioExecutor::new()).build_http();
     let layer = RetryLayer::new().idempotent().http();
@@ -157,7 +157,7 @@ async fn an_order_that_may_be_sent_twice_is_sent_again() {
     );
 }
 
-/// Reads two orders and is overloaded, and takes the third, over HTTP/1 or HTTP/2.
+/// Rejects two orders as overloaded and accepts the third, over HTTP/1 or HTTP/2.
 fn overloaded_twice(http2: bool) -> SocketAddr {
     let (listener, at) = free_port();
     let listener = listening(listener);
@@ -187,9 +187,9 @@ fn overloaded_twice(http2: bool) -> SocketAddr {
     at
 }
 
-/// RT-06: hyper has let go of the body by the time that the response is there.
+/// RT-06: hyper has released the body before the response arrives.
 #[tokio::test]
-async fn a_body_is_sent_again_over_a_real_connection() {
+async fn a_body_is_replayed_over_a_real_connection() {
     for http2 in [false, true] {
         let at = overloaded_twice(http2);
         let client = Client::builder(TokioExecutor::new())

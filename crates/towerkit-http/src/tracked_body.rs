@@ -9,66 +9,67 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use towerkit_core::{CallEnd, InFlightCall, Outcome, Policy, RejectionReason, Status};
 
-use crate::outcome::{UNKNOWN, code_in, of_body_error, of_code};
+use crate::outcome::{UNKNOWN, code_in, outcome_of_body_error, outcome_of_code};
 
-/// A response body that carries what the policies of a policy stack hold to the end of the call.
+/// A response body that carries the state of the policies to the end of the call.
 ///
 /// # Cancellation
 ///
-/// Dropping it before its end finishes the call as cancelled, unless the head already told of a failure: that stays one. The inner body
-/// is dropped first.
+/// Dropping the body before its end finishes the call as [cancelled](Outcome::Cancelled), unless the head already was a failure. The
+/// inner body is dropped first.
 #[pin_project(PinnedDrop)]
 pub struct TrackedBody<B: Body, R: Policy + 'static> {
     #[pin]
     source: Source<B>,
     in_flight_call: InFlightCall<R>,
-    so_far: SoFar,
+    progress: CallProgress,
 }
 
 #[pin_project(project = SourceProj)]
 enum Source<B: Body> {
     Inner(#[pin] B),
-    MaybeRejection(Option<B::Data>),
-    Gone,
+    /// The body of a rejection.
+    Rejection(Option<B::Data>),
+    Dropped,
 }
 
 impl<B: Body> Source<B> {
-    /// Returns true if there are no more frames, as far as the body knows without being polled.
+    /// Returns true if the body knows, without being polled, that there are no more frames.
     #[inline(always)]
     fn is_over(&self) -> bool {
         match self {
             Self::Inner(body) => body.is_end_stream(),
-            Self::MaybeRejection(data) => data.is_none(),
-            Self::Gone => true,
+            Self::Rejection(data) => data.is_none(),
+            Self::Dropped => true,
         }
     }
 }
 
-/// What is known of the call before its end.
+/// The part of the [`CallEnd`] that is known before the end of the body.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SoFar {
+pub(crate) struct CallProgress {
     pub(crate) outcome: Outcome,
     pub(crate) status: Option<Status>,
-    pub(crate) rejected: Option<RejectionReason>,
-    /// Whether the outcome is still to come, in gRPC trailers.
+    pub(crate) rejection_reason: Option<RejectionReason>,
+    /// True if the outcome is in gRPC trailers that have not arrived.
     pub(crate) in_trailers: bool,
-    /// The length that the body has to have: a server stops polling once it has written that much, and aborts where there is less.
-    pub(crate) declared: u64,
+    /// The declared length, at which a server stops polling the body; it aborts the connection if the body is shorter.
+    pub(crate) content_length: u64,
     pub(crate) bytes: u64,
 }
 
-/// A body of unknown length.
-pub(crate) const UNDECLARED: u64 = u64::MAX;
+/// The content length of a body that declares no length.
+pub(crate) const UNKNOWN_LENGTH: u64 = u64::MAX;
 
-impl SoFar {
+impl CallProgress {
     #[inline(always)]
     pub(crate) fn new(outcome: Outcome, status: Option<Status>) -> Self {
         Self {
             outcome,
             status,
-            rejected: None,
+            rejection_reason: None,
             in_trailers: false,
-            declared: UNDECLARED,
+            content_length: UNKNOWN_LENGTH,
             bytes: 0,
         }
     }
@@ -78,12 +79,12 @@ impl SoFar {
         self.ended(self.outcome)
     }
 
-    /// The head told [`outcome`](Self::outcome), unless that is still to come, whatever came of the body.
+    /// Returns the end with the outcome of the body. The outcome of the head is that of this progress, unless it is in trailers.
     #[inline(always)]
     fn ended(&self, outcome: Outcome) -> CallEnd {
         let end = CallEnd::new(outcome)
             .with_status(self.status)
-            .with_rejection_reason(self.rejected)
+            .with_rejection_reason(self.rejection_reason)
             .with_bytes(self.bytes);
         if self.in_trailers {
             end.with_open_head()
@@ -92,7 +93,7 @@ impl SoFar {
         }
     }
 
-    /// The body is over without trailers.
+    /// Returns the end of a call whose body ended without trailers.
     #[inline(always)]
     pub(crate) fn without_trailers(&self) -> CallEnd {
         if self.in_trailers {
@@ -111,37 +112,37 @@ impl SoFar {
         }
     }
 
-    /// The body is over: its call has failed if the body is shorter or longer than declared.
+    /// Returns the end of a call at the end of its body: a failure if the body has another length than declared.
     #[inline(always)]
     fn over(&self) -> CallEnd {
-        if self.is_whole() {
+        if self.has_declared_length() {
             self.end()
         } else {
             self.ended(Outcome::Failure)
         }
     }
 
-    /// Returns true if a body that is over now has the declared length.
+    /// Returns true if a body that ends here has the declared length.
     #[inline(always)]
-    pub(crate) fn is_whole(&self) -> bool {
-        self.declared == UNDECLARED || self.bytes == self.declared
+    pub(crate) fn has_declared_length(&self) -> bool {
+        self.content_length == UNKNOWN_LENGTH || self.bytes == self.content_length
     }
 
     #[cold]
     fn with_code(&self, code: u16) -> CallEnd {
-        self.ended(of_code(code))
+        self.ended(outcome_of_code(code))
             .with_status(Some(Status::Grpc(code)))
     }
 
-    /// The body ended with an error: a rejection by a layer further in, or else a failure.
+    /// Returns the end of a call whose body failed: a rejection by an inner layer, or else a failure.
     #[cold]
-    pub(crate) fn broken<E: 'static>(&self, error: &E) -> CallEnd {
-        let (outcome, rejected) = of_body_error(error);
+    pub(crate) fn with_body_error<E: 'static>(&self, error: &E) -> CallEnd {
+        let (outcome, reason) = outcome_of_body_error(error);
         self.ended(outcome)
-            .with_rejection_reason(rejected.or(self.rejected))
+            .with_rejection_reason(reason.or(self.rejection_reason))
     }
 
-    /// The body was dropped before its end.
+    /// Returns the end of a call whose body was dropped before its end.
     fn dropped(&self) -> CallEnd {
         match self.outcome {
             Outcome::Success => self.ended(Outcome::Cancelled),
@@ -151,28 +152,29 @@ impl SoFar {
 }
 
 impl<B: Body, R: Policy> TrackedBody<B, R> {
-    /// Follows `body` on behalf of `in_flight_call`.
+    /// Tracks `body` to its end, which finishes `in_flight_call`.
     #[inline(always)]
-    pub(crate) fn follow(body: B, in_flight_call: InFlightCall<R>, so_far: SoFar) -> Self {
+    pub(crate) fn track(body: B, in_flight_call: InFlightCall<R>, progress: CallProgress) -> Self {
         Self {
             source: Source::Inner(body),
             in_flight_call,
-            so_far,
+            progress,
         }
     }
 
-    /// Passes `body` on for a policy stack that does not follow its calls, or a call that is over already.
+    /// Passes `body` through, for policies that do not track calls and for calls that have ended.
     #[inline(always)]
-    pub(crate) fn pass(body: B) -> Self {
+    pub(crate) fn untracked(body: B) -> Self {
         Self::from_source(Source::Inner(body))
     }
 
-    pub(crate) fn of_rejection(body: Bytes) -> Self
+    /// Makes the body of the response to a rejected call.
+    pub(crate) fn from_rejection(body: Bytes) -> Self
     where
         B::Data: From<Bytes>,
     {
         let data = (!body.is_empty()).then(|| B::Data::from(body));
-        Self::from_source(Source::MaybeRejection(data))
+        Self::from_source(Source::Rejection(data))
     }
 
     #[inline(always)]
@@ -180,14 +182,14 @@ impl<B: Body, R: Policy> TrackedBody<B, R> {
         Self {
             source,
             in_flight_call: InFlightCall::none(),
-            so_far: SoFar::new(Outcome::Success, None),
+            progress: CallProgress::new(Outcome::Success, None),
         }
     }
 }
 
 impl<B: Body + Default, R: Policy> Default for TrackedBody<B, R> {
     fn default() -> Self {
-        Self::pass(B::default())
+        Self::untracked(B::default())
     }
 }
 
@@ -200,26 +202,29 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let me = self.project();
-        let mut body = match me.source.project() {
+        let this = self.project();
+        let mut body = match this.source.project() {
             SourceProj::Inner(body) => body,
-            SourceProj::MaybeRejection(data) => {
+            SourceProj::Rejection(data) => {
                 return Poll::Ready(mem::take(data).map(Frame::data).map(Ok));
             }
-            SourceProj::Gone => return Poll::Ready(None),
+            SourceProj::Dropped => return Poll::Ready(None),
         };
-        if !me.in_flight_call.is_active() {
+        if !this.in_flight_call.is_active() {
             return body.poll_frame(cx);
         }
-        let frame = ready!(me.in_flight_call.poll_with(|| body.as_mut().poll_frame(cx)));
-        // The body and its data are asked here, and may panic.
-        me.in_flight_call
+        let frame = ready!(
+            this.in_flight_call
+                .poll_with(|| body.as_mut().poll_frame(cx))
+        );
+        // The methods of the body and of its data may panic.
+        this.in_flight_call
             .finish_on_panic(|in_flight_call| match &frame {
                 Some(Ok(frame)) => {
-                    delivered(frame, body.is_end_stream(), in_flight_call, me.so_far)
+                    on_frame(frame, body.is_end_stream(), in_flight_call, this.progress);
                 }
-                Some(Err(error)) => in_flight_call.finish(&me.so_far.broken(error)),
-                None => in_flight_call.finish(&me.so_far.without_trailers()),
+                Some(Err(error)) => in_flight_call.finish(&this.progress.with_body_error(error)),
+                None => in_flight_call.finish(&this.progress.without_trailers()),
             });
         Poll::Ready(frame)
     }
@@ -233,30 +238,30 @@ impl<B: Body<Error: 'static>, R: Policy> Body for TrackedBody<B, R> {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Inner(body) => body.size_hint(),
-            Source::MaybeRejection(data) => {
-                let left = data.as_ref().map_or(0, Buf::remaining);
-                SizeHint::with_exact(left as u64)
+            Source::Rejection(data) => {
+                let length = data.as_ref().map_or(0, Buf::remaining);
+                SizeHint::with_exact(length as u64)
             }
-            Source::Gone => SizeHint::with_exact(0),
+            Source::Dropped => SizeHint::with_exact(0),
         }
     }
 }
 
-/// Takes note of a frame, and finishes the call if that was the last.
+/// Counts a frame, and finishes the call if it is the last.
 #[inline(always)]
-fn delivered<D: Buf, R: Policy>(
+fn on_frame<D: Buf, R: Policy>(
     frame: &Frame<D>,
     is_end: bool,
     in_flight_call: &mut InFlightCall<R>,
-    so_far: &mut SoFar,
+    progress: &mut CallProgress,
 ) {
     if let Some(trailers) = frame.trailers_ref() {
-        in_flight_call.finish(&so_far.with_trailers(trailers));
+        in_flight_call.finish(&progress.with_trailers(trailers));
         return;
     }
-    so_far.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
-    if is_end || so_far.bytes >= so_far.declared {
-        in_flight_call.finish(&so_far.without_trailers());
+    progress.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
+    if is_end || progress.bytes >= progress.content_length {
+        in_flight_call.finish(&progress.without_trailers());
     }
 }
 
@@ -264,20 +269,20 @@ fn delivered<D: Buf, R: Policy>(
 impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
     #[inline(always)]
     fn drop(self: Pin<&mut Self>) {
-        let mut me = self.project();
-        if !me.in_flight_call.is_active() {
+        let mut this = self.project();
+        if !this.in_flight_call.is_active() {
             return;
         }
-        let is_over = me.in_flight_call.poll_with(|| {
-            let is_over = me.source.is_over();
-            me.source.set(Source::Gone);
+        let is_over = this.in_flight_call.poll_with(|| {
+            let is_over = this.source.is_over();
+            this.source.set(Source::Dropped);
             is_over
         });
-        me.in_flight_call.finish_with(|| {
+        this.in_flight_call.finish_with(|| {
             if is_over {
-                me.so_far.without_trailers()
+                this.progress.without_trailers()
             } else {
-                me.so_far.dropped()
+                this.progress.dropped()
             }
         });
     }
@@ -286,7 +291,7 @@ impl<B: Body, R: Policy> PinnedDrop for TrackedBody<B, R> {
 impl<B: Body + fmt::Debug, R: Policy> fmt::Debug for TrackedBody<B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrackedBody")
-            .field("so_far", &self.so_far)
+            .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
 }

@@ -9,15 +9,15 @@ use crate::{
     outcome::{code_of, status_of},
 };
 
-/// Describes a rejection.
+/// Makes the problem details of a rejection.
 pub(crate) fn problem(reason: RejectionReason) -> Problem {
     Problem::new(status_of(reason))
         .detail(reason.message())
         .code(reason.as_str())
 }
 
-/// Answers a rejection over HTTP: a HEAD by the head alone.
-pub(crate) fn over_http<B>(
+/// Makes the HTTP response to a rejected call; the response to a `HEAD` has no body.
+pub(crate) fn http_response<B>(
     rejection: Rejection,
     is_head: bool,
     body: impl FnOnce(Bytes) -> B,
@@ -28,7 +28,7 @@ pub(crate) fn over_http<B>(
     if let Some(wait) = rejection.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
     }
-    let mut response = carry(rejection, response);
+    let mut response = attach(rejection, response);
     if reason == RejectionReason::Unauthenticated {
         // RFC 9110, section 15.5.2: a 401 has a challenge.
         let challenges = response.headers_mut().entry(header::WWW_AUTHENTICATE);
@@ -37,8 +37,8 @@ pub(crate) fn over_http<B>(
     response
 }
 
-/// Answers a rejection over gRPC: trailers only, so that all stands in the head.
-pub(crate) fn over_grpc<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) -> Response<B> {
+/// Makes the gRPC response to a rejected call: trailers only, so that the code is in the headers.
+pub(crate) fn grpc_response<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) -> Response<B> {
     let reason = rejection.reason();
     let mut response = Response::new(body(Bytes::new()));
     let headers = response.headers_mut();
@@ -47,53 +47,54 @@ pub(crate) fn over_grpc<B>(rejection: Rejection, body: impl FnOnce(Bytes) -> B) 
         HeaderValue::from_static("application/grpc"),
     );
     headers.insert("grpc-status", HeaderValue::from(code_of(reason)));
-    // The messages of reasons are letters and spaces, so that there is nothing to percent-encode.
+    // The messages of reasons are letters and spaces, and need no percent-encoding.
     headers.insert("grpc-message", HeaderValue::from_static(reason.message()));
     if let Some(wait) = rejection.retry_after() {
         let millis = wait.as_nanos().div_ceil(1_000_000);
         let value = HeaderValue::from(within_31_bits(millis));
         headers.insert("grpc-retry-pushback-ms", value);
     }
-    carry(rejection, response)
+    attach(rejection, response)
 }
 
-/// Adds the rejection's own fields, and the rejection itself for the layers outside.
-fn carry<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
+/// Adds the headers of the rejection, and inserts the rejection into the extensions for outer layers.
+fn attach<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
     for (name, value) in rejection.headers() {
-        HeaderFields(response.headers_mut()).append(name, &value);
+        ResponseHeaders(response.headers_mut()).append(name, &value);
     }
     response.extensions_mut().insert(rejection);
     response
 }
 
-/// Whole seconds, rounded up so that a caller who waits that long is not rejected again, and at least 1.
+/// Returns whole seconds, at least 1, rounded up so that a caller that waits that long is admitted.
 fn seconds(wait: Duration) -> u32 {
     within_31_bits(wait.as_nanos().div_ceil(1_000_000_000))
 }
 
-/// At least 1, and no more than clients can be expected to read (RFC 9111, section 1.2.2; gRPC reads a signed number of 32 bits).
+/// Limits a number to 1 and above, and to the range that clients read (RFC 9111, section 1.2.2; gRPC reads signed 32 bits).
 fn within_31_bits(number: u128) -> u32 {
     number.clamp(1, i32::MAX as u128) as u32
 }
 
-pub(crate) struct HeaderFields<'a>(pub(crate) &'a mut HeaderMap);
+/// The headers of a response, as policies see them.
+pub(crate) struct ResponseHeaders<'a>(pub(crate) &'a mut HeaderMap);
 
-impl Headers for HeaderFields<'_> {
+impl Headers for ResponseHeaders<'_> {
     fn set(&mut self, name: &'static str, value: &dyn fmt::Display) {
-        if let Some((name, value)) = field(name, &value.to_string()) {
+        if let Some((name, value)) = header_pair(name, &value.to_string()) {
             self.0.insert(name, value);
         }
     }
 
     fn append(&mut self, name: &'static str, value: &dyn fmt::Display) {
-        if let Some((name, value)) = field(name, &value.to_string()) {
+        if let Some((name, value)) = header_pair(name, &value.to_string()) {
             self.0.append(name, value);
         }
     }
 }
 
-/// Makes a header field, or nothing of a name or a value that is not fit for one.
-pub(crate) fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+/// Makes a header, if the name and the value are valid.
+pub(crate) fn header_pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     Some((name, HeaderValue::from_str(value).ok()?))
 }
@@ -118,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_not_fit_for_a_header_is_left_out() {
+    fn an_invalid_header_is_left_out() {
         let rejection = Rejection::new(towerkit_core::RejectionReason::Unauthenticated, "auth")
             .with_header("WWW-Authenticate", "Bearer")
             .with_header("www-authenticate", "Basic realm=\"a\"")
             .with_header("x-evil", "a\r\nset-cookie: b")
             .with_header("not a name", "c");
-        let response = carry(rejection, Response::new(()));
+        let response = attach(rejection, Response::new(()));
         let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
         assert_eq!(challenges.iter().count(), 2);
         assert_eq!(response.headers().len(), 2);

@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_http::{HttpExt, ReplayBody};
-use towerkit_retry::{GaveUp, RetryLayer, RetryReport};
+use towerkit_retry::{GiveUpReason, RetryLayer, RetryReport};
 
 /// Frames of a kilobyte, of unknown number, and trailers.
 struct Streamed(VecDeque<Frame<Bytes>>);
@@ -39,8 +39,8 @@ impl Body for Streamed {
     }
 }
 
-/// Sends a body to a service that reads it and is overloaded; returns what came in each attempt, and why the call was given up.
-async fn send<B>(layer: RetryLayer, body: B) -> (Vec<(usize, bool)>, Option<GaveUp>)
+/// Sends a body to a service that reads it and responds with 503. Returns the body of each attempt, and the reason to give up.
+async fn send<B>(layer: RetryLayer, body: B) -> (Vec<(usize, bool)>, Option<GiveUpReason>)
 where
     B: ReplayBody<Data = Bytes, Error = Infallible>,
 {
@@ -65,12 +65,12 @@ where
     let response = layer.http().layer(inner).oneshot(request).await.unwrap();
     let report = response.extensions().get::<RetryReport>();
     let seen = seen.lock().unwrap().clone();
-    (seen, report.and_then(RetryReport::gave_up))
+    (seen, report.and_then(RetryReport::give_up_reason))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_within_the_cap_is_sent_with_every_attempt() {
-    let attempts = Some(GaveUp::Attempts);
+async fn a_body_within_the_limit_is_sent_with_every_attempt() {
+    let attempts = Some(GiveUpReason::Attempts);
     let whole = vec![(65_536, true); 3];
     assert_eq!(
         send(RetryLayer::new(), Streamed::of(64)).await,
@@ -84,17 +84,17 @@ async fn a_body_within_the_cap_is_sent_with_every_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_over_the_cap_is_sent_once_and_whole() {
-    let (seen, gave_up) = send(RetryLayer::new(), Streamed::of(65)).await;
+async fn a_body_over_the_limit_is_sent_once_and_whole() {
+    let (seen, reason) = send(RetryLayer::new(), Streamed::of(65)).await;
     assert_eq!(seen, [(65 * 1024, true)]);
-    assert_eq!(gave_up, Some(GaveUp::Body));
-    // One that says so at once is not even kept.
-    let (seen, gave_up) = send(RetryLayer::new(), Full::from(vec![7; 65_537])).await;
-    assert_eq!((seen, gave_up), (vec![(65_537, false)], None));
+    assert_eq!(reason, Some(GiveUpReason::Body));
+    // A body of known length over the limit is not recorded at all.
+    let (seen, reason) = send(RetryLayer::new(), Full::from(vec![7; 65_537])).await;
+    assert_eq!((seen, reason), (vec![(65_537, false)], None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cap_can_be_set() {
+async fn the_limit_can_be_set() {
     let (seen, _) = send(RetryLayer::new().replay_up_to(65 * 1024), Streamed::of(65)).await;
     assert_eq!(seen.len(), 3);
     let (seen, _) = send(RetryLayer::new().replay_up_to(0), Full::from("hello")).await;
@@ -109,24 +109,27 @@ async fn the_cap_can_be_set() {
     assert_eq!(seen.len(), 3);
 }
 
-/// RT-06: frames are bounded as well as bytes, and those without bytes are not kept.
+/// RT-06: the number of frames is limited as well; empty frames are not recorded.
 #[tokio::test(start_paused = true)]
-async fn a_body_of_countless_small_frames_is_not_kept() {
+async fn a_body_of_too_many_frames_is_not_replayed() {
     let frames = |count, data: &'static [u8]| {
         let data = (0..count).map(move |_| Frame::data(Bytes::from_static(data)));
         Streamed(data.collect()).boxed_unsync()
     };
-    let (seen, gave_up) = send(RetryLayer::new(), frames(1024, b"7")).await;
+    let (seen, reason) = send(RetryLayer::new(), frames(1024, b"7")).await;
     assert_eq!(
-        (seen, gave_up),
-        (vec![(1024, false); 3], Some(GaveUp::Attempts))
+        (seen, reason),
+        (vec![(1024, false); 3], Some(GiveUpReason::Attempts))
     );
-    let (seen, gave_up) = send(RetryLayer::new(), frames(1025, b"7")).await;
-    assert_eq!((seen, gave_up), (vec![(1025, false)], Some(GaveUp::Body)));
-    let layer = RetryLayer::new().replay_up_to(16);
-    let (seen, gave_up) = send(layer, frames(100_000, b"")).await;
+    let (seen, reason) = send(RetryLayer::new(), frames(1025, b"7")).await;
     assert_eq!(
-        (seen, gave_up),
-        (vec![(0, false); 3], Some(GaveUp::Attempts))
+        (seen, reason),
+        (vec![(1025, false)], Some(GiveUpReason::Body))
+    );
+    let layer = RetryLayer::new().replay_up_to(16);
+    let (seen, reason) = send(layer, frames(100_000, b"")).await;
+    assert_eq!(
+        (seen, reason),
+        (vec![(0, false); 3], Some(GiveUpReason::Attempts))
     );
 }

@@ -1,4 +1,4 @@
-//! Callbacks that panic leave nothing behind, and the next call is served.
+//! Panicking callbacks leave no state behind, and the next call is served.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
     move || assert!(!is_new.swap(false, Ordering::SeqCst), "a callback panics")
 }
 
-/// Makes a call that is retried, in which a callback panics, and another.
+/// Makes a retried call with a panicking callback, and then another call.
 async fn check<P, I>(layer: RetryLayer<P, I>, is_panic: bool)
 where
     P: Clone,
@@ -38,7 +38,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_that_panics_leaves_nothing_behind() {
+async fn a_panicking_callback_does_not_affect_the_next_call() {
     let layer = || RetryLayer::new().plain("probe");
     let burn = fuse();
     let idempotent = move |_: &Action| {

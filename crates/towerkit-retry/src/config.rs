@@ -8,56 +8,62 @@ use std::{
 };
 
 use towerkit_core::{
-    CallEnd, Event, EventQueue, EventSink, Outcome, Pushback, RejectionReason, Status,
+    CallEnd, ConfigError, Event, EventQueue, EventSink, Name, Outcome, Pushback, RejectionReason,
+    Status,
 };
 
-use crate::{Budget, GaveUp, backoff::Backoff};
+use crate::{Budget, GiveUpReason, backoff::Backoff};
 
-/// What all services of a layer share: the settings, the budget and the counts.
-pub(crate) struct Policy {
-    pub(crate) name: &'static str,
+/// The settings, the budget and the counts that all services of a layer share.
+pub(crate) struct Config {
+    pub(crate) name: Name,
     pub(crate) attempts: AtomicU8,
     pub(crate) backoff: Mutex<Backoff>,
-    pub(crate) longest_pushback: Duration,
-    pub(crate) replay: usize,
+    pub(crate) max_pushback: Duration,
+    pub(crate) max_replay_bytes: usize,
     pub(crate) unless_retried: bool,
-    pub(crate) when: Option<Arc<When>>,
+    /// The user's replacement for [`is_retryable_by_default`].
+    pub(crate) is_retryable: Option<Arc<IsRetryable>>,
     pub(crate) budget: Budget,
     sink: Option<Arc<dyn EventSink>>,
-    outbox: EventQueue,
+    events: EventQueue,
     pub(crate) retries: AtomicU64,
     pub(crate) exhausted: AtomicU64,
 }
 
-pub(crate) type When = dyn Fn(&CallEnd) -> bool + Send + Sync;
+pub(crate) type IsRetryable = dyn Fn(&CallEnd) -> bool + Send + Sync;
 
-impl Policy {
-    /// Whether a result is worth another attempt, if the call may be repeated.
-    pub(crate) fn is_worth_another(&self, end: &CallEnd) -> bool {
-        match &self.when {
-            None => by_table(end),
-            Some(when) => when(end),
+impl Config {
+    /// Returns true if a result is worth another attempt, if the call may be repeated.
+    pub(crate) fn is_retryable(&self, end: &CallEnd) -> bool {
+        match &self.is_retryable {
+            None => is_retryable_by_default(end),
+            Some(is_retryable) => is_retryable(end),
         }
     }
 
-    /// Returns the pause before retry number `retry`, the first of which is 0.
-    pub(crate) fn pause(&self, retry: u8, pushback: Option<Pushback>) -> Result<Duration, GaveUp> {
+    /// Returns the delay before a retry, the first of which has number 0.
+    pub(crate) fn delay(
+        &self,
+        retry: u8,
+        pushback: Option<Pushback>,
+    ) -> Result<Duration, GiveUpReason> {
         match pushback {
-            Some(Pushback::After(wait)) if wait <= self.longest_pushback => Ok(wait),
-            Some(_) => Err(GaveUp::Pushback),
-            None => Ok(self.backoff().pause(retry.into())),
+            Some(Pushback::After(delay)) if delay <= self.max_pushback => Ok(delay),
+            Some(_) => Err(GiveUpReason::Pushback),
+            None => Ok(self.backoff().delay(retry.into())),
         }
     }
 
-    /// Takes what a retry costs.
-    pub(crate) fn pay(&self) -> Result<(), GaveUp> {
-        // Relaxed: they are counted, and guard nothing.
+    /// Pays for a retry from the budget.
+    pub(crate) fn withdraw(&self) -> Result<(), GiveUpReason> {
+        // Relaxed: the counts guard no other data.
         if self.budget.try_withdraw() {
             self.retries.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         self.exhausted.fetch_add(1, Ordering::Relaxed);
-        Err(GaveUp::Budget)
+        Err(GiveUpReason::Budget)
     }
 
     #[inline(always)]
@@ -65,30 +71,38 @@ impl Policy {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn backoff(&self) -> Backoff {
+    fn backoff(&self) -> Backoff {
         *self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn change_backoff(&self, backoff: Backoff) {
+    pub(crate) fn set_backoff(&self, backoff: Backoff) {
         *self.backoff.lock().unwrap_or_else(PoisonError::into_inner) = backoff;
     }
 
-    pub(crate) fn report_to(&mut self, sink: Arc<dyn EventSink>) {
-        self.outbox = EventQueue::new(Some(sink.clone()));
+    pub(crate) fn set_sink(&mut self, sink: Arc<dyn EventSink>) {
+        self.events = EventQueue::new(Some(sink.clone()));
         self.sink = Some(sink);
     }
 
     pub(crate) fn emit(&self, event: Event) {
-        self.outbox.push(event);
-        self.outbox.deliver();
+        self.events.push(event);
+        self.events.deliver();
     }
 }
 
-/// What is worth another attempt by default, by the table in `docs/contract.md`.
-fn by_table(end: &CallEnd) -> bool {
+/// Checks a number of attempts.
+pub(crate) fn checked_attempts(attempts: u8) -> Result<u8, ConfigError> {
+    match attempts {
+        0 => Err(ConfigError::new("attempts", attempts, "at least 1")),
+        attempts => Ok(attempts),
+    }
+}
+
+/// Returns true for the retryable results of the table in `docs/contract.md`.
+fn is_retryable_by_default(end: &CallEnd) -> bool {
     match end.rejection_reason() {
-        // A rejection further in is the caller's own: the callee was not asked, and asking again changes nothing. Except that a
-        // timeout rejects a call of which nobody knows what became.
+        // An inner layer rejected the call: the upstream was not asked, and another attempt would meet the same guard. But after
+        // a timeout the upstream may have been too slow.
         Some(reason) => reason == RejectionReason::DeadlineExceeded,
         None => match end.outcome() {
             Outcome::Overloaded | Outcome::TimedOut => true,
@@ -98,48 +112,48 @@ fn by_table(end: &CallEnd) -> bool {
     }
 }
 
-impl Default for Policy {
+impl Default for Config {
     fn default() -> Self {
         Self {
-            name: "retry",
+            name: Name::new("retry"),
             attempts: AtomicU8::new(3),
             backoff: Mutex::new(Backoff::DEFAULT),
-            longest_pushback: Duration::from_secs(10),
-            replay: 64 * 1024,
+            max_pushback: Duration::from_secs(10),
+            max_replay_bytes: 64 * 1024,
             unless_retried: false,
-            when: None,
+            is_retryable: None,
             budget: Budget::default(),
             sink: None,
-            outbox: EventQueue::default(),
+            events: EventQueue::default(),
             retries: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
         }
     }
 }
 
-/// A policy with the same settings and the same budget that has counted nothing yet.
-impl Clone for Policy {
+/// Copies the settings and shares the budget; the counts start at zero.
+impl Clone for Config {
     fn clone(&self) -> Self {
         Self {
-            name: self.name,
+            name: self.name.clone(),
             attempts: AtomicU8::new(self.attempts()),
             backoff: Mutex::new(self.backoff()),
-            longest_pushback: self.longest_pushback,
-            replay: self.replay,
+            max_pushback: self.max_pushback,
+            max_replay_bytes: self.max_replay_bytes,
             unless_retried: self.unless_retried,
-            when: self.when.clone(),
+            is_retryable: self.is_retryable.clone(),
             budget: self.budget.clone(),
             sink: self.sink.clone(),
-            outbox: EventQueue::new(self.sink.clone()),
+            events: EventQueue::new(self.sink.clone()),
             retries: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
         }
     }
 }
 
-impl fmt::Debug for Policy {
+impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
+        f.debug_struct("Config")
             .field("name", &self.name)
             .field("attempts", &self.attempts())
             .field("backoff", &self.backoff())
@@ -156,10 +170,10 @@ mod tests {
         CallEnd::new(outcome).with_status(Some(status))
     }
 
-    /// The table in `docs/contract.md`.
+    /// The table in `docs/contract.md`, "Which failures are retried".
     #[test]
-    fn what_may_pass_is_worth_another_attempt_and_what_will_not_pass_is_not() {
-        let worth = [
+    fn transient_failures_are_retryable_and_permanent_ones_are_not() {
+        let retryable = [
             CallEnd::new(Outcome::Failure),
             CallEnd::new(Outcome::Overloaded),
             ended(Outcome::Overloaded, Status::Http(429)),
@@ -172,8 +186,8 @@ mod tests {
             ended(Outcome::Overloaded, Status::Grpc(14)),
             CallEnd::rejected_for(RejectionReason::DeadlineExceeded),
         ];
-        for end in worth {
-            assert!(by_table(&end), "{end:?}");
+        for end in retryable {
+            assert!(is_retryable_by_default(&end), "{end:?}");
         }
         let not = [
             CallEnd::new(Outcome::Success),
@@ -193,7 +207,7 @@ mod tests {
             .into_iter()
             .filter(|reason| *reason != RejectionReason::DeadlineExceeded);
         for end in not.into_iter().chain(rejected.map(CallEnd::rejected_for)) {
-            assert!(!by_table(&end), "{end:?}");
+            assert!(!is_retryable_by_default(&end), "{end:?}");
         }
     }
 }

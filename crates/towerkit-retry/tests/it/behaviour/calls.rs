@@ -1,4 +1,4 @@
-//! Which calls are tried again, and what comes of them.
+//! The calls that are retried, and their results.
 
 use std::{
     convert::Infallible,
@@ -21,13 +21,13 @@ use towerkit_core::{
     Rejection, RejectionReason, Status, guard,
 };
 use towerkit_http::{Http, HttpExt};
-use towerkit_retry::{Budget, GaveUp, RETRY_ATTEMPT, RetryLayer};
+use towerkit_retry::{Budget, GiveUpReason, RETRY_ATTEMPT, RetryLayer};
 use towerkit_test::{Action, Probe};
 
-use crate::setup::{Script, answer, call, get, grpc, report, request};
+use super::setup::{Script, answer, call, get, grpc, report, request};
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_passes_is_never_seen() {
+async fn a_transient_failure_is_hidden_from_the_caller() {
     let script = Script::of(&[503, 502]);
     let service = RetryLayer::new().http().layer(script.clone());
     let response = call(&service, get()).await;
@@ -35,7 +35,7 @@ async fn a_failure_that_passes_is_never_seen() {
     assert_eq!(script.calls(), 3);
     let report = report(&response);
     let failed: Vec<_> = report
-        .failed()
+        .failed_attempts()
         .iter()
         .map(|a| (a.outcome, a.status))
         .collect();
@@ -44,18 +44,21 @@ async fn a_failure_that_passes_is_never_seen() {
         (Outcome::Failure, Some(Status::Http(502))),
     ];
     assert_eq!(failed, expected);
-    assert_eq!(report.gave_up(), None);
+    assert_eq!(report.give_up_reason(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_but_the_first_says_which_it_is() {
+async fn each_retry_carries_its_number() {
     let script = Script::of(&[503, 503, 503]);
     let service = RetryLayer::new().http().layer(script.clone());
     let response = call(&service, get()).await;
     let expected = [None, Some("1".into()), Some("2".into())];
     assert_eq!(script.headers(RETRY_ATTEMPT), expected);
     assert_eq!(response.status(), 503);
-    assert_eq!(report(&response).gave_up(), Some(GaveUp::Attempts));
+    assert_eq!(
+        report(&response).give_up_reason(),
+        Some(GiveUpReason::Attempts)
+    );
     assert!(!response.headers().contains_key(RETRY_ATTEMPT));
 }
 
@@ -69,7 +72,7 @@ async fn a_call_that_succeeds_at_once_has_no_report() {
 
 /// The table in the crate docs.
 #[tokio::test(start_paused = true)]
-async fn statuses_that_may_pass_are_retried() {
+async fn transient_statuses_are_retried() {
     for status in 200..600 {
         let script = Script::of(&[status]);
         let service = RetryLayer::new().http().layer(script.clone());
@@ -103,7 +106,7 @@ async fn only_idempotent_methods_are_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_can_say_what_is_idempotent() {
+async fn idempotent_if_decides_which_requests_are_idempotent() {
     let has_key =
         |request: &Request<Full<Bytes>>| request.headers().contains_key("idempotency-key");
     let script = Script::of(&[503, 503, 503]);
@@ -127,7 +130,7 @@ async fn the_caller_can_say_what_is_idempotent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn grpc_is_retried_only_where_the_caller_says_so() {
+async fn grpc_calls_are_retried_only_if_marked_idempotent() {
     for (code, is_retried) in [
         ("14", true),
         ("8", true),
@@ -162,7 +165,7 @@ async fn grpc_is_retried_only_where_the_caller_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
+async fn plain_calls_are_retried_only_if_marked_idempotent() {
     let probe = Probe::new();
     let counts = probe.counts();
     let service = RetryLayer::new().plain("probe").layer(probe);
@@ -182,7 +185,7 @@ async fn a_plain_service_is_retried_only_where_the_caller_says_so() {
 
 /// GK-LB-4
 #[tokio::test(start_paused = true)]
-async fn there_are_as_many_attempts_as_said() {
+async fn attempts_are_limited() {
     for (attempts, is_served) in [(1, false), (2, false), (3, true), (255, true)] {
         let layer = RetryLayer::new()
             .plain("probe")
@@ -209,7 +212,7 @@ async fn there_are_as_many_attempts_as_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_can_say_which_results_are_worth_another_attempt() {
+async fn when_decides_which_results_are_retryable() {
     let script = Script::of(&[404, 503]);
     let layer = RetryLayer::new().http();
     let service = layer
@@ -220,7 +223,7 @@ async fn the_caller_can_say_which_results_are_worth_another_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operations_that_are_not_selected_pass_by() {
+async fn operations_that_are_not_selected_are_not_retried() {
     let layer = RetryLayer::new().idempotent();
     let handle = layer.handle();
     let operations = OperationSet::exact;
@@ -266,7 +269,7 @@ impl<Req> Guard<Req> for Rejects {
 
 /// RT-14
 #[tokio::test(start_paused = true)]
-async fn rejections_further_in_are_not_retried_and_spend_nothing() {
+async fn rejections_by_inner_layers_are_not_retried_and_cost_no_budget() {
     for reason in RejectionReason::ALL {
         let layer = RetryLayer::new().http();
         let handle = layer.handle();
@@ -284,7 +287,7 @@ async fn rejections_further_in_are_not_retried_and_spend_nothing() {
 
 /// RT-14: the same in the error of a plain service.
 #[tokio::test(start_paused = true)]
-async fn rejections_in_an_error_are_not_retried_unless_told_so() {
+async fn rejections_in_an_error_are_retried_only_if_when_says_so() {
     let rejected = Arc::new(AtomicUsize::new(0));
     let inner = {
         let rejected = rejected.clone();
@@ -309,7 +312,7 @@ async fn rejections_in_an_error_are_not_retried_unless_told_so() {
     assert_eq!(rejected.load(Ordering::SeqCst), 3);
 }
 
-/// Answers whose readiness fails once a call was made.
+/// A service that fails its readiness after the first call.
 #[derive(Clone)]
 struct OneCallOnly(Arc<AtomicUsize>);
 
@@ -332,7 +335,7 @@ impl Service<()> for OneCallOnly {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_is_the_last_word() {
+async fn an_error_of_readiness_ends_the_call() {
     let inner = OneCallOnly(Arc::default());
     let layer = RetryLayer::new().plain("test").idempotent();
     assert_eq!(
@@ -342,7 +345,7 @@ async fn an_error_of_readiness_is_the_last_word() {
     assert_eq!(inner.0.load(Ordering::SeqCst), 1);
 }
 
-/// A body that counts how many of its kind there are.
+/// A body that counts the bodies of its type.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -398,9 +401,9 @@ async fn a_failed_response_is_dropped_before_the_next_attempt() {
     drop(response);
 }
 
-/// RT-10, T-03: dropped after any number of polls, in an attempt and in a pause.
+/// RT-10, T-03: dropped after any number of polls, in an attempt and in a delay.
 #[tokio::test(start_paused = true)]
-async fn nothing_goes_on_after_the_caller_has_gone() {
+async fn a_dropped_call_makes_no_further_attempt() {
     let mut cx = Context::from_waker(Waker::noop());
     for polls in 0..12 {
         let probe = Probe::new();
@@ -426,7 +429,7 @@ async fn nothing_goes_on_after_the_caller_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_and_calls_given_up_are_reported() {
+async fn retries_and_given_up_calls_emit_events() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = {
         let seen = seen.clone();
@@ -475,7 +478,7 @@ async fn a_handle_changes_the_attempts_of_later_calls() {
     let service = layer.layer(Script::of(&[503; 100]));
     let mut attempts = Vec::new();
     for change in [1, 5, 3] {
-        handle.change_attempts(change).unwrap();
+        handle.set_attempts(change).unwrap();
         let before = handle.snapshot().retries;
         call(&service, get()).await;
         attempts.push(handle.snapshot().retries - before + 1);
@@ -494,14 +497,14 @@ async fn a_handle_follows_later_setters() {
         .attempts(9)
         .unwrap()
         .name("search");
-    handle.change_attempts(2).unwrap();
+    handle.set_attempts(2).unwrap();
     let layer = layer.plain("probe").idempotent();
     let service = layer.layer(Probe::new());
     assert!(service.oneshot(Action::Fail).await.is_err());
     assert_eq!(handle.snapshot().retries, 1);
     assert_eq!(handle.snapshot().budget, budget.snapshot());
 
-    // A layer that is changed after it has made a service begins anew.
+    // A layer that is changed after it has made a service starts with new counts.
     let changed = layer.name("other").layer(Probe::new());
     assert!(changed.oneshot(Action::Fail).await.is_err());
     assert_eq!(handle.snapshot().retries, 1);
