@@ -1,7 +1,16 @@
-//! Tower layers for services and clients, each behind a feature.
+//! Layers for [tower] services and clients: rate limits, circuit breakers, retries, timeouts, caches, logs, metrics and traces.
 //!
-//! This crate re-exports the other crates of towerkit and adds nothing: each feature is named like its crate, `full` enables all of
-//! them, and each crate can be used alone.
+//! Every layer fits any `tower::Service`: an axum router, a tonic server or channel, a hyper or reqwest client, or a plain function.
+//! The layers share one vocabulary of outcomes and rejections, so that the log, the metrics and the breaker of a stack agree on every
+//! call. They cost little: an admitted call takes no lock, and guards, timeouts and metrics allocate nothing for it.
+//!
+//! This crate re-exports the other crates of towerkit, each behind a feature of the same name. Each crate can be used alone.
+//!
+//! [tower]: https://docs.rs/tower
+//!
+//! # A stack for axum
+//!
+//! The policies of a [`stack`](core::stack) run as one middleware: each request is logged and measured, also if a guard rejects it.
 //!
 //! ```
 //! # #[cfg(feature = "full")] {
@@ -45,6 +54,89 @@
 //! # }
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # A client
+//!
+//! [`http::client`] is a pooled client with TLS. A retry outside of a timeout gives each attempt its own time:
+//!
+//! ```
+//! # #[cfg(feature = "full")] {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use std::time::Duration;
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use towerkit::http::HttpExt;
+//! use towerkit::retry::RetryLayer;
+//! use towerkit::timeout::TimeoutLayer;
+//!
+//! let client = ServiceBuilder::new()
+//!     .layer(RetryLayer::new().http_client())
+//!     .layer(TimeoutLayer::new(Duration::from_secs(5))?.http_client())
+//!     .service(towerkit::http::client::<Full<Bytes>>());
+//!
+//! # async fn server() -> std::io::Result<String> {
+//! #     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! #     let url = format!("http://{}", listener.local_addr()?);
+//! #     let app = axum::Router::new().route("/users", axum::routing::put(async |name: String| name));
+//! #     tokio::spawn(async { axum::serve(listener, app).await });
+//! #     Ok(url)
+//! # }
+//! # let url = server().await?;
+//! let request = Request::put(format!("{url}/users")).body(Full::from("Ann"))?;
+//! let response = client.oneshot(request).await?;
+//! assert_eq!(response.status(), 200);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! | feature | module | adds |
+//! |---|---|---|
+//! | – | [`core`] | [`stack`](core::stack), and the traits for layers of your own |
+//! | `http` | [`http`] | `.http()` and `.grpc()` on every layer, problem details, request bodies that can be replayed |
+//! | `endpoint` | [`endpoint`] | functions as services, services as functions |
+//! | `ratelimit` | [`ratelimit`] | limits by token bucket, for all callers or by key |
+//! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
+//! | `circuitbreaker` | [`circuitbreaker`] | circuit breakers, also by key |
+//! | `concurrency` | [`concurrency`] | limits of calls in flight, fixed or adaptive; bulkheads; load shedding |
+//! | `timeout` | [`timeout`] | timeouts, and deadlines that are passed on |
+//! | `retry` | [`retry`] | retries with backoff and a budget |
+//! | `hedge` | [`hedge`] | a second attempt for slow calls |
+//! | `fallback` | [`fallback`] | a response instead of a failure |
+//! | `cache` | [`cache`] | responses kept in memory |
+//! | `coalesce` | [`coalesce`] | one call for concurrent requests with the same key |
+//! | `log` | [`log`] | one log event for each call, in logfmt or JSON |
+//! | `metrics` | [`metrics`] | counters and histograms, exposed to Prometheus |
+//! | `metrics-push` | [`metrics_push`] | metrics pushed to statsd, Graphite or InfluxDB |
+//! | `trace` | [`trace`] | distributed traces: W3C Trace Context, B3, Jaeger |
+//! | `opentelemetry` | [`opentelemetry`] | spans exported to a collector |
+//! | `full` | | all of the above and below |
+//!
+//! More features add to these modules:
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` | `.axum()`: operations named by axum's route; replay of axum's body |
+//! | `client` | [`http::client`]; `.http_client()` and `.grpc_client()`, which read the errors of clients |
+//! | `reqwest` | [`http::Reqwest`], the client of reqwest as a service; replay of its body |
+//! | `tonic` | replay of tonic's body, for a retry over a `Channel` |
+//! | `circuitbreaker-backpressure` | `.backpressure()` on breakers, for use under a load balancer |
+//! | `fast-clock` | [`Clock::fast`](core::Clock::fast) |
+//! | `metrics-facade` | metrics recorded through the crate [`metrics`](https://docs.rs/metrics) |
+//! | `opentelemetry-metrics` | metrics exported to a collector |
+//! | `opentelemetry-otlp-grpc`, `opentelemetry-otlp-http`, `opentelemetry-zipkin` | the protocol of the exporter |
+//! | `ratelimit-redis-cluster`, `ratelimit-redis-tls` | Redis Cluster, TLS to Redis |
+//!
+//! # Where to read on
+//!
+//! - [`core`] explains policies and writes one; each module has a complete example, and says how it behaves on readiness,
+//!   cancellation and clones.
+//! - The guides of the repository tell how to order a stack, tune it, observe it, and write a layer.
 
 #[cfg(feature = "cache")]
 pub use towerkit_cache as cache;
