@@ -70,7 +70,10 @@ proptest! {
                 }
                 None => {
                     prop_assert!(needed_until.get(&tag).is_none_or(|until| *until < now));
-                    if claim(&table, tag, now, now + lease) {
+                    let evicted = table.evicted();
+                    let is_claimed = claim(&table, tag, now, now + lease);
+                    prop_assert!(table.evicted() == evicted || table.evicted_at() == now);
+                    if is_claimed {
                         needed_until.insert(tag, now + lease);
                     } else {
                         needed_until.remove(&tag);

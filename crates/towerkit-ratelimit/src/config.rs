@@ -78,7 +78,7 @@ pub trait NeedsEnd: TypeBool {
     type CallState: CallState;
 }
 
-/// The state that a limit keeps of an admitted call: an [`AdmittedCall`], or nothing.
+/// The state that a limit keeps of an admitted call: an [`AdmittedCall`] or `()`.
 #[doc(hidden)]
 pub trait CallState {
     fn new(admitted: impl FnOnce() -> AdmittedCall) -> Self;
@@ -166,7 +166,7 @@ impl<K, C, N, T> Options<K, C, N, T> {
 impl EndOptions {
     pub(crate) fn append_headers(&self, state: &impl CallState, headers: &mut dyn Headers) {
         if let (Some(limit), Some(admitted)) = (self.headers, state.admitted()) {
-            limit.append(admitted, headers);
+            limit.append(&admitted.state, admitted.policy, headers);
         }
     }
 

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use crate::Quota;
-
 /// The parameters of the generic cell rate algorithm (GCRA, ITU-T I.371 annex A, "virtual scheduling").
 ///
 /// Times are in a sixteenth of a nanosecond, doubled: the lowest bit of a bucket's word is not part of the time, see
@@ -25,12 +23,13 @@ impl Gcra {
     /// The latest time, in nanoseconds: 9 years after the clock's origin.
     pub(crate) const END: u64 = 1 << (63 - Self::SHIFT);
 
-    /// Returns the parameters of a quota with a rate and a burst above zero; `None` if its bucket takes too long to fill.
-    pub(crate) fn of(quota: &Quota) -> Option<Self> {
-        let nanos = quota.period().as_nanos();
-        let sixteenths = (nanos << (Self::SHIFT - 1)).div_ceil(quota.count().into());
+    /// Returns the parameters of `count` calls in each `period`, with a burst; `None` if the bucket takes too long to fill.
+    ///
+    /// The arguments are not zero.
+    pub(crate) fn new(count: u32, period: Duration, burst: u32) -> Option<Self> {
+        let sixteenths = (period.as_nanos() << (Self::SHIFT - 1)).div_ceil(count.into());
         let interval = sixteenths << 1;
-        let tolerance = interval.saturating_mul(quota.burst_size().into());
+        let tolerance = interval.saturating_mul(burst.into());
         let gcra = Self {
             emission_interval: u64::try_from(interval).ok()?,
             burst_tolerance: u64::try_from(tolerance).ok()?,
@@ -137,7 +136,7 @@ mod tests {
             (1_000_000_000, 16),
             (u32::MAX, 4),
         ] {
-            let gcra = Quota::per_second(count).unwrap().gcra();
+            let gcra = Gcra::new(count, Duration::from_secs(1), count).unwrap();
             assert_eq!(gcra.emission_interval, 2 * sixteenths);
             assert_eq!(
                 gcra.burst_tolerance,

@@ -2,7 +2,7 @@ use std::fmt;
 
 use towerkit_core::{ConfigError, Headers, ProtocolKind, Rejection};
 
-use crate::{atomic_gcra::PolicyHeader, config::AdmittedCall, gcra::BucketState};
+use crate::{atomic_gcra::PolicyHeader, gcra::BucketState};
 
 const LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
@@ -23,9 +23,14 @@ impl RateLimitHeaders {
     }
 
     /// Appends the headers to the response to an admitted call.
-    pub(crate) fn append(self, admitted: &AdmittedCall, headers: &mut dyn Headers) {
-        headers.append(POLICY, &self.policy(admitted.policy));
-        headers.append(LIMIT, &self.limit(&admitted.state));
+    pub(crate) fn append(
+        self,
+        state: &BucketState,
+        policy: PolicyHeader,
+        headers: &mut dyn Headers,
+    ) {
+        headers.append(POLICY, &self.policy(policy));
+        headers.append(LIMIT, &self.limit(state));
     }
 
     /// Adds the headers to a rejection, but not to a trailers-only response of gRPC, in which the draft forbids them.

@@ -90,7 +90,7 @@ impl Quota {
             Self { period, .. } if period.is_zero() => {
                 error("quota period", &period, "more than zero")
             }
-            _ if Gcra::of(&self).is_none() => {
+            _ if Gcra::new(count, period, burst).is_none() => {
                 let fills = "a rate and a burst whose bucket fills within two years";
                 error(
                     "quota",
@@ -103,7 +103,8 @@ impl Quota {
     }
 
     pub(crate) fn gcra(&self) -> Gcra {
-        Gcra::of(self).expect("a quota is checked when it is made")
+        let gcra = Gcra::new(self.count, self.period, self.burst);
+        gcra.expect("a quota is checked when it is made")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The atomics and locks of the standard library, or those that loom can put in every order.
+//! The atomics and locks of the standard library or, in a model, those of [loom](https://docs.rs/loom).
 
 #[cfg(not(towerkit_loom))]
 pub(crate) use std::sync::{
@@ -12,7 +12,7 @@ pub(crate) use loom::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Locks, also after a panic: what is behind the locks of this crate is whole between any two statements.
+/// Locks, and ignores poison: the state behind these locks is consistent between any two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

@@ -224,8 +224,8 @@ impl KeyedBuckets {
     fn find(&self, key: BucketKey) -> Option<KnownBucket<'_>> {
         if let Some(entry) = self.overrides.find(key.tag()) {
             return Some(KnownBucket {
-                word: entry.map(|slot| &slot.bucket.word),
-                gcra: &entry.value.bucket.gcra,
+                word: entry.map(|slot| &slot.bucket().word),
+                gcra: &entry.value.bucket().gcra,
             });
         }
         let entry = self.table.find(key.0)?;

@@ -137,7 +137,8 @@ impl<O: LimitOptions, P> KeyedRateLimitLayer<O, P> {
         Ok(self.with(|config| config.capacity = keys))
     }
 
-    /// Sets the fate of a call whose key finds no slot, because no bucket near it is full; [`WhenFull::Share`] by default.
+    /// Decides the fate of a call if its key finds no slot, because the buckets in its slots are in use; [`WhenFull::Share`] by
+    /// default.
     ///
     /// Such keys share a bucket with the quota of their tier. A key that gets a slot later finds no more tokens in it than if it had
     /// had the slot all along. One in 256 keys is counted together with it, so that it may find fewer at first.

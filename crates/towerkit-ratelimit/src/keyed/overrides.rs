@@ -1,8 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::OnceLock,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use towerkit_core::ConfigError;
@@ -21,27 +22,25 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Overrides {
     quotas: Mutex<HashMap<u64, Quota>>,
-    /// The length of the list; while it is 0, calls look nothing up.
-    len: AtomicU64,
+    /// A Bloom filter of the listed keys: most calls without an override see at once that they have none.
+    filter: AtomicU64,
     /// Made with the first key.
     table: OnceLock<KeyTable<OverrideSlot>>,
 }
 
 /// The bucket of a key with a quota of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OverrideSlot {
     /// False after the key was removed from the list. The slot then keeps the bucket until another key needs it.
     is_listed: AtomicBool,
-    pub(crate) bucket: TokenBucket,
+    /// Made with the first key of the slot.
+    bucket: OnceLock<Box<TokenBucket>>,
 }
 
-impl Default for OverrideSlot {
-    fn default() -> Self {
-        let quota = Quota::new(1, Duration::from_secs(1)).expect("one call a second is valid");
-        Self {
-            is_listed: AtomicBool::new(false),
-            bucket: TokenBucket::new(quota),
-        }
+impl OverrideSlot {
+    #[inline(always)]
+    pub(crate) fn bucket(&self) -> &TokenBucket {
+        self.bucket.get().expect("made before the key is listed")
     }
 }
 
@@ -49,18 +48,23 @@ impl SlotValue for OverrideSlot {
     type Initial = Quota;
 
     fn idle_mark(&self, now: u64, is_owned: bool) -> Option<u64> {
-        if self.is_listed.load(Ordering::Relaxed) {
-            return None;
+        match self.bucket.get() {
+            _ if self.is_listed.load(Ordering::Relaxed) => None,
+            Some(bucket) => idle_word(&bucket.word, now, is_owned),
+            None => Some(0),
         }
-        idle_word(&self.bucket.word, now, is_owned)
     }
 
     fn retire(&self, mark: u64) -> bool {
-        retire_word(&self.bucket.word, mark)
+        let bucket = self.bucket.get();
+        bucket.is_none_or(|bucket| retire_word(&bucket.word, mark))
     }
 
     fn set(&self, quota: Quota) {
-        self.bucket.restart(quota);
+        match self.bucket.get() {
+            Some(bucket) => bucket.restart(quota),
+            None => drop(self.bucket.set(Box::new(TokenBucket::new(quota)))),
+        }
         self.is_listed.store(true, Ordering::Release);
     }
 }
@@ -73,7 +77,7 @@ impl Overrides {
     pub(crate) fn new(quotas: &HashMap<u64, Quota>) -> Self {
         let overrides = Self {
             quotas: Mutex::new(HashMap::new()),
-            len: AtomicU64::new(0),
+            filter: AtomicU64::new(0),
             table: OnceLock::new(),
         };
         for (tag, quota) in quotas {
@@ -92,7 +96,7 @@ impl Overrides {
     #[inline(always)]
     pub(crate) fn find(&self, tag: u64) -> Option<Entry<'_, OverrideSlot>> {
         // Acquire pairs with the Release of `set`.
-        if self.len.load(Ordering::Acquire) == 0 {
+        if self.filter.load(Ordering::Acquire) & filter_bit(tag) == 0 {
             return None;
         }
         self.look_up(tag)
@@ -117,7 +121,7 @@ impl Overrides {
         }
         let table = self.table.get_or_init(|| KeyTable::new(2 * Self::MAX));
         if let Some(Entry { value, .. }) = table.find(tag) {
-            value.bucket.set_quota(quota, now);
+            value.bucket().set_quota(quota, now);
             value.is_listed.store(true, Ordering::Release);
         } else {
             let claim = table.claim(tag, now, |_| Ok::<_, ConfigError>((quota, ())))?;
@@ -127,7 +131,7 @@ impl Overrides {
         }
         quotas.insert(tag, quota);
         // Release pairs with the Acquire of `find`.
-        self.len.store(quotas.len() as u64, Ordering::Release);
+        self.filter.fetch_or(filter_bit(tag), Ordering::Release);
         Ok(())
     }
 
@@ -138,14 +142,21 @@ impl Overrides {
         if let Some(entry) = self.table.get().and_then(|table| table.find(tag)) {
             entry.value.is_listed.store(false, Ordering::Release);
         }
-        self.len.store(quotas.len() as u64, Ordering::Release);
+        let filter = quotas.keys().fold(0, |bits, tag| bits | filter_bit(*tag));
+        self.filter.store(filter, Ordering::Release);
         was_listed
     }
 
     /// Returns the length of the list.
     pub(crate) fn len(&self) -> u64 {
-        self.len.load(Ordering::Relaxed)
+        lock(&self.quotas).len() as u64
     }
+}
+
+/// Returns the bit of a key in the filter.
+#[inline(always)]
+fn filter_bit(tag: u64) -> u64 {
+    1 << (tag >> 58)
 }
 
 #[cfg(all(test, not(towerkit_loom)))]
@@ -160,7 +171,7 @@ mod tests {
 
     fn take(overrides: &Overrides, tag: u64, now: u64) -> Option<bool> {
         let entry = overrides.find(tag)?;
-        let TokenBucket { word, gcra, .. } = &entry.value.bucket;
+        let TokenBucket { word, gcra, .. } = entry.value.bucket();
         let taken = gcra.take(word, now, 1, || entry.is_current());
         Some(taken.is_ok())
     }
