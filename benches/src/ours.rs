@@ -7,7 +7,7 @@ use towerkit_concurrency::ConcurrencyLimitLayer;
 use towerkit_core::{Call, Clock, IntoPolicy, PolicyLayer, stack};
 use towerkit_log::LogLayer;
 use towerkit_metrics::{MetricsLayer, Registry};
-use towerkit_ratelimit::{KeyedRateLimitLayer, Options, Quota, RateLimitLayer};
+use towerkit_ratelimit::{KeyedRateLimitLayer, LimitOptions, Quota, RateLimitLayer};
 use towerkit_timeout::TimeoutLayer;
 use towerkit_trace::{Sampler, TraceLayer};
 
@@ -30,7 +30,8 @@ pub fn rate_limit(clock: Clock) -> RateLimitLayer {
 #[must_use]
 pub fn keyed_rate_limit(
     clock: Clock,
-) -> KeyedRateLimitLayer<Options<impl Fn(&Call<'_, u64>) -> Option<u64> + Send + Sync + 'static>> {
+) -> KeyedRateLimitLayer<LimitOptions<impl Fn(&Call<'_, u64>) -> Option<u64> + Send + Sync + 'static>>
+{
     let quota = Quota::per_second(1_000_000_000).expect("a valid quota");
     KeyedRateLimitLayer::new(quota, |call: &Call<'_, u64>| Some(*call.request)).clock(clock)
 }

@@ -5,7 +5,7 @@ use towerkit_core::Call;
 /// Extracts the key of a call: the caller, tenant or host that the call is counted for.
 ///
 /// Implemented by functions from [`&Call<'_, Req>`](Call) to `Option<K>`, where `K` implements [`Hash`], and by [`ByHeader`],
-/// [`ByText`], [`NoKey`] and, with the feature `http`, `ByClientAddress`. The [crate](crate) shows an implementation of your own.
+/// [`ByText`], [`NoKey`] and, with the feature `http`, `ByClientAddress`. The [crate documentation](crate) shows an implementation of your own.
 ///
 /// A layer hashes the key and does not store it.
 #[diagnostic::on_unimplemented(

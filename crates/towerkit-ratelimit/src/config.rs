@@ -20,7 +20,7 @@ use crate::{atomic_gcra::PolicyHeader, gcra::BucketState, headers::RateLimitHead
 ///   [`headers`](crate::RateLimitLayer::headers).
 /// - `K` is the [key extractor](towerkit_keyed::KeyExtractor) of a [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer).
 /// - `T` is the function that chooses a [tier](crate::KeyedRateLimitLayer::tiers), or [`OneTier`].
-pub struct Options<K = NoKey, C = OneToken, N = False, T = OneTier> {
+pub struct LimitOptions<K = NoKey, C = OneToken, N = False, T = OneTier> {
     pub(crate) key: Arc<K>,
     pub(crate) cost: Arc<C>,
     pub(crate) tier: Arc<T>,
@@ -63,8 +63,8 @@ pub trait CallTier<Req>: 'static {
     fn tier(&self, call: &Call<'_, Req>) -> usize;
 }
 
-/// Implemented by [`Options`] alone, so that the types of layers have one parameter for them.
-pub trait LimitOptions: Clone + 'static {
+/// Implemented by [`LimitOptions`] alone, so that the types of layers have one parameter for them.
+pub trait AnyLimitOptions: Clone + 'static {
     /// [`True`] if the limit needs the end of its calls.
     type NeedsEnd: NeedsEnd;
 
@@ -98,13 +98,13 @@ pub struct AdmittedCall {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BucketKey(pub(crate) u64);
 
-impl Options {
+impl LimitOptions {
     pub(crate) fn new() -> Self {
         Self::with_key(NoKey)
     }
 }
 
-impl<K> Options<K> {
+impl<K> LimitOptions<K> {
     pub(crate) fn with_key(key: K) -> Self {
         Self {
             key: Arc::new(key),
@@ -116,9 +116,9 @@ impl<K> Options<K> {
     }
 }
 
-impl<K, C, N, T> Options<K, C, N, T> {
-    pub(crate) fn cost<D>(self, cost: D) -> Options<K, D, N, T> {
-        Options {
+impl<K, C, N, T> LimitOptions<K, C, N, T> {
+    pub(crate) fn cost<D>(self, cost: D) -> LimitOptions<K, D, N, T> {
+        LimitOptions {
             key: self.key,
             cost: Arc::new(cost),
             tier: self.tier,
@@ -127,8 +127,8 @@ impl<K, C, N, T> Options<K, C, N, T> {
         }
     }
 
-    pub(crate) fn tier<U>(self, tier: U) -> Options<K, C, N, U> {
-        Options {
+    pub(crate) fn tier<U>(self, tier: U) -> LimitOptions<K, C, N, U> {
+        LimitOptions {
             key: self.key,
             cost: self.cost,
             tier: Arc::new(tier),
@@ -140,20 +140,20 @@ impl<K, C, N, T> Options<K, C, N, T> {
     pub(crate) fn cost_at_end(
         self,
         cost: impl Fn(&CallEnd) -> u32 + Send + Sync + 'static,
-    ) -> Options<K, C, True, T> {
+    ) -> LimitOptions<K, C, True, T> {
         let mut options = self.needing_end();
         options.end.cost = Some(Arc::new(cost));
         options
     }
 
-    pub(crate) fn headers(self, headers: RateLimitHeaders) -> Options<K, C, True, T> {
+    pub(crate) fn headers(self, headers: RateLimitHeaders) -> LimitOptions<K, C, True, T> {
         let mut options = self.needing_end();
         options.end.headers = Some(headers);
         options
     }
 
-    fn needing_end(self) -> Options<K, C, True, T> {
-        Options {
+    fn needing_end(self) -> LimitOptions<K, C, True, T> {
+        LimitOptions {
             key: self.key,
             cost: self.cost,
             tier: self.tier,
@@ -206,7 +206,7 @@ pub(crate) fn rejection(name: &Name, retry_after: Option<Duration>) -> Rejection
     }
 }
 
-impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static> LimitOptions for Options<K, C, N, T> {
+impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static> AnyLimitOptions for LimitOptions<K, C, N, T> {
     type NeedsEnd = N;
 
     #[inline(always)]
@@ -289,7 +289,7 @@ impl<Req, F: Fn(&Call<'_, Req>) -> usize + 'static> CallTier<Req> for F {
     }
 }
 
-impl<K, C, N, T> Clone for Options<K, C, N, T> {
+impl<K, C, N, T> Clone for LimitOptions<K, C, N, T> {
     fn clone(&self) -> Self {
         Self {
             key: self.key.clone(),
@@ -301,9 +301,9 @@ impl<K, C, N, T> Clone for Options<K, C, N, T> {
     }
 }
 
-impl<K, C, N, T> fmt::Debug for Options<K, C, N, T> {
+impl<K, C, N, T> fmt::Debug for LimitOptions<K, C, N, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        f.debug_struct("LimitOptions")
             .field("end", &self.end)
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use towerkit_core::{
 };
 
 use crate::{
-    LimitOptions, Options, Quota,
+    AnyLimitOptions, LimitOptions, Quota,
     config::{AdmittedCall, BucketKey, CallCost, CallState, NeedsEnd},
     gcra::InsufficientTokens,
     token_bucket::TokenBucket,
@@ -15,7 +15,7 @@ use crate::{
 
 /// The guard behind [`RateLimitLayer`](crate::RateLimitLayer): takes the tokens of a call, or rejects it.
 #[derive(Clone)]
-pub struct RateLimitPolicy<O = Options> {
+pub struct RateLimitPolicy<O = LimitOptions> {
     pub(crate) limit: RateLimitState,
     pub(crate) options: O,
 }
@@ -75,7 +75,7 @@ impl RateLimitState {
     }
 }
 
-impl<O: LimitOptions> RateLimitPolicy<O> {
+impl<O: AnyLimitOptions> RateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
     fn reject(&self, insufficient: InsufficientTokens, kind: ProtocolKind) -> Rejection {
@@ -88,7 +88,7 @@ impl<O: LimitOptions> RateLimitPolicy<O> {
     }
 }
 
-impl<O: LimitOptions> Policy for RateLimitPolicy<O> {
+impl<O: AnyLimitOptions> Policy for RateLimitPolicy<O> {
     type CallState = <O::NeedsEnd as NeedsEnd>::CallState;
     const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
@@ -108,7 +108,7 @@ impl<O: LimitOptions> Policy for RateLimitPolicy<O> {
     }
 }
 
-impl<Req, K, C, N, T> Guard<Req> for RateLimitPolicy<Options<K, C, N, T>>
+impl<Req, K, C, N, T> Guard<Req> for RateLimitPolicy<LimitOptions<K, C, N, T>>
 where
     K: 'static,
     C: CallCost<Req>,

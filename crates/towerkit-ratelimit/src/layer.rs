@@ -5,28 +5,28 @@ use towerkit_core::{
 use towerkit_keyed::NoKey;
 
 use crate::{
-    LimitOptions, NeedsEnd, Options, Quota, RateLimitHandle, RateLimitPolicy,
+    AnyLimitOptions, LimitOptions, NeedsEnd, Quota, RateLimitHandle, RateLimitPolicy,
     guard::RateLimitState, headers::RateLimitHeaders, macros::limit_layer,
 };
 
 /// Limits the rate of all calls together, and rejects calls over the limit.
 ///
-/// The [crate](crate) shows an example.
-pub struct RateLimitLayer<O: LimitOptions = Options, P = Plain> {
-    policies: PolicyLayer<AsGuard<RateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+/// The [crate documentation](crate) shows an example.
+pub struct RateLimitLayer<O: AnyLimitOptions = LimitOptions, P = Plain> {
+    policies: PolicyLayer<AsGuard<RateLimitPolicy<O>, <O as AnyLimitOptions>::NeedsEnd>, P>,
     state: LayerState<RateLimitState>,
 }
 
 /// A service behind a [`RateLimitLayer`].
-pub type RateLimit<S, O = Options, P = Plain> =
-    PolicyService<S, AsGuard<RateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
+pub type RateLimit<S, O = LimitOptions, P = Plain> =
+    PolicyService<S, AsGuard<RateLimitPolicy<O>, <O as AnyLimitOptions>::NeedsEnd>, P>;
 
 impl RateLimitLayer {
     /// Limits calls to `quota`. The bucket is full at the start.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         let limit = RateLimitState::new(quota);
-        let options = Options::new();
+        let options = LimitOptions::new();
         Self {
             state: LayerState::new(limit.clone()),
             policies: PolicyLayer::new(
@@ -37,13 +37,13 @@ impl RateLimitLayer {
     }
 }
 
-impl<C: 'static, N: NeedsEnd, P> RateLimitLayer<Options<NoKey, C, N>, P> {
+impl<C: 'static, N: NeedsEnd, P> RateLimitLayer<LimitOptions<NoKey, C, N>, P> {
     /// Takes `cost` tokens for a call; 1 by default. A call that costs 0 is always admitted.
     ///
     /// A call that costs more than the burst is rejected as
     /// [`InsufficientCapacity`](towerkit_core::RejectionReason::InsufficientCapacity), since no wait would help it.
     #[must_use]
-    pub fn cost<Req, F>(self, cost: F) -> RateLimitLayer<Options<NoKey, F, N>, P>
+    pub fn cost<Req, F>(self, cost: F) -> RateLimitLayer<LimitOptions<NoKey, F, N>, P>
     where
         F: Fn(&Call<'_, Req>) -> u32 + 'static,
     {
@@ -55,7 +55,7 @@ impl<C: 'static, N: NeedsEnd, P> RateLimitLayer<Options<NoKey, C, N>, P> {
     /// For a cost that is known only then, such as one by [`CallEnd::bytes`]. The bucket may go into debt by one burst at most, and
     /// calls are rejected until the debt is paid. The cost of a call that panicked is 0.
     #[must_use]
-    pub fn cost_at_end<F>(self, cost: F) -> RateLimitLayer<Options<NoKey, C, True>, P>
+    pub fn cost_at_end<F>(self, cost: F) -> RateLimitLayer<LimitOptions<NoKey, C, True>, P>
     where
         F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
     {
@@ -74,13 +74,13 @@ impl<C: 'static, N: NeedsEnd, P> RateLimitLayer<Options<NoKey, C, N>, P> {
     pub fn headers(
         self,
         policy: &'static str,
-    ) -> Result<RateLimitLayer<Options<NoKey, C, True>, P>, ConfigError> {
+    ) -> Result<RateLimitLayer<LimitOptions<NoKey, C, True>, P>, ConfigError> {
         let headers = RateLimitHeaders::new(policy)?;
         Ok(self.map_options(|options| options.headers(headers)))
     }
 }
 
-impl<O: LimitOptions, P> RateLimitLayer<O, P> {
+impl<O: AnyLimitOptions, P> RateLimitLayer<O, P> {
     /// Makes services wait in `poll_ready` while the bucket is empty, instead of rejecting calls; for use under a load balancer.
     ///
     /// A load balancer prefers the instance with the fewest calls in flight. An instance that rejects at once has none, so that it

@@ -126,7 +126,7 @@ mod token_bucket;
 
 #[doc(hidden)]
 pub use config::{AdmittedCall, CallState, EndOptions, NeedsEnd};
-pub use config::{CallCost, CallTier, LimitOptions, OneTier, OneToken, Options};
+pub use config::{AnyLimitOptions, CallCost, CallTier, LimitOptions, OneTier, OneToken};
 pub use delaying::{
     AcquireFuture, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer,
     DelayingRateLimitPolicy, DelayingRateLimitSnapshot,

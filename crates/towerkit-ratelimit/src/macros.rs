@@ -1,10 +1,10 @@
 /// Implements the traits that the layers of this crate share.
 ///
-/// The layer has two type parameters, its [options](crate::LimitOptions) `O` and its protocol `P`, and the fields
+/// The layer has two type parameters, its [options](crate::AnyLimitOptions) `O` and its protocol `P`, and the fields
 /// `policies: PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P>` and `state: LayerState<..>`. The policy has a field `options: O`.
 macro_rules! limit_layer {
     ($layer:ident, $run:ident<$policy:ident>) => {
-        impl<O: $crate::LimitOptions, P> $layer<O, P> {
+        impl<O: $crate::AnyLimitOptions, P> $layer<O, P> {
             /// Leaks the state of this layer, once, see [`PolicyLayer::leak`](towerkit_core::PolicyLayer::leak).
             #[must_use]
             pub fn leak(mut self) -> Self {
@@ -12,7 +12,10 @@ macro_rules! limit_layer {
                 self
             }
 
-            fn map_options<Q: $crate::LimitOptions>(self, f: impl FnOnce(O) -> Q) -> $layer<Q, P> {
+            fn map_options<Q: $crate::AnyLimitOptions>(
+                self,
+                f: impl FnOnce(O) -> Q,
+            ) -> $layer<Q, P> {
                 let map = |run: $run<$policy<O>, O::NeedsEnd>| {
                     let $policy { limit, options } = run.get().clone();
                     $run::new($policy {
@@ -27,7 +30,7 @@ macro_rules! limit_layer {
             }
         }
 
-        impl<O: $crate::LimitOptions, P: Clone> Clone for $layer<O, P> {
+        impl<O: $crate::AnyLimitOptions, P: Clone> Clone for $layer<O, P> {
             fn clone(&self) -> Self {
                 Self {
                     policies: self.policies.clone(),
@@ -36,7 +39,7 @@ macro_rules! limit_layer {
             }
         }
 
-        impl<O: $crate::LimitOptions, P> std::fmt::Debug for $layer<O, P> {
+        impl<O: $crate::AnyLimitOptions, P> std::fmt::Debug for $layer<O, P> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($layer))
                     .field("limit", self.policies.policy())
@@ -44,7 +47,7 @@ macro_rules! limit_layer {
             }
         }
 
-        impl<S, O: $crate::LimitOptions, P: Clone> towerkit_core::Layer<S> for $layer<O, P> {
+        impl<S, O: $crate::AnyLimitOptions, P: Clone> towerkit_core::Layer<S> for $layer<O, P> {
             type Service =
                 <PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P> as towerkit_core::Layer<S>>::Service;
 
@@ -54,7 +57,7 @@ macro_rules! limit_layer {
             }
         }
 
-        impl<O: $crate::LimitOptions, P> towerkit_core::LayerExt for $layer<O, P> {
+        impl<O: $crate::AnyLimitOptions, P> towerkit_core::LayerExt for $layer<O, P> {
             type Protocol = P;
             type With<Q> = $layer<O, Q>;
 
@@ -70,7 +73,7 @@ macro_rules! limit_layer {
             }
         }
 
-        impl<O: $crate::LimitOptions> towerkit_core::IntoPolicy for $layer<O, Plain> {
+        impl<O: $crate::AnyLimitOptions> towerkit_core::IntoPolicy for $layer<O, Plain> {
             type Policy = $run<$policy<O>, O::NeedsEnd>;
 
             fn into_policy(self) -> Self::Policy {

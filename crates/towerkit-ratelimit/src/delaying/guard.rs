@@ -10,14 +10,14 @@ use super::{
     queued_bucket::{Enqueued, QueueLimits, QueuedBucket},
 };
 use crate::{
-    LimitOptions, Options, Quota,
+    AnyLimitOptions, LimitOptions, Quota,
     config::{AdmittedCall, BucketKey, CallCost, CallState, NeedsEnd},
     gcra::InsufficientTokens,
 };
 
 /// The guard behind [`DelayingRateLimitLayer`](crate::DelayingRateLimitLayer): lets a call wait for its tokens.
 #[derive(Clone)]
-pub struct DelayingRateLimitPolicy<O = Options> {
+pub struct DelayingRateLimitPolicy<O = LimitOptions> {
     pub(crate) limit: DelayingState,
     pub(crate) options: O,
 }
@@ -53,7 +53,7 @@ impl DelayingState {
 
 type Admitted<N> = Admission<<N as NeedsEnd>::CallState, AcquireFuture<<N as NeedsEnd>::CallState>>;
 
-impl<O: LimitOptions> DelayingRateLimitPolicy<O> {
+impl<O: AnyLimitOptions> DelayingRateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
     fn enqueue(
@@ -99,7 +99,7 @@ impl<O: LimitOptions> DelayingRateLimitPolicy<O> {
     }
 }
 
-impl<O: LimitOptions> Policy for DelayingRateLimitPolicy<O> {
+impl<O: AnyLimitOptions> Policy for DelayingRateLimitPolicy<O> {
     type CallState = <O::NeedsEnd as NeedsEnd>::CallState;
     const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
@@ -119,7 +119,7 @@ impl<O: LimitOptions> Policy for DelayingRateLimitPolicy<O> {
     }
 }
 
-impl<Req, K, C, N, T> AsyncGuard<Req> for DelayingRateLimitPolicy<Options<K, C, N, T>>
+impl<Req, K, C, N, T> AsyncGuard<Req> for DelayingRateLimitPolicy<LimitOptions<K, C, N, T>>
 where
     K: 'static,
     C: CallCost<Req>,

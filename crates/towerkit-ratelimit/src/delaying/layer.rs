@@ -8,7 +8,7 @@ use towerkit_keyed::NoKey;
 
 use super::{DelayingRateLimitHandle, DelayingRateLimitPolicy, guard::DelayingState};
 use crate::{
-    LimitOptions, NeedsEnd, Options, Quota, headers::RateLimitHeaders, macros::limit_layer,
+    AnyLimitOptions, LimitOptions, NeedsEnd, Quota, headers::RateLimitHeaders, macros::limit_layer,
 };
 
 /// Limits the rate of all calls together, and lets calls over the limit wait in a queue, in the order of arrival.
@@ -31,16 +31,16 @@ use crate::{
 /// assert_eq!(service.ready().await?.call("Bob").await?, "hello, Bob");
 /// # Ok::<_, BoxError>(()) }).unwrap();
 /// ```
-pub struct DelayingRateLimitLayer<O: LimitOptions = Options, P = Plain> {
+pub struct DelayingRateLimitLayer<O: AnyLimitOptions = LimitOptions, P = Plain> {
     policies:
-        PolicyLayer<AsAsyncGuard<DelayingRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+        PolicyLayer<AsAsyncGuard<DelayingRateLimitPolicy<O>, <O as AnyLimitOptions>::NeedsEnd>, P>,
     state: LayerState<DelayingState>,
 }
 
 /// A service behind a [`DelayingRateLimitLayer`].
-pub type DelayingRateLimit<S, O = Options, P = Plain> = AsyncPolicyService<
+pub type DelayingRateLimit<S, O = LimitOptions, P = Plain> = AsyncPolicyService<
     S,
-    AsAsyncGuard<DelayingRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>,
+    AsAsyncGuard<DelayingRateLimitPolicy<O>, <O as AnyLimitOptions>::NeedsEnd>,
     P,
 >;
 
@@ -59,7 +59,7 @@ impl DelayingRateLimitLayer {
             return Err(ConfigError::new("max_wait", max_wait, expected));
         }
         let limit = DelayingState::new(quota, max_wait);
-        let options = Options::new();
+        let options = LimitOptions::new();
         Ok(Self {
             state: LayerState::new(limit.clone()),
             policies: PolicyLayer::new(
@@ -70,10 +70,10 @@ impl DelayingRateLimitLayer {
     }
 }
 
-impl<C: 'static, N: NeedsEnd, P> DelayingRateLimitLayer<Options<NoKey, C, N>, P> {
+impl<C: 'static, N: NeedsEnd, P> DelayingRateLimitLayer<LimitOptions<NoKey, C, N>, P> {
     /// Takes `cost` tokens for a call, see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
     #[must_use]
-    pub fn cost<Req, F>(self, cost: F) -> DelayingRateLimitLayer<Options<NoKey, F, N>, P>
+    pub fn cost<Req, F>(self, cost: F) -> DelayingRateLimitLayer<LimitOptions<NoKey, F, N>, P>
     where
         F: Fn(&Call<'_, Req>) -> u32 + 'static,
     {
@@ -83,7 +83,7 @@ impl<C: 'static, N: NeedsEnd, P> DelayingRateLimitLayer<Options<NoKey, C, N>, P>
     /// Takes `cost` more tokens when a call has ended, see [`RateLimitLayer::cost_at_end`](crate::RateLimitLayer::cost_at_end). Calls
     /// that already wait are not delayed by it.
     #[must_use]
-    pub fn cost_at_end<F>(self, cost: F) -> DelayingRateLimitLayer<Options<NoKey, C, True>, P>
+    pub fn cost_at_end<F>(self, cost: F) -> DelayingRateLimitLayer<LimitOptions<NoKey, C, True>, P>
     where
         F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
     {
@@ -99,13 +99,13 @@ impl<C: 'static, N: NeedsEnd, P> DelayingRateLimitLayer<Options<NoKey, C, N>, P>
     pub fn headers(
         self,
         policy: &'static str,
-    ) -> Result<DelayingRateLimitLayer<Options<NoKey, C, True>, P>, ConfigError> {
+    ) -> Result<DelayingRateLimitLayer<LimitOptions<NoKey, C, True>, P>, ConfigError> {
         let headers = RateLimitHeaders::new(policy)?;
         Ok(self.map_options(|options| options.headers(headers)))
     }
 }
 
-impl<O: LimitOptions, P> DelayingRateLimitLayer<O, P> {
+impl<O: AnyLimitOptions, P> DelayingRateLimitLayer<O, P> {
     /// Sets the number of calls that may wait at the same time; 10,000 by default. More calls are rejected at once.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::{
     config::KeyedConfig,
 };
 use crate::{
-    LimitOptions, Options,
+    AnyLimitOptions, LimitOptions,
     config::{AdmittedCall, BucketKey, CallCost, CallState, CallTier, NeedsEnd, rejection},
 };
 
@@ -77,7 +77,7 @@ impl KeyedState {
     }
 }
 
-impl<O: LimitOptions> Policy for KeyedRateLimitPolicy<O> {
+impl<O: AnyLimitOptions> Policy for KeyedRateLimitPolicy<O> {
     type CallState = <O::NeedsEnd as NeedsEnd>::CallState;
     const NEEDS_END: bool = O::NeedsEnd::VALUE;
 
@@ -98,7 +98,7 @@ impl<O: LimitOptions> Policy for KeyedRateLimitPolicy<O> {
     }
 }
 
-impl<Req, K, C, N, T> Guard<Req> for KeyedRateLimitPolicy<Options<K, C, N, T>>
+impl<Req, K, C, N, T> Guard<Req> for KeyedRateLimitPolicy<LimitOptions<K, C, N, T>>
 where
     K: KeyExtractor<Req> + 'static,
     C: CallCost<Req>,
@@ -127,7 +127,7 @@ where
     }
 }
 
-impl<O: LimitOptions> KeyedRateLimitPolicy<O> {
+impl<O: AnyLimitOptions> KeyedRateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
     fn reject(&self, denied: Denied, kind: ProtocolKind) -> Rejection {

@@ -3,7 +3,7 @@ use std::hash::Hash;
 use towerkit_core::{ConfigError, StateHandle};
 
 use super::guard::KeyedState;
-use crate::Quota;
+use crate::{Quota, token_bucket::TokenBucket};
 
 /// Reads and changes a [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer) and its services while they run.
 ///
@@ -39,7 +39,7 @@ impl KeyedRateLimitHandle {
             evicted: buckets.evicted(),
             overflowed: buckets.reporter.overflowed(),
             overrides: buckets.overrides.len(),
-            total: buckets.total.as_ref().map(|total| total.quota()),
+            total: buckets.total.as_ref().map(TokenBucket::quota),
         }
     }
 

@@ -8,7 +8,7 @@ use towerkit_keyed::WhenFull;
 
 use super::{KeyedRateLimitHandle, KeyedRateLimitPolicy, config::KeyedConfig, guard::KeyedState};
 use crate::{
-    LimitOptions, NeedsEnd, Options, Quota, config::MAX_TIERS, headers::RateLimitHeaders,
+    AnyLimitOptions, LimitOptions, NeedsEnd, Quota, config::MAX_TIERS, headers::RateLimitHeaders,
     macros::limit_layer,
 };
 
@@ -30,16 +30,16 @@ use crate::{
 /// assert!(service.ready().await?.call("bob".to_owned()).await.is_ok());
 /// # Ok::<_, BoxError>(()) }).unwrap();
 /// ```
-pub struct KeyedRateLimitLayer<O: LimitOptions, P = Plain> {
-    policies: PolicyLayer<AsGuard<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>,
+pub struct KeyedRateLimitLayer<O: AnyLimitOptions, P = Plain> {
+    policies: PolicyLayer<AsGuard<KeyedRateLimitPolicy<O>, <O as AnyLimitOptions>::NeedsEnd>, P>,
     state: LayerState<KeyedState>,
 }
 
 /// A service behind a [`KeyedRateLimitLayer`].
 pub type KeyedRateLimit<S, O, P = Plain> =
-    PolicyService<S, AsGuard<KeyedRateLimitPolicy<O>, <O as LimitOptions>::NeedsEnd>, P>;
+    PolicyService<S, AsGuard<KeyedRateLimitPolicy<O>, <O as AnyLimitOptions>::NeedsEnd>, P>;
 
-impl<K: 'static> KeyedRateLimitLayer<Options<K>> {
+impl<K: 'static> KeyedRateLimitLayer<LimitOptions<K>> {
     /// Limits the calls of each key to `quota`. `key` is a [`KeyExtractor`](crate::KeyExtractor).
     ///
     /// Calls without a key share a bucket, or are rejected if the extractor [requires](crate::KeyExtractor::REQUIRED) a key, as
@@ -47,7 +47,7 @@ impl<K: 'static> KeyedRateLimitLayer<Options<K>> {
     #[must_use]
     pub fn new(quota: Quota, key: K) -> Self {
         let limit = KeyedState::new(KeyedConfig::new(quota));
-        let options = Options::with_key(key);
+        let options = LimitOptions::with_key(key);
         Self {
             state: LayerState::new(limit.clone()),
             policies: PolicyLayer::new(
@@ -59,7 +59,7 @@ impl<K: 'static> KeyedRateLimitLayer<Options<K>> {
 }
 
 impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static, P>
-    KeyedRateLimitLayer<Options<K, C, N, T>, P>
+    KeyedRateLimitLayer<LimitOptions<K, C, N, T>, P>
 {
     /// Adds tiers: more quotas, of which `choose` picks one for each call. Tier 0 is the quota given to [`new`](Self::new), tier 1
     /// the first of `quotas`, and so on.
@@ -69,11 +69,12 @@ impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static, P>
     /// # Errors
     ///
     /// If `quotas` is empty or has more than 15 elements.
+    #[expect(clippy::type_complexity, reason = "it says which option changes")]
     pub fn tiers<Req, F>(
         self,
         quotas: impl IntoIterator<Item = Quota>,
         choose: F,
-    ) -> Result<KeyedRateLimitLayer<Options<K, C, N, F>, P>, ConfigError>
+    ) -> Result<KeyedRateLimitLayer<LimitOptions<K, C, N, F>, P>, ConfigError>
     where
         F: Fn(&Call<'_, Req>) -> usize + 'static,
     {
@@ -90,7 +91,7 @@ impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static, P>
 
     /// Takes `cost` tokens for a call, see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
     #[must_use]
-    pub fn cost<Req, F>(self, cost: F) -> KeyedRateLimitLayer<Options<K, F, N, T>, P>
+    pub fn cost<Req, F>(self, cost: F) -> KeyedRateLimitLayer<LimitOptions<K, F, N, T>, P>
     where
         F: Fn(&Call<'_, Req>) -> u32 + 'static,
     {
@@ -99,7 +100,7 @@ impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static, P>
 
     /// Takes `cost` more tokens when a call has ended, see [`RateLimitLayer::cost_at_end`](crate::RateLimitLayer::cost_at_end).
     #[must_use]
-    pub fn cost_at_end<F>(self, cost: F) -> KeyedRateLimitLayer<Options<K, C, True, T>, P>
+    pub fn cost_at_end<F>(self, cost: F) -> KeyedRateLimitLayer<LimitOptions<K, C, True, T>, P>
     where
         F: Fn(&CallEnd) -> u32 + Send + Sync + 'static,
     {
@@ -112,16 +113,17 @@ impl<K: 'static, C: 'static, N: NeedsEnd, T: 'static, P>
     /// # Errors
     ///
     /// If the name is empty, or contains other characters than printable ASCII, or a quote or backslash.
+    #[expect(clippy::type_complexity, reason = "it says which option changes")]
     pub fn headers(
         self,
         policy: &'static str,
-    ) -> Result<KeyedRateLimitLayer<Options<K, C, True, T>, P>, ConfigError> {
+    ) -> Result<KeyedRateLimitLayer<LimitOptions<K, C, True, T>, P>, ConfigError> {
         let headers = RateLimitHeaders::new(policy)?;
         Ok(self.map_options(|options| options.headers(headers)))
     }
 }
 
-impl<O: LimitOptions, P> KeyedRateLimitLayer<O, P> {
+impl<O: AnyLimitOptions, P> KeyedRateLimitLayer<O, P> {
     /// Sets the number of keys that can be in use at the same time; 100,000 by default.
     ///
     /// The memory is 32 bytes for each key of the capacity, allocated with the first call. By chance there is room for up to twice as

@@ -5,7 +5,7 @@ use std::time::Duration;
 use towerkit_core::{Call, LayerExt, True};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{
-    ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, NoKey, OneToken, Options, Quota,
+    ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, LimitOptions, NoKey, OneToken, Quota,
     RateLimitLayer,
 };
 use towerkit_test::{Action, Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
@@ -19,7 +19,7 @@ fn layer() -> RateLimitLayer {
 }
 
 /// A limit that needs the end of its calls.
-fn with_end() -> RateLimitLayer<Options<NoKey, OneToken, True>> {
+fn with_end() -> RateLimitLayer<LimitOptions<NoKey, OneToken, True>> {
     layer().cost_at_end(|_| 1).headers("default").unwrap()
 }
 

@@ -21,7 +21,7 @@ use towerkit::{
     log::LogLayer,
     metrics::{MetricsLayer, Registry},
     ratelimit::{
-        ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, Options, Quota, RateLimitLayer,
+        ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, LimitOptions, Quota, RateLimitLayer,
     },
     retry::{Always, RetryLayer},
     timeout::TimeoutLayer,
@@ -56,7 +56,7 @@ fn limit() -> RateLimitLayer {
     RateLimitLayer::new(Quota::per_second(1000).unwrap())
 }
 
-fn by_key() -> KeyedRateLimitLayer<Options<ByHeader>> {
+fn by_key() -> KeyedRateLimitLayer<LimitOptions<ByHeader>> {
     KeyedRateLimitLayer::new(Quota::per_second(1000).unwrap(), ByHeader::new("x-api-key"))
 }
 

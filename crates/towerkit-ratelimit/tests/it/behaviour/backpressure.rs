@@ -6,7 +6,7 @@ use futures_util::{FutureExt, poll};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{Clock, LayerExt, Plain};
-use towerkit_ratelimit::{Options, Quota, RateLimitLayer};
+use towerkit_ratelimit::{LimitOptions, Quota, RateLimitLayer};
 use towerkit_test::{
     Action, BackpressureSubject, PlainClient, Probe, Subject, laws, run_paused, tokio_clock,
 };
@@ -16,7 +16,7 @@ fn quota(count: u32, burst: u32) -> Quota {
 }
 
 /// Calls empty a slow bucket, so that services are not ready; a quota that fills it within a millisecond makes them ready.
-fn held_back() -> BackpressureSubject<RateLimitLayer<Options, Plain>> {
+fn held_back() -> BackpressureSubject<RateLimitLayer<LimitOptions, Plain>> {
     let slow = Quota::new(1, Duration::from_secs(3600)).unwrap();
     let slow = slow.burst(100).unwrap();
     let layer = RateLimitLayer::new(slow)
