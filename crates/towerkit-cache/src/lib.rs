@@ -91,7 +91,8 @@ mod models;
 mod service;
 mod settings;
 mod store;
-mod sync;
+
+use towerkit_core::sync;
 
 pub use capacity::Capacity;
 pub use freshness::Lifetime;

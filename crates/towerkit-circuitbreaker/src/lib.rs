@@ -123,11 +123,12 @@ mod slow_call;
 mod snapshot;
 mod state;
 mod streak;
-mod sync;
 mod tally;
 mod time_window;
 mod window;
 mod word;
+
+use towerkit_core::sync::watched as sync;
 
 pub use breaker::CircuitBreakerHandle;
 pub use count_as::CountAs;

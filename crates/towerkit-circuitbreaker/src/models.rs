@@ -6,7 +6,7 @@ mod machine;
 mod table;
 mod time_window;
 
-use crate::sync::watched;
+use crate::sync as watched;
 
 /// Checks a model twice, see [`watched`].
 fn model(run: impl Fn() + Copy + Sync + Send + 'static) {

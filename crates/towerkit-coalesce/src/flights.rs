@@ -15,7 +15,7 @@ use crate::{
     CoalesceSnapshot,
     flight::{Flight, Landing, Seat},
     key::{AsHashed, Hashed},
-    sync::{Counted, Mutex, lock},
+    sync::{Arc as Counted, Mutex, lock},
 };
 
 /// What is shared of an answer. Its type is that of the service, which the layer does not know.

@@ -88,7 +88,8 @@ mod layer;
 mod models;
 mod service;
 mod settings;
-mod sync;
+
+use towerkit_core::sync;
 
 pub use future::CoalesceFuture;
 pub use invalid::InvalidCoalesce;

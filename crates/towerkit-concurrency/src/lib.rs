@@ -101,13 +101,14 @@ mod queue;
 mod report;
 mod room;
 mod settings;
-mod sync;
 mod tally;
 mod throttle;
 mod throttle_layer;
 mod turn;
 mod vegas;
 mod word;
+
+use towerkit_core::sync::watched as sync;
 
 pub use adaptive::Adaptive;
 pub use aimd::Aimd;

@@ -17,7 +17,7 @@ use crate::{
     pools::Pools,
     queue::Queue,
     room::{Pool, Room, Wait},
-    sync::watched,
+    sync as watched,
     tally::Tally,
 };
 

@@ -109,7 +109,8 @@ mod percentile;
 mod service;
 mod settings;
 mod state;
-mod sync;
+
+use towerkit_core::sync;
 
 pub use future::HedgeFuture;
 pub use handle::{HedgeHandle, Snapshot};

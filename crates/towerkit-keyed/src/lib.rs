@@ -50,11 +50,12 @@ mod extractor;
 mod http;
 #[cfg(all(test, towerkit_loom))]
 mod loom_models;
-mod sync;
 mod table;
 #[cfg(all(test, not(towerkit_loom)))]
 mod table_model;
 mod when_full;
+
+use towerkit_core::sync;
 
 pub use extractor::{ByHeader, ByText, KeyExtractor, NoKey};
 #[cfg(feature = "http")]

@@ -193,12 +193,13 @@ mod secrets;
 mod sites;
 mod spans;
 mod subscriber;
-mod sync;
 mod timestamp;
 mod value;
 mod versioned;
 mod window;
 mod worker;
+
+use towerkit_core::sync;
 
 pub use background::{Background, LogGuard, LogQueue};
 pub use caps::LengthLimits;

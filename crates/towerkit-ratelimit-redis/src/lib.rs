@@ -126,8 +126,9 @@ mod redis_store;
 mod settings;
 mod spare;
 mod store;
-mod sync;
 mod wait;
+
+use towerkit_core::sync;
 
 pub use connection::Redis;
 pub use guard::RedisRateLimitPolicy;

@@ -121,10 +121,11 @@ mod layer;
 mod loom_models;
 mod macros;
 mod quota;
-mod sync;
 mod token_bucket;
 
 #[doc(hidden)]
+use towerkit_core::sync;
+
 pub use config::{AdmittedCall, CallState, EndOptions, NeedsEnd};
 pub use config::{AnyLimitOptions, CallCost, CallTier, LimitOptions, OneTier, OneToken};
 pub use delaying::{

@@ -130,8 +130,9 @@ mod layer;
 mod report;
 mod retry_state;
 mod service;
-mod sync;
 mod token_bucket;
+
+use towerkit_core::sync;
 
 pub use budget::{Budget, BudgetSnapshot};
 pub use future::RetryFuture;
