@@ -1,107 +1,109 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsGuard, Call, CallEnd, Clock, Deadline, False, Guard, NoProtocol, Policy, PolicyLayer,
-    Rejection, RejectionReason, policy_layer,
+    AsGuard, Call, CallEnd, Clock, ConfigError, Deadline, False, Guard, Name, NoProtocol, Policy,
+    PolicyLayer, Rejection, RejectionReason, policy_layer,
 };
 
-use crate::{InvalidField, InvalidTimeout, TimeoutHandle, wire::Format};
+use crate::{TimeoutHandle, config::check_header, wire::Format};
 
 pub(crate) const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 
-/// Gives each request a deadline: the one that its caller sent, and never more than the server allows.
+/// Gives each request a [`Deadline`]: the caller's, but never a later one than the server allows.
 ///
-/// Reads `grpc-timeout`, and `x-request-timeout-ms` with whole milliseconds; the sooner counts. A request that already carries a
-/// [`Deadline`] keeps it, if that is sooner still. A value that is not written as specified counts as none, and so has the server's
-/// limit: no value makes a deadline later. A request whose time is up is rejected.
+/// The layer reads [`grpc-timeout`] and `x-request-timeout-ms` (whole milliseconds), and takes the earlier of the two. A request that
+/// already carries a [`Deadline`] keeps it if it is earlier still. A malformed value is ignored, so that the server's limit applies: no
+/// header can extend a deadline. A request after its deadline is rejected with
+/// [`DeadlineExceeded`](RejectionReason::DeadlineExceeded).
 ///
-/// It is a guard and can stand in a row: behind logs and metrics, so that they see the rejections, and before whatever may wait. It
-/// does not watch the call go on: a [`TimeoutLayer`](crate::TimeoutLayer) around the service drops the call at the deadline, where
-/// logs and metrics outside see that it timed out.
+/// The layer is a guard, for use in a [`stack`](towerkit_core::stack): inside log and metrics, so that they record its rejections, and
+/// outside every layer that may wait. It does not end a call at its deadline; a [`TimeoutLayer`](crate::TimeoutLayer) inside it does.
 ///
-/// The deadline travels in the extensions of the request, so that a service without a wire protocol has none.
+/// The deadline is kept in the extensions of the request, so a service without a wire protocol has none.
+///
+/// [`grpc-timeout`]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
 #[derive(Debug, Clone)]
 pub struct DeadlineLayer<P = NoProtocol> {
-    policies: PolicyLayer<AsGuard<ReadDeadline, False>, P>,
+    policies: PolicyLayer<AsGuard<DeadlinePolicy, False>, P>,
 }
 
-/// The guard behind a [`DeadlineLayer`].
+/// The guard of a [`DeadlineLayer`].
 #[derive(Debug, Clone)]
-pub struct ReadDeadline {
-    name: &'static str,
-    field: &'static str,
+pub struct DeadlinePolicy {
+    name: Name,
+    header: &'static str,
     clock: Clock,
-    longest: TimeoutHandle,
+    max: TimeoutHandle,
 }
 
 impl DeadlineLayer {
-    /// Gives each request `longest`, or less if its caller gives it less.
+    /// Gives each request at most the time `max`.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year.
-    pub fn new(longest: Duration) -> Result<Self, InvalidTimeout> {
-        let guard = ReadDeadline {
-            name: "deadline",
-            field: REQUEST_TIMEOUT,
+    /// Returns a [`ConfigError`] if `max` is zero or longer than 365 days.
+    pub fn new(max: Duration) -> Result<Self, ConfigError> {
+        let policy = DeadlinePolicy {
+            name: Name::new("deadline"),
+            header: REQUEST_TIMEOUT,
             clock: Clock::default(),
-            longest: TimeoutHandle::new(longest)?,
+            max: TimeoutHandle::new(max)?,
         };
         Ok(Self {
-            policies: PolicyLayer::new(AsGuard::new(guard), NoProtocol::default()),
+            policies: PolicyLayer::new(AsGuard::new(policy), NoProtocol::default()),
         })
     }
 }
 
 impl<P> DeadlineLayer<P> {
-    /// Reads milliseconds from the request field of this name; `x-request-timeout-ms` by default.
+    /// Reads milliseconds from the request header `name`; `x-request-timeout-ms` by default.
     ///
     /// # Errors
     ///
-    /// If no field can have that name. It is written in lower case.
-    pub fn field(mut self, name: &'static str) -> Result<Self, InvalidField> {
-        self.policies.policy_mut().get_mut().field = InvalidField::check(name)?;
+    /// Returns a [`ConfigError`] if `name` is not a header name in lower case.
+    pub fn header(mut self, name: &'static str) -> Result<Self, ConfigError> {
+        self.policies.policy_mut().get_mut().header = check_header(name)?;
         Ok(self)
     }
 
     /// Names this layer in rejections; `deadline` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.policies.policy_mut().get_mut().name = name;
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.policies.policy_mut().get_mut().name = name.into();
         self
     }
 
-    /// Sets deadlines on `clock`; [`Clock::monotonic`] by default.
+    /// Measures deadlines with `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.policies.policy_mut().get_mut().clock = clock;
         self
     }
 
-    /// Returns a handle on the longest time of a request, which all services of this layer share.
+    /// Returns a handle on the maximum time of a request, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> TimeoutHandle {
-        self.policies.policy().get().longest.clone()
+        self.policies.policy().get().max.clone()
     }
 }
 
-policy_layer!(DeadlineLayer, AsGuard<ReadDeadline, False>, NoProtocol);
+policy_layer!(DeadlineLayer, AsGuard<DeadlinePolicy, False>, NoProtocol);
 
-impl ReadDeadline {
-    /// Returns the time that the caller and the server give the request.
-    fn allowed<Req>(&self, call: &Call<'_, Req>) -> Duration {
+impl DeadlinePolicy {
+    /// Returns the time of the request: the least of the caller's values and the server's maximum.
+    fn time_limit<Req>(&self, call: &Call<'_, Req>) -> Duration {
         let read = |format: Format, name| call.header(name).and_then(|text| format.decode(text));
-        let asked = [
+        let requested = [
             read(Format::Grpc, GRPC_TIMEOUT),
-            read(Format::Millis, self.field),
+            read(Format::Millis, self.header),
         ];
-        let longest = self.longest.timeout();
-        asked.into_iter().flatten().fold(longest, Duration::min)
+        let max = self.max.timeout();
+        requested.into_iter().flatten().fold(max, Duration::min)
     }
 }
 
-impl Policy for ReadDeadline {
+impl Policy for DeadlinePolicy {
     type CallState = ();
     const NEEDS_END: bool = false;
 
@@ -109,16 +111,17 @@ impl Policy for ReadDeadline {
     fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
-impl<Req> Guard<Req> for ReadDeadline {
+impl<Req> Guard<Req> for DeadlinePolicy {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
-        let allowed = self.allowed(call);
-        let earlier = call.deadline();
-        if allowed.is_zero() || earlier.as_ref().is_some_and(Deadline::has_passed) {
-            return Err(Rejection::new(RejectionReason::DeadlineExceeded, self.name));
+        let limit = self.time_limit(call);
+        let existing = call.deadline();
+        if limit.is_zero() || existing.as_ref().is_some_and(Deadline::has_passed) {
+            let name = self.name.clone();
+            return Err(Rejection::new(RejectionReason::DeadlineExceeded, name));
         }
-        call.set_deadline(match earlier {
-            Some(earlier) => earlier.at_most(allowed),
-            None => Deadline::after(&self.clock, allowed),
+        call.set_deadline(match existing {
+            Some(existing) => existing.at_most(limit),
+            None => Deadline::after(&self.clock, limit),
         });
         Ok(())
     }

@@ -6,26 +6,26 @@ use std::{
 
 use pin_project::pin_project;
 use tokio::{task::coop::unconstrained, time::Sleep};
-use towerkit_core::{InFlightCall, InspectResult, RejectCall, Rejection, RejectionReason};
+use towerkit_core::{InFlightCall, InspectResult, Name, RejectCall, Rejection, RejectionReason};
 
 use crate::limit::Limit;
 
 /// The future of a [`Timeout`](crate::Timeout).
 #[pin_project]
 pub struct TimeoutFuture<F, X> {
-    /// `None` once the time is up.
+    /// `None` once the call has timed out.
     #[pin]
     inner: Option<F>,
     #[pin]
     timer: Option<Sleep>,
     limit: Limit,
-    name: &'static str,
+    name: Name,
     exchange: X,
 }
 
 impl<F, X> TimeoutFuture<F, X> {
     #[inline(always)]
-    pub(crate) fn new(inner: F, exchange: X, name: &'static str, limit: Limit) -> Self {
+    pub(crate) fn new(inner: F, exchange: X, name: Name, limit: Limit) -> Self {
         Self {
             inner: Some(inner),
             timer: None,
@@ -35,9 +35,9 @@ impl<F, X> TimeoutFuture<F, X> {
         }
     }
 
-    /// The future of a call whose time was up before it began.
+    /// Creates the future of a call that begins after its deadline.
     #[cold]
-    pub(crate) fn over(exchange: X, name: &'static str) -> Self {
+    pub(crate) fn expired(exchange: X, name: Name) -> Self {
         Self {
             inner: None,
             timer: None,
@@ -60,7 +60,7 @@ where
         let mut me = self.project();
         if let Some(inner) = me.inner.as_mut().as_pin_mut() {
             match inner.poll(cx) {
-                Poll::Ready(result) if !me.limit.ended(me.exchange, &result) => {
+                Poll::Ready(result) if !me.limit.has_ended(me.exchange, &result) => {
                     return Poll::Ready(me.exchange.track(result, &mut InFlightCall::none()));
                 }
                 Poll::Ready(_) => {}
@@ -68,18 +68,18 @@ where
             }
             me.inner.set(None);
         }
-        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, *me.name);
+        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, me.name.clone());
         Poll::Ready(me.exchange.reject(rejection))
     }
 }
 
-/// Polls the timer, which the first call that waits makes.
+/// Polls the timer, and creates it at the first pending poll.
 fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, limit: Limit, cx: &mut Context<'_>) -> Poll<()> {
     if timer.is_none() {
         timer.set(limit.timer());
     }
     match timer.as_pin_mut() {
-        // The call may use up the cooperative budget of the task at every poll, and no other timer fires without any left.
+        // Without `unconstrained` the timer would not fire if the inner future uses up the task's cooperative budget at every poll.
         Some(timer) => pin!(unconstrained(timer)).poll(cx),
         None => Poll::Pending,
     }

@@ -6,15 +6,19 @@ use std::{
     time::Duration,
 };
 
-use crate::InvalidTimeout;
+use towerkit_core::ConfigError;
 
-/// Reads and changes a timeout while it runs.
+use crate::config::check_timeout;
+
+/// Reads and changes a timeout at run time.
+///
+/// Returned by [`TimeoutLayer::handle`](crate::TimeoutLayer::handle) and [`DeadlineLayer::handle`](crate::DeadlineLayer::handle).
 #[derive(Debug, Clone)]
 pub struct TimeoutHandle(Arc<AtomicU64>);
 
 impl TimeoutHandle {
-    pub(crate) fn new(timeout: Duration) -> Result<Self, InvalidTimeout> {
-        let nanos = InvalidTimeout::check(timeout)?;
+    pub(crate) fn new(timeout: Duration) -> Result<Self, ConfigError> {
+        let nanos = check_timeout("timeout", timeout)?;
         Ok(Self(Arc::new(AtomicU64::new(nanos))))
     }
 
@@ -22,17 +26,17 @@ impl TimeoutHandle {
     #[inline(always)]
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        // Relaxed: the word guards nothing but itself.
+        // Relaxed: the word guards no other data.
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 
-    /// Gives calls that start from now on another timeout.
+    /// Sets the timeout of calls that start from now on.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year; the old one stays then.
-    pub fn change(&self, timeout: Duration) -> Result<(), InvalidTimeout> {
-        let nanos = InvalidTimeout::check(timeout)?;
+    /// Returns a [`ConfigError`], and keeps the old timeout, if the new one is zero or longer than 365 days.
+    pub fn set_timeout(&self, timeout: Duration) -> Result<(), ConfigError> {
+        let nanos = check_timeout("timeout", timeout)?;
         self.0.store(nanos, Ordering::Relaxed);
         Ok(())
     }

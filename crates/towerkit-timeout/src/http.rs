@@ -18,49 +18,48 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use towerkit_core::{
-    BoxError, Bypass, InspectResult, LayerExt, LayerState, NoProtocol, Protocol, ProtocolKind,
-    Rejection, RejectionReason, StateHandle,
+    BoxError, Bypass, ConfigError, InspectResult, LayerExt, LayerState, Name, NoProtocol, Protocol,
+    ProtocolKind, Rejection, RejectionReason, StateHandle,
 };
 
 use crate::{
-    InvalidTimeout,
     body_timer::{BodyLimits, BodyTimer, Exceeded},
+    config::check_timeout,
 };
 
 /// Ends response bodies that stall, or that take too long as a whole.
 ///
-/// The idle time is how long a body may let its reader wait for the next frame. The total time runs from the head to the end of the
-/// body; it is never longer than what is left of the request's
-/// [`Deadline`](towerkit_core::Deadline). Time in which nobody reads is not idle, but counts to
-/// the total. A body that never lets its reader wait makes no timer.
+/// The idle time limits the wait for each frame. The total time limits the body from the head of the response to its end, and is never
+/// longer than the time left until the request's [`Deadline`](towerkit_core::Deadline). Time in which the reader does not poll the body
+/// is not idle time, but counts to the total. A body that is never pending costs no timer.
 ///
-/// A body whose time is up ends with a [`BodyTimedOut`], so that a server cuts the connection and no reader takes a part for the
-/// whole. Over gRPC it ends with trailers that say `DEADLINE_EXCEEDED`.
+/// A body that times out ends with the error [`BodyTimedOut`], so that a server closes the connection and no reader takes the truncated
+/// body for a complete one. Over gRPC it ends with `DEADLINE_EXCEEDED` in its trailers.
 ///
 /// # Readiness
 ///
-/// Is the inner service's.
+/// `poll_ready` forwards to the inner service.
 ///
 /// # Cancellation
 ///
-/// When the time is up the inner body is dropped before its reader hears of it. Layers inside see a body that was dropped, layers
-/// outside one that timed out: put it inside of logs, metrics and breakers.
+/// When a body times out, the inner body is dropped before the reader gets the error. Outer layers record a timeout, inner layers a
+/// dropped body: put this layer inside log, metrics and breakers.
 #[derive(Debug, Clone)]
 pub struct BodyTimeoutLayer<P = NoProtocol> {
-    name: &'static str,
+    name: Name,
     limits: LayerState<Arc<Limits>>,
     protocol: P,
 }
 
 impl BodyTimeoutLayer {
-    /// Lets bodies be idle for `idle`, and take as long as they like.
+    /// Limits the wait for each frame to `idle`, without a total time.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year.
-    pub fn new(idle: Duration) -> Result<Self, InvalidTimeout> {
+    /// Returns a [`ConfigError`] if `idle` is zero or longer than 365 days.
+    pub fn new(idle: Duration) -> Result<Self, ConfigError> {
         Ok(Self {
-            name: "body-timeout",
+            name: Name::new("body-timeout"),
             limits: LayerState::new(Limits::new(idle, None)?),
             protocol: NoProtocol::default(),
         })
@@ -72,17 +71,17 @@ impl<P> BodyTimeoutLayer<P> {
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year.
-    pub fn total(mut self, total: Duration) -> Result<Self, InvalidTimeout> {
+    /// Returns a [`ConfigError`] if `total` is zero or longer than 365 days.
+    pub fn total(mut self, total: Duration) -> Result<Self, ConfigError> {
         let idle = self.limits.get().idle();
         self.limits.replace(Limits::new(idle, Some(total))?);
         Ok(self)
     }
 
-    /// Names this timeout in errors; `body-timeout` by default.
+    /// Names this layer in errors; `body-timeout` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.name = name;
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -116,30 +115,26 @@ impl<S, P: Clone> Layer<S> for BodyTimeoutLayer<P> {
     fn layer(&self, inner: S) -> BodyTimeout<S, P> {
         BodyTimeout {
             inner,
-            name: self.name,
+            name: self.name.clone(),
             limits: self.limits.share(),
             protocol: self.protocol.clone(),
         }
     }
 }
 
-/// Reads and changes the limits on bodies while they run.
-#[derive(Debug, Clone)]
-pub struct BodyTimeoutHandle(StateHandle<Arc<Limits>>);
-
-/// Nanoseconds; a total of 0 is none.
+/// The limits of all bodies, in nanoseconds; a total of 0 means no limit.
 #[derive(Debug, Default)]
 struct Limits {
     idle: AtomicU64,
     total: AtomicU64,
 }
 
-// Relaxed: either word guards nothing but itself.
+// Relaxed: each word guards no other data.
 impl Limits {
-    fn new(idle: Duration, total: Option<Duration>) -> Result<Arc<Self>, InvalidTimeout> {
+    fn new(idle: Duration, total: Option<Duration>) -> Result<Arc<Self>, ConfigError> {
         let limits = Self::default();
-        limits.change_idle(idle)?;
-        limits.change_total(total)?;
+        limits.set_idle(idle)?;
+        limits.set_total(total)?;
         Ok(Arc::new(limits))
     }
 
@@ -152,48 +147,60 @@ impl Limits {
         (total > 0).then(|| Duration::from_nanos(total))
     }
 
-    fn change_idle(&self, idle: Duration) -> Result<(), InvalidTimeout> {
-        let idle = InvalidTimeout::check(idle)?;
+    fn set_idle(&self, idle: Duration) -> Result<(), ConfigError> {
+        let idle = check_timeout("idle", idle)?;
         self.idle.store(idle, Ordering::Relaxed);
         Ok(())
     }
 
-    fn change_total(&self, total: Option<Duration>) -> Result<(), InvalidTimeout> {
-        let total = total.map_or(Ok(0), InvalidTimeout::check)?;
+    fn set_total(&self, total: Option<Duration>) -> Result<(), ConfigError> {
+        let total = total.map_or(Ok(0), |total| check_timeout("total", total))?;
         self.total.store(total, Ordering::Relaxed);
         Ok(())
     }
 }
 
+/// Reads and changes the limits of a [`BodyTimeoutLayer`] at run time.
+#[derive(Debug, Clone)]
+pub struct BodyTimeoutHandle(StateHandle<Arc<Limits>>);
+
+/// The limits of a [`BodyTimeoutLayer`] at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BodyTimeoutSnapshot {
+    /// The longest wait for a frame.
+    pub idle: Duration,
+    /// The longest time from the head to the end of a body, if there is a limit.
+    pub total: Option<Duration>,
+}
+
 impl BodyTimeoutHandle {
-    /// Returns how long a body may be idle.
+    /// Returns the limits.
     #[must_use]
-    pub fn idle(&self) -> Duration {
-        self.0.get().idle()
+    pub fn snapshot(&self) -> BodyTimeoutSnapshot {
+        let limits = self.0.get();
+        BodyTimeoutSnapshot {
+            idle: limits.idle(),
+            total: limits.total(),
+        }
     }
 
-    /// Returns how long a whole body may take, if there is a limit.
-    #[must_use]
-    pub fn total(&self) -> Option<Duration> {
-        self.0.get().total()
-    }
-
-    /// Lets bodies that start from now on be idle for `idle`.
+    /// Sets the idle time of bodies that start from now on.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year; the old one stays then.
-    pub fn change_idle(&self, idle: Duration) -> Result<(), InvalidTimeout> {
-        self.0.get().change_idle(idle)
+    /// Returns a [`ConfigError`], and keeps the old limit, if `idle` is zero or longer than 365 days.
+    pub fn set_idle(&self, idle: Duration) -> Result<(), ConfigError> {
+        self.0.get().set_idle(idle)
     }
 
-    /// Limits the time of bodies that start from now on.
+    /// Sets the total time of bodies that start from now on.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year; the old limit stays then.
-    pub fn change_total(&self, total: Option<Duration>) -> Result<(), InvalidTimeout> {
-        self.0.get().change_total(total)
+    /// Returns a [`ConfigError`], and keeps the old limit, if `total` is zero or longer than 365 days.
+    pub fn set_total(&self, total: Option<Duration>) -> Result<(), ConfigError> {
+        self.0.get().set_total(total)
     }
 }
 
@@ -201,7 +208,7 @@ impl BodyTimeoutHandle {
 #[derive(Debug, Clone)]
 pub struct BodyTimeout<S, P = NoProtocol> {
     inner: S,
-    name: &'static str,
+    name: Name,
     limits: Arc<Limits>,
     protocol: P,
 }
@@ -231,7 +238,7 @@ where
         BodyTimeoutFuture {
             exchange: protocol.open(&request, kind),
             is_grpc: kind == ProtocolKind::Grpc,
-            name: self.name,
+            name: self.name.clone(),
             limits: Some(limits),
             inner: self.inner.call(request),
         }
@@ -250,7 +257,7 @@ where
         BodyTimeoutFuture {
             exchange: protocol.open(&request, kind),
             is_grpc: kind == ProtocolKind::Grpc,
-            name: self.name,
+            name: self.name.clone(),
             limits: None,
             inner: self.inner.call(request),
         }
@@ -264,7 +271,7 @@ pub struct BodyTimeoutFuture<F, X> {
     inner: F,
     exchange: X,
     is_grpc: bool,
-    name: &'static str,
+    name: Name,
     limits: Option<BodyLimits>,
 }
 
@@ -278,14 +285,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
         let result = ready!(me.inner.poll(cx));
-        // A gRPC response that has no status yet has it in its trailers.
+        // A gRPC head without a status has the status in its trailers.
         let has_trailers = *me.is_grpc && me.exchange.inspect(&result).status().is_none();
         let timer = me.limits.as_ref().map(BodyLimits::start);
         Poll::Ready(result.map(|response| {
             response.map(|body| TimeoutBody {
                 inner: Some(body),
                 timer,
-                name: me.name,
+                name: me.name.clone(),
                 has_trailers,
             })
         }))
@@ -302,11 +309,11 @@ impl<F, X> fmt::Debug for BodyTimeoutFuture<F, X> {
 #[derive(Debug)]
 #[pin_project]
 pub struct TimeoutBody<B> {
-    /// `None` once the time is up.
+    /// `None` once the body has timed out.
     #[pin]
     inner: Option<B>,
     timer: Option<BodyTimer>,
-    name: &'static str,
+    name: Name,
     has_trailers: bool,
 }
 
@@ -342,7 +349,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
         Poll::Ready(Some(if *me.has_trailers {
             Ok(Frame::trailers(deadline_exceeded()))
         } else {
-            Err(Box::new(BodyTimedOut::new(me.name, exceeded)))
+            Err(Box::new(BodyTimedOut::new(me.name.clone(), exceeded)))
         }))
     }
 
@@ -358,7 +365,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
     }
 }
 
-/// The trailers of a gRPC call that took too long.
+/// Returns the trailers of a gRPC call that timed out.
 fn deadline_exceeded() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
     trailers.insert("grpc-status", HeaderValue::from_static("4"));
@@ -367,7 +374,9 @@ fn deadline_exceeded() -> HeaderMap {
     trailers
 }
 
-/// A response body that took too long; what it carries is a [`Rejection`], by which layers outside know that the call timed out.
+/// The error of a response body that timed out.
+///
+/// Its source is a [`Rejection`], from which outer layers recognise the timeout.
 #[derive(Debug, Clone)]
 pub struct BodyTimedOut {
     exceeded: Exceeded,
@@ -375,7 +384,7 @@ pub struct BodyTimedOut {
 }
 
 impl BodyTimedOut {
-    fn new(name: &'static str, exceeded: Exceeded) -> Self {
+    fn new(name: Name, exceeded: Exceeded) -> Self {
         Self {
             exceeded,
             rejection: Rejection::new(RejectionReason::DeadlineExceeded, name),
@@ -385,11 +394,11 @@ impl BodyTimedOut {
 
 impl fmt::Display for BodyTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.exceeded {
-            Exceeded::Idle => "the body was idle too long",
-            Exceeded::Total => "the body took too long",
+        let message = match self.exceeded {
+            Exceeded::Idle => "the body exceeded its idle time",
+            Exceeded::Total => "the body exceeded its total time",
         };
-        write!(f, "{}: {what}", self.rejection.layer())
+        write!(f, "{}: {message}", self.rejection.layer())
     }
 }
 

@@ -1,45 +1,45 @@
 use towerkit_core::{
-    AsGuard, Call, CallEnd, False, Guard, NoProtocol, Policy, PolicyLayer, ProtocolKind, Rejection,
-    RejectionReason, policy_layer,
+    AsGuard, Call, CallEnd, ConfigError, False, Guard, Name, NoProtocol, Policy, PolicyLayer,
+    ProtocolKind, Rejection, RejectionReason, policy_layer,
 };
 
 use crate::{
-    InvalidField,
+    config::check_header,
     deadline::{GRPC_TIMEOUT, REQUEST_TIMEOUT},
     wire::Format,
 };
 
-/// Tells the callee how much time is left: writes the [`Deadline`](towerkit_core::Deadline) of a request into its fields.
+/// Sends the time that is left until the [`Deadline`](towerkit_core::Deadline) of a request to the upstream.
 ///
-/// Over gRPC it writes `grpc-timeout`, elsewhere whole milliseconds into `x-request-timeout-ms`, rounded down. What is left is read
-/// when the call is made. A smaller value that is already there stays. A call whose time is up, or which has less left than can be
-/// said, is rejected. A request without a deadline passes as it is.
+/// Over gRPC the layer writes `grpc-timeout`, otherwise `x-request-timeout-ms` in whole milliseconds, rounded down. A smaller value that
+/// the header already has stays. A request after its deadline, or with a time that rounds down to zero, is rejected with
+/// [`DeadlineExceeded`](RejectionReason::DeadlineExceeded). A request without a deadline is sent unchanged.
 ///
-/// The deadline is the one in the extensions of the outgoing request: copy it there from the incoming one.
+/// The deadline is read from the extensions of the outgoing request: copy it there from the incoming one.
 ///
-/// It is a guard and can stand in a row. Inside a retry each attempt tells what is left for it.
+/// The layer is a guard, for use in a [`stack`](towerkit_core::stack). Inside a retry, each attempt sends its own remaining time.
 #[derive(Debug, Clone)]
 pub struct DeadlineInjectLayer<P = NoProtocol> {
-    policies: PolicyLayer<AsGuard<InjectDeadline, False>, P>,
+    policies: PolicyLayer<AsGuard<DeadlineInjectPolicy, False>, P>,
 }
 
-/// The guard behind a [`DeadlineInjectLayer`].
+/// The guard of a [`DeadlineInjectLayer`].
 #[derive(Debug, Clone)]
-pub struct InjectDeadline {
-    name: &'static str,
-    field: &'static str,
+pub struct DeadlineInjectPolicy {
+    name: Name,
+    header: &'static str,
 }
 
 impl DeadlineInjectLayer {
-    /// Tells callees what is left.
+    /// Sends deadlines to the upstream.
     #[must_use]
     pub fn new() -> Self {
-        let guard = InjectDeadline {
-            name: "deadline",
-            field: REQUEST_TIMEOUT,
+        let policy = DeadlineInjectPolicy {
+            name: Name::new("deadline"),
+            header: REQUEST_TIMEOUT,
         };
         Self {
-            policies: PolicyLayer::new(AsGuard::new(guard), NoProtocol::default()),
+            policies: PolicyLayer::new(AsGuard::new(policy), NoProtocol::default()),
         }
     }
 }
@@ -51,27 +51,27 @@ impl Default for DeadlineInjectLayer {
 }
 
 impl<P> DeadlineInjectLayer<P> {
-    /// Writes milliseconds into the request field of this name; `x-request-timeout-ms` by default.
+    /// Writes milliseconds into the request header `name`; `x-request-timeout-ms` by default.
     ///
     /// # Errors
     ///
-    /// If no field can have that name. It is written in lower case.
-    pub fn field(mut self, name: &'static str) -> Result<Self, InvalidField> {
-        self.policies.policy_mut().get_mut().field = InvalidField::check(name)?;
+    /// Returns a [`ConfigError`] if `name` is not a header name in lower case.
+    pub fn header(mut self, name: &'static str) -> Result<Self, ConfigError> {
+        self.policies.policy_mut().get_mut().header = check_header(name)?;
         Ok(self)
     }
 
     /// Names this layer in rejections; `deadline` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.policies.policy_mut().get_mut().name = name;
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.policies.policy_mut().get_mut().name = name.into();
         self
     }
 }
 
-policy_layer!(DeadlineInjectLayer, AsGuard<InjectDeadline, False>, NoProtocol);
+policy_layer!(DeadlineInjectLayer, AsGuard<DeadlineInjectPolicy, False>, NoProtocol);
 
-impl Policy for InjectDeadline {
+impl Policy for DeadlineInjectPolicy {
     type CallState = ();
     const NEEDS_END: bool = false;
 
@@ -79,21 +79,20 @@ impl Policy for InjectDeadline {
     fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
-impl<Req> Guard<Req> for InjectDeadline {
+impl<Req> Guard<Req> for DeadlineInjectPolicy {
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
         let Some(deadline) = call.deadline() else {
             return Ok(());
         };
         let (format, name) = match call.protocol_kind() {
             ProtocolKind::Grpc => (Format::Grpc, GRPC_TIMEOUT),
-            _ => (Format::Millis, self.field),
+            _ => (Format::Millis, self.header),
         };
-        let asked = call.header(name).and_then(|text| format.decode(text));
-        let left = asked.map_or(deadline.remaining(), |asked| {
-            deadline.remaining().min(asked)
-        });
-        let Some(text) = format.encode(left) else {
-            return Err(Rejection::new(RejectionReason::DeadlineExceeded, self.name));
+        let existing = call.header(name).and_then(|text| format.decode(text));
+        let left = deadline.remaining();
+        let Some(text) = format.encode(existing.map_or(left, |existing| left.min(existing))) else {
+            let name = self.name.clone();
+            return Err(Rejection::new(RejectionReason::DeadlineExceeded, name));
         };
         call.set_header(name, &text);
         Ok(())

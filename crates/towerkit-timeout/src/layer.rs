@@ -1,27 +1,29 @@
 use std::time::Duration;
 
 use tower_layer::Layer;
-use towerkit_core::{LayerExt, NoProtocol};
+use towerkit_core::{ConfigError, LayerExt, Name, NoProtocol};
 
-use crate::{InvalidTimeout, Timeout, TimeoutHandle};
+use crate::{Timeout, TimeoutHandle};
 
-/// Rejects calls whose response is not there in time, or not before the deadline of the request.
+/// Rejects calls whose response does not arrive within a time, or before the [`Deadline`](towerkit_core::Deadline) of the request.
+///
+/// The inner future is dropped. See the [crate's documentation](crate) for an example.
 #[derive(Debug, Clone)]
 pub struct TimeoutLayer<P = NoProtocol> {
-    name: &'static str,
+    name: Name,
     handle: TimeoutHandle,
     protocol: P,
 }
 
 impl TimeoutLayer {
-    /// Gives each call `timeout` until the head of its response.
+    /// Limits the time of each call until the head of its response.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year.
-    pub fn new(timeout: Duration) -> Result<Self, InvalidTimeout> {
+    /// Returns a [`ConfigError`] if `timeout` is zero or longer than 365 days.
+    pub fn new(timeout: Duration) -> Result<Self, ConfigError> {
         Ok(Self {
-            name: "timeout",
+            name: Name::new("timeout"),
             handle: TimeoutHandle::new(timeout)?,
             protocol: NoProtocol::default(),
         })
@@ -29,10 +31,10 @@ impl TimeoutLayer {
 }
 
 impl<P> TimeoutLayer<P> {
-    /// Names this timeout in rejections; `timeout` by default.
+    /// Names this layer in rejections; `timeout` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.name = name;
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -64,6 +66,7 @@ impl<S, P: Clone> Layer<S> for TimeoutLayer<P> {
     type Service = Timeout<S, P>;
 
     fn layer(&self, inner: S) -> Timeout<S, P> {
-        Timeout::new(inner, self.name, self.handle(), self.protocol.clone())
+        let name = self.name.clone();
+        Timeout::new(inner, name, self.handle(), self.protocol.clone())
     }
 }

@@ -1,13 +1,15 @@
-//! Timeouts and deadlines for tower services.
+//! Timeouts and deadlines for [tower] services.
 //!
-//! | layer | what it does | kind |
+//! Use a timeout to end calls that take too long, and deadlines to pass the time that a caller still waits to every service behind it.
+//!
+//! | layer | does | kind |
 //! |---|---|---|
-//! | [`TimeoutLayer`] | drops a call whose response head is not there in time, or not before the deadline of its request | driver |
-//! | [`DeadlineLayer`] | gives each request a deadline: the one that its caller sent, and never more than the server allows | guard |
-//! | [`DeadlineInjectLayer`] | tells the callee how much time is left | guard |
-//! | `BodyTimeoutLayer` (feature `http`) | ends response bodies that stall or dribble | driver |
+//! | [`TimeoutLayer`] | drops a call whose response head does not arrive in time, or before the request's deadline | driver |
+//! | [`DeadlineLayer`] | gives each request a deadline: the caller's, but never a later one than the server allows | guard |
+//! | [`DeadlineInjectLayer`] | sends the remaining time to the upstream | guard |
+//! | `BodyTimeoutLayer` (feature `http`) | ends response bodies that stall or take too long | driver |
 //!
-//! A call that is ready at its first poll costs no timer, and without a deadline no reading of a clock.
+//! A call that is ready at its first poll costs no timer, and without a deadline no clock reading.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,12 +31,13 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP say `.http()` instead (`use towerkit_http::HttpExt`): the answer is then 504, and `DEADLINE_EXCEEDED` over gRPC.
+//! Over HTTP use `.http()` (from `towerkit_http::HttpExt`): the response is then [504], and `DEADLINE_EXCEEDED` over gRPC.
 //!
 //! # Deadlines
 //!
-//! A timeout says how long one call may take here; a [`Deadline`](towerkit_core::Deadline) says when nobody waits any more, and is
-//! the same on every hop. On the wire it is the time that is left: `grpc-timeout`, or milliseconds in `x-request-timeout-ms`.
+//! A timeout limits one call in one process; a [`Deadline`](towerkit_core::Deadline) is the point in time after which the caller no
+//! longer waits, and is the same on every hop. On the wire it is the remaining time: [`grpc-timeout`], or milliseconds in
+//! `x-request-timeout-ms`.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -58,10 +61,10 @@
 //!     .layer(DeadlineLayer::new(Duration::from_secs(30))?.http())
 //!     .layer(TimeoutLayer::new(Duration::from_secs(30))?.http())
 //!     .service_fn(move |request: Request<()>| {
-//!         let mut further = Request::new(());
-//!         let deadline = request.extensions().get::<Deadline>().expect("every request has one now");
-//!         further.extensions_mut().insert(deadline.clone());
-//!         client.clone().oneshot(further)
+//!         let mut outgoing = Request::new(());
+//!         let deadline = request.extensions().get::<Deadline>().expect("set by the DeadlineLayer");
+//!         outgoing.extensions_mut().insert(deadline.clone());
+//!         client.clone().oneshot(outgoing)
 //!     });
 //!
 //! let request = Request::builder().header("x-request-timeout-ms", "250").body(())?;
@@ -69,66 +72,71 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! What a caller sends can only shorten its time. A value that is not written as specified (at most eight digits and one of
-//! `H M S m u n`; digits alone for milliseconds) counts as none, and the server's limit holds. What goes out is rounded down.
+//! A caller can only shorten the server's limit. A malformed value (the format is at most eight digits and one of `H M S m u n`, or only
+//! digits for milliseconds) is ignored, so that the server's limit applies. Values are sent rounded down.
 //!
 //! # Readiness
 //!
-//! Is the inner service's, and not timed. The time of a call runs from the first poll that leaves it waiting; where its request has
-//! a deadline, from the call.
+//! `poll_ready` forwards to the inner service, without a timeout. The time of a call begins with its first pending poll or, if its
+//! request has a deadline, with the call.
 //!
 //! # Cancellation
 //!
-//! When the time is up the inner future is dropped before the rejection is given out. Dropping the response future drops it too.
-//! [`TimeoutLayer`] does not time the body of a response that came in time; `BodyTimeoutLayer` does.
+//! When a call times out, the inner future is dropped before the rejection is returned. Dropping the response future drops it, too.
+//! [`TimeoutLayer`] ends at the head of the response; `BodyTimeoutLayer` limits the body.
 //!
 //! # Clones
 //!
-//! All services that one layer makes share its limits, which a [`TimeoutHandle`] can change while they run.
+//! All services of one layer share its timeout, which a [`TimeoutHandle`] can change at run time.
 //!
 //! # Errors
 //!
-//! A rejection is [`RejectionReason::DeadlineExceeded`](towerkit_core::RejectionReason::DeadlineExceeded). A call whose deadline is over when it is made
-//! is rejected without the inner service hearing of it. A call with a deadline that fails when that is there has timed out as well,
-//! since a transport and a callee may give it up a little sooner: tonic does so, and calls it cancelled. A time of zero, or of more than a year, is an [`InvalidTimeout`].
+//! A call that times out is rejected with [`DeadlineExceeded`](towerkit_core::RejectionReason::DeadlineExceeded), and a call whose
+//! deadline has already passed is rejected without calling the inner service. A call that fails at its deadline counts as timed out,
+//! because transports and upstreams end calls at the same deadline, sometimes one tick earlier: tonic reports them as cancelled. A
+//! timeout of zero, or of more than 365 days, is a [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Panics
 //!
-//! The first poll that waits needs a tokio runtime with time enabled, as every timer of tokio does.
+//! The first pending poll needs a tokio runtime with time enabled, as all timers of [`tokio::time`] do.
 //!
 //! # Order
 //!
-//! [`TimeoutLayer`] stands inside of logs, metrics and a circuit breaker, so that they learn of the timeout instead of a cancelled
-//! call; inside a retry, so that each attempt has its own time. [`DeadlineLayer`] stands outside of it and of whatever may wait, in
-//! the policy stack with logs and metrics, behind them. [`DeadlineInjectLayer`] is the last before the transport.
+//! Put [`TimeoutLayer`] inside log, metrics and circuit breaker, so that they record the timeout instead of a cancelled call, and inside
+//! a retry, so that each attempt has its own timeout. Put [`DeadlineLayer`] outside of it and of every layer that may wait, after log and
+//! metrics in their stack. Put [`DeadlineInjectLayer`] next to the transport.
 //!
 //! # Coming from go-kit
 //!
-//! go-kit has `context.WithTimeout`, whose deadline only its gRPC transport passes on, and the timeout of `hystrix`, which lets the
-//! call run on. Here the call is dropped.
+//! go-kit has `context.WithTimeout`, whose deadline only its gRPC transport propagates, and the timeout of `hystrix`, which lets the call
+//! continue. This crate drops the call.
+//!
+//! [504]: https://www.rfc-editor.org/rfc/rfc9110#status.504
+//! [`grpc-timeout`]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+//! [tower]: https://docs.rs/tower
 
 #[cfg(feature = "http")]
 mod body_timer;
+mod config;
 mod deadline;
 mod future;
 mod handle;
 #[cfg(feature = "http")]
 mod http;
 mod inject;
-mod invalid;
 mod layer;
 mod limit;
 mod service;
 mod wire;
 
-pub use deadline::{DeadlineLayer, ReadDeadline};
+pub use deadline::{DeadlineLayer, DeadlinePolicy};
 pub use future::TimeoutFuture;
 pub use handle::TimeoutHandle;
 #[cfg(feature = "http")]
 pub use http::{
-    BodyTimedOut, BodyTimeout, BodyTimeoutFuture, BodyTimeoutHandle, BodyTimeoutLayer, TimeoutBody,
+    BodyTimedOut, BodyTimeout, BodyTimeoutFuture, BodyTimeoutHandle, BodyTimeoutLayer,
+    BodyTimeoutSnapshot, TimeoutBody,
 };
-pub use inject::{DeadlineInjectLayer, InjectDeadline};
-pub use invalid::{InvalidField, InvalidTimeout};
+pub use inject::{DeadlineInjectLayer, DeadlineInjectPolicy};
 pub use layer::TimeoutLayer;
 pub use service::Timeout;

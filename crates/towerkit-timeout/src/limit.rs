@@ -3,38 +3,38 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use towerkit_core::{Deadline, InspectResult, Outcome};
 
-/// A tick of a timer.
+/// The resolution of tokio's timers.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How long a call may wait for its response.
+/// The time that a call may wait for its response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
-    /// As long as it takes.
+    /// No limit.
     Never,
-    /// That long from the first poll that leaves it waiting, so that a call which is ready at once reads no clock.
+    /// A time from the first poll that is pending, so that a call that is ready at once reads no clock.
     After(Duration),
-    /// Until then.
+    /// A point in time.
     At(Instant),
 }
 
 impl Limit {
-    /// Limits a call whose request has a deadline; `None` if that is over.
+    /// Limits a call by the [`Deadline`] of its request; returns `None` if that has passed.
     ///
-    /// The time runs from now, so that whatever happens on the way to the first wait comes off it.
+    /// The time runs from now on, so that it includes everything before the first pending poll.
     #[cold]
     #[inline(never)]
     pub(crate) fn by(deadline: &Deadline, timeout: Duration) -> Option<Self> {
         let left = deadline.remaining().min(timeout);
-        // A timeout is a year at most, which an instant has room for.
+        // A timeout is at most 365 days, which an `Instant` can represent.
         (!left.is_zero()).then(|| Self::At(Instant::now() + left))
     }
 
-    /// Whether a call ended in this way because its deadline was there, of which others inside know as well.
+    /// Returns true if a call ended like this because its deadline, which inner layers know as well, has passed.
     ///
-    /// A transport and a callee that read `grpc-timeout` count the same time down: tonic's channel then fails, and its server answers
-    /// `CANCELLED`. What they count is rounded down, and timers tick in milliseconds, so that they may be a little early.
+    /// A transport and an upstream that read `grpc-timeout` count down the same time: tonic's channel fails with an error, and its
+    /// server responds with `CANCELLED`. They may be one tick early, because the header is rounded down.
     #[inline(always)]
-    pub(crate) fn ended<T, E>(
+    pub(crate) fn has_ended<T, E>(
         self,
         exchange: &impl InspectResult<T, E>,
         result: &Result<T, E>,
@@ -45,7 +45,7 @@ impl Limit {
         }
     }
 
-    /// Makes the timer.
+    /// Creates the timer.
     pub(crate) fn timer(self) -> Option<Sleep> {
         match self {
             Self::Never => None,
@@ -55,7 +55,7 @@ impl Limit {
     }
 }
 
-/// Whether a call was given up without an answer, by anything but a layer further in, which says why.
+/// Returns true if a call ended without a response, except by a rejection, which has a reason of its own.
 fn is_given_up<T, E>(exchange: &impl InspectResult<T, E>, result: &Result<T, E>) -> bool {
     let end = exchange.inspect(result);
     end.rejection_reason().is_none() && (result.is_err() || end.outcome() == Outcome::Cancelled)

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use towerkit_core::{Bypass, InspectResult, NoProtocol, Protocol, RejectCall, TrackResponse};
+use towerkit_core::{Bypass, InspectResult, Name, NoProtocol, Protocol, RejectCall, TrackResponse};
 
 use crate::{TimeoutFuture, TimeoutHandle, limit::Limit};
 
@@ -9,13 +9,13 @@ use crate::{TimeoutFuture, TimeoutHandle, limit::Limit};
 #[derive(Debug, Clone)]
 pub struct Timeout<S, P = NoProtocol> {
     inner: S,
-    name: &'static str,
+    name: Name,
     handle: TimeoutHandle,
     protocol: P,
 }
 
 impl<S, P> Timeout<S, P> {
-    pub(crate) fn new(inner: S, name: &'static str, handle: TimeoutHandle, protocol: P) -> Self {
+    pub(crate) fn new(inner: S, name: Name, handle: TimeoutHandle, protocol: P) -> Self {
         Self {
             inner,
             name,
@@ -24,7 +24,7 @@ impl<S, P> Timeout<S, P> {
         }
     }
 
-    /// Returns the limit of a call, or `None` if its deadline is over.
+    /// Returns the limit of a call, or `None` if its deadline has passed.
     #[inline(always)]
     fn limit<Req>(&self, request: &Req) -> Option<Limit>
     where
@@ -58,8 +58,11 @@ where
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
         match self.limit(&request) {
-            Some(limit) => TimeoutFuture::new(self.inner.call(request), exchange, self.name, limit),
-            None => TimeoutFuture::over(exchange, self.name),
+            Some(limit) => {
+                let name = self.name.clone();
+                TimeoutFuture::new(self.inner.call(request), exchange, name, limit)
+            }
+            None => TimeoutFuture::expired(exchange, self.name.clone()),
         }
     }
 }
@@ -73,6 +76,7 @@ where
     #[inline(always)]
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
-        TimeoutFuture::new(self.inner.call(request), exchange, self.name, Limit::Never)
+        let name = self.name.clone();
+        TimeoutFuture::new(self.inner.call(request), exchange, name, Limit::Never)
     }
 }

@@ -1,18 +1,20 @@
-//! How what is left of a deadline is written down: pure functions on text.
+//! The text formats of a remaining time, as pure functions.
 
 use std::time::Duration;
 
-/// A way to write a time.
+/// A text format of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// `grpc-timeout`: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`).
+    /// [`grpc-timeout`]: at most eight digits and a unit.
+    ///
+    /// [`grpc-timeout`]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
     Grpc,
     /// Whole milliseconds.
     Millis,
 }
 
-/// The most that eight digits can say.
-const MOST: u128 = 99_999_999;
+/// The largest number of eight digits.
+const MAX_DIGITS: u128 = 99_999_999;
 
 /// The units of `grpc-timeout` in nanoseconds, finest first.
 const UNITS: [(char, u128); 6] = [
@@ -25,7 +27,7 @@ const UNITS: [(char, u128); 6] = [
 ];
 
 impl Format {
-    /// Reads a time, or nothing of what is not written exactly so.
+    /// Parses a time; returns `None` for malformed text.
     pub(crate) fn decode(self, text: &str) -> Option<Duration> {
         match self {
             Self::Grpc => decode_grpc(text),
@@ -33,7 +35,7 @@ impl Format {
         }
     }
 
-    /// Writes a time, rounded down, or nothing if that would be none at all.
+    /// Formats a time, rounded down; returns `None` if that is zero.
     pub(crate) fn encode(self, left: Duration) -> Option<String> {
         match self {
             Self::Grpc => encode_grpc(left.as_nanos()),
@@ -63,15 +65,15 @@ fn decode_grpc(text: &str) -> Option<Duration> {
     })
 }
 
-/// Writes in the finest unit in which eight digits are enough.
+/// Formats in the finest unit for which eight digits suffice.
 fn encode_grpc(nanos: u128) -> Option<String> {
-    let fits = |&(_, unit): &(char, u128)| nanos / unit <= MOST;
+    let fits = |&(_, unit): &(char, u128)| nanos / unit <= MAX_DIGITS;
     let (name, unit) = UNITS.into_iter().find(fits).unwrap_or(UNITS[5]);
-    let amount = (nanos / unit).min(MOST);
+    let amount = (nanos / unit).min(MAX_DIGITS);
     (amount > 0).then(|| format!("{amount}{name}"))
 }
 
-/// Reads digits and nothing else: `parse` alone would take a sign.
+/// Parses digits only; `str::parse` would accept a sign.
 fn number(digits: &str) -> Option<u64> {
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { digits.parse().ok() } else { None }
@@ -91,7 +93,7 @@ mod tests {
         }
     }
 
-    /// Reads `grpc-timeout` one character at a time, in nanoseconds.
+    /// Parses `grpc-timeout` one character at a time, into nanoseconds.
     fn model(text: &str) -> Option<i128> {
         let mut amount = None;
         let mut chars = text.chars();
@@ -119,7 +121,7 @@ mod tests {
         }
     }
 
-    /// A time of any order of magnitude.
+    /// Times of every order of magnitude.
     fn time() -> impl Strategy<Value = Duration> {
         (any::<u64>(), 0..64_u32, 0..1_000_000_000_u32)
             .prop_map(|(seconds, shift, nanos)| Duration::new(seconds >> shift, nanos))
@@ -134,20 +136,20 @@ mod tests {
 
         /// TO-04
         #[test]
-        fn a_grpc_timeout_is_read_as_specified(text in "[0-9]{0,10}[HMSmunsh]?[0-9+. -]?") {
+        fn a_grpc_timeout_is_parsed_as_specified(text in "[0-9]{0,10}[HMSmunsh]?[0-9+. -]?") {
             let read = Format::Grpc.decode(&text).map(signed);
             prop_assert_eq!(read, model(&text));
         }
 
         /// TO-04
         #[test]
-        fn any_text_is_read_or_rejected_without_a_panic(text in any::<String>()) {
+        fn any_text_is_parsed_or_rejected_without_a_panic(text in any::<String>()) {
             prop_assert_eq!(Format::Grpc.decode(&text).map(signed), model(&text));
             let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
             prop_assert!(is_digits || Format::Millis.decode(&text).is_none());
         }
 
-        /// TO-03: never more than is left, and no less than the finest unit that fits can say.
+        /// TO-03: never more than the time left, and as precise as the finest unit that fits.
         #[test]
         fn a_grpc_timeout_is_written_as_closely_as_it_can_be(time in time()) {
             let written = Format::Grpc.encode(time).map(|text| model(&text).unwrap());
@@ -180,9 +182,9 @@ mod tests {
         }
     }
 
-    /// TO-04: the table of the case, and what else people write.
+    /// TO-04: the table of the case, and common mistakes.
     #[test]
-    fn what_is_no_grpc_timeout_is_rejected() {
+    fn a_malformed_grpc_timeout_is_rejected() {
         for text in [
             "",
             "1",
@@ -210,7 +212,7 @@ mod tests {
 
     /// TO-04
     #[test]
-    fn what_is_a_grpc_timeout_is_read() {
+    fn a_valid_grpc_timeout_is_parsed() {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let table = [
             ("99999999H", hours(99_999_999)),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_of_milliseconds_is_rejected() {
+    fn malformed_milliseconds_are_rejected() {
         for text in [
             "",
             "-1",

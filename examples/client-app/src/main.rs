@@ -15,9 +15,9 @@ use tonic::transport::{Channel, Endpoint, Error};
 use tonic_app::{HelloRequest, greeter_client::GreeterClient};
 use tower::{Layer, ServiceExt};
 use towerkit_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, OpenWhen};
-use towerkit_core::BoxError;
+use towerkit_core::{BoxError, ConfigError};
 use towerkit_http::{Grpc, Http, HttpExt};
-use towerkit_timeout::{InvalidTimeout, Timeout, TimeoutLayer};
+use towerkit_timeout::{Timeout, TimeoutLayer};
 
 type HyperClient = Client<HttpConnector, Empty<Bytes>>;
 
@@ -27,7 +27,7 @@ fn client() -> HyperClient {
 }
 
 /// The HTTP client with a timeout: 504 if the head of the response is not there in time.
-fn protected_client(timeout: Duration) -> Result<Timeout<HyperClient, Http>, InvalidTimeout> {
+fn protected_client(timeout: Duration) -> Result<Timeout<HyperClient, Http>, ConfigError> {
     Ok(TimeoutLayer::new(timeout)?.http().layer(client()))
 }
 

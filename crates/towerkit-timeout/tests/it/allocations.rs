@@ -1,4 +1,4 @@
-//! What a call in time allocates, and what it leaves behind: nothing.
+//! A call that ends in time allocates no memory and leaves no timer.
 
 use std::{
     convert::Infallible,
@@ -41,7 +41,7 @@ fn a_timeout_allocates_nothing_with_or_without_a_deadline() {
     }
 }
 
-/// TO-05: calls that waited and were answered leave nothing behind.
+/// TO-05: calls that waited and ended leave no timers.
 #[test]
 fn answered_calls_leave_no_timers() {
     let layer = TimeoutLayer::new(Duration::from_secs(30)).unwrap();

@@ -95,7 +95,7 @@ async fn over_http_and_grpc_the_rejection_is_a_response() {
 
 /// A4.7
 #[tokio::test(start_paused = true)]
-async fn other_operations_take_their_time() {
+async fn other_operations_have_no_timeout() {
     let only = layer().only(OperationSet::exact("buy"));
     for (name, is_served) in [("buy", false), ("browse", true)] {
         let service = only.clone().plain(name).layer(Probe::new());
@@ -111,9 +111,9 @@ async fn a_handle_changes_the_timeout_of_later_calls() {
     let service = layer.plain("nap").layer(Probe::new());
     let nap = Action::Sleep(5 * SECOND);
     assert!(service.clone().oneshot(nap).await.is_err());
-    handle.change(6 * SECOND).unwrap();
+    handle.set_timeout(6 * SECOND).unwrap();
     assert!(service.clone().oneshot(nap).await.is_ok());
-    assert!(handle.change(Duration::ZERO).is_err());
+    assert!(handle.set_timeout(Duration::ZERO).is_err());
     assert_eq!(handle.timeout(), 6 * SECOND);
 }
 
@@ -122,7 +122,7 @@ async fn a_handle_follows_later_setters() {
     let layer = layer();
     let handle = layer.handle();
     let service = layer.name("upstream").plain("nap").layer(Probe::new());
-    handle.change(6 * SECOND).unwrap();
+    handle.set_timeout(6 * SECOND).unwrap();
     assert!(service.oneshot(Action::Sleep(5 * SECOND)).await.is_ok());
 }
 
@@ -132,7 +132,7 @@ async fn greedy<T>() -> T {
     }
 }
 
-/// As `tokio::time::timeout` does, over a future that uses up tokio's cooperative budget at every poll.
+/// Like `tokio::time::timeout`, around a future that uses up tokio's cooperative budget at every poll.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_yields_by_itself_times_out() {
     let inner = service_fn(|()| greedy::<Result<(), BoxError>>());
@@ -141,18 +141,18 @@ async fn a_call_that_never_yields_by_itself_times_out() {
     assert_eq!(error.to_string(), "timeout: deadline exceeded");
 }
 
-/// Lets a second go by, and then a task end that is never idle.
+/// Advances time by a second, and expects a busy task to end.
 pub(crate) async fn ended<T>(task: JoinHandle<T>) -> T {
     yield_now().await;
     tokio::time::advance(SECOND + Duration::from_millis(1)).await;
     for _ in 0..1000 {
         yield_now().await;
     }
-    assert!(task.is_finished(), "the time is up, and nobody noticed");
+    assert!(task.is_finished(), "the timer did not fire");
     task.await.unwrap()
 }
 
-/// An answer to `HEAD` has no body, which would break a stream of HTTP/2.
+/// A response to `HEAD` has no body; one would break the HTTP/2 stream.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_times_out_is_answered_without_a_body() {
     for (method, has_body) in [(Method::HEAD, false), (Method::GET, true)] {
@@ -171,7 +171,7 @@ async fn a_head_that_times_out_is_answered_without_a_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_classifier_that_panics_leaves_nothing_behind() {
+async fn a_panic_of_a_classifier_releases_everything() {
     let probe = Probe::new();
     let counts = probe.counts();
     let plain = Plain::new("probe").classify(|result: &Result<Action, ProbeError>| {

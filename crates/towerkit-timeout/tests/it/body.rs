@@ -1,4 +1,4 @@
-//! Timeouts of response bodies, as a reader and as the layers outside see them.
+//! Timeouts of response bodies, as a reader and outer layers see them.
 
 use std::{
     convert::Infallible,
@@ -31,7 +31,7 @@ use crate::behaviour::ended;
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
 
-/// A body that gives a byte after each pause, and then trailers if it has any. It notes when it is dropped.
+/// A body that yields one byte after each pause, and then its trailers. A weak reference shows when it is dropped.
 struct Dribble {
     pauses: Vec<Duration>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -73,7 +73,7 @@ impl Body for Dribble {
     }
 }
 
-/// What is left of a body once it has been read, and when.
+/// The end of a body that was read, and its time.
 struct Read {
     bytes: usize,
     trailers: Option<HeaderMap>,
@@ -105,7 +105,7 @@ where
     read
 }
 
-/// A service that answers once, at once, with this body and with the content type of the request.
+/// Returns a service that responds once, with this body and the content type of the request.
 fn answering(
     body: Dribble,
 ) -> impl Service<Request<()>, Response = Response<Dribble>, Error = Infallible> {
@@ -152,7 +152,7 @@ async fn a_body_that_stalls_ends_at_its_idle_time() {
     assert_eq!(response.status(), 200);
     let read = read(response.into_body()).await;
     let error = read.error.unwrap();
-    assert_eq!(error.to_string(), "orders: the body was idle too long");
+    assert_eq!(error.to_string(), "orders: the body exceeded its idle time");
     assert_eq!(
         error.source().unwrap().to_string(),
         "orders: deadline exceeded"
@@ -175,7 +175,7 @@ async fn a_body_that_dribbles_ends_at_its_total_time() {
     let read = read(response.into_body()).await;
     assert_eq!(
         read.error.unwrap().to_string(),
-        "body-timeout: the body took too long"
+        "body-timeout: the body exceeded its total time"
     );
     about(read.took, 30 * SECOND);
     assert!((29..=30).contains(&read.bytes), "{}", read.bytes);
@@ -200,9 +200,9 @@ async fn a_body_in_time_is_unchanged() {
     );
 }
 
-/// A reader that is slow lets no idle time pass, but the total runs on, also for a body that never lets it wait.
+/// Time between two polls of a slow reader is not idle time, but counts to the total, even if the body is never pending.
 #[tokio::test(start_paused = true)]
-async fn time_in_which_nobody_reads_counts_to_the_total_alone() {
+async fn time_without_a_reader_counts_to_the_total_only() {
     let limited = layer(SECOND).total(20 * SECOND).unwrap();
     let (body, _alive) = Dribble::new(&[Duration::ZERO; 100]);
     let mut body = call(limited.http(), get(), body).await.into_body();
@@ -254,7 +254,7 @@ async fn a_body_that_waits_is_not_polled_needlessly() {
 
 /// TO-03
 #[tokio::test(start_paused = true)]
-async fn a_body_takes_no_longer_than_is_left_of_the_deadline() {
+async fn a_body_ends_at_the_deadline_of_its_request() {
     let mut request = get();
     let deadline = Deadline::after(&tokio_clock(), 3 * SECOND);
     request.extensions_mut().insert(deadline);
@@ -263,12 +263,12 @@ async fn a_body_takes_no_longer_than_is_left_of_the_deadline() {
     let response = call(layer.http(), request, body).await;
     let read = read(response.into_body()).await;
     about(read.took, 3 * SECOND);
-    assert!(read.error.unwrap().to_string().ends_with("too long"));
+    assert!(read.error.unwrap().to_string().ends_with("its total time"));
 }
 
 /// TO-02
 #[tokio::test(start_paused = true)]
-async fn over_grpc_the_trailers_say_that_time_ran_out() {
+async fn over_grpc_the_trailers_report_the_timeout() {
     let (body, alive) = Dribble::new(&[SECOND, 3600 * SECOND]);
     let response = call(layer(5 * SECOND).http(), grpc(), body).await;
     let read = read(response.into_body()).await;
@@ -280,7 +280,7 @@ async fn over_grpc_the_trailers_say_that_time_ran_out() {
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
-/// Takes note of how calls end.
+/// Records the ends of calls.
 #[derive(Default)]
 struct Ends(Mutex<Vec<CallEnd>>);
 
@@ -295,9 +295,9 @@ impl<Req> Observer<Req> for Ends {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-/// TO-02: observers outside see a call that timed out, not one that failed or was cancelled.
+/// TO-02: outer observers see a timeout, not a failure or a cancelled call.
 #[tokio::test(start_paused = true)]
-async fn layers_outside_see_that_the_call_timed_out() {
+async fn outer_layers_record_a_timeout() {
     for (request, status, head) in [
         (get(), Status::Http(200), Some(Outcome::Success)),
         (grpc(), Status::Grpc(4), None),
@@ -325,15 +325,21 @@ async fn layers_outside_see_that_the_call_timed_out() {
 async fn a_handle_changes_the_limits_of_later_bodies() {
     let idle_alone = layer(SECOND);
     let layer = idle_alone.clone().total(9 * SECOND).unwrap();
-    assert_eq!(idle_alone.handle().total(), None, "a clone of its own");
+    assert_eq!(
+        idle_alone.handle().snapshot().total,
+        None,
+        "a clone of its own"
+    );
     let handle = layer.handle();
-    assert_eq!((handle.idle(), handle.total()), (SECOND, Some(9 * SECOND)));
-    handle.change_idle(3 * SECOND).unwrap();
-    handle.change_total(None).unwrap();
-    assert!(handle.change_idle(Duration::ZERO).is_err());
-    assert!(handle.change_total(Some(Duration::ZERO)).is_err());
-    assert!(handle.change_total(Some(Duration::MAX)).is_err());
-    assert_eq!((handle.idle(), handle.total()), (3 * SECOND, None));
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.idle, snapshot.total), (SECOND, Some(9 * SECOND)));
+    handle.set_idle(3 * SECOND).unwrap();
+    handle.set_total(None).unwrap();
+    assert!(handle.set_idle(Duration::ZERO).is_err());
+    assert!(handle.set_total(Some(Duration::ZERO)).is_err());
+    assert!(handle.set_total(Some(Duration::MAX)).is_err());
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.idle, snapshot.total), (3 * SECOND, None));
     let (body, _alive) =
         Dribble::new(&[2 * SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND, 4 * SECOND]);
     let response = call(layer.http(), get(), body).await;
@@ -345,8 +351,9 @@ async fn a_handle_follows_later_setters() {
     let layer = layer(SECOND);
     let handle = layer.handle();
     let layer = layer.total(9 * SECOND).unwrap().name("download");
-    assert_eq!((handle.idle(), handle.total()), (SECOND, Some(9 * SECOND)));
-    handle.change_idle(3 * SECOND).unwrap();
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.idle, snapshot.total), (SECOND, Some(9 * SECOND)));
+    handle.set_idle(3 * SECOND).unwrap();
     let (body, _alive) = Dribble::new(&[2 * SECOND, 4 * SECOND]);
     let response = call(layer.http(), get(), body).await;
     about(read(response.into_body()).await.took, 5 * SECOND);
@@ -354,7 +361,7 @@ async fn a_handle_follows_later_setters() {
 
 /// A4.7
 #[tokio::test(start_paused = true)]
-async fn bodies_of_other_operations_take_their_time() {
+async fn bodies_of_other_operations_have_no_timeout() {
     for (name, is_whole) in [("other.", true), ("shop.", false)] {
         let only = layer(SECOND).only(OperationSet::prefix(name)).http();
         let (body, _alive) = Dribble::new(&[100 * SECOND]);
@@ -364,7 +371,7 @@ async fn bodies_of_other_operations_take_their_time() {
     }
 }
 
-/// Uses up tokio's cooperative budget at every poll, and has nothing for its reader.
+/// Uses up tokio's cooperative budget at every poll, and is always pending.
 struct Greedy;
 
 impl Body for Greedy {

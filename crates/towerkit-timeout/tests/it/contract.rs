@@ -99,7 +99,7 @@ fn nonsense_in_the_configuration_is_rejected() {
         ("deadline MAX", &|| {
             DeadlineLayer::new(Duration::MAX).is_err()
         }),
-        ("no field", &|| deadline().field("").is_err()),
-        ("no field to inject", &|| inject().field("").is_err()),
+        ("no header", &|| deadline().header("").is_err()),
+        ("no header to inject", &|| inject().header("").is_err()),
     ]);
 }

@@ -1,4 +1,4 @@
-//! Deadlines as they come in, are kept, and go out again.
+//! Deadlines: read, kept and sent.
 
 use std::{convert::Infallible, sync::mpsc, time::Duration};
 
@@ -12,7 +12,7 @@ use towerkit_core::{
 };
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, Probe, tokio_clock};
-use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, InvalidField, TimeoutLayer};
+use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -33,7 +33,7 @@ fn grpc(fields: &[(&str, &str)]) -> Request<()> {
     request(&[&[("content-type", "application/grpc")], fields].concat())
 }
 
-/// A service that passes on what it is called with.
+/// Returns a service that sends its requests to a channel.
 fn recorder(
     seen: mpsc::Sender<Request<()>>,
 ) -> impl Service<Request<()>, Response = Response<Full<Bytes>>, Error = Infallible> {
@@ -47,7 +47,7 @@ fn reason(answer: &Extensions) -> RejectionReason {
     answer.get::<Rejection>().expect("rejected").reason()
 }
 
-/// The request that a service behind the layer is called with, or why it is not.
+/// Returns the request that reaches a service behind the layer, or the reason of the rejection.
 macro_rules! seen_behind {
     ($layer:expr, $request:expr) => {{
         let (send, seen) = mpsc::channel();
@@ -60,9 +60,9 @@ fn left(request: &Request<()>) -> Duration {
     request.extensions().get::<Deadline>().unwrap().remaining()
 }
 
-/// TO-03, TO-04: the sooner of what the caller asks in either field and what the server allows; what cannot be read asks nothing.
+/// TO-03, TO-04: the earliest of the two headers and the server's limit; malformed values are ignored.
 #[tokio::test]
-async fn a_request_gets_the_deadline_that_its_fields_ask_for() {
+async fn a_request_gets_the_deadline_of_its_headers() {
     let table: [(&[(&str, &str)], Duration); 17] = [
         (&[], 60 * SECOND),
         (&[("grpc-timeout", "5S")], 5 * SECOND),
@@ -95,7 +95,7 @@ async fn a_request_gets_the_deadline_that_its_fields_ask_for() {
         (&[("x-request-timeout-ms", "soon")], 60 * SECOND),
     ];
     for (fields, expected) in table {
-        let (clock, _hand) = Clock::manual();
+        let (clock, _clock_control) = Clock::manual();
         let seen = seen_behind!(deadlines().clock(clock).http(), request(fields)).unwrap();
         assert_eq!(left(&seen), expected, "{fields:?}");
     }
@@ -103,13 +103,13 @@ async fn a_request_gets_the_deadline_that_its_fields_ask_for() {
 
 /// TO-03
 #[tokio::test]
-async fn a_deadline_that_is_already_there_is_never_put_off() {
+async fn an_existing_deadline_is_never_extended() {
     for (there, asked, expected) in [
         (2 * SECOND, "5S", 2 * SECOND),
         (5 * SECOND, "2S", 2 * SECOND),
         (90 * SECOND, "99999999H", 60 * SECOND),
     ] {
-        let (clock, _hand) = Clock::manual();
+        let (clock, _clock_control) = Clock::manual();
         let mut request = request(&[("grpc-timeout", asked)]);
         request
             .extensions_mut()
@@ -126,12 +126,12 @@ async fn a_request_whose_time_is_up_never_reaches_the_service() {
         let seen = seen_behind!(deadlines().http(), request(&[field]));
         assert_eq!(seen.unwrap_err(), RejectionReason::DeadlineExceeded);
     }
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let over = || {
         let mut request = request(&[]);
         let deadline = Deadline::after(&clock, SECOND);
         request.extensions_mut().insert(deadline);
-        hand.advance(SECOND);
+        clock_control.advance(SECOND);
         request
     };
     let timeout = || TimeoutLayer::new(SECOND).unwrap().http();
@@ -154,9 +154,9 @@ async fn over_grpc_a_request_whose_time_is_up_is_answered_in_trailers() {
     assert_eq!(response.headers()["grpc-status"], "4");
 }
 
-/// TO-03: the whole way, from the caller's field to the callee's.
+/// TO-03: from the caller's header to the upstream's.
 #[tokio::test(start_paused = true)]
-async fn a_callee_gets_what_is_left_of_its_callers_time() {
+async fn an_upstream_gets_the_time_left_of_its_callers_deadline() {
     for (made, name) in [
         (request as fn(&[(&str, &str)]) -> _, "x-request-timeout-ms"),
         (grpc, "grpc-timeout"),
@@ -198,8 +198,8 @@ async fn a_callee_gets_what_is_left_of_its_callers_time() {
 }
 
 #[tokio::test]
-async fn a_smaller_time_that_the_caller_wrote_itself_stays() {
-    let (clock, _hand) = Clock::manual();
+async fn a_smaller_value_in_the_header_stays() {
+    let (clock, _clock_control) = Clock::manual();
     for (written, expected) in [("50m", "50000000n"), ("5S", "1000000u"), ("x", "1000000u")] {
         let mut request = grpc(&[("grpc-timeout", written)]);
         request
@@ -211,7 +211,7 @@ async fn a_smaller_time_that_the_caller_wrote_itself_stays() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_deadline_goes_out_as_it_is() {
+async fn a_request_without_a_deadline_is_sent_unchanged() {
     let seen = seen_behind!(DeadlineInjectLayer::new().http(), request(&[])).unwrap();
     assert!(seen.headers().is_empty());
     let grpc = grpc(&[("grpc-timeout", "5S")]);
@@ -219,10 +219,10 @@ async fn a_request_without_a_deadline_goes_out_as_it_is() {
     assert_eq!(seen.headers()["grpc-timeout"], "5S");
 }
 
-/// TO-03: what cannot be said in whole milliseconds is not rounded up.
+/// TO-03: a time below a millisecond is not rounded up.
 #[tokio::test]
-async fn less_than_a_millisecond_is_too_little_to_call() {
-    let (clock, _hand) = Clock::manual();
+async fn a_remaining_time_below_a_millisecond_is_rejected() {
+    let (clock, _clock_control) = Clock::manual();
     for (left, expected) in [(MILLI, Ok("1")), (MILLI - Duration::from_nanos(1), Err(()))] {
         let mut request = request(&[]);
         request
@@ -238,13 +238,13 @@ async fn less_than_a_millisecond_is_too_little_to_call() {
 }
 
 #[tokio::test]
-async fn milliseconds_may_stand_in_another_field() {
-    let (clock, _hand) = Clock::manual();
-    let layer = deadlines().clock(clock).field("x-timeout").unwrap().http();
+async fn milliseconds_may_use_another_header() {
+    let (clock, _clock_control) = Clock::manual();
+    let layer = deadlines().clock(clock).header("x-timeout").unwrap().http();
     let asked = request(&[("x-timeout", "70"), ("x-request-timeout-ms", "50")]);
     let seen = seen_behind!(layer, asked).unwrap();
     assert_eq!(left(&seen), 70 * MILLI);
-    let layer = DeadlineInjectLayer::new().field("x-left").unwrap().http();
+    let layer = DeadlineInjectLayer::new().header("x-left").unwrap().http();
     let mut outgoing = request(&[]);
     *outgoing.extensions_mut() = seen.extensions().clone();
     let seen = seen_behind!(layer, outgoing).unwrap();
@@ -253,39 +253,39 @@ async fn milliseconds_may_stand_in_another_field() {
 
 /// T-07
 #[test]
-fn a_name_that_no_field_can_have_is_rejected() {
+fn an_invalid_header_name_is_rejected() {
     for name in ["", "a b", "a\r\nb", "X-Timeout", "é", ":path"] {
-        let error = deadlines().field(name).unwrap_err();
-        let expected = format!("{name:?} is not a field name in lower case");
+        let error = deadlines().header(name).unwrap_err();
+        let expected = format!("invalid header {name:?}: expected a header name in lower case");
         assert_eq!(error.to_string(), expected);
-        assert!(DeadlineInjectLayer::new().field(name).is_err());
+        assert!(DeadlineInjectLayer::new().header(name).is_err());
     }
-    let _: Result<_, InvalidField> = DeadlineInjectLayer::new().field("x-a.b_c!9");
+    assert!(DeadlineInjectLayer::new().header("x-a.b_c!9").is_ok());
 }
 
 #[tokio::test]
 async fn a_handle_changes_the_servers_limit() {
-    let (clock, _hand) = Clock::manual();
+    let (clock, _clock_control) = Clock::manual();
     let layer = deadlines().clock(clock);
     let handle = layer.handle();
-    handle.change(2 * SECOND).unwrap();
-    assert!(handle.change(Duration::MAX).is_err());
+    handle.set_timeout(2 * SECOND).unwrap();
+    assert!(handle.set_timeout(Duration::MAX).is_err());
     let seen = seen_behind!(layer.http(), request(&[("grpc-timeout", "5S")])).unwrap();
     assert_eq!(left(&seen), 2 * SECOND);
 }
 
 #[tokio::test]
 async fn a_handle_follows_later_setters() {
-    let (clock, _hand) = Clock::manual();
+    let (clock, _clock_control) = Clock::manual();
     let layer = deadlines();
     let handle = layer.handle();
-    let layer = layer.clock(clock).name("edge").field("x-left").unwrap();
-    handle.change(2 * SECOND).unwrap();
+    let layer = layer.clock(clock).name("edge").header("x-left").unwrap();
+    handle.set_timeout(2 * SECOND).unwrap();
     let seen = seen_behind!(layer.http(), request(&[("x-left", "5000")])).unwrap();
     assert_eq!(left(&seen), 2 * SECOND);
 }
 
-/// TO-03: the deadline is enforced by the timeout inside, which takes no longer than is left when it is called.
+/// TO-03: the inner timeout enforces the deadline, with the time left when it is called.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_drops_the_call_at_the_deadline() {
     let probe = Probe::new();
@@ -312,7 +312,7 @@ async fn a_timeout_drops_the_call_at_the_deadline() {
     assert_eq!((counts.dropped(), counts.in_flight()), (2, 0));
 }
 
-/// What happens between the call and its first wait comes off the time that is left.
+/// Work between the call and its first pending poll counts.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_polled_late_still_ends_at_its_deadline() {
     let mut service = TimeoutLayer::new(10 * SECOND)
@@ -346,9 +346,9 @@ async fn other_operations_have_no_deadline() {
     assert!(seen_behind!(layer, request).is_err());
 }
 
-/// A transport that knows the deadline may give the call up a little sooner than the timer here.
+/// A transport that knows the deadline may end the call slightly before the timer.
 #[tokio::test(start_paused = true)]
-async fn a_failure_at_the_deadline_is_a_timeout_and_one_before_is_none() {
+async fn a_failure_at_the_deadline_is_a_timeout_and_an_earlier_one_is_not() {
     for (after, is_timed_out) in [(500, false), (998, false), (999, true), (1000, true)] {
         let reset = service_fn(move |_: Request<()>| async move {
             sleep(Duration::from_millis(after)).await;

@@ -1,4 +1,4 @@
-//! Timeouts and deadlines: the laws, the costs, and the behaviour as a caller sees it.
+//! Timeouts and deadlines: the laws, the allocations, and the behaviour as a caller sees it.
 
 mod allocations;
 mod behaviour;

@@ -1,4 +1,4 @@
-//! Deadlines over tonic, whose channel and server count the time of `grpc-timeout` down themselves, and cancel the call.
+//! Deadlines over tonic, whose channel and server cancel the call when the time in `grpc-timeout` has passed.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use towerkit_core::{Call, CallEnd, Clock, Deadline, Observer, Outcome, Policy, o
 use towerkit_http::HttpExt;
 use towerkit_timeout::{DeadlineInjectLayer, TimeoutLayer};
 
-/// Answers nobody within a minute.
+/// Does not respond within a minute.
 #[derive(Clone)]
 struct Nap;
 
@@ -77,7 +77,7 @@ impl<Req> Observer<Req> for Ends {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-/// Whichever of the two stands outside, and whichever of the three timers is first.
+/// For both orders of the layers, and whichever of the three timers is first.
 #[tokio::test]
 async fn a_call_that_tonic_cancels_at_the_deadline_has_timed_out() {
     let channel = channel().await;
@@ -103,7 +103,7 @@ async fn a_call_that_tonic_cancels_at_the_deadline_has_timed_out() {
         ),
     ];
     for round in 0..20 {
-        // No more at once, or the server takes the cancelled streams for an attack.
+        // Few at once: the server takes many cancelled streams for an attack.
         let mut calls = JoinSet::new();
         for micros in [5_000, 6_300, 7_450, 9_999].map(|micros| micros + round * 137) {
             for service in &services {
