@@ -21,7 +21,7 @@ const LOCKS: usize = if cfg!(towerkit_loom) { 2 } else { 64 };
 ///
 /// The value is shared between threads and changes through atomics or locks. When a slot changes hands, the table calls
 /// [`idle_mark`](Self::idle_mark), [`retire`](Self::retire), replaces the key, and calls [`set`](Self::set). Between `retire` and
-/// `set` the value must give nothing to a caller that still holds an [`Entry`].
+/// `set` the value must be of no use to a caller that still holds an [`Entry`].
 pub trait SlotValue: Default {
     /// The state that a slot starts with when it is given to a key.
     type Initial;
@@ -63,7 +63,7 @@ pub struct KeyTable<V> {
 struct Line<V>([Slot<V>; SLOTS]);
 
 struct Slot<V> {
-    /// The tag of the key; 0 if there has been none.
+    /// The tag of the key; 0 before the first key.
     owner: AtomicU64,
     value: V,
 }
@@ -83,7 +83,7 @@ pub enum Claim<'a, T> {
     Made(T),
     /// The key already had a slot when the lock was taken.
     Known,
-    /// No slot is vacant. The key gets none while the lock is held.
+    /// No slot is vacant. The key gets no slot while the lock is held.
     Full(ClaimLock<'a>),
 }
 
@@ -125,7 +125,7 @@ impl<V: SlotValue> KeyTable<V> {
         lines.find_map(|line| line.find(tag))
     }
 
-    /// Gives a slot to a key that has none.
+    /// Gives a slot to a new key.
     ///
     /// `make` makes the initial state from the [time of the last eviction](Self::evicted_at), and a result for the caller.
     ///

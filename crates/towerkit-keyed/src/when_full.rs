@@ -1,6 +1,6 @@
-/// Decides the fate of a call whose key finds no slot, because the slots are taken by keys whose state must be kept.
+/// The fate of a call if its key finds no slot, because all slots that it may have are taken by keys with a state that must be kept.
 ///
-/// Each layer documents its default.
+/// Each layer documents its default; see [`KeyTable`](crate::KeyTable) for the slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
     /// The call uses one state that all keys without a slot share: a token bucket, a lease or a circuit breaker.

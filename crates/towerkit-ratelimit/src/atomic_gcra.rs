@@ -14,7 +14,7 @@ pub(crate) const RETIRED: u64 = 13 << 60;
 
 /// The quota of one bucket or of many, which can change while calls take tokens.
 ///
-/// Each bucket is one word: the time at which the bucket would be full, which is the theoretical arrival time of the GCRA. Taking a
+/// Each bucket is one word: the time at which the bucket would be full, the theoretical arrival time of the [GCRA](Gcra). Taking a
 /// token only raises it, so that a clock that steps back does not create tokens.
 ///
 /// # Changes of the quota

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-/// The parameters of the generic cell rate algorithm (GCRA, ITU-T I.371 annex A, "virtual scheduling").
+/// The parameters of the generic cell rate algorithm (GCRA,
+/// [ITU-T I.371](https://www.itu.int/rec/T-REC-I.371) annex A, "virtual scheduling").
 ///
 /// Times are in a sixteenth of a nanosecond, doubled: the lowest bit of a bucket's word is not part of the time, see
 /// [`AtomicGcra`](crate::atomic_gcra::AtomicGcra). The interval between two tokens is rarely a whole number of units. It is rounded up,

@@ -7,12 +7,15 @@ use crate::{atomic_gcra::PolicyHeader, gcra::BucketState};
 const LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
 
-/// The headers `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11, for a policy of this name.
+/// The headers `RateLimit` and `RateLimit-Policy` of
+/// [draft-ietf-httpapi-ratelimit-headers-11](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/), for a policy
+/// of this name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RateLimitHeaders(&'static str);
 
 impl RateLimitHeaders {
-    /// Names the policy. The name becomes a string of a structured field (RFC 9651, section 3.3.3).
+    /// Names the policy. The name becomes a string of a structured field
+    /// ([RFC 9651, section 3.3.3](https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3)).
     pub(crate) fn new(policy: &'static str) -> Result<Self, ConfigError> {
         let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         if policy.is_empty() || !policy.bytes().all(is_allowed) {

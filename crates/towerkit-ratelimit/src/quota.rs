@@ -4,7 +4,10 @@ use towerkit_core::ConfigError;
 
 use crate::gcra::Gcra;
 
-/// A rate and a burst: how many calls are admitted in a period of time, and how many of them at once.
+/// A rate and a burst: the number of calls in a period of time, and the number of calls at once.
+///
+/// Calls are spread evenly: with 60 calls a minute and a burst of 1, one call is admitted each second. The
+/// [crate documentation](crate#algorithm) explains the algorithm.
 ///
 /// ```
 /// use std::time::Duration;

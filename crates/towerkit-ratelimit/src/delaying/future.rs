@@ -14,7 +14,7 @@ use towerkit_core::{Clock, Rejection};
 use super::queued_bucket::QueuedBucket;
 use crate::config::CallState;
 
-/// A future that waits in the queue until the tokens of a call are there.
+/// A future that waits in the queue of a [`DelayingRateLimitLayer`](crate::DelayingRateLimitLayer) until the tokens of a call are there.
 ///
 /// Dropping it leaves the queue and returns the tokens to the calls behind.
 #[pin_project(PinnedDrop)]

@@ -11,7 +11,10 @@ use crate::{
     AnyLimitOptions, LimitOptions, NeedsEnd, Quota, headers::RateLimitHeaders, macros::limit_layer,
 };
 
-/// Limits the rate of all calls together, and lets calls over the limit wait in a queue, in the order of arrival.
+/// Limits the rate of all calls together, and lets calls over the limit wait in a queue, first in, first out.
+///
+/// Use it to stay within the quota of an upstream service, or to smooth bursts. A call over the limit waits for its token, up to a
+/// maximum, and within its [`Deadline`](towerkit_core::Deadline).
 ///
 /// ```
 /// use std::time::Duration;

@@ -9,11 +9,11 @@ use crate::{
     token_bucket::TokenBucket,
 };
 
-/// A bucket, and the queue of the calls that wait for its tokens.
+/// A [`TokenBucket`], and the [`WaitQueue`] of the calls that wait for its tokens.
 #[derive(Debug)]
 pub(crate) struct QueuedBucket {
     bucket: TokenBucket,
-    /// Not locked by a call whose tokens are there.
+    /// Not locked by a call that finds its tokens in the bucket.
     queue: Mutex<WaitQueue<Waker>>,
 }
 

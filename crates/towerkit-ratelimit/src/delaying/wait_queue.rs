@@ -185,7 +185,7 @@ impl<W> WaitQueue<W> {
 
     /// Removes a call that gives up. Returns the refund for the word of the bucket.
     ///
-    /// There is none if the bucket may have been full since without these tokens; then they would have overflowed.
+    /// Returns `None` if the bucket may have been full since without these tokens; then they would have overflowed.
     pub(crate) fn remove(&mut self, ticket: u64, cost: u32, now: i128, gcra: Gcra) -> Option<i128> {
         let expected = self.expected_word(gcra);
         let price = price(gcra, cost);

@@ -138,7 +138,7 @@ impl<O: AnyLimitOptions> KeyedRateLimitPolicy<O> {
                 let wait = insufficient.retry_after();
                 self.options.end().reject(name, wait, bucket, kind)
             }
-            // Without headers: a client is not told the state of the bucket for all.
+            // Without headers: the state of the bucket for all keys is not shown to a client.
             Denied::ByTotal(insufficient) => rejection(name, insufficient.retry_after()),
             Denied::TableFull => Rejection::new(RejectionReason::Overloaded, name.clone()),
         }

@@ -102,7 +102,7 @@ impl KeyedRateLimitHandle {
         limit.buckets().overrides.set(tag, quota, now)
     }
 
-    /// Removes the own quota of a key. Returns false if the key has none.
+    /// Removes the own quota of a key. Returns true if it had one.
     pub fn remove_override<K: Hash + ?Sized>(&self, key: &K) -> bool {
         let limit = self.0.get();
         let tag = limit.config.hasher.tag(key);

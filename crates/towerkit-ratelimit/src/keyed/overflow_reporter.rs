@@ -4,7 +4,7 @@ use towerkit_core::{Event, EventQueue, EventSink, Name};
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Counts calls whose key has no slot, and calls without a key, and reports each as an event at most once a second.
+/// Counts calls without a slot for their key, and calls without a key, and reports each as an [`Event`] at most once a second.
 #[derive(Debug)]
 pub(crate) struct OverflowReporter {
     name: Name,

@@ -135,7 +135,7 @@ impl Overrides {
         Ok(())
     }
 
-    /// Removes the quota of a key. Returns false if it has none.
+    /// Removes the quota of a key. Returns true if it had one.
     pub(crate) fn remove(&self, tag: u64) -> bool {
         let mut quotas = lock(&self.quotas);
         let was_listed = quotas.remove(&tag).is_some();

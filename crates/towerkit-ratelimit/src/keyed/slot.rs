@@ -6,7 +6,7 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// The bucket of one key: a word whose quota is that of its tier.
+/// The bucket of one key in a [`KeyTable`](towerkit_keyed::KeyTable): a word, with the quota of the tier of the key.
 ///
 /// A slot may be given to another key while its bucket is full, since a key without a slot has a full bucket as well: no window can
 /// hold more calls than it may. The mark is the word. The word of the next key is another one: [`RETIRED`] at first, and a later time

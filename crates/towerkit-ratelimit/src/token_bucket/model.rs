@@ -48,7 +48,7 @@ fn quotas() -> impl Strategy<Value = (u32, Duration, u32)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// RL-01, RL-04, RL-05, RL-06: over every window, whatever the schedule and the costs, also with timestamps out of order.
+    /// RL-01, RL-04, RL-05, RL-06: over every window, for any schedule and costs, also with timestamps out of order.
     #[test]
     fn no_window_admits_more_than_burst_plus_rate(
         (count, per, burst) in quotas(),

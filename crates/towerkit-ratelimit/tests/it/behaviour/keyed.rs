@@ -202,7 +202,7 @@ async fn a_cost_at_the_end_is_charged_to_the_key() {
 
 /// The overflow is reported once a second, not once a call.
 #[tokio::test]
-async fn a_key_without_a_slot_shares_a_bucket_or_is_rejected_or_bypasses_the_limit() {
+async fn a_key_without_a_slot_shares_a_bucket_or_is_rejected() {
     let (clock, clock_control) = Clock::manual();
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
@@ -226,13 +226,13 @@ async fn a_key_without_a_slot_shares_a_bucket_or_is_rejected_or_bypasses_the_lim
     for key in 2000..2100 {
         admitted(&service, key).await;
     }
-    let said = events.lock().unwrap().clone();
+    let reported = events.lock().unwrap().clone();
     let [
         Event::KeyTableFull { calls: 1, .. },
         Event::KeyTableFull { calls, .. },
-    ] = &said[..]
+    ] = &reported[..]
     else {
-        panic!("{said:?}");
+        panic!("{reported:?}");
     };
     assert_eq!(*calls, snapshot.overflowed);
 
@@ -243,18 +243,27 @@ async fn a_key_without_a_slot_shares_a_bucket_or_is_rejected_or_bypasses_the_lim
         reasons(key).await;
     }
     assert_eq!(reasons(999).await, RejectionReason::Overloaded);
+}
 
-    let layer = layer.when_full(WhenFull::Bypass);
+#[tokio::test]
+async fn a_key_without_a_slot_can_bypass_the_limit() {
+    let (clock, _clock_control) = Clock::manual();
+    let layer = KeyedRateLimitLayer::new(quota(1, 1), key)
+        .clock(clock)
+        .capacity(8)
+        .unwrap()
+        .when_full(WhenFull::Bypass);
+    let handle = layer.handle();
     let service = layer.layer(Probe::new());
     for key in 0..100 {
-        let calls = [0; 2].map(|_| service.clone().oneshot(Action::Pend(key)));
-        for call in calls {
-            let _ = call.await;
-        }
+        service.clone().oneshot(Action::Pend(key)).await.unwrap();
     }
+    assert!(handle.snapshot().keys <= 16);
     for _ in 0..10 {
-        service.clone().oneshot(Action::Pend(999)).await.unwrap();
+        service.clone().oneshot(Action::Pend(99)).await.unwrap();
     }
+    // A key with a slot is limited.
+    assert!(service.clone().oneshot(Action::Pend(0)).await.is_err());
 }
 
 /// RL-14: a jump of the time, as after a pause of the process, gives each key its burst and no more.
