@@ -7,20 +7,23 @@ use crate::{
     PolicyShape, SharedPolicies, service::AdmissionMode,
 };
 
-/// A policy stack of policies as one layer: one future, one body and one clock reading at each end.
+/// A layer that runs one policy, or a stack of policies as one.
 ///
-/// Made by [`stack`], [`guard`], [`async_guard`] and [`observe`], and inside every layer of towerkit that is a guard or an observer.
+/// [`stack`], [`guard`], [`async_guard`] and [`observe`] make it, and every guard and observer of towerkit contains it. Its service is a
+/// [`PolicyService`](crate::PolicyService) or, if a policy may wait, an [`AsyncPolicyService`](crate::AsyncPolicyService).
+///
+/// All services that the layer and its clones make share the policies.
 #[derive(Debug, Clone)]
 pub struct PolicyLayer<R: 'static, P = NoProtocol> {
     policy: R,
     protocol: P,
     leak: bool,
-    /// What all services of this layer share, made with the first: axum makes one for each connection, or even for each request.
+    /// The policies that all services of this layer share, made with the first service: axum makes one per connection or request.
     shared: Arc<OnceLock<SharedPolicies<R>>>,
 }
 
 impl<R, P> PolicyLayer<R, P> {
-    /// Makes a policy stack of one policy.
+    /// Makes a layer of a policy, such as an [`AsGuard`] or an [`AsObserver`].
     pub fn new(policy: R, protocol: P) -> Self {
         Self {
             policy,
@@ -30,9 +33,10 @@ impl<R, P> PolicyLayer<R, P> {
         }
     }
 
-    /// Leaks the policies, once for this layer and its clones: calls no longer count references.
+    /// Leaks the policies of this layer and its clones, once: calls no longer count references to them.
     ///
-    /// Worth it where many threads share one service for as long as the process runs. In a policy stack, leak the policy stack and not its parts.
+    /// This is faster if many threads call one service. The memory is never freed, so that it suits a service that lives as long as the
+    /// process. Leak a [`stack`], not the layers in it.
     #[must_use]
     pub fn leak(mut self) -> Self {
         self.leak = true;
@@ -40,7 +44,8 @@ impl<R, P> PolicyLayer<R, P> {
         self
     }
 
-    /// Makes another policy of the policy, and keeps the protocol.
+    /// Replaces the policy by one made of it.
+    #[doc(hidden)]
     #[must_use]
     pub fn map<T>(self, make: impl FnOnce(R) -> T) -> PolicyLayer<T, P> {
         PolicyLayer {
@@ -52,16 +57,19 @@ impl<R, P> PolicyLayer<R, P> {
     }
 
     /// Returns the policy.
+    #[doc(hidden)]
     pub fn policy(&self) -> &R {
         &self.policy
     }
 
-    /// Returns true once this layer, or a clone of it that was not changed since, has made a service.
+    /// Returns true if this layer, or a clone of it, has made a service since the last change.
+    #[doc(hidden)]
     pub fn is_used(&self) -> bool {
         self.shared.get().is_some()
     }
 
-    /// Returns the policy, to be changed. Services that were made before keep the old one.
+    /// Returns the policy for a change. Services that were made before keep the old policy.
+    #[doc(hidden)]
     pub fn policy_mut(&mut self) -> &mut R {
         self.shared = Arc::default();
         &mut self.policy
@@ -84,30 +92,58 @@ impl<S, R: PolicyShape + Clone, P: Clone> Layer<S> for PolicyLayer<R, P> {
     }
 }
 
-/// Says how a layer reads calls.
+/// Methods that every layer of towerkit has: they choose its [`Protocol`] and the operations that it applies to.
 ///
-/// `towerkit_http::HttpExt` adds `.http()` and `.grpc()`.
+/// A protocol tells a layer how to read a request and when a call ends. [`plain`](Self::plain) suits any service without a wire
+/// protocol; `towerkit_http::HttpExt` adds `.http()`, `.grpc()` and `.axum()`. A guard or an observer inside a [`stack`] has no
+/// protocol of its own: the stack has one.
+///
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use towerkit_core::{BoxError, LayerExt, OperationSet, Plain};
+/// # use towerkit_core::{Call, CallEnd, Guard, Policy, Rejection, RejectionReason, guard};
+/// # struct Maintenance;
+/// # impl Policy for Maintenance { type CallState = (); fn finish(&self, _: (), _: &CallEnd) {} }
+/// # impl<Req> Guard<Req> for Maintenance {
+/// #     fn admit(&self, _: &mut Call<'_, Req>) -> Result<(), Rejection> { Err(Rejection::new(RejectionReason::Unavailable, "maintenance")) }
+/// # }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// // Rejects every call of the operation "write".
+/// let layer = guard(Maintenance).only(OperationSet::exact("write"));
+///
+/// let double = tower::service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) });
+/// let read = ServiceBuilder::new().layer(layer.clone().plain("read")).service(double);
+/// let write = ServiceBuilder::new().layer(layer.plain("write")).service(double);
+///
+/// assert_eq!(read.oneshot(4).await.unwrap(), 8);
+/// assert_eq!(write.oneshot(4).await.unwrap_err().to_string(), "maintenance: unavailable");
+/// # });
+/// ```
+///
+/// [`Protocol`]: crate::Protocol
 pub trait LayerExt: Sized {
-    /// How it reads calls so far.
+    /// The protocol of this layer; [`NoProtocol`] before one is chosen.
     type Protocol;
 
     /// The same layer with another protocol.
     type With<Q>;
 
-    /// Returns how it reads calls so far.
+    /// Returns the protocol of this layer.
+    #[doc(hidden)]
     fn current_protocol(&self) -> &Self::Protocol;
 
-    /// Reads calls by `protocol`, for example `Http::new().classify(..)`.
+    /// Reads calls by `protocol`, such as `Http::new().classify(..)`.
     #[must_use]
     fn protocol<Q>(self, protocol: Q) -> Self::With<Q>;
 
-    /// Reads calls of a service without a wire protocol, and names them `operation` in logs and metrics.
+    /// Reads calls of a service without a wire protocol. `operation` is their name in logs and metrics.
     #[must_use]
     fn plain(self, operation: &'static str) -> Self::With<Plain> {
         self.protocol(Plain::new(operation))
     }
 
-    /// Applies the layer to these operations only; all others pass it by.
+    /// Applies the layer to these operations only. Calls of other operations go to the inner service.
     #[must_use]
     fn only(self, operations: OperationSet) -> Only<Self> {
         Only::new(self, operations)
@@ -132,18 +168,20 @@ impl<R, P> LayerExt for PolicyLayer<R, P> {
     }
 }
 
-/// A layer that can stand in a row: a guard or an observer whose protocol is not said, or several as a tuple.
+/// A layer that can be part of a [`stack`]: a guard or an observer without a protocol of its own, or a tuple of them.
+///
+/// [`policy_layer!`](crate::policy_layer) implements it. `Option<L>` is a layer, too: `None` does nothing.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot stand in a row",
+    message = "`{Self}` cannot be part of a policy stack",
     label = "not a guard or an observer without a protocol",
-    note = "in a row the protocol is said once, for the whole policy stack: leave `.http()`, `.grpc()` and `.plain(..)` off the layers inside",
-    note = "a driver such as a timeout is a layer of its own: put it between policy stacks"
+    note = "a policy stack has one protocol: call `.http()`, `.grpc()` or `.plain(..)` on the stack, not on the layers in it",
+    note = "a driver such as a timeout is a layer of its own: put it between two policy stacks"
 )]
 pub trait IntoPolicy {
     /// The policy.
     type Policy: PolicyShape;
 
-    /// Takes the policy out of the layer.
+    /// Returns the policy of the layer.
     fn into_policy(self) -> Self::Policy;
 }
 
@@ -193,27 +231,60 @@ macro_rules! tuples {
 
 tuples!(A B C D E F G H I J K L);
 
-/// Fuses up to twelve guards and observers into one layer, the first outermost.
+/// Combines up to twelve guards and observers into one layer, the first outermost.
 ///
-/// The result needs a protocol: `.http()`, `.grpc()` or [`.plain("operation")`](LayerExt::plain).
+/// The layers of a stack run as one middleware: with one future, one response body, and one clock reading at the start and at the end of
+/// a call. They see calls as if they were separate layers: an observer outside of a guard sees the calls that the guard rejects, and a
+/// guard releases its permit however the call ends.
+///
+/// The result needs a protocol: [`.plain("operation")`](LayerExt::plain), or `.http()`, `.grpc()` or `.axum()` of `towerkit_http`.
+/// Layers that call the inner service in their own way, such as a timeout or a retry, are not part of a stack; put them between stacks.
+///
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use towerkit_core::{BoxError, LayerExt, guard, observe, stack};
+/// # use std::sync::{Arc, atomic::{AtomicU64, Ordering::Relaxed}};
+/// # use towerkit_core::{Call, CallEnd, Guard, Observer, Policy, Rejection, RejectionReason};
+/// # #[derive(Default)]
+/// # struct CallCount(AtomicU64);
+/// # impl Policy for CallCount { type CallState = (); fn finish(&self, _: (), _: &CallEnd) { self.0.fetch_add(1, Relaxed); } }
+/// # impl<Req> Observer<Req> for CallCount { fn start(&self, _: &mut Call<'_, Req>) {} }
+/// # struct Maintenance;
+/// # impl Policy for Maintenance { type CallState = (); fn finish(&self, _: (), _: &CallEnd) {} }
+/// # impl<Req> Guard<Req> for Maintenance {
+/// #     fn admit(&self, _: &mut Call<'_, Req>) -> Result<(), Rejection> { Err(Rejection::new(RejectionReason::Unavailable, "maintenance")) }
+/// # }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let count = Arc::new(CallCount::default());
+/// let layer = stack((observe(Arc::clone(&count)), guard(Maintenance)));
+///
+/// let service = ServiceBuilder::new()
+///     .layer(layer.plain("double"))
+///     .service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) });
+///
+/// assert!(service.oneshot(4).await.is_err());
+/// assert_eq!(count.0.load(Relaxed), 1);
+/// # });
+/// ```
 #[must_use]
 pub fn stack<L: IntoPolicy>(layers: L) -> PolicyLayer<L::Policy> {
     PolicyLayer::new(layers.into_policy(), NoProtocol)
 }
 
-/// Makes a layer of a [`Guard`](crate::Guard) that is shared by all services the layer makes.
+/// Makes a layer of a [`Guard`](crate::Guard), which all services of the layer share.
 #[must_use]
 pub fn guard<G>(guard: G) -> PolicyLayer<AsGuard<Arc<G>>, Plain> {
     PolicyLayer::new(PolicyAs::new(Arc::new(guard)), Plain::default())
 }
 
-/// Makes a layer of an [`AsyncGuard`](crate::AsyncGuard) that is shared by all services the layer makes.
+/// Makes a layer of an [`AsyncGuard`](crate::AsyncGuard), which all services of the layer share.
 #[must_use]
 pub fn async_guard<G>(guard: G) -> PolicyLayer<AsAsyncGuard<Arc<G>>, Plain> {
     PolicyLayer::new(PolicyAs::new(Arc::new(guard)), Plain::default())
 }
 
-/// Makes a layer of an [`Observer`](crate::Observer) that is shared by all services the layer makes.
+/// Makes a layer of an [`Observer`](crate::Observer), which all services of the layer share.
 #[must_use]
 pub fn observe<O>(observer: O) -> PolicyLayer<AsObserver<Arc<O>>> {
     PolicyLayer::new(PolicyAs::new(Arc::new(observer)), NoProtocol)

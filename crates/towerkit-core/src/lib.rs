@@ -1,11 +1,13 @@
-//! The seams of towerkit: guards, observers, protocols, and the one middleware that runs them.
+//! The common part of towerkit's layers, and the traits to write a layer of your own.
 //!
-//! A **guard** asks of each call whether it may go ahead, an **observer** takes note of what happens. Both are plain data and
-//! decisions: they never see a future, a waker or a body. The plumbing that turns them into tower middleware stands here, once:
-//! readiness, rejection, cancellation at every poll, panics, exactly one `finish` for every call, spans entered for every poll.
+//! To use a layer you need its crate and, to choose a protocol for it, [`LayerExt`]; [`stack`] combines several layers into one. The
+//! rest of this crate is for authors of layers:
 //!
-//! To use a layer you need its crate and nothing from here but, for some services, [`LayerExt`]. To write one, read [`Guard`] and
-//! [`Observer`].
+//! - A [`Guard`] admits or rejects each call, an [`AsyncGuard`] may let it wait first, and an [`Observer`] records calls. They are
+//!   *policies*: plain data and decisions, without futures, wakers or bodies. [`PolicyService`] runs them, and does the rest:
+//!   readiness, cancellation at every poll, panics, and exactly one [`finish`](Policy::finish) per call.
+//! - A driver, such as a retry, implements [`tower_service::Service`] itself, because it calls the inner service in its own way. It reads
+//!   calls by a [`Protocol`] ([`InspectResult`], [`ReplayRequest`], [`ShareResponse`]), and so needs no code for HTTP or gRPC.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,52 +15,57 @@
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use towerkit_core::{BoxError, Call, CallEnd, LayerExt, Observer, Outcome, Policy, observe};
 //!
-//! /// Counts calls by how they ended.
+//! /// Counts calls by outcome.
 //! #[derive(Default)]
-//! struct Tally([AtomicU64; 6]);
+//! struct OutcomeCounts([AtomicU64; 6]);
 //!
-//! impl Policy for Tally {
+//! impl Policy for OutcomeCounts {
 //!     type CallState = ();
-//!     fn finish(&self, _held: (), end: &CallEnd) {
+//!     fn finish(&self, _state: (), end: &CallEnd) {
 //!         self.0[end.outcome() as usize].fetch_add(1, Ordering::Relaxed);
 //!     }
 //! }
 //!
-//! impl<Req> Observer<Req> for Tally {
+//! impl<Req> Observer<Req> for OutcomeCounts {
 //!     fn start(&self, _call: &mut Call<'_, Req>) {}
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let tally = Arc::new(Tally::default());
+//! let counts = Arc::new(OutcomeCounts::default());
 //! let service = ServiceBuilder::new()
-//!     .layer(observe(tally.clone()).plain("halve"))
+//!     .layer(observe(counts.clone()).plain("halve"))
 //!     .service_fn(|n: u32| async move {
 //!         if n % 2 == 0 { Ok(n / 2) } else { Err(BoxError::from("odd")) }
 //!     });
 //!
 //! assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
 //! assert!(service.oneshot(7).await.is_err());
-//! assert_eq!(tally.0[Outcome::Success as usize].load(Ordering::Relaxed), 1);
-//! assert_eq!(tally.0[Outcome::Failure as usize].load(Ordering::Relaxed), 1);
+//! assert_eq!(counts.0[Outcome::Success as usize].load(Ordering::Relaxed), 1);
+//! assert_eq!(counts.0[Outcome::Failure as usize].load(Ordering::Relaxed), 1);
 //! # });
 //! ```
 //!
 //! # Readiness
 //!
-//! Admission happens in `call`, so that a service that is ready but never called holds nothing. See [`PolicyService`].
+//! Guards decide in `call`, so that a service that is ready but never called holds no permit. [`PolicyService`] has the details.
 //!
 //! # Cancellation
 //!
-//! Dropping a response future, or a response body that is still followed, finishes every policy of the policy stack once, as cancelled.
+//! Dropping the response future, or a response body that has not ended, finishes every policy once, as
+//! [cancelled](Outcome::Cancelled).
 //!
 //! # Clones
 //!
-//! State lives in the layer and is shared by every service that the layer makes and by their clones.
+//! The state belongs to the layer. All services that the layer makes, and their clones, share it.
 //!
 //! # Errors
 //!
-//! The inner service's error type is never changed. A rejection is a response where the protocol has one for it, and otherwise an
-//! error that implements [`CarriesRejection`].
+//! The error type of the inner service never changes. A rejected call gets a response if the protocol has one for it, and otherwise an
+//! error of a type that implements [`CarriesRejection`].
+//!
+//! # It does not compile?
+//!
+//! [`check`] makes the compiler name the missing bound where `.oneshot` or `.ready` ends in a bare E0599.
 
 mod async_service;
 mod backpressure;
