@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towerkit_circuitbreaker::{CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenWhen};
+use towerkit_circuitbreaker::{CircuitBreakerLayer, KeyedCircuitBreakerLayer, OpenWhen};
 use towerkit_concurrency::ConcurrencyLimitLayer;
 use towerkit_core::{Call, Clock, IntoPolicy, PolicyLayer, stack};
 use towerkit_log::LogLayer;
@@ -63,8 +63,8 @@ pub fn time_window_breaker(clock: Clock) -> CircuitBreakerLayer {
 #[must_use]
 pub fn keyed_circuit_breaker(
     clock: Clock,
-) -> KeyedCircuitBreakerLayer<impl Fn(&Call<'_, u64>) -> Option<Key> + Send + Sync + 'static> {
-    KeyedCircuitBreakerLayer::new(1000, |call: &Call<'_, u64>| Some(Key::new(*call.request)))
+) -> KeyedCircuitBreakerLayer<impl Fn(&Call<'_, u64>) -> Option<u64> + Send + Sync + 'static> {
+    KeyedCircuitBreakerLayer::new(1000, |call: &Call<'_, u64>| Some(*call.request))
         .expect("a valid capacity")
         .clock(clock)
 }

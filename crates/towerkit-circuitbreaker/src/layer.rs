@@ -1,31 +1,37 @@
 use std::{sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsGuard, CallEnd, Clock, EventSink, LayerState, Plain, PolicyLayer, PolicyService, policy_layer,
+    AsGuard, CallEnd, Clock, ConfigError, EventSink, LayerState, Name, Plain, PolicyLayer,
+    PolicyService, policy_layer,
 };
 
 use crate::{
-    CircuitBreakerHandle, CircuitBreakerOptions, CircuitBreakerPolicy, CountAs, InvalidSetting,
-    OpenDuration, OpenWhen, setters::setters, settings::Settings,
+    config::{CircuitBreakerOptions, Config},
+    count_as::CountAs,
+    guard::CircuitBreakerPolicy,
+    handle::CircuitBreakerHandle,
+    open_duration::OpenDuration,
+    open_when::OpenWhen,
 };
 
-/// Stops calling a service that fails, and tries it again later.
+/// Stops calls to an upstream that fails, and probes it until it has recovered.
 ///
-/// All services that one layer makes share one breaker.
+/// All services that one layer makes share one breaker. A breaker for each host or tenant is a
+/// [`KeyedCircuitBreakerLayer`](crate::KeyedCircuitBreakerLayer).
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerLayer<P = Plain> {
     policies: PolicyLayer<AsGuard<CircuitBreakerPolicy>, P>,
     state: LayerState<CircuitBreakerPolicy>,
 }
 
-/// A service behind a [`CircuitBreakerLayer`].
+/// The service that a [`CircuitBreakerLayer`] makes.
 pub type CircuitBreaker<S, P = Plain> = PolicyService<S, AsGuard<CircuitBreakerPolicy>, P>;
 
 impl CircuitBreakerLayer {
-    /// Makes a breaker that is closed; the setters say what it does by default.
+    /// Makes a closed breaker with the default options.
     #[must_use]
     pub fn new() -> Self {
-        let breaker = CircuitBreakerPolicy::new(Settings::default());
+        let breaker = CircuitBreakerPolicy::new(Config::default());
         Self {
             policies: PolicyLayer::new(AsGuard::new(breaker.clone()), Plain::default()),
             state: LayerState::new(breaker),
@@ -39,23 +45,136 @@ impl Default for CircuitBreakerLayer {
     }
 }
 
+/// The setters that all layers of this crate have, for a layer with `config(&self)` and `with(self, FnOnce(&mut Config))`.
+macro_rules! setters {
+    () => {
+        /// Sets the condition that opens a breaker; by default half of the last 100 results are failures, once there are 20 results.
+        #[must_use]
+        pub fn open_when(self, open_when: OpenWhen) -> Self {
+            self.with(|config| config.options = config.options.open_when(open_when))
+        }
+
+        /// Sets how long an open breaker rejects calls before it admits probes; 10 seconds by default.
+        ///
+        /// # Errors
+        ///
+        /// If `duration` is zero or does not fit into 64 bits of nanoseconds (584 years).
+        pub fn open_for(self, duration: Duration) -> Result<Self, ConfigError> {
+            OpenDuration::new(duration).map(|duration| self.open_duration(duration))
+        }
+
+        /// Sets how long an open breaker rejects calls, with backoff or jitter.
+        #[must_use]
+        pub fn open_duration(self, open_duration: OpenDuration) -> Self {
+            self.with(|config| config.options = config.options.open_duration(open_duration))
+        }
+
+        /// Sets how many probes a half-open breaker admits, all of which must succeed to close it; 1 by default.
+        ///
+        /// # Errors
+        ///
+        /// If `probes` is not 1 to 1023.
+        pub fn probes(self, probes: u16) -> Result<Self, ConfigError> {
+            let options = self.config().options.probes(probes)?;
+            Ok(self.options(options))
+        }
+
+        /// Sets how long a probe may run before another call may replace it; 1 minute by default.
+        ///
+        /// See [`CircuitBreakerOptions::probe_timeout`].
+        ///
+        /// # Errors
+        ///
+        /// If `timeout` is zero or does not fit into 64 bits of nanoseconds (584 years).
+        pub fn probe_timeout(self, timeout: Duration) -> Result<Self, ConfigError> {
+            let options = self.config().options.probe_timeout(timeout)?;
+            Ok(self.options(options))
+        }
+
+        /// Sets all of the above at once.
+        #[must_use]
+        pub fn options(self, options: CircuitBreakerOptions) -> Self {
+            self.with(|config| config.options = options)
+        }
+
+        /// Sets how a call that has ended counts; [`CountAs::of`] by default.
+        ///
+        /// A panic of the inner service is always a failure. If `count_as` itself panics, the default applies to the call.
+        #[must_use]
+        pub fn count_as(
+            self,
+            count_as: impl Fn(&CallEnd) -> CountAs + Send + Sync + 'static,
+        ) -> Self {
+            self.with(|config| config.count_as = Some(Arc::new(count_as)))
+        }
+
+        /// Sets the name in rejections and events, such as the name of the upstream; `circuitbreaker` by default.
+        #[must_use]
+        pub fn name(self, name: impl Into<Name>) -> Self {
+            self.with(|config| config.name = name.into())
+        }
+
+        /// Sets the clock; [`Clock::monotonic`] by default.
+        ///
+        /// A closed breaker reads it only for windows over time, at the end of each call, and for slow calls, also at the start.
+        #[must_use]
+        pub fn clock(self, clock: Clock) -> Self {
+            self.with(|config| config.clock = clock)
+        }
+
+        /// Sends each change of state to `sink` as an [`Event::CircuitChanged`](towerkit_core::Event::CircuitChanged); not sent by
+        /// default.
+        #[must_use]
+        pub fn events(self, sink: impl EventSink + 'static) -> Self {
+            self.with(|config| config.sink = Some(Arc::new(sink)))
+        }
+
+        /// Sets the seed of the [jitter](OpenDuration::jitter), so that it can be repeated; random by default.
+        #[must_use]
+        pub fn seed(self, seed: u64) -> Self {
+            self.with(|config| config.seed = Some(seed))
+        }
+    };
+}
+
+pub(crate) use setters;
+
 impl<P> CircuitBreakerLayer<P> {
     setters!();
 
-    /// Returns a handle on the breaker, which all services of this layer share.
+    /// Keeps services unready while the breaker would reject a call, instead of rejecting it; for use under a load balancer.
+    ///
+    /// A balancer prefers the instance with the fewest calls in flight. An instance with a breaker that rejects at once has none, so
+    /// that the failing instance looks idle and attracts the calls. With this option it is not ready, and the balancer uses another
+    /// instance. Give each instance a breaker of its own. A service is ready again when its breaker admits probes, and when a
+    /// [handle](CircuitBreakerHandle) lets calls pass.
+    ///
+    /// Readiness does not reserve a probe: if several clones of a service are ready, a half-open breaker rejects the calls beyond its
+    /// probes. Without a balancer outside, callers wait for as long as the breaker is open, and without a bound if it is
+    /// [forced open](CircuitBreakerHandle::force_open).
+    ///
+    /// The wait uses the timer of tokio and must be polled in a tokio runtime with time enabled. It reads the [`clock`](Self::clock)
+    /// when the timer fires, or when the state of the breaker changes; a manual clock that is advanced meanwhile does not wake it.
+    #[cfg(feature = "backpressure")]
+    #[must_use]
+    pub fn backpressure(self) -> Self {
+        self.with(|config| config.backpressure = true)
+    }
+
+    /// Returns a handle to the breaker, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
         CircuitBreakerHandle(self.state.handle())
     }
 
-    fn settings(&self) -> &Settings {
-        self.policies.policy().get().settings()
+    fn config(&self) -> &Config {
+        self.policies.policy().get().config()
     }
 
-    pub(crate) fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.settings().clone();
-        set(&mut settings);
-        let breaker = CircuitBreakerPolicy::new(settings);
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config().clone();
+        set(&mut config);
+        let breaker = CircuitBreakerPolicy::new(config);
         if self.policies.is_used() {
             self.state.mark_used();
         }

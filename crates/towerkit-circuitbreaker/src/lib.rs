@@ -1,19 +1,24 @@
-//! A circuit breaker for tower services: it stops calling a service that fails, and tries it again later.
+//! A circuit breaker for tower services: stops calls to an upstream that fails, and probes it until it has recovered.
 //!
-//! A breaker is **closed** while all is well: it admits every call and judges the results. Too many failures or slow calls **open**
-//! it: it rejects every call at once, with the time after which it is worth another try. That time over, it is **half-open**: it
-//! lets a few calls through as probes. Their success closes it, a failure opens it again. A result counts only if its call was
-//! admitted since the last change of state, so that stragglers move nothing.
+//! Use it in front of a database, a peer or an API whose failures would otherwise pile up in your service: callers get an error at once
+//! instead of waiting for a timeout, and the upstream gets time to recover instead of more load.
+//!
+//! A breaker has the three [states](State) of the pattern in Michael Nygard's *Release It!* (2007):
+//!
+//! - **closed**: it admits all calls and counts their results. Too many failures or slow calls open it.
+//! - **open**: it rejects all calls at once, with a hint when to retry.
+//! - **half-open**: after the open duration it admits a few calls as probes. Their success closes it, one failure opens it again.
 //!
 //! ```
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use towerkit_circuitbreaker::{CircuitBreakerLayer, State, OpenWhen};
+//! use towerkit_circuitbreaker::{CircuitBreakerLayer, OpenWhen, State};
 //! use towerkit_core::{BoxError, Clock, RejectionReason, Rejection};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let (clock, hand) = Clock::manual();
+//! let (clock, clock_control) = Clock::manual();
 //! let breaker = CircuitBreakerLayer::new()
+//!     .name("shares")
 //!     .open_when(OpenWhen::consecutive_failures(2)?)
 //!     .open_for(Duration::from_secs(5))?
 //!     .clock(clock);
@@ -31,119 +36,111 @@
 //! assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
 //! assert_eq!(rejection.retry_after(), Some(Duration::from_secs(5)));
 //!
-//! hand.advance(Duration::from_secs(5));
+//! clock_control.advance(Duration::from_secs(5));
 //! assert_eq!(service.ready().await?.call(4).await?, 25);
 //! assert_eq!(handle.state(), State::Closed);
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 503 with `Retry-After`, and `UNAVAILABLE` over gRPC.
-//! What counts as a failure stands at [`CountAs::of`], and [`CircuitBreakerLayer::count_as`] changes it.
+//! Over HTTP and gRPC add `.http()` (`use towerkit_http::HttpExt`): rejections are then 503 with [`Retry-After`], and gRPC's
+//! `UNAVAILABLE`.
 //!
-//! A [`OpenWhen`] says how many are too many: failures in a row, a share of failures or of slow calls among the last so many results or
-//! in the last so much time, or any of several such conditions. An [`OpenDuration`] can grow while the callee stays away. A
-//! [`CircuitBreakerHandle`], the handle, shows how a breaker stands, changes its options while it runs, and takes the decision from it:
-//! forced open, forced closed, disabled, or observing only. A [`KeyedCircuitBreakerLayer`] has a breaker for each host, tenant, or
-//! whatever else a call is about, in bounded memory.
+//! # Options
 //!
-//! A closed breaker costs a call a few atomic reads: no lock, no clock, no allocation, and no write while the window is full of
-//! successes. A window of time costs a reading of the clock and one atomic write, slow calls one reading more, and two
-//! writes more if they are counted while they hang.
+//! | option | by default |
+//! |---|---|
+//! | [`open_when`](CircuitBreakerLayer::open_when): a number of failures in a row, a rate of failures or of [slow calls](SlowCall) in a [`Window`] over results or over time, or any of these | half of the last 100 results are failures, once there are 20 |
+//! | [`open_for`](CircuitBreakerLayer::open_for), [`open_duration`](CircuitBreakerLayer::open_duration): how long it stays open, with exponential backoff and jitter | 10 seconds |
+//! | [`probes`](CircuitBreakerLayer::probes): the number of calls that a half-open breaker admits | 1 |
+//! | [`count_as`](CircuitBreakerLayer::count_as): which calls are failures | [`CountAs::of`] |
+//! | [`name`](CircuitBreakerLayer::name): distinguishes breakers in rejections and [events](towerkit_core::Event::CircuitChanged) | `circuitbreaker` |
+//!
+//! A [`CircuitBreakerHandle`] shows the state, changes [options](CircuitBreakerOptions) while the breaker runs, and overrides it:
+//! forced open, forced closed, disabled or [observing](Mode::Observing). A [`KeyedCircuitBreakerLayer`] has a breaker for each upstream
+//! host, tenant or other key.
+//!
+//! A closed breaker costs a call a few atomic reads: no lock, no clock reading, no allocation, and no write while the window is full of
+//! successes. A window over time costs one clock reading and one atomic write, slow calls one more reading, and slow calls that are
+//! counted while they are in flight two more writes.
 //!
 //! # Readiness
 //!
-//! Admission happens in `call`: a service that is ready but never called holds no probe. A breaker that is open, or half-open with
-//! all its probes under way, is ready without asking the inner service, and its `call` rejects. Breakers by key do not know the key
-//! there, and ask.
+//! `poll_ready` forwards to the inner service, except if the breaker would reject a call: the service is then ready at once and its
+//! `call` rejects. Admission happens in `call`, so that a service that is ready but not called holds no probe.
 //!
-//! Under a load balancer a breaker that rejects at once looks like an idle instance. `CircuitBreakerLayer::backpressure`, with the
-//! feature `backpressure`, makes `poll_ready` wait instead, for as long as the breaker would reject.
+//! Under a load balancer, a breaker that rejects at once looks like an idle instance and attracts calls.
+//! `CircuitBreakerLayer::backpressure` (feature `backpressure`) keeps `poll_ready` pending while the breaker would reject.
 //!
 //! # Cancellation
 //!
-//! A cancelled call counts for nothing, and a cancelled probe leaves its place to the next call. If the head of the response had
-//! come, the head counts, unless it tells nothing, like the head of a gRPC stream. A time-out *outside* a breaker cancels calls and so hides them from it: put it inside, or count slow calls,
-//! of which a cancelled call is one if it ran longer than they may. Calls that hang and that nobody cancels are counted while they
-//! hang with [`SlowCall::while_in_flight`]. A probe that never ends loses its place after a minute
-//! ([`probe_timeout`](CircuitBreakerLayer::probe_timeout)), and its result then counts no more.
+//! A cancelled call does not count, and a cancelled probe is replaced by the next call. If the head of the response had arrived, the
+//! call counts by its head; the head of a gRPC stream has no outcome. A timeout *outside* the breaker therefore hides slow calls from it:
+//! place the timeout inside, or count [slow calls](OpenWhen::slow_rate), which includes cancelled calls that ran for too long. Calls that
+//! hang count before they end with [`SlowCall::while_in_flight`].
+//!
+//! A probe that does not end is replaced after [`probe_timeout`](CircuitBreakerLayer::probe_timeout), one minute by default, and its
+//! result no longer counts. Nor does any other result if the state has changed since the call was admitted.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share the breaker, or the breakers by key; so do its handles. For one breaker
-//! each, make a layer each.
+//! All services that one layer makes, their clones and the handles share one breaker, or one set of breakers by key. Make a layer for
+//! each breaker that is to be independent.
 //!
 //! # Errors
 //!
-//! A rejection is [`RejectionReason::CircuitOpen`](towerkit_core::RejectionReason::CircuitOpen), with the rest of the open time where there is one: a call
-//! made that much later is a probe, if no other comes first. A half-open breaker without a free probe, and one forced open, do not
-//! know a time and name none. The inner service's errors pass through unchanged.
+//! A rejection is a [`Rejection`](towerkit_core::Rejection) with [`RejectionReason::CircuitOpen`]. An open breaker adds the rest of
+//! its open duration as [`retry_after`](towerkit_core::Rejection::retry_after); the first call after that is a probe. A half-open breaker
+//! with all probes in flight, and one that is forced open, add no time. Errors of the inner service pass unchanged. Invalid options are a
+//! [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Order
 //!
-//! Inside a retry, so that every attempt asks the breaker. Outside a time-out of one attempt, so that a time-out counts as a failure.
-//! A rejection by a limiter or by another breaker further in is not the callee's fault and is ignored, so that their order is free.
-//! Inside a balancer, one breaker for each instance, with backpressure: one for all of them would cut off the good with the bad.
+//! Place the breaker inside a retry, so that each attempt is counted, and outside a timeout for one attempt, so that a timeout counts as
+//! a failure. Rejections by an inner rate limit, concurrency limit or breaker are ignored, so that their order is free. Under a load
+//! balancer, give each instance a breaker of its own, with backpressure: a single one would reject calls to healthy instances too.
 //!
 //! # Coming from go-kit
 //!
 //! `circuitbreaker.Gobreaker` with its defaults is
-//! `CircuitBreakerLayer::new().open_when(OpenWhen::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and `HandyBreaker` judge
-//! by the share of failures in the last seconds: `OpenWhen::failure_rate(0.5, Duration::from_secs(10), 20)?`. Unlike go-kit's, this breaker does
-//! not count cancelled calls or rejections by a limiter, and counts a business failure (`Failer`) when asked to, by
-//! `Plain::new("operation").by_failer()`.
+//! `CircuitBreakerLayer::new().open_when(OpenWhen::consecutive_failures(6)?).open_for(Duration::from_secs(60))?`. `Hystrix` and
+//! `HandyBreaker` compute the rate of failures in the last seconds: `OpenWhen::failure_rate(0.5, Duration::from_secs(10), 20)?`. Unlike
+//! those, this breaker does not count cancelled calls or rejections by an inner limit. It counts business failures, errors in a
+//! successful response, with [`Plain::by_failer`](towerkit_core::Plain::by_failer).
+//!
+//! [`Retry-After`]: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+//! [`RejectionReason::CircuitOpen`]: towerkit_core::RejectionReason::CircuitOpen
 
-#[cfg(feature = "backpressure")]
-mod backpressure;
-mod breaker;
-mod bucket;
-mod calls;
+mod breaker_table;
+mod config;
 mod count_as;
 mod count_window;
-mod counts;
-mod epoch;
+mod generation;
 mod guard;
-mod head;
-mod in_flight;
-mod invalid;
+mod handle;
+mod in_flight_calls;
 mod keyed;
 mod layer;
-mod ledger;
-mod limit;
-mod machine;
-mod mark;
-mod mode;
 #[cfg(all(test, towerkit_loom))]
-mod models;
+mod loom_models;
 mod open_duration;
 mod open_when;
-mod options;
-mod setters;
-mod settings;
-mod slow_call;
-mod snapshot;
 mod state;
-mod streak;
-mod tally;
+mod state_machine;
 mod time_window;
-mod window;
-mod word;
+mod window_counts;
 
 use towerkit_core::sync::watched as sync;
 
-pub use breaker::CircuitBreakerHandle;
+pub use config::CircuitBreakerOptions;
 pub use count_as::CountAs;
 pub use guard::CircuitBreakerPolicy;
-pub use invalid::InvalidSetting;
+pub use handle::CircuitBreakerHandle;
 pub use keyed::{
-    Key, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
-    KeyedCircuitBreakerPolicy, WhenFull,
+    KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
+    KeyedCircuitBreakerPolicy,
 };
 pub use layer::{CircuitBreaker, CircuitBreakerLayer};
-pub use mode::Mode;
 pub use open_duration::OpenDuration;
-pub use open_when::OpenWhen;
-pub use options::CircuitBreakerOptions;
-pub use slow_call::SlowCall;
-pub use snapshot::CircuitBreakerSnapshot;
-pub use state::State;
-pub use window::Window;
+pub use open_when::{OpenWhen, SlowCall, Window};
+pub use state::{CircuitBreakerSnapshot, Mode, State};
+pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, WhenFull};

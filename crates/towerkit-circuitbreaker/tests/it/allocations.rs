@@ -1,23 +1,22 @@
-//! What a breaker allocates once it is made: nothing.
+//! A breaker allocates no memory after it was made.
 
 use std::{future::ready, time::Duration};
 
 use allocation_counter::measure;
 use tower::{Layer, Service, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, CircuitBreakerPolicy, Key, KeyedCircuitBreakerLayer, OpenWhen, SlowCall,
-    State,
+    CircuitBreakerLayer, CircuitBreakerPolicy, KeyedCircuitBreakerLayer, OpenWhen, SlowCall, State,
 };
 use towerkit_core::{BoxError, Call, CallEnd, Clock, Guard, IntoPolicy, Outcome, Plain, Policy};
 
 fn call(breaker: &CircuitBreakerPolicy, outcome: Outcome) {
     let protocol = Plain::new("test");
-    if let Ok(held) = breaker.admit(&mut Call::new(&mut (), &protocol)) {
-        breaker.finish(held, &CallEnd::new(outcome));
+    if let Ok(call_state) = breaker.admit(&mut Call::new(&mut (), &protocol)) {
+        breaker.finish(call_state, &CallEnd::new(outcome));
     }
 }
 
-/// Conditions of every kind, at which 100 failures after 100 successes open the breaker.
+/// Conditions of each kind, at which 100 failures after 100 successes open the breaker.
 fn conditions() -> [OpenWhen; 6] {
     let minute = Duration::from_secs(60);
     let slow = OpenWhen::slow_rate(1.0, minute, minute, 20).unwrap();
@@ -35,9 +34,9 @@ fn conditions() -> [OpenWhen; 6] {
 }
 
 #[test]
-fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
+fn calls_rejections_and_changes_of_state_allocate_no_memory() {
     for open_when in conditions() {
-        let (clock, hand) = Clock::manual();
+        let (clock, clock_control) = Clock::manual();
         let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let handle = layer.handle();
         let breaker = layer.into_policy().get().clone();
@@ -46,10 +45,10 @@ fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
                 (0..100).for_each(|_| call(&breaker, outcome));
             }
             assert_eq!(handle.state(), State::Open);
-            hand.advance(Duration::from_secs(10));
+            clock_control.advance(Duration::from_secs(10));
             call(&breaker, Outcome::Success);
             assert_eq!(handle.state(), State::Closed);
-            hand.advance(Duration::from_secs(30));
+            clock_control.advance(Duration::from_secs(30));
             call(&breaker, Outcome::Failure);
         });
         assert_eq!(seen.count_total, 0, "{open_when:?}");
@@ -60,11 +59,11 @@ fn neither_calls_nor_rejections_nor_changes_of_state_allocate() {
     );
 }
 
-/// A known key has its breaker; so has one that takes the place of another.
+/// A known key has a breaker, and a key that replaces an evicted one reuses its breaker.
 #[test]
-fn a_key_allocates_once() {
-    let find = |call: &Call<'_, &str>| Some(Key::new(*call.request));
-    let layer = KeyedCircuitBreakerLayer::new(2, find).unwrap();
+fn a_known_key_allocates_no_memory() {
+    let by_name = |call: &Call<'_, &'static str>| Some(*call.request);
+    let layer = KeyedCircuitBreakerLayer::new(2, by_name).unwrap();
     let mut service = layer.layer(service_fn(|name: &'static str| {
         ready(Ok::<_, BoxError>(name))
     }));
@@ -76,6 +75,6 @@ fn a_key_allocates_once() {
 }
 
 #[test]
-fn a_call_holds_sixteen_bytes() {
+fn the_state_of_a_call_takes_sixteen_bytes() {
     assert_eq!(size_of::<<CircuitBreakerPolicy as Policy>::CallState>(), 16);
 }

@@ -1,18 +1,18 @@
-//! The circuit breaker as a caller sees it.
+//! The behaviour of a circuit breaker, as a caller sees it.
 
-mod applying;
 #[cfg(feature = "backpressure")]
 mod backpressure;
 mod conditions;
+mod counting;
 mod events;
-mod forcing;
 mod handles;
-mod in_time;
-mod judging;
 mod keyed;
 mod open_duration;
 mod opening;
+mod overrides;
 mod probing;
 mod setup;
-mod slow;
+mod slow_calls;
 mod streams;
+mod time_windows;
+mod updating;

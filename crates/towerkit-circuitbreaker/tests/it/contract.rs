@@ -1,4 +1,4 @@
-//! The laws that every layer keeps, for this one.
+//! The laws that every layer keeps, applied to this layer.
 
 use std::{
     pin::pin,
@@ -8,7 +8,7 @@ use std::{
 
 use tower::{Layer, ServiceExt};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenDuration, OpenWhen,
+    CircuitBreakerLayer, KeyedCircuitBreakerLayer, OpenDuration, OpenWhen,
 };
 use towerkit_core::{Call, Clock, LayerExt};
 use towerkit_http::HttpExt;
@@ -22,7 +22,7 @@ contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
 contract!(http, HttpClient, Subject::new(layer().http()));
 contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 
-/// The same for a breaker that times its calls and counts them by time.
+/// A breaker that times its calls and counts them in time windows.
 fn timing() -> CircuitBreakerLayer {
     let minute = Duration::from_secs(60);
     let slow = OpenWhen::slow_rate(0.5, minute, minute, 20).unwrap();
@@ -38,11 +38,11 @@ contract!(
 contract!(timing_http, HttpClient, Subject::new(timing().http()));
 contract!(timing_grpc, GrpcClient, Subject::new(timing().grpc()));
 
-type Find<Req> = fn(&Call<'_, Req>) -> Option<Key>;
+type SingleKey<Req> = fn(&Call<'_, Req>) -> Option<()>;
 
-/// The same for breakers by key, of which there is one.
-fn keyed<Req>() -> KeyedCircuitBreakerLayer<Find<Req>> {
-    let key: Find<Req> = |call| Some(Key::new(call.method()));
+/// Breakers by key, with a single key.
+fn keyed<Req>() -> KeyedCircuitBreakerLayer<SingleKey<Req>> {
+    let key: SingleKey<Req> = |_| Some(());
     KeyedCircuitBreakerLayer::new(4, key).unwrap()
 }
 
@@ -54,16 +54,16 @@ contract!(
 contract!(keyed_http, HttpClient, Subject::new(keyed().http()));
 contract!(keyed_grpc, GrpcClient, Subject::new(keyed().grpc()));
 
-/// A breaker that is half-open, with room for more probes than a law makes calls.
+/// A half-open breaker that admits more probes than a law makes calls.
 fn half_open() -> Subject<CircuitBreakerLayer> {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = layer()
         .open_when(OpenWhen::consecutive_failures(1).unwrap())
         .probes(100)
         .unwrap()
         .clock(clock);
     fail(&layer);
-    hand.advance(Duration::from_secs(10));
+    clock_control.advance(Duration::from_secs(10));
     let handle = layer.handle();
     Subject::new(layer).count_resources(move || i64::from(handle.snapshot().probes_in_flight))
 }
@@ -85,7 +85,7 @@ fn probes_come_after_readiness() {
 
 /// T-03, CB-02
 #[test]
-fn a_dropped_probe_releases_its_place() {
+fn a_dropped_probe_releases_its_slot() {
     run_paused(laws::a_dropped_call_releases_all::<PlainClient, _>(
         half_open,
     ));
@@ -93,13 +93,13 @@ fn a_dropped_probe_releases_its_place() {
 
 /// T-05, for probes.
 #[test]
-fn readiness_without_a_call_is_no_probe() {
+fn readiness_without_a_call_takes_no_probe() {
     run_paused(laws::readiness_without_a_call_is_released::<PlainClient, _>(half_open()));
 }
 
 /// T-07
 #[test]
-fn nonsense_in_a_condition_is_rejected() {
+fn invalid_conditions_are_rejected() {
     let second = Duration::from_secs(1);
     let rate = |rate| {
         let failures = [
@@ -155,16 +155,16 @@ fn nonsense_in_a_condition_is_rejected() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_options_are_rejected() {
     let second = Duration::from_secs(1);
     let open_for = |time| layer().open_for(time).is_err() && OpenDuration::new(time).is_err();
     let time = OpenDuration::new(second).unwrap();
-    let growth = |factor| time.growing(factor, 2 * second).is_err();
-    let longest = |longest| time.growing(2.0, longest).is_err();
+    let growth = |factor| time.backoff(factor, 2 * second).is_err();
+    let longest = |longest| time.backoff(2.0, longest).is_err();
     let jitter = |share| time.jitter(share).is_err();
     let timeout = |time| layer().probe_timeout(time).is_err();
     let capacity = |capacity| {
-        let key = |_: &Call<'_, ()>| None;
+        let key = |_: &Call<'_, ()>| None::<()>;
         KeyedCircuitBreakerLayer::new(capacity, key).is_err()
     };
     laws::invalid_settings_are_rejected(&[
@@ -191,7 +191,7 @@ fn nonsense_in_the_configuration_is_rejected() {
     ]);
 }
 
-/// T-07: what is large but makes sense works.
+/// T-07: the largest valid settings work.
 #[test]
 fn the_largest_settings_work() {
     let layer = layer()

@@ -1,4 +1,4 @@
-//! The circuit breaker: its laws, its costs and its behaviour, and a model of it.
+//! The circuit breaker: its laws, its costs, its behaviour, and a comparison with a model.
 
 mod allocations;
 mod behaviour;

@@ -1,6 +1,6 @@
-//! CB-08: random operations against a model that remembers everything and shares no code with the breaker.
+//! CB-08: random operations on a breaker and on a model that stores all results and shares no code with the breaker.
 
-mod both;
+mod comparison;
 mod keys;
 mod options;
 mod reference;
@@ -8,7 +8,7 @@ mod steps;
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
-use self::{both::Both, keys::Keys, options::options, steps::step};
+use self::{comparison::Comparison, keys::Keys, options::options, steps::step};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -18,24 +18,24 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// CB-08: consecutive failures, rates of failures and of slow calls over results and over time, and any of them; open times that
-    /// grow, probes that do not end, every mode, and options that change on the way.
+    /// CB-08: consecutive failures, rates of failures and of slow calls over results and over time, and any of them; open durations
+    /// with backoff, probes that do not end, every mode, and updates of the options.
     #[test]
-    fn the_breaker_does_what_the_model_does(
+    fn the_breaker_behaves_like_the_model(
         options in options(),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        let mut both = Both::new(options);
+        let mut comparison = Comparison::new(options);
         for step in steps {
-            both.run(&step)?;
-            both.compare()?;
+            comparison.run(&step)?;
+            comparison.compare()?;
         }
-        prop_assert_eq!(&*both.events.lock().unwrap(), &both.model.events);
+        prop_assert_eq!(&*comparison.events.lock().unwrap(), &comparison.model.events);
     }
 
-    /// CB-08, for a table that is too small for its keys.
+    /// CB-08, for a table with fewer slots than keys.
     #[test]
-    fn every_key_has_a_breaker_like_its_model(
+    fn each_key_behaves_like_its_model(
         steps in prop::collection::vec(keys::step(), 1..60),
     ) {
         let mut keys = Keys::new();

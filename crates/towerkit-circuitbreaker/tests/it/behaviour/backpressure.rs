@@ -1,4 +1,4 @@
-//! A breaker under a load balancer.
+//! Backpressure, for use under a load balancer.
 
 use std::{sync::Mutex, task::Poll, time::Duration};
 
@@ -38,16 +38,16 @@ fn a_forced_breaker_loses_no_wake_up() {
     ));
 }
 
-/// T-12, for the places of probes.
+/// T-12, for probes.
 #[test]
 fn a_half_open_breaker_loses_no_wake_up() {
     run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
         || {
-            let (clock, hand) = Clock::manual();
+            let (clock, clock_control) = Clock::manual();
             let layer = layer().probes(100).unwrap().clock(clock);
             let policy = policy_of(&layer);
             (0..2).for_each(|_| fail(&policy));
-            hand.advance(OPEN_FOR);
+            clock_control.advance(OPEN_FOR);
             let taken = std::rc::Rc::new(Mutex::new(Vec::new()));
             let (close, open) = (policy.clone(), policy);
             let (take, give_back) = (taken.clone(), taken);
@@ -62,7 +62,7 @@ fn a_half_open_breaker_loses_no_wake_up() {
                     let taken = give_back.lock().unwrap().split_off(0);
                     taken
                         .into_iter()
-                        .for_each(|held| open.finish(held, &CallEnd::cancelled()));
+                        .for_each(|call_state| open.finish(call_state, &CallEnd::cancelled()));
                 },
             )
         },
@@ -80,11 +80,11 @@ fn admit(policy: &CircuitBreakerPolicy) -> Option<<CircuitBreakerPolicy as Polic
 }
 
 fn fail(policy: &CircuitBreakerPolicy) {
-    let held = admit(policy).unwrap();
-    policy.finish(held, &CallEnd::new(Outcome::Failure));
+    let call_state = admit(policy).unwrap();
+    policy.finish(call_state, &CallEnd::new(Outcome::Failure));
 }
 
-/// A task that waits until a service is ready, and returns it.
+/// A task that waits until a service is ready and returns the service.
 fn waiting(service: &CircuitBreaker<Probe>) -> Task<CircuitBreaker<Probe>> {
     let mut service = service.clone();
     Task::new(async move {
@@ -96,7 +96,7 @@ fn waiting(service: &CircuitBreaker<Probe>) -> Task<CircuitBreaker<Probe>> {
 fn ready(task: &mut Task<CircuitBreaker<Probe>>) -> CircuitBreaker<Probe> {
     match task.poll() {
         Poll::Ready(service) => service,
-        Poll::Pending => panic!("held back"),
+        Poll::Pending => panic!("call_state back"),
     }
 }
 
@@ -111,7 +111,7 @@ fn opened(layer: CircuitBreakerLayer) -> (CircuitBreaker<Probe>, CircuitBreakerH
 }
 
 #[test]
-fn an_open_breaker_is_ready_when_its_time_is_over() {
+fn an_open_breaker_is_ready_after_its_open_duration() {
     run_paused(async {
         let (service, handle) = opened(layer());
         let mut tasks = [waiting(&service), waiting(&service)];
@@ -127,9 +127,9 @@ fn an_open_breaker_is_ready_when_its_time_is_over() {
     });
 }
 
-/// While the probes are under way, further instances wait, and go on when a probe has ended one way or another.
+/// While the probes are in flight, other services wait until a probe has succeeded, failed or been cancelled.
 #[test]
-fn a_half_open_breaker_holds_back_what_is_more_than_its_probes() {
+fn a_half_open_breaker_holds_back_calls_beyond_its_probes() {
     for ending in [Some(Action::Succeed), Some(Action::Fail), None] {
         run_paused(async {
             let (service, handle) = opened(layer());
@@ -154,9 +154,9 @@ fn a_half_open_breaker_holds_back_what_is_more_than_its_probes() {
     }
 }
 
-/// A probe that hangs gives its place up, and who waits for it need not wait for its end.
+/// A probe that hangs is replaced, so that waiting services do not wait for its end.
 #[test]
-fn a_probe_that_hangs_holds_nobody_back_for_ever() {
+fn a_probe_that_hangs_does_not_hold_back_calls_forever() {
     run_paused(async {
         let (service, _handle) = opened(layer());
         tokio::time::sleep(OPEN_FOR).await;
@@ -171,7 +171,7 @@ fn a_probe_that_hangs_holds_nobody_back_for_ever() {
 }
 
 #[test]
-fn changed_options_and_modes_are_noticed() {
+fn updates_and_overrides_wake_waiting_services() {
     run_paused(async {
         let (service, handle) = opened(layer());
         for let_in in [
@@ -205,12 +205,12 @@ fn changed_options_and_modes_are_noticed() {
     });
 }
 
-/// The timer is tokio's, and the time that counts is the clock's: one that stands still is not polled again and again, and one that
-/// has moved is noticed when the timer fires.
+/// The timer is that of tokio, and the time is that of the clock: a clock that stands still causes no repeated polls, and a clock that
+/// has advanced is read when the timer fires.
 #[test]
-fn a_clock_of_its_own_is_asked_when_the_timer_fires() {
+fn the_clock_of_the_breaker_is_read_when_the_timer_fires() {
     run_paused(async {
-        let (clock, hand) = Clock::manual();
+        let (clock, clock_control) = Clock::manual();
         let (service, _handle) = opened(layer().clock(clock));
         let mut task = waiting(&service);
         assert!(task.poll().is_pending());
@@ -223,7 +223,7 @@ fn a_clock_of_its_own_is_asked_when_the_timer_fires() {
             }
         }
         assert!((9..=10).contains(&polls), "{polls} polls in ten open times");
-        hand.advance(OPEN_FOR);
+        clock_control.advance(OPEN_FOR);
         tokio::time::sleep(OPEN_FOR + 2 * MS).await;
         assert_eq!(task.take_wakes(), 1);
         ready(&mut task);

@@ -1,4 +1,4 @@
-//! Several conditions at once.
+//! Several conditions in one breaker.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::setup::{Setup, ended};
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Five failures in a row, half of the last 20, a third of a minute's 12, or half of a minute's 4 slow.
+/// Opens after five consecutive failures, at half of the last 20, at a third of 12 in a minute, or at half of 4 slow in a minute.
 fn setup() -> Setup {
     let open_when = OpenWhen::any([
         OpenWhen::consecutive_failures(5).unwrap(),
@@ -42,16 +42,16 @@ fn the_first_condition_that_is_met_opens_the_breaker() {
     slow.succeed(2);
     for expected in [State::Closed, State::Open] {
         let call = slow.start(Action::Succeed);
-        slow.hand.advance(2 * SECOND);
+        slow.clock_control.advance(2 * SECOND);
         ended(call).unwrap();
         assert_eq!(slow.breaker.state(), expected);
     }
 
-    // One failure in two, of which no minute sees more than ten.
+    // One failure in two, with at most ten results in each minute.
     let of_last = setup();
     for _ in 0..10 {
         assert_eq!(of_last.breaker.state(), State::Closed);
-        of_last.hand.advance(MINUTE / 5);
+        of_last.clock_control.advance(MINUTE / 5);
         of_last.succeed(1);
         of_last.fail(1);
     }
@@ -59,12 +59,12 @@ fn the_first_condition_that_is_met_opens_the_breaker() {
 }
 
 #[test]
-fn whatever_opened_the_breaker_all_conditions_begin_anew() {
+fn all_conditions_start_again_after_an_opening() {
     let setup = setup();
     setup.succeed(6);
     setup.fail(5);
     assert_eq!(setup.breaker.state(), State::Open);
-    setup.hand.advance(10 * SECOND);
+    setup.clock_control.advance(10 * SECOND);
     setup.succeed(1);
     let snapshot = setup.breaker.snapshot();
     assert_eq!((snapshot.state, snapshot.results), (State::Closed, 0));

@@ -1,4 +1,4 @@
-//! CB-17: the stream of events.
+//! CB-17: events.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use super::setup::{OPEN_FOR, Setup, consecutive};
 
 /// CB-17
 #[test]
-fn every_change_is_one_event_and_a_sink_may_use_the_breaker() {
+fn each_change_of_state_is_one_event_and_a_sink_may_use_the_breaker() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
     let shared = Arc::new(Mutex::new(None::<CircuitBreakerHandle>));
@@ -30,7 +30,7 @@ fn every_change_is_one_event_and_a_sink_may_use_the_breaker() {
     }));
     *shared.lock().unwrap() = Some(setup.breaker.clone());
     setup.open();
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     setup.succeed(1);
     setup.breaker.force_open();
     setup.breaker.force_open();
@@ -54,7 +54,7 @@ fn every_change_is_one_event_and_a_sink_may_use_the_breaker() {
 
 /// CB-17: 10⁶ changes from four threads.
 #[test]
-fn events_of_many_threads_are_a_path_through_the_legal_changes() {
+fn events_of_many_threads_form_a_path_of_legal_changes() {
     const CHANGES: u64 = 1_000_000;
     let path = Arc::new(Mutex::new(Path::default()));
     let count = Arc::new(AtomicU64::new(0));
@@ -81,7 +81,7 @@ fn events_of_many_threads_are_a_path_through_the_legal_changes() {
     assert_eq!(path.at, setup.breaker.state().as_str());
 }
 
-/// Where the events lead, from a closed breaker, and the changes among them that there should not be.
+/// The state that the events lead to from a closed breaker, and the illegal changes among them.
 struct Path {
     at: &'static str,
     illegal: Vec<(&'static str, Event)>,
@@ -107,10 +107,10 @@ impl Path {
     }
 }
 
-/// Calls, forces and releases at random until it is done.
+/// Makes calls and overrides at random until `is_done` returns true.
 ///
-/// The threads meet every 100 steps. An outbox holds 1024 events and drops the ones that come while its sink is that far behind;
-/// where all threads have met, it is empty.
+/// The threads wait for each other every 100 steps. An event queue holds 1024 events and drops further ones while its sink is slower;
+/// when all threads wait, it is empty.
 fn drive(setup: &Setup, seed: u64, turn: &Barrier, is_done: impl Fn() -> bool) {
     let mut random = seed;
     loop {
@@ -118,7 +118,7 @@ fn drive(setup: &Setup, seed: u64, turn: &Barrier, is_done: impl Fn() -> bool) {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            setup.hand.advance(Duration::from_nanos(1));
+            setup.clock_control.advance(Duration::from_nanos(1));
             match random >> 60 {
                 0 => setup.breaker.force_open(),
                 1 => setup.breaker.force_closed(),

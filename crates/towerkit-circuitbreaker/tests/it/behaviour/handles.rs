@@ -1,10 +1,10 @@
-//! Handles that are taken before the layer is finished.
+//! Handles that are taken before later setters.
 
 use std::time::Duration;
 
 use tower::Layer;
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, Key, KeyedCircuitBreakerLayer, OpenWhen, State, WhenFull,
+    CircuitBreakerLayer, KeyedCircuitBreakerLayer, OpenWhen, State, WhenFull,
 };
 use towerkit_core::{Call, Clock, LayerExt};
 use towerkit_test::{Action, Probe};
@@ -19,19 +19,20 @@ fn open_when(failures: u32) -> OpenWhen {
 fn a_handle_follows_later_setters() {
     let layer = CircuitBreakerLayer::new().open_when(open_when(9));
     let handle = layer.handle();
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = layer.open_when(open_when(2)).clock(clock).name("stock");
     let mut service = layer.plain("probe").layer(Probe::new());
     for _ in 0..2 {
         assert!(call(&mut service, Action::Fail).is_err());
     }
-    assert_eq!((handle.state(), handle.name()), (State::Open, "stock"));
-    hand.advance(Duration::from_secs(10));
+    assert_eq!(handle.state(), State::Open);
+    assert_eq!(handle.name(), "stock");
+    clock_control.advance(Duration::from_secs(10));
     call(&mut service, Action::Succeed).unwrap();
     assert_eq!(handle.state(), State::Closed);
 }
 
-/// A layer that is changed after it has made a service begins another breaker, and the handle stays with the service.
+/// A layer that is changed after it has made a service starts another breaker; the handle stays with the service.
 #[test]
 fn a_handle_stays_with_the_services() {
     let layer = CircuitBreakerLayer::new().open_when(open_when(1));
@@ -47,16 +48,16 @@ fn a_handle_stays_with_the_services() {
 }
 
 #[test]
-fn a_handle_on_breakers_by_key_follows_later_setters() {
-    let find = |_: &Call<'_, Action>| Some(Key::new("stock"));
-    let layer = KeyedCircuitBreakerLayer::new(3, find).unwrap();
+fn a_keyed_handle_follows_later_setters() {
+    let by_name = |_: &Call<'_, Action>| Some("stock");
+    let layer = KeyedCircuitBreakerLayer::new(3, by_name).unwrap();
     let handle = layer.handle();
-    let layer = layer.when_full(WhenFull::Unguarded).open_when(open_when(1));
+    let layer = layer.when_full(WhenFull::Bypass).open_when(open_when(1));
     let mut service = layer.layer(Probe::new());
     assert!(call(&mut service, Action::Fail).is_err());
-    let snapshot = handle.snapshot(Key::new("stock")).unwrap();
+    let snapshot = handle.snapshot("stock").unwrap();
     assert_eq!(
-        (snapshot.state, handle.overflow_snapshot()),
+        (snapshot.state, handle.shared_snapshot()),
         (State::Open, None)
     );
 }

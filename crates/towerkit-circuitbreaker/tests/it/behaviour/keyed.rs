@@ -9,59 +9,62 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{
-    CircuitBreakerLayer, Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, Mode,
-    OpenDuration, OpenWhen, State, WhenFull,
+    CircuitBreakerLayer, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, Mode, OpenDuration,
+    OpenWhen, State, WhenFull,
 };
-use towerkit_core::{BoxError, Call, CarriesRejection, Clock, LayerExt, ManualClock, stack};
+use towerkit_core::{
+    BoxError, Call, CarriesRejection, Clock, LayerExt, ManualClock, RejectionReason, stack,
+};
 
 use super::setup::{OPEN_FOR, ended};
 
-/// A request for one of many callees, which answers as told.
+/// A request for one of many upstreams, which succeeds if `healthy` is true.
 #[derive(Debug, Clone, Copy)]
-struct Ask {
-    of: u64,
-    well: bool,
+struct Request {
+    upstream: u64,
+    healthy: bool,
 }
 
-type Find = fn(&Call<'_, Ask>) -> Option<Key>;
+type ByUpstream = fn(&Call<'_, Request>) -> Option<u64>;
 
-struct Many {
-    layer: KeyedCircuitBreakerLayer<Find>,
+struct KeyedSetup {
+    layer: KeyedCircuitBreakerLayer<ByUpstream>,
     breakers: KeyedCircuitBreakerHandle,
-    hand: ManualClock,
+    clock_control: ManualClock,
 }
 
-fn many(
+fn setup(
     capacity: usize,
-    set: impl FnOnce(KeyedCircuitBreakerLayer<Find>) -> KeyedCircuitBreakerLayer<Find>,
-) -> Many {
-    let (clock, hand) = Clock::manual();
-    let find: Find = |call| (call.request.of > 0).then(|| Key::new(call.request.of));
-    let layer = KeyedCircuitBreakerLayer::new(capacity, find).unwrap();
+    set: impl FnOnce(KeyedCircuitBreakerLayer<ByUpstream>) -> KeyedCircuitBreakerLayer<ByUpstream>,
+) -> KeyedSetup {
+    let (clock, clock_control) = Clock::manual();
+    let by_upstream: ByUpstream =
+        |call| (call.request.upstream > 0).then_some(call.request.upstream);
+    let layer = KeyedCircuitBreakerLayer::new(capacity, by_upstream).unwrap();
     let open_when = OpenWhen::consecutive_failures(2).unwrap();
     let layer = set(layer.open_when(open_when).clock(clock));
-    Many {
+    KeyedSetup {
         breakers: layer.handle(),
         layer,
-        hand,
+        clock_control,
     }
 }
 
-fn answer(ask: Ask) -> Ready<Result<u64, BoxError>> {
-    ready(if ask.well {
-        Ok(ask.of)
+fn answer(request: Request) -> Ready<Result<u64, BoxError>> {
+    ready(if request.healthy {
+        Ok(request.upstream)
     } else {
         Err("unwell".into())
     })
 }
 
-impl Many {
-    /// Returns whether the call went through.
-    fn call(&self, of: u64, well: bool) -> bool {
+impl KeyedSetup {
+    /// Returns true if the call was admitted.
+    fn call(&self, upstream: u64, healthy: bool) -> bool {
         let result = ended(
             self.layer
                 .layer(service_fn(answer))
-                .oneshot(Ask { of, well }),
+                .oneshot(Request { upstream, healthy }),
         );
         match result {
             Ok(_) => true,
@@ -69,228 +72,261 @@ impl Many {
         }
     }
 
-    fn open(&self, of: u64) {
-        assert!(self.call(of, false) && self.call(of, false));
-        assert!(!self.call(of, true), "open");
+    fn open(&self, upstream: u64) {
+        assert!(self.call(upstream, false) && self.call(upstream, false));
+        assert!(!self.call(upstream, true), "open");
     }
 
-    fn state(&self, of: u64) -> Option<State> {
+    fn state(&self, upstream: u64) -> Option<State> {
         self.breakers
-            .snapshot(Key::new(of))
+            .snapshot(&upstream)
             .map(|snapshot| snapshot.state)
     }
 }
 
 #[test]
-fn every_key_has_a_breaker_of_its_own() {
-    let many = many(10, |layer| layer);
-    many.open(1);
-    assert!(many.call(2, true) && many.call(2, false));
-    assert_eq!(many.state(1), Some(State::Open));
-    assert_eq!(many.state(2), Some(State::Closed));
-    assert_eq!(many.state(3), None);
-    many.hand.advance(OPEN_FOR);
-    assert!(many.call(1, true));
-    assert_eq!(many.state(1), Some(State::Closed));
-    assert_eq!(many.breakers.keys(), 2);
+fn each_key_has_its_own_breaker() {
+    let setup = setup(10, |layer| layer);
+    setup.open(1);
+    assert!(setup.call(2, true) && setup.call(2, false));
+    assert_eq!(setup.state(1), Some(State::Open));
+    assert_eq!(setup.state(2), Some(State::Closed));
+    assert_eq!(setup.state(3), None);
+    setup.clock_control.advance(OPEN_FOR);
+    assert!(setup.call(1, true));
+    assert_eq!(setup.state(1), Some(State::Closed));
+    assert_eq!(setup.breakers.keys(), 2);
 }
 
 #[test]
-fn a_call_without_a_key_passes_by() {
-    let many = many(1, |layer| layer);
-    assert!((0..10).all(|_| many.call(0, false)));
-    assert_eq!(many.breakers.keys(), 0);
+fn a_call_without_a_key_passes_without_a_breaker() {
+    let setup = setup(1, |layer| layer);
+    assert!((0..10).all(|_| setup.call(0, false)));
+    assert_eq!(setup.breakers.keys(), 0);
 }
 
-/// No pressure by other keys closes an open breaker, or forgets a failure.
+/// Other keys neither close an open breaker nor remove a failure.
 #[test]
-fn a_key_that_remembers_something_bad_is_never_forgotten_for_another() {
-    let many = many(100, |layer| layer);
+fn a_key_with_failures_is_not_evicted() {
+    let setup = setup(100, |layer| layer);
     for bad in 1..=40 {
-        many.open(bad);
+        setup.open(bad);
     }
     for failing in 41..=80 {
-        assert!(many.call(failing, false));
+        assert!(setup.call(failing, false));
     }
     for other in 1_000..101_000 {
-        assert!(many.call(other, true));
+        assert!(setup.call(other, true));
     }
-    assert_eq!(many.breakers.keys(), 100);
+    assert_eq!(setup.breakers.keys(), 100);
     for bad in 1..=40 {
-        assert!(!many.call(bad, true));
+        assert!(!setup.call(bad, true));
     }
     for failing in 41..=80 {
-        assert!(many.call(failing, false));
-        assert_eq!(many.state(failing), Some(State::Open));
+        assert!(setup.call(failing, false));
+        assert_eq!(setup.state(failing), Some(State::Open));
     }
 }
 
-/// What leaves is what was used least lately, roughly: here the key in use never does, and so remembers all of its calls.
+/// The eviction approximates least recently used: the key in use is never evicted, and so counts all of its calls.
 #[test]
-fn a_key_in_use_outlives_those_that_come_once() {
+fn a_key_in_use_is_not_evicted_before_keys_used_once() {
     let open_when = OpenWhen::failure_rate(1.0, 2_000, 2_000).unwrap();
-    let many = many(16, |layer| layer.open_when(open_when));
-    assert!(many.call(2, true));
+    let setup = setup(16, |layer| layer.open_when(open_when));
+    assert!(setup.call(2, true));
     for other in 1_000..2_000 {
-        assert!(many.call(1, true));
-        assert!(many.call(other, true));
+        assert!(setup.call(1, true));
+        assert!(setup.call(other, true));
     }
+    assert_eq!(setup.breakers.snapshot(&1_u64).unwrap().results, 1_000);
+}
+
+#[test]
+fn keys_without_a_slot_share_one_breaker() {
+    let setup = setup(2, |layer| layer);
+    setup.open(1);
+    setup.open(2);
+    assert!(setup.call(3, false) && setup.call(4, false));
+    assert_eq!(setup.breakers.shared_snapshot().unwrap().state, State::Open);
+    assert!(!setup.call(5, true));
+    assert_eq!(setup.state(3), None);
+    setup.clock_control.advance(OPEN_FOR);
+    assert!(setup.call(1, true), "which makes room");
+    assert!(setup.call(3, true));
     assert_eq!(
-        many.breakers.snapshot(Key::new(1_u64)).unwrap().results,
-        1_000
+        (setup.state(1), setup.state(3)),
+        (None, Some(State::Closed))
     );
 }
 
 #[test]
-fn a_key_without_room_shares_a_breaker_with_the_others_like_it() {
-    let many = many(2, |layer| layer);
-    many.open(1);
-    many.open(2);
-    assert!(many.call(3, false) && many.call(4, false));
-    assert_eq!(
-        many.breakers.overflow_snapshot().unwrap().state,
-        State::Open
-    );
-    assert!(!many.call(5, true));
-    assert_eq!(many.state(3), None);
-    many.hand.advance(OPEN_FOR);
-    assert!(many.call(1, true), "which makes room");
-    assert!(many.call(3, true));
-    assert_eq!((many.state(1), many.state(3)), (None, Some(State::Closed)));
+fn with_reject_a_key_without_a_slot_is_rejected() {
+    let setup = setup(1, |layer| layer.when_full(WhenFull::Reject).name("stock"));
+    setup.open(1);
+    let service = setup.layer.layer(service_fn(answer));
+    let request = Request {
+        upstream: 2,
+        healthy: true,
+    };
+    let error = ended(service.oneshot(request)).unwrap_err();
+    let rejection = error.rejection().expect("a rejection");
+    assert_eq!(rejection.reason(), RejectionReason::Overloaded);
+    assert_eq!(rejection.to_string(), "stock: overloaded");
 }
 
 #[test]
-fn a_key_without_room_goes_unguarded_if_asked_for() {
-    let many = many(1, |layer| layer.when_full(WhenFull::Unguarded));
-    many.open(1);
-    assert!((0..10).all(|_| many.call(2, false)));
-    assert_eq!(many.breakers.overflow_snapshot(), None);
-    assert!(!many.call(1, true));
+fn with_bypass_a_key_without_a_slot_passes_without_a_breaker() {
+    let setup = setup(1, |layer| layer.when_full(WhenFull::Bypass));
+    setup.open(1);
+    assert!((0..10).all(|_| setup.call(2, false)));
+    assert_eq!(setup.breakers.shared_snapshot(), None);
+    assert!(!setup.call(1, true));
 }
 
-/// A failure that is forgotten by its window makes room; one that is not does not.
+/// A key with a failure in its window is not evicted; without one it is.
 #[test]
-fn failures_that_time_has_forgotten_do_not_keep_a_key() {
+fn a_key_can_be_evicted_once_its_failures_have_left_the_window() {
     let window = Duration::from_secs(20);
     let open_when = OpenWhen::failure_rate(1.0, window, 10).unwrap();
-    let many = many(1, |layer| layer.open_when(open_when));
-    assert!(many.call(1, false));
-    assert!(many.call(2, true));
-    assert_eq!((many.state(1), many.state(2)), (Some(State::Closed), None));
-    many.hand.advance(window);
-    assert!(many.call(2, true));
-    assert_eq!((many.state(1), many.state(2)), (None, Some(State::Closed)));
+    let setup = setup(1, |layer| layer.open_when(open_when));
+    assert!(setup.call(1, false));
+    assert!(setup.call(2, true));
+    assert_eq!(
+        (setup.state(1), setup.state(2)),
+        (Some(State::Closed), None)
+    );
+    setup.clock_control.advance(window);
+    assert!(setup.call(2, true));
+    assert_eq!(
+        (setup.state(1), setup.state(2)),
+        (None, Some(State::Closed))
+    );
 }
 
-/// A call that outlives the stay of its key counts for no other key.
+/// A call that ends after its key was evicted does not count for another key.
 #[test]
-fn the_result_of_a_key_that_left_counts_for_nothing() {
-    let many = many(1, |layer| layer);
-    let mut service = many.layer.layer(service_fn(answer));
-    let late = service.call(Ask { of: 1, well: false });
-    assert!(many.call(2, true));
-    assert_eq!(many.state(1), None);
+fn the_result_of_an_evicted_key_does_not_count() {
+    let setup = setup(1, |layer| layer);
+    let mut service = setup.layer.layer(service_fn(answer));
+    let late = service.call(Request {
+        upstream: 1,
+        healthy: false,
+    });
+    assert!(setup.call(2, true));
+    assert_eq!(setup.state(1), None);
     assert!(ended(late).is_err());
-    assert_eq!(many.breakers.snapshot(Key::new(2_u64)).unwrap().failures, 0);
+    assert_eq!(setup.breakers.snapshot(&2_u64).unwrap().failures, 0);
 }
 
-/// CB-13, for one key and for all.
+/// CB-13, for one key and for all keys.
 #[test]
-fn modes_are_for_one_key_or_for_all() {
-    let many = many(3, |layer| layer);
-    let [one, two] = [1, 2].map(|of: u64| Key::new(of));
-    assert!(many.breakers.set_mode(one, Mode::ForcedOpen), "made for it");
-    assert!(!many.call(1, true) && many.call(2, true));
-
-    many.breakers.set_mode_of_all(Mode::Observing);
-    for of in 1..=3 {
-        assert!((0..5).all(|_| many.call(of, false)));
-        assert_eq!(many.state(of), Some(State::Open));
-    }
-    assert_eq!(many.breakers.snapshot(two).unwrap().let_through, 3);
+fn a_mode_is_set_for_one_key_or_for_all() {
+    let setup = setup(3, |layer| layer);
+    let [one, two] = [&1_u64, &2];
     assert!(
-        !many.breakers.set_mode(Key::new(4_u64), Mode::ForcedOpen),
+        setup.breakers.set_mode(one, Mode::ForcedOpen),
+        "made for it"
+    );
+    assert!(!setup.call(1, true) && setup.call(2, true));
+
+    setup.breakers.set_mode_of_all(Mode::Observing);
+    for upstream in 1..=3 {
+        assert!((0..5).all(|_| setup.call(upstream, false)));
+        assert_eq!(setup.state(upstream), Some(State::Open));
+    }
+    assert_eq!(setup.breakers.snapshot(two).unwrap().let_through, 3);
+    assert!(
+        !setup.breakers.set_mode(&4_u64, Mode::ForcedOpen),
         "no room"
     );
 
-    many.breakers.set_mode_of_all(Mode::Automatic);
-    for of in 1..=3 {
-        assert!(many.call(of, false) && many.call(of, true));
+    setup.breakers.set_mode_of_all(Mode::Automatic);
+    for upstream in 1..=3 {
+        assert!(setup.call(upstream, false) && setup.call(upstream, true));
     }
 }
 
-/// Forced breakers stay with their keys, unless all are forced.
+/// Forced breakers are not evicted, unless all are forced.
 #[test]
-fn a_forced_key_is_never_forgotten_for_another() {
-    let many = many(2, |layer| layer);
-    assert!(many.breakers.set_mode(Key::new(1_u64), Mode::Disabled));
+fn a_forced_key_is_not_evicted() {
+    let setup = setup(2, |layer| layer);
+    assert!(setup.breakers.set_mode(&1_u64, Mode::Disabled));
     for other in 10..1_000 {
-        assert!(many.call(other, true));
+        assert!(setup.call(other, true));
     }
-    assert_eq!(many.state(1), Some(State::Disabled));
-    many.breakers.set_mode_of_all(Mode::ForcedOpen);
+    assert_eq!(setup.state(1), Some(State::Disabled));
+    setup.breakers.set_mode_of_all(Mode::ForcedOpen);
     for other in 10..1_000 {
-        assert!(!many.call(other, true));
-        assert_eq!(many.state(other), Some(State::ForcedOpen));
+        assert!(!setup.call(other, true));
+        assert_eq!(setup.state(other), Some(State::ForcedOpen));
     }
 }
 
 #[test]
-fn options_change_for_all_keys_and_those_to_come() {
-    let many = many(10, |layer| layer);
-    assert!(many.call(1, true));
+fn an_update_applies_to_present_and_later_keys() {
+    let setup = setup(10, |layer| layer);
+    assert!(setup.call(1, true));
     let open_when = OpenWhen::consecutive_failures(1).unwrap();
-    many.breakers
-        .update(many.breakers.options().open_when(open_when));
-    for of in [1, 2] {
-        assert!(many.call(of, false));
-        assert_eq!(many.state(of), Some(State::Open));
+    setup
+        .breakers
+        .update(setup.breakers.options().open_when(open_when));
+    for upstream in [1, 2] {
+        assert!(setup.call(upstream, false));
+        assert_eq!(setup.state(upstream), Some(State::Open));
     }
 }
 
-/// The key is in the request, and readiness comes before the request.
+/// `poll_ready` comes before the request, which contains the key.
 #[test]
-fn readiness_asks_the_service_whatever_its_breakers_say() {
-    let many = many(1, |layer| layer);
-    many.open(1);
+fn readiness_forwards_to_the_service_even_if_a_breaker_is_open() {
+    let setup = setup(1, |layer| layer);
+    setup.open(1);
     let probe = towerkit_test::Probe::new();
     let counts = probe.counts();
-    let find = |_: &Call<'_, towerkit_test::Action>| Some(Key::new(1_u64));
-    let layer = KeyedCircuitBreakerLayer::new(1, find).unwrap();
-    layer.handle().set_mode(Key::new(1_u64), Mode::ForcedOpen);
+    let by_upstream = |_: &Call<'_, towerkit_test::Action>| Some(1_u64);
+    let layer = KeyedCircuitBreakerLayer::new(1, by_upstream).unwrap();
+    layer.handle().set_mode(&1_u64, Mode::ForcedOpen);
     let mut service = layer.layer(probe);
     let error = super::setup::call(&mut service, towerkit_test::Action::Succeed).unwrap_err();
     assert!(error.rejection().is_some());
     assert_eq!((counts.polls() > 0, counts.started()), (true, 0));
 }
 
-/// In a policy stack, beside a breaker for all.
+/// In a policy stack with a single breaker for all keys.
 #[test]
-fn a_keyed_breaker_stands_in_a_row() {
-    let find: Find = |call| Some(Key::new(call.request.of));
-    let keyed = KeyedCircuitBreakerLayer::new(10, find).unwrap();
+fn a_keyed_breaker_works_in_a_policy_stack() {
+    let by_upstream: ByUpstream = |call| Some(call.request.upstream);
+    let keyed = KeyedCircuitBreakerLayer::new(10, by_upstream).unwrap();
     let (handle, one) = (keyed.handle(), CircuitBreakerLayer::new());
     let all = one.handle();
-    let service = stack((one, keyed)).plain("ask").layer(service_fn(answer));
-    assert!(ended(service.oneshot(Ask { of: 7, well: true })).is_ok());
+    let service = stack((one, keyed))
+        .plain("request")
+        .layer(service_fn(answer));
+    assert!(
+        ended(service.oneshot(Request {
+            upstream: 7,
+            healthy: true
+        }))
+        .is_ok()
+    );
     assert_eq!((all.snapshot().results, handle.keys()), (1, 1));
 }
 
-/// Threads whose keys push each other out, while some keys stay open.
+/// The keys of several threads evict each other, while the breakers of other keys stay open.
 #[test]
-fn open_keys_stay_open_under_threads_that_push_each_other_out() {
-    let many = many(8, |layer| layer);
+fn open_keys_stay_open_while_threads_evict_each_others_keys() {
+    let setup = setup(8, |layer| layer);
     for bad in 1..=4 {
-        many.open(bad);
+        setup.open(bad);
     }
     let leaked = AtomicBool::new(false);
     thread::scope(|scope| {
         for thread in 0..4_u64 {
-            let (many, leaked) = (&many, &leaked);
+            let (setup, leaked) = (&setup, &leaked);
             scope.spawn(move || {
                 for round in 0..5_000 {
-                    assert!(many.call(1_000 + thread * 10_000 + round % 100, true));
-                    if many.call(1 + round % 4, true) {
+                    assert!(setup.call(1_000 + thread * 10_000 + round % 100, true));
+                    if setup.call(1 + round % 4, true) {
                         leaked.store(true, Ordering::Relaxed);
                     }
                 }
@@ -298,21 +334,24 @@ fn open_keys_stay_open_under_threads_that_push_each_other_out() {
         }
     });
     assert!(!leaked.load(Ordering::Relaxed));
-    assert_eq!(many.breakers.keys(), 8);
+    assert_eq!(setup.breakers.keys(), 8);
 }
 
-/// A breaker that would stay open for longer the next time remembers something bad.
+/// A breaker with a longer open duration for the next opening is not idle.
 #[test]
-fn a_key_that_has_not_recovered_keeps_its_breaker() {
+fn a_key_with_backoff_is_not_evicted() {
     let time = OpenDuration::new(OPEN_FOR).unwrap();
-    let many = many(1, |layer| {
-        layer.open_duration(time.growing(2.0, 4 * OPEN_FOR).unwrap())
+    let setup = setup(1, |layer| {
+        layer.open_duration(time.backoff(2.0, 4 * OPEN_FOR).unwrap())
     });
-    many.open(1);
-    many.hand.advance(OPEN_FOR);
-    assert!(many.call(1, true) && many.call(2, true));
-    assert_eq!((many.state(1), many.state(2)), (Some(State::Closed), None));
-    many.hand.advance(OPEN_FOR);
-    assert!(many.call(2, true));
-    assert_eq!(many.state(1), None);
+    setup.open(1);
+    setup.clock_control.advance(OPEN_FOR);
+    assert!(setup.call(1, true) && setup.call(2, true));
+    assert_eq!(
+        (setup.state(1), setup.state(2)),
+        (Some(State::Closed), None)
+    );
+    setup.clock_control.advance(OPEN_FOR);
+    assert!(setup.call(2, true));
+    assert_eq!(setup.state(1), None);
 }

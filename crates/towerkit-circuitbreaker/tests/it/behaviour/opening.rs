@@ -1,4 +1,4 @@
-//! When the breaker opens, and what it does then.
+//! Opening, and rejections by an open breaker.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::setup::{OPEN_FOR, Setup, consecutive, ended, rate};
 
 /// GK-BR-1
 #[test]
-fn failures_in_a_row_open_the_breaker_and_a_success_begins_again() {
+fn consecutive_failures_open_the_breaker_and_a_success_resets_their_count() {
     let setup = Setup::consecutive();
     for _ in 0..3 {
         setup.fail(1);
@@ -25,18 +25,18 @@ fn failures_in_a_row_open_the_breaker_and_a_success_begins_again() {
 
 /// CB-09
 #[test]
-fn one_failure_after_a_rest_does_not_open_the_breaker() {
+fn one_failure_after_an_idle_period_does_not_open_the_breaker() {
     let setup = Setup::new(CircuitBreakerLayer::new());
-    setup.hand.advance(Duration::from_secs(86_400));
+    setup.clock_control.advance(Duration::from_secs(86_400));
     setup.fail(19);
     assert_eq!(setup.breaker.state(), State::Closed);
     setup.fail(1);
     assert_eq!(setup.breaker.state(), State::Open);
 }
 
-/// CB-09: the window slides with every result.
+/// CB-09: the window slides with each result.
 #[test]
-fn a_failure_is_forgotten_when_it_leaves_the_window() {
+fn a_failure_counts_until_it_leaves_the_window() {
     let setup = rate(0.5, 10, 1);
     setup.succeed(3);
     setup.fail(1);
@@ -49,9 +49,9 @@ fn a_failure_is_forgotten_when_it_leaves_the_window() {
     assert_eq!(setup.breaker.snapshot().results, 10);
 }
 
-/// The count window of a peer kept everything since the last change of state: 10 000 more failures did not open it.
+/// In a peer the window kept all results since the last change of state: 10 000 successes kept it from opening.
 #[test]
-fn a_long_good_time_does_not_delay_opening() {
+fn many_earlier_successes_do_not_delay_opening() {
     let setup = rate(0.5, 10, 10);
     setup.succeed(10_000);
     setup.fail(4);
@@ -61,7 +61,7 @@ fn a_long_good_time_does_not_delay_opening() {
 }
 
 #[test]
-fn a_success_opens_the_breaker_if_it_completes_a_bad_minimum() {
+fn a_success_that_completes_the_minimum_opens_the_breaker_at_the_rate() {
     let setup = rate(0.5, 10, 4);
     setup.fail(3);
     assert_eq!(setup.breaker.state(), State::Closed);
@@ -70,7 +70,7 @@ fn a_success_opens_the_breaker_if_it_completes_a_bad_minimum() {
 }
 
 #[test]
-fn a_rate_is_reached_by_the_quotient_that_it_is_written_as() {
+fn a_rate_written_as_a_quotient_is_reached_by_that_quotient() {
     for (failures, results) in [(1, 3), (2, 3), (1, 10), (3, 10), (7, 10), (1, 1)] {
         let setup = rate(f64::from(failures) / f64::from(results), 100, 1);
         setup.succeed((results - failures) as usize);
@@ -85,11 +85,13 @@ fn a_rate_is_reached_by_the_quotient_that_it_is_written_as() {
 
 /// CB-07: the service is neither polled for readiness nor called.
 #[test]
-fn an_open_breaker_rejects_without_a_word_to_the_service() {
+fn an_open_breaker_rejects_without_asking_the_service() {
     let setup = Setup::consecutive();
     setup.open();
     assert_eq!(setup.rejected(), Some(OPEN_FOR));
-    setup.hand.advance(OPEN_FOR - Duration::from_nanos(1));
+    setup
+        .clock_control
+        .advance(OPEN_FOR - Duration::from_nanos(1));
     assert_eq!(setup.rejected(), Some(Duration::from_nanos(1)));
 }
 
@@ -109,9 +111,9 @@ fn a_rejection_takes_less_than_ten_microseconds() {
     assert!(mean < Duration::from_micros(10), "{mean:?}");
 }
 
-/// A service that was ready when the breaker opened, and one that was shut out and is called when the time is over.
+/// One service was ready before the breaker opened; the other was ready to reject and is called after the open duration.
 #[test]
-fn what_readiness_said_does_not_decide_the_call() {
+fn readiness_does_not_decide_about_the_call() {
     let setup = Setup::consecutive();
     let mut ready = setup.ready();
     setup.open();
@@ -123,7 +125,7 @@ fn what_readiness_said_does_not_decide_the_call() {
     );
 
     let mut shut = setup.ready();
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     assert!(
         ended(shut.call(Action::Succeed))
             .unwrap_err()
@@ -136,29 +138,29 @@ fn what_readiness_said_does_not_decide_the_call() {
 
 /// CB-11
 #[test]
-fn a_straggler_does_not_lengthen_the_open_time() {
-    for act in [Action::Succeed, Action::Fail] {
+fn a_late_result_does_not_extend_the_open_duration() {
+    for action in [Action::Succeed, Action::Fail] {
         let setup = Setup::consecutive();
-        let late = setup.start(act);
+        let late = setup.start(action);
         setup.open();
-        setup.hand.advance(OPEN_FOR / 2);
+        setup.clock_control.advance(OPEN_FOR / 2);
         let _ = ended(late);
         assert_eq!(setup.rejected(), Some(OPEN_FOR / 2));
-        setup.hand.advance(OPEN_FOR / 2);
+        setup.clock_control.advance(OPEN_FOR / 2);
         setup.succeed(1);
     }
 }
 
 /// A clock may step back, see `Clock::fast`.
 #[test]
-fn a_clock_that_steps_back_neither_panics_nor_promises_too_long_a_wait() {
+fn a_clock_that_steps_back_does_not_extend_the_wait() {
     let setup = Setup::consecutive();
     setup.open();
-    setup.hand.set(0);
+    setup.clock_control.set(0);
     assert_eq!(setup.rejected(), Some(OPEN_FOR));
-    setup.hand.set(u64::MAX);
+    setup.clock_control.set(u64::MAX);
     setup.fail(1);
-    setup.hand.set(1);
+    setup.clock_control.set(1);
     assert_eq!(setup.breaker.state(), State::Open);
     let _ = setup.call(Action::Succeed);
 }

@@ -1,4 +1,4 @@
-//! Half-open: probes, and results from before.
+//! Half-open breakers: probes and late results.
 
 use std::{sync::Barrier, thread, time::Duration};
 
@@ -7,18 +7,18 @@ use towerkit_test::Action;
 
 use super::setup::{Calling, OPEN_FOR, Setup, consecutive, ended};
 
-/// GK-BR-2: who waits as told is a probe; its success closes the breaker, its failure opens it for another full time.
+/// GK-BR-2: a call after the time in the rejection is a probe. Its success closes the breaker; its failure opens it for a whole open duration.
 #[test]
-fn a_probe_closes_or_reopens() {
+fn a_probe_closes_or_reopens_the_breaker() {
     let setup = Setup::consecutive();
     setup.open();
     for _ in 0..3 {
-        setup.hand.advance(setup.rejected().unwrap());
+        setup.clock_control.advance(setup.rejected().unwrap());
         setup.fail(1);
         assert_eq!(setup.breaker.state(), State::Open);
         assert_eq!(setup.rejected(), Some(OPEN_FOR));
     }
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     setup.succeed(1);
     assert_eq!(setup.breaker.state(), State::Closed);
     setup.fail(1);
@@ -27,7 +27,7 @@ fn a_probe_closes_or_reopens() {
 
 /// CB-01
 #[test]
-fn no_more_probes_than_allowed_reach_the_service_whoever_comes_at_once() {
+fn concurrent_calls_send_no_more_probes_than_allowed() {
     for probes in [1, 3, 10] {
         for _ in 0..10 {
             let setup = Setup::half_open(probes);
@@ -54,9 +54,9 @@ fn no_more_probes_than_allowed_reach_the_service_whoever_comes_at_once() {
     }
 }
 
-/// CB-01: a probe that has succeeded keeps its place until the breaker closes.
+/// CB-01: a successful probe counts as one of the probes until the breaker closes.
 #[test]
-fn a_finished_probe_makes_no_room_for_more_than_are_needed() {
+fn a_successful_probe_admits_no_more_probes_than_needed() {
     let setup = Setup::half_open(2);
     let slow = setup.start(Action::Pend(1));
     setup.succeed(1);
@@ -68,7 +68,7 @@ fn a_finished_probe_makes_no_room_for_more_than_are_needed() {
 
 /// CB-02
 #[test]
-fn a_dropped_probe_gives_its_place_to_the_next_call() {
+fn a_dropped_probe_is_replaced_by_the_next_call() {
     let setup = Setup::half_open(1);
     for _ in 0..3 {
         let probe = setup.start(Action::Pend(9));
@@ -81,18 +81,18 @@ fn a_dropped_probe_gives_its_place_to_the_next_call() {
 
 /// CB-04
 #[test]
-fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
-    for act in [Action::Succeed, Action::Fail] {
+fn a_late_result_counts_neither_half_open_nor_after_closing() {
+    for action in [Action::Succeed, Action::Fail] {
         let setup = Setup::new(consecutive().probes(2).unwrap());
-        let late: Vec<_> = (0..4).map(|_| setup.start(act)).collect();
+        let late: Vec<_> = (0..4).map(|_| setup.start(action)).collect();
         setup.open();
-        setup.hand.advance(OPEN_FOR);
+        setup.clock_control.advance(OPEN_FOR);
         setup.succeed(1);
         let half_open = setup.breaker.snapshot();
         assert_eq!(half_open.state, State::HalfOpen);
         let mut late = late.into_iter();
         for call in late.by_ref().take(2) {
-            assert_eq!(ended(call).is_ok(), act == Action::Succeed);
+            assert_eq!(ended(call).is_ok(), action == Action::Succeed);
             assert_eq!(setup.breaker.snapshot(), half_open);
         }
         setup.succeed(1);
@@ -100,7 +100,7 @@ fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
         let closed = setup.breaker.snapshot();
         assert_eq!((closed.state, closed.failures), (State::Closed, 1));
         for call in late {
-            assert_eq!(ended(call).is_ok(), act == Action::Succeed);
+            assert_eq!(ended(call).is_ok(), action == Action::Succeed);
             assert_eq!(setup.breaker.snapshot(), closed);
         }
     }
@@ -108,11 +108,11 @@ fn a_result_from_before_counts_neither_half_open_nor_closed_again() {
 
 /// CB-05
 #[test]
-fn a_call_from_before_that_is_cancelled_half_open_makes_no_place() {
+fn cancelling_an_earlier_call_admits_no_further_probe() {
     let setup = Setup::consecutive();
     let late = setup.start(Action::Pend(9));
     setup.open();
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     let probe = setup.start(Action::Pend(1));
     drop(late);
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 1);
@@ -121,13 +121,13 @@ fn a_call_from_before_that_is_cancelled_half_open_makes_no_place() {
     assert_eq!(setup.breaker.state(), State::Closed);
 }
 
-/// CB-05: the same for a probe of an earlier half-open time.
+/// CB-05: for a probe of an earlier half-open state.
 #[test]
-fn a_probe_from_before_makes_no_place() {
+fn cancelling_an_earlier_probe_admits_no_further_probe() {
     let setup = Setup::half_open(2);
     let cancelled = setup.start(Action::Pend(1));
     setup.fail(1);
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     let probe = setup.start(Action::Pend(1));
     drop(cancelled);
     assert_eq!(setup.breaker.snapshot().probes_in_flight, 1);
@@ -138,32 +138,32 @@ fn a_probe_from_before_makes_no_place() {
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 const NANO: Duration = Duration::from_nanos(1);
 
-/// CB-03: with the default, and never stuck.
+/// CB-03: with the default probe timeout.
 #[test]
-fn a_probe_that_never_ends_gives_its_place_up() {
+fn a_probe_that_does_not_end_is_replaced() {
     let setup = Setup::half_open(1);
     let mut hung = Vec::new();
     for _ in 0..3 {
         hung.push(setup.start(Action::Pend(9)));
-        setup.hand.advance(PROBE_TIMEOUT - NANO);
+        setup.clock_control.advance(PROBE_TIMEOUT - NANO);
         assert_eq!(setup.rejected(), None);
-        setup.hand.advance(NANO);
+        setup.clock_control.advance(NANO);
     }
     setup.succeed(1);
     assert_eq!(setup.breaker.state(), State::Closed);
 }
 
-/// CB-03: whatever it says, and whenever.
+/// CB-03: for each result and at any time.
 #[test]
-fn the_late_result_of_a_probe_that_gave_its_place_up_counts_for_nothing() {
-    for act in [Action::Succeed, Action::Fail, Action::Pend(0)] {
+fn the_result_of_a_replaced_probe_does_not_count() {
+    for action in [Action::Succeed, Action::Fail, Action::Pend(0)] {
         let setup = Setup::half_open(1);
-        let late = setup.start(act);
-        let later = setup.start(act);
+        let late = setup.start(action);
+        let later = setup.start(action);
         drop(later);
-        setup.hand.advance(PROBE_TIMEOUT);
+        setup.clock_control.advance(PROBE_TIMEOUT);
         let probe = setup.start(Action::Pend(1));
-        if act == Action::Pend(0) {
+        if action == Action::Pend(0) {
             drop(late);
         } else {
             let _ = ended(late);
@@ -179,24 +179,24 @@ fn the_late_result_of_a_probe_that_gave_its_place_up_counts_for_nothing() {
     }
 }
 
-/// CB-03: as long as nobody wants its place, a probe may take its time.
+/// CB-03: a probe is replaced only if another call comes.
 #[test]
-fn a_late_probe_counts_if_its_place_was_not_given_away() {
+fn a_late_probe_counts_if_it_was_not_replaced() {
     let setup = Setup::half_open(1);
     let late = setup.start(Action::Succeed);
-    setup.hand.advance(100 * PROBE_TIMEOUT);
+    setup.clock_control.advance(100 * PROBE_TIMEOUT);
     ended(late).unwrap();
     assert_eq!(setup.breaker.state(), State::Closed);
 }
 
-/// CB-03: those that succeeded are not asked for again.
+/// CB-03: successful probes need not be repeated.
 #[test]
-fn probes_that_succeeded_stay_counted_when_others_give_their_places_up() {
+fn successful_probes_stay_counted_when_others_are_replaced() {
     let setup = Setup::half_open(3);
     let hung = [setup.start(Action::Pend(9)), setup.start(Action::Pend(9))];
     setup.succeed(1);
     assert_eq!(setup.rejected(), None);
-    setup.hand.advance(PROBE_TIMEOUT);
+    setup.clock_control.advance(PROBE_TIMEOUT);
     setup.succeed(1);
     assert_eq!(setup.breaker.snapshot().probes_succeeded, 2);
     setup.succeed(1);
@@ -204,13 +204,13 @@ fn probes_that_succeeded_stay_counted_when_others_give_their_places_up() {
     drop(hung);
 }
 
-/// CB-01, CB-03: when places are given up under many callers at once, no more are given out.
+/// CB-01, CB-03: when many concurrent calls replace probes, there are still no more than allowed.
 #[test]
-fn no_more_places_are_given_out_than_were_given_up() {
+fn no_more_probes_are_admitted_than_replaced() {
     for _ in 0..50 {
         let setup = Setup::half_open(3);
         let hung: Vec<_> = (0..3).map(|_| setup.start(Action::Pend(9))).collect();
-        setup.hand.advance(PROBE_TIMEOUT);
+        setup.clock_control.advance(PROBE_TIMEOUT);
         let (before, start) = (setup.counts.started(), Barrier::new(16));
         let calls: Vec<Calling> = thread::scope(|scope| {
             let call = || {

@@ -1,4 +1,4 @@
-//! A breaker around a probe, and how the tests call it.
+//! A breaker around a probe service, and functions to call it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,43 +17,43 @@ use towerkit_test::{Action, CallCounts, Probe, ProbeError};
 
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(10);
 
-/// A breaker around a probe, on a clock that is moved by hand.
+/// A breaker around a probe service, with a manual clock.
 pub(crate) struct Setup {
     pub(crate) service: CircuitBreaker<Probe>,
     pub(crate) breaker: CircuitBreakerHandle,
     pub(crate) counts: Arc<CallCounts>,
-    pub(crate) hand: ManualClock,
+    pub(crate) clock_control: ManualClock,
 }
 
 impl Setup {
     pub(crate) fn new(layer: CircuitBreakerLayer) -> Self {
-        let (clock, hand) = Clock::manual();
+        let (clock, clock_control) = Clock::manual();
         let layer = layer.clock(clock);
         let probe = Probe::new();
         Self {
             breaker: layer.handle(),
             counts: probe.counts(),
             service: layer.layer(probe),
-            hand,
+            clock_control,
         }
     }
 
-    /// Opens at the second failure in a row.
+    /// Opens after two consecutive failures.
     pub(crate) fn consecutive() -> Self {
         Self::new(consecutive())
     }
 
-    /// The next call is a probe, of `probes`.
+    /// The next call is the first of `probes` probes.
     pub(crate) fn half_open(probes: u16) -> Self {
         let setup = Self::new(consecutive().probes(probes).unwrap());
         setup.open();
-        setup.hand.advance(OPEN_FOR);
+        setup.clock_control.advance(OPEN_FOR);
         setup
     }
 
-    /// Starts a call, which is admitted or rejected here, and returns its future.
-    pub(crate) fn start(&self, act: Action) -> Calling {
-        self.ready().call(act)
+    /// Starts a call, which is admitted or rejected now, and returns its future.
+    pub(crate) fn start(&self, action: Action) -> Calling {
+        self.ready().call(action)
     }
 
     pub(crate) fn ready(&self) -> CircuitBreaker<Probe> {
@@ -63,8 +63,8 @@ impl Setup {
         service
     }
 
-    pub(crate) fn call(&self, act: Action) -> Result<Action, ProbeError> {
-        ended(self.start(act))
+    pub(crate) fn call(&self, action: Action) -> Result<Action, ProbeError> {
+        ended(self.start(action))
     }
 
     pub(crate) fn succeed(&self, times: usize) {
@@ -84,7 +84,7 @@ impl Setup {
         assert_eq!(self.breaker.state(), State::Open);
     }
 
-    /// Returns the wait that a rejected call is told, and sees to it that nothing reached the service.
+    /// Makes a call that is rejected, checks that the service was not asked, and returns the retry hint.
     pub(crate) fn rejected(&self) -> Option<Duration> {
         let (polls, started) = (self.counts.polls(), self.counts.started());
         let error = self.call(Action::Succeed).unwrap_err();
@@ -109,7 +109,7 @@ pub(crate) fn rate(rate: f64, window: impl Into<Window>, minimum: u32) -> Setup 
     Setup::new(CircuitBreakerLayer::new().open_when(open_when))
 }
 
-/// Polls a call of the probe to its end.
+/// Polls a call to its end.
 pub(crate) fn ended<T>(call: impl Future<Output = T>) -> T {
     let mut call = pin!(call);
     let mut cx = Context::from_waker(Waker::noop());
@@ -120,15 +120,15 @@ pub(crate) fn ended<T>(call: impl Future<Output = T>) -> T {
     }
 }
 
-/// Makes one call, as soon as the service is ready.
-pub(crate) fn call<S>(service: &mut S, act: Action) -> Result<S::Response, S::Error>
+/// Makes one call when the service is ready.
+pub(crate) fn call<S>(service: &mut S, action: Action) -> Result<S::Response, S::Error>
 where
     S: Service<Action>,
     S::Error: std::fmt::Debug,
 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
-    ended(service.call(act))
+    ended(service.call(action))
 }
 
 pub(crate) fn panics(call: impl FnOnce()) -> bool {

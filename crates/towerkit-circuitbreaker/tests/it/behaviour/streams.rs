@@ -1,4 +1,4 @@
-//! Calls whose answer is a stream.
+//! Calls with a streaming response.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,7 @@ use towerkit_http::HttpExt;
 
 use super::setup::{consecutive, ended};
 
-/// So many messages, and trailers that say how it went.
+/// A body of so many messages, with a status in its trailers.
 struct Messages {
     left: usize,
     status: Option<&'static str>,
@@ -44,7 +44,7 @@ impl Body for Messages {
     }
 }
 
-/// A layer, and what becomes of a call of gRPC that is answered by HTTP 200, ten messages and this status.
+/// Makes a gRPC call that is answered by HTTP 200, ten messages and this status in the trailers.
 fn stream(
     layer: &CircuitBreakerLayer,
     status: &'static str,
@@ -66,7 +66,7 @@ fn stream(
     response.into_body()
 }
 
-/// Reads so many frames.
+/// Reads this number of frames.
 fn read(body: &mut Pin<&mut impl Body>, frames: usize) {
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..frames {
@@ -77,7 +77,7 @@ fn read(body: &mut Pin<&mut impl Body>, frames: usize) {
 
 /// CB-12
 #[test]
-fn a_stream_whose_trailers_say_unavailable_after_ten_messages_is_a_failure() {
+fn a_stream_that_ends_with_unavailable_is_a_failure() {
     let layer = consecutive();
     let breaker = layer.handle();
     for failures in 1..=2 {
@@ -94,7 +94,7 @@ fn a_stream_whose_trailers_say_unavailable_after_ten_messages_is_a_failure() {
 
 /// CB-12
 #[test]
-fn a_stream_whose_trailers_say_not_found_or_ok_is_none() {
+fn a_stream_that_ends_with_ok_or_not_found_is_not_a_failure() {
     let layer = consecutive();
     let breaker = layer.handle();
     for status in ["5", "0", "5", "0"] {
@@ -105,24 +105,24 @@ fn a_stream_whose_trailers_say_not_found_or_ok_is_none() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
-/// A stream is a call until its end: long ones are slow, unless the breaker is told not to look.
+/// A streaming call lasts until its end, so that a long stream is slow.
 #[test]
-fn a_stream_that_goes_on_for_too_long_is_slow() {
-    let (clock, hand) = Clock::manual();
+fn a_stream_longer_than_the_threshold_is_slow() {
+    let (clock, clock_control) = Clock::manual();
     let second = Duration::from_secs(1);
     let open_when = OpenWhen::slow_rate(1.0, second, 10, 1).unwrap();
     let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
     let mut body = pin!(stream(&layer, "0"));
     read(&mut body, 10);
-    hand.advance(2 * second);
+    clock_control.advance(2 * second);
     assert_eq!(layer.handle().state(), State::Closed);
     read(&mut body, 1);
     assert_eq!(layer.handle().state(), State::Open);
 }
 
-/// The head of a gRPC stream says nothing of how it will end: a stream that hangs after it and is given up is no success.
+/// The head of a gRPC stream has no outcome: a stream that is cancelled after its head is not a success.
 #[test]
-fn a_stream_that_is_given_up_after_its_head_is_no_success() {
+fn a_stream_cancelled_after_its_head_is_not_a_success() {
     let layer = consecutive();
     let breaker = layer.handle();
     for failures in 1..=2 {
@@ -140,12 +140,12 @@ fn a_stream_that_is_given_up_after_its_head_is_no_success() {
     assert_eq!(layer.handle().snapshot().results, 0);
 }
 
-/// What opens a breaker over streams that hang is how long they hang: when they are given up, and before.
+/// Streams that hang open the breaker by their duration: when they are cancelled, or before.
 #[test]
-fn streams_that_hang_after_their_head_open_a_breaker_of_slow_calls() {
+fn streams_that_hang_after_their_head_count_as_slow() {
     let second = Duration::from_secs(1);
     for while_in_flight in [false, true] {
-        let (clock, hand) = Clock::manual();
+        let (clock, clock_control) = Clock::manual();
         let slow = SlowCall::longer_than(second);
         let slow = if while_in_flight {
             slow.while_in_flight()
@@ -156,7 +156,7 @@ fn streams_that_hang_after_their_head_open_a_breaker_of_slow_calls() {
         let layer = CircuitBreakerLayer::new().open_when(open_when).clock(clock);
         let breaker = layer.handle();
         let streams = [stream(&layer, "0"), stream(&layer, "0")];
-        hand.advance(2 * second);
+        clock_control.advance(2 * second);
         let hung = if while_in_flight {
             State::Open
         } else {
@@ -169,14 +169,14 @@ fn streams_that_hang_after_their_head_open_a_breaker_of_slow_calls() {
     }
 }
 
-/// Nor does it close a half-open breaker; its place goes to the next call.
+/// Nor does it close a half-open breaker; the next call is the next probe.
 #[test]
-fn a_probe_that_is_given_up_after_its_head_closes_nothing() {
-    let (clock, hand) = Clock::manual();
+fn a_probe_cancelled_after_its_head_does_not_close_the_breaker() {
+    let (clock, clock_control) = Clock::manual();
     let layer = consecutive().clock(clock);
     let breaker = layer.handle();
     (0..2).for_each(|_| read(&mut pin!(stream(&layer, "14")), 11));
-    hand.advance(Duration::from_secs(10));
+    clock_control.advance(Duration::from_secs(10));
     drop(stream(&layer, "0"));
     let snapshot = breaker.snapshot();
     assert_eq!(

@@ -1,10 +1,10 @@
-//! Breakers by key, beside one model for each key.
+//! Breakers by key, compared with one model for each key.
 
 use std::{collections::HashMap, time::Duration};
 
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseError};
 use towerkit_circuitbreaker::{
-    Key, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, KeyedCircuitBreakerPolicy, OpenWhen,
+    KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer, KeyedCircuitBreakerPolicy, OpenWhen,
     State, WhenFull,
 };
 use towerkit_core::{Call, CallEnd, Clock, Guard, IntoPolicy, ManualClock, Outcome, Plain, Policy};
@@ -29,49 +29,49 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-type Find = fn(&Call<'_, u8>) -> Option<Key>;
-type Breaker = KeyedCircuitBreakerPolicy<Find>;
+type ByRequest = fn(&Call<'_, u8>) -> Option<u8>;
+type Breaker = KeyedCircuitBreakerPolicy<ByRequest>;
 
-/// The table, and what each key that has a breaker should remember.
+/// The breakers, and a model for each key that has a breaker.
 pub(crate) struct Keys {
     breaker: Breaker,
     handle: KeyedCircuitBreakerHandle,
-    hand: ManualClock,
+    clock_control: ManualClock,
     now: u64,
     models: HashMap<u8, Model>,
     calls: Vec<(<Breaker as Policy>::CallState, u8, u64)>,
-    periods: u64,
+    generations: u64,
 }
 
-/// A breaker that opens at the second failure in a row, from when its key came until it leaves.
+/// A model of a breaker that opens after two consecutive failures, from the first call of its key until its eviction.
 #[derive(Debug, Clone, Copy)]
 struct Model {
     state: State,
     failures: u64,
     opened: u64,
     probing: bool,
-    /// The number of the state, over all keys and all stays.
-    period: u64,
+    /// The number of the state in the sequence of the states of all keys.
+    generation: u64,
 }
 
 impl Keys {
     pub(crate) fn new() -> Self {
-        let (clock, hand) = Clock::manual();
-        let find: Find = |call| Some(Key::new(*call.request));
-        let layer = KeyedCircuitBreakerLayer::new(CAPACITY, find)
+        let (clock, clock_control) = Clock::manual();
+        let by_request: ByRequest = |call| Some(*call.request);
+        let layer = KeyedCircuitBreakerLayer::new(CAPACITY, by_request)
             .and_then(|layer| layer.open_for(Duration::from_nanos(OPEN_FOR)))
             .unwrap()
             .open_when(OpenWhen::consecutive_failures(LIMIT as u32).unwrap())
-            .when_full(WhenFull::Unguarded)
+            .when_full(WhenFull::Bypass)
             .clock(clock);
         Self {
             handle: layer.handle(),
             breaker: layer.into_policy().get().clone(),
-            hand,
+            clock_control,
             now: 0,
             models: HashMap::new(),
             calls: Vec::new(),
-            periods: 0,
+            generations: 0,
         }
     }
 
@@ -79,18 +79,19 @@ impl Keys {
         match step {
             Step::Start(key) => self.start(*key)?,
             Step::CallEnd(call, good) if !self.calls.is_empty() => {
-                let (held, key, period) = self.calls.swap_remove(call.index(self.calls.len()));
+                let (call_state, key, generation) =
+                    self.calls.swap_remove(call.index(self.calls.len()));
                 let outcome = if *good {
                     Outcome::Success
                 } else {
                     Outcome::Failure
                 };
-                self.breaker.finish(held, &CallEnd::new(outcome));
-                self.finish(key, period, *good);
+                self.breaker.finish(call_state, &CallEnd::new(outcome));
+                self.finish(key, generation, *good);
             }
             Step::CallEnd(..) => {}
             Step::Advance(nanos) => {
-                self.hand.advance(Duration::from_nanos(*nanos));
+                self.clock_control.advance(Duration::from_nanos(*nanos));
                 self.now += nanos;
             }
         }
@@ -100,50 +101,50 @@ impl Keys {
     fn start(&mut self, key: u8) -> Result<(), TestCaseError> {
         let protocol = Plain::new("test");
         let admitted = self.breaker.admit(&mut Call::new(&mut { key }, &protocol));
-        self.follow_comings_and_goings(key)?;
+        self.update_models(key)?;
         let Some(model) = self.models.get_mut(&key) else {
-            // Unguarded, which only happens where every other key remembers something bad.
-            let spotless = self.models.values().filter(|model| model.is_spotless());
-            prop_assert!(admitted.is_ok() && spotless.count() == 0);
+            // The call passes without a breaker only if no other key is idle.
+            let idle = self.models.values().filter(|model| model.is_idle());
+            prop_assert!(admitted.is_ok() && idle.count() == 0);
             return Ok(());
         };
-        let expected = model.admit(self.now, &mut self.periods);
+        let expected = model.admit(self.now, &mut self.generations);
         prop_assert_eq!(admitted.is_ok(), expected.is_some());
-        if let (Ok(held), Some(period)) = (admitted, expected) {
-            self.calls.push((held, key, period));
+        if let (Ok(call_state), Some(generation)) = (admitted, expected) {
+            self.calls.push((call_state, key, generation));
         }
         Ok(())
     }
 
-    /// Takes note of a key that came, and of the one that left for it, which must have been spotless.
-    fn follow_comings_and_goings(&mut self, key: u8) -> Result<(), TestCaseError> {
+    /// Updates the models for a new key and for the key that was evicted for it, which must have been idle.
+    fn update_models(&mut self, key: u8) -> Result<(), TestCaseError> {
         for other in 0..KEYS {
-            if self.handle.snapshot(Key::new(other)).is_none()
+            if self.handle.snapshot(&other).is_none()
                 && let Some(left) = self.models.remove(&other)
             {
-                prop_assert!(left.is_spotless() && self.models.len() == CAPACITY - 1);
+                prop_assert!(left.is_idle() && self.models.len() == CAPACITY - 1);
             }
         }
-        if self.handle.snapshot(Key::new(key)).is_some() {
-            self.periods += 1;
-            let new = Model::new(self.periods);
+        if self.handle.snapshot(&key).is_some() {
+            self.generations += 1;
+            let new = Model::new(self.generations);
             self.models.entry(key).or_insert(new);
         }
         Ok(())
     }
 
-    fn finish(&mut self, key: u8, period: u64, good: bool) {
+    fn finish(&mut self, key: u8, generation: u64, good: bool) {
         if let Some(model) = self.models.get_mut(&key)
-            && model.period == period
+            && model.generation == generation
         {
-            model.finish(good, self.now, &mut self.periods);
+            model.finish(good, self.now, &mut self.generations);
         }
     }
 
     fn compare(&self) -> Result<(), TestCaseError> {
         prop_assert_eq!(self.handle.keys(), self.models.len());
         for (key, model) in &self.models {
-            let snapshot = self.handle.snapshot(Key::new(*key)).unwrap();
+            let snapshot = self.handle.snapshot(key).unwrap();
             prop_assert_eq!(snapshot.state, model.state);
             prop_assert_eq!(snapshot.failures, model.failures);
             prop_assert_eq!(snapshot.probes_in_flight, u16::from(model.probing));
@@ -153,48 +154,48 @@ impl Keys {
 }
 
 impl Model {
-    fn new(period: u64) -> Self {
+    fn new(generation: u64) -> Self {
         Self {
             state: State::Closed,
             failures: 0,
             opened: 0,
             probing: false,
-            period,
+            generation,
         }
     }
 
-    fn is_spotless(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.state == State::Closed && self.failures == 0
     }
 
-    fn admit(&mut self, now: u64, periods: &mut u64) -> Option<u64> {
+    fn admit(&mut self, now: u64, generations: &mut u64) -> Option<u64> {
         if self.state == State::Open && now - self.opened >= OPEN_FOR {
-            self.go(State::HalfOpen, periods);
+            self.change_state(State::HalfOpen, generations);
         }
         match self.state {
             State::Closed => {}
             State::HalfOpen if !self.probing => self.probing = true,
             _ => return None,
         }
-        Some(self.period)
+        Some(self.generation)
     }
 
-    fn finish(&mut self, good: bool, now: u64, periods: &mut u64) {
+    fn finish(&mut self, good: bool, now: u64, generations: &mut u64) {
         self.failures = if good { 0 } else { self.failures + 1 };
         if good && self.state == State::HalfOpen {
-            self.go(State::Closed, periods);
+            self.change_state(State::Closed, generations);
         } else if self.state == State::HalfOpen || self.failures == LIMIT {
             self.opened = now;
-            self.go(State::Open, periods);
+            self.change_state(State::Open, generations);
         }
     }
 
-    fn go(&mut self, to: State, periods: &mut u64) {
-        *periods += 1;
+    fn change_state(&mut self, to: State, generations: &mut u64) {
+        *generations += 1;
         *self = Self {
             state: to,
             opened: self.opened,
-            ..Self::new(*periods)
+            ..Self::new(*generations)
         };
     }
 }

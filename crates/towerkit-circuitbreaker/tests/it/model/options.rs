@@ -1,4 +1,4 @@
-//! Options as the model reads them, and the same for a breaker.
+//! Options for the model, and their conversion into options for a breaker.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use towerkit_circuitbreaker::{CircuitBreakerOptions, OpenDuration, OpenWhen, SlowCall, Window};
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Given {
+pub(crate) struct ModelOptions {
     pub(crate) conditions: Conditions,
     pub(crate) first: i128,
-    /// Numerator, denominator and longest time, where the open time grows.
+    /// Numerator, denominator and longest open duration, with backoff.
     pub(crate) growth: Option<(i128, i128, i128)>,
     pub(crate) probes: usize,
     pub(crate) probe_timeout: i128,
@@ -17,30 +17,30 @@ pub(crate) struct Given {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Conditions {
-    pub(crate) in_a_row: Option<usize>,
+    pub(crate) consecutive: Option<usize>,
     pub(crate) failures: ByWindow,
     pub(crate) slow: ByWindow,
     pub(crate) slow_after: i128,
-    /// Whether slow calls are counted while they are in flight.
+    /// True if slow calls count while they are in flight.
     pub(crate) while_in_flight: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByWindow {
-    pub(crate) of_last: Option<Share>,
-    pub(crate) in_time: Option<Share>,
+    pub(crate) by_count: Option<Rate>,
+    pub(crate) by_time: Option<Rate>,
 }
 
-/// A share `of` in `out_of`, of the last so many results or of so many nanoseconds.
+/// A rate of `of` in `out_of`, among the last so many results or in so many nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Share {
+pub(crate) struct Rate {
     pub(crate) of: i128,
     pub(crate) out_of: i128,
     pub(crate) window: usize,
     pub(crate) minimum: usize,
 }
 
-pub(crate) fn options() -> impl Strategy<Value = Given> {
+pub(crate) fn options() -> impl Strategy<Value = ModelOptions> {
     let growth = (
         prop::sample::select(vec![(1, 1), (3, 2), (2, 1), (3, 1)]),
         0..60_i128,
@@ -52,13 +52,15 @@ pub(crate) fn options() -> impl Strategy<Value = Given> {
         1..4_usize,
         1..60_i128,
     )
-        .prop_map(|(conditions, first, growth, probes, probe_timeout)| Given {
-            conditions,
-            first,
-            growth: growth.map(|((times, over), more)| (times, over, first + more)),
-            probes,
-            probe_timeout,
-        })
+        .prop_map(
+            |(conditions, first, growth, probes, probe_timeout)| ModelOptions {
+                conditions,
+                first,
+                growth: growth.map(|((times, over), more)| (times, over, first + more)),
+                probes,
+                probe_timeout,
+            },
+        )
 }
 
 fn conditions() -> impl Strategy<Value = Conditions> {
@@ -70,8 +72,8 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         any::<bool>(),
     );
     some.prop_map(
-        |(in_a_row, failures, slow, slow_after, while_in_flight)| Conditions {
-            in_a_row,
+        |(consecutive, failures, slow, slow_after, while_in_flight)| Conditions {
+            consecutive,
             failures,
             slow,
             slow_after,
@@ -83,15 +85,15 @@ fn conditions() -> impl Strategy<Value = Conditions> {
 
 fn by_window() -> impl Strategy<Value = ByWindow> {
     (
-        prop::option::weighted(0.4, share(1..13)),
-        prop::option::weighted(0.4, share(20..200)),
+        prop::option::weighted(0.4, rate(1..13)),
+        prop::option::weighted(0.4, rate(20..200)),
     )
-        .prop_map(|(of_last, in_time)| ByWindow { of_last, in_time })
+        .prop_map(|(by_count, by_time)| ByWindow { by_count, by_time })
 }
 
-fn share(windows: std::ops::Range<usize>) -> impl Strategy<Value = Share> {
+fn rate(windows: std::ops::Range<usize>) -> impl Strategy<Value = Rate> {
     let minimum = 1..13_usize;
-    (windows, minimum, 1..8_i128, 0..8_i128).prop_map(|(window, minimum, of, more)| Share {
+    (windows, minimum, 1..8_i128, 0..8_i128).prop_map(|(window, minimum, of, more)| Rate {
         of,
         out_of: of + more,
         window,
@@ -101,28 +103,28 @@ fn share(windows: std::ops::Range<usize>) -> impl Strategy<Value = Share> {
 
 impl Conditions {
     fn count(&self) -> usize {
-        let shares = [self.failures, self.slow];
-        let shares = shares.iter().flat_map(|by| [by.of_last, by.in_time]);
-        shares.flatten().count() + usize::from(self.in_a_row.is_some())
+        let rates = [self.failures, self.slow];
+        let rates = rates.iter().flat_map(|by| [by.by_count, by.by_time]);
+        rates.flatten().count() + usize::from(self.consecutive.is_some())
     }
 
     pub(crate) fn are_about_slow_calls(&self) -> bool {
-        self.slow.of_last.is_some() || self.slow.in_time.is_some()
+        self.slow.by_count.is_some() || self.slow.by_time.is_some()
     }
 
-    pub(crate) fn look_for_hanging(&self) -> bool {
+    pub(crate) fn count_slow_in_flight(&self) -> bool {
         self.are_about_slow_calls() && self.while_in_flight
     }
 
-    /// Whether the same is counted in the same windows.
+    /// Returns true if both count the same results in the same windows.
     pub(crate) fn count_like(&self, other: &Self) -> bool {
         let shape = |conditions: &Self| {
             let windows = [conditions.failures, conditions.slow]
-                .map(|by| [by.of_last, by.in_time].map(|share| share.map(|share| share.window)));
+                .map(|by| [by.by_count, by.by_time].map(|rate| rate.map(|rate| rate.window)));
             let hang_after = conditions
-                .look_for_hanging()
+                .count_slow_in_flight()
                 .then_some(conditions.slow_after);
-            (conditions.in_a_row.is_some(), windows, hang_after)
+            (conditions.consecutive.is_some(), windows, hang_after)
         };
         shape(self) == shape(other)
     }
@@ -133,48 +135,48 @@ impl Conditions {
             true => slow_call.while_in_flight(),
             false => slow_call,
         };
-        let in_a_row = self
-            .in_a_row
+        let consecutive = self
+            .consecutive
             .map(|failures| OpenWhen::consecutive_failures(failures.try_into().unwrap()).unwrap());
-        let failures = self.failures.shares().map(|share| {
-            share.map(|(window, share)| {
-                OpenWhen::failure_rate(share.rate(), window, share.least()).unwrap()
+        let failures = self.failures.rates().map(|rate| {
+            rate.map(|(window, rate)| {
+                OpenWhen::failure_rate(rate.rate(), window, rate.minimum()).unwrap()
             })
         });
-        let slow = self.slow.shares().map(|share| {
-            share.map(|(window, share)| {
-                OpenWhen::slow_rate(share.rate(), slow_call, window, share.least()).unwrap()
+        let slow = self.slow.rates().map(|rate| {
+            rate.map(|(window, rate)| {
+                OpenWhen::slow_rate(rate.rate(), slow_call, window, rate.minimum()).unwrap()
             })
         });
-        let all = failures.into_iter().chain(slow).chain([in_a_row]);
+        let all = failures.into_iter().chain(slow).chain([consecutive]);
         OpenWhen::any(all.flatten()).unwrap()
     }
 }
 
 impl ByWindow {
-    fn shares(&self) -> [Option<(Window, Share)>; 2] {
-        let of_last = |share: Share| (Window::Results(share.window.try_into().unwrap()), share);
-        let in_time = |share: Share| (Window::Time(nanos(share.window as i128)), share);
-        [self.of_last.map(of_last), self.in_time.map(in_time)]
+    fn rates(&self) -> [Option<(Window, Rate)>; 2] {
+        let by_count = |rate: Rate| (Window::Results(rate.window.try_into().unwrap()), rate);
+        let by_time = |rate: Rate| (Window::Time(nanos(rate.window as i128)), rate);
+        [self.by_count.map(by_count), self.by_time.map(by_time)]
     }
 }
 
-impl Share {
+impl Rate {
     fn rate(&self) -> f64 {
         self.of as f64 / self.out_of as f64
     }
 
-    fn least(&self) -> u32 {
+    fn minimum(&self) -> u32 {
         self.minimum.try_into().unwrap()
     }
 }
 
-impl Given {
-    pub(crate) fn options(&self) -> CircuitBreakerOptions {
+impl ModelOptions {
+    pub(crate) fn to_options(self) -> CircuitBreakerOptions {
         let mut open_duration = OpenDuration::new(nanos(self.first)).unwrap();
         if let Some((times, over, longest)) = self.growth {
             let factor = times as f64 / over as f64;
-            open_duration = open_duration.growing(factor, nanos(longest)).unwrap();
+            open_duration = open_duration.backoff(factor, nanos(longest)).unwrap();
         }
         CircuitBreakerOptions::default()
             .open_when(self.conditions.open_when())

@@ -1,31 +1,31 @@
-//! A breaker that keeps every result for ever and counts by looking through all of them.
+//! A model of a breaker that stores every result and counts by reading all of them.
 
 use std::collections::HashSet;
 
 use towerkit_circuitbreaker::{Mode, State};
 
 use super::{
-    options::{ByWindow, Given, Share},
+    options::{ByWindow, ModelOptions, Rate},
     steps::Ending,
 };
 
 pub(crate) struct Model {
-    pub(crate) given: Given,
+    pub(crate) options: ModelOptions,
     pub(crate) state: State,
     pub(crate) mode: Mode,
     pub(crate) now: i128,
-    period: u64,
+    generation: u64,
     opened: i128,
     open_for: i128,
-    /// How long the breaker was open last, if it was, and when it closed again.
+    /// The last open duration, if there was one, and the time of the last closing.
     last_open: Option<i128>,
     closed: Option<i128>,
     last_probe: i128,
-    history: Vec<Kept>,
-    /// The calls in flight that may come to hang.
-    watched: Vec<Admitted>,
-    /// Those that were counted since.
-    hung: HashSet<usize>,
+    history: Vec<Recorded>,
+    /// The calls in flight that may become slow.
+    tracked: Vec<Admitted>,
+    /// The calls that were counted as slow while in flight.
+    counted_in_flight: HashSet<usize>,
     admitted: usize,
     pub(crate) in_flight: usize,
     pub(crate) succeeded: usize,
@@ -33,48 +33,48 @@ pub(crate) struct Model {
     pub(crate) events: Vec<(String, String)>,
 }
 
-/// A call that was admitted.
+/// An admitted call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Admitted {
     id: usize,
-    /// `None` if it would have been rejected.
-    period: Option<u64>,
+    /// `None` if the call would have been rejected.
+    generation: Option<u64>,
     started: Option<i128>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Kept {
-    period: u64,
+struct Recorded {
+    generation: u64,
     at: i128,
-    verdict: Option<bool>,
+    succeeded: Option<bool>,
     slow: bool,
-    counts: Counts,
+    windows: Windows,
 }
 
-/// In which windows a result counts.
+/// The windows in which a result counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Counts {
-    Everywhere,
-    AsSlow,
-    AsEnded,
+enum Windows {
+    All,
+    Slow,
+    AllButSlow,
 }
 
 impl Model {
-    pub(crate) fn new(given: Given, now: i128) -> Self {
+    pub(crate) fn new(options: ModelOptions, now: i128) -> Self {
         Self {
-            given,
+            options,
             state: State::Closed,
             mode: Mode::Automatic,
             now,
-            period: 0,
+            generation: 0,
             opened: 0,
             open_for: 0,
             last_open: None,
             closed: None,
             last_probe: 0,
             history: Vec::new(),
-            watched: Vec::new(),
-            hung: HashSet::new(),
+            tracked: Vec::new(),
+            counted_in_flight: HashSet::new(),
             admitted: 0,
             in_flight: 0,
             succeeded: 0,
@@ -85,23 +85,23 @@ impl Model {
 
     pub(crate) fn admit(&mut self) -> Result<Admitted, Option<u128>> {
         let started = self
-            .given
+            .options
             .conditions
             .are_about_slow_calls()
             .then_some(self.now);
         self.admitted += 1;
         let id = self.admitted;
-        let admitted = |period| Admitted {
+        let admitted = |generation| Admitted {
             id,
-            period,
+            generation,
             started,
         };
         match self.decide() {
-            Ok(period) => {
-                let admitted = admitted(Some(period));
-                let counts = self.state != State::Disabled;
-                if counts && self.given.conditions.look_for_hanging() {
-                    self.watched.push(admitted);
+            Ok(generation) => {
+                let admitted = admitted(Some(generation));
+                let is_counting = self.state != State::Disabled;
+                if is_counting && self.options.conditions.count_slow_in_flight() {
+                    self.tracked.push(admitted);
                 }
                 Ok(admitted)
             }
@@ -113,10 +113,10 @@ impl Model {
         }
     }
 
-    /// Counts the calls that hang: all of those that started in one fourteenth of the threshold, when the last one of these can hang.
-    pub(crate) fn look_for_hanging(&mut self) {
-        let conditions = self.given.conditions;
-        if !conditions.look_for_hanging() {
+    /// Counts slow calls in flight: those that started in one fourteenth of the threshold, once the last of them must be slow.
+    pub(crate) fn count_slow_in_flight(&mut self) {
+        let conditions = self.options.conditions;
+        if !conditions.count_slow_in_flight() {
             return;
         }
         let width = (conditions.slow_after + 13) / 14;
@@ -125,70 +125,70 @@ impl Model {
             let started = call.started.expect("timed");
             started.div_euclid(width) < end
         };
-        let (hung, watched) = self.watched.iter().partition(|call| hangs(call));
-        self.watched = watched;
-        let hung: Vec<Admitted> = hung;
-        for call in hung {
-            if call.period != Some(self.period) {
+        let (counted_in_flight, tracked) = self.tracked.iter().partition(|call| hangs(call));
+        self.tracked = tracked;
+        let counted_in_flight: Vec<Admitted> = counted_in_flight;
+        for call in counted_in_flight {
+            if call.generation != Some(self.generation) {
                 continue;
             }
             match self.state {
-                State::HalfOpen => self.go(State::Open),
+                State::HalfOpen => self.change_state(State::Open),
                 State::Closed | State::ForcedClosed => {
-                    self.hung.insert(call.id);
-                    self.keep(None, true, Counts::AsSlow);
+                    self.counted_in_flight.insert(call.id);
+                    self.record(None, true, Windows::Slow);
                 }
                 _ => {}
             }
         }
     }
 
-    fn keep(&mut self, verdict: Option<bool>, slow: bool, counts: Counts) {
-        self.history.push(Kept {
-            period: self.period,
+    fn record(&mut self, succeeded: Option<bool>, slow: bool, windows: Windows) {
+        self.history.push(Recorded {
+            generation: self.generation,
             at: self.now,
-            verdict,
+            succeeded,
             slow,
-            counts,
+            windows,
         });
-        if self.state == State::Closed && self.conditions(verdict, counts) {
-            self.go(State::Open);
+        if self.state == State::Closed && self.opens(succeeded, windows) {
+            self.change_state(State::Open);
         }
     }
 
     pub(crate) fn finish(&mut self, call: Admitted, ending: Ending) {
-        self.watched.retain(|watched| watched.id != call.id);
-        let counts = match self.hung.remove(&call.id) {
-            true => Counts::AsEnded,
-            false => Counts::Everywhere,
+        self.tracked.retain(|tracked| tracked.id != call.id);
+        let windows = match self.counted_in_flight.remove(&call.id) {
+            true => Windows::AllButSlow,
+            false => Windows::All,
         };
-        if call.period != Some(self.period) {
+        if call.generation != Some(self.generation) {
             return;
         }
-        let verdict = match ending {
-            Ending::Good => Some(true),
-            Ending::Bad => Some(false),
-            Ending::Dropped | Ending::RefusedFurtherIn => None,
+        let succeeded = match ending {
+            Ending::Success => Some(true),
+            Ending::Failure => Some(false),
+            Ending::Cancelled | Ending::Rejected => None,
         };
-        let conditions = self.given.conditions;
-        let slow = ending != Ending::RefusedFurtherIn
+        let conditions = self.options.conditions;
+        let slow = ending != Ending::Rejected
             && conditions.are_about_slow_calls()
             && call
                 .started
                 .is_some_and(|started| self.now - started > conditions.slow_after);
         match self.state {
-            State::HalfOpen if slow || verdict == Some(false) => self.go(State::Open),
+            State::HalfOpen if slow || succeeded == Some(false) => self.change_state(State::Open),
             State::HalfOpen => {
                 self.in_flight -= 1;
-                self.succeeded += usize::from(verdict == Some(true));
-                if self.succeeded >= self.given.probes {
-                    self.go(State::Closed);
+                self.succeeded += usize::from(succeeded == Some(true));
+                if self.succeeded >= self.options.probes {
+                    self.change_state(State::Closed);
                 }
             }
             State::Closed | State::ForcedClosed
-                if (slow && counts == Counts::Everywhere) || verdict.is_some() =>
+                if (slow && windows == Windows::All) || succeeded.is_some() =>
             {
-                self.keep(verdict, slow, counts);
+                self.record(succeeded, slow, windows);
             }
             _ => {}
         }
@@ -206,45 +206,46 @@ impl Model {
             Mode::Observing if !self.state.is_forced() => return,
             _ => State::Closed,
         };
-        self.go(to);
+        self.change_state(to);
         self.last_open = None;
     }
 
-    pub(crate) fn update(&mut self, given: Given) {
-        let counts = matches!(self.state, State::Closed | State::ForcedClosed);
-        if !given.conditions.count_like(&self.given.conditions) {
-            self.period += u64::from(counts);
-            self.watched.clear();
+    pub(crate) fn update(&mut self, options: ModelOptions) {
+        let is_counting = matches!(self.state, State::Closed | State::ForcedClosed);
+        if !options.conditions.count_like(&self.options.conditions) {
+            self.generation += u64::from(is_counting);
+            self.tracked.clear();
         }
-        self.given = given;
+        self.options = options;
     }
 
-    /// Returns the results, the failures among them, and the slow ones, as a snapshot shows them.
-    pub(crate) fn shown(&self) -> (usize, usize, usize) {
-        let conditions = self.given.conditions;
-        let in_a_row = conditions.in_a_row.map_or(0, |_| self.in_a_row());
+    /// Returns the results, the failures and the slow calls, as a snapshot shows them.
+    pub(crate) fn totals(&self) -> (usize, usize, usize) {
+        let conditions = self.options.conditions;
+        let consecutive = conditions.consecutive.map_or(0, |_| self.consecutive());
         let pairs = [
-            (conditions.failures.of_last, conditions.slow.of_last),
-            (conditions.failures.in_time, conditions.slow.in_time),
+            (conditions.failures.by_count, conditions.slow.by_count),
+            (conditions.failures.by_time, conditions.slow.by_time),
         ];
         for (place, (failures, slow)) in pairs.into_iter().enumerate() {
-            let kept =
-                |share: Option<Share>, but| share.map(|share| self.kept(share, place == 1, but));
-            let failures = kept(failures, Counts::AsSlow);
-            let slow = kept(slow, Counts::AsEnded);
+            let in_window =
+                |rate: Option<Rate>, but| rate.map(|rate| self.in_window(rate, place == 1, but));
+            let failures = in_window(failures, Windows::Slow);
+            let slow = in_window(slow, Windows::AllButSlow);
             if let Some(results) = failures.as_ref().or(slow.as_ref()) {
-                let failed = failures.as_ref().map_or(in_a_row, |kept| {
-                    kept.iter()
-                        .filter(|kept| kept.verdict == Some(false))
+                let failed = failures.as_ref().map_or(consecutive, |in_window| {
+                    in_window
+                        .iter()
+                        .filter(|in_window| in_window.succeeded == Some(false))
                         .count()
                 });
-                let slow = slow
-                    .as_ref()
-                    .map_or(0, |kept| kept.iter().filter(|kept| kept.slow).count());
+                let slow = slow.as_ref().map_or(0, |in_window| {
+                    in_window.iter().filter(|in_window| in_window.slow).count()
+                });
                 return (results.len(), failed, slow);
             }
         }
-        (in_a_row, in_a_row, 0)
+        (consecutive, consecutive, 0)
     }
 
     fn decide(&mut self) -> Result<u64, Option<u128>> {
@@ -253,17 +254,17 @@ impl Model {
             if left > 0 {
                 return Err(Some(left as u128));
             }
-            self.go(State::HalfOpen);
+            self.change_state(State::HalfOpen);
         }
-        if self.state == State::HalfOpen && self.succeeded >= self.given.probes {
-            self.go(State::Closed);
+        if self.state == State::HalfOpen && self.succeeded >= self.options.probes {
+            self.change_state(State::Closed);
         }
         if self.state == State::HalfOpen {
-            if self.in_flight + self.succeeded >= self.given.probes {
-                if self.now - self.last_probe < self.given.probe_timeout {
+            if self.in_flight + self.succeeded >= self.options.probes {
+                if self.now - self.last_probe < self.options.probe_timeout {
                     return Err(None);
                 }
-                self.period += 1;
+                self.generation += 1;
                 self.in_flight = 0;
             }
             self.in_flight += 1;
@@ -272,15 +273,15 @@ impl Model {
         if self.state == State::ForcedOpen {
             return Err(None);
         }
-        Ok(self.period)
+        Ok(self.generation)
     }
 
-    fn go(&mut self, to: State) {
+    fn change_state(&mut self, to: State) {
         if self.state != to {
             self.events.push((self.state.to_string(), to.to_string()));
         }
         self.state = to;
-        self.period += 1;
+        self.generation += 1;
         self.in_flight = 0;
         self.succeeded = 0;
         match to {
@@ -296,8 +297,8 @@ impl Model {
     }
 
     fn next_open_time(&self) -> i128 {
-        let first = self.given.first;
-        match (self.last_open, self.closed, self.given.growth) {
+        let first = self.options.first;
+        match (self.last_open, self.closed, self.options.growth) {
             (None, _, _) | (_, _, None) => first,
             (Some(last), Some(closed), _) if self.now - closed >= last => first,
             (Some(last), _, Some((times, over, longest))) => {
@@ -306,54 +307,73 @@ impl Model {
         }
     }
 
-    /// Whether a condition is met, after a result with this verdict.
+    /// Returns true if a condition is met after this result.
     ///
-    /// A condition is judged when a result of its own comes in.
-    fn conditions(&self, verdict: Option<bool>, counts: Counts) -> bool {
-        let conditions = self.given.conditions;
-        let in_a_row = verdict.is_some()
+    /// A condition is checked only when a result counts for it.
+    fn opens(&self, succeeded: Option<bool>, windows: Windows) -> bool {
+        let conditions = self.options.conditions;
+        let consecutive = succeeded.is_some()
             && conditions
-                .in_a_row
-                .is_some_and(|limit| self.in_a_row() >= limit);
-        let failed = |kept: &Kept| kept.verdict == Some(false);
+                .consecutive
+                .is_some_and(|limit| self.consecutive() >= limit);
+        let failed = |in_window: &Recorded| in_window.succeeded == Some(false);
         let failures =
-            counts != Counts::AsSlow && self.reaches(conditions.failures, Counts::AsSlow, failed);
-        let slow = counts != Counts::AsEnded
-            && self.reaches(conditions.slow, Counts::AsEnded, |kept| kept.slow);
-        in_a_row || failures || slow
+            windows != Windows::Slow && self.reaches(conditions.failures, Windows::Slow, failed);
+        let slow = windows != Windows::AllButSlow
+            && self.reaches(conditions.slow, Windows::AllButSlow, |in_window| {
+                in_window.slow
+            });
+        consecutive || failures || slow
     }
 
-    fn reaches(&self, by_window: ByWindow, but: Counts, is_marked: impl Fn(&Kept) -> bool) -> bool {
-        let windows = [(by_window.of_last, false), (by_window.in_time, true)];
-        windows.into_iter().any(|(share, in_time)| {
-            share.is_some_and(|share| {
-                let kept = self.kept(share, in_time, but);
-                let marked = kept.iter().filter(|kept| is_marked(kept)).count();
+    fn reaches(
+        &self,
+        by_window: ByWindow,
+        but: Windows,
+        is_marked: impl Fn(&Recorded) -> bool,
+    ) -> bool {
+        let windows = [(by_window.by_count, false), (by_window.by_time, true)];
+        windows.into_iter().any(|(rate, by_time)| {
+            rate.is_some_and(|rate| {
+                let in_window = self.in_window(rate, by_time, but);
+                let marked = in_window
+                    .iter()
+                    .filter(|in_window| is_marked(in_window))
+                    .count();
                 marked > 0
-                    && kept.len() >= share.minimum
-                    && marked as i128 * share.out_of >= share.of * kept.len() as i128
+                    && in_window.len() >= rate.minimum
+                    && marked as i128 * rate.out_of >= rate.of * in_window.len() as i128
             })
         })
     }
 
-    fn in_a_row(&self) -> usize {
-        let verdicts = self.of_this_period().filter_map(|kept| kept.verdict);
+    fn consecutive(&self) -> usize {
+        let verdicts = self
+            .of_this_generation()
+            .filter_map(|in_window| in_window.succeeded);
         verdicts.take_while(|good| !good).count()
     }
 
-    /// The results in a window, the latest first, but for those that do not count in such a window.
-    fn kept(&self, share: Share, in_time: bool, but: Counts) -> Vec<Kept> {
-        let results = self.of_this_period().filter(|kept| kept.counts != but);
-        if !in_time {
-            return results.take(share.window).collect();
+    /// Returns the results in a window, the latest first, except for those that do not count in such a window.
+    fn in_window(&self, rate: Rate, by_time: bool, but: Windows) -> Vec<Recorded> {
+        let results = self
+            .of_this_generation()
+            .filter(|in_window| in_window.windows != but);
+        if !by_time {
+            return results.take(rate.window).collect();
         }
-        let width = share.window as i128 / 20;
-        let is_kept = |kept: &Kept| self.now.div_euclid(width) - kept.at.div_euclid(width) < 20;
+        let width = rate.window as i128 / 20;
+        let is_kept =
+            |in_window: &Recorded| self.now.div_euclid(width) - in_window.at.div_euclid(width) < 20;
         results.filter(is_kept).collect()
     }
 
-    fn of_this_period(&self) -> impl Iterator<Item = Kept> {
-        let of_this_period = |kept: &&Kept| kept.period == self.period;
-        self.history.iter().rev().filter(of_this_period).copied()
+    fn of_this_generation(&self) -> impl Iterator<Item = Recorded> {
+        let of_this_generation = |in_window: &&Recorded| in_window.generation == self.generation;
+        self.history
+            .iter()
+            .rev()
+            .filter(of_this_generation)
+            .copied()
     }
 }

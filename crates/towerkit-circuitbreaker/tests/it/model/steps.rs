@@ -1,9 +1,9 @@
-//! What happens to a breaker.
+//! The operations on a breaker.
 
 use proptest::{prelude::*, sample::Index};
 use towerkit_circuitbreaker::Mode;
 
-use super::options::{Given, options};
+use super::options::{ModelOptions, options};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
@@ -11,25 +11,25 @@ pub(crate) enum Step {
     CallEnd(Index, Ending),
     Advance(u64),
     Switch(Mode),
-    Apply(Box<Given>),
-    /// Changes the limits, and leaves what is counted and in which windows as it is.
-    Limits(Box<Given>),
+    Update(Box<ModelOptions>),
+    /// Changes the thresholds, but not the windows.
+    Thresholds(Box<ModelOptions>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    Good,
-    Bad,
-    Dropped,
-    RefusedFurtherIn,
+    Success,
+    Failure,
+    Cancelled,
+    Rejected,
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     let ending = prop_oneof![
-        4 => Just(Ending::Good),
-        6 => Just(Ending::Bad),
-        1 => Just(Ending::Dropped),
-        1 => Just(Ending::RefusedFurtherIn),
+        4 => Just(Ending::Success),
+        6 => Just(Ending::Failure),
+        1 => Just(Ending::Cancelled),
+        1 => Just(Ending::Rejected),
     ];
     let mode = prop_oneof![
         1 => Just(Mode::ForcedOpen),
@@ -43,7 +43,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         200 => (any::<Index>(), ending).prop_map(|(call, ending)| Step::CallEnd(call, ending)),
         50 => (0..20_u64).prop_map(Step::Advance),
         20 => mode.prop_map(Step::Switch),
-        4 => options().prop_map(|given| Step::Apply(Box::new(given))),
-        8 => options().prop_map(|given| Step::Limits(Box::new(given))),
+        4 => options().prop_map(|options| Step::Update(Box::new(options))),
+        8 => options().prop_map(|options| Step::Thresholds(Box::new(options))),
     ]
 }

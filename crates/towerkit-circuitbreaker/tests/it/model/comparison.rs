@@ -1,4 +1,4 @@
-//! The breaker and the model, side by side.
+//! A breaker and its model, on which the same operations run.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,28 +15,28 @@ use towerkit_core::{
 };
 
 use super::{
-    options::{Conditions, Given},
+    options::{Conditions, ModelOptions},
     reference::{Admitted, Model},
     steps::{Ending, Step},
 };
 
-pub(crate) struct Both {
+pub(crate) struct Comparison {
     handle: CircuitBreakerHandle,
     breaker: CircuitBreakerPolicy,
-    hand: ManualClock,
+    clock_control: ManualClock,
     pub(crate) events: Arc<Mutex<Vec<(String, String)>>>,
     pub(crate) model: Model,
     calls: Vec<(<CircuitBreakerPolicy as Policy>::CallState, Admitted)>,
 }
 
-impl Both {
-    pub(crate) fn new(given: Given) -> Self {
-        let (clock, hand) = Clock::manual();
+impl Comparison {
+    pub(crate) fn new(options: ModelOptions) -> Self {
+        let (clock, clock_control) = Clock::manual();
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink = events.clone();
         let now = i128::from(clock.now());
         let layer = CircuitBreakerLayer::new()
-            .options(given.options())
+            .options(options.to_options())
             .clock(clock)
             .events(move |event: &Event| {
                 if let Event::CircuitChanged { from, to, .. } = event {
@@ -47,18 +47,18 @@ impl Both {
         Self {
             handle: layer.handle(),
             breaker: layer.into_policy().get().clone(),
-            hand,
+            clock_control,
             events,
-            model: Model::new(given, now),
+            model: Model::new(options, now),
             calls: Vec::new(),
         }
     }
 
     pub(crate) fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
         self.run_step(step)?;
-        // A snapshot looks for calls that hang, and so does the model.
+        // A snapshot counts slow calls in flight, and so does the model.
         let _ = self.handle.snapshot();
-        self.model.look_for_hanging();
+        self.model.count_slow_in_flight();
         Ok(())
     }
 
@@ -66,25 +66,25 @@ impl Both {
         match step {
             Step::Start => self.start()?,
             Step::CallEnd(call, ending) if !self.calls.is_empty() => {
-                let (held, admitted) = self.calls.swap_remove(call.index(self.calls.len()));
-                self.breaker.finish(held, &end(*ending));
+                let (call_state, admitted) = self.calls.swap_remove(call.index(self.calls.len()));
+                self.breaker.finish(call_state, &end(*ending));
                 self.model.finish(admitted, *ending);
             }
             Step::CallEnd(..) => {}
             Step::Advance(nanos) => {
-                self.hand.advance(Duration::from_nanos(*nanos));
+                self.clock_control.advance(Duration::from_nanos(*nanos));
                 self.model.now += i128::from(*nanos);
             }
             Step::Switch(mode) => {
                 self.switch(*mode);
                 self.model.switch(*mode);
             }
-            Step::Apply(given) => self.update(**given),
-            Step::Limits(given) => {
-                let conditions = limits_of(self.model.given.conditions, given.conditions);
-                self.update(Given {
+            Step::Update(options) => self.update(**options),
+            Step::Thresholds(options) => {
+                let conditions = thresholds_of(self.model.options.conditions, options.conditions);
+                self.update(ModelOptions {
                     conditions,
-                    ..**given
+                    ..**options
                 });
             }
         }
@@ -93,7 +93,7 @@ impl Both {
 
     pub(crate) fn compare(&self) -> Result<(), TestCaseError> {
         let snapshot = self.handle.snapshot();
-        let (results, failures, slow) = self.model.shown();
+        let (results, failures, slow) = self.model.totals();
         prop_assert_eq!(snapshot.state, self.model.state);
         prop_assert_eq!(snapshot.mode, self.model.mode);
         prop_assert_eq!(snapshot.results, results as u64);
@@ -107,18 +107,18 @@ impl Both {
 
     fn start(&mut self) -> Result<(), TestCaseError> {
         let protocol = Plain::new("test");
-        let shut = Guard::<()>::early_rejection(&self.breaker);
+        let early = Guard::<()>::early_rejection(&self.breaker);
         let admitted = self.breaker.admit(&mut Call::new(&mut (), &protocol));
         match (admitted, self.model.admit()) {
-            (Ok(held), Ok(admitted)) => {
-                prop_assert!(shut.is_none());
-                self.calls.push((held, admitted));
+            (Ok(call_state), Ok(admitted)) => {
+                prop_assert!(early.is_none());
+                self.calls.push((call_state, admitted));
             }
             (Err(rejection), Err(wait)) => {
                 prop_assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
                 prop_assert_eq!(rejection.retry_after().map(|wait| wait.as_nanos()), wait);
                 prop_assert_eq!(
-                    shut.map(|shut| shut.retry_after()),
+                    early.map(|early| early.retry_after()),
                     Some(rejection.retry_after())
                 );
             }
@@ -139,20 +139,20 @@ impl Both {
         }
     }
 
-    fn update(&mut self, given: Given) {
-        self.handle.update(given.options());
-        self.model.update(given);
+    fn update(&mut self, options: ModelOptions) {
+        self.handle.update(options.to_options());
+        self.model.update(options);
     }
 }
 
-/// Returns the windows of `old` with the limits of `new`, where that has any.
-fn limits_of(old: Conditions, new: Conditions) -> Conditions {
+/// Returns the windows of `old` with the thresholds of `new`, if `new` has such thresholds.
+fn thresholds_of(old: Conditions, new: Conditions) -> Conditions {
     let mut limits = old;
     let pairs = [
-        (&mut limits.failures.of_last, new.failures.of_last),
-        (&mut limits.failures.in_time, new.failures.in_time),
-        (&mut limits.slow.of_last, new.slow.of_last),
-        (&mut limits.slow.in_time, new.slow.in_time),
+        (&mut limits.failures.by_count, new.failures.by_count),
+        (&mut limits.failures.by_time, new.failures.by_time),
+        (&mut limits.slow.by_count, new.slow.by_count),
+        (&mut limits.slow.by_time, new.slow.by_time),
     ];
     for (old, new) in pairs {
         if let (Some(old), Some(new)) = (old, new) {
@@ -160,7 +160,7 @@ fn limits_of(old: Conditions, new: Conditions) -> Conditions {
             old.minimum = new.minimum.min(old.window);
         }
     }
-    if let (Some(old), Some(new)) = (&mut limits.in_a_row, new.in_a_row) {
+    if let (Some(old), Some(new)) = (&mut limits.consecutive, new.consecutive) {
         *old = new;
     }
     if !limits.while_in_flight {
@@ -171,9 +171,9 @@ fn limits_of(old: Conditions, new: Conditions) -> Conditions {
 
 fn end(ending: Ending) -> CallEnd {
     match ending {
-        Ending::Good => CallEnd::new(Outcome::Success),
-        Ending::Bad => CallEnd::new(Outcome::Failure),
-        Ending::Dropped => CallEnd::cancelled(),
-        Ending::RefusedFurtherIn => CallEnd::rejected_for(RejectionReason::RateLimited),
+        Ending::Success => CallEnd::new(Outcome::Success),
+        Ending::Failure => CallEnd::new(Outcome::Failure),
+        Ending::Cancelled => CallEnd::cancelled(),
+        Ending::Rejected => CallEnd::rejected_for(RejectionReason::RateLimited),
     }
 }

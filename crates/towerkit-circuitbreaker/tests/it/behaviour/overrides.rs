@@ -1,4 +1,4 @@
-//! Breakers that do not decide for themselves.
+//! Overrides by a handle.
 
 use towerkit_circuitbreaker::{Mode, State};
 use towerkit_test::Action;
@@ -11,7 +11,7 @@ fn a_breaker_forced_open_rejects_until_it_is_released() {
     let setup = Setup::consecutive();
     setup.fail(1);
     setup.breaker.force_open();
-    setup.hand.advance(100 * OPEN_FOR);
+    setup.clock_control.advance(100 * OPEN_FOR);
     assert_eq!(setup.rejected(), None);
     setup.breaker.release();
     assert_eq!(setup.breaker.snapshot().failures, 0);
@@ -50,9 +50,9 @@ fn a_disabled_breaker_counts_nothing() {
     assert_eq!(setup.breaker.state(), State::Closed);
 }
 
-/// CB-13: a release of what is not forced would close an open breaker by accident.
+/// CB-13: otherwise a release would close an open breaker by accident.
 #[test]
-fn a_release_without_an_override_does_nothing() {
+fn a_release_without_an_override_changes_no_state() {
     let setup = Setup::consecutive();
     setup.fail(1);
     setup.breaker.release();
@@ -63,7 +63,7 @@ fn a_release_without_an_override_does_nothing() {
 
 /// CB-13
 #[test]
-fn a_breaker_that_only_observes_does_everything_but_reject() {
+fn an_observing_breaker_opens_and_closes_without_rejecting() {
     let setup = Setup::consecutive();
     setup.breaker.observe();
     setup.open();
@@ -76,7 +76,7 @@ fn a_breaker_that_only_observes_does_everything_but_reject() {
     );
     assert_eq!(snapshot.let_through, 5);
 
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     let probe = setup.start(Action::Pend(1));
     assert_eq!(setup.breaker.state(), State::HalfOpen);
     setup.fail(1);
@@ -87,7 +87,7 @@ fn a_breaker_that_only_observes_does_everything_but_reject() {
 
 /// CB-13
 #[test]
-fn a_breaker_that_observed_begins_with_an_empty_window() {
+fn a_breaker_released_from_observing_starts_with_empty_windows() {
     let setup = Setup::consecutive();
     setup.breaker.observe();
     setup.fail(1);
@@ -104,9 +104,9 @@ fn a_breaker_that_observed_begins_with_an_empty_window() {
     assert_eq!(setup.breaker.state(), State::Closed);
 }
 
-/// CB-13: what is counted stays, whether the breaker has been looked at or not.
+/// CB-13: the counts stay when the mode changes to observing.
 #[test]
-fn observing_begins_where_the_breaker_stands_unless_it_was_forced() {
+fn observing_starts_from_the_present_state_unless_it_was_forced() {
     let setup = Setup::consecutive();
     setup.fail(1);
     setup.breaker.observe();

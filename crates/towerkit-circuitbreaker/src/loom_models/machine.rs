@@ -1,4 +1,4 @@
-//! Changes of state, probes and results that meet.
+//! A [`StateMachine`] with concurrent changes of state, probes and results.
 
 use std::{
     sync::{
@@ -14,10 +14,10 @@ use towerkit_core::{Event, EventSink};
 use super::model;
 use crate::{
     CircuitBreakerOptions, CountAs, Mode, OpenWhen, State,
-    epoch::Epoch,
-    machine::Machine,
-    mark::{Counts, Mark},
-    settings::Settings,
+    config::Config,
+    count_as::{CallResult, Windows},
+    generation::Generation,
+    state_machine::StateMachine,
 };
 
 type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
@@ -25,20 +25,20 @@ type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 const OPEN_FOR: u64 = 10;
 const PROBE_TIMEOUT: u64 = 100;
 
-const SUCCESS: Mark = mark(CountAs::Success);
-const FAILURE: Mark = mark(CountAs::Failure);
-const IGNORED: Mark = mark(CountAs::Ignored);
+const SUCCESS: CallResult = mark(CountAs::Success);
+const FAILURE: CallResult = mark(CountAs::Failure);
+const IGNORED: CallResult = mark(CountAs::Ignored);
 
-const fn mark(verdict: CountAs) -> Mark {
-    Mark {
+const fn mark(verdict: CountAs) -> CallResult {
+    CallResult {
         verdict,
         slow: false,
-        counts: Counts::Everywhere,
+        windows: Windows::All,
     }
 }
 
-/// A breaker that opens at the first failure, and the list of its changes.
-fn machine(probes: u16) -> (Arc<Machine>, Changes) {
+/// Makes a breaker that opens at the first failure, and a list of its changes of state.
+fn machine(probes: u16) -> (Arc<StateMachine>, Changes) {
     let changes = Changes::default();
     let seen = changes.clone();
     let sink: Arc<dyn EventSink> = Arc::new(move |event: &Event| {
@@ -46,11 +46,11 @@ fn machine(probes: u16) -> (Arc<Machine>, Changes) {
             seen.lock().unwrap().push((*from, *to));
         }
     });
-    let machine = Machine::new(&Settings {
+    let machine = StateMachine::new(&Config {
         options: options(probes),
         seed: Some(1),
         sink: Some(sink),
-        ..Settings::default()
+        ..Config::default()
     });
     (Arc::new(machine), changes)
 }
@@ -64,18 +64,18 @@ fn options(probes: u16) -> CircuitBreakerOptions {
         .unwrap()
 }
 
-/// Opens the breaker at time 0; at [`OPEN_FOR`] its time is over.
-fn open(machine: &Machine) {
+/// Opens the breaker at time 0; its open duration ends at [`OPEN_FOR`].
+fn open(machine: &StateMachine) {
     let held = admit(machine).unwrap();
     machine.finish(held, FAILURE, || 0);
 }
 
-fn admit(machine: &Machine) -> Option<Epoch> {
+fn admit(machine: &StateMachine) -> Option<Generation> {
     machine.admit(|| OPEN_FOR).ok()
 }
 
-/// Sends one probe, checks that not more than `limit` are in flight, and ends it.
-fn probe(machine: &Machine, in_flight: &AtomicU16, limit: u16, mark: Mark) -> bool {
+/// Makes one probe and ends it; checks that at most `limit` probes are in flight.
+fn probe(machine: &StateMachine, in_flight: &AtomicU16, limit: u16, mark: CallResult) -> bool {
     let Some(held) = admit(machine) else {
         return false;
     };
@@ -96,9 +96,9 @@ fn assert_is_path(changes: &Changes) {
     );
 }
 
-/// CB-01, CB-02: one slot, of which a cancelled probe leaves nothing behind.
+/// CB-01, CB-02: one probe, which is replaced if it is cancelled.
 #[test]
-fn loom_one_probe_at_a_time_and_a_cancelled_one_gives_its_slot_back() {
+fn loom_one_probe_is_in_flight_at_a_time_and_a_cancelled_one_is_replaced() {
     model(|| {
         let (machine, changes) = machine(1);
         let in_flight = Arc::new(AtomicU16::new(0));
@@ -120,9 +120,9 @@ fn loom_one_probe_at_a_time_and_a_cancelled_one_gives_its_slot_back() {
     });
 }
 
-/// CB-01: the third finds no slot until the breaker is closed.
+/// CB-01: the third call is admitted only once the breaker is closed.
 #[test]
-fn loom_two_probes_close_once() {
+fn loom_two_probes_close_the_breaker_once() {
     model(|| {
         let (machine, changes) = machine(2);
         let in_flight = Arc::new(AtomicU16::new(0));
@@ -155,9 +155,9 @@ fn loom_two_probes_close_once() {
     });
 }
 
-/// CB-01: the failure of one probe and the success of the other meet.
+/// CB-01: one probe fails while the other succeeds.
 #[test]
-fn loom_a_failed_probe_reopens_whatever_the_others_say() {
+fn loom_a_failed_probe_reopens_the_breaker_despite_a_success() {
     model(|| {
         let (machine, changes) = machine(2);
         open(&machine);
@@ -180,9 +180,9 @@ fn loom_a_failed_probe_reopens_whatever_the_others_say() {
     });
 }
 
-/// CB-11: of two results that would open the breaker the later one changes nothing, not even the time.
+/// CB-11: of two results at the threshold the later one does not even change the opening time.
 #[test]
-fn loom_two_trippers_open_once() {
+fn loom_two_results_at_the_threshold_open_the_breaker_once() {
     model(|| {
         let (machine, changes) = machine(1);
         let (one, other) = (admit(&machine).unwrap(), admit(&machine).unwrap());
@@ -198,9 +198,9 @@ fn loom_two_trippers_open_once() {
     });
 }
 
-/// CB-04, CB-05: a straggler meets the change to half-open, and its failure or success changes nothing there.
+/// CB-04, CB-05: a late success or failure during the change to half-open does not change the new state.
 #[test]
-fn loom_a_straggler_does_not_touch_the_probes() {
+fn loom_a_late_result_does_not_change_the_probes() {
     for mark in [SUCCESS, FAILURE, IGNORED] {
         model(move || {
             let (machine, changes) = machine(1);
@@ -227,7 +227,7 @@ fn loom_a_straggler_does_not_touch_the_probes() {
     }
 }
 
-/// A call that is admitted as soon as the breaker closes finds the ledger ready for its result.
+/// The windows are ready for the result of a call that is admitted as soon as the breaker closes.
 #[test]
 fn loom_the_first_result_after_closing_counts() {
     model(|| {
@@ -250,7 +250,7 @@ fn loom_the_first_result_after_closing_counts() {
     });
 }
 
-/// CB-13, CB-17: an override meets the last probe.
+/// CB-13, CB-17: an override during the last probe.
 #[test]
 fn loom_an_override_holds_against_a_probe() {
     model(|| {
@@ -260,7 +260,7 @@ fn loom_an_override_holds_against_a_probe() {
         let forcing = thread::spawn({
             let machine = machine.clone();
             move || {
-                machine.switch(Mode::ForcedOpen);
+                machine.set_mode(Mode::ForcedOpen);
                 machine.deliver();
             }
         });
@@ -271,9 +271,9 @@ fn loom_an_override_holds_against_a_probe() {
     });
 }
 
-/// CB-03: two callers find a probe overdue; one of them takes its place, and its own end changes nothing any more.
+/// CB-03: two calls find an overdue probe; one of them replaces it, and the end of the replaced probe does not count.
 #[test]
-fn loom_an_overdue_place_is_given_out_once() {
+fn loom_an_overdue_probe_is_replaced_once() {
     for late in [SUCCESS, FAILURE, IGNORED] {
         model(move || {
             const LATER: u64 = OPEN_FOR + PROBE_TIMEOUT;
@@ -296,9 +296,9 @@ fn loom_an_overdue_place_is_given_out_once() {
     }
 }
 
-/// CB-03: the overdue probe ends while its place is given out: there is one place, whoever comes first.
+/// CB-03: an overdue probe ends while it is replaced: one probe is admitted in either order.
 #[test]
-fn loom_an_overdue_probe_that_ends_at_last_makes_no_second_place() {
+fn loom_an_overdue_probe_that_ends_admits_no_second_probe() {
     model(|| {
         const LATER: u64 = OPEN_FOR + PROBE_TIMEOUT;
         let (machine, _) = machine(1);
@@ -316,18 +316,18 @@ fn loom_an_overdue_probe_that_ends_at_last_makes_no_second_place() {
     });
 }
 
-/// A result is judged by the old limits or by the new, never by half of each.
+/// A result is compared with the old thresholds or with the new ones, never with a mixture.
 #[test]
-fn loom_limits_change_all_at_once() {
+fn loom_thresholds_change_all_at_once() {
     model(|| {
         let options = |rate, minimum| {
             let open_when = OpenWhen::failure_rate(rate, 4, minimum).unwrap();
             CircuitBreakerOptions::default().open_when(open_when)
         };
-        let machine = Arc::new(Machine::new(&Settings {
+        let machine = Arc::new(StateMachine::new(&Config {
             options: options(1.0, 2),
             seed: Some(1),
-            ..Settings::default()
+            ..Config::default()
         }));
         let held = admit(&machine).unwrap();
         machine.finish(held, SUCCESS, || 0);
@@ -342,20 +342,20 @@ fn loom_limits_change_all_at_once() {
     });
 }
 
-/// A result meets the change to another window, in which it may not count.
+/// A result during the change to another window does not count in the new window.
 #[test]
-fn loom_a_result_from_before_does_not_reach_the_new_window() {
+fn loom_a_late_result_does_not_reach_the_new_window() {
     model(|| {
         let options = |window| {
             let open_when = OpenWhen::failure_rate(1.0, window, 1).unwrap();
             CircuitBreakerOptions::default().open_when(open_when)
         };
-        let machine = Arc::new(Machine::new(&Settings {
+        let machine = Arc::new(StateMachine::new(&Config {
             options: options(1),
             seed: Some(1),
-            ..Settings::default()
+            ..Config::default()
         }));
-        machine.switch(Mode::ForcedClosed);
+        machine.set_mode(Mode::ForcedClosed);
         let held = admit(&machine).unwrap();
         machine.finish(held, FAILURE, || 0);
         let late = thread::spawn({

@@ -1,4 +1,4 @@
-//! What counts as what.
+//! How calls count.
 
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_circuitbreaker::{CountAs, State};
@@ -10,20 +10,20 @@ use super::setup::{OPEN_FOR, Setup, consecutive, ended, panics};
 
 /// CB-06, GK-BR-4
 #[test]
-fn a_panic_is_one_failure_and_goes_on() {
-    for act in [Action::PanicInCall, Action::PanicInFuture] {
+fn a_panic_is_one_failure_and_continues() {
+    for action in [Action::PanicInCall, Action::PanicInFuture] {
         let setup = Setup::consecutive();
-        assert!(panics(|| drop(setup.call(act))));
+        assert!(panics(|| drop(setup.call(action))));
         assert_eq!(setup.breaker.snapshot().failures, 1);
         setup.succeed(1);
 
         let setup = Setup::half_open(2);
-        assert!(panics(|| drop(setup.call(act))));
+        assert!(panics(|| drop(setup.call(action))));
         assert_eq!(setup.rejected(), Some(OPEN_FOR));
     }
 }
 
-/// CB-10: what is judged stands in the tests of [`CountAs::of`].
+/// CB-10: the tests of [`CountAs::of`] have the other cases.
 #[test]
 fn a_cancelled_call_does_not_count() {
     let setup = Setup::consecutive();
@@ -34,20 +34,20 @@ fn a_cancelled_call_does_not_count() {
     assert_eq!((snapshot.state, snapshot.failures), (State::Closed, 0));
 }
 
-/// CB-10: the outer breaker ignores what the inner one rejects, and gets the probe's place back.
+/// CB-10: the outer breaker ignores rejections by the inner one, also for its probes.
 #[test]
-fn a_rejection_further_in_does_not_count() {
-    let (clock, hand) = Clock::manual();
+fn a_rejection_by_an_inner_layer_does_not_count() {
+    let (clock, clock_control) = Clock::manual();
     let inner = consecutive().clock(clock.clone());
     let outer = consecutive().clock(clock);
     let (inside, outside) = (inner.handle(), outer.handle());
-    let service = outer.layer(inner.layer(service_fn(|act| async move {
-        match act {
+    let service = outer.layer(inner.layer(service_fn(|action| async move {
+        match action {
             Action::Fail => Err(BoxError::from("failed")),
-            act => Ok(act),
+            action => Ok(action),
         }
     })));
-    let call = |act| ended(service.clone().oneshot(act));
+    let call = |action| ended(service.clone().oneshot(action));
     inside.force_open();
     for _ in 0..10 {
         assert!(call(Action::Succeed).unwrap_err().rejection().is_some());
@@ -62,7 +62,7 @@ fn a_rejection_further_in_does_not_count() {
         (State::Open, State::Open)
     );
     inside.force_open();
-    hand.advance(OPEN_FOR);
+    clock_control.advance(OPEN_FOR);
     assert!(call(Action::Succeed).is_err());
     assert_eq!(outside.state(), State::HalfOpen);
     assert_eq!(outside.snapshot().probes_in_flight, 0);
@@ -73,7 +73,7 @@ fn a_rejection_further_in_does_not_count() {
 
 /// CB-10
 #[test]
-fn a_verdict_of_ones_own_decides_what_counts() {
+fn a_custom_function_decides_how_calls_count() {
     let layer = consecutive().count_as(|end| match end.outcome() {
         Outcome::Cancelled => CountAs::Failure,
         Outcome::Failure => CountAs::Ignored,
@@ -89,9 +89,9 @@ fn a_verdict_of_ones_own_decides_what_counts() {
     assert_eq!(setup.breaker.snapshot().failures, 1);
 }
 
-/// While a panic unwinds through a call, a second one would abort the process.
+/// A second panic while the first one unwinds through a call would abort the process.
 #[test]
-fn a_verdict_that_panics_is_passed_over() {
+fn a_custom_function_that_panics_is_ignored() {
     let setup = Setup::new(consecutive().count_as(|_| panic!("no verdict")));
     setup.fail(1);
     assert_eq!(setup.breaker.snapshot().failures, 1);
@@ -104,7 +104,7 @@ fn a_verdict_that_panics_is_passed_over() {
 }
 
 #[test]
-fn a_business_failure_counts_when_asked_for() {
+fn a_business_failure_counts_if_configured() {
     let layer = consecutive();
     let breaker = layer.handle();
     let protocol =
@@ -163,16 +163,16 @@ fn over_http_a_server_error_counts_and_a_client_error_does_not() {
     assert_eq!(breaker.state(), State::Open);
 }
 
-/// CB-10: over HTTP a probe ends with its body; dropped unread after a good head, it has succeeded.
+/// CB-10: over HTTP a probe ends with its body; if the body is dropped after a successful head, the probe has succeeded.
 #[test]
 fn over_http_a_probe_ends_with_its_body() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = consecutive().clock(clock);
     let breaker = layer.handle();
     let service = layer.http().layer(Probe::new());
-    let call = |act| ended(service.clone().oneshot(http::Request::new(act)));
+    let call = |action| ended(service.clone().oneshot(http::Request::new(action)));
     assert!(call(Action::Fail).is_err() && call(Action::Fail).is_err());
-    hand.advance(OPEN_FOR);
+    clock_control.advance(OPEN_FOR);
     let response = call(Action::Succeed).unwrap();
     assert_eq!(breaker.snapshot().probes_in_flight, 1);
     drop(response);

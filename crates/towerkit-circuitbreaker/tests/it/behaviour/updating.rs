@@ -1,4 +1,4 @@
-//! Options that change while the breaker runs.
+//! Options that are updated while the breaker runs.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ fn apply(setup: &Setup, open_when: OpenWhen) {
 }
 
 #[test]
-fn what_is_counted_stays_where_the_window_stays() {
+fn counts_stay_if_the_window_stays() {
     let setup = rate(1.0, 10, 10);
     setup.succeed(2);
     setup.fail(3);
@@ -32,17 +32,19 @@ fn what_is_counted_stays_where_the_window_stays() {
 }
 
 #[test]
-fn another_window_starts_anew_and_calls_from_before_do_not_count() {
+fn another_window_starts_empty_and_earlier_calls_do_not_count() {
     for open_when in [
         OpenWhen::failure_rate(1.0, 11, 10),
         OpenWhen::failure_rate(1.0, 9, 9),
         OpenWhen::failure_rate(1.0, Duration::from_secs(1), 10),
         OpenWhen::consecutive_failures(9),
-    ] {
+    ]
+    .map(Result::unwrap)
+    {
         let setup = rate(1.0, 10, 10);
         setup.fail(5);
         let late = setup.start(Action::Fail);
-        apply(&setup, open_when.unwrap());
+        apply(&setup, open_when);
         assert!(ended(late).is_err());
         let snapshot = setup.breaker.snapshot();
         assert_eq!(
@@ -57,9 +59,9 @@ fn another_window_starts_anew_and_calls_from_before_do_not_count() {
     }
 }
 
-/// Windows grow, shrink and grow again.
+/// Windows are enlarged and shrunk.
 #[test]
-fn every_size_holds_as_many_results_as_it_says() {
+fn a_resized_window_holds_the_new_number_of_results() {
     let setup = rate(1.0, 3, 3);
     for size in [7_u16, 2, 32_767, 1, 40, 3] {
         apply(
@@ -79,7 +81,7 @@ fn every_size_holds_as_many_results_as_it_says() {
 }
 
 #[test]
-fn an_open_breaker_stays_open_for_as_long_as_it_was_going_to() {
+fn an_update_does_not_change_the_present_open_duration() {
     let setup = Setup::consecutive();
     setup.open();
     let options = setup.breaker.options();
@@ -87,14 +89,14 @@ fn an_open_breaker_stays_open_for_as_long_as_it_was_going_to() {
         .breaker
         .update(options.open_for(2 * OPEN_FOR).unwrap());
     assert_eq!(setup.rejected(), Some(OPEN_FOR));
-    setup.hand.advance(OPEN_FOR);
+    setup.clock_control.advance(OPEN_FOR);
     setup.fail(1);
     assert_eq!(setup.rejected(), Some(2 * OPEN_FOR));
 }
 
-/// CB-01: more or fewer probes, while some are under way.
+/// CB-01: more or fewer probes while some are in flight.
 #[test]
-fn the_number_of_probes_changes_while_some_are_under_way() {
+fn the_number_of_probes_changes_while_some_are_in_flight() {
     let setup = Setup::half_open(2);
     let probe = setup.start(Action::Pend(1));
     setup.succeed(1);
@@ -111,7 +113,7 @@ fn the_number_of_probes_changes_while_some_are_under_way() {
 }
 
 #[test]
-fn slow_calls_count_from_the_calls_that_start_after_they_were_asked_for() {
+fn slow_calls_count_for_calls_that_start_after_the_update() {
     let setup = Setup::new(CircuitBreakerLayer::new());
     let before = setup.start(Action::Pend(1));
     apply(
@@ -119,17 +121,17 @@ fn slow_calls_count_from_the_calls_that_start_after_they_were_asked_for() {
         OpenWhen::slow_rate(1.0, Duration::from_secs(1), 10, 10).unwrap(),
     );
     let after = setup.start(Action::Pend(1));
-    setup.hand.advance(Duration::from_secs(2));
+    setup.clock_control.advance(Duration::from_secs(2));
     ended(before).unwrap();
     assert_eq!(setup.breaker.snapshot().results, 0);
     ended(after).unwrap();
     assert_eq!(setup.breaker.snapshot().slow, 1);
 }
 
-/// No mixture of two sets of options opens the breaker: neither does alone.
+/// A mixture of the two sets of options would open the breaker; each of them alone does not.
 #[test]
-fn no_result_is_judged_by_half_of_the_old_limits_and_half_of_the_new() {
-    // All of the last ten, or one in ten of a hundred that are never reached: together they would open at one in ten of ten.
+fn no_result_is_compared_with_a_mixture_of_old_and_new_thresholds() {
+    // All of the last ten, or one in a thousand of a thousand results, which are never reached. The rate of one with the minimum of the other would open it.
     let strict = OpenWhen::failure_rate(1.0, 1000, 10).unwrap();
     let late = OpenWhen::failure_rate(0.001, 1000, 1000).unwrap();
     let setup = Setup::new(consecutive().open_when(strict));

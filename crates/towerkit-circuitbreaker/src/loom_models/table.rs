@@ -1,4 +1,4 @@
-//! Keys that come, go, and are looked for meanwhile.
+//! A [`BreakerTable`] with concurrent look-ups and evictions.
 
 use std::sync::Arc;
 
@@ -7,53 +7,53 @@ use loom::thread;
 use super::model;
 use crate::{
     CircuitBreakerOptions, CountAs, Key, OpenWhen, WhenFull,
-    epoch::Epoch,
-    keyed::Table,
-    mark::{Counts, Mark},
-    settings::Settings,
+    breaker_table::BreakerTable,
+    config::Config,
+    count_as::{CallResult, Windows},
+    generation::Generation,
 };
 
-const FAILURE: Mark = Mark {
+const FAILURE: CallResult = CallResult {
     verdict: CountAs::Failure,
     slow: false,
-    counts: Counts::Everywhere,
+    windows: Windows::All,
 };
 
-/// A table with room for one key, whose breakers open at the second failure in a row.
-fn table(overflow: WhenFull) -> Arc<Table> {
+/// Makes a table for one key, with breakers that open after two consecutive failures.
+fn table(overflow: WhenFull) -> Arc<BreakerTable> {
     let open_when = OpenWhen::consecutive_failures(2).unwrap();
-    let settings = Settings {
+    let config = Config {
         options: CircuitBreakerOptions::default().open_when(open_when),
         seed: Some(1),
         clock: towerkit_core::Clock::manual().0,
-        ..Settings::default()
+        ..Config::default()
     };
-    Arc::new(Table::new(settings, 1, overflow))
+    Arc::new(BreakerTable::new(config, 1, overflow))
 }
 
-/// Admits a call as the guard does.
-fn admit(table: &Table, key: Key) -> Option<(u32, Epoch)> {
+/// Admits a call like the [guard](crate::KeyedCircuitBreakerPolicy).
+fn admit(table: &BreakerTable, key: Key) -> Option<(u32, Generation)> {
     loop {
         let slot = table.slot(key)?;
-        let epoch = table.machine(slot).admit(|| 0).ok()?;
-        if table.is_of(slot, key) {
-            return Some((slot, epoch));
+        let generation = table.machine(slot).admit(|| 0).ok()?;
+        if table.is_owned_by(slot, key) {
+            return Some((slot, generation));
         }
     }
 }
 
 /// Makes a call that fails.
-fn fail(table: &Table, key: Key) {
-    if let Some((slot, epoch)) = admit(table, key) {
-        table.machine(slot).finish(epoch, FAILURE, || 0);
+fn fail(table: &BreakerTable, key: Key) {
+    if let Some((slot, generation)) = admit(table, key) {
+        table.machine(slot).finish(generation, FAILURE, || 0);
     }
 }
 
-fn failures(table: &Table, key: Key) -> Option<u64> {
+fn failures(table: &BreakerTable, key: Key) -> Option<u64> {
     table.with(key, |machine| machine.snapshot(0).failures)
 }
 
-/// A key is made once, whoever comes first.
+/// A key gets one breaker, in either order.
 #[test]
 fn loom_two_calls_of_a_new_key_share_its_breaker() {
     model(|| {
@@ -69,9 +69,9 @@ fn loom_two_calls_of_a_new_key_share_its_breaker() {
     });
 }
 
-/// A call of a key that is leaving counts for that key or for none, never for the key that takes its place.
+/// A call of a key that is evicted counts for that key or not at all, but not for the next key in the slot.
 #[test]
-fn loom_a_key_that_leaves_takes_its_calls_along() {
+fn loom_a_call_of_an_evicted_key_does_not_count_for_the_next_key() {
     model(|| {
         let table = table(WhenFull::Unguarded);
         let [one, other] = ["one", "other"].map(|name: &str| Key::new(name));
@@ -83,7 +83,7 @@ fn loom_a_key_that_leaves_takes_its_calls_along() {
         let came = admit(&table, other).is_some();
         leaving.join().unwrap();
         if came {
-            // Unless the first key came back in the end.
+            // Unless the first key was added again.
             assert!(matches!(failures(&table, other), Some(0) | None));
         } else {
             assert_eq!(failures(&table, one), Some(1));
