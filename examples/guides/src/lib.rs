@@ -10,8 +10,10 @@ extern crate self as guides;
 mod in_flight_limit;
 mod layer;
 mod pages;
+mod retry_once;
 mod slow_call_observer;
 
 pub use in_flight_limit::InFlightLimitPolicy;
 pub use layer::{InFlightLimit, InFlightLimitHandle, InFlightLimitLayer};
+pub use retry_once::{BoxFuture, RetryOnce, RetryOnceLayer};
 pub use slow_call_observer::SlowCallObserver;
