@@ -17,7 +17,8 @@ use crate::{
     service::{AdmissionMode, PolicyFuture},
 };
 
-/// The pace of a policy stack in which an [`AsyncGuard`](crate::AsyncGuard) takes part.
+/// The mode of a policy stack with an [`AsyncGuard`](crate::AsyncGuard); see [`AsyncPolicyService`].
+#[doc(hidden)]
 #[derive(Debug)]
 pub enum AsyncAdmission {}
 
@@ -40,12 +41,15 @@ impl AdmissionMode for AsyncAdmission {
     }
 }
 
-/// The middleware that runs a policy stack of policies of which one may have to wait.
+/// The service of a [`PolicyLayer`](crate::PolicyLayer) in which a policy may wait.
+///
+/// Apart from the wait it does the same as [`PolicyService`](crate::PolicyService). It needs `Clone` of the inner service and of
+/// the protocol.
 ///
 /// # Readiness
 ///
-/// As for [`PolicyService`](crate::Policy stack). A call that waits gives the readiness of the inner service back first, and gets its own once it is
-/// admitted, from a clone.
+/// As for [`PolicyService`](crate::PolicyService). A call that waits first releases the readiness of the inner service. Once it is
+/// admitted, it polls a clone of the inner service ready.
 pub struct AsyncPolicyService<S, R: PolicyShape, P> {
     inner: S,
     policies: SharedPolicies<R>,
@@ -108,7 +112,7 @@ where
             }),
             Ok(Admission::Now(held)) => {
                 if let Some(shut) = self.readiness.take_rejection() {
-                    // As in `PolicyService`: the inner service was not polled ready. A call that waits gets readiness of its own.
+                    // As in `PolicyService`, the inner service was not polled ready. A call that waits polls a clone of its own.
                     let shut = Started::new(&*self.policies, held).finish_rejected(shut, &call);
                     State::Running(PolicyFuture::rejected(Box::new(shut), exchange))
                 } else {
@@ -144,7 +148,7 @@ where
 }
 
 impl<S: Clone, R: PolicyShape, P: Clone> AsyncPolicyService<S, R, P> {
-    /// Puts a call aside. The readied instance is dropped here, so that a call that waits holds nothing of the inner service.
+    /// Stores a call that waits. Drops the instance that is ready, so that the call holds no slot of the inner service.
     fn park<Req>(&mut self, request: Req, exchange: P::Exchange) -> Parked<S, P, Req>
     where
         P: Protocol<Req>,
@@ -159,7 +163,7 @@ impl<S: Clone, R: PolicyShape, P: Clone> AsyncPolicyService<S, R, P> {
     }
 }
 
-/// What stays behind while a call waits.
+/// The request of a call that waits, and the clones that it needs later.
 struct Parked<S, P: Protocol<Req>, Req> {
     inner: S,
     request: Req,
@@ -167,9 +171,10 @@ struct Parked<S, P: Protocol<Req>, Req> {
     protocol: P,
 }
 
-/// The future of a [`AsyncPolicyService`].
+/// The future of an [`AsyncPolicyService`].
 ///
-/// Dropping it cancels the call: what waits is dropped, and the policies that had begun are finished as cancelled.
+/// Dropping it cancels the call: it drops the wait or the inner future, and then finishes the policies that have started as
+/// [cancelled](crate::Outcome::Cancelled).
 #[pin_project]
 pub struct AsyncPolicyFuture<S, R, P, Req>
 where
@@ -189,7 +194,7 @@ where
     P: Protocol<Req>,
 {
     AsyncAdmission(#[pin] Wait<S, R, P, Req>),
-    /// The inner service comes first, since it is dropped before the policies are finished.
+    /// The inner service is the first field, since it is dropped before the policies are finished.
     Readying(Option<(Parked<S, P, Req>, InFlightCall<R>)>),
     Running(#[pin] PolicyFuture<S::Future, R, P::Exchange>),
 }
@@ -223,7 +228,7 @@ impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
         let mut me = self.project();
         let parked = me.parked.as_mut().expect("parked while it waits");
         let mut call = Call::new(&mut parked.request, &parked.protocol);
-        // A panic leaves `policies` empty, so that the drop that follows does not finish them a second time.
+        // A panic leaves `policies` empty, so that the drop does not finish them a second time.
         let policies = me.policies.take().expect("shared while it waits");
         let mut fuse = Fuse {
             policies: &policies,
@@ -243,7 +248,7 @@ impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
     }
 }
 
-/// Finishes the policies that had begun if what they wait for panics.
+/// Finishes the policies that have started if the wait panics.
 struct Fuse<'a, R: RunAsyncPolicy<Req>, Req> {
     policies: &'a SharedPolicies<R>,
     wait: Pin<&'a mut R::Wait>,
@@ -302,7 +307,7 @@ where
                         });
                         return Poll::Ready(answer);
                     }
-                    // The readied instance is dropped with the closure, inside the policies.
+                    // The ready instance is dropped with the closure, inside of the policies.
                     let run =
                         PolicyFuture::run(in_flight_call, exchange, move || inner.call(request));
                     state.set(State::Running(run));

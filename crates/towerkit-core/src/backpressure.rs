@@ -5,19 +5,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A wait for a guard that would reject a call now, returned by [`Guard::backpressure`](crate::Guard::backpressure).
+/// The wait for a guard that would reject calls now, returned by [`Guard::backpressure`](crate::Guard::backpressure).
 ///
-/// It resolves when the guard's answer may have changed, and is pending until then: a wait that resolves at once, again and again,
-/// spins.
+/// It resolves when the guard may admit calls again, and is pending until then. A wait that always resolves at once makes
+/// `poll_ready` spin.
 ///
-/// Many services may wait for one guard, and a service that is woken may never be called. So a guard that frees one slot wakes all
-/// of them; [`WakerSet`](crate::WakerSet) does that.
+/// Many services may wait for one guard, and a service that is woken may never be called. A guard that frees one permit therefore
+/// wakes all of them; [`WakerSet`](crate::WakerSet) does that.
 pub struct Backpressure(Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Backpressure {
-    /// Waits for this future.
+    /// Makes a wait of a future.
     pub fn new(wait: impl Future<Output = ()> + Send + 'static) -> Self {
-        // Nothing ever locks it: the mutex makes services `Sync` whose waits are not.
+        // The mutex is never locked: it makes a service `Sync` if the future is not.
         Self(Mutex::new(Box::pin(wait)))
     }
 
@@ -33,15 +33,15 @@ impl fmt::Debug for Backpressure {
     }
 }
 
-/// What a policy stack found out about its guards when it was asked whether it is ready.
+/// The readiness of the guards of a policy stack.
 ///
-/// Boxed, since it is rare and every admitted call looks whether it is there.
+/// Boxed, since it is rare, and each admitted call checks for it.
 pub(crate) struct Readiness<Q>(Option<Box<NotReady<Q>>>);
 
 enum NotReady<Q> {
-    /// A guard is shut: the policy stack is ready, and its next call is rejected.
+    /// A guard had an early rejection: the stack is ready, and its next call is rejected.
     Shut(Q),
-    /// A guard holds the policy stack back.
+    /// A guard applies backpressure.
     Waits(Backpressure),
 }
 
@@ -50,7 +50,7 @@ impl<Q> Readiness<Q> {
         Self(None)
     }
 
-    /// Waits while a guard holds the policy stack back, and then returns true if a guard is shut.
+    /// Waits while a guard applies backpressure, and then returns true if a guard has an early rejection.
     #[inline(always)]
     pub(crate) fn poll(
         &mut self,
@@ -80,7 +80,7 @@ impl<Q> Readiness<Q> {
         self.poll_again(cx)
     }
 
-    /// Goes on with a wait, and forgets that a guard was shut.
+    /// Polls the wait, or discards the early rejection.
     #[cold]
     #[inline(never)]
     fn poll_again(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -91,13 +91,13 @@ impl<Q> Readiness<Q> {
         Poll::Ready(())
     }
 
-    /// Whether the next call simply begins.
+    /// Returns true if no guard had an early rejection or applies backpressure.
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Returns the rejection of the next call, if a guard was shut. A wait is given up.
+    /// Returns the early rejection, if there is one. Cancels a wait.
     #[cold]
     #[inline(never)]
     pub(crate) fn take_rejection(&mut self) -> Option<Q> {

@@ -6,11 +6,11 @@ use std::{
 
 use crate::{CallEnd, Clock, Deadline, RejectionReason, Status, clock::Reading};
 
-/// What a request can say of itself, whatever its type.
+/// Reads the properties of a request that policies ask for, and sets its headers.
 ///
-/// Object safe, so that one `impl<Req> Guard<Req>` serves every protocol.
+/// [`Protocol`](crate::Protocol) requires it. It is object safe, so that one `impl<Req> Guard<Req>` works with every protocol.
 pub trait DescribeRequest<Req> {
-    /// Returns the protocol that this request speaks. Asked once a call; the other questions get the answer back.
+    /// Returns the kind of protocol of this request. Called once per call; other methods get the result.
     fn kind(&self, _request: &Req) -> ProtocolKind {
         ProtocolKind::Plain
     }
@@ -18,64 +18,64 @@ pub trait DescribeRequest<Req> {
     /// Returns the operation: a route template, a method, a given name; never a raw path.
     fn operation<'a>(&'a self, request: &'a Req, kind: ProtocolKind) -> &'a str;
 
-    /// Whether the operation names the request's own route; false where a router matched none, so that only the path tells it apart.
+    /// Returns false if a router matched no route, so that only the path identifies the request.
     fn is_routed(&self, _request: &Req, _kind: ProtocolKind) -> bool {
         true
     }
 
-    /// Returns the HTTP method, where there is one.
+    /// Returns the HTTP method, if the protocol has methods.
     fn method<'a>(&self, _request: &'a Req) -> Option<&'a str> {
         None
     }
 
-    /// Returns the path that the caller sent, where the protocol has one. It may be any text of any length.
+    /// Returns the path that the caller sent, if the protocol has paths. It is untrusted text of any length.
     fn path<'a>(&self, _request: &'a Req) -> Option<&'a str> {
         None
     }
 
-    /// Returns the URI that the request asks for, where the protocol has one.
+    /// Returns the target URI of the request, if the protocol has URIs.
     fn target<'a>(&self, _request: &'a Req) -> Option<TargetUri<'a>> {
         None
     }
 
-    /// Returns the address at the other end of the connection, where the server has attached it.
+    /// Returns the address of the peer, if the server has added it to the request.
     fn peer(&self, _request: &Req) -> Option<SocketAddr> {
         None
     }
 
-    /// Returns the part of the request that has this type, such as its header map or its extensions, where the protocol has one.
+    /// Returns the part of the request that has this type, such as its header map or its extensions, if there is one.
     fn part<'a>(&self, _request: &'a Req, _part: TypeId) -> Option<&'a dyn Any> {
         None
     }
 
-    /// Returns the value of a request field such as an HTTP header, if it is there and is text.
+    /// Returns the value of a request header, if it exists and is text.
     fn header<'a>(&self, _request: &'a Req, _name: &str) -> Option<&'a str> {
         None
     }
 
-    /// Visits every value of a request field, in order, text or not.
+    /// Visits every value of a request header, in order, also values that are not text.
     fn header_values<'a>(&self, _request: &'a Req, _name: &str, _visit: &mut dyn FnMut(&'a [u8])) {}
 
-    /// Sets a field of the request, where the protocol has fields and the value fits in one.
+    /// Sets a request header, if the protocol has headers and the value is valid in one.
     fn set_header(&self, _request: &mut Req, _name: &'static str, _value: &str) {}
 
-    /// Takes all values of a field off the request.
+    /// Removes all values of a request header.
     fn remove_header(&self, _request: &mut Req, _name: &'static str) {}
 
-    /// Returns the point after which nobody waits for the answer, where the request carries one.
+    /// Returns the deadline of the request, if it has one.
     fn deadline(&self, _request: &Req) -> Option<Deadline> {
         None
     }
 
-    /// Makes the request carry a deadline, where the protocol has a place for it.
+    /// Sets the deadline of the request, if the protocol has a place for it.
     fn set_deadline(&self, _request: &mut Req, _deadline: Deadline) {}
 
-    /// Returns the code with which this protocol answers a rejection.
+    /// Returns the status of the response to a rejected call, if the protocol makes a response.
     fn rejection_status(&self, _kind: ProtocolKind, _reason: RejectionReason) -> Option<Status> {
         None
     }
 
-    /// Returns the length of the body with which this protocol answers a rejection of the request.
+    /// Returns the length of the body of the response to a rejected call.
     fn rejection_bytes(
         &self,
         _request: &Req,
@@ -86,14 +86,15 @@ pub trait DescribeRequest<Req> {
     }
 }
 
-/// The parts of the URI that a request asks for ([RFC 9110, section 7.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.1)), as they
-/// stand in the request: a server often sees neither scheme nor authority.
+/// The target URI of a request ([RFC 9110, section 7.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.1)), in its parts.
+///
+/// The parts are those in the request itself: a server often sees neither scheme nor authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TargetUri<'a> {
     /// The scheme, such as `https`.
     pub scheme: Option<&'a str>,
-    /// The host, with a port or user information if there is any.
+    /// The host, with the port and the user information, if there are any.
     pub authority: Option<&'a str>,
     /// The path.
     pub path: &'a str,
@@ -102,7 +103,7 @@ pub struct TargetUri<'a> {
 }
 
 impl<'a> TargetUri<'a> {
-    /// Makes a URI of a path alone.
+    /// Makes a URI that has only a path.
     #[must_use]
     pub const fn new(path: &'a str) -> Self {
         Self {
@@ -114,7 +115,7 @@ impl<'a> TargetUri<'a> {
     }
 }
 
-/// The protocols that an observer can tell apart.
+/// The kinds of protocols that observers distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProtocolKind {
@@ -126,7 +127,7 @@ pub enum ProtocolKind {
     Grpc,
 }
 
-/// A request on its way in, as the policies of a policy stack see it.
+/// A call at its start, as policies see it: the request, and its properties as the [`Protocol`](crate::Protocol) reads them.
 pub struct Call<'a, Req> {
     /// The request itself.
     pub request: &'a mut Req,
@@ -136,7 +137,7 @@ pub struct Call<'a, Req> {
 }
 
 impl<'a, Req> Call<'a, Req> {
-    /// Opens a request to the policies of a policy stack, read by `protocol`.
+    /// Makes a call of a request that `protocol` reads.
     #[inline(always)]
     pub fn new(request: &'a mut Req, protocol: &'a dyn DescribeRequest<Req>) -> Self {
         let kind = protocol.kind(request);
@@ -155,21 +156,21 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.operation(self.request, self.kind)
     }
 
-    /// Returns the protocol that this request speaks.
+    /// Returns the kind of protocol of the request.
     #[inline(always)]
     #[must_use]
     pub fn protocol_kind(&self) -> ProtocolKind {
         self.kind
     }
 
-    /// Returns the HTTP method, where there is one.
+    /// Returns the HTTP method, if the protocol has methods.
     #[inline(always)]
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         self.protocol.method(self.request)
     }
 
-    /// Whether the operation names the request's own route; false where a router matched none, so that only the path tells it apart.
+    /// Returns false if a router matched no route, so that only the path identifies the request.
     #[must_use]
     pub fn is_routed(&self) -> bool {
         self.protocol.is_routed(self.request, self.kind)
@@ -181,64 +182,65 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.path(self.request)
     }
 
-    /// Returns the URI that the request asks for, where the protocol has one. It may be any text of any length, and hold secrets.
+    /// Returns the target URI of the request, if the protocol has URIs. It is untrusted text of any length, and may contain
+    /// secrets.
     #[must_use]
     pub fn target(&self) -> Option<TargetUri<'_>> {
         self.protocol.target(self.request)
     }
 
-    /// Returns the address at the other end of the connection, where the server has attached it.
+    /// Returns the address of the peer, if the server has added it to the request.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.protocol.peer(self.request)
     }
 
-    /// Returns the part of the request that has this type, where the protocol has one: over HTTP `http::HeaderMap`,
-    /// `http::Extensions`, `http::Method` and `http::Uri`.
+    /// Returns the part of the request that has this type, if there is one: over HTTP `http::HeaderMap`, `http::Extensions`,
+    /// `http::Method` or `http::Uri`.
     #[must_use]
     pub fn part<T: 'static>(&self) -> Option<&T> {
         self.part_of(TypeId::of::<T>())?.downcast_ref()
     }
 
-    /// Returns the value of a request field such as an HTTP header, if it is there and is text.
+    /// Returns the value of a request header, if it exists and is text.
     #[inline(always)]
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.protocol.header(self.request, name)
     }
 
-    /// Visits every value of a request field, in order, text or not.
+    /// Visits every value of a request header, in order, also values that are not text.
     #[inline(always)]
     pub fn header_values<'b>(&'b self, name: &str, visit: &mut dyn FnMut(&'b [u8])) {
         self.protocol.header_values(self.request, name, visit);
     }
 
-    /// Sets a field of the request, where the protocol has fields and the value fits in one.
+    /// Sets a request header, if the protocol has headers and the value is valid in one.
     #[inline(always)]
     pub fn set_header(&mut self, name: &'static str, value: &str) {
         self.protocol.set_header(self.request, name, value);
     }
 
-    /// Takes all values of a field off the request.
+    /// Removes all values of a request header.
     #[inline(always)]
     pub fn remove_header(&mut self, name: &'static str) {
         self.protocol.remove_header(self.request, name);
     }
 
-    /// Returns the point after which nobody waits for the answer, where the request carries one.
+    /// Returns the deadline of the request, if it has one.
     #[inline(always)]
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
         self.protocol.deadline(self.request)
     }
 
-    /// Makes the request carry a deadline, where the protocol has a place for it.
+    /// Sets the deadline of the request, if the protocol has a place for it.
     #[inline(always)]
     pub fn set_deadline(&mut self, deadline: Deadline) {
         self.protocol.set_deadline(self.request, deadline);
     }
 
-    /// Returns the time of the start on `clock`: one reading for all policies that start here.
+    /// Returns the time of the start on `clock`. Policies with clocks of the same origin share one reading.
     #[inline(always)]
     pub fn now(&mut self, clock: &Clock) -> u64 {
         self.reading = self.reading.of(clock);
@@ -249,7 +251,7 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.part(self.request, part)
     }
 
-    /// The end of this call, were it rejected for `reason`.
+    /// Returns the end of this call if it is rejected for `reason`.
     pub(crate) fn rejected(&self, reason: RejectionReason) -> CallEnd {
         let Self { request, kind, .. } = self;
         let status = self.protocol.rejection_status(*kind, reason);

@@ -2,7 +2,8 @@ use std::cell::Cell;
 
 use crate::{Clock, Outcome, RejectionReason, Status, clock::Reading};
 
-/// What is known of a call at its end (or, in [`Policy::head`](crate::Policy::on_response_head), so far).
+/// The end of a call: its outcome, status and size. In [`Policy::on_response_head`](crate::Policy::on_response_head) it is the
+/// state so far.
 #[derive(Debug, Clone)]
 pub struct CallEnd {
     outcome: Outcome,
@@ -14,18 +15,18 @@ pub struct CallEnd {
     reading: Cell<Reading>,
 }
 
-/// What the head of a response told.
+/// The outcome by the head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
-    /// No head came, or the protocol has none.
+    /// There was no head, or the protocol has no heads.
     Missing,
-    /// The head came and left the outcome to what follows.
+    /// There was a head, and the outcome depends on the body.
     Open,
     Told(Outcome),
 }
 
 impl CallEnd {
-    /// A call that ended with `outcome`.
+    /// Makes the end of a call with this outcome.
     #[inline(always)]
     #[must_use]
     pub fn new(outcome: Outcome) -> Self {
@@ -40,14 +41,14 @@ impl CallEnd {
         }
     }
 
-    /// A call whose caller went away.
+    /// Makes the end of a cancelled call.
     #[inline(always)]
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(Outcome::Cancelled)
     }
 
-    /// A call that was rejected, here or by a layer further in.
+    /// Makes the end of a call that was rejected, here or by an inner layer.
     #[inline(always)]
     #[must_use]
     pub fn rejected_for(reason: RejectionReason) -> Self {
@@ -57,7 +58,7 @@ impl CallEnd {
         }
     }
 
-    /// A call whose service panicked.
+    /// Makes the end of a call with a panic in the inner service.
     #[cold]
     pub(crate) fn in_panic() -> Self {
         Self {
@@ -66,7 +67,7 @@ impl CallEnd {
         }
     }
 
-    /// Adds the code that the protocol gave.
+    /// Adds the status of the response.
     #[inline(always)]
     #[must_use]
     pub fn with_status(mut self, status: Option<Status>) -> Self {
@@ -74,7 +75,7 @@ impl CallEnd {
         self
     }
 
-    /// Adds the outcome that the head of the response told.
+    /// Adds the outcome by the head of the response.
     #[inline(always)]
     #[must_use]
     pub fn with_head_outcome(mut self, head: Option<Outcome>) -> Self {
@@ -82,7 +83,7 @@ impl CallEnd {
         self
     }
 
-    /// Adds that the head of the response came and left the outcome open, as the head of a gRPC stream does.
+    /// Adds that the response has a head that leaves the outcome open, as that of a gRPC stream does.
     #[inline(always)]
     #[must_use]
     pub fn with_open_head(mut self) -> Self {
@@ -98,7 +99,7 @@ impl CallEnd {
         self
     }
 
-    /// Adds the bytes of the response body that were delivered.
+    /// Adds the number of bytes of the response body that were delivered.
     #[inline(always)]
     #[must_use]
     pub fn with_bytes(mut self, bytes: u64) -> Self {
@@ -106,25 +107,26 @@ impl CallEnd {
         self
     }
 
-    /// Returns how the call ended.
+    /// Returns the outcome of the call.
     #[inline(always)]
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Returns the code that the protocol gave, where there is one.
+    /// Returns the status of the response, if the protocol has one.
     ///
-    /// A cancelled call keeps the code of its head, if that had come.
+    /// A cancelled call has the status of its response head, if there was one.
     #[inline(always)]
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.status
     }
 
-    /// Returns the outcome that the head of the response told, if it came and told one.
+    /// Returns the outcome by the head of the response, if the head determined it.
     ///
-    /// The head of a gRPC stream tells none: its code comes in the trailers.
+    /// The head of a gRPC stream does not: its status is in the
+    /// [trailers](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
     #[inline(always)]
     #[must_use]
     pub fn head_outcome(&self) -> Option<Outcome> {
@@ -134,37 +136,38 @@ impl CallEnd {
         }
     }
 
-    /// Returns true if the head of a response came, whether or not it told an outcome.
+    /// Returns true if the response had a head.
     #[inline(always)]
     #[must_use]
     pub fn has_head(&self) -> bool {
         !matches!(self.head, Head::Missing)
     }
 
-    /// Returns why the call was rejected, by a layer further in or by a later policy of the same policy stack.
+    /// Returns the reason if the call was rejected, by an inner layer or by a later policy of the same stack.
     #[inline(always)]
     #[must_use]
     pub fn rejection_reason(&self) -> Option<RejectionReason> {
         self.rejected
     }
 
-    /// Whether the service panicked.
+    /// Returns true if the inner service panicked.
     #[inline(always)]
     #[must_use]
     pub fn has_panicked(&self) -> bool {
         self.panicked
     }
 
-    /// Returns the bytes of the response body that were delivered, or that answer a call which a later policy of the same policy stack rejected.
+    /// Returns the number of bytes of the response body that were delivered, also of the response to a call that a later policy of
+    /// the same stack rejected.
     ///
-    /// 0 where the protocol has no body.
+    /// It is 0 if the protocol has no bodies.
     #[inline(always)]
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Returns the time of the end on `clock`: one reading for all policies that end here.
+    /// Returns the time of the end on `clock`. Policies with clocks of the same origin share one reading.
     #[inline(always)]
     #[must_use]
     pub fn now(&self, clock: &Clock) -> u64 {

@@ -2,10 +2,10 @@ use std::{any::Any, error::Error, io, iter};
 
 use crate::{BoxError, Rejection};
 
-/// Returns a value of any type as an error whose causes can be followed, if its type is one of those that hold any other:
-/// [`BoxError`] and [`io::Error`], or [`Rejection`].
+/// Returns a value as an error with a chain of sources, if its type is [`BoxError`], [`io::Error`] or [`Rejection`].
 ///
-/// A type that implements [`Error`] cannot be told from one that does not, unless a bound says so.
+/// For a generic type without a bound there is no other way to find out if it implements [`Error`].
+#[doc(hidden)]
 #[inline(always)]
 pub fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     let any: &dyn Any = error;
@@ -18,9 +18,10 @@ pub fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     Some(any.downcast_ref::<Rejection>()?)
 }
 
-/// Iterates over an error and what caused it, down to the first cause.
+/// Iterates over an error and its [sources](Error::source), down to the first cause.
 ///
-/// An [`io::Error`] names as its source the source of the error inside, and so skips that one: here it comes next.
+/// The source of an [`io::Error`] is the source of the error inside it; this iterator returns the error inside it, too.
+#[doc(hidden)]
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

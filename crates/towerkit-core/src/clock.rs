@@ -11,8 +11,9 @@ use crate::fast_clock::FastClock;
 
 /// A monotonic clock that reads nanoseconds since an origin of its own.
 ///
-/// Every layer that measures time takes one; the default is [`Clock::monotonic`]. Waiting is `tokio::time`.
-/// Two clocks of the same kind share their origin, so that the policies of a policy stack can share one reading.
+/// Each layer that measures time has one; the default is [`Clock::monotonic`]. Timers, which wait, use `tokio::time` instead.
+///
+/// Two clocks of the same kind have the same origin, so that the policies of a stack share one reading.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,37 +49,37 @@ impl Clock {
 
     /// Reads the processor's counter: about 10 ns a reading.
     ///
-    /// It can drift from real time (tens of microseconds a second have been seen) and, on some machines, step back when a thread
-    /// moves to another core. Every state machine of towerkit takes the latest reading it has seen, so that a step back costs
-    /// accuracy and nothing else.
+    /// It can drift from real time (tens of microseconds a second have been measured) and, on some machines, go back when a thread
+    /// moves to another core. The state machines of towerkit use the latest reading that they have seen, so that this costs only
+    /// accuracy.
     #[cfg(feature = "fast-clock")]
     #[must_use]
     pub fn fast() -> Self {
         Self(Source::Fast(FastClock::new()))
     }
 
-    /// Makes a clock that stands still until it is moved by hand, for tests.
+    /// Makes a clock for tests that stands still until its [`ManualClock`] moves it.
     #[must_use]
     pub fn manual() -> (Self, ManualClock) {
         let nanos = Arc::new(AtomicU64::new(ManualClock::ORIGIN));
         (Self(Source::Manual(nanos.clone())), ManualClock(nanos))
     }
 
-    /// Reads time from a function that returns what has passed since some fixed point.
+    /// Reads time from a function that returns the duration since a fixed point in time.
     ///
-    /// `towerkit-test` uses it to follow tokio's paused time.
+    /// `towerkit-test` uses it to follow the paused time of tokio.
     #[must_use]
     pub fn custom(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Source::Custom(Arc::new(read)))
     }
 
-    /// Returns the nanoseconds since the clock's origin; stops at `u64::MAX`, after 584 years.
+    /// Returns the nanoseconds since the origin of the clock. Saturates at [`u64::MAX`], after 584 years.
     #[inline(always)]
     #[must_use]
     pub fn now(&self) -> u64 {
         match &self.0 {
             Source::Monotonic(origin) => {
-                // Since this process began: too short to overflow.
+                // The duration since the start of the process is too short to overflow.
                 let elapsed = origin.elapsed();
                 elapsed
                     .as_secs()
@@ -90,7 +91,7 @@ impl Clock {
         }
     }
 
-    /// Tells clocks with different origins apart, so that a reading of one is never taken for a reading of another.
+    /// Returns a number that differs for clocks with different origins, so that their readings are not mixed.
     #[inline(always)]
     fn origin(&self) -> usize {
         match &self.0 {
@@ -141,18 +142,18 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The hand of a [`Clock::manual`].
+/// Moves the time of a [`Clock::manual`].
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A manual clock starts an hour after its origin, so that a test can also set it back.
+    /// A manual clock starts one hour after its origin, so that a test can also set it back.
     const ORIGIN: u64 = 3_600_000_000_000;
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
-        // Release pairs with the Acquire of `now`: who sees the new time sees what was done before it.
+        // Release pairs with the Acquire of `now`: a thread that sees the new time sees the writes before it.
         let _ = self
             .0
             .fetch_update(Ordering::Release, Ordering::Relaxed, |now| {
@@ -166,7 +167,7 @@ impl ManualClock {
     }
 }
 
-/// One reading, taken when it is first asked for and shared by all that ask on the same clock.
+/// A reading that is taken when it is first needed, and shared by all policies with the same clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reading {
     origin: usize,

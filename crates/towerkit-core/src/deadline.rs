@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use crate::Clock;
 
-/// The point in time after which nobody waits for the answer.
+/// The point in time at which a caller stops waiting for the response.
 ///
-/// It travels in the extensions of a request, and as what is left of it across the wire. It carries its clock, so that what is left
-/// is always read on the clock on which the point was set.
+/// A request carries it in its extensions, and over the wire as the [remaining](Self::remaining) time. It contains the [`Clock`] on
+/// which it was set.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Sets the point `left` from now.
+    /// Makes a deadline that passes `left` from now.
     #[must_use]
     pub fn after(clock: &Clock, left: Duration) -> Self {
         let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
@@ -35,19 +35,19 @@ impl Deadline {
         }
     }
 
-    /// Returns how much time is left; zero once the point has passed.
+    /// Returns the remaining time; zero once the deadline has passed.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         Duration::from_nanos(self.at.saturating_sub(self.clock.now()))
     }
 
-    /// Whether the point has passed.
+    /// Returns true if the deadline has passed.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// Returns the earlier of this deadline and one `left` from now: a callee never gets more time than its caller has.
+    /// Returns the earlier of this deadline and one `left` from now, so that an upstream never gets more time than its caller has.
     #[must_use]
     pub fn at_most(self, left: Duration) -> Self {
         let other = Self::after(&self.clock, left);

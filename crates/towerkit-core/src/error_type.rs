@@ -2,21 +2,23 @@ use std::borrow::Cow;
 
 use crate::{Outcome, ProtocolKind, Status};
 
-/// The side of a call on which it is observed.
+/// The side of a call on which it is observed: the server or the client.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The callee's.
+    /// The server.
     Server,
-    /// The caller's, or that of a call inside of a process.
+    /// The client. Calls inside of a process are client calls, too.
     Client,
 }
 
-/// Returns the attribute `error.type` of a call that ended so; `None` if it is no error on this side.
+/// Returns the attribute [`error.type`] of a call, or `None` if the call is not an error on this side.
 ///
-/// These are the rules of OpenTelemetry's semantic conventions for [HTTP] and [gRPC], in one place, so that spans and metrics agree: on a
-/// server HTTP 4xx, a caller that goes away from a gRPC call, and the gRPC codes of a caller's mistake are no errors. The type is the
-/// status if the status says that the call failed (`503`, `UNAVAILABLE`), and otherwise the outcome (`cancelled`, `failure`).
+/// The rules are those of OpenTelemetry's semantic conventions for [HTTP] and [gRPC], for spans and metrics alike. On a server
+/// these are not errors: HTTP statuses 4xx, a gRPC call that the caller cancelled, and the gRPC codes for mistakes of the caller.
+/// The type is the status if it indicates the error (`503`, `UNAVAILABLE`), and otherwise the outcome (`cancelled`, `failure`).
 ///
+/// [`error.type`]: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
 /// [HTTP]: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
 /// [gRPC]: https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 ///
@@ -27,6 +29,7 @@ pub enum Side {
 /// assert_eq!(not_found(Side::Server), None);
 /// assert_eq!(not_found(Side::Client).as_deref(), Some("404"));
 /// ```
+#[doc(hidden)]
 #[must_use]
 pub fn error_type(
     side: Side,
@@ -69,7 +72,8 @@ const fn is_grpc_error(side: Side, code: u16) -> bool {
 }
 
 impl Status {
-    /// Returns the name of a gRPC code, such as `UNAVAILABLE`; of a code that gRPC does not know `UNKNOWN`, and `None` over HTTP.
+    /// Returns the name of a [gRPC status code](https://grpc.io/docs/guides/status-codes/), such as `UNAVAILABLE`; `UNKNOWN` for a
+    /// number without a name, and `None` over HTTP.
     #[must_use]
     pub const fn grpc_name(self) -> Option<&'static str> {
         match self {

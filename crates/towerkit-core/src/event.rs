@@ -9,7 +9,7 @@ use std::{
 
 use crate::{Name, Outcome};
 
-/// Something that happened inside a policy, which no single call explains.
+/// An event inside of a layer that is not the end of a single call, such as a circuit breaker that opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -114,11 +114,12 @@ pub enum Event {
     },
 }
 
-/// Where events go: logs and metrics adapt it, and so does any function of an [`Event`].
+/// A receiver of [`Event`]s. Logs and metrics implement it, and any function of an event does.
 ///
-/// Runs after the policy's locks are released, on the thread of the call that caused the event. A panic in it is caught.
+/// It is called on the thread of the call that caused the event, after the locks of the layer are released. A panic in it is
+/// caught.
 pub trait EventSink: Send + Sync {
-    /// Takes one event.
+    /// Receives one event.
     fn emit(&self, event: &Event);
 }
 
@@ -128,11 +129,11 @@ impl<F: Fn(&Event) + Send + Sync> EventSink for F {
     }
 }
 
-/// Events on their way from a policy to its sink, in order.
+/// The events of a layer in order, on their way to its [`EventSink`].
 ///
-/// [`push`](Self::push) under the lock that made the event true, [`deliver`](Self::deliver) after releasing it. Whoever delivers first
-/// delivers for all, so that a sink sees the events in the order in which they became true, one at a time, and holds up no lock.
-/// While a sink is busy at most 1,024 events wait; then the oldest is dropped, so that the last word on a state always arrives.
+/// Call [`push`](Self::push) under the lock that protects the state in question, and [`deliver`](Self::deliver) after its release.
+/// One thread at a time delivers the events of all threads, so that the sink receives them in order, one at a time, and delays no
+/// lock. At most 1,024 events wait for a busy sink; after that the oldest event is dropped, so that the last event always arrives.
 #[derive(Default)]
 pub struct EventQueue {
     sink: Option<Arc<dyn EventSink>>,
@@ -146,10 +147,10 @@ struct Queue {
 }
 
 impl EventQueue {
-    /// The events that wait at most for a busy sink.
+    /// The maximum number of events that wait for a busy sink.
     pub const CAPACITY: usize = 1024;
 
-    /// Makes an outbox that delivers to `sink`. Without one, as by default, events are dropped.
+    /// Makes a queue for `sink`. Without a sink, which is the default, events are dropped.
     #[must_use]
     pub fn new(sink: Option<Arc<dyn EventSink>>) -> Self {
         Self {
@@ -169,7 +170,7 @@ impl EventQueue {
         }
     }
 
-    /// Delivers what waits, unless another thread is doing so.
+    /// Delivers the waiting events, unless another thread is delivering them.
     pub fn deliver(&self) {
         let Some(sink) = &self.sink else { return };
         let mut queue = self.queue();
@@ -179,7 +180,7 @@ impl EventQueue {
         queue.delivering = true;
         while let Some(event) = queue.waiting.pop_front() {
             drop(queue);
-            // A sink that panics must not take the call with it, which may be unwinding already.
+            // A panic in the sink must not become the panic of the call, which may be unwinding already.
             let _ = catch_unwind(AssertUnwindSafe(|| sink.emit(&event)));
             queue = self.queue();
         }

@@ -7,6 +7,7 @@ use std::{fmt, str};
 ///
 /// assert_eq!(Hex::<8>::new(&[0x00, 0xc0, 0xff, 0xee]).as_str(), "00c0ffee");
 /// ```
+#[doc(hidden)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hex<const N: usize>([u8; N]);
 

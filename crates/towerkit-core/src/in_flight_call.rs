@@ -2,11 +2,12 @@ use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
 use crate::{CallEnd, Headers, Policy};
 
-/// The one place where the policies of a policy stack live: counted, or leaked.
+/// The policies of a layer, shared by its services and calls.
+#[doc(hidden)]
 pub enum SharedPolicies<R: 'static> {
-    /// Counted: freed with the last service and the last call that holds it.
+    /// Reference-counted: freed with the last service and the last call.
     Counted(Arc<R>),
-    /// Leaked: never freed, and free to clone, also from many threads at once.
+    /// Leaked: never freed, and cloned without a write to shared memory.
     Leaked(&'static R),
 }
 
@@ -38,16 +39,18 @@ impl<R> fmt::Debug for SharedPolicies<R> {
     }
 }
 
-/// What the policies of a policy stack hold of one call, finished exactly once.
+/// A call in flight: the states of its policies, which finishes them exactly once.
 ///
-/// By hand, by a panic of the code that it guards, or, as cancelled, by its drop. What is held is only ever taken out, so that the
-/// drop needs to look once.
+/// [`finish`](Self::finish) finishes them with the end of the call, [`poll_with`](Self::poll_with) and
+/// [`finish_on_panic`](Self::finish_on_panic) with a failure if the code that they run panics, and a drop as
+/// [cancelled](crate::Outcome::Cancelled). A protocol whose responses have a body moves it into the body ([`take`](Self::take)), so
+/// that the call ends with the body.
 pub struct InFlightCall<R: Policy + 'static>(
     ManuallyDrop<Option<(SharedPolicies<R>, R::CallState)>>,
 );
 
 impl<R: Policy> InFlightCall<R> {
-    /// Whether there is anything to do between the start of a call and its end.
+    /// True if the policies have anything to do between the start of a call and its end.
     pub const IS_TRACKED: bool = R::NEEDS_END || R::WRAPS_POLL;
 
     #[inline(always)]
@@ -59,18 +62,18 @@ impl<R: Policy> InFlightCall<R> {
         }
     }
 
-    /// Holds nothing: for a response that no call is behind, such as a rejection.
+    /// Makes a value without a call, for the response to a rejected call.
     #[inline(always)]
     #[must_use]
     pub const fn none() -> Self {
         Self(ManuallyDrop::new(None))
     }
 
-    /// Moves what is held out of here.
+    /// Moves the call out of `self`.
     #[inline(always)]
     #[must_use]
     pub fn take(&mut self) -> Self {
-        // What is held may be large: of a call that is finished there is nothing to copy.
+        // The states may be large, and there is no need to copy them once the call is finished.
         if self.0.is_some() {
             Self(ManuallyDrop::new(self.0.take()))
         } else {
@@ -78,7 +81,7 @@ impl<R: Policy> InFlightCall<R> {
         }
     }
 
-    /// Whether the call is still to be finished.
+    /// Returns true if the call is not finished yet.
     #[inline(always)]
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -93,9 +96,10 @@ impl<R: Policy> InFlightCall<R> {
         }
     }
 
-    /// Finishes the call like [`finish`](Self::finish), with an end that is made only if there is a call to finish.
+    /// Finishes the call like [`finish`](Self::finish), with an end that is made only if the call is not finished yet.
     ///
-    /// Making it may run user code. If that panics, the call is still to be finished, by [`finish_on_panic`](Self::finish_on_panic) or by the drop.
+    /// `end` may run user code. If it panics, the call is not finished by it; [`finish_on_panic`](Self::finish_on_panic) or the
+    /// drop finishes it.
     #[inline(always)]
     pub fn finish_with(&mut self, end: impl FnOnce() -> CallEnd) {
         if self.is_active() {
@@ -104,7 +108,7 @@ impl<R: Policy> InFlightCall<R> {
         }
     }
 
-    /// Tells the policies what the head of the response said.
+    /// Passes the head of the response to [`Policy::on_response_head`].
     #[inline(always)]
     pub fn on_response_head(&mut self, so_far: &CallEnd) {
         if let Some((policies, held)) = &mut *self.0 {
@@ -112,7 +116,7 @@ impl<R: Policy> InFlightCall<R> {
         }
     }
 
-    /// Lets the policies add fields to the head of the response.
+    /// Lets the policies add headers to the response, by [`Policy::add_response_headers`].
     #[inline(always)]
     pub fn add_response_headers(&self, fields: &mut dyn Headers) {
         if let Some((policies, held)) = &*self.0 {
@@ -120,7 +124,8 @@ impl<R: Policy> InFlightCall<R> {
         }
     }
 
-    /// Runs one poll of the call inside its policies. If it panics, the call is finished as a failure and the panic goes on.
+    /// Runs one poll of the call inside of [`Policy::wrap_poll`]. If it panics, the call is finished as a failure and the panic
+    /// continues.
     #[inline(always)]
     pub fn poll_with<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         self.finish_on_panic(|in_flight_call| match &mut *in_flight_call.0 {
@@ -129,7 +134,7 @@ impl<R: Policy> InFlightCall<R> {
         })
     }
 
-    /// Runs code that may end the call. If it panics, the call is finished as a failure and the panic goes on.
+    /// Runs code that may end the call. If it panics, the call is finished as a failure and the panic continues.
     #[inline(always)]
     pub fn finish_on_panic<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         struct FinishOnPanic<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
@@ -150,7 +155,7 @@ impl<R: Policy> InFlightCall<R> {
 }
 
 impl<R: Policy> InFlightCall<R> {
-    /// Finishes a call that was dropped. Out of line, so that the drop of a call that has ended is a look at one word.
+    /// Finishes a call that was dropped. Out of line, so that the drop of a finished call is one comparison.
     #[cold]
     #[inline(never)]
     fn cancel(&mut self) {

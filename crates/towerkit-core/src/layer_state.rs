@@ -6,16 +6,17 @@ use std::{
     },
 };
 
-/// The state that a layer's services share, while its setters may still replace it.
+/// The state that the services of a layer share, while setters of the layer may still replace it.
 ///
-/// A setter makes the state anew. A handle that was taken before follows the layer to the new state, so that the order of
-/// `handle()` and the setters does not matter. A clone that is changed, and a layer that is changed after it has made a service,
-/// begin a state of their own; the handle stays with the one it was taken from.
+/// A setter makes a new state. A [handle](Self::handle) that was taken before follows the layer to the new state, so that the order
+/// of `handle()` and the setters does not matter. A clone that is changed, and a layer that is changed after it has made a service,
+/// get a state of their own; the handle keeps the old state.
 ///
+/// Clones of `T` are cheap and share their contents, such as those of an [`Arc`].
 /// `T` is cheap to clone and shares what it holds, such as an [`Arc`].
 pub struct LayerState<T> {
     slot: Arc<Slot<T>>,
-    /// Counts the clones of this layer: handles do not hold it.
+    /// Counts the clones of this layer; handles do not count.
     layers: Arc<()>,
 }
 
@@ -47,19 +48,19 @@ impl<T: Clone> LayerState<T> {
         self.slot.state().clone()
     }
 
-    /// Returns the state for a service: from now on a setter begins a new one.
+    /// Returns the state for a service, and [marks it as used](Self::mark_used).
     #[must_use]
     pub fn share(&self) -> T {
         self.mark_used();
         self.get()
     }
 
-    /// Says that a service has the state: from now on a setter begins a new one.
+    /// Marks the state as used by a service: a later setter begins a new state.
     pub fn mark_used(&self) {
         self.slot.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// Replaces the state, for the handles as well unless another layer or a service has it.
+    /// Replaces the state, also for the handles unless another layer or a service uses it.
     pub fn replace(&mut self, state: T) {
         if Arc::strong_count(&self.layers) == 1 && !self.slot.is_used.load(Ordering::Relaxed) {
             *self.slot.state() = state;
@@ -68,7 +69,7 @@ impl<T: Clone> LayerState<T> {
         }
     }
 
-    /// Changes a copy of the state, and [replaces](Self::replace) the state by it.
+    /// [Replaces](Self::replace) the state by a changed copy.
     pub fn update(&mut self, change: impl FnOnce(&mut T)) {
         let mut state = self.get();
         change(&mut state);
@@ -97,7 +98,7 @@ impl<T: fmt::Debug> fmt::Debug for LayerState<T> {
     }
 }
 
-/// A handle on the state of a layer; see [`LayerState`].
+/// A handle of the state of a layer; see [`LayerState`].
 pub struct StateHandle<T>(Arc<Slot<T>>);
 
 impl<T: Clone> StateHandle<T> {

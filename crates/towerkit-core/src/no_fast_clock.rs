@@ -1,4 +1,4 @@
-/// Stands in for the processor's counter without the feature `fast-clock`: there is none.
+/// Replaces the processor's counter without the feature `fast-clock`. It has no values.
 #[derive(Clone)]
 pub(crate) enum FastClock {}
 

@@ -11,10 +11,10 @@ use crate::{
     PolicyShape, Protocol, RunAsyncPolicy, RunPolicy,
 };
 
-/// A middleware around which calls can pass as if it was not there: what [`LayerExt::only`] asks of a layer's service.
+/// A service with a way around its middleware, which [`LayerExt::only`] needs.
 ///
-/// The service of a guard or an observer implements it. A driver implements it to have `.only(..)`; it is never asked which calls
-/// it looks after. One that does not implement it does not compile there:
+/// The services of guards and observers implement it. A driver implements it to support `.only(..)`, which decides for each call if
+/// it goes through the driver or around it. Without the trait `.only(..)` does not compile:
 ///
 /// ```compile_fail,E0599
 /// use tower::{Layer, Service, service_fn};
@@ -45,25 +45,26 @@ use crate::{
     note = "implement `towerkit_core::Bypass` for the service"
 )]
 pub trait Bypass<Req>: Service<Req> {
-    /// Gets ready for a call that may take either way: for [`call`](Service::call) or for [`bypass`](Self::bypass).
+    /// Polls readiness for a call that goes through the middleware ([`call`](Service::call)) or around it
+    /// ([`bypass`](Self::bypass)).
     ///
-    /// The same as [`poll_ready`](Service::poll_ready), unless that can be ready while the inner service is not.
+    /// The default is [`poll_ready`](Service::poll_ready). Override it if that can be ready while the inner service is not.
     fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.poll_ready(cx)
     }
 
-    /// Calls the inner service, and does nothing else.
+    /// Calls the inner service directly.
     fn bypass(&mut self, request: Req) -> Self::Future;
 }
 
-/// A layer that is applied to some operations only, made by [`LayerExt::only`].
+/// A layer that applies to some operations only, made by [`LayerExt::only`].
 ///
-/// It fits guards, observers and drivers alike, around a service and inside a policy stack.
+/// It works for guards, observers and drivers, around a service and inside a [`stack`](crate::stack).
 ///
 /// # Readiness
 ///
-/// The operation is not known before the call. So a guard that is shut, or holds a load balancer back, is not asked: the inner
-/// service is polled, and a call that the guard looks after is rejected in `call`.
+/// The operation is not known before the call. Early rejections and backpressure of a guard are therefore ignored: the inner
+/// service is polled, and the guard rejects in `call`.
 #[derive(Debug, Clone)]
 pub struct Only<L> {
     layer: L,
@@ -115,9 +116,9 @@ impl<L: IntoPolicy> IntoPolicy for Only<L> {
     }
 }
 
-/// The service of an [`Only`]: leads each call through the middleware, or around it.
+/// The service of an [`Only`]: sends each call through the middleware or around it.
 ///
-/// Both ways lead to the same inner service, whose one readiness they share.
+/// Both ways lead to the same instance of the inner service, so that one readiness serves both.
 #[derive(Debug, Clone)]
 pub struct OnlyService<S, P> {
     service: S,
@@ -162,7 +163,8 @@ where
     }
 }
 
-/// A policy that looks after some operations only.
+/// A policy that applies to some operations only.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct OnlyPolicy<R> {
     policy: R,

@@ -1,8 +1,9 @@
 use std::{fmt, sync::Arc};
 
-/// A set of operations, by name: what [`LayerExt::only`](crate::LayerExt::only) applies a layer to.
+/// A set of operations, by name, for [`LayerExt::only`](crate::LayerExt::only).
 ///
-/// Names are those that logs and metrics show: route templates over HTTP, methods over gRPC, given names elsewhere.
+/// The names are those in logs and metrics: [route templates](https://docs.rs/axum/latest/axum/struct.Router.html#method.route)
+/// over HTTP, methods over gRPC, and the name given to [`plain`](crate::LayerExt::plain).
 ///
 /// ```
 /// use towerkit_core::OperationSet;
@@ -29,31 +30,31 @@ enum Names {
 }
 
 impl OperationSet {
-    /// The operation of this name.
+    /// Makes a set of the operation with this name.
     #[must_use]
     pub fn exact(name: &str) -> Self {
         Self(Arc::new(Names::Exact(name.into())))
     }
 
-    /// All operations whose name begins so.
+    /// Makes a set of all operations with this prefix.
     #[must_use]
     pub fn prefix(prefix: &str) -> Self {
         Self(Arc::new(Names::Prefix(prefix.into())))
     }
 
-    /// All operations whose whole name fits the pattern, in which `*` stands for any text, also for none and also for slashes.
+    /// Makes a set of all operations that match the pattern. `*` matches any text, also the empty text and slashes.
     #[must_use]
     pub fn pattern(pattern: &str) -> Self {
         Self(Arc::new(Names::Pattern(pattern.into())))
     }
 
-    /// The operations of both sets.
+    /// Returns the union of both sets.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(Arc::new(Names::Either(self, other)))
     }
 
-    /// All other operations.
+    /// Returns the set of all other operations.
     #[must_use]
     #[expect(
         clippy::should_implement_trait,
@@ -63,7 +64,7 @@ impl OperationSet {
         Self(Arc::new(Names::Not(self)))
     }
 
-    /// Whether the operation belongs to the set.
+    /// Returns true if the operation is in the set.
     #[must_use]
     pub fn contains(&self, operation: &str) -> bool {
         match &*self.0 {
@@ -76,9 +77,9 @@ impl OperationSet {
     }
 }
 
-/// Whether the name is what stands between the stars of the pattern, in order.
+/// Returns true if the name matches the pattern.
 ///
-/// The first place where a part occurs is as good as any later one, so that nothing is tried twice.
+/// The first occurrence of a part is as good as any later one, so that the match needs no backtracking.
 fn fits(name: &str, pattern: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return name == pattern;

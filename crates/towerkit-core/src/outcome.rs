@@ -1,22 +1,23 @@
 use std::fmt;
 
-/// How a call ended, in the words that every layer shares.
+/// The outcome of a call, in terms that all layers share.
 ///
-/// Which HTTP status and which gRPC code gives which outcome is one table, in `docs/contract.md`.
+/// The table of HTTP statuses and gRPC codes is in
+/// `docs/contract.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The callee did what was asked.
+    /// The upstream did its work.
     Success,
-    /// The caller asked for something that cannot be had.
+    /// The request was wrong, for example one for an unknown resource.
     ClientError,
-    /// The callee failed, or its answer broke off.
+    /// The upstream failed, or its response broke off.
     Failure,
-    /// The callee, or a guard in front of it, pushed back.
+    /// The upstream, or a guard in front of it, sheds load.
     Overloaded,
-    /// Time ran out.
+    /// The deadline passed.
     TimedOut,
-    /// The caller went away before the end.
+    /// The caller cancelled the call.
     Cancelled,
 }
 
@@ -51,7 +52,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The code that a protocol gave a finished call.
+/// The status of a finished call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
@@ -62,7 +63,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Returns the number alone.
+    /// Returns the number.
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
@@ -70,9 +71,9 @@ impl Status {
         }
     }
 
-    /// Whether the code lays the trouble at the caller's door: HTTP 4xx, or gRPC `RESOURCE_EXHAUSTED`.
+    /// Returns true if the status blames the caller: HTTP 4xx, or gRPC `RESOURCE_EXHAUSTED`.
     ///
-    /// A circuit breaker asks, because a callee that is well enough to count its caller's requests need not be cut off.
+    /// A circuit breaker ignores such calls: an upstream that limits the rate of its callers is healthy.
     #[must_use]
     pub const fn blames_caller(self) -> bool {
         matches!(self, Self::Http(400..=499) | Self::Grpc(8))

@@ -6,12 +6,12 @@ use crate::{
     causes::{as_error, causes},
 };
 
-/// Reads a service without a wire protocol: a call is over when its future resolves.
+/// The protocol of services without a wire protocol: a call ends when its future resolves.
 ///
-/// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) says otherwise. A rejection is an `Err` that carries the
-/// [`Rejection`], so that layers outside recognise it and never count it as the callee's failure: policy stacks with a guard ask
-/// [`CarriesRejection`]; policy stacks of observers alone know a [`BoxError`](crate::BoxError) and a [`Rejection`], and any other type by
-/// [`by_rejection`](Self::by_rejectable).
+/// `Ok` is a success and `Err` a failure, unless [`classify`](Self::classify) decides otherwise. A rejection is an `Err` that
+/// contains the [`Rejection`]; outer layers do not count it as a failure of the upstream. A stack with a guard finds it by
+/// [`CarriesRejection`]. A stack of observers only finds it in a [`BoxError`](crate::BoxError) or a [`Rejection`], and in another
+/// type by [`by_rejection`](Self::by_rejection).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plain<C = ByResult> {
     operation: &'static str,
@@ -19,7 +19,7 @@ pub struct Plain<C = ByResult> {
 }
 
 impl Plain {
-    /// Reads calls of the operation named so in logs and metrics.
+    /// Makes the protocol. `operation` is the name of the calls in logs and metrics.
     #[must_use]
     pub const fn new(operation: &'static str) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Plain {
 }
 
 impl<C> Plain<C> {
-    /// Asks a function for the outcome of every result that is no rejection; [`ByResult`] by default.
+    /// Determines the outcome of each result that is not a rejection by a function; by [`ByResult`] by default.
     #[must_use]
     pub fn classify<T, E, F>(self, classify: F) -> Plain<ClassifyFn<F, T, E>>
     where
@@ -42,7 +42,7 @@ impl<C> Plain<C> {
         }
     }
 
-    /// Asks errors of a type of your own whether they are rejections, also in a row of observers alone.
+    /// Finds rejections in an error type of your own by [`CarriesRejection`], also in a stack of observers only.
     #[must_use]
     pub fn by_rejection(self) -> Plain<ByRejection> {
         Plain {
@@ -51,7 +51,7 @@ impl<C> Plain<C> {
         }
     }
 
-    /// Counts a response that is a business failure, as its [`Failer`] says, as a failure.
+    /// Counts a response as a failure if its [`Failer`] reports one.
     #[must_use]
     pub fn by_failer(self) -> Plain<ByFailer> {
         Plain {
@@ -61,13 +61,13 @@ impl<C> Plain<C> {
     }
 }
 
-/// Tells the outcome of a result.
+/// Determines the outcome of a result.
 pub trait Classify<T, E> {
-    /// Returns the outcome, and the reason where the result is a rejection by a layer further in.
+    /// Returns the outcome and, if the result is a rejection by an inner layer, its reason.
     fn classify(&self, result: &Result<T, E>) -> (Outcome, Option<RejectionReason>);
 }
 
-/// `Ok` is a success, `Err` a failure or, if it carries one, a rejection.
+/// Classifies `Ok` as a success, and `Err` as a failure or, if it contains a [`Rejection`], as that.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByResult;
 
@@ -82,9 +82,9 @@ impl<T, E: 'static> Classify<T, E> for ByResult {
 }
 
 impl ByResult {
-    /// Tells the outcome of an error: a rejection, if the error is a [`Rejection`] or caused by one, or else a failure.
+    /// Returns the outcome of an error: that of the [`Rejection`] among its causes, or else a failure.
     ///
-    /// The causes of an error are known where its type is [`BoxError`](crate::BoxError) or [`std::io::Error`].
+    /// The causes are known if the type is [`BoxError`](crate::BoxError) or [`std::io::Error`].
     #[inline(always)]
     pub fn of_error<E: 'static>(error: &E) -> (Outcome, Option<RejectionReason>) {
         match rejection_in(error) {
@@ -94,13 +94,13 @@ impl ByResult {
     }
 }
 
-/// Finds a rejection in an error, whatever its type; for a type that cannot be one this folds to `None`.
+/// Finds a rejection in an error of any type. For a type that cannot contain one, the compiler removes the search.
 #[inline(always)]
 fn rejection_in<E: 'static>(error: &E) -> Option<&Rejection> {
     causes(as_error(error)?).find_map(|cause| cause.downcast_ref())
 }
 
-/// Asks the error itself, see [`CarriesRejection`].
+/// Classifies errors by [`CarriesRejection`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByRejection;
 
@@ -117,7 +117,7 @@ impl<T, E: CarriesRejection> Classify<T, E> for ByRejection {
     }
 }
 
-/// Asks the response itself, see [`Failer`].
+/// Classifies responses by [`Failer`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByFailer;
 
@@ -131,13 +131,15 @@ impl<T: Failer, E: 'static> Classify<T, E> for ByFailer {
     }
 }
 
-/// A response that may be a business failure: go-kit's `endpoint.Failer`.
+/// A response that may be a business failure: go-kit's
+/// [`endpoint.Failer`](https://pkg.go.dev/github.com/go-kit/kit/endpoint#Failer).
 pub trait Failer {
     /// Returns the business failure, if the response is one.
     fn failed(&self) -> Option<&(dyn Error + 'static)>;
 }
 
-/// Asks a function, see [`Plain::classify`].
+/// Classifies results by a function; see [`Plain::classify`].
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct ClassifyFn<F, T, E>(F, PhantomData<fn(&T, &E)>);
 
@@ -161,6 +163,7 @@ where
 }
 
 /// The exchange of [`Plain`].
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct PlainExchange<C>(C);
 

@@ -5,12 +5,13 @@ use crate::{
     RejectionReason, causes,
 };
 
-/// Any error, boxed: the error type of most plain towers, which can carry a rejection.
+/// Any error, boxed. Most services without a wire protocol use it; it can carry a [`Rejection`].
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How calls are read: where a request says what it wants, and when a call is over.
+/// Reads requests and responses for a layer: the operation, the outcome, and the end of a call.
 ///
-/// [`Plain`](crate::Plain) reads a service without a wire protocol; `towerkit-http` has `Http` and `Grpc`.
+/// [`Plain`](crate::Plain) is the protocol of services without a wire protocol; `towerkit-http` has `Http` and `Grpc`. Choose it by
+/// [`LayerExt`](crate::LayerExt).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not read requests of type `{Req}`",
     label = "how this layer reads calls is not said, or does not fit these requests",
@@ -18,25 +19,25 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)"
 )]
 pub trait Protocol<Req>: DescribeRequest<Req> {
-    /// What is kept of the request until its response is there.
+    /// The part of the request that is needed to read its response.
     type Exchange;
 
-    /// Opens an exchange: takes from the request what the reading of its response depends on.
+    /// Opens an exchange: copies from the request everything that is needed to read its response.
     fn open(&self, request: &Req, kind: ProtocolKind) -> Self::Exchange;
 }
 
-/// Follows an admitted call to its end: all that observers need.
+/// Tracks an admitted call to its end.
 #[diagnostic::on_unimplemented(
     message = "towerkit cannot tell how a call ends whose response is `{T}` and whose error is `{E}`",
     label = "this protocol does not understand the service's response",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)"
 )]
 pub trait TrackResponse<T, E> {
-    /// The response that carries what the policies hold to the end of the call.
+    /// The response, which contains the [`InFlightCall`] if the call ends with the response body.
     type Response<R: PolicyShape>;
 
-    /// Reads the outcome where it is known, and sees to it that the call is finished at its end: here, or by what the response
-    /// takes along.
+    /// Reads the outcome, and finishes the call: at once, or at the end of the response body, by moving the [`InFlightCall`] into
+    /// it.
     ///
     /// # Errors
     ///
@@ -48,7 +49,7 @@ pub trait TrackResponse<T, E> {
     ) -> Result<Self::Response<R>, E>;
 }
 
-/// Answers a rejected call: what guards need besides.
+/// Makes the response, or the error, of a rejected call.
 #[diagnostic::on_unimplemented(
     message = "a rejected call cannot be answered here: the service's response is `{T}`, its error `{E}`",
     label = "no way to reject a call",
@@ -56,23 +57,25 @@ pub trait TrackResponse<T, E> {
     note = "for a service of your own, implement `towerkit_core::CarriesRejection` for its error type, or use `towerkit_core::BoxError`"
 )]
 pub trait RejectCall<T, E>: TrackResponse<T, E> {
-    /// Makes the answer to a rejected call.
+    /// Makes the response to a rejected call.
     ///
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
     fn reject<R: PolicyShape>(&self, rejection: Rejection) -> Result<Self::Response<R>, E>;
 
-    /// Returns the reason, if an error is a rejection by a layer further in.
+    /// Returns the reason if an error is a rejection by an inner layer.
     ///
-    /// Needed only where errors carry rejections; a protocol that has a response for them finds them there.
+    /// A protocol that has a response for rejections reads the reason from the response, and does not need this method.
     #[inline(always)]
     fn rejection_reason(&self, _error: &E) -> Option<RejectionReason> {
         None
     }
 }
 
-/// Answers what a policy stack may reject with, which is nothing at all for a policy stack of observers.
+/// Makes the response to a rejection of type `Q`: [`Rejection`], or [`Infallible`] for a stack of observers, which needs no
+/// [`RejectCall`].
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a rejected call cannot be answered here: the service's response is `{T}`, its error `{E}`",
     label = "no way to reject a call",
@@ -80,14 +83,14 @@ pub trait RejectCall<T, E>: TrackResponse<T, E> {
     note = "for a service of your own, implement `towerkit_core::CarriesRejection` for its error type, or use `towerkit_core::BoxError`"
 )]
 pub trait RejectWith<T, E, Q>: TrackResponse<T, E> {
-    /// Makes the answer to a rejected call.
+    /// Makes the response to a rejected call.
     ///
     /// # Errors
     ///
     /// The service's error that carries the rejection, where the protocol has no response for it.
     fn reject_with<R: PolicyShape>(&self, rejection: Q) -> Result<Self::Response<R>, E>;
 
-    /// Follows an admitted call, and recognises a rejection further in by all that the service's types can tell.
+    /// Tracks an admitted call, and finds a rejection by an inner layer in its error.
     ///
     /// # Errors
     ///
@@ -108,7 +111,7 @@ impl<X: TrackResponse<T, E>, T, E> RejectWith<T, E, Infallible> for X {
     }
 }
 
-/// Finishes a call that was rejected further in.
+/// Finishes a call that an inner layer has rejected.
 #[cold]
 #[inline(never)]
 fn finish_if_rejected<X: RejectCall<T, E>, T, E, R: Policy>(
@@ -142,7 +145,7 @@ impl<X: RejectCall<T, E>, T, E> RejectWith<T, E, Rejection> for X {
     }
 }
 
-/// An error type that can carry a rejection, and be asked for it by the layers outside.
+/// An error type that can contain a [`Rejection`], so that outer layers find it.
 ///
 /// ```
 /// use towerkit_core::{CarriesRejection, Rejection};
@@ -168,10 +171,10 @@ impl<X: RejectCall<T, E>, T, E> RejectWith<T, E, Rejection> for X {
     note = "for any other service: implement `towerkit_core::CarriesRejection` for an error type of your own, or use `towerkit_core::BoxError`"
 )]
 pub trait CarriesRejection {
-    /// Wraps a rejection.
+    /// Makes an error of a rejection.
     fn from_rejection(rejection: Rejection) -> Self;
 
-    /// Returns the rejection, if this error is one.
+    /// Returns the rejection, if the error is one.
     fn rejection(&self) -> Option<&Rejection>;
 }
 
@@ -195,7 +198,8 @@ impl CarriesRejection for BoxError {
     }
 }
 
-/// How calls are read is not said yet: add `.http()`, `.grpc()` or `.plain("operation")`.
+/// The protocol of a layer before one is chosen by `.http()`, `.grpc()` or [`.plain("operation")`](crate::LayerExt::plain). It
+/// reads no requests.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct NoProtocol;

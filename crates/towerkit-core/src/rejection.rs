@@ -2,27 +2,28 @@ use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::{Name, Outcome};
 
-/// Why a call was rejected.
+/// The reason of a rejection.
 ///
-/// Each reason has one HTTP status and one gRPC code; the table stands in `docs/contract.md`.
+/// The table of the HTTP status and the gRPC code of each reason is in
+/// `docs/contract.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionReason {
-    /// The caller is over its rate.
+    /// A rate limit is exceeded.
     RateLimited,
     /// A circuit breaker is open.
     CircuitOpen,
-    /// There is more work than room.
+    /// The service sheds load.
     Overloaded,
-    /// Time ran out before an answer was there.
+    /// The deadline passed before there was a response.
     DeadlineExceeded,
-    /// The caller did not say who it is, or was not believed.
+    /// The request has no valid credentials.
     Unauthenticated,
-    /// The caller may not do this.
+    /// The caller lacks the permission.
     Forbidden,
-    /// There is nobody to answer.
+    /// The service is unavailable.
     Unavailable,
-    /// The call asks for more than there will ever be, so that waiting does not help.
+    /// The call needs more than the whole capacity, so that a wait would not help.
     InsufficientCapacity,
 }
 
@@ -54,7 +55,7 @@ impl RejectionReason {
         }
     }
 
-    /// Returns the reason in plain words, lower case.
+    /// Returns the reason as lower-case text for people.
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
@@ -86,9 +87,9 @@ impl fmt::Display for RejectionReason {
     }
 }
 
-/// A rejected call: who rejected, why, and when it may be worth another try.
+/// A rejection of a call: its reason, the layer that rejected the call, and the time after which a retry may succeed.
 ///
-/// Over HTTP and gRPC a rejection becomes a response; elsewhere it travels in the service's error (see [`CarriesRejection`](crate::Rejectable)).
+/// Over HTTP and gRPC it becomes a response, elsewhere an error of the service (see [`CarriesRejection`](crate::CarriesRejection)).
 #[derive(Debug, Clone)]
 pub struct Rejection {
     reason: RejectionReason,
@@ -98,7 +99,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Rejects on behalf of the layer, or the instance of a layer, named `layer`.
+    /// Makes a rejection by the layer with this name.
     #[must_use]
     pub fn new(reason: RejectionReason, layer: impl Into<Name>) -> Self {
         Self {
@@ -109,16 +110,18 @@ impl Rejection {
         }
     }
 
-    /// Says how long the caller does well to wait; not said by default.
+    /// Adds the time after which a retry may succeed, such as that in
+    /// [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Tells the caller how to authenticate: a challenge of the field `WWW-Authenticate` (RFC 9110, section 11.6.1).
+    /// Adds a challenge for the header [`WWW-Authenticate`](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1), which tells the
+    /// caller how to authenticate.
     ///
-    /// HTTP demands one of every answer for [`RejectionReason::Unauthenticated`]; without one the answer asks for `Bearer`.
+    /// HTTP requires one in each response for [`RejectionReason::Unauthenticated`]; without one the response asks for `Bearer`.
     ///
     /// ```
     /// use towerkit_core::{RejectionReason, Rejection};
@@ -131,7 +134,7 @@ impl Rejection {
         self.with_header("www-authenticate", challenge)
     }
 
-    /// Adds a field for the answer, where the protocol has fields.
+    /// Adds a header to the response, if the protocol has headers.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let mut headers = self.headers.map_or_else(Vec::new, |old| old.to_vec());
@@ -140,25 +143,25 @@ impl Rejection {
         self
     }
 
-    /// Returns why the call was rejected.
+    /// Returns the reason of the rejection.
     #[must_use]
     pub const fn reason(&self) -> RejectionReason {
         self.reason
     }
 
-    /// Returns the name of the layer that rejected.
+    /// Returns the name of the layer that rejected the call.
     #[must_use]
     pub fn layer(&self) -> &Name {
         &self.layer
     }
 
-    /// Returns how long the caller does well to wait, where that is known.
+    /// Returns the time after which a retry may succeed, if it is known.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns the fields for the answer.
+    /// Returns the headers for the response.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.headers
             .iter()

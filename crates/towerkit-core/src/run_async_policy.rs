@@ -13,28 +13,29 @@ use crate::{
     run_policy::Started,
 };
 
-/// A policy as a policy stack runs it that may have to wait.
+/// A policy in the form in which a stack runs it that may have to wait.
 ///
-/// Nobody implements it by hand: write an [`AsyncGuard`].
+/// Implement [`AsyncGuard`] instead; [`AsAsyncGuard`] and [`Pair`] implement this trait.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot guard or observe requests of type `{Req}`",
     label = "not a policy for these requests"
 )]
 pub trait RunAsyncPolicy<Req>: PolicyShape {
-    /// What is waited for, and what the policies before it hold meanwhile.
+    /// The future of the policy that waits, with the states of the policies before it.
     type Wait;
 
-    /// Starts one call, outermost policy first, up to the first policy that has to wait.
+    /// Starts one call, the outermost policy first, up to the first policy that has to wait.
     ///
     /// # Errors
     ///
-    /// The rejection of the first guard that rejects; the policies before it are finished then.
+    /// The rejection of the first guard that rejects. The policies before it are finished.
     fn start(
         &self,
         call: &mut Call<'_, Req>,
     ) -> Result<Admission<Self::CallState, Self::Wait>, Self::Rejection>;
 
-    /// Goes on with a call that waits.
+    /// Polls the wait of a call.
     fn poll_wait(
         &self,
         wait: Pin<&mut Self::Wait>,
@@ -42,13 +43,13 @@ pub trait RunAsyncPolicy<Req>: PolicyShape {
         call: &mut Call<'_, Req>,
     ) -> Poll<Result<Self::CallState, Self::Rejection>>;
 
-    /// Gives a call up that waits: finishes the policies that had begun.
+    /// Cancels the wait of a call, and finishes the policies that have started.
     fn cancel_wait(&self, wait: Pin<&mut Self::Wait>, end: &CallEnd);
 
-    /// Rejects ahead of any call.
+    /// Returns a rejection if the next call would certainly be rejected; see [`Guard::early_rejection`].
     fn early_rejection(&self) -> Option<Self::Rejection>;
 
-    /// Returns a wait while a guard holds the policy stack back, the outermost first.
+    /// Returns the wait of the outermost guard that holds back readiness; see [`Guard::backpressure`].
     fn backpressure(&self) -> Option<Backpressure>;
 }
 
@@ -113,7 +114,7 @@ impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req> for AsA
     }
 
     fn cancel_wait(&self, _wait: Pin<&mut G::Wait>, _end: &CallEnd) {
-        // What waits gives back what it holds when it is dropped.
+        // The drop of the wait releases everything that it holds.
     }
 
     fn early_rejection(&self) -> Option<Rejection> {
@@ -166,14 +167,15 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
     }
 }
 
-/// What a [`Pair`] waits for: its first policy, or its second while the first holds on.
+/// The wait of a [`Pair`]: of its first policy, or of its second policy with the state of the first.
+#[doc(hidden)]
 #[pin_project(project = PairWaitProj)]
 pub enum PairWait<H, A, B> {
     /// The first policy waits.
     First(#[pin] A),
     /// The second policy waits.
     Second(Option<H>, #[pin] B),
-    /// The call was given up.
+    /// The wait was cancelled.
     Over,
 }
 
@@ -273,7 +275,7 @@ type BegunPair<Req, A, B> = Result<
     <Pair<A, B> as PolicyShape>::Rejection,
 >;
 
-/// Starts the second policy of a pair whose first has begun.
+/// Starts the second policy of a pair, after its first.
 fn begin_second<Req, A, B>(
     pair: &Pair<A, B>,
     held: A::CallState,

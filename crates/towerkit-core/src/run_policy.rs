@@ -7,17 +7,18 @@ use crate::{
     service::{AdmissionMode, SyncAdmission},
 };
 
-/// What a policy stack needs to know of a policy before it sees a request: what it can reject with, and whether it may wait.
+/// The properties of a policy that do not depend on the request: the type of its rejections, and if it may wait.
+#[doc(hidden)]
 pub trait PolicyShape: Policy + 'static {
-    /// [`Infallible`] for observers, [`Rejection`] for guards.
+    /// The type of its rejections: [`Infallible`] for observers, [`Rejection`] for guards.
     type Rejection: RejectionType;
-    /// [`SyncAdmission`], or [`AsyncAdmission`] where an [`AsyncGuard`](crate::AsyncGuard) takes part.
+    /// [`SyncAdmission`], or [`AsyncAdmission`] if an [`AsyncGuard`](crate::AsyncGuard) takes part.
     type AdmissionMode: AdmissionMode;
-    /// Whether responses have to be followed to their end: [`False`] only where no policy [follows](Policy::NEEDS_END) its calls.
+    /// [`True`] if responses have to be tracked to their end; [`False`] only if no policy has [`NEEDS_END`](Policy::NEEDS_END).
     type NeedsEnd: TypeBool;
 }
 
-/// Fails to compile for a policy that follows its calls and says that it needs no end.
+/// Fails to compile for a policy that needs the end of its calls and whose type says that it does not.
 pub(crate) const fn assert_needs_end<R: PolicyShape>() {
     assert!(
         R::NeedsEnd::VALUE || !(R::NEEDS_END || R::WRAPS_POLL),
@@ -25,41 +26,46 @@ pub(crate) const fn assert_needs_end<R: PolicyShape>() {
     );
 }
 
-/// A policy as a policy stack runs it: a guard, an observer, or a policy stack of them.
+/// A policy in the form in which a stack runs it: a guard, an observer, or a stack of them.
 ///
-/// Nobody implements it by hand: write a [`Guard`] or an [`Observer`].
+/// Implement [`Guard`] or [`Observer`] instead; [`PolicyAs`] and [`Pair`] implement this trait.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot guard or observe requests of type `{Req}`",
     label = "not a policy for these requests"
 )]
 pub trait RunPolicy<Req>: PolicyShape {
-    /// Starts one call, outermost policy first.
+    /// Starts one call, the outermost policy first.
     ///
     /// # Errors
     ///
-    /// The rejection of the first guard that rejects; the policies before it are finished then.
+    /// The rejection of the first guard that rejects. The policies before it are finished.
     fn start(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Self::Rejection>;
 
-    /// Rejects ahead of any call.
+    /// Returns a rejection if the next call would certainly be rejected; see [`Guard::early_rejection`].
     fn early_rejection(&self) -> Option<Self::Rejection>;
 
-    /// Returns a wait while a guard holds the policy stack back, the outermost first.
+    /// Returns the wait of the outermost guard that holds back readiness; see [`Guard::backpressure`].
     fn backpressure(&self) -> Option<Backpressure>;
 }
 
-/// A policy in the part that it plays.
+/// A guard, an asynchronous guard or an observer as a policy of a stack; `K` says which of them.
+#[doc(hidden)]
 pub struct PolicyAs<T, K> {
     pub(crate) policy: T,
     kind: PhantomData<K>,
 }
 
-/// The part of a [`Guard`], which needs the end of its calls or not.
+/// Marks a [`Guard`]; `N` is [`True`] if it needs the end of its calls.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct GuardKind<N>(PhantomData<N>);
-/// The part of an [`AsyncGuard`](crate::AsyncGuard), which needs the end of its calls or not.
+/// Marks an [`AsyncGuard`](crate::AsyncGuard); `N` is [`True`] if it needs the end of its calls.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct AsyncGuardKind<N>(PhantomData<N>);
-/// The part of an [`Observer`].
+/// Marks an [`Observer`].
+#[doc(hidden)]
 #[derive(Debug)]
 pub enum ObserverKind {}
 
@@ -69,11 +75,11 @@ pub enum ObserverKind {}
 pub type AsGuard<G, N = True> = PolicyAs<G, GuardKind<N>>;
 /// An [`AsyncGuard`](crate::AsyncGuard) as a policy of a stack; see [`AsGuard`].
 pub type AsAsyncGuard<G, N = True> = PolicyAs<G, AsyncGuardKind<N>>;
-/// An [`Observer`] as a policy.
+/// An [`Observer`] as a policy of a stack.
 pub type AsObserver<O> = PolicyAs<O, ObserverKind>;
 
 impl<T, K> PolicyAs<T, K> {
-    /// Gives `policy` its part.
+    /// Wraps a guard or an observer.
     pub const fn new(policy: T) -> Self {
         Self {
             policy,
@@ -81,12 +87,12 @@ impl<T, K> PolicyAs<T, K> {
         }
     }
 
-    /// Returns the policy.
+    /// Returns the guard or the observer.
     pub const fn get(&self) -> &T {
         &self.policy
     }
 
-    /// Returns the policy, to be changed before it is shared.
+    /// Returns the guard or the observer for a change.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.policy
     }
@@ -182,7 +188,8 @@ impl<Req, O: Observer<Req> + 'static> RunPolicy<Req> for AsObserver<O> {
     }
 }
 
-/// Two policies as one, the first outside the second. Longer policy stacks are pairs of pairs.
+/// Two policies as one, the first outside of the second. Longer stacks are pairs of pairs.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Pair<A, B>(pub(crate) A, pub(crate) B);
 
@@ -272,7 +279,7 @@ impl<Req, A: RunPolicy<Req>, B: RunPolicy<Req>> RunPolicy<Req> for Pair<A, B> {
     }
 }
 
-/// What a policy holds while other code runs: finished if that panics.
+/// The state of a policy that has started, while other code runs. Its drop finishes the policy, since that code has panicked.
 pub(crate) struct Started<'a, R: Policy> {
     policy: &'a R,
     held: Option<R::CallState>,
@@ -301,7 +308,7 @@ impl<'a, R: Policy> Started<'a, R> {
         }
     }
 
-    /// Finishes the policy of a call that was rejected after it.
+    /// Finishes the policy of a call that a later policy rejected.
     #[cold]
     #[inline(never)]
     pub(crate) fn finish_rejected<Req, Q: RejectionType>(
@@ -330,7 +337,8 @@ impl<R: Policy> Drop for Started<'_, R> {
     }
 }
 
-/// Takes what is held by value: a reference to it would keep it in memory on the way that does not panic.
+/// Finishes a policy whose inner code has panicked. A reference to the state would force it into memory in the case without a
+/// panic.
 #[cold]
 #[inline(never)]
 fn finish_in_panic<R: Policy>(policy: &R, held: R::CallState) {

@@ -14,11 +14,12 @@ use crate::{
     run_policy::{Started, assert_needs_end},
 };
 
-/// Whether a policy stack decides at once or may have to wait, and so which middleware runs it.
+/// Selects the middleware of a policy stack: synchronous, or asynchronous if a policy may wait.
+#[doc(hidden)]
 pub trait AdmissionMode: Sized {
-    /// The pace of a policy stack that holds policies of both paces.
+    /// The mode of a stack of two policies: asynchronous if one of them is.
     type Or<B: AdmissionMode>: AdmissionMode;
-    /// The middleware.
+    /// The service of the middleware.
     type Service<S, R: PolicyShape, P>;
     /// Makes the middleware.
     fn service<S, R: PolicyShape, P>(
@@ -28,7 +29,8 @@ pub trait AdmissionMode: Sized {
     ) -> Self::Service<S, R, P>;
 }
 
-/// The pace of a policy stack that decides at once.
+/// The mode of a policy stack in which every policy decides at once; see [`PolicyService`].
+#[doc(hidden)]
 #[derive(Debug)]
 pub enum SyncAdmission {}
 
@@ -51,21 +53,23 @@ impl AdmissionMode for SyncAdmission {
     }
 }
 
-/// The middleware that runs a policy stack of policies around a service.
+/// The service of a [`PolicyLayer`](crate::PolicyLayer): runs a stack of policies around the inner service.
 ///
 /// # Readiness
 ///
-/// Admission happens in `call`: a service that is ready but never called holds nothing of the policies. While a guard is shut,
-/// `poll_ready` answers ready without polling the inner service, and `call` rejects; outer policies still see that call.
+/// Guards decide in `call`, so that a service that is ready but never called holds no permit. Readiness is that of the inner
+/// service, with two exceptions:
 ///
-/// While a guard [holds the policy stack back](crate::Guard::backpressure), for a load balancer outside, `poll_ready` is pending.
+/// - If a guard has an [`early_rejection`](crate::Guard::early_rejection), `poll_ready` is ready without polling the inner service,
+/// and the next `call` is rejected. The outer policies observe that call.
+/// - While a guard applies [`backpressure`](crate::Guard::backpressure), `poll_ready` is pending.
 ///
-/// A call that is rejected although the inner service was polled ready leaves that readiness in this instance, for its next call or
-/// its drop: one slot of the inner service at most.
+/// If a call is rejected after the inner service was polled ready, this instance stays ready for its next call. It holds at most
+/// one slot of the inner service, until its next call or its drop.
 ///
 /// # Clones
 ///
-/// Share the policies and their state. A clone starts unready.
+/// Clones share the policies and their state. A clone is not ready before it is polled.
 pub struct PolicyService<S, R: PolicyShape, P> {
     inner: S,
     policies: SharedPolicies<R>,
@@ -151,7 +155,7 @@ where
     }
 }
 
-/// Starts the call, unless the guard was shut when the policy stack was asked whether it is ready.
+/// Starts the call, unless a guard had an early rejection when the service was polled ready.
 #[inline(always)]
 fn begin<Req, R: RunPolicy<Req>>(
     policies: &R,
@@ -164,7 +168,7 @@ fn begin<Req, R: RunPolicy<Req>>(
     }
 }
 
-/// Rejects the call, and finishes the policies that had begun.
+/// Rejects the call and finishes the policies that have started, or returns their state if there is no early rejection.
 #[cold]
 #[inline(never)]
 fn reject_or_state<Req, R: RunPolicy<Req>>(
@@ -178,7 +182,7 @@ fn reject_or_state<Req, R: RunPolicy<Req>>(
     match shut {
         None => Ok(held),
         Some(rejection) => {
-            // The inner service was not polled ready, so that the call is rejected even if the guard has opened since.
+            // The inner service was not polled ready: the call is rejected even if the guard would admit calls again.
             Err(Box::new(
                 Started::new(policies, held).finish_rejected(rejection, &call),
             ))
@@ -188,12 +192,13 @@ fn reject_or_state<Req, R: RunPolicy<Req>>(
 
 /// The future of a [`PolicyService`].
 ///
-/// Dropping it cancels the call: the inner future is dropped first, inside the policies, and the policies are finished as cancelled.
+/// Dropping it cancels the call: it drops the inner future and then finishes the policies as
+/// [cancelled](crate::Outcome::Cancelled).
 #[pin_project(PinnedDrop)]
 pub struct PolicyFuture<F, R: PolicyShape, X> {
     #[pin]
     inner: Option<F>,
-    /// Boxed, so that the future of an admitted call keeps no room for it.
+    /// Boxed, so that the future of an admitted call has no space for it.
     rejected: Rejected<R::Rejection>,
     in_flight_call: InFlightCall<R>,
     exchange: X,
@@ -283,7 +288,7 @@ impl<F, R: PolicyShape, X> fmt::Debug for PolicyFuture<F, R, X> {
     }
 }
 
-/// The rejection of a call that was not admitted, whose drop is one look where there is none.
+/// The rejection of a call that was not admitted. Its drop is one comparison for an admitted call.
 struct Rejected<R>(Option<Box<R>>);
 
 impl<R> Drop for Rejected<R> {

@@ -1,4 +1,4 @@
-//! What layers need that give one answer to more than one call: a key for each request, and a response that can be copied.
+//! Traits for layers that give one response to several callers: a key for each request, and a response that can be copied.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{CallEnd, Classify, InspectResult, PlainExchange};
 
-/// Gives one response to more than one caller.
+/// Copies responses, for layers that give one response to several callers, such as a cache.
 #[diagnostic::on_unimplemented(
     message = "a response of type `{T}` cannot be given to more than one caller",
     label = "this protocol cannot copy the service's response",
@@ -17,29 +17,28 @@ use crate::{CallEnd, Classify, InspectResult, PlainExchange};
     note = "a plain response has to be `Clone + Send + Sync`; the body of an HTTP response has to be `Unpin`"
 )]
 pub trait ShareResponse<T, E> {
-    /// What each caller gets.
+    /// The response that each caller gets.
     type Response;
 
-    /// What copies are made of.
+    /// The form of a response from which copies are made.
     type Shared: Send + Sync + 'static;
 
-    /// Reads a response as far as it takes to copy it.
+    /// The future that reads a response so far that it can be copied.
     type Collect: Future<Output = (Result<Self::Response, E>, CallEnd)>;
 
-    /// Passes a response on to its only caller, unread.
+    /// Converts a response for its only caller, without reading it.
     fn pass(&self, response: T) -> Self::Response;
 
-    /// Reads the result of a call, up to `limit` bytes of its body, and tells how the call ended, as far as it was read.
+    /// Reads the result of a call, with up to `limit` bytes of its body, and returns the end of the call as far as it was read.
     fn collect(&self, result: Result<T, E>, limit: usize) -> Self::Collect;
 
-    /// Keeps what further responses can be made of. `None` if the response is not there as a whole, or says that it is not for
-    /// others.
+    /// Makes the form from which copies are made; `None` if the response was not read to its end, or is private to its caller.
     fn share(&self, response: &Self::Response) -> Option<Self::Shared>;
 
-    /// Makes a further response.
+    /// Makes a copy of the response.
     fn copy(&self, kept: &Self::Shared) -> Self::Response;
 
-    /// Returns the bytes of what is kept, as far as the protocol can tell.
+    /// Returns the size in bytes, as far as the protocol knows it.
     fn size(&self, kept: &Self::Shared) -> usize;
 }
 
@@ -79,20 +78,21 @@ where
     }
 }
 
-/// What a layer finds keys by, whatever the requests.
+/// The type of the keys of a [`KeyFn`], independent of the type of the requests.
+#[doc(hidden)]
 pub trait KeyType {
     /// The key.
     type Key: Hash + Eq + Send + Sync + 'static;
 }
 
-/// Finds the key of a request by a function; requests with equal keys may be given the same answer.
+/// A function that returns the key of a request. Requests with equal keys may get the same response.
 pub struct KeyFn<F, K> {
     find: F,
     key: PhantomData<fn() -> K>,
 }
 
 impl<F, K> KeyFn<F, K> {
-    /// Finds keys by `find`, which returns `None` for a request whose answer is for nobody else.
+    /// Makes a key function; `None` is for a request with a response that no other request may get.
     pub fn new<Req>(find: F) -> Self
     where
         F: Fn(&Req) -> Option<K>,

@@ -2,10 +2,10 @@ use std::cell::Cell;
 
 use crate::TraceSeed;
 
-/// The ids under which the call of this moment is traced.
+/// The [W3C trace context](https://www.w3.org/TR/trace-context/) of the call that this thread is polling.
 ///
-/// A tracing layer sets them around every poll of a call; a log line shows them, and a client layer goes on from them. They stand here
-/// so that none of these crates needs another.
+/// A tracing layer sets it for every poll of a call. Log lines contain it, and outgoing calls continue its trace. It is part of
+/// this crate, so that logs and clients need no tracing layer to compile.
 ///
 /// ```
 /// use towerkit_core::TraceIds;
@@ -15,31 +15,31 @@ use crate::TraceSeed;
 /// TraceIds::enter(Some(ids), || assert_eq!(TraceIds::current(), Some(ids)));
 /// assert_eq!(TraceIds::current(), None);
 /// ```
-// Aligned so that it is copied by words.
+// Aligned, so that it is copied in whole words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(align(8))]
 pub struct TraceIds {
-    /// The trace, not all zero.
+    /// The trace id; never all zero.
     pub trace: [u8; 16],
-    /// The span, not all zero.
+    /// The span id; never all zero.
     pub span: [u8; 8],
-    /// The flags of W3C trace context.
+    /// The trace flags.
     pub flags: u8,
 }
 
-/// The ids in words, which are copied at once: the trace, the span, the flags. All zero where there are none.
+/// The ids as words, which are copied at once: the trace, the span, the flags. All words are zero without ids.
 type Words = [u64; 4];
 
 thread_local! {
     static CURRENT: Cell<Words> = const { Cell::new([0; 4]) };
-    /// The seed of ids that are not worked out yet, which stand before those above; zero where there are none.
+    /// The seed of ids that are not computed yet, which takes precedence over the ids above; zero without a seed.
     static SEED: Cell<u64> = const { Cell::new(0) };
 }
 
 impl TraceIds {
-    /// The flag that says that the trace is recorded.
+    /// The flag `sampled`: the trace is recorded.
     pub const SAMPLED: u8 = 1;
-    /// The flag that says that the rightmost seven bytes of the trace are random.
+    /// The flag `random`: the rightmost seven bytes of the trace id are random.
     pub const RANDOM: u8 = 2;
 
     /// Returns the ids of the call that this thread is polling.
@@ -53,7 +53,7 @@ impl TraceIds {
         (words != [0; 4]).then(|| Self::of(words))
     }
 
-    /// Whether the trace of the call that this thread is polling is recorded; `None` outside of calls. It works out no ids.
+    /// Returns true if the trace of the current call is recorded; `None` outside of calls. Computes no ids.
     #[inline(always)]
     #[must_use]
     pub fn decision() -> Option<bool> {
@@ -63,11 +63,11 @@ impl TraceIds {
         Self::current().map(|ids| ids.is_sampled())
     }
 
-    /// Returns the ids of the call that this thread is polling, if its trace is recorded: one look where it is not.
+    /// Returns the ids of the current call if its trace is recorded. Costs one comparison if it is not.
     #[inline(always)]
     #[must_use]
     pub fn recorded() -> Option<Self> {
-        // Of what has a seed nothing is recorded, whatever is around it.
+        // A call with a seed is not recorded, even inside of a call that is.
         if SEED.get() != 0 {
             return None;
         }
@@ -75,14 +75,14 @@ impl TraceIds {
         (words[3] & u64::from(Self::SAMPLED) != 0).then(|| Self::of(words))
     }
 
-    /// Whether the trace is recorded.
+    /// Returns true if the trace is recorded.
     #[inline(always)]
     #[must_use]
     pub const fn is_sampled(&self) -> bool {
         self.flags & Self::SAMPLED != 0
     }
 
-    /// Runs something under these ids, or under none, and goes back to those before, also if it panics.
+    /// Runs a function with these ids, or without ids, and restores the previous ids, also after a panic.
     #[inline(always)]
     pub fn enter<R>(ids: Option<Self>, run: impl FnOnce() -> R) -> R {
         struct Restore(Words);
@@ -96,7 +96,7 @@ impl TraceIds {
         Self::enter_seed(0, run)
     }
 
-    /// Runs something under the ids of a seed, or, of zero, under those that are worked out.
+    /// Runs a function with the ids of a seed or, if it is zero, with the ids that are set.
     #[inline(always)]
     pub(crate) fn enter_seed<R>(seed: u64, run: impl FnOnce() -> R) -> R {
         struct Restore(u64);

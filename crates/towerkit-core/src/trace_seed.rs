@@ -10,10 +10,10 @@ use std::{
 
 use crate::TraceIds;
 
-/// The ids of a call that begins a trace, before anybody asks for them.
+/// The ids of a call that begins a trace, before they are computed.
 ///
-/// A seed is a number that no other call of the process has, and the ids are worked out of it: a call that is not recorded and logs
-/// nothing never pays for them.
+/// A seed is a number that is unique in the process. The ids are computed from it when they are first needed, so that a call that
+/// is neither recorded nor logged does not pay for them.
 ///
 /// ```
 /// use towerkit_core::{TraceIds, TraceSeed};
@@ -22,6 +22,7 @@ use crate::TraceIds;
 /// seed.enter(|| assert_eq!(TraceIds::current(), Some(seed.ids())));
 /// assert_ne!(TraceSeed::next().ids(), seed.ids());
 /// ```
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceSeed(NonZeroU64);
 
@@ -33,15 +34,15 @@ thread_local! {
 /// Blocks of seeds that were given to threads.
 static BLOCKS: AtomicU64 = AtomicU64::new(1);
 
-/// What makes the ids of this process differ from those of others.
+/// Random keys, by which the ids of this process differ from those of other processes.
 static KEYS: LazyLock<[u64; 3]> =
     LazyLock::new(|| [(); 3].map(|()| RandomState::new().hash_one(0)));
 
 impl TraceSeed {
-    /// Returns a seed that no other call of this process has.
+    /// Returns a seed that is unique in this process.
     ///
-    /// Every thread counts through blocks of its own. A process that forks without an exec takes blocks and keys along, so that both
-    /// go on with the same seeds.
+    /// Each thread takes seeds from a block of its own. A process that forks without an exec copies blocks and keys, so that both
+    /// processes continue with the same seeds.
     #[inline(always)]
     #[must_use]
     pub fn next() -> Self {
@@ -57,30 +58,30 @@ impl TraceSeed {
     #[cold]
     #[inline(never)]
     fn first_of_block() -> NonZeroU64 {
-        // Relaxed: that blocks differ is all that is asked of them.
+        // Relaxed: blocks only have to differ.
         let block = BLOCKS.fetch_add(1, Relaxed);
         NonZeroU64::new(block << 32 | 1).unwrap_or(NonZeroU64::MIN)
     }
 
-    /// Returns the trace, as two numbers of which the second is as good as random, but not secret.
+    /// Returns the trace id as two numbers. The second is statistically random, but not secret.
     #[inline(always)]
     #[must_use]
     pub fn trace(self) -> [u64; 2] {
         let [first, second, _] = *KEYS;
-        // A trace of zeros is none; the second number alone tells the traces of a process apart.
+        // An all-zero trace id is invalid; the second number alone distinguishes the traces of a process.
         [self.mixed(first) | 1, self.mixed(second)]
     }
 
-    /// Returns the span.
+    /// Returns the span id.
     #[inline(always)]
     #[must_use]
     pub fn span(self) -> u64 {
         let [.., key] = *KEYS;
-        // A span of zeros is none.
+        // An all-zero span id is invalid.
         self.mixed(key).max(1)
     }
 
-    /// Works out the ids, of a trace that is not recorded.
+    /// Computes the ids, of a trace that is not recorded.
     #[must_use]
     pub fn ids(self) -> TraceIds {
         let [first, second] = self.trace();
@@ -92,7 +93,7 @@ impl TraceSeed {
         }
     }
 
-    /// Runs something under the ids of this seed, and goes back to those before, also if it panics.
+    /// Runs a function with the ids of this seed, and restores the previous ids, also after a panic.
     #[inline(always)]
     pub fn enter<R>(self, run: impl FnOnce() -> R) -> R {
         TraceIds::enter_seed(self.0.get(), run)

@@ -1,4 +1,5 @@
 /// A boolean that is a type, so that other types can depend on it: [`True`] or [`False`].
+#[doc(hidden)]
 pub trait TypeBool: sealed::Sealed + 'static {
     /// The boolean as a value.
     const VALUE: bool;
@@ -16,10 +17,12 @@ pub trait TypeBool: sealed::Sealed + 'static {
 }
 
 /// The [`TypeBool`] that is true.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub enum True {}
 
 /// The [`TypeBool`] that is false.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub enum False {}
 

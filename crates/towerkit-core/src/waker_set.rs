@@ -9,11 +9,11 @@ use crate::{
     sync::{Arc, AtomicUsize, Mutex, Ordering, fence, lock},
 };
 
-/// The services that wait for one guard, all of which are woken when one may go on.
+/// The services that wait until a guard admits calls again, for [`Guard::backpressure`](crate::Guard::backpressure).
 ///
-/// A guard keeps one, hands out [`backpressure_while`](Self::backpressure_while) it would reject, and calls
-/// [`wake_all`](Self::wake_all) after each change that may let a call in. No wake-up is lost: a service that begins to wait either
-/// sees the change, or is woken for it. Where nobody waits, `wake_all` takes no lock.
+/// A guard has one set. It returns [`backpressure_while`](Self::backpressure_while) it would reject calls, and calls
+/// [`wake_all`](Self::wake_all) after each change by which it may admit calls again. No wake-up is lost: a service that begins to
+/// wait either sees the change or is woken. `wake_all` takes no lock if no service waits.
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
@@ -65,22 +65,22 @@ use crate::{
 pub struct WakerSet(Arc<Shared>);
 
 struct Shared {
-    /// How many services wait that the next [`WakerSet::wake_all`] has to wake. Written under the lock, read without.
+    /// The number of services that the next [`WakerSet::wake_all`] has to wake. Written under the lock, read without it.
     waiting: AtomicUsize,
     round: Mutex<Round>,
 }
 
-/// The services that have begun to wait since everybody was woken last.
+/// The services that have begun to wait since the last [`WakerSet::wake_all`].
 #[derive(Default)]
 struct Round {
     number: u64,
-    /// `None` where no service waits, or one that was not polled yet.
+    /// `None` for a free slot, and for a service that was not polled yet.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
 }
 
 impl WakerSet {
-    /// Makes a set of nobody.
+    /// Makes an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Shared {
@@ -89,7 +89,7 @@ impl WakerSet {
         }))
     }
 
-    /// Wakes all services that wait, after a change that may let a call in.
+    /// Wakes all services that wait. Call it after a change by which the guard may admit calls again.
     #[inline]
     pub fn wake_all(&self) {
         // With the fence in `notified`: either this load sees the service that waits, or that service sees the change.
@@ -108,13 +108,13 @@ impl WakerSet {
             round.free.clear();
             mem::take(&mut round.wakers)
         };
-        // Not under the lock: a waker may do anything.
+        // Outside of the lock: a waker may run any code.
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Begins to wait: the future resolves at the first [`wake_all`](Self::wake_all) after this.
+    /// Begins to wait: the future resolves at the next [`wake_all`](Self::wake_all).
     ///
-    /// Ask again after this whether there is anything to wait for, as [`backpressure_while`](Self::backpressure_while) does.
+    /// Check the state again after this call, as [`backpressure_while`](Self::backpressure_while) does.
     pub fn notified(&self) -> Notified {
         let mut round = lock(&self.0.round);
         let slot = round.free.pop().unwrap_or(round.wakers.len());
@@ -135,7 +135,7 @@ impl WakerSet {
 
     /// Returns a wait for the next [`wake_all`](Self::wake_all), if `rejects` is true.
     ///
-    /// Asks twice, before and after it begins to wait, so that a change between the two is not missed.
+    /// Calls `rejects` before and after it begins to wait, so that it misses no change in between.
     #[inline]
     pub fn backpressure_while(&self, rejects: impl Fn() -> bool) -> Option<Backpressure> {
         if !rejects() {
@@ -161,12 +161,12 @@ impl fmt::Debug for WakerSet {
     }
 }
 
-/// A wait for [`WakerSet::wake_all`]. Dropping it takes it out of the set.
+/// A future that resolves at the next [`WakerSet::wake_all`]. Dropping it removes it from the set.
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Notified {
     set: WakerSet,
     round: u64,
-    /// Where its waker stands, until it is woken.
+    /// The slot of its waker, until it is woken.
     slot: Option<usize>,
 }
 
@@ -189,7 +189,7 @@ impl Future for Notified {
         }
         let old = waker.replace(cx.waker().clone());
         drop(round);
-        // Not under the lock: with it a task may go that waits in this set, too.
+        // Outside of the lock: the drop may free a task that waits in this set, too.
         drop(old);
         Poll::Pending
     }
