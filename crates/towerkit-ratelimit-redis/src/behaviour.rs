@@ -1,6 +1,7 @@
-//! What a caller sees, over a store in memory and paused time; `tests/it/servers` says the same of a real server.
+//! The behaviour for callers, over a [`MemoryStore`] in paused time; `tests/it/servers` tests it against real servers.
 
 use std::{
+    fmt::Display,
     future::{Ready, ready},
     pin::pin,
     sync::{Arc, Mutex},
@@ -19,9 +20,9 @@ use towerkit_ratelimit::Quota;
 use towerkit_test::{Action, PlainClient, Probe, Subject, contract, laws, run_paused, tokio_clock};
 
 use crate::{
-    KeyOf, Overflow, RedisRateLimitLayer,
-    memory::{Memory, Mood},
-    store::{Failure, Grant},
+    ByHeader, KeyExtractor, RedisRateLimitLayer, WhenFull,
+    memory_store::{MemoryStore, Reply},
+    store::{Grant, StoreError},
 };
 
 mod keys;
@@ -35,47 +36,51 @@ fn quota(count: u32, burst: u32) -> Quota {
     Quota::per_second(count).unwrap().burst(burst).unwrap()
 }
 
-fn layer(memory: &Memory, quota: Quota) -> RedisRateLimitLayer {
+fn layer(memory: &MemoryStore, quota: Quota) -> RedisRateLimitLayer {
     RedisRateLimitLayer::with_store(Arc::new(memory.clone()), quota)
         .unwrap()
         .clock(tokio_clock())
 }
 
-/// A layer that holds tokens, as it does in the steady state.
-fn warm() -> RedisRateLimitLayer {
-    let layer = cold();
+/// Returns a layer with leased tokens, as in the steady state.
+fn with_lease() -> RedisRateLimitLayer {
+    let layer = without_lease();
     let service = service(&layer);
     while layer.handle().snapshot().tokens < 10 {
-        assert!(at_once(&service, "Ann").unwrap().is_ok());
+        assert!(call_now(&service, "Ann").unwrap().is_ok());
     }
     layer
 }
 
-/// A layer that asks before it admits a call.
-fn cold() -> RedisRateLimitLayer {
-    layer(&Memory::new(Duration::ZERO), quota(1000, 1000))
+/// Returns a layer that asks the store before it admits a call.
+fn without_lease() -> RedisRateLimitLayer {
+    layer(&MemoryStore::new(Duration::ZERO), quota(1000, 1000))
 }
 
-/// A layer whose store takes a while to answer.
-fn far() -> RedisRateLimitLayer {
-    layer(&Memory::new(2 * MILLI), quota(1000, 1000))
+/// Returns a layer whose store answers after 2 ms.
+fn with_slow_store() -> RedisRateLimitLayer {
+    layer(&MemoryStore::new(2 * MILLI), quota(1000, 1000))
 }
 
-contract!(plain, PlainClient, Subject::new(warm().plain("probe")));
+contract!(
+    plain,
+    PlainClient,
+    Subject::new(with_lease().plain("probe"))
+);
 contract!(
     in_a_row,
     PlainClient,
-    Subject::new(stack((warm(), warm())).plain("probe"))
+    Subject::new(stack((with_lease(), with_lease())).plain("probe"))
 );
 
 /// T-01, T-04, T-06, T-08 for calls that wait.
 #[test]
 fn the_laws_hold_for_calls_that_wait() {
     run_paused(async {
-        laws::calls_come_after_readiness::<PlainClient, _>(Subject::new(cold())).await;
-        laws::a_panic_releases_all::<PlainClient, _>(|| Subject::new(cold())).await;
-        laws::waiting_does_not_spin::<PlainClient, _>(|| Subject::new(far())).await;
-        laws::errors_pass_unchanged::<PlainClient, _>(|| Subject::new(cold())).await;
+        laws::calls_come_after_readiness::<PlainClient, _>(Subject::new(without_lease())).await;
+        laws::a_panic_releases_all::<PlainClient, _>(|| Subject::new(without_lease())).await;
+        laws::waiting_does_not_spin::<PlainClient, _>(|| Subject::new(with_slow_store())).await;
+        laws::errors_pass_unchanged::<PlainClient, _>(|| Subject::new(without_lease())).await;
     });
 }
 
@@ -86,7 +91,7 @@ fn a_call_that_waits_may_be_dropped_at_any_time() {
         for polls in 0..=2 {
             let probe = Probe::new();
             let counts = probe.counts();
-            let mut call = Box::pin(far().layer(probe).oneshot(Action::Pend(9)));
+            let mut call = Box::pin(with_slow_store().layer(probe).oneshot(Action::Pend(9)));
             for _ in 0..polls {
                 let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 advance(2 * MILLI).await;
@@ -100,36 +105,36 @@ fn a_call_that_waits_may_be_dropped_at_any_time() {
 
 type Answer = fn(&'static str) -> Ready<Result<(), BoxError>>;
 
-/// Who calls is the request, and the key.
-fn service<K: KeyOf<&'static str> + 'static>(
+/// Returns a service whose requests are the names of callers.
+fn service<K: KeyExtractor<&'static str, Key: Display> + 'static>(
     layer: &RedisRateLimitLayer<K>,
 ) -> impl Service<&'static str, Response = (), Error = BoxError> + Clone + use<K> {
     let answer: Answer = |_| ready(Ok(()));
     layer.layer(service_fn(answer))
 }
 
-fn who<'a>(call: &'a Call<'_, &'static str>) -> Option<&'a str> {
+fn request_key(call: &Call<'_, &'static str>) -> Option<&'static str> {
     Some(*call.request)
 }
 
-async fn call<S>(service: &S, who: &'static str) -> Result<(), Rejection>
+async fn call<S>(service: &S, name: &'static str) -> Result<(), Rejection>
 where
     S: Service<&'static str, Response = (), Error = BoxError> + Clone,
 {
     let rejected = |error: BoxError| error.downcast_ref::<Rejection>().unwrap().clone();
-    service.clone().oneshot(who).await.map_err(rejected)
+    service.clone().oneshot(name).await.map_err(rejected)
 }
 
-/// What comes of a call that does not wait; `None` if it has to.
-fn at_once<S>(service: &S, who: &'static str) -> Option<Result<(), Rejection>>
+/// Returns the result of a call that does not wait; `None` if the call waits.
+fn call_now<S>(service: &S, name: &'static str) -> Option<Result<(), Rejection>>
 where
     S: Service<&'static str, Response = (), Error = BoxError> + Clone,
 {
-    call(service, who).now_or_never()
+    call(service, name).now_or_never()
 }
 
-/// Calls at a fixed pace: how many were admitted, and how many of all had to wait.
-async fn run<S>(service: &S, calls: u32, every: Duration) -> (u32, u32)
+/// Calls at a fixed interval; returns the number of admitted calls and the number of calls that waited.
+async fn call_every<S>(service: &S, calls: u32, interval: Duration) -> (u32, u32)
 where
     S: Service<&'static str, Response = (), Error = BoxError> + Clone,
 {
@@ -138,7 +143,7 @@ where
         let begun = Instant::now();
         admitted += u32::from(call(service, "Ann").await.is_ok());
         waited += u32::from(!begun.elapsed().is_zero());
-        sleep(every).await;
+        sleep(interval).await;
     }
     (admitted, waited)
 }

@@ -1,9 +1,9 @@
--- Takes up to ARGV[5] tokens from the bucket KEYS[1], by the clock of the server. Answers how many it took, and after how many
--- microseconds there will be another one (0: there is one now).
+-- Takes up to ARGV[5] tokens from the bucket KEYS[1], by the clock of the server. Returns the number of tokens taken, and the
+-- microseconds until there is another token (0 if there is one now).
 --
--- The bucket is how much it lacks of being full, in ticks, and when that was so. Its other numbers are ARGV[1] ticks of a token,
--- ARGV[2] ticks that flow in within a microsecond, ARGV[3] ticks that it holds, ARGV[4] microseconds in which it fills. No number
--- here exceeds 2^53, so that the arithmetic of doubles is exact. A bucket that is full is no key at all.
+-- The state of a bucket is the number of ticks that it lacks, the time of that state, and the ticks of a token. The quota is ARGV[1],
+-- the ticks of a token; ARGV[2], the ticks by which it fills per microsecond; ARGV[3], the ticks of a full bucket; and ARGV[4], the
+-- microseconds in which it fills. No number here exceeds 2^53, so that the arithmetic of doubles is exact. A full bucket has no key.
 local token, flow, size, fill = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local asked = tonumber(ARGV[5])
 local time = redis.call("TIME")
@@ -24,8 +24,8 @@ if state then
 end
 
 if now < seen then
-    -- The clock was set back. Nothing flows in until it has caught up or, where that takes longer than to fill the bucket, from
-    -- here on.
+    -- The clock was set back. The bucket fills again once the clock has caught up or, if that takes longer than to fill the bucket,
+    -- from now on.
     if seen - now <= fill then
         behind = seen - now
         now = seen

@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use redis::{Cmd, RedisError, cluster, cluster_async};
 
-/// The client of a Redis Cluster.
+/// A client of a Redis Cluster: a shared [`redis::cluster::ClusterClient`].
 #[derive(Clone)]
 pub(crate) struct ClusterClient(Arc<cluster::ClusterClient>);
 
-/// A connection to a Redis Cluster.
+/// A connection to a Redis Cluster: a [`redis::cluster_async::ClusterConnection`].
 #[derive(Clone)]
 pub(crate) struct ClusterConnection(cluster_async::ClusterConnection);
 

@@ -1,19 +1,21 @@
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, aio::MultiplexedConnection};
 
 use crate::{
     cluster::{ClusterClient, ClusterConnection},
-    errors::is_lasting,
-    redis_store::CONNECT,
-    store::Failure,
+    errors::breaks_connection,
+    store::StoreError,
 };
 
-/// A Redis server, or a Redis Cluster with the feature `cluster`.
+/// The time that an attempt to connect may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A Redis server or, with the feature `cluster`, a Redis Cluster.
 ///
-/// Made of a client of the [`redis`] crate, which knows the address, the credentials, and the certificates of a server that speaks
-/// TLS (feature `tls`).
+/// It is made of a [`Client`] or a [`ClusterClient`](redis::cluster::ClusterClient) of the [`redis`] crate, which has the address, the
+/// credentials and, for TLS (feature `tls`), the certificates.
 #[derive(Clone)]
 pub struct Redis(Kind);
 
@@ -22,7 +24,7 @@ enum Kind {
     Server(Arc<Client>),
     #[cfg_attr(
         not(feature = "cluster"),
-        expect(dead_code, reason = "there is none without the feature")
+        expect(dead_code, reason = "constructed only with the feature")
     )]
     Cluster(ClusterClient),
 }
@@ -40,7 +42,7 @@ impl From<redis::cluster::ClusterClient> for Redis {
     }
 }
 
-/// Names no address, which may hold a password.
+/// Shows no address, because it may contain a password.
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").finish_non_exhaustive()
@@ -48,19 +50,19 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Connects; the future holds no borrow, so that it can be shared.
+    /// Connects.
     ///
-    /// Any failure to connect is the server's, whatever it says: too many clients, a wrong password, a user that may not. A panic, as
-    /// in a runtime without I/O, is caught: all who share the future would have it.
-    pub(crate) fn connect(&self) -> impl Future<Output = Result<Connection, Failure>> + use<> {
+    /// Every failure to connect makes the server unreachable: too many clients, a wrong password, a user without permission. A panic,
+    /// as in a runtime without I/O, is caught, because many callers share the future.
+    pub(crate) fn connect(&self) -> impl Future<Output = Result<Connection, StoreError>> + use<> {
         let kind = self.0.clone();
         let connected = async move {
             install_provider();
-            kind.connect().await.map_err(|_| Failure::Away)
+            kind.connect().await.map_err(|_| StoreError::Unreachable)
         };
         AssertUnwindSafe(connected)
             .catch_unwind()
-            .map(|connected| connected.unwrap_or(Err(Failure::Away)))
+            .map(|connected| connected.unwrap_or(Err(StoreError::Unreachable)))
     }
 }
 
@@ -68,10 +70,10 @@ impl Kind {
     async fn connect(&self) -> Result<Connection, RedisError> {
         match self {
             Self::Server(client) => {
-                // The limit has a timeout of its own for each command.
+                // The limiter has a timeout of its own for each command.
                 let config = AsyncConnectionConfig::new()
                     .set_response_timeout(None)
-                    .set_connection_timeout(Some(CONNECT));
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT));
                 client
                     .get_multiplexed_async_connection_with_config(&config)
                     .await
@@ -82,11 +84,13 @@ impl Kind {
     }
 }
 
-/// Sees to it that rustls finds its arithmetic; without, it panics where an application has compiled several in and chosen none.
+/// Installs the [`ring`](rustls::crypto::ring) provider of rustls if the process has none.
+///
+/// Without an installed provider rustls panics in an application that has compiled in several.
 #[cfg(feature = "tls")]
 fn install_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error says that another thread was faster.
+        // On an error another thread has installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
@@ -94,6 +98,7 @@ fn install_provider() {
 #[cfg(not(feature = "tls"))]
 fn install_provider() {}
 
+/// A connection that many callers use at the same time.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Server(MultiplexedConnection),
@@ -101,9 +106,9 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Whether to connect anew after this error. A connection to a cluster sees to its nodes itself.
-    pub(crate) fn is_spoiled_by(&self, error: &RedisError) -> bool {
-        matches!(self, Self::Server(_)) && is_lasting(error)
+    /// Returns true if a new connection is needed after this error. A cluster connection reconnects to its nodes itself.
+    pub(crate) fn is_broken_by(&self, error: &RedisError) -> bool {
+        matches!(self, Self::Server(_)) && breaks_connection(error)
     }
 
     pub(crate) async fn query(&mut self, command: &Cmd) -> Result<(u32, u64), RedisError> {

@@ -1,10 +1,11 @@
 use redis::{ErrorKind, RedisError};
 
-use crate::store::Failure;
+use crate::store::StoreError;
 
-/// The codes of a server that cannot answer this connection, while it or another server may answer a new one: a failover has made it
-/// a replica, it has just started, it lost its replicas or forgot who asks.
-const ELSEWHERE: [&str; 7] = [
+/// The error codes after which a new connection may help.
+///
+/// A failover has made the server a replica, it has just started, it lost its replicas, or the connection is not authenticated.
+const RECONNECT_CODES: [&str; 7] = [
     "READONLY",
     "LOADING",
     "MASTERDOWN",
@@ -14,8 +15,8 @@ const ELSEWHERE: [&str; 7] = [
     "WRONGPASS",
 ];
 
-/// The codes of a server that cannot answer anybody for now.
-const UNWELL: [&str; 6] = [
+/// The error codes that concern all buckets, while a new connection does not help.
+const UNREACHABLE_CODES: [&str; 6] = [
     "MISCONF",
     "OOM",
     "NOPERM",
@@ -24,30 +25,32 @@ const UNWELL: [&str; 6] = [
     "TRYAGAIN",
 ];
 
-/// What servers say without a code if the user may not run what the script runs: Redis 6, then Redis 7 and Valkey.
-const FORBIDDEN: [&str; 2] = [
+/// The messages without a code if the user may not run a command of the script: of Redis 6, and of Redis 7 and Valkey.
+const FORBIDDEN_MESSAGES: [&str; 2] = [
     "The user executing the script can't",
     "ACL failure in script",
 ];
 
-/// Returns what an answer of the server that is an error says about the bucket.
-pub(crate) fn failure(error: &RedisError) -> Failure {
-    let of_server = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
+/// Classifies an error as one of the server or of the bucket.
+pub(crate) fn store_error(error: &RedisError) -> StoreError {
+    let is_reply = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
     let details = error.detail().unwrap_or_default();
-    let forbidden = FORBIDDEN.iter().any(|words| details.contains(words));
-    if !of_server || forbidden || has_code(error, &UNWELL) || is_lasting(error) {
-        Failure::Away
+    let forbidden = FORBIDDEN_MESSAGES
+        .iter()
+        .any(|message| details.contains(message));
+    if !is_reply || forbidden || has_code(error, &UNREACHABLE_CODES) || breaks_connection(error) {
+        StoreError::Unreachable
     } else {
-        Failure::Broken
+        StoreError::BadBucket
     }
 }
 
-/// Whether this connection will not answer later either, while another one may.
-pub(crate) fn is_lasting(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.is_io_error() || has_code(error, &ELSEWHERE)
+/// Returns true if this connection will not answer later, while a new one may.
+pub(crate) fn breaks_connection(error: &RedisError) -> bool {
+    error.is_unrecoverable_error() || error.is_io_error() || has_code(error, &RECONNECT_CODES)
 }
 
-/// Whether the error has one of the codes, in front or, as Redis 5 and 6 wrap the errors of a script, somewhere inside.
+/// Returns true if the error has one of the codes, at its start or, because Redis 5 and 6 wrap the errors of a script, inside of it.
 fn has_code(error: &RedisError, codes: &[&str]) -> bool {
     let is_one = |word: &str| codes.contains(&word);
     let mut words = { error.detail().unwrap_or_default() }.split(|c: char| !c.is_alphanumeric());
@@ -65,22 +68,22 @@ mod tests {
         answer.extract_error().unwrap_err()
     }
 
-    /// A script of Redis 5 or 6 wraps what a command in it failed with.
+    /// Wraps the error of a command as a script of Redis 5 or 6 does.
     fn wrapped(line: &str) -> String {
         format!(
             "ERR Error running script (call to f_35ad2ad0d1d1): @user_script:44: @user_script: 44: -{line}"
         )
     }
 
-    /// A script of Redis 7, or of Valkey, adds where it failed.
+    /// Adds the line of the script as Redis 7 and Valkey do.
     fn located(line: &str) -> String {
         format!("{line} script: 35ad2ad0d1d1, on @user_script:44.")
     }
 
-    /// As the sources of Redis 5.0, 6.2 and 7.2 and Valkey 8.0 word them, by themselves and from within a script.
+    /// The messages are from the sources of Redis 5.0, 6.2 and 7.2 and Valkey 8.0, plain and from within a script.
     #[test]
-    fn a_server_that_cannot_answer_is_away_in_any_wording() {
-        for (line, another_helps) in [
+    fn a_server_that_cannot_answer_is_unreachable_in_any_wording() {
+        for (line, breaks) in [
             ("READONLY You can't write against a read only slave.", true),
             (
                 "READONLY You can't write against a read only replica.",
@@ -148,14 +151,14 @@ mod tests {
         ] {
             for line in [line.to_owned(), wrapped(line), located(line)] {
                 let error = error(&line);
-                assert_eq!(failure(&error), Failure::Away, "{line}");
-                assert_eq!(is_lasting(&error), another_helps, "{line}");
+                assert_eq!(store_error(&error), StoreError::Unreachable, "{line}");
+                assert_eq!(breaks_connection(&error), breaks, "{line}");
             }
         }
     }
 
     #[test]
-    fn a_script_that_may_not_run_its_commands_concerns_every_bucket() {
+    fn a_user_that_may_not_run_the_script_makes_redis_unreachable() {
         for line in [
             wrapped("").replace(
                 '-',
@@ -166,12 +169,16 @@ mod tests {
                 "ERR ACL failure in script: User default has no permissions to run the 'get' command",
             ),
         ] {
-            assert_eq!(failure(&error(&line)), Failure::Away, "{line}");
+            assert_eq!(
+                store_error(&error(&line)),
+                StoreError::Unreachable,
+                "{line}"
+            );
         }
     }
 
     #[test]
-    fn an_error_of_one_bucket_concerns_no_other() {
+    fn an_error_of_one_bucket_does_not_make_redis_unreachable() {
         let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
         for line in [
             "WRONGTYPE the key is not a bucket".to_owned(),
@@ -182,16 +189,19 @@ mod tests {
         ] {
             let error = error(&line);
             assert_eq!(
-                (failure(&error), is_lasting(&error)),
-                (Failure::Broken, false),
+                (store_error(&error), breaks_connection(&error)),
+                (StoreError::BadBucket, false),
                 "{line}"
             );
         }
     }
 
     #[test]
-    fn a_connection_that_broke_is_replaced() {
+    fn an_io_error_breaks_the_connection() {
         let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert_eq!((failure(&error), is_lasting(&error)), (Failure::Away, true));
+        assert_eq!(
+            (store_error(&error), breaks_connection(&error)),
+            (StoreError::Unreachable, true)
+        );
     }
 }

@@ -1,20 +1,21 @@
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use towerkit_core::{Admission, AsyncGuard, Call, CallEnd, Policy, Rejection};
+use towerkit_keyed::KeyExtractor;
 
-use crate::{KeyOf, RedisWait, lease::Spent, limiter::Limiter, settings::Settings};
+use crate::{config::Config, future::RedisWait, lease::SpendResult, limiter::Limiter};
 
-/// The guard behind [`RedisRateLimitLayer`](crate::RedisRateLimitLayer): admits a call for a token of its key.
+/// Takes a token of the call's key before the call; the policy of a [`RedisRateLimitLayer`](crate::RedisRateLimitLayer).
 #[derive(Debug)]
 pub struct RedisRateLimitPolicy<K> {
     pub(crate) limiter: Arc<Limiter>,
-    pub(crate) key: Arc<K>,
+    key: Arc<K>,
 }
 
 impl<K> RedisRateLimitPolicy<K> {
-    pub(crate) fn new(settings: Settings, key: K) -> Self {
+    pub(crate) fn new(config: Config, key: K) -> Self {
         Self {
-            limiter: Arc::new(Limiter::new(settings)),
+            limiter: Arc::new(Limiter::new(config)),
             key: Arc::new(key),
         }
     }
@@ -37,25 +38,35 @@ impl<K> Policy for RedisRateLimitPolicy<K> {
     fn finish(&self, (): (), _end: &CallEnd) {}
 }
 
-impl<Req, K: KeyOf<Req>> AsyncGuard<Req> for RedisRateLimitPolicy<K> {
+impl<Req, K: KeyExtractor<Req, Key: Display>> AsyncGuard<Req> for RedisRateLimitPolicy<K> {
     type Wait = RedisWait;
 
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Admission<(), RedisWait>, Rejection> {
         let limiter = &self.limiter;
-        let now = call.now(&limiter.settings.clock);
-        let key = self.key.key(call);
-        let tag = limiter.keys.tag(key);
-        if let Some(spot) = limiter.keys.find(tag) {
-            match limiter.keys.spend(spot, now) {
-                Spent::Token => return Ok(Admission::Now(())),
-                Spent::Last => {
-                    limiter.prefetch(spot, key, now);
-                    return Ok(Admission::Now(()));
-                }
-                Spent::Nothing => {}
+        let now = call.now(&limiter.config.clock);
+        self.key.with_key(call, |key| {
+            if K::REQUIRED && key.is_none() {
+                return Err(limiter.missing_key());
             }
-        }
-        limiter.ask(tag, key, now)
+            let tag = limiter.slots.tag(key);
+            // The text of the key is needed only if Redis is asked.
+            let text = key.as_ref().map(|key| key as &dyn Display);
+            if let Some(slot) = limiter.slots.find(tag) {
+                match slot.value.spend(now, || slot.is_current()) {
+                    SpendResult::Spent => return Ok(Admission::Now(())),
+                    SpendResult::SpentLow => {
+                        limiter.prefetch(slot, text, now);
+                        return Ok(Admission::Now(()));
+                    }
+                    SpendResult::Empty => {}
+                }
+            }
+            let admission = limiter.ask(tag, text, now)?;
+            Ok(match admission {
+                Admission::Now(()) => Admission::Now(()),
+                Admission::Later(request) => Admission::Later(RedisWait::new(limiter, request)),
+            })
+        })
     }
 }

@@ -1,54 +1,56 @@
 use std::sync::Arc;
 
-use towerkit_core::StateHandle;
+use towerkit_core::{ConfigError, StateHandle};
 use towerkit_ratelimit::Quota;
 
-use crate::{InvalidSetting, limiter::Limiter};
+use crate::limiter::Limiter;
 
-/// Reads and changes a limit on Redis while it runs.
+/// Reads and changes a running limit of a [`RedisRateLimitLayer`](crate::RedisRateLimitLayer).
 #[derive(Debug, Clone)]
 pub struct RedisRateLimitHandle(pub(crate) StateHandle<Arc<Limiter>>);
 
-/// A limit at one moment, as this process sees it.
+/// The state of a limit in this process, as returned by [`RedisRateLimitHandle::snapshot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
-    /// How many keys the process knows.
+pub struct RedisRateLimitSnapshot {
+    /// The number of keys that have a slot in this process.
     pub keys: usize,
-    /// How many tokens it holds for them.
+    /// The number of leased tokens that can be spent now, over all keys.
     pub tokens: u64,
-    /// Whether Redis answers, as far as the process knows.
+    /// True if Redis answered the last requests.
     pub reachable: bool,
 }
 
 impl RedisRateLimitHandle {
-    /// Returns what the process holds at this moment. It looks at every key: for people, not for every call.
+    /// Returns a snapshot of the limit.
+    ///
+    /// It visits every key, so it is meant for metrics and diagnostics and not for each call.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> RedisRateLimitSnapshot {
         let limiter = self.0.get();
-        let (keys, tokens) = limiter.keys.count(limiter.now());
-        Snapshot {
+        let (keys, tokens) = limiter.slots.count(limiter.now());
+        RedisRateLimitSnapshot {
             keys,
             tokens,
-            reachable: limiter.is_well(),
+            reachable: limiter.is_reachable(),
         }
     }
 
-    /// Returns the quota.
+    /// Returns the [`Quota`].
     #[must_use]
     pub fn quota(&self) -> Quota {
         self.0.get().quota().0
     }
 
-    /// Changes the quota: by the next lease on.
+    /// Changes the [`Quota`], starting with the next lease.
     ///
-    /// Tokens that are leased already can be spent. The buckets on Redis keep what they lack of being full, in tokens, at most the new
-    /// burst. What holds while Redis is away stays as it is.
+    /// Tokens that are leased already can still be spent. A bucket on Redis that lacks some tokens lacks the same number afterwards,
+    /// at most the new burst. The quota that applies [while Redis is unreachable](crate#while-redis-is-unreachable) does not change.
     ///
     /// # Errors
     ///
-    /// If Redis cannot count the quota exactly; the old one stays then.
-    pub fn change_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
-        self.0.get().change_quota(quota)
+    /// Returns a [`ConfigError`], and keeps the old quota, if Redis cannot [count the new one exactly](crate#precision).
+    pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        self.0.get().set_quota(quota)
     }
 }

@@ -1,47 +1,54 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsAsyncGuard, AsyncPolicyService, Call, Clock, EventSink, False, IntoPolicy, Layer, LayerExt,
-    LayerState, Plain, PolicyLayer,
+    AsAsyncGuard, AsyncPolicyService, Clock, ConfigError, EventSink, False, IntoPolicy, Layer,
+    LayerExt, LayerState, Name, Plain, PolicyLayer,
 };
+use towerkit_keyed::{NoKey, WhenFull};
 use towerkit_ratelimit::Quota;
 
 use crate::{
-    InvalidSetting, OneKey, Overflow, Redis, RedisRateLimitHandle, RedisRateLimitPolicy,
-    invalid::Problem,
+    config::{Config, Fallback},
+    connection::Redis,
+    guard::RedisRateLimitPolicy,
+    handle::RedisRateLimitHandle,
     lease::Lease,
     limiter::Limiter,
-    measure::Measure,
+    local_bucket::Gcra,
     redis_store::RedisStore,
-    settings::{Away, Settings},
-    spare::Spacing,
+    script_quota::ScriptQuota,
     store::Store,
 };
 
-/// Limits the rate of calls by a quota that all processes share on Redis.
-pub struct RedisRateLimitLayer<K: 'static = OneKey, P = Plain> {
+/// Limits the rate of calls by a [`Quota`] that all processes share on Redis.
+///
+/// The [crate](crate) documentation has an example and the guarantees.
+pub struct RedisRateLimitLayer<K: 'static = NoKey, P = Plain> {
     policies: PolicyLayer<AsAsyncGuard<RedisRateLimitPolicy<K>, False>, P>,
-    /// The limit, as handles see it.
+    /// The limiter, shared with the handles.
     state: LayerState<Arc<Limiter>>,
 }
 
-/// A service behind a [`RedisRateLimitLayer`].
-pub type RedisRateLimit<S, K = OneKey, P = Plain> =
+/// The service of a [`RedisRateLimitLayer`].
+pub type RedisRateLimit<S, K = NoKey, P = Plain> =
     AsyncPolicyService<S, AsAsyncGuard<RedisRateLimitPolicy<K>, False>, P>;
 
 impl RedisRateLimitLayer {
-    /// Limits all calls together to `quota`, which all processes share that use the same [prefix](Self::prefix) on the same Redis.
+    /// Limits all calls together to `quota`, shared by all processes that use the same [prefix](Self::prefix) on the same Redis.
+    ///
+    /// `redis` is a [`Client`](redis::Client) or, with the feature `cluster`, a [`ClusterClient`](redis::cluster::ClusterClient). The layer
+    /// connects with the first call.
     ///
     /// # Errors
     ///
-    /// If Redis cannot count the quota exactly, see [`InvalidSetting`].
-    pub fn new(redis: impl Into<Redis>, quota: Quota) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if Redis cannot [count the quota exactly](crate#precision).
+    pub fn new(redis: impl Into<Redis>, quota: Quota) -> Result<Self, ConfigError> {
         Self::with_store(Arc::new(RedisStore::new(redis.into())), quota)
     }
 
-    pub(crate) fn with_store(store: Arc<dyn Store>, quota: Quota) -> Result<Self, InvalidSetting> {
-        let settings = Settings::new(store, quota, Measure::of(&quota)?);
-        let guard = RedisRateLimitPolicy::new(settings, OneKey);
+    pub(crate) fn with_store(store: Arc<dyn Store>, quota: Quota) -> Result<Self, ConfigError> {
+        let config = Config::new(store, quota, ScriptQuota::of(&quota)?);
+        let guard = RedisRateLimitPolicy::new(config, NoKey);
         Ok(Self {
             state: LayerState::new(guard.limiter.clone()),
             policies: PolicyLayer::new(AsAsyncGuard::new(guard), Plain::default()),
@@ -50,21 +57,22 @@ impl RedisRateLimitLayer {
 }
 
 impl<K, P> RedisRateLimitLayer<K, P> {
-    /// Gives each key a quota of its own: `key` says to which a call belongs. Calls without one share a quota.
+    /// Gives each key a quota of its own; calls without a key share one quota.
     ///
-    /// The key becomes a part of a name on Redis, where whoever may look can read it; so let it be no secret. One that is longer than
-    /// 128 bytes goes by its SHA-1.
+    /// `key` is a [`KeyExtractor`](towerkit_keyed::KeyExtractor) whose key implements [`Display`](fmt::Display): a function from
+    /// [`&Call<'_, Req>`](towerkit_core::Call) to `Option<K>`, [`ByHeader`](towerkit_keyed::ByHeader) or
+    /// [`ByText`](towerkit_keyed::ByText).
+    ///
+    /// The text of the key becomes part of a name on Redis and can be read there, so it must not be a secret. A key of more than 128
+    /// bytes is replaced by its SHA-1 digest.
     #[must_use]
-    pub fn key<Req, F>(mut self, key: F) -> RedisRateLimitLayer<F, P>
-    where
-        F: for<'a> Fn(&'a Call<'_, Req>) -> Option<&'a str>,
-    {
-        const KEYS: usize = 10_000;
-        let mut settings = self.settings();
-        if settings.capacity == 1 {
-            settings.capacity = KEYS;
+    pub fn key<F>(mut self, key: F) -> RedisRateLimitLayer<F, P> {
+        const DEFAULT_CAPACITY: usize = 10_000;
+        let mut config = self.config();
+        if config.capacity == 1 {
+            config.capacity = DEFAULT_CAPACITY;
         }
-        let guard = RedisRateLimitPolicy::new(settings, key);
+        let guard = RedisRateLimitPolicy::new(config, key);
         self.state.replace(guard.limiter.clone());
         RedisRateLimitLayer {
             policies: self.policies.map(|_| AsAsyncGuard::new(guard)),
@@ -72,127 +80,139 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         }
     }
 
-    /// Leases up to `size` tokens of a key for `time`; a tenth of the burst, and at least 1, for a second by default.
+    /// Leases up to `size` tokens of a key for `time`; by default a tenth of the burst, at least 1, for one second.
     ///
-    /// A process begins with one token and leases more at a time as long as it spends them within half the time. The tokens that it
-    /// holds of a key are never more than `size`.
+    /// The first lease of a key has one token. A lease that is spent within half of `time` doubles the next one. A process never holds
+    /// more than `size` tokens of a key. With a `size` of 1 every admitted call costs a round trip to Redis.
     ///
     /// # Errors
     ///
-    /// If `size` is not 1 to 65,535, or `time` is zero or more than an hour.
-    pub fn lease(self, size: u32, time: Duration) -> Result<Self, InvalidSetting> {
-        if !(1..=Lease::MOST).contains(&size) {
-            return Err(InvalidSetting(Problem::LeaseSize(size)));
+    /// Returns a [`ConfigError`] unless `size` is 1 to 65,535 and `time` is above zero and at most one hour.
+    pub fn lease(self, size: u32, time: Duration) -> Result<Self, ConfigError> {
+        if !(1..=Lease::MAX).contains(&size) {
+            let expected = "a number from 1 to 65535";
+            return Err(ConfigError::new("lease size", size, expected));
         }
         if time.is_zero() || time > Duration::from_secs(3600) {
-            return Err(InvalidSetting(Problem::LeaseTime(time)));
+            let expected = "a time above 0 and up to an hour";
+            return Err(ConfigError::new("lease time", time, expected));
         }
-        Ok(self.with(|settings| {
-            settings.lease_size = Some(size);
-            settings.lease_time = time;
+        Ok(self.with(|config| {
+            config.lease_size = Some(size);
+            config.lease_time = time;
         }))
     }
 
-    /// Waits no longer than `time` for an answer of Redis; 100 ms by default.
+    /// Limits the wait for an answer of Redis to `time`; 100 ms by default.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a minute.
-    pub fn timeout(self, time: Duration) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if `time` is zero or more than one minute.
+    pub fn timeout(self, time: Duration) -> Result<Self, ConfigError> {
         if time.is_zero() || time > Duration::from_secs(60) {
-            return Err(InvalidSetting(Problem::Timeout(time)));
+            let expected = "a time above 0 and up to a minute";
+            return Err(ConfigError::new("timeout", time, expected));
         }
-        Ok(self.with(|settings| settings.timeout = time))
+        Ok(self.with(|config| config.timeout = time))
     }
 
-    /// Admits every call while Redis is away.
+    /// Admits every call while Redis is unreachable.
     #[must_use]
     pub fn fail_open(self) -> Self {
-        self.with(|settings| settings.away = Away::Admit)
+        self.with(|config| config.fallback = Fallback::Admit)
     }
 
-    /// Rejects calls as [`Unavailable`](towerkit_core::RejectionReason::Unavailable) while Redis is away, once leased tokens are spent.
+    /// Rejects calls as [`Unavailable`](towerkit_core::RejectionReason::Unavailable) while Redis is unreachable.
+    ///
+    /// Tokens that are leased already can still be spent.
     #[must_use]
     pub fn fail_closed(self) -> Self {
-        self.with(|settings| settings.away = Away::Reject)
+        self.with(|config| config.fallback = Fallback::Reject)
     }
 
-    /// Limits the calls of each key by `quota` in this process while Redis is away; the quota itself by default.
+    /// Limits the calls of each key in this process to `quota` while Redis is unreachable; by default to the quota of the layer.
     #[must_use]
-    pub fn fail_open_within(self, quota: Quota) -> Self {
-        self.with(|settings| settings.away = Away::Within(Spacing::of(&quota)))
+    pub fn fallback_quota(self, quota: Quota) -> Self {
+        self.with(|config| config.fallback = Fallback::Local(Gcra::of(&quota)))
     }
 
-    /// Keeps what belongs to a key for up to `keys` of them, rounded up to a power of two; 10,000 by default. About 200 bytes each.
+    /// Reserves memory for the state of `keys` keys, about 400 bytes each; 10,000 keys by default.
+    ///
+    /// The slot of an idle key is given to a new one. See [`when_full`](Self::when_full) for calls that find no idle slot.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than 16,777,216.
-    pub fn capacity(self, keys: usize) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if `keys` is zero or more than 16,777,216.
+    pub fn capacity(self, keys: usize) -> Result<Self, ConfigError> {
         if !(1..=1 << 24).contains(&keys) {
-            return Err(InvalidSetting(Problem::Capacity(keys)));
+            let expected = "a number from 1 to 16777216";
+            return Err(ConfigError::new("capacity", keys, expected));
         }
-        // A place for one key is for layers that have but one.
-        Ok(self.with(|settings| settings.capacity = keys.max(2)))
+        // A capacity of 1 means that no key was configured.
+        Ok(self.with(|config| config.capacity = keys.max(2)))
     }
 
-    /// Says what becomes of a call whose key finds no room in the process; it asks Redis by default.
-    #[must_use]
-    pub fn overflow(self, overflow: Overflow) -> Self {
-        self.with(|settings| settings.overflow = overflow)
-    }
-
-    /// Begins the names on Redis so; `towerkit:ratelimit` by default. The name of a key is the prefix, a colon and the key.
+    /// Decides about calls whose key finds no slot, because all slots are taken by keys with leased tokens.
     ///
-    /// Limits share their buckets if they have one prefix, and only then, as long as no prefix is another one, a colon and more.
+    /// By default, [`WhenFull::Bypass`], such a call asks Redis for a token of its own. With [`WhenFull::Share`] such calls take tokens
+    /// from the quota of calls without a key.
+    #[must_use]
+    pub fn when_full(self, when_full: WhenFull) -> Self {
+        self.with(|config| config.when_full = when_full)
+    }
+
+    /// Sets the prefix of the names on Redis; `towerkit:ratelimit` by default. The bucket of a key is named `prefix:key`.
+    ///
+    /// Layers with the same prefix share their buckets. Give each limit a prefix of its own, and none that is the start of another
+    /// followed by a colon.
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
-        self.with(|settings| settings.prefix = prefix.into())
+        self.with(|config| config.prefix = prefix.into())
     }
 
     /// Names this limit in rejections and events; `ratelimit` by default.
     #[must_use]
-    pub fn name(self, name: &'static str) -> Self {
-        self.with(|settings| settings.name = name)
+    pub fn name(self, name: impl Into<Name>) -> Self {
+        self.with(|config| config.name = name.into())
     }
 
-    /// Reads the time of leases from `clock`; [`Clock::monotonic`] by default. Tokens flow by the clock of Redis.
+    /// Reads the time of leases from `clock`; [`Clock::monotonic`] by default. Buckets on Redis use the clock of the server.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
-        self.with(|settings| settings.clock = clock)
+        self.with(|config| config.clock = clock)
     }
 
-    /// Reports to `sink` that Redis is away, and that it is back; to no one by default.
+    /// Reports to `sink` when Redis becomes [unreachable or reachable](towerkit_core::Event::StoreChanged).
     #[must_use]
     pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+        self.with(|config| config.sink = Some(Arc::new(sink)))
     }
 
-    /// Returns a handle on the limit, which all services of this layer share.
+    /// Returns a handle that reads and changes the limit while it runs.
     #[must_use]
     pub fn handle(&self) -> RedisRateLimitHandle {
         RedisRateLimitHandle(self.state.handle())
     }
 
-    /// Leaks the state of this layer, once, see [`PolicyLayer::leak`].
+    /// Leaks the shared state of this layer to save a reference count per call; see [`PolicyLayer::leak`].
     #[must_use]
     pub fn leak(mut self) -> Self {
         self.policies = self.policies.leak();
         self
     }
 
-    /// Returns the settings, with the quota that a handle may have set since.
-    fn settings(&self) -> Settings {
+    /// Returns the options, with the quota that a handle has set since.
+    fn config(&self) -> Config {
         let limiter = &self.policies.policy().get().limiter;
-        let mut settings = limiter.settings.clone();
-        (settings.quota, settings.measure) = limiter.quota();
-        settings
+        let mut config = limiter.config.clone();
+        (config.quota, config.script_quota) = limiter.quota();
+        config
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.settings();
-        set(&mut settings);
-        let limiter = Arc::new(Limiter::new(settings));
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config();
+        set(&mut config);
+        let limiter = Arc::new(Limiter::new(config));
         self.state.replace(limiter.clone());
         self.policies.policy_mut().get_mut().limiter = limiter;
         self

@@ -1,27 +1,38 @@
 use crate::sync::{AtomicU64, Ordering};
 
-/// Tokens that this process took from Redis ahead of the calls that will spend them.
+/// The tokens of one key that this process leased from Redis, in two lots with an end each.
 ///
-/// They stand in two lots, each with its own end, so that a token never outlives the lease under which it was taken: the older lot
-/// is spent first, and the next lease takes the place of what is left of it. Both counts and the number of the lease are one word,
-/// so that whoever spends a token of a lease that has just been replaced notices and looks again.
+/// A token expires with the lease that it came with: the older lot is spent first, and the next lease replaces the rest of it. The counts
+/// of both lots and the number of the lease are one word, so that a thread that spends a token of a lease that has just been replaced
+/// sees the change and tries again.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// The number of the younger lot, then the tokens of the two: 32, 16 and 16 bits. The younger lot is that of its own parity.
+    /// The number of the younger lease in 32 bits, and the tokens of the two lots in 16 bits each. Odd leases are in lot 1.
     word: AtomicU64,
-    /// When the tokens of a lot end.
+    /// The times at which the lots expire.
     ends: [AtomicU64; 2],
 }
 
-/// What came of spending a token.
+/// The limits of a lease; times are in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeaseLimits {
+    /// The time for which tokens are leased.
+    pub(crate) time: u64,
+    /// The largest number of tokens that are leased.
+    pub(crate) size: u32,
+    /// The time within which an answer must arrive.
+    pub(crate) timeout: u64,
+}
+
+/// The result of [`Lease::spend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spent {
-    /// A token, and there are enough left.
-    Token,
-    /// A token, and it is time for the next lease.
-    Last,
-    /// There was none.
-    Nothing,
+pub(crate) enum SpendResult {
+    /// A token was spent, and enough are left.
+    Spent,
+    /// A token was spent, and the next lease should be requested.
+    SpentLow,
+    /// There was no token.
+    Empty,
 }
 
 const COUNT: u64 = 0xffff;
@@ -40,8 +51,8 @@ const fn younger(word: u64) -> usize {
 }
 
 impl Lease {
-    /// The most tokens that a lease holds.
-    pub(crate) const MOST: u32 = COUNT as u32;
+    /// The largest number of tokens of a lease.
+    pub(crate) const MAX: u32 = COUNT as u32;
 
     pub(crate) fn new() -> Self {
         Self {
@@ -50,23 +61,28 @@ impl Lease {
         }
     }
 
-    /// Spends a token if `mine` says that the lease is still the caller's. Fewer than `mark` left are few.
+    /// Spends a token if `is_current` returns true, which says that the slot still belongs to the caller's key.
     ///
-    /// `mine` is asked after the word is read, and the token is spent only if the word is still the same then: a lease changes hands
+    /// `is_current` is called after the word is read, and the token is spent only if the word is unchanged: a slot changes hands
     /// through [`clear`](Self::clear), which changes the word.
     #[inline(always)]
-    pub(crate) fn spend(&self, now: u64, mark: u32, mine: impl Fn() -> bool) -> Spent {
-        // Acquire pairs with the Release of `renew`: who sees the tokens of a lease sees its end, and whose it is.
+    pub(crate) fn spend(
+        &self,
+        now: u64,
+        low_mark: u32,
+        is_current: impl Fn() -> bool,
+    ) -> SpendResult {
+        // Acquire pairs with the Release of `renew`: a thread that sees the tokens of a lease sees its end, and its key.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             let young = younger(word);
             let old = 1 - young;
             let (in_old, in_young) = (self.left(word, old, now), self.left(word, young, now));
             let lot = if in_old > 0 { old } else { young };
-            if in_old + in_young == 0 || !mine() {
-                return Spent::Nothing;
+            if in_old + in_young == 0 || !is_current() {
+                return SpendResult::Empty;
             }
-            // Release: that the ends were read comes before what `renew`, which acquires the word, writes over them.
+            // Release: the ends were read before `renew`, which acquires the word, overwrites them.
             let swapped = self.word.compare_exchange_weak(
                 word,
                 word - (1 << shift(lot)),
@@ -74,32 +90,32 @@ impl Lease {
                 Ordering::Acquire,
             );
             match swapped {
-                Ok(_) if in_old <= 1 && in_old + in_young - 1 < u64::from(mark) => {
-                    return Spent::Last;
+                Ok(_) if in_old <= 1 && in_old + in_young - 1 < u64::from(low_mark) => {
+                    return SpendResult::SpentLow;
                 }
-                Ok(_) => return Spent::Token,
+                Ok(_) => return SpendResult::Spent,
                 Err(seen) => word = seen,
             }
         }
     }
 
-    /// Adds a lease of `count` tokens until `end`, in place of what is left of the lease before the last.
+    /// Adds a lease of `count` tokens that expire at `end`, and drops the rest of the lease before the last.
     ///
-    /// One at a time: whoever calls it holds the lock of the place.
+    /// The caller holds the lock of the slot's [`Refill`](crate::key_slot::Refill).
     pub(crate) fn renew(&self, count: u32, end: u64) {
-        let lot = self.turn(false);
+        let lot = self.next_lot(false);
         self.ends[lot].store(end, Ordering::Relaxed);
         let count = u64::from(count).min(COUNT) << shift(lot);
         self.word.fetch_add(count, Ordering::Release);
     }
 
-    /// Takes all tokens away. Under the same lock as [`renew`](Self::renew).
+    /// Drops all tokens. The caller holds the same lock as for [`renew`](Self::renew).
     pub(crate) fn clear(&self) {
-        self.turn(true);
+        self.next_lot(true);
     }
 
-    /// Begins the next lot, empty, and returns which one it is.
-    fn turn(&self, clear: bool) -> usize {
+    /// Starts the next lot, empty, and returns its index.
+    fn next_lot(&self, clear: bool) -> usize {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let lot = 1 - younger(word);
@@ -120,13 +136,13 @@ impl Lease {
         }
     }
 
-    /// Returns how many tokens can be spent.
+    /// Returns the number of tokens that can be spent.
     pub(crate) fn held(&self, now: u64) -> u32 {
         let word = self.word.load(Ordering::Acquire);
         (self.left(word, 0, now) + self.left(word, 1, now)) as u32
     }
 
-    /// Returns how many tokens were not spent, whether or not they still could be.
+    /// Returns the number of tokens that were not spent, with those that have expired.
     pub(crate) fn unspent(&self) -> u32 {
         let word = self.word.load(Ordering::Relaxed);
         (tokens(word, 0) + tokens(word, 1)) as u32
@@ -170,7 +186,7 @@ mod tests {
         prop::collection::vec(step, 1..40)
     }
 
-    /// Every lease since the beginning, with what it brought and what was spent of it.
+    /// All leases, each with the number of its tokens, the number that was spent, and its end.
     #[derive(Default)]
     struct Model {
         leases: Vec<(i128, i128, i128)>,
@@ -178,37 +194,37 @@ mod tests {
     }
 
     impl Model {
-        /// The leases that count, the older first: the last two.
-        fn living(&mut self, now: i128) -> Vec<&mut (i128, i128, i128)> {
+        /// Returns the leases that can be spent, of the last two, the older first.
+        fn valid(&mut self, now: i128) -> Vec<&mut (i128, i128, i128)> {
             let first = self.first.max(self.leases.len().saturating_sub(2));
-            let living = self.leases[first..].iter_mut();
-            living
-                .filter(|(brought, spent, end)| spent < brought && now < *end)
+            let valid = self.leases[first..].iter_mut();
+            valid
+                .filter(|(count, spent, end)| spent < count && now < *end)
                 .collect()
         }
 
         fn held(&mut self, now: i128) -> i128 {
-            self.living(now)
+            self.valid(now)
                 .iter()
-                .map(|(brought, spent, _)| brought - spent)
+                .map(|(count, spent, _)| count - spent)
                 .sum()
         }
 
-        fn spend(&mut self, now: i128, mark: i128) -> Spent {
-            let Some(lease) = self.living(now).into_iter().next() else {
-                return Spent::Nothing;
+        fn spend(&mut self, now: i128, low_mark: i128) -> SpendResult {
+            let Some(lease) = self.valid(now).into_iter().next() else {
+                return SpendResult::Empty;
             };
             lease.1 += 1;
-            let lots = self.living(now).len();
+            let lots = self.valid(now).len();
             let youngest = self
                 .leases
                 .last()
                 .is_some_and(|last| last.1 < last.0 && now < last.2);
             let only_youngest = lots == 0 || (lots == 1 && youngest);
-            if only_youngest && self.held(now) < mark {
-                Spent::Last
+            if only_youngest && self.held(now) < low_mark {
+                SpendResult::SpentLow
             } else {
-                Spent::Token
+                SpendResult::Spent
             }
         }
     }
@@ -216,9 +232,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// RL-01: no token is spent twice, none after its lease, none of a lease that was replaced or cleared.
+        /// RL-01: a token is spent once, before its lease ends, and only until the lease is replaced or cleared.
         #[test]
-        fn a_lease_does_what_its_history_says(steps in steps()) {
+        fn every_token_is_spent_once_and_before_its_lease_ends(steps in steps()) {
             let lease = Lease::new();
             let mut model = Model::default();
             let mut now = 1000u64;
@@ -226,9 +242,9 @@ mod tests {
                 match step {
                     Step::Advance(by) => now += by,
                     Step::Retreat(by) => now -= by,
-                    Step::Spend(mark) => {
-                        let expected = model.spend(now.into(), mark.into());
-                        prop_assert_eq!(lease.spend(now, mark, || true), expected);
+                    Step::Spend(low_mark) => {
+                        let expected = model.spend(now.into(), low_mark.into());
+                        prop_assert_eq!(lease.spend(now, low_mark, || true), expected);
                     }
                     Step::Renew(count, time) => {
                         lease.renew(count, now + time);
@@ -249,12 +265,12 @@ mod tests {
         let lease = Lease::new();
         lease.renew(1, 100);
         lease.renew(2, 200);
-        assert_eq!(lease.spend(50, 0, || true), Spent::Token);
+        assert_eq!(lease.spend(50, 0, || true), SpendResult::Spent);
         assert_eq!(lease.held(150), 2);
     }
 
     #[test]
-    fn what_is_left_of_a_lease_ends_at_its_own_time() {
+    fn the_tokens_of_a_lease_expire_at_its_end() {
         let lease = Lease::new();
         lease.renew(3, 100);
         lease.renew(4, 200);
@@ -266,10 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_no_longer_mine_is_not_touched() {
+    fn a_slot_that_belongs_to_another_key_gives_no_token() {
         let lease = Lease::new();
         lease.renew(1, 100);
-        assert_eq!(lease.spend(0, 0, || false), Spent::Nothing);
+        assert_eq!(lease.spend(0, 0, || false), SpendResult::Empty);
         assert_eq!(lease.held(0), 1);
     }
 
@@ -280,8 +296,8 @@ mod tests {
             .word
             .store(u64::from(u32::MAX) << NUMBER, Ordering::Relaxed);
         lease.renew(2, 100);
-        lease.renew(Lease::MOST, 100);
-        assert_eq!(lease.held(0), 2 + Lease::MOST);
+        lease.renew(Lease::MAX, 100);
+        assert_eq!(lease.held(0), 2 + Lease::MAX);
     }
 }
 
@@ -292,7 +308,7 @@ mod loom_models {
     use super::*;
 
     fn spend(lease: &Lease, now: u64) -> u32 {
-        u32::from(lease.spend(now, 0, || true) != Spent::Nothing)
+        u32::from(lease.spend(now, 0, || true) != SpendResult::Empty)
     }
 
     /// RL-01: no token is spent twice, and none is lost.
@@ -309,15 +325,15 @@ mod loom_models {
         });
     }
 
-    /// A lease that is replaced lends its place, not its end: no token is spent after the end that it came with.
+    /// No token is spent after the end of its lease, also if a later lease uses the same lot.
     #[test]
-    fn loom_a_token_never_gets_the_end_of_another() {
+    fn loom_a_token_never_gets_the_end_of_a_later_lease() {
         loom::model(|| {
             let lease = Arc::new(Lease::new());
             lease.renew(1, 10);
             lease.renew(0, 10);
             let other = lease.clone();
-            // Takes the lot of the first lease. Its token is worth nothing at 50; the new ones are.
+            // Uses the lot of the first lease, whose token has expired at 50; the new one has not.
             let there = thread::spawn(move || other.renew(1, 100));
             let here = spend(&lease, 50);
             there.join().unwrap();
@@ -325,9 +341,9 @@ mod loom_models {
         });
     }
 
-    /// Nor does a new token get the end of the lease before it.
+    /// No new token gets the end of the lease before it.
     #[test]
-    fn loom_a_token_never_gets_the_end_of_one_before() {
+    fn loom_a_token_never_gets_the_end_of_an_earlier_lease() {
         loom::model(|| {
             let lease = Arc::new(Lease::new());
             lease.renew(0, 100);
@@ -339,22 +355,22 @@ mod loom_models {
         });
     }
 
-    /// The tokens of a key are never spent for the one that had the place before.
+    /// The tokens of a key are never spent for the key that had the slot before.
     #[test]
-    fn loom_a_place_that_changes_hands_keeps_its_tokens() {
+    fn loom_a_slot_that_changes_hands_keeps_its_tokens() {
         use loom::sync::atomic::AtomicU64;
 
         loom::model(|| {
             let (lease, tag) = (Arc::new(Lease::new()), Arc::new(AtomicU64::new(1)));
             lease.renew(1, 10);
-            let (theirs, name) = (lease.clone(), tag.clone());
+            let (new, owner) = (lease.clone(), tag.clone());
             let there = thread::spawn(move || {
-                theirs.clear();
-                name.store(2, Ordering::Relaxed);
-                theirs.renew(1, 10);
+                new.clear();
+                owner.store(2, Ordering::Relaxed);
+                new.renew(1, 10);
             });
-            let mine = || tag.load(Ordering::Relaxed) == 1;
-            let spent = lease.spend(5, 0, mine);
+            let is_current = || tag.load(Ordering::Relaxed) == 1;
+            let spent = lease.spend(5, 0, is_current);
             there.join().unwrap();
             assert_eq!(lease.held(5), 1, "{spent:?}");
         });

@@ -1,8 +1,11 @@
-//! The quota of [`towerkit_ratelimit`] shared by many processes, on Redis.
+//! Rate limit for [tower] services with one quota for many processes, stored on [Redis](https://redis.io).
 //!
-//! A script on Redis takes tokens from a bucket by the clock of the server: one command, atomic. A process leases tokens ahead, as
-//! many as it is about to spend, and gives them to calls without asking: an admitted call costs no round trip as long as its key
-//! is busy. The next lease is asked for before the last token is spent, so that no call waits for it.
+//! Use it when several instances of a service must together stay within a [`Quota`], for example 100 calls a second per API key. For a
+//! quota of a single process use [`towerkit_ratelimit`], which needs no server.
+//!
+//! The token buckets are on Redis: a Lua script takes tokens in one atomic command, by the clock of the server. Each process leases
+//! several tokens at once and spends them without asking, so that an admitted call of a busy key costs no round trip. The next lease is
+//! requested before the last token is spent.
 //!
 //! ```
 //! use std::time::Duration;
@@ -13,7 +16,7 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let quota = Quota::new(1, Duration::from_secs(60))?;
-//! // Nobody listens here. So it is this process that keeps the quota, and not all of them together.
+//! // There is no server at this address, so the quota applies to this process alone.
 //! let redis = Client::open("redis://127.0.0.1:1")?;
 //! let mut service = ServiceBuilder::new()
 //!     .layer(
@@ -31,111 +34,136 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP add `.http()` (`use towerkit_http::HttpExt`): rejections are then 429 with `Retry-After`, and `RESOURCE_EXHAUSTED` over
-//! gRPC. A server that speaks TLS is one whose address begins with `rediss://`, with the feature `tls`, and a Redis Cluster is a
-//! `ClusterClient`, with the feature `cluster`. TLS is rustls with ring, which becomes the provider of the process if it has none by
-//! then. The server is Redis 5 or later, and its user needs the commands `EVAL`, `EVALSHA`, `GET`, `SET` and `TIME`.
+//! For HTTP and gRPC add `.http()` (with `use towerkit_http::HttpExt`). Rejected requests then get the status
+//! [429](https://www.rfc-editor.org/rfc/rfc6585#section-4) with [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3), and
+//! over gRPC `RESOURCE_EXHAUSTED`.
 //!
-//! # How exact it is
+//! # Servers
 //!
-//! Redis counts in whole numbers below 2^53, of which a quota needs `burst × period / gcd(period, 1000 × count)`, with the period in
-//! nanoseconds. There nothing is rounded; a quota that needs more is an [`InvalidSetting`].
-//! Any burst up to four billion of any whole number of calls a second is exact, for example.
+//! The layer works with Redis 5 and later and with Valkey. The user of the connection needs the commands [`EVAL`], [`EVALSHA`], [`GET`],
+//! [`SET`] and [`TIME`].
 //!
-//! A leased token may be spent later than Redis gave it, up to the end of its lease. So, of calls with one key in all processes
-//! together (in each of them one layer), a window of time `t` admits no more than
+//! - TLS: enable the feature `tls` and use an address that starts with `rediss://`. The TLS library is [rustls](https://docs.rs/rustls)
+//!   with ring, which becomes the default provider of the process if there is none yet.
+//! - Redis Cluster: enable the feature `cluster` and pass a [`ClusterClient`](redis::cluster::ClusterClient) to
+//!   [`RedisRateLimitLayer::new`].
 //!
-//! - `burst + rate × t + processes × lease size`, and
-//! - `burst + rate × (t + lease time)`,
+//! # Precision
 //!
-//! whichever is less. In the long run it is the quota alone: no token is made up. Without leases (`lease(1, ..)`, and by default up to
-//! a burst of 19) there is one token at a time in each process. Tokens that are not spent before their lease ends are lost; a process
-//! leases more than one only for a key that spends them in half that time. A call that asks Redis for a token of its own counts at the
-//! moment at which Redis gave it.
+//! Redis counts in whole numbers up to 2^53 without rounding. A quota needs `burst × period / gcd(period, 1000 × count)`, with the
+//! period in nanoseconds, and a quota that needs more is a [`ConfigError`](towerkit_core::ConfigError). For example, every burst up to
+//! four billion of every whole number of calls a second is exact.
 //!
-//! The bound is for as long as Redis keeps its memory. A bucket that is lost, as when a replica takes over that lagged behind, is full
-//! again. If the clock of the server is set back, nothing is made up either; the bucket stands still until the clock has caught up, for
-//! no longer than it takes to fill.
+//! A leased token may be spent later than Redis granted it, until its lease ends. So in any period of length `t` all processes
+//! together, with one layer each, admit at most
 //!
-//! # While Redis is away
+//! - `burst + rate × t + processes × lease size` calls of a key, and
+//! - `burst + rate × (t + lease time)` calls of a key,
 //!
-//! Each process keeps the quota by itself, unless [another](RedisRateLimitLayer::fail_open_within) is given, or the limit is to
-//! [fail open](RedisRateLimitLayer::fail_open) or [closed](RedisRateLimitLayer::fail_closed). No call waits for longer than the
-//! [timeout](RedisRateLimitLayer::timeout), twice if others were faster at what the first answer brought. After three failures in a
-//! policy stack nobody asks, but for one call in 25 to 400 ms, at random, on behalf of all; so Redis is found again within half a second
-//! of calls. A failure also keeps its key from asking for as long, so that a part of a cluster can be away by itself.
+//! and over a long time no more than the quota. Tokens that are not spent before their lease ends are lost. A process leases more than
+//! one token only of a key that spends them within half the [lease time](RedisRateLimitLayer::lease). With a lease size of 1, which is
+//! the default up to a burst of 19, a process holds at most one token of a key.
 //!
-//! A server that answers with `READONLY`, `LOADING`, `MASTERDOWN`, `NOREPLICAS`, `UNBLOCKED`, `NOAUTH`, `WRONGPASS`, `MISCONF`, `OOM`,
-//! `NOPERM` or `BUSY` is away as well, in the wording of any version of Redis or Valkey. After the first seven of these the next
-//! attempt is made on a new connection, which may reach the server that a failover has chosen.
+//! These bounds hold as long as Redis keeps its data. A bucket that is lost is full again, for example after a failover to a replica that
+//! lagged behind. If the clock of the server is set back, a bucket does not fill until the clock has caught up, at most for the time in
+//! which it fills.
+//!
+//! # While Redis is unreachable
+//!
+//! Each process applies the quota by itself. Alternatives are [another quota](RedisRateLimitLayer::fallback_quota), to admit every call
+//! ([`fail_open`](RedisRateLimitLayer::fail_open)), or to reject every call ([`fail_closed`](RedisRateLimitLayer::fail_closed)).
+//!
+//! A call waits for Redis at most for the [timeout](RedisRateLimitLayer::timeout), or twice that time if the lease it waited for was
+//! spent by other calls. After three failures in a row calls do not ask Redis, except one call every 25 to 400 ms (exponential backoff
+//! with jitter), so that the process finds Redis again within half a second. A failure also keeps its key from asking for the same
+//! time, so that a part of a cluster may be unreachable by itself. [`Event::StoreChanged`](towerkit_core::Event::StoreChanged) reports
+//! both changes.
+//!
+//! A server is also unreachable if it answers with one of the error codes `READONLY`, `LOADING`, `MASTERDOWN`, `NOREPLICAS`,
+//! `UNBLOCKED`, `NOAUTH`, `WRONGPASS`, `MISCONF`, `OOM`, `NOPERM` or `BUSY`. After the first seven the layer opens a new connection,
+//! which may reach the server that a failover has promoted.
 //!
 //! # Tasks
 //!
-//! No lease is fetched by a task: the calls that need it do that. The `redis` crate spawns one task for each connection, which ends with
-//! it, and more for a cluster. The layer needs a tokio runtime with I/O and time.
+//! The layer spawns no task: calls drive the requests that they wait for. The [`redis`] crate spawns a task for each connection, and more
+//! for a cluster. The layer needs a [tokio runtime](tokio::runtime::Runtime) with I/O and time enabled.
 //!
 //! # Readiness
 //!
-//! The token is taken in `call`. A service that is ready but never called has taken none. A call that waits for Redis gives the
-//! readiness of the inner service back first.
+//! [`poll_ready`] forwards to the inner service, and [`call`] takes the token. A call that waits for Redis first gives up the readiness of
+//! the inner service and waits for it again afterwards.
 //!
 //! # Cancellation
 //!
-//! Calls that wait for the same answer go on when one of them is dropped, and what the answer brings is there for the next call. The
-//! token that a call asked for by itself is lost with it. A call that was admitted has used its token, also if it is cancelled.
+//! A dropped call leaves the shared request of its key to the other calls that wait, and the tokens of the answer to the next call. The
+//! token that a call requested for itself is lost. A call that was admitted has spent its token, also if it is dropped.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share leases and connection.
+//! All services of one layer, and their clones, share the leases and the connection.
 //!
 //! # Errors
 //!
-//! A rejection is [`RateLimited`](towerkit_core::RejectionReason::RateLimited) with the time after which there is a token; until then the key is
-//! rejected without asking. While Redis is away a closed limit rejects with [`Unavailable`](towerkit_core::RejectionReason::Unavailable) and the
-//! time until it is asked again.
+//! A call over the quota is rejected as [`RateLimited`](towerkit_core::RejectionReason::RateLimited) with the
+//! [time](towerkit_core::Rejection::retry_after) until the next token. Until then further calls of the key are rejected without asking
+//! Redis.
+//!
+//! A call is rejected as [`Unavailable`](towerkit_core::RejectionReason::Unavailable) while Redis is unreachable and the limit fails
+//! closed, with the time until Redis is asked again, and as [`Overloaded`](towerkit_core::RejectionReason::Overloaded) if its key finds no
+//! slot and the layer has [`WhenFull::Reject`].
 //!
 //! # Order
 //!
-//! As for [`towerkit_ratelimit`]: inside logs, metrics and traces, outside whatever costs more than a token. A limit of this process
-//! outside of it keeps a flood from Redis.
+//! As for [`towerkit_ratelimit`]: inside logs, metrics and traces, and outside of all layers that cost more than a token. A rate limit of
+//! the process, outside of this one, protects Redis from a flood of calls.
+//!
+//! # Coming from go-kit
+//!
+//! go-kit's `ratelimit` package limits a single process. There is no counterpart to this crate.
+//!
+//! [tower]: https://docs.rs/tower
+//! [`Quota`]: towerkit_ratelimit::Quota
+//! [`EVAL`]: https://redis.io/docs/latest/commands/eval/
+//! [`EVALSHA`]: https://redis.io/docs/latest/commands/evalsha/
+//! [`GET`]: https://redis.io/docs/latest/commands/get/
+//! [`SET`]: https://redis.io/docs/latest/commands/set/
+//! [`TIME`]: https://redis.io/docs/latest/commands/time/
+//! [`poll_ready`]: https://docs.rs/tower/latest/tower/trait.Service.html#tymethod.poll_ready
+//! [`call`]: https://docs.rs/tower/latest/tower/trait.Service.html#tymethod.call
 
 #[cfg(all(test, not(towerkit_loom)))]
 mod behaviour;
 #[cfg_attr(not(feature = "cluster"), path = "no_cluster.rs")]
 mod cluster;
-mod common;
+mod config;
 mod connection;
 mod errors;
+mod future;
 mod guard;
 mod handle;
 mod health;
-mod invalid;
-mod key;
-mod keys;
+mod key_slot;
+mod key_slots;
 mod layer;
 mod lease;
+#[cfg(all(test, not(towerkit_loom)))]
+mod lease_model;
+mod lease_sizer;
 mod limiter;
-mod measure;
+mod local_bucket;
 #[cfg(all(test, not(towerkit_loom)))]
-mod memory;
-#[cfg(all(test, not(towerkit_loom)))]
-mod models;
-mod pace;
-mod place;
+mod memory_store;
 mod redis_store;
-mod settings;
-mod spare;
+mod script_quota;
+mod shared_future;
 mod store;
-mod wait;
 
 use towerkit_core::sync;
 
 pub use connection::Redis;
+pub use future::RedisWait;
 pub use guard::RedisRateLimitPolicy;
-pub use handle::{RedisRateLimitHandle, Snapshot};
-pub use invalid::InvalidSetting;
-pub use key::{KeyOf, OneKey};
+pub use handle::{RedisRateLimitHandle, RedisRateLimitSnapshot};
 pub use layer::{RedisRateLimit, RedisRateLimitLayer};
 pub use redis;
-pub use settings::Overflow;
-pub use wait::RedisWait;
+pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, NoKey, WhenFull};

@@ -1,4 +1,4 @@
-//! Stands in for the clients of a Redis Cluster without the feature `cluster`: there are none.
+//! The types of `cluster.rs` without the feature `cluster`, which have no values.
 
 use redis::{Cmd, RedisError};
 

@@ -9,50 +9,47 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    Redis,
-    common::Common,
-    connection::Connection,
-    errors::failure,
-    measure::Measure,
-    store::{Failure, Grant, Store},
+    connection::{CONNECT_TIMEOUT, Connection, Redis},
+    errors::store_error,
+    script_quota::ScriptQuota,
+    shared_future::SharedFuture,
+    store::{Grant, Store, StoreError},
 };
 
 const SCRIPT: &str = include_str!("bucket.lua");
 
-/// The digest by which Redis knows the script once it has seen it.
+/// The digest of the script, for `EVALSHA`.
 static DIGEST: LazyLock<String> =
     LazyLock::new(|| sha1_smol::Sha1::from(SCRIPT).digest().to_string());
 
-/// How long an attempt to connect may take.
-pub(crate) const CONNECT: Duration = Duration::from_secs(1);
-
-/// Buckets on Redis: one script, one connection for all, made when it is needed.
+/// The buckets on Redis: one script, and one connection that all calls share and the first call opens.
 #[derive(Clone)]
-pub(crate) struct RedisStore(Arc<Link>);
+pub(crate) struct RedisStore(Arc<Pool>);
 
-struct Link {
+/// A pool of one multiplexed connection.
+struct Pool {
     redis: Redis,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct State {
-    /// How many connections were begun: each has a number, so that an error of an old one does not discard a new one.
-    begun: u64,
-    connection: Option<Numbered>,
-    connecting: Option<Attempt>,
+struct PoolState {
+    /// The number of connections that were started. An error of an old connection does not close a new one.
+    started: u64,
+    connection: Option<NumberedConnection>,
+    connecting: Option<ConnectAttempt>,
 }
 
-type Numbered = (u64, Connection);
+type NumberedConnection = (u64, Connection);
 
-struct Attempt {
-    begun_at: Instant,
-    connected: Common<Result<Numbered, Failure>>,
+struct ConnectAttempt {
+    started_at: Instant,
+    result: SharedFuture<Result<NumberedConnection, StoreError>>,
 }
 
 impl RedisStore {
     pub(crate) fn new(redis: Redis) -> Self {
-        Self(Arc::new(Link {
+        Self(Arc::new(Pool {
             redis,
             state: Mutex::default(),
         }))
@@ -62,20 +59,20 @@ impl RedisStore {
 impl Store for RedisStore {
     fn take(
         &self,
-        key: String,
-        measure: Measure,
+        name: String,
+        quota: ScriptQuota,
         tokens: u32,
-    ) -> BoxFuture<'static, Result<Grant, Failure>> {
-        let link = self.0.clone();
+    ) -> BoxFuture<'static, Result<Grant, StoreError>> {
+        let pool = self.0.clone();
         async move {
-            let (number, mut connection) = link.connect().await?;
-            match take(&mut connection, &key, measure, tokens).await {
+            let (number, mut connection) = pool.connect().await?;
+            match take(&mut connection, &name, quota, tokens).await {
                 Ok(grant) => Ok(grant),
                 Err(error) => {
-                    if connection.is_spoiled_by(&error) {
-                        link.forget(number);
+                    if connection.is_broken_by(&error) {
+                        pool.close(number);
                     }
-                    Err(failure(&error))
+                    Err(store_error(&error))
                 }
             }
         }
@@ -93,11 +90,11 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-impl Link {
-    /// Returns the connection, which all callers share, and its number; makes it if there is none.
+impl Pool {
+    /// Returns the connection and its number; opens it if there is none.
     ///
-    /// An attempt goes on while any caller waits for it, and a caller that comes a little later takes it up where it stands.
-    async fn connect(&self) -> Result<Numbered, Failure> {
+    /// All callers share one attempt to connect. It continues while any caller waits for it, and a later caller resumes it.
+    async fn connect(&self) -> Result<NumberedConnection, StoreError> {
         let connected = {
             let state = &mut *self.state();
             if let Some(connection) = &state.connection {
@@ -105,55 +102,54 @@ impl Link {
             }
             state
                 .connecting
-                .take_if(|attempt| attempt.begun_at.elapsed() >= CONNECT);
+                .take_if(|attempt| attempt.started_at.elapsed() >= CONNECT_TIMEOUT);
             let attempt = state.connecting.get_or_insert_with(|| {
-                state.begun += 1;
-                let number = state.begun;
-                let connected = self.redis.connect().map_ok(move |made| (number, made));
-                Attempt {
-                    begun_at: Instant::now(),
-                    connected: Common::new(connected.boxed()),
+                state.started += 1;
+                let number = state.started;
+                let connected = self.redis.connect();
+                let numbered = connected.map_ok(move |connection| (number, connection));
+                ConnectAttempt {
+                    started_at: Instant::now(),
+                    result: SharedFuture::new(numbered.boxed()),
                 }
             });
-            attempt.connected.wait()
+            attempt.result.waiter()
         };
         let connected = connected.await;
-        let mut state = self.state();
-        // Whoever hears of the end of the attempt first puts it away; nobody begins another one before.
-        if let Some(ended) = state
-            .connecting
-            .as_ref()
-            .and_then(|attempt| attempt.connected.result())
-        {
-            state.connection = ended.ok();
+        let state = &mut *self.state();
+        // The first caller that resumes after the attempt stores its connection; until then no other attempt starts.
+        let attempt = state.connecting.as_ref();
+        if let Some(result) = attempt.and_then(|attempt| attempt.result.peek()) {
+            state.connection = result.ok();
             state.connecting = None;
         }
         connected
     }
 
-    fn forget(&self, number: u64) {
+    /// Closes the connection with this number, so that the next call opens another.
+    fn close(&self, number: u64) {
         self.state()
             .connection
             .take_if(|(current, _)| *current == number);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn take(
     connection: &mut Connection,
-    key: &str,
-    measure: Measure,
+    name: &str,
+    quota: ScriptQuota,
     tokens: u32,
 ) -> Result<Grant, RedisError> {
-    let known = command("EVALSHA", &DIGEST, key, measure, tokens);
-    let (tokens, micros) = match connection.query(&known).await {
-        // A server that was restarted knows no script. Sent whole, it is run and remembered.
+    let by_digest = command("EVALSHA", &DIGEST, name, quota, tokens);
+    let (tokens, micros) = match connection.query(&by_digest).await {
+        // A server that was restarted does not know the script. `EVAL` runs and stores it.
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            let whole = command("EVAL", SCRIPT, key, measure, tokens);
-            connection.query(&whole).await?
+            let whole_script = command("EVAL", SCRIPT, name, quota, tokens);
+            connection.query(&whole_script).await?
         }
         answer => answer?,
     };
@@ -163,16 +159,16 @@ async fn take(
     })
 }
 
-fn command(name: &str, script: &str, key: &str, measure: Measure, tokens: u32) -> Cmd {
-    let mut command = cmd(name);
+fn command(command: &str, script: &str, name: &str, quota: ScriptQuota, tokens: u32) -> Cmd {
+    let mut command = cmd(command);
     command
         .arg(script)
         .arg(1)
-        .arg(key)
-        .arg(measure.token)
-        .arg(measure.flow)
-        .arg(measure.size())
-        .arg(measure.fill())
+        .arg(name)
+        .arg(quota.token)
+        .arg(quota.rate)
+        .arg(quota.size())
+        .arg(quota.fill_time())
         .arg(tokens);
     command
 }

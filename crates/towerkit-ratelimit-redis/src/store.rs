@@ -2,35 +2,35 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use crate::measure::Measure;
+use crate::script_quota::ScriptQuota;
 
-/// Where the buckets are that all processes share.
+/// The token buckets that all processes share.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
-    /// Takes up to `tokens` from the bucket `key`, of which it takes none that is not there.
+    /// Takes up to `tokens` tokens from the bucket `name`, and fewer if it has fewer.
     fn take(
         &self,
-        key: String,
-        measure: Measure,
+        name: String,
+        quota: ScriptQuota,
         tokens: u32,
-    ) -> BoxFuture<'static, Result<Grant, Failure>>;
+    ) -> BoxFuture<'static, Result<Grant, StoreError>>;
 
-    /// Gives up on what may be stuck.
+    /// Drops the connection, so that the next request opens a new one.
     fn reset(&self);
 }
 
-/// What a bucket gave.
+/// The answer of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) tokens: u32,
-    /// After which time there will be another token; zero if there is one.
+    /// The time until the bucket has another token; zero if it has one now.
     pub(crate) wait: Duration,
 }
 
-/// Why a bucket gave nothing and did not say why.
+/// The reason why a request for tokens failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Nobody answered, or not in time, or nobody who can.
-    Away,
-    /// The answer was an error that concerns this bucket.
-    Broken,
+pub(crate) enum StoreError {
+    /// No answer in time, or an answer that concerns all buckets of the server.
+    Unreachable,
+    /// An error that concerns this bucket only.
+    BadBucket,
 }

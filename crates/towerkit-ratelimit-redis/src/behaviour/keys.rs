@@ -1,19 +1,23 @@
-//! Keys, and the room that they take.
+//! Keys and their slots.
 
 use super::*;
 
 #[test]
-fn each_key_has_a_quota_of_its_own_and_a_name_on_redis() {
+fn each_key_has_a_quota_and_a_name_on_redis() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        let layer = layer(&memory, quota(1, 1)).key(who).prefix("shop");
+        let memory = MemoryStore::new(2 * MILLI);
+        let layer = layer(&memory, quota(1, 1)).key(request_key).prefix("shop");
         let service = service(&layer);
         let long = "long".repeat(40).leak();
         for key in ["Ann", "Bob", "", long] {
             assert!(call(&service, key).await.is_ok());
             assert!(call(&service, key).await.is_err());
         }
-        let names: Vec<_> = memory.asked().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = memory
+            .take_requests()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names[..3], ["shop:Ann", "shop:Bob", "shop:"]);
         assert_eq!(names[3], "shop#5b601c61387564323080f27464b69a47f63b602c");
     });
@@ -22,9 +26,9 @@ fn each_key_has_a_quota_of_its_own_and_a_name_on_redis() {
 #[test]
 fn calls_without_a_key_share_a_quota() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(1, 1));
-        let service = service(&layer.key(|call: &Call<'_, &'static str>| call.header("none")));
+        let service = service(&layer.key(ByHeader::new("none")));
         assert!(call(&service, "Ann").await.is_ok());
         assert!(call(&service, "Bob").await.is_err());
     });
@@ -32,49 +36,48 @@ fn calls_without_a_key_share_a_quota() {
 
 /// RL-09
 #[test]
-fn keys_take_no_more_room_than_they_are_given() {
+fn keys_take_no_more_slots_than_their_capacity() {
     run_paused(async {
-        let memory = Memory::new(Duration::ZERO);
+        let memory = MemoryStore::new(Duration::ZERO);
         let layer = layer(&memory, quota(10, 10))
-            .key(who)
+            .key(request_key)
             .capacity(100)
             .unwrap();
         let service = service(&layer);
         for key in 0..5000 {
             assert!(call(&service, key.to_string().leak()).await.is_ok());
         }
-        assert!(layer.handle().snapshot().keys <= 128);
+        assert!(layer.handle().snapshot().keys <= 200);
     });
 }
 
 #[test]
-fn a_key_that_finds_no_room_asks_for_each_call_or_is_rejected() {
+fn a_key_without_a_slot_bypasses_the_table_shares_a_lease_or_is_rejected() {
     run_paused(async {
-        for overflow in [Overflow::Ask, Overflow::Reject] {
-            let memory = Memory::new(2 * MILLI);
+        for when_full in [WhenFull::Bypass, WhenFull::Share, WhenFull::Reject] {
+            let memory = MemoryStore::new(2 * MILLI);
             let layer = layer(&memory, quota(1000, 1000))
-                .key(who)
-                .capacity(16)
+                .key(request_key)
+                .capacity(4)
                 .unwrap()
-                .overflow(overflow);
+                .when_full(when_full);
             let service = service(&layer);
-            let keys: Vec<&'static str> = (0..16).map(|key| &*key.to_string().leak()).collect();
+            let keys: Vec<&'static str> = (0..8).map(|key| &*key.to_string().leak()).collect();
             for _ in 0..10 {
                 join_all(keys.iter().map(|key| call(&service, key))).await;
             }
-            // All of them hold tokens now.
+            // All slots have tokens now.
             for _ in 0..3 {
                 let result = call(&service, "Ann").await;
-                match overflow {
-                    Overflow::Ask => assert!(result.is_ok()),
-                    Overflow::Reject => {
-                        assert_eq!(reasons([result]), [Some(RejectionReason::Overloaded)]);
-                    }
+                if when_full == WhenFull::Reject {
+                    assert_eq!(reasons([result]), [Some(RejectionReason::Overloaded)]);
+                } else {
+                    assert!(result.is_ok());
                 }
             }
             sleep(SECOND).await;
             assert!(call(&service, "Ann").await.is_ok());
-            assert_eq!(layer.handle().snapshot().keys, 16);
+            assert_eq!(layer.handle().snapshot().keys, 8);
         }
     });
 }
@@ -82,18 +85,18 @@ fn a_key_that_finds_no_room_asks_for_each_call_or_is_rejected() {
 #[test]
 fn a_handle_follows_later_setters() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(1, 1));
         let handle = layer.handle();
-        handle.change_quota(quota(1, 2)).unwrap();
-        let layer = layer.key(who).capacity(100).unwrap().name("late");
+        handle.set_quota(quota(1, 2)).unwrap();
+        let layer = layer.key(request_key).capacity(100).unwrap().name("late");
         let service = service(&layer);
         for key in ["Ann", "Ann", "Bob"] {
             assert!(call(&service, key).await.is_ok());
         }
         assert!(call(&service, "Ann").await.is_err());
         assert_eq!((handle.snapshot().keys, handle.quota()), (2, quota(1, 2)));
-        // Services keep what they have, and so does the handle.
+        // Existing services keep their limiter, and so does the handle.
         let layer = layer.capacity(200).unwrap();
         assert_eq!(
             (handle.snapshot().keys, layer.handle().snapshot().keys),

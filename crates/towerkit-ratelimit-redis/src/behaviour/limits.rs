@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_call_beyond_the_quota_is_rejected_with_the_wait() {
     run_paused(async {
-        let service = service(&layer(&Memory::new(2 * MILLI), quota(10, 2)));
+        let service = service(&layer(&MemoryStore::new(2 * MILLI), quota(10, 2)));
         assert!(call(&service, "Ann").await.is_ok());
         assert!(call(&service, "Ann").await.is_ok());
         let rejected = call(&service, "Ann").await.unwrap_err();
@@ -23,84 +23,85 @@ fn a_call_beyond_the_quota_is_rejected_with_the_wait() {
 #[test]
 fn a_rejected_key_is_rejected_without_asking() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(1, 1)));
         assert!(call(&service, "Ann").await.is_ok());
         assert!(call(&service, "Ann").await.is_err());
-        assert_eq!(memory.asked().len(), 1);
+        assert_eq!(memory.take_requests().len(), 1);
         for left in (1..=9).rev() {
             sleep(100 * MILLI).await;
-            let rejected = at_once(&service, "Ann").unwrap().unwrap_err();
+            let rejected = call_now(&service, "Ann").unwrap().unwrap_err();
             let wait = rejected.retry_after().unwrap();
             assert!(wait > left * 100 * MILLI - 10 * MILLI && wait <= left * 100 * MILLI);
         }
-        assert!(memory.asked().is_empty());
+        assert!(memory.take_requests().is_empty());
     });
 }
 
 #[test]
-fn in_the_steady_state_no_call_waits_and_few_ask() {
+fn in_the_steady_state_no_call_waits_and_requests_are_few() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(10_000, 10_000)));
-        run(&service, 100, MILLI).await;
-        memory.asked();
-        let (admitted, waited) = run(&service, 10_000, MILLI).await;
+        call_every(&service, 100, MILLI).await;
+        memory.take_requests();
+        let (admitted, waited) = call_every(&service, 10_000, MILLI).await;
         assert_eq!((admitted, waited), (10_000, 0));
-        let asked = memory.asked();
-        assert!(asked.len() <= 30, "{asked:?}");
+        let requests = memory.take_requests();
+        assert!(requests.len() <= 30, "{requests:?}");
     });
 }
 
 #[test]
-fn a_key_that_is_asked_for_now_and_then_uses_no_more_tokens_than_calls() {
+fn a_key_with_few_calls_takes_no_more_tokens_than_calls() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(1000, 1000)));
-        assert_eq!(run(&service, 20, 3 * SECOND).await, (20, 20));
+        assert_eq!(call_every(&service, 20, 3 * SECOND).await, (20, 20));
         assert_eq!(
-            memory.asked().iter().map(|(_, tokens)| tokens).sum::<u32>(),
+            memory
+                .take_requests()
+                .iter()
+                .map(|(_, tokens)| tokens)
+                .sum::<u32>(),
             20
         );
     });
 }
 
 #[test]
-fn calls_that_wait_together_ask_once() {
+fn calls_that_wait_share_one_request() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(1000, 1000));
         let service = service(&layer);
-        run(&service, 100, MILLI).await;
-        // What was leased ends, but not what was learned.
+        call_every(&service, 100, MILLI).await;
+        // The lease expires, and the size of the next lease stays.
         sleep(SECOND).await;
-        memory.asked();
+        memory.take_requests();
         let all = join_all((0..8).map(|_| call(&service, "Ann"))).await;
         assert!(all.iter().all(Result::is_ok));
-        assert_eq!(memory.asked().len(), 1);
+        assert_eq!(memory.take_requests().len(), 1);
     });
 }
 
 #[test]
-fn a_call_that_gets_none_of_the_common_tokens_asks_for_its_own() {
+fn a_call_that_gets_no_shared_token_requests_its_own() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(1, 30)));
         let begun = Instant::now();
         let all = join_all((0..40).map(|_| call(&service, "Ann"))).await;
         assert_eq!(all.iter().filter(|result| result.is_ok()).count(), 30);
-        assert!(
-            begun.elapsed() <= 6 * MILLI,
-            "two round trips, and a little"
-        );
+        assert!(begun.elapsed() <= 6 * MILLI, "two round trips");
     });
 }
 
 /// T-03
 #[test]
-fn when_the_call_that_asks_is_dropped_another_goes_on() {
+fn a_shared_request_completes_when_its_first_call_is_dropped() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(10, 10)));
         let mut cx = Context::from_waker(Waker::noop());
         let mut asks = Box::pin(call(&service, "Ann"));
@@ -109,15 +110,15 @@ fn when_the_call_that_asks_is_dropped_another_goes_on() {
         assert!(waits.as_mut().poll(&mut cx).is_pending());
         drop(asks);
         assert!(waits.await.is_ok());
-        assert_eq!(memory.asked().len(), 1);
+        assert_eq!(memory.take_requests().len(), 1);
     });
 }
 
-/// T-03: what a call asked for is there for the next one.
+/// T-03: the tokens that a call requested are there for the next call.
 #[test]
 fn a_dropped_call_leaves_its_token_to_the_next() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(1, 1)));
         let mut asks = Box::pin(call(&service, "Ann"));
         let _ = asks.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -131,30 +132,30 @@ fn a_dropped_call_leaves_its_token_to_the_next() {
 }
 
 #[test]
-fn tokens_end_with_their_lease() {
+fn tokens_expire_with_their_lease() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(100, 100)).lease(50, SECOND).unwrap();
         let service = service(&layer);
-        run(&service, 20, MILLI).await;
+        call_every(&service, 20, MILLI).await;
         assert!(layer.handle().snapshot().tokens > 0);
         sleep(SECOND).await;
         assert_eq!(layer.handle().snapshot().tokens, 0);
-        assert!(at_once(&service, "Ann").is_none());
+        assert!(call_now(&service, "Ann").is_none());
     });
 }
 
 #[test]
 fn processes_share_the_quota() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layers = [0; 4].map(|_| layer(&memory, quota(100, 50)));
         let services = layers.map(|layer| service(&layer));
         let begun = Instant::now();
         let all = join_all(
             services
                 .iter()
-                .map(|service| run(service, 1000, 10 * MILLI)),
+                .map(|service| call_every(service, 1000, 10 * MILLI)),
         )
         .await;
         let admitted: u32 = all.iter().map(|(admitted, _)| admitted).sum();
@@ -169,16 +170,16 @@ fn processes_share_the_quota() {
 #[test]
 fn the_quota_can_be_changed_while_it_runs() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(1, 1));
         let (service, handle) = (service(&layer), layer.handle());
         assert!(call(&service, "Ann").await.is_ok());
-        handle.change_quota(quota(10, 1)).unwrap();
+        handle.set_quota(quota(10, 1)).unwrap();
         assert_eq!(handle.quota(), quota(10, 1));
         sleep(200 * MILLI).await;
         assert!(call(&service, "Ann").await.is_ok());
         let odd = Quota::new(999_999_937, Duration::from_nanos(999_999_999)).unwrap();
-        assert!(handle.change_quota(odd.burst(10_000_000).unwrap()).is_err());
+        assert!(handle.set_quota(odd.burst(10_000_000).unwrap()).is_err());
         assert_eq!(handle.quota(), quota(10, 1));
     });
 }
@@ -190,7 +191,7 @@ fn a_call_may_be_made_outside_the_runtime_that_runs_it() {
         .start_paused(true)
         .build()
         .unwrap();
-    let layer = runtime.block_on(async { layer(&Memory::new(2 * MILLI), quota(1000, 1000)) });
+    let layer = runtime.block_on(async { layer(&MemoryStore::new(2 * MILLI), quota(1000, 1000)) });
     let service = service(&layer);
     for _ in 0..100 {
         let future = service.clone().call("Ann");
@@ -199,14 +200,14 @@ fn a_call_may_be_made_outside_the_runtime_that_runs_it() {
 }
 
 #[test]
-fn waiting_calls_are_polled_by_whoever_is_woken() {
+fn a_waiting_call_that_is_not_polled_holds_no_other_up() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(10, 10)));
         let mut cx = Context::from_waker(Waker::noop());
         let mut idle = pin!(call(&service, "Ann"));
         assert!(idle.as_mut().poll(&mut cx).is_pending());
-        // It is never polled again while the other one waits.
+        // The first call is not polled while the second one waits.
         assert!(call(&service, "Bob").await.is_ok());
         assert!(matches!(
             idle.as_mut().poll(&mut cx),
@@ -219,7 +220,7 @@ fn waiting_calls_are_polled_by_whoever_is_woken() {
 #[test]
 fn a_call_from_a_lease_allocates_nothing() {
     run_paused(async {
-        let layer = warm();
+        let layer = with_lease();
         let guard = layer.into_policy();
         let protocol = Plain::new("test");
         let seen = allocation_counter::measure(|| {
@@ -235,46 +236,50 @@ fn a_call_from_a_lease_allocates_nothing() {
 }
 
 #[test]
-fn a_lease_is_never_larger_than_it_can_count() {
+fn a_lease_has_at_most_65535_tokens() {
     run_paused(async {
-        let memory = Memory::new(Duration::ZERO);
+        let memory = MemoryStore::new(Duration::ZERO);
         let service = service(&layer(&memory, quota(1_000_000_000, u32::MAX)));
         for _ in 0..200_000 {
-            assert!(at_once(&service, "Ann").unwrap().is_ok());
+            assert!(call_now(&service, "Ann").unwrap().is_ok());
         }
-        let most = memory.asked().into_iter().map(|(_, tokens)| tokens).max();
+        let most = memory
+            .take_requests()
+            .into_iter()
+            .map(|(_, tokens)| tokens)
+            .max();
         assert!((50_000..=65_535).contains(&most.unwrap()), "{most:?}");
     });
 }
 
-/// What a prefetch has brought that nobody looked at is not asked for again.
+/// Tokens of a prefetch that were not polled yet are not requested again.
 #[test]
-fn an_answer_that_came_late_is_looked_at_first() {
+fn an_answer_that_arrived_is_used_before_a_new_request() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let service = service(&layer(&memory, quota(100, 100)).lease(2, SECOND).unwrap());
-        run(&service, 3, MILLI).await;
-        while at_once(&service, "Ann").is_some() {}
+        call_every(&service, 3, MILLI).await;
+        while call_now(&service, "Ann").is_some() {}
         sleep(300 * MILLI).await;
-        memory.asked();
-        assert!(at_once(&service, "Ann").unwrap().is_ok());
-        assert!(memory.asked().len() <= 1);
+        memory.take_requests();
+        assert!(call_now(&service, "Ann").unwrap().is_ok());
+        assert!(memory.take_requests().len() <= 1);
     });
 }
 
-/// Time that jumps, as over a quiet hour: no lease and no denial outlives it, and no more than the burst is there.
+/// After a pause of any length leases and denials have expired, and the bucket has the burst and not more.
 #[test]
-fn after_a_jump_of_any_length_the_burst_is_there() {
+fn after_a_pause_of_any_length_the_burst_is_admitted() {
     run_paused(async {
-        let memory = Memory::new(Duration::ZERO);
+        let memory = MemoryStore::new(Duration::ZERO);
         let service = service(&layer(&memory, quota(10, 30)));
-        for jump in [Duration::ZERO, 3600 * SECOND, 365 * 24 * 3600 * SECOND] {
-            advance(jump).await;
+        for pause in [Duration::ZERO, 3600 * SECOND, 365 * 24 * 3600 * SECOND] {
+            advance(pause).await;
             let mut admitted = 0;
             while call(&service, "Ann").await.is_ok() {
                 admitted += 1;
             }
-            assert_eq!(admitted, 30, "{jump:?}");
+            assert_eq!(admitted, 30, "{pause:?}");
         }
     });
 }

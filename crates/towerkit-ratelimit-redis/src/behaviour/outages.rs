@@ -1,12 +1,12 @@
-//! What holds while the store is away.
+//! Behaviour while the store is unreachable.
 
 use super::*;
 
 #[test]
-fn while_redis_is_away_the_quota_holds_in_the_process() {
+fn while_redis_is_unreachable_each_process_applies_the_quota() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        memory.is(Mood::Failing(Failure::Away));
+        let memory = MemoryStore::new(2 * MILLI);
+        memory.set_reply(Reply::Fail(StoreError::Unreachable));
         let service = service(&layer(&memory, quota(10, 2)));
         let results = [0; 3].map(|_| call(&service, "Ann").now_or_never().unwrap());
         assert_eq!(
@@ -20,13 +20,13 @@ fn while_redis_is_away_the_quota_holds_in_the_process() {
 }
 
 #[test]
-fn while_redis_is_away_another_quota_may_hold_in_the_process() {
+fn while_redis_is_unreachable_each_process_applies_the_fallback_quota() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        memory.is(Mood::Failing(Failure::Away));
+        let memory = MemoryStore::new(2 * MILLI);
+        memory.set_reply(Reply::Fail(StoreError::Unreachable));
         let layer = layer(&memory, quota(10, 9))
-            .key(who)
-            .fail_open_within(quota(1, 1));
+            .key(request_key)
+            .fallback_quota(quota(1, 1));
         let service = service(&layer);
         for key in ["Ann", "Bob"] {
             let results = [0; 2].map(|_| call(&service, key).now_or_never().unwrap());
@@ -38,8 +38,8 @@ fn while_redis_is_away_another_quota_may_hold_in_the_process() {
 #[test]
 fn failing_open_admits_all_and_failing_closed_none() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        memory.is(Mood::Failing(Failure::Away));
+        let memory = MemoryStore::new(2 * MILLI);
+        memory.set_reply(Reply::Fail(StoreError::Unreachable));
         let open = service(&layer(&memory, quota(1, 1)).fail_open());
         let closed = service(&layer(&memory, quota(1, 1)).fail_closed());
         for _ in 0..20 {
@@ -51,12 +51,12 @@ fn failing_open_admits_all_and_failing_closed_none() {
     });
 }
 
-/// The backoff: callers do not each wait for a server that is silent.
+/// The backoff keeps calls from waiting for a silent server one after the other.
 #[test]
-fn a_silent_redis_costs_the_timeout_now_and_then_and_is_found_again_within_a_second() {
+fn a_silent_redis_delays_few_calls_and_is_found_again_within_a_second() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        memory.is(Mood::Silent);
+        let memory = MemoryStore::new(2 * MILLI);
+        memory.set_reply(Reply::Never);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
         let layer = layer(&memory, quota(1000, 1000))
@@ -65,13 +65,13 @@ fn a_silent_redis_costs_the_timeout_now_and_then_and_is_found_again_within_a_sec
             .events(move |event: &Event| sink.lock().unwrap().push(event.clone()));
         let service = service(&layer);
         let begun = Instant::now();
-        let (admitted, waited) = run(&service, 5000, MILLI).await;
+        let (admitted, waited) = call_every(&service, 5000, MILLI).await;
         assert_eq!(admitted, 0);
         assert!(waited <= 30, "{waited}");
         assert!(begun.elapsed() <= 5 * SECOND + 30 * 110 * MILLI);
         assert_eq!(memory.resets(), 1);
         assert!(!layer.handle().snapshot().reachable);
-        memory.is(Mood::Well);
+        memory.set_reply(Reply::Grant);
         let begun = Instant::now();
         while call(&service, "Ann").await.is_err() {
             sleep(MILLI).await;
@@ -87,55 +87,55 @@ fn a_silent_redis_costs_the_timeout_now_and_then_and_is_found_again_within_a_sec
 }
 
 #[test]
-fn leased_tokens_are_spent_though_redis_went_away() {
+fn leased_tokens_are_spent_while_redis_is_unreachable() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(1000, 1000)).fail_closed();
         let service = service(&layer);
-        run(&service, 200, MILLI).await;
-        memory.is(Mood::Failing(Failure::Away));
+        call_every(&service, 200, MILLI).await;
+        memory.set_reply(Reply::Fail(StoreError::Unreachable));
         let held = layer.handle().snapshot().tokens;
         assert!(held > 10);
         for _ in 0..held {
-            assert!(at_once(&service, "Ann").is_some_and(|result| result.is_ok()));
+            assert!(call_now(&service, "Ann").is_some_and(|result| result.is_ok()));
         }
         assert!(call(&service, "Ann").await.is_err());
     });
 }
 
 #[test]
-fn a_bucket_that_is_broken_keeps_no_other_from_redis() {
+fn an_error_of_one_bucket_does_not_affect_the_others() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        memory.is(Mood::Failing(Failure::Broken));
-        let layer = layer(&memory, quota(10, 10)).key(who).fail_closed();
+        let memory = MemoryStore::new(2 * MILLI);
+        memory.set_reply(Reply::Fail(StoreError::BadBucket));
+        let layer = layer(&memory, quota(10, 10)).key(request_key).fail_closed();
         let service = service(&layer);
-        (0..9).for_each(|_| assert!(at_once(&service, "Ann").unwrap().is_err()));
-        assert_eq!(memory.asked().len(), 1);
-        memory.is(Mood::Well);
+        (0..9).for_each(|_| assert!(call_now(&service, "Ann").unwrap().is_err()));
+        assert_eq!(memory.take_requests().len(), 1);
+        memory.set_reply(Reply::Grant);
         assert!(call(&service, "Bob").await.is_ok());
         assert!(layer.handle().snapshot().reachable);
     });
 }
 
-/// Nobody drove it, so that its failure says nothing about Redis.
+/// No call polled it, so that its failure says nothing about Redis.
 #[test]
-fn a_request_that_nobody_looked_at_for_long_is_forgotten() {
+fn a_request_that_was_not_polled_for_long_is_ignored() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
+        let memory = MemoryStore::new(2 * MILLI);
         let layer = layer(&memory, quota(1000, 1000)).fail_closed();
         let service = service(&layer);
-        run(&service, 50, MILLI).await;
-        memory.is(Mood::Silent);
-        while at_once(&service, "Ann").is_some() {}
+        call_every(&service, 50, MILLI).await;
+        memory.set_reply(Reply::Never);
+        while call_now(&service, "Ann").is_some() {}
         sleep(10 * SECOND).await;
-        memory.is(Mood::Well);
+        memory.set_reply(Reply::Grant);
         assert!(call(&service, "Ann").await.is_ok());
     });
 }
 
-/// Fails and succeeds as told; returns the states that the events report.
-fn observed(memory: &Memory) -> (RedisRateLimitLayer, Arc<Mutex<Vec<bool>>>) {
+/// Returns a layer, and the changes of reachability that its events report.
+fn layer_with_events(memory: &MemoryStore) -> (RedisRateLimitLayer, Arc<Mutex<Vec<bool>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     let layer = layer(memory, quota(1000, 1000))
@@ -154,44 +154,44 @@ fn observed(memory: &Memory) -> (RedisRateLimitLayer, Arc<Mutex<Vec<bool>>>) {
 #[test]
 fn failures_of_attempts_that_began_before_redis_returned_are_ignored() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        let (layer, seen) = observed(&memory);
-        let layer = layer.key(who);
+        let memory = MemoryStore::new(2 * MILLI);
+        let (layer, seen) = layer_with_events(&memory);
+        let layer = layer.key(request_key);
         let service = service(&layer);
-        memory.is(Mood::Held);
+        memory.set_reply(Reply::Held);
         let mut old = join_all(["A", "B", "C", "D"].map(|key| call(&service, key)));
         assert!((&mut old).now_or_never().is_none());
-        memory.is(Mood::Failing(Failure::Away));
+        memory.set_reply(Reply::Fail(StoreError::Unreachable));
         for key in ["E", "F", "G"] {
             assert!(call(&service, key).await.is_ok());
         }
         assert_eq!(*seen.lock().unwrap(), [false]);
         sleep(SECOND).await;
-        memory.is(Mood::Well);
+        memory.set_reply(Reply::Grant);
         assert!(call(&service, "H").await.is_ok());
         assert_eq!(*seen.lock().unwrap(), [false, true]);
-        memory.asked();
-        memory.release(Err(Failure::Away));
+        memory.take_requests();
+        memory.release(Err(StoreError::Unreachable));
         assert!(old.await.iter().all(Result::is_ok));
         assert_eq!(*seen.lock().unwrap(), [false, true]);
         assert!(layer.handle().snapshot().reachable);
-        // Nor do their keys wait before they ask again.
+        // Their keys ask again at once.
         assert!(call(&service, "A").await.is_ok());
-        assert_eq!(memory.asked().len(), 1);
+        assert_eq!(memory.take_requests().len(), 1);
     });
 }
 
 #[test]
-fn answers_to_attempts_that_began_before_redis_was_away_are_ignored() {
+fn answers_to_attempts_that_began_before_redis_was_unreachable_are_ignored() {
     run_paused(async {
-        let memory = Memory::new(2 * MILLI);
-        let (layer, seen) = observed(&memory);
-        let layer = layer.key(who);
+        let memory = MemoryStore::new(2 * MILLI);
+        let (layer, seen) = layer_with_events(&memory);
+        let layer = layer.key(request_key);
         let service = service(&layer);
-        memory.is(Mood::Held);
+        memory.set_reply(Reply::Held);
         let mut old = pin!(call(&service, "A"));
         assert!(old.as_mut().now_or_never().is_none());
-        memory.is(Mood::Failing(Failure::Away));
+        memory.set_reply(Reply::Fail(StoreError::Unreachable));
         for key in ["E", "F", "G"] {
             assert!(call(&service, key).await.is_ok());
         }
@@ -202,7 +202,7 @@ fn answers_to_attempts_that_began_before_redis_was_away_are_ignored() {
         assert!(old.await.is_ok());
         assert_eq!(*seen.lock().unwrap(), [false]);
         sleep(SECOND).await;
-        memory.is(Mood::Well);
+        memory.set_reply(Reply::Grant);
         assert!(call(&service, "E").await.is_ok());
         assert_eq!(*seen.lock().unwrap(), [false, true]);
     });

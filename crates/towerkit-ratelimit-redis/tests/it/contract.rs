@@ -1,4 +1,4 @@
-//! The laws that every layer keeps, for this one while there is no Redis; with one they are tried inside the crate.
+//! The laws of every layer while Redis is unreachable; `src/behaviour.rs` checks them with a store.
 
 use std::time::Duration;
 
@@ -11,26 +11,30 @@ use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::Client};
 use towerkit_test::{Action, HttpClient, Probe, Subject, contract, laws, run_paused, tokio_clock};
 
 fn layer() -> RedisRateLimitLayer {
-    let nobody = Client::open("redis+unix:///nowhere/redis.sock").unwrap();
+    let missing = Client::open("redis+unix:///nowhere/redis.sock").unwrap();
     let quota = Quota::per_second(1000).unwrap();
-    RedisRateLimitLayer::new(nobody, quota).unwrap()
+    RedisRateLimitLayer::new(missing, quota).unwrap()
 }
 
-/// A layer that has just found out that there is no Redis, in a time that stands still.
-fn resigned() -> RedisRateLimitLayer {
+/// Returns a layer that has found Redis unreachable, in paused time.
+fn unreachable_layer() -> RedisRateLimitLayer {
     let layer = layer().clock(tokio_clock());
-    let found_out = layer.layer(Probe::new()).oneshot(Action::Succeed);
-    assert!(found_out.now_or_never().is_some_and(|ended| ended.is_ok()));
+    let first_call = layer.layer(Probe::new()).oneshot(Action::Succeed);
+    assert!(first_call.now_or_never().is_some_and(|ended| ended.is_ok()));
     layer
 }
 
-contract!(plain, PlainClient, Subject::new(resigned().plain("probe")));
-contract!(http, HttpClient, Subject::new(resigned().http()));
-contract!(grpc, GrpcClient, Subject::new(resigned().grpc()));
+contract!(
+    plain,
+    PlainClient,
+    Subject::new(unreachable_layer().plain("probe"))
+);
+contract!(http, HttpClient, Subject::new(unreachable_layer().http()));
+contract!(grpc, GrpcClient, Subject::new(unreachable_layer().grpc()));
 
-/// T-01, T-04, T-06, T-08 for calls that try to connect.
+/// T-01, T-04, T-06, T-08.
 #[test]
-fn the_laws_hold_while_nobody_knows_that_redis_is_away() {
+fn the_laws_hold_while_calls_try_to_connect() {
     run_paused(async {
         laws::calls_come_after_readiness::<HttpClient, _>(Subject::new(layer().http())).await;
         laws::a_panic_releases_all::<HttpClient, _>(|| Subject::new(layer().http())).await;
@@ -64,7 +68,7 @@ fn nonsense_in_the_configuration_is_rejected() {
     ]);
 }
 
-/// T-07: what is extreme but makes sense works.
+/// T-07.
 #[test]
 fn the_largest_and_the_smallest_settings_work() {
     run_paused(async {

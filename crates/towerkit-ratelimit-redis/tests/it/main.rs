@@ -1,6 +1,6 @@
-//! A limit on Redis: its laws and its behaviour without a server, and with servers of its own.
+//! The laws and the behaviour of the layer, without a server and against real servers.
 
-mod answers;
 mod behaviour;
 mod contract;
+mod error_replies;
 mod servers;

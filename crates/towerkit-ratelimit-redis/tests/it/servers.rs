@@ -1,4 +1,4 @@
-//! The limit on real servers.
+//! Tests against real servers.
 
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -9,17 +9,20 @@ mod server;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::future::{Ready, ready};
+use std::{
+    fmt::Display,
+    future::{Ready, ready},
+};
 
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkit_core::{BoxError, Call, Rejection};
 use towerkit_ratelimit::Quota;
-use towerkit_ratelimit_redis::{KeyOf, RedisRateLimitLayer};
+use towerkit_ratelimit_redis::{KeyExtractor, RedisRateLimitLayer};
 
 type Answer = fn(String) -> Ready<Result<(), BoxError>>;
 
-/// A service behind the layer whose requests are their keys, where the layer has keys.
-pub(crate) fn service<K: KeyOf<String> + Send + Sync + 'static>(
+/// Returns a service whose requests are their keys.
+pub(crate) fn service<K: KeyExtractor<String, Key: Display> + Send + Sync + 'static>(
     layer: &RedisRateLimitLayer<K>,
 ) -> impl Service<String, Response = (), Error = BoxError, Future: Send> + Clone + Send + use<K> {
     let answer: Answer = |_| ready(Ok(()));
@@ -34,8 +37,8 @@ where
     service.clone().oneshot(key.into()).await.map_err(rejected)
 }
 
-fn who<'a>(call: &'a Call<'_, String>) -> Option<&'a str> {
-    Some(call.request)
+fn request_key(call: &Call<'_, String>) -> Option<String> {
+    Some(call.request.clone())
 }
 
 pub(crate) fn quota(count: u32, burst: u32) -> Quota {

@@ -1,4 +1,4 @@
-//! Redis Cluster: three nodes that share the keys.
+//! Redis Cluster with three nodes.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use towerkit_ratelimit_redis::{
 };
 
 use super::{
-    call, quota,
+    call, quota, request_key,
     server::{Server, until},
-    service, who,
+    service,
 };
 
 struct Cluster(Vec<Server>);
@@ -20,7 +20,7 @@ struct Cluster(Vec<Server>);
 impl Cluster {
     const SLOTS: u16 = 16_384;
 
-    /// Starts nodes that know each other and have a part of the slots each.
+    /// Starts a cluster, in which each node has a part of the hash slots.
     fn start(nodes: u16) -> Self {
         let buses: Vec<u16> = (0..nodes).map(|_| free_port()).collect();
         let servers: Vec<Server> = buses.iter().map(|bus| Self::node(*bus)).collect();
@@ -44,7 +44,7 @@ impl Cluster {
         }
         let cluster = Self(servers);
         for mut connection in cluster.connections() {
-            until("the cluster is well", || {
+            until("the cluster is ok", || {
                 let info: String = cmd("CLUSTER").arg("INFO").query(&mut connection).unwrap();
                 info.contains("cluster_state:ok")
                     && info.contains(&format!("cluster_known_nodes:{nodes}"))
@@ -89,7 +89,7 @@ async fn processes_share_the_quota_of_each_key_on_a_cluster() {
     let layers = [0; 2].map(|_| {
         let layer = RedisRateLimitLayer::new(cluster.client(), quota(1, 10)).unwrap();
         layer
-            .key(who)
+            .key(request_key)
             .timeout(Duration::from_secs(1))
             .unwrap()
             .fail_closed()
@@ -112,14 +112,14 @@ async fn processes_share_the_quota_of_each_key_on_a_cluster() {
     }
 }
 
-/// A node that dies takes its own keys with it, and no others.
+/// A node that dies makes its own keys unavailable, and no others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn a_node_that_dies_concerns_its_own_keys() {
+async fn a_dead_node_affects_only_its_own_keys() {
     let mut cluster = Cluster::start(3);
     let layer = RedisRateLimitLayer::new(cluster.client(), quota(1000, 10)).unwrap();
     let layer = layer
-        .key(who)
+        .key(request_key)
         .timeout(Duration::from_millis(200))
         .unwrap()
         .fail_closed();
@@ -129,7 +129,7 @@ async fn a_node_that_dies_concerns_its_own_keys() {
     }
     cluster.0[0].kill();
     let (begun, mut rejected) = (Instant::now(), 0);
-    // Two thirds of the keys, and all of them again once the node is back.
+    // Two thirds of the keys are available, and all of them once the node is back.
     let mut most = 0;
     while most < 15 {
         assert!(

@@ -1,25 +1,28 @@
-//! What holds while Redis is there.
+//! Limits while Redis is reachable.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
 
 use towerkit_core::RejectionReason;
 use towerkit_ratelimit::Quota;
-use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::cmd};
+use towerkit_ratelimit_redis::{KeyExtractor, RedisRateLimitLayer, redis::cmd};
 
 use super::{
-    call, quota,
+    call, quota, request_key,
     server::{Server, until},
-    service, who,
+    service,
 };
 
-/// Calls from several tasks until the time is over; returns when each admitted call began and ended.
-async fn hammer<K>(
+/// Calls from several tasks until the time is over; returns the start and the end of each admitted call.
+async fn call_from_tasks<K>(
     layer: &RedisRateLimitLayer<K>,
     time: Duration,
     pause: Duration,
 ) -> Vec<(Instant, Instant)>
 where
-    K: towerkit_ratelimit_redis::KeyOf<String> + Send + Sync + 'static,
+    K: KeyExtractor<String, Key: Display> + Send + Sync + 'static,
 {
     let tasks = (0..4).map(|_| {
         let service = service(layer);
@@ -42,10 +45,9 @@ where
     all
 }
 
-/// RL-01, over processes: the bound of the crate's docs, over every window.
+/// RL-01, over processes: the bound that the crate documents holds in every window.
 ///
-/// A call took its token at some moment between its beginning and its end. So the calls that lie in a window entirely are no more
-/// than the bound, wherever in between that was.
+/// A call takes its token between its start and its end, so the calls that lie entirely in a window are counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
 async fn no_window_admits_more_than_burst_plus_rate_plus_leases() {
@@ -62,7 +64,7 @@ async fn no_window_admits_more_than_burst_plus_rate_plus_leases() {
     let (start, time) = (Instant::now(), Duration::from_secs(3));
     let all = layers
         .iter()
-        .map(|layer| hammer(layer, time, Duration::from_millis(1)));
+        .map(|layer| call_from_tasks(layer, time, Duration::from_millis(1)));
     let all = futures_util::future::join_all(all).await;
     let mut admitted: Vec<_> = all.into_iter().flatten().collect();
     let flowed = 500.0 * start.elapsed().as_secs_f64();
@@ -84,13 +86,13 @@ async fn no_window_admits_more_than_burst_plus_rate_plus_leases() {
     }
 }
 
-/// A call that is admitted from a lease costs Redis nothing.
+/// A call that is admitted from a lease sends no command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn in_the_steady_state_redis_is_asked_now_and_then() {
+async fn in_the_steady_state_a_lease_serves_many_calls() {
     let server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(100_000, 100_000)).unwrap();
-    let admitted = hammer(&layer, Duration::from_secs(2), Duration::from_micros(10)).await;
+    let admitted = call_from_tasks(&layer, Duration::from_secs(2), Duration::from_micros(10)).await;
     let stats: String = cmd("INFO")
         .arg("commandstats")
         .query(&mut server.connection())
@@ -107,7 +109,7 @@ async fn in_the_steady_state_redis_is_asked_now_and_then() {
 /// RL-03
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_call_that_waits_as_long_as_it_is_told_is_admitted() {
+async fn a_call_after_retry_after_is_admitted() {
     let server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1, 2)).unwrap();
     let service = service(&layer.fail_closed());
@@ -126,10 +128,10 @@ async fn a_call_that_waits_as_long_as_it_is_told_is_admitted() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn an_idle_key_vanishes_from_redis() {
+async fn an_idle_key_expires_on_redis() {
     let server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(10, 5)).unwrap();
-    let service = service(&layer.key(who).prefix("shop"));
+    let service = service(&layer.key(request_key).prefix("shop"));
     call(&service, "Ann").await.unwrap();
     let mut connection = server.connection();
     let left: i64 = cmd("PTTL").arg("shop:Ann").query(&mut connection).unwrap();
@@ -141,7 +143,7 @@ async fn an_idle_key_vanishes_from_redis() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_that_forgot_the_script_is_told_again() {
+async fn a_server_that_lost_the_script_gets_it_again() {
     let server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 10)).unwrap();
     let service = service(&layer.fail_closed());
@@ -156,7 +158,7 @@ async fn a_server_that_forgot_the_script_is_told_again() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_key_that_holds_something_else_concerns_no_other_key() {
+async fn a_key_with_a_foreign_value_does_not_affect_others() {
     let server = Server::start();
     let mut connection = server.connection();
     cmd("SET")
@@ -170,7 +172,7 @@ async fn a_key_that_holds_something_else_concerns_no_other_key() {
         .query::<i64>(&mut connection)
         .unwrap();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 100)).unwrap();
-    let layer = layer.key(who).prefix("shop").fail_closed();
+    let layer = layer.key(request_key).prefix("shop").fail_closed();
     let service = service(&layer);
     for _ in 0..5 {
         for key in ["Ann", "Bob"] {
@@ -184,7 +186,7 @@ async fn a_key_that_holds_something_else_concerns_no_other_key() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_changed_quota_finds_the_bucket_as_it_was() {
+async fn a_changed_quota_keeps_the_spent_tokens() {
     let server = Server::start();
     let minute = Duration::from_secs(60);
     let quota = |count, burst| Quota::new(count, minute).unwrap().burst(burst).unwrap();
@@ -195,11 +197,11 @@ async fn a_changed_quota_finds_the_bucket_as_it_was() {
     for _ in 0..3 {
         call(&service, "Ann").await.unwrap();
     }
-    handle.change_quota(quota(7, 5)).unwrap();
+    handle.set_quota(quota(7, 5)).unwrap();
     let admitted = [call(&service, "Ann").await, call(&service, "Ann").await];
     assert!(admitted.iter().all(Result::is_ok), "two more fit in");
     assert!(call(&service, "Ann").await.is_err());
-    handle.change_quota(quota(7, 1)).unwrap();
+    handle.set_quota(quota(7, 1)).unwrap();
     let rejected = call(&service, "Ann").await.unwrap_err();
     assert!(rejected.retry_after().unwrap() <= minute / 7 + Duration::from_millis(1));
 }

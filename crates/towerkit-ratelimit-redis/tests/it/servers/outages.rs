@@ -1,4 +1,4 @@
-//! What holds while Redis is not there.
+//! Outages of Redis.
 
 use std::{
     sync::{
@@ -16,23 +16,23 @@ use towerkit_core::{Event, RejectionReason};
 use towerkit_programs::free_port;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::cmd};
 
-use super::{call, quota, server::Server, service, who};
+use super::{call, quota, request_key, server::Server, service};
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Longer than any answer takes on a machine that has other things to do.
+/// A deadline that a loaded machine meets.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Killed and started again under load, with an open limit: no caller hears of it, none waits for long, and it is found again.
+/// The server is killed and restarted under load. The limit fails open: no call fails or waits for long, and each outage is reported once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn a_redis_that_dies_under_load_is_no_error() {
+async fn a_redis_that_dies_under_load_fails_no_call() {
     let mut server = Server::start();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1_000_000, 1_000_000))
         .unwrap()
-        .key(who)
+        .key(request_key)
         .lease(20, Duration::from_secs(1))
         .unwrap()
         .timeout(PATIENCE)
@@ -47,7 +47,7 @@ async fn a_redis_that_dies_under_load_is_no_error() {
             while !over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 let key = (task * 1000 + calls % 50).to_string();
-                call(&service, &key).await.expect("no caller hears of it");
+                call(&service, &key).await.expect("the limit fails open");
                 slowest = slowest.max(begun.elapsed());
                 calls += 1;
                 tokio::time::sleep(MILLI).await;
@@ -81,7 +81,7 @@ async fn a_redis_that_dies_under_load_is_no_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn a_closed_limit_rejects_while_redis_is_away() {
+async fn a_limit_that_fails_closed_rejects_during_an_outage() {
     let mut server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 10)).unwrap();
     let service = service(&layer.fail_closed());
@@ -103,10 +103,10 @@ async fn a_closed_limit_rejects_while_redis_is_away() {
     }
 }
 
-/// A server that takes connections and says nothing.
+/// A server that accepts connections and does not reply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn a_silent_redis_does_not_cost_every_call_the_timeout() {
+async fn a_silent_redis_delays_few_calls() {
     let server = Server::start();
     let layer = RedisRateLimitLayer::new(server.client(), quota(1000, 10))
         .unwrap()
@@ -134,38 +134,38 @@ async fn a_silent_redis_does_not_cost_every_call_the_timeout() {
     }
 }
 
-/// An address that stays the same while the server behind it changes, for new connections.
-struct Front {
+/// A TCP proxy whose upstream can be changed for new connections.
+struct Proxy {
     port: u16,
-    behind: Arc<AtomicU16>,
+    upstream: Arc<AtomicU16>,
 }
 
-impl Front {
+impl Proxy {
     async fn start(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let behind = Arc::new(AtomicU16::new(server.port));
-        let to = behind.clone();
+        let upstream = Arc::new(AtomicU16::new(server.port));
+        let current = upstream.clone();
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let port = to.load(Ordering::SeqCst);
+                let port = current.load(Ordering::SeqCst);
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                     copy_bidirectional(&mut client, &mut server).await
                 });
             }
         });
-        Self { port, behind }
+        Self { port, upstream }
     }
 }
 
-/// After a failover the old master is a replica: it turns down what is written to it, on connections that stay open.
+/// After a failover the old master is a replica: it rejects writes, on connections that stay open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
 async fn a_failover_is_followed() {
     let (old, new) = (Server::start(), Server::start());
-    let front = Front::start(&old).await;
-    let client = format!("redis://127.0.0.1:{}", front.port);
+    let proxy = Proxy::start(&old).await;
+    let client = format!("redis://127.0.0.1:{}", proxy.port);
     let client = towerkit_ratelimit_redis::redis::Client::open(client).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
@@ -184,7 +184,7 @@ async fn a_failover_is_followed() {
         _ = call(&service, "Ann").await;
         tokio::time::sleep(MILLI).await;
     }
-    front.behind.store(new.port, Ordering::SeqCst);
+    proxy.upstream.store(new.port, Ordering::SeqCst);
     let begun = Instant::now();
     while call(&service, "Ann").await.is_err() {
         assert!(begun.elapsed() < PATIENCE, "never back");
@@ -197,9 +197,9 @@ async fn a_failover_is_followed() {
     assert_eq!(*seen.lock().unwrap(), [false, true].map(changed));
 }
 
-/// Nobody listens there, which needs no server to try.
+/// The port is closed, so this test needs no server.
 #[tokio::test]
-async fn without_a_redis_the_quota_holds_in_each_process() {
+async fn without_a_server_each_process_applies_the_quota() {
     let client = format!("redis://127.0.0.1:{}", free_port());
     let client = towerkit_ratelimit_redis::redis::Client::open(client).unwrap();
     let layer = RedisRateLimitLayer::new(client, quota(1, 5)).unwrap();
@@ -214,9 +214,9 @@ async fn without_a_redis_the_quota_holds_in_each_process() {
     assert_eq!(admitted, 5);
 }
 
-async fn eventually(is_so: impl Fn() -> bool) {
+async fn eventually(condition: impl Fn() -> bool) {
     let begun = Instant::now();
-    while !is_so() {
+    while !condition() {
         assert!(begun.elapsed() < PATIENCE, "never");
         tokio::time::sleep(MILLI).await;
     }

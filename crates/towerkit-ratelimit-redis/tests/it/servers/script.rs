@@ -1,4 +1,4 @@
-//! The script by itself, against exact arithmetic.
+//! The Lua script against exact arithmetic.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe};
 
@@ -10,7 +10,7 @@ use towerkit_ratelimit_redis::redis::{Connection, cmd};
 
 use super::server::Server;
 
-/// The script with a clock that stands in its arguments, and keys that live for an hour more than they have to.
+/// Returns the script with the clock as an argument, and with keys that expire an hour later.
 fn script() -> String {
     let script = include_str!("../../../src/bucket.lua");
     let timeless = script.replace(r#"redis.call("TIME")"#, "{ ARGV[6], ARGV[7] }");
@@ -19,18 +19,18 @@ fn script() -> String {
     lasting
 }
 
-/// A bucket in fractions of its size, with nothing in common with the script but the clock.
+/// A bucket with exact arithmetic.
 struct Exact {
     count: i128,
     period: i128,
     burst: i128,
-    /// What is lacking, in tokens times the period in nanoseconds.
+    /// The missing tokens, times the period in nanoseconds.
     lack: i128,
     seen: i128,
 }
 
 impl Exact {
-    /// Returns what is granted, and the microseconds until there is a token. A look that takes nothing leaves no trace.
+    /// Returns the tokens that are granted, and the microseconds until the next token.
     fn take(&mut self, now: i128, asked: i128) -> (i128, i128) {
         let (mut lack, mut seen, mut moved) = (self.lack, now, false);
         if now >= self.seen {
@@ -54,7 +54,7 @@ impl Exact {
         (granted, wait)
     }
 
-    /// Microseconds in which it fills.
+    /// Returns the microseconds in which the bucket fills.
     fn fill(&self) -> i128 {
         ceil(self.burst * self.period, 1000 * self.count)
     }
@@ -99,11 +99,11 @@ fn run(
     (granted.into(), wait.into())
 }
 
-/// A quota, and steps: their kind, their size, and how much is asked for.
+/// A quota, and steps with a kind, a size and the tokens requested.
 type Case = ((u32, u64, u32), Vec<(u32, u32, u32)>);
 
-/// RL-01, RL-03, RL-06: in every step the script says what exact arithmetic says, also where its numbers are as large as they get, and
-/// where the clock of the server is set back.
+/// RL-01, RL-03, RL-06: every reply of the script equals exact arithmetic, also with the largest numbers, and after the clock of the
+/// server was set back.
 #[test]
 #[ignore = "needs redis-server"]
 fn the_script_is_exact() {
@@ -151,7 +151,7 @@ fn the_script_is_exact() {
             let answer = run(&mut connection, &script, &exact, now, asked);
             prop_assert_eq!(answer, exact.take(now, asked));
             if answer.0 > 0 {
-                // It lives until it is full, and little longer.
+                // The key expires when the bucket is full, and little later.
                 let left: i64 = cmd("PTTL").arg("bucket").query(&mut connection).unwrap();
                 let full_in = ceil(exact.lack, 1000 * exact.count) + (exact.seen - now).max(0);
                 let beyond = i128::from(left) - 3_600_000 - full_in / 1000;

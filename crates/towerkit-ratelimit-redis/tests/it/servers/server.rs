@@ -9,22 +9,22 @@ use std::{
 use towerkit_programs::{Program, free_port};
 use towerkit_ratelimit_redis::redis::{Client, Connection};
 
-/// A redis-server of our own, on a free port.
+/// A `redis-server` of the test, on a free port.
 pub(crate) struct Server {
     pub(crate) port: u16,
     program: Program,
 }
 
 impl Server {
-    /// Starts a server that answers when this returns.
+    /// Starts a server, and waits until it replies.
     pub(crate) fn start() -> Self {
         Self::with(|_| Vec::new())
     }
 
-    /// Starts a server with more arguments, which may name files that are put into its folder.
+    /// Starts a server with more arguments, which `arguments` makes from the folder of the server.
     pub(crate) fn with(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let (port, mut program) = (free_port(), Program::new("redis-server"));
-        let own = [
+        let basic = [
             "--port",
             &port.to_string(),
             "--bind",
@@ -34,7 +34,7 @@ impl Server {
         ];
         let more = arguments(program.folder());
         let folder = ["--dir".into(), program.folder().into()];
-        let all = own
+        let all = basic
             .into_iter()
             .chain(["--appendonly", "no"])
             .map(OsString::from);
@@ -44,18 +44,18 @@ impl Server {
             .collect();
         program.start(all);
         let server = Self { port, program };
-        server.answers();
+        server.wait_until_ready();
         server
     }
 
-    /// Starts it again on its port.
+    /// Restarts the server on the same port.
     pub(crate) fn restart(&mut self) {
         self.program.restart();
-        self.answers();
+        self.wait_until_ready();
     }
 
-    fn answers(&self) {
-        until("redis-server answers", || {
+    fn wait_until_ready(&self) {
+        until("redis-server replies", || {
             let mut answer = [0; 5];
             TcpStream::connect(("127.0.0.1", self.port)).is_ok_and(|mut stream| {
                 stream.write_all(b"PING\r\n").is_ok()
@@ -65,12 +65,12 @@ impl Server {
         });
     }
 
-    /// Kills it, without a word to its clients.
+    /// Kills the server without closing its connections.
     pub(crate) fn kill(&mut self) {
         self.program.kill();
     }
 
-    /// Sends it a signal: `STOP` makes it silent, `CONT` lets it go on.
+    /// Sends a signal: `STOP` suspends the server, `CONT` resumes it.
     pub(crate) fn signal(&self, signal: &str) {
         self.program.signal(signal);
     }
@@ -79,13 +79,15 @@ impl Server {
         Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap()
     }
 
-    /// A connection of the test itself.
+    /// Returns a connection of the test.
     pub(crate) fn connection(&self) -> Connection {
         self.client().get_connection().unwrap()
     }
 }
 
-/// Waits until it is so, for at most ten seconds.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    towerkit_programs::until(what, Duration::from_secs(10), || is_so().then_some(()));
+/// Waits until `condition` holds, at most ten seconds.
+pub(crate) fn until(description: &str, mut condition: impl FnMut() -> bool) {
+    towerkit_programs::until(description, Duration::from_secs(10), || {
+        condition().then_some(())
+    });
 }

@@ -1,4 +1,4 @@
-//! `rediss://`: a server with a certificate, a server that asks for one, and a server with one that is not to be trusted.
+//! TLS: trusted, untrusted and client certificates.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -31,7 +31,7 @@ impl Authority {
         }
     }
 
-    /// A certificate for this machine and its key.
+    /// Issues a certificate for `localhost`; returns it with its key.
     fn issue(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -40,7 +40,7 @@ impl Authority {
     }
 }
 
-/// A server that speaks TLS on another port and, if it is strict, asks its clients for certificates.
+/// Starts a server with a TLS port, which requires client certificates if `strict`.
 fn start(authority: &Authority, strict: bool) -> (Server, u16) {
     let port = free_port();
     let server = Server::with(|folder: &Path| {
@@ -94,7 +94,7 @@ async fn is_admitted(port: u16, authority: &Authority, client: Option<(String, S
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_with_a_trusted_certificate_is_asked() {
+async fn a_server_with_a_trusted_certificate_is_accepted() {
     let authority = Authority::new();
     let (_server, port) = start(&authority, false);
     assert!(is_admitted(port, &authority, None).await);
@@ -102,14 +102,14 @@ async fn a_server_with_a_trusted_certificate_is_asked() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_with_another_certificate_is_not_asked() {
+async fn a_server_with_an_untrusted_certificate_is_refused() {
     let (_server, port) = start(&Authority::new(), false);
     assert!(!is_admitted(port, &Authority::new(), None).await);
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_that_asks_for_a_certificate_gets_it() {
+async fn a_server_that_requires_a_client_certificate_gets_it() {
     let authority = Authority::new();
     let (_server, port) = start(&authority, true);
     assert!(is_admitted(port, &authority, Some(authority.issue())).await);

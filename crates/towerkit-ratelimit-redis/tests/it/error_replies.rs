@@ -1,4 +1,4 @@
-//! Servers that answer with errors, in the words of the versions of Redis that word them.
+//! Servers that reply with errors, in the wordings of several versions of Redis.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -17,25 +17,25 @@ use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::Client};
 
 use super::servers::{call, quota, service};
 
-/// A server that answers the script, on the connections that it turns down, with an error.
+/// A server that replies to the script with an error on some connections.
 #[derive(Clone)]
-struct Fake(Arc<State>);
+struct FakeServer(Arc<State>);
 
 struct State {
     error: String,
     connections: AtomicUsize,
-    /// How many connections, from the first on, are turned down.
-    turned_down: AtomicUsize,
+    /// The number of connections, from the first on, that get the error.
+    failing: AtomicUsize,
 }
 
-impl Fake {
+impl FakeServer {
     fn start(error: &str) -> (Self, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let fake = Self(Arc::new(State {
             error: error.to_owned(),
             connections: AtomicUsize::new(0),
-            turned_down: AtomicUsize::new(usize::MAX),
+            failing: AtomicUsize::new(usize::MAX),
         }));
         let server = fake.clone();
         thread::spawn(move || {
@@ -51,14 +51,14 @@ impl Fake {
         )
     }
 
-    /// Answers commands until the client has gone.
+    /// Replies to commands until the client disconnects.
     fn serve(&self, stream: TcpStream, number: usize) -> Option<()> {
         let mut reader = BufReader::new(stream.try_clone().ok()?);
         let mut stream = stream;
         loop {
             let command = read_command(&mut reader)?;
             let answer = match &*command.to_ascii_uppercase() {
-                "EVALSHA" | "EVAL" if number < self.0.turned_down.load(Ordering::SeqCst) => {
+                "EVALSHA" | "EVAL" if number < self.0.failing.load(Ordering::SeqCst) => {
                     format!("-{}\r\n", self.0.error)
                 }
                 "EVALSHA" | "EVAL" => "*2\r\n:1\r\n:0\r\n".to_owned(),
@@ -72,19 +72,17 @@ impl Fake {
         self.0.connections.load(Ordering::SeqCst)
     }
 
-    /// Turns down only the connections that there are.
-    fn answer_newcomers(&self) {
-        self.0
-            .turned_down
-            .store(self.connections(), Ordering::SeqCst);
+    /// Replies with the error on the present connections only.
+    fn answer_new_connections(&self) {
+        self.0.failing.store(self.connections(), Ordering::SeqCst);
     }
 
     fn answer_all(&self) {
-        self.0.turned_down.store(0, Ordering::SeqCst);
+        self.0.failing.store(0, Ordering::SeqCst);
     }
 }
 
-/// Reads an array of strings, and returns the first.
+/// Reads an array of strings, and returns the first one.
 fn read_command(reader: &mut impl BufRead) -> Option<String> {
     let number = |reader: &mut dyn BufRead| {
         let mut line = String::new();
@@ -100,7 +98,7 @@ fn read_command(reader: &mut impl BufRead) -> Option<String> {
     words.into_iter().next()
 }
 
-/// A limit that is closed without a server, and whether the server is reachable, as its events say.
+/// Returns a layer that fails closed, and the changes of reachability that its events report.
 fn layer(client: Client) -> (RedisRateLimitLayer, Arc<Mutex<Vec<bool>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
@@ -115,12 +113,16 @@ fn layer(client: Client) -> (RedisRateLimitLayer, Arc<Mutex<Vec<bool>>>) {
     (layer, seen)
 }
 
-/// Calls until it is so.
-async fn call_until(layer: &RedisRateLimitLayer, what: &str, mut is_so: impl FnMut(bool) -> bool) {
+/// Calls until `condition` holds for the result of a call: true if it was admitted.
+async fn call_until(
+    layer: &RedisRateLimitLayer,
+    case: &str,
+    mut condition: impl FnMut(bool) -> bool,
+) {
     let service = service(layer);
     let begun = Instant::now();
-    while !is_so(call(&service, "Ann").await.is_ok()) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "never: {what}");
+    while !condition(call(&service, "Ann").await.is_ok()) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never: {case}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -128,7 +130,7 @@ async fn call_until(layer: &RedisRateLimitLayer, what: &str, mut is_so: impl FnM
 const WRAPPED: &str =
     "ERR Error running script (call to f_35ad2ad0d1d1): @user_script:44: @user_script: 44: -";
 
-/// A failover: the server that was the master turns down all that is written to it from now on, and so does its connection for ever.
+/// A failover: the old master rejects all writes, on connections that stay open.
 #[tokio::test]
 async fn a_connection_that_cannot_answer_is_replaced() {
     let mut cases = Vec::new();
@@ -143,11 +145,14 @@ async fn a_connection_that_cannot_answer_is_replaced() {
     ] {
         let wordings = [error.to_owned(), format!("{WRAPPED}{error}")];
         cases.extend(wordings.map(|error| async move {
-            let (fake, client) = Fake::start(&error);
+            let (fake, client) = FakeServer::start(&error);
             let (layer, seen) = layer(client);
-            let is_away = || *seen.lock().unwrap() == [false];
-            call_until(&layer, &error, |_| is_away() && fake.connections() >= 4).await;
-            fake.answer_newcomers();
+            let is_unreachable = || *seen.lock().unwrap() == [false];
+            call_until(&layer, &error, |_| {
+                is_unreachable() && fake.connections() >= 4
+            })
+            .await;
+            fake.answer_new_connections();
             call_until(&layer, &error, |admitted| admitted).await;
             assert_eq!(*seen.lock().unwrap(), [false, true], "{error}");
         }));
@@ -155,9 +160,9 @@ async fn a_connection_that_cannot_answer_is_replaced() {
     join_all(cases).await;
 }
 
-/// Where another connection would not help, it is kept, but for the one time when the server is found to be away.
+/// The connection is replaced only once, when the server is found unreachable.
 #[tokio::test]
-async fn a_server_that_cannot_answer_is_away_until_it_can() {
+async fn a_server_that_cannot_answer_is_unreachable_until_it_can() {
     let mut cases = Vec::new();
     for error in [
         "MISCONF Redis is configured to save RDB snapshots, but it is currently not able to persist on disk.",
@@ -167,7 +172,7 @@ async fn a_server_that_cannot_answer_is_away_until_it_can() {
     ] {
         let wordings = [error.to_owned(), format!("{WRAPPED}{error}")];
         cases.extend(wordings.map(|error| async move {
-            let (fake, client) = Fake::start(&error);
+            let (fake, client) = FakeServer::start(&error);
             let (layer, seen) = layer(client);
             let mut rejected = 0;
             call_until(&layer, &error, |admitted| {
