@@ -4,7 +4,7 @@ use std::{cell::OnceCell, io, os::unix::net::UnixDatagram, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 use towerkit_metrics::{Buckets, Registry};
-use towerkit_metrics_push::{Format, Graphite, Histograms, Influx, Pusher, Statsd, Target};
+use towerkit_metrics_push::{Destination, Format, Graphite, Histograms, Influx, Pusher, Statsd};
 
 use crate::push_reader::{
     Point, read_dogstatsd, read_graphite, read_influx, read_influx_statsd, read_statsd,
@@ -117,7 +117,7 @@ impl Case {
         has_tags: bool,
     ) {
         thread_local!(static RECEIVER: OnceCell<Receiver> = const { OnceCell::new() });
-        let pusher = |target| Pusher::new(self.registry(), format, target);
+        let pusher = |destination| Pusher::new(self.registry(), format, destination);
         let lines = RECEIVER.with(|cell| cell.get_or_init(Receiver::new).lines(pusher));
         assert_eq!(lines.len(), count, "{lines:?}");
         for line in &lines {
@@ -183,12 +183,12 @@ impl Receiver {
     }
 
     /// Returns the lines of one push.
-    fn lines(&self, pusher: impl FnOnce(Target) -> Pusher) -> Vec<String> {
-        let pusher = pusher(Target::unix(&self.path)).timeout(Duration::from_secs(60));
+    fn lines(&self, pusher: impl FnOnce(Destination) -> Pusher) -> Vec<String> {
+        let pusher = pusher(Destination::unix(&self.path)).timeout(Duration::from_secs(60));
         let mut pusher = pusher.expect("a timeout");
         let pushed = self.runtime.block_on(pusher.flush());
         pushed.unwrap_or_else(|error| panic!("{error:?}"));
-        assert_eq!(pusher.handle().report().too_long, 0);
+        assert_eq!(pusher.handle().snapshot().too_long, 0);
         let mut packet = vec![0; 64 * 1024];
         let mut lines = Vec::new();
         loop {

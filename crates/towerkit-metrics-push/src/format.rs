@@ -3,56 +3,58 @@ use std::time::Duration;
 use towerkit_metrics::RegistrySnapshot;
 
 use crate::{
-    Graphite, Influx, Statsd,
-    ledger::Ledger,
-    packer::{Packer, Packet, Size},
-    series::each_series,
+    graphite::Graphite,
+    influx::Influx,
+    packet_buffer::{Packet, PacketBuffer, SizeLimits},
+    sent_state::SentState,
+    series::for_each_series,
+    statsd::Statsd,
 };
 
-/// What a [`Pusher`](crate::Pusher) writes: lines of [`Statsd`], [`Graphite`] or [`Influx`], which all become one by `into`.
+/// The line format of a [`Pusher`](crate::Pusher): [`Statsd`], [`Graphite`] or [`Influx`], each of which converts by [`Into`].
 #[derive(Debug, Clone)]
-pub struct Format(Lines);
+pub struct Format(Kind);
 
 #[derive(Debug, Clone)]
-enum Lines {
+enum Kind {
     Statsd(Statsd),
     Graphite(Graphite),
     Influx(Influx),
 }
 
 impl Format {
-    /// Writes a snapshot that was taken at `time`, since the epoch of Unix, and says how many lines were too long.
+    /// Writes a snapshot, taken at `time` since the Unix epoch. Returns the packets and the number of lines that were too long.
     pub(crate) fn packets(
         &self,
         snapshot: &RegistrySnapshot,
-        ledger: &mut Ledger,
+        state: &mut SentState,
         time: Duration,
-        size: Size,
+        limits: SizeLimits,
     ) -> (Vec<Packet>, u64) {
-        let mut packer = Packer::new(size);
-        each_series(snapshot, ledger, |series| match &self.0 {
-            Lines::Statsd(statsd) => statsd.series(series, &mut packer),
-            Lines::Graphite(graphite) => graphite.series(series, time, &mut packer),
-            Lines::Influx(influx) => influx.series(series, time, &mut packer),
+        let mut buffer = PacketBuffer::new(limits);
+        for_each_series(snapshot, state, |series| match &self.0 {
+            Kind::Statsd(statsd) => statsd.write_series(series, &mut buffer),
+            Kind::Graphite(graphite) => graphite.write_series(series, time, &mut buffer),
+            Kind::Influx(influx) => influx.write_series(series, time, &mut buffer),
         });
-        packer.packets()
+        buffer.into_packets()
     }
 }
 
 impl From<Statsd> for Format {
     fn from(statsd: Statsd) -> Self {
-        Self(Lines::Statsd(statsd))
+        Self(Kind::Statsd(statsd))
     }
 }
 
 impl From<Graphite> for Format {
     fn from(graphite: Graphite) -> Self {
-        Self(Lines::Graphite(graphite))
+        Self(Kind::Graphite(graphite))
     }
 }
 
 impl From<Influx> for Format {
     fn from(influx: Influx) -> Self {
-        Self(Lines::Influx(influx))
+        Self(Kind::Influx(influx))
     }
 }

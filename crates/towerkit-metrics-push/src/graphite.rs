@@ -3,24 +3,30 @@ use std::{fmt::Display, time::Duration};
 use towerkit_metrics::Value;
 
 use crate::{
-    interval::{QUANTILES, quantiles},
-    ledger::Mark,
-    packer::Packer,
-    series::Series,
-    statsd::{levels, put},
+    packet_buffer::PacketBuffer,
+    sent_state::SentValue,
+    series::{QUANTILES, Series},
     text,
 };
 
-/// The plaintext lines of Graphite: `app.calls_total;method=GET 3 1700000000`.
+/// The [plaintext protocol] of Graphite: `app.calls_total;method=GET 3 1700000000`.
 ///
-/// A counter says its value, which only rises until the process restarts: what a graph shows is `perSecond(..)` or
-/// `nonNegativeDerivative(..)` of it. So a point that is lost costs no more than its time. (go-kit sends what came since the last point.)
-/// A gauge says its value. A histogram says how many values there were (`name.count`) and what they add up to (`name.sum`), both as
-/// counters do, and the quantiles of the values since the last push that was sent, `name.p50`, `name.p90`, `name.p95` and `name.p99`,
-/// if there were any. [They are estimates](crate#quantiles).
+/// | metric | lines |
+/// |---|---|
+/// | counter | the value, which increases until the process restarts |
+/// | gauge | the value |
+/// | histogram | the number of values (`name.count`) and their sum (`name.sum`), which increase, and the quantiles of the values since the last push (`name.p50`, `name.p90`, `name.p95` and `name.p99`), which are [estimates](crate#quantiles) |
 ///
-/// Labels are tags, which Graphite knows since version 1.1, or [levels of the name](Self::levels). In tags white space, control
-/// characters, `;`, `"`, and a `~` at the beginning are `_`, and a tag `name` is `name_`.
+/// Graph a counter with [`perSecond`] or [`nonNegativeDerivative`]. A lost point then costs only its resolution. (go-kit sends the
+/// increase since the last point instead.)
+///
+/// Labels become [tags], which Graphite supports since version 1.1, or [levels of the name](Self::levels). In tags, white space, control
+/// characters, `;`, `"` and a leading `~` become `_`, and a tag `name` becomes `name_`.
+///
+/// [plaintext protocol]: https://graphite.readthedocs.io/en/latest/feeding-carbon.html#the-plaintext-protocol
+/// [`perSecond`]: https://graphite.readthedocs.io/en/latest/functions.html#graphite.render.functions.perSecond
+/// [`nonNegativeDerivative`]: https://graphite.readthedocs.io/en/latest/functions.html#graphite.render.functions.nonNegativeDerivative
+/// [tags]: https://graphite.readthedocs.io/en/latest/tags.html
 #[derive(Debug, Clone, Default)]
 pub struct Graphite {
     prefix: String,
@@ -29,54 +35,59 @@ pub struct Graphite {
 }
 
 impl Graphite {
-    /// Writes lines with labels as tags.
+    /// Writes labels as tags.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts `prefix` before every name, as it is: `"app."`. There is none by default.
+    /// Adds `prefix`, such as `"app."`, in front of every name; empty by default.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.to_owned();
         self
     }
 
-    /// Adds a tag to every line. A label of the same name takes its place.
+    /// Adds a tag to every line. A label of the same name replaces it.
     #[must_use]
     pub fn tag(mut self, name: &str, value: &str) -> Self {
-        text::add_tag(&mut self.tags, name, value);
+        text::set_tag(&mut self.tags, name, value);
         self
     }
 
-    /// Makes tags and labels levels of the name, for Graphite before 1.1: `app.calls_total.method.GET`.
+    /// Writes tags and labels as levels of the name, for Graphite before 1.1: `app.calls_total.method.GET`.
     ///
-    /// Every character but ASCII letters, digits, `_` and `-` is `_`. Of two series that this makes one, the last is seen.
+    /// Every character except ASCII letters, digits, `_` and `-` becomes `_`. If that gives two series the same name, the last one wins.
     #[must_use]
     pub fn levels(mut self) -> Self {
         self.levels = true;
         self
     }
 
-    pub(crate) fn series(&self, series: &Series<'_>, time: Duration, packer: &mut Packer) {
+    pub(crate) fn write_series(
+        &self,
+        series: &Series<'_>,
+        time: Duration,
+        buffer: &mut PacketBuffer,
+    ) {
         let seconds = time.as_secs();
         match series.value {
             Value::Counter(value) => {
-                packer.line(&self.line(series, "", value, seconds), &[]);
+                buffer.push_line(&self.line(series, "", value, seconds), &[]);
             }
-            Value::Gauge(value) => packer.line(&self.line(series, "", value, seconds), &[]),
+            Value::Gauge(value) => buffer.push_line(&self.line(series, "", value, seconds), &[]),
             Value::Histogram(values) => {
                 let count = values.count();
-                packer.line(&self.line(series, "count", count, seconds), &[]);
+                buffer.push_line(&self.line(series, "count", count, seconds), &[]);
                 if values.sum().is_finite() {
-                    packer.line(&self.line(series, "sum", values.sum(), seconds), &[]);
+                    buffer.push_line(&self.line(series, "sum", values.sum(), seconds), &[]);
                 }
-                if let Some((found, marks)) = quantiles(series, values) {
+                if let Some((found, sent)) = series.quantiles(values) {
                     let parts = QUANTILES.iter().zip(found);
                     for (index, ((_, part), value)) in parts.enumerate() {
-                        // The interval is over once its first line is told.
-                        let marks: &[Mark] = if index == 0 { &marks } else { &[] };
-                        packer.line(&self.line(series, part, value, seconds), marks);
+                        // The first line of the quantiles ends their interval.
+                        let sent: &[SentValue] = if index == 0 { &sent } else { &[] };
+                        buffer.push_line(&self.line(series, part, value, seconds), sent);
                     }
                 }
             }
@@ -85,28 +96,28 @@ impl Graphite {
 
     fn line(&self, series: &Series<'_>, part: &str, value: impl Display, seconds: u64) -> String {
         let mut line = String::new();
-        text::name(&mut line, &self.prefix);
-        text::name(&mut line, series.name);
+        text::write_name(&mut line, &self.prefix);
+        text::write_name(&mut line, series.name);
         if self.levels {
-            levels(&mut line, &self.tags, series);
+            text::write_levels(&mut line, &self.tags, &series.labels);
         }
         if !part.is_empty() {
             line.push('.');
             line.push_str(part);
         }
         if !self.levels {
-            self.tags(&mut line, series);
+            self.write_tags(&mut line, series);
         }
-        put(&mut line, format_args!(" {value} {seconds}"));
+        text::write_args(&mut line, format_args!(" {value} {seconds}"));
         line
     }
 
-    fn tags(&self, line: &mut String, series: &Series<'_>) {
-        for (name, value) in text::tags(&self.tags, &series.labels) {
+    fn write_tags(&self, line: &mut String, series: &Series<'_>) {
+        for (name, value) in text::merge_tags(&self.tags, &series.labels) {
             line.push(';');
-            text::name(line, name);
+            text::write_name(line, name);
             if name == "name" {
-                // It is the name of the metric.
+                // Graphite uses the tag `name` for the name of the metric.
                 line.push('_');
             }
             line.push('=');
@@ -114,9 +125,9 @@ impl Graphite {
             if rest.is_some() {
                 line.push('_');
             }
-            // A quotation mark before a brace at the end would make the line one of OpenMetrics.
-            text::clean(line, rest.unwrap_or(value), |c| {
-                text::is_plain(c) && !matches!(c, ';' | '"')
+            // Carbon reads a line that ends with a quotation mark and a brace as OpenMetrics.
+            text::write_replaced(line, rest.unwrap_or(value), |c| {
+                text::is_safe(c) && !matches!(c, ';' | '"')
             });
         }
     }

@@ -3,29 +3,30 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// Reads how a [`Pusher`](crate::Pusher) fares, from anywhere.
+/// Reads the statistics of a [`Pusher`](crate::Pusher), from any thread.
 #[derive(Debug, Clone)]
-pub struct PusherHandle(pub(crate) Arc<Fares>);
+pub struct PusherHandle(pub(crate) Arc<PushStats>);
 
-/// How a pusher fared until now.
+/// The statistics of a [`Pusher`](crate::Pusher), as returned by [`PusherHandle::snapshot`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
-    /// How many pushes were sent whole, and not rejected: over UDP and TCP that is known by the next one.
+pub struct PusherSnapshot {
+    /// The number of pushes that arrived. Over UDP and TCP a push is counted when the next one starts without an error.
     pub pushes: u64,
-    /// How many pushes failed, or turned out later not to have arrived. What they had to tell is told by the next one.
+    /// The number of pushes that failed. Their changes are part of the next push.
     pub failures: u64,
-    /// How many lines were sent.
+    /// The number of lines that were sent.
     pub lines: u64,
-    /// How many lines were longer than a packet may be, and left out, in all pushes together.
+    /// The number of lines that were left out because they are longer than a packet, over all pushes.
     pub too_long: u64,
-    /// What the last failure was, if there was one since the last of these pushes.
+    /// The error of the last push, if it failed.
     pub last_failure: Option<String>,
 }
 
-/// Ordering is relaxed throughout: these are counts for people, and nothing is decided by them.
+/// The counters behind a [`PusherHandle`].
 #[derive(Debug, Default)]
-pub(crate) struct Fares {
+pub(crate) struct PushStats {
+    // Relaxed throughout: the counters guard no other memory.
     pushes: AtomicU64,
     failures: AtomicU64,
     lines: AtomicU64,
@@ -34,11 +35,11 @@ pub(crate) struct Fares {
 }
 
 impl PusherHandle {
-    /// Returns how the pusher fared until now.
+    /// Returns the statistics of all pushes until now.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn snapshot(&self) -> PusherSnapshot {
         let last_failure = self.0.last_failure.lock();
-        Report {
+        PusherSnapshot {
             pushes: self.0.pushes.load(Relaxed),
             failures: self.0.failures.load(Relaxed),
             lines: self.0.lines.load(Relaxed),
@@ -48,27 +49,27 @@ impl PusherHandle {
     }
 }
 
-impl Fares {
-    pub(crate) fn well(&self) {
+impl PushStats {
+    pub(crate) fn record_success(&self) {
         self.pushes.fetch_add(1, Relaxed);
-        self.last(None);
+        self.set_last_failure(None);
     }
 
-    pub(crate) fn failed(&self, why: String) {
+    pub(crate) fn record_failure(&self, error: String) {
         self.failures.fetch_add(1, Relaxed);
-        self.last(Some(why));
+        self.set_last_failure(Some(error));
     }
 
-    pub(crate) fn lines(&self, lines: u64) {
+    pub(crate) fn add_lines(&self, lines: u64) {
         self.lines.fetch_add(lines, Relaxed);
     }
 
-    pub(crate) fn too_long(&self, lines: u64) {
+    pub(crate) fn add_too_long(&self, lines: u64) {
         self.too_long.fetch_add(lines, Relaxed);
     }
 
-    fn last(&self, why: Option<String>) {
+    fn set_last_failure(&self, error: Option<String>) {
         let last = self.last_failure.lock();
-        *last.unwrap_or_else(PoisonError::into_inner) = why;
+        *last.unwrap_or_else(PoisonError::into_inner) = error;
     }
 }

@@ -16,27 +16,27 @@ use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use towerkit_core::ConfigError;
 
-use crate::{
-    InvalidSetting,
-    invalid::Problem,
-    wire::{Failure, Wire},
-};
+use crate::sockets::SendError;
 
-/// InfluxDB over HTTP: lines are written by `POST /write`, or `/api/v2/write`, and arrive, or fail, before the push is over.
+/// Writes to InfluxDB over HTTP, by [`POST /write`] of version 1 or [`POST /api/v2/write`] of version 2.
 ///
-/// Each push opens a connection and closes it. There is no TLS: where it is needed, a proxy on the same machine can add it. Credentials
-/// are in a header, and nothing shows them.
+/// A push has arrived once InfluxDB has replied. Each request opens a connection and closes it. There is no TLS; run a proxy on the same
+/// machine if you need it. [`Debug`](fmt::Debug) and [`Display`](fmt::Display) do not show the credentials.
 ///
 /// ```
-/// use towerkit_metrics_push::{InfluxHttp, Target};
+/// use towerkit_metrics_push::{Destination, InfluxHttp};
 ///
 /// let influx = InfluxHttp::v1("http://127.0.0.1:8086", "app")?.basic("writer", "secret")?;
 /// assert!(!format!("{influx:?}").contains("secret"));
-/// let target = Target::from(influx);
-/// assert_eq!(target.to_string(), "http://127.0.0.1:8086/write");
-/// # Ok::<(), towerkit_metrics_push::InvalidSetting>(())
+/// let destination = Destination::from(influx);
+/// assert_eq!(destination.to_string(), "http://127.0.0.1:8086/write");
+/// # Ok::<(), towerkit_core::ConfigError>(())
 /// ```
+///
+/// [`POST /write`]: https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint
+/// [`POST /api/v2/write`]: https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite
 #[derive(Debug, Clone)]
 pub struct InfluxHttp {
     authority: Authority,
@@ -45,33 +45,37 @@ pub struct InfluxHttp {
     authorization: Option<HeaderValue>,
 }
 
-/// How much of what InfluxDB says of a failure is kept.
-const SAID: usize = 200;
+/// The largest number of characters of InfluxDB's error message that are kept.
+const MAX_MESSAGE: usize = 200;
 
 impl InfluxHttp {
-    /// Writes into a database of InfluxDB 1: its default retention policy.
+    /// Writes to a database of InfluxDB 1, with its default retention policy.
     ///
-    /// `url` is where the server is, `http://host:8086`, with a path if it has one behind a proxy.
+    /// `url` is the address of the server, such as `http://host:8086`, with a path if the server is behind a proxy.
     ///
     /// # Errors
     ///
-    /// If the URL is no such one.
-    pub fn v1(url: &str, database: &str) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if `url` has another scheme than `http`, or user, password or query.
+    pub fn v1(url: &str, database: &str) -> Result<Self, ConfigError> {
         Self::new(url, "write", &[("db", database)])
     }
 
-    /// Writes into a bucket of InfluxDB 2, or another database that has its `/api/v2/write`.
+    /// Writes to a bucket of InfluxDB 2, or of another database with the endpoint `/api/v2/write`.
     ///
     /// # Errors
     ///
-    /// As for [`v1`](Self::v1).
-    pub fn v2(url: &str, organization: &str, bucket: &str) -> Result<Self, InvalidSetting> {
+    /// The same as for [`v1`](Self::v1).
+    pub fn v2(url: &str, organization: &str, bucket: &str) -> Result<Self, ConfigError> {
         let query = [("org", organization), ("bucket", bucket)];
         Self::new(url, "api/v2/write", &query)
     }
 
-    fn new(url: &str, write: &str, query: &[(&str, &str)]) -> Result<Self, InvalidSetting> {
-        let invalid = || InvalidSetting(Problem::Url);
+    fn new(url: &str, write: &str, query: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        // The value is not shown, because it may contain a password.
+        let invalid = || {
+            let expected = "an address such as http://host:8086, without user, password and query";
+            ConfigError::new("url", format_args!("of influxdb"), expected)
+        };
         let uri: Uri = url.parse().map_err(|_| invalid())?;
         let authority = uri.authority().ok_or_else(invalid)?.clone();
         let userinfo = authority.as_str().contains('@');
@@ -93,44 +97,43 @@ impl InfluxHttp {
         })
     }
 
-    /// Says who writes by name and password.
+    /// Authenticates by user name and password ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
     ///
     /// # Errors
     ///
-    /// If no header can say so, which does not happen.
-    pub fn basic(self, user: &str, password: &str) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] as [`token`](Self::token) does; base64 has no invalid character, so it does not happen.
+    pub fn basic(self, user: &str, password: &str) -> Result<Self, ConfigError> {
         let pair = STANDARD.encode(format!("{user}:{password}"));
         self.authorization(&format!("Basic {pair}"))
     }
 
-    /// Says who writes by a token.
+    /// Authenticates by an API token.
     ///
     /// # Errors
     ///
-    /// If the token has a character that a header cannot have.
-    pub fn token(self, token: &str) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if the token has a character that is invalid in a header.
+    pub fn token(self, token: &str) -> Result<Self, ConfigError> {
         self.authorization(&format!("Token {token}"))
     }
 
-    fn authorization(mut self, value: &str) -> Result<Self, InvalidSetting> {
+    fn authorization(mut self, value: &str) -> Result<Self, ConfigError> {
         let value = HeaderValue::from_str(value);
-        let mut value = value.map_err(|_| InvalidSetting(Problem::Credentials))?;
+        let mut value = value.map_err(|_| {
+            let expected = "characters that are valid in a header";
+            ConfigError::new("credentials", format_args!("of influxdb"), expected)
+        })?;
         value.set_sensitive(true);
         self.authorization = Some(value);
         Ok(self)
     }
 
-    pub(crate) fn wire(&self) -> Wire {
-        Wire::Http(self.clone())
-    }
-
-    pub(crate) async fn send(&self, text: &str) -> Result<(), Failure> {
-        let response = self.exchange(text).await.map_err(Failure::Stop)?;
+    pub(crate) async fn send(&self, text: &str) -> Result<(), SendError> {
+        let response = self.exchange(text).await.map_err(SendError::Stop)?;
         if response.status().is_success() {
             return Ok(());
         }
-        // Something in these lines, or the server itself for now. The next ones are tried, and these are told again.
-        Err(Failure::Skip(Error::other(excerpt(&response))))
+        // The lines or the server may be the cause: the next packet is tried, and this one is sent again by the next push.
+        Err(SendError::Skip(Error::other(error_message(&response))))
     }
 
     async fn exchange(&self, text: &str) -> Result<Response<Incoming>, Error> {
@@ -141,7 +144,7 @@ impl InfluxHttp {
         let stream = TcpStream::connect((host, port)).await?;
         let handshake = http1::handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(Error::other)?;
-        alongside(connection, sender.send_request(request))
+        drive_while(connection, sender.send_request(request))
             .await
             .map_err(Error::other)
     }
@@ -166,28 +169,31 @@ impl fmt::Display for InfluxHttp {
     }
 }
 
-/// Polls a connection for as long as what goes on over it, so that it needs no task of its own.
-async fn alongside<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
+/// Polls a connection until the exchange on it has ended, so that no task is needed.
+async fn drive_while<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
     let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
-    let mut is_over = false;
+    let mut is_closed = false;
     poll_fn(|context| {
-        is_over = is_over || connection.as_mut().poll(context).is_ready();
+        is_closed = is_closed || connection.as_mut().poll(context).is_ready();
         exchange.as_mut().poll(context)
     })
     .await
 }
 
-/// Says what went wrong, in the words of InfluxDB if it has some.
-fn excerpt(response: &Response<Incoming>) -> String {
+/// Returns the status and, if there is one, the error message of InfluxDB.
+fn error_message(response: &Response<Incoming>) -> String {
     let status = response.status();
-    let words = response.headers().get("x-influxdb-error");
-    match words.and_then(|words| words.to_str().ok()) {
-        Some(words) => format!("{status}: {}", words.chars().take(SAID).collect::<String>()),
+    let message = response.headers().get("x-influxdb-error");
+    match message.and_then(|message| message.to_str().ok()) {
+        Some(message) => {
+            let message: String = message.chars().take(MAX_MESSAGE).collect();
+            format!("{status}: {message}")
+        }
         None => status.to_string(),
     }
 }
 
-/// Writes a value of a query, RFC 3986, section 2.1.
+/// Percent-encodes a value of a query ([RFC 3986, section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)).
 fn encode(out: &mut String, value: &str) {
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -207,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_put_together_and_nonsense_is_rejected() {
+    fn an_address_is_parsed_and_an_invalid_one_is_rejected() {
         let influx = InfluxHttp::v2("http://[::1]:9999/behind/", "a b&c=d", "e/é").unwrap();
         assert_eq!(influx.to_string(), "http://[::1]:9999/behind/api/v2/write");
         assert_eq!(influx.query, "?org=a%20b%26c%3Dd&bucket=e%2F%C3%A9");
@@ -228,14 +234,13 @@ mod tests {
 
     /// LG-04.
     #[test]
-    fn credentials_are_shown_nowhere() {
+    fn credentials_are_never_shown() {
         let basic = |http: InfluxHttp| http.basic("ann", "canary").unwrap();
         let token = |http: InfluxHttp| http.token("canary").unwrap();
         for with in [basic, token] {
             let influx = with(InfluxHttp::v1("http://localhost", "db").unwrap());
             let request = influx.request("a count=1").unwrap();
-            let target = crate::Target::from(influx.clone());
-            let shown = format!("{influx:?} {influx} {target:?} {target} {request:?}");
+            let shown = format!("{influx:?} {influx} {request:?}");
             for secret in ["canary", "Y2FuYXJ5", "YW5u"] {
                 assert!(!shown.contains(secret), "{shown}");
             }

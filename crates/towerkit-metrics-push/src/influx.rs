@@ -3,23 +3,27 @@ use std::time::Duration;
 use towerkit_metrics::Value;
 
 use crate::{
-    interval::{QUANTILES, quantiles},
-    packer::Packer,
-    series::Series,
-    statsd::put,
+    packet_buffer::PacketBuffer,
+    series::{QUANTILES, Series},
     text,
 };
 
-/// The line protocol of InfluxDB: `app_calls_total,method=GET count=3 1700000000000000000`.
+/// The [line protocol] of InfluxDB: `app_calls_total,method=GET count=3 1700000000000000000`.
 ///
-/// A counter is the field `count`, which only rises until the process restarts: what a graph shows is `non_negative_derivative(..)` of
-/// it. So a point that is lost costs no more than its time, and one that is written twice is the same point. (go-kit sends what came
-/// since the last point.) A gauge is the field `value`. A histogram has the fields `count` and `sum`, as counters do, and `p50`, `p90`,
-/// `p95` and `p99`, the quantiles of the values since the last push that was sent, if there were any. [They are
-/// estimates](crate#quantiles). All fields are floats, as go-kit's are.
+/// | metric | fields |
+/// |---|---|
+/// | counter | `count`, which increases until the process restarts |
+/// | gauge | `value` |
+/// | histogram | `count` and `sum`, which increase, and `p50`, `p90`, `p95` and `p99`, [estimates](crate#quantiles) of the quantiles of the values since the last push |
 ///
-/// Labels are tags. Commas, spaces and equals signs in them are escaped; control characters and backslashes, for which the protocol has
-/// no escape, are `_`. Tags that InfluxDB keeps for itself, `time`, `_field` and `_measurement`, get a `_` at their end.
+/// Graph a counter with [`non_negative_derivative`]. A lost point then costs only its resolution, and a point that is written twice is
+/// stored once. (go-kit sends the increase since the last point instead.) All fields are floats, as in go-kit.
+///
+/// Labels become tags. Commas, spaces and equals signs in them are escaped; control characters and backslashes, for which the protocol
+/// has no escape, become `_`. The reserved tags `time`, `_field` and `_measurement` get a trailing `_`.
+///
+/// [line protocol]: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
+/// [`non_negative_derivative`]: https://docs.influxdata.com/influxdb/v1/query_language/functions/#non_negative_derivative
 #[derive(Debug, Clone, Default)]
 pub struct Influx {
     prefix: String,
@@ -27,60 +31,65 @@ pub struct Influx {
 }
 
 impl Influx {
-    /// Writes lines without a prefix and without tags but the labels.
+    /// Writes lines with the labels as tags.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts `prefix` before every name, as it is: `"app_"`. There is none by default.
+    /// Adds `prefix`, such as `"app_"`, in front of every name; empty by default.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.to_owned();
         self
     }
 
-    /// Adds a tag to every line. A label of the same name takes its place.
+    /// Adds a tag to every line. A label of the same name replaces it.
     #[must_use]
     pub fn tag(mut self, name: &str, value: &str) -> Self {
-        text::add_tag(&mut self.tags, name, value);
+        text::set_tag(&mut self.tags, name, value);
         self
     }
 
-    pub(crate) fn series(&self, series: &Series<'_>, time: Duration, packer: &mut Packer) {
+    pub(crate) fn write_series(
+        &self,
+        series: &Series<'_>,
+        time: Duration,
+        buffer: &mut PacketBuffer,
+    ) {
         let mut line = String::new();
-        text::name(&mut line, &self.prefix);
-        text::name(&mut line, series.name);
-        self.tags(&mut line, series);
+        text::write_name(&mut line, &self.prefix);
+        text::write_name(&mut line, series.name);
+        self.write_tags(&mut line, series);
         line.push(' ');
-        let mut marks = Vec::new();
+        let mut sent = Vec::new();
         match series.value {
-            Value::Counter(value) => put(&mut line, format_args!("count={value}")),
-            Value::Gauge(value) => put(&mut line, format_args!("value={value}")),
+            Value::Counter(value) => text::write_args(&mut line, format_args!("count={value}")),
+            Value::Gauge(value) => text::write_args(&mut line, format_args!("value={value}")),
             Value::Histogram(values) => {
-                put(&mut line, format_args!("count={}", values.count()));
+                text::write_args(&mut line, format_args!("count={}", values.count()));
                 if values.sum().is_finite() {
-                    put(&mut line, format_args!(",sum={}", values.sum()));
+                    text::write_args(&mut line, format_args!(",sum={}", values.sum()));
                 }
-                if let Some((found, told)) = quantiles(series, values) {
+                if let Some((found, counts)) = series.quantiles(values) {
                     for ((_, field), value) in QUANTILES.iter().zip(found) {
-                        put(&mut line, format_args!(",{field}={value}"));
+                        text::write_args(&mut line, format_args!(",{field}={value}"));
                     }
-                    marks = told;
+                    sent = counts;
                 }
             }
         }
-        put(&mut line, format_args!(" {}", time.as_nanos()));
-        packer.line(&line, &marks);
+        text::write_args(&mut line, format_args!(" {}", time.as_nanos()));
+        buffer.push_line(&line, &sent);
     }
 
-    fn tags(&self, line: &mut String, series: &Series<'_>) {
-        let mut tags = text::tags(&self.tags, &series.labels);
-        // As InfluxDB sorts them itself, if they are not.
+    fn write_tags(&self, line: &mut String, series: &Series<'_>) {
+        let mut tags = text::merge_tags(&self.tags, &series.labels);
+        // InfluxDB recommends sorted tags, and sorts others itself.
         tags.sort_unstable();
         for (name, value) in tags {
             line.push(',');
-            text::name(line, name);
+            text::write_name(line, name);
             if matches!(name, "time" | "_field" | "_measurement") {
                 line.push('_');
             }

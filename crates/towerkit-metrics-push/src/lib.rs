@@ -1,14 +1,16 @@
-//! Pushes the metrics of a [`Registry`] to statsd, DogStatsD, Graphite and InfluxDB.
+//! Pushes the metrics of a [`Registry`] to [statsd], [DogStatsD], [Graphite] or [InfluxDB].
 //!
-//! A [`Pusher`] takes a snapshot of the registry every 10 seconds, writes it as lines of [`Statsd`], [`Graphite`] or [`Influx`], and
-//! sends these to a [`Target`]: by UDP, TCP or a Unix socket, or by HTTP with the feature `http`. It works in the future that its user
-//! polls, and nothing else: it has no task of its own. Calls that are measured touch the registry only, so that no receiver can hold
-//! them up.
+//! Use it where metrics are not scraped. For Prometheus use [`towerkit_metrics`] alone, and for an OpenTelemetry collector
+//! `towerkit-opentelemetry`.
+//!
+//! A [`Pusher`] takes a snapshot of the registry every 10 seconds, formats it as [`Statsd`], [`Graphite`](struct@Graphite) or [`Influx`],
+//! and sends the lines to a [`Destination`]: over UDP, TCP, a Unix socket or, with the feature `http`, HTTP. It runs in a future that you
+//! poll, and spawns no task. Measured calls only update the registry, so that a slow receiver cannot delay them.
 //!
 //! ```
 //! use std::time::Duration;
 //! use towerkit_metrics::Registry;
-//! use towerkit_metrics_push::{Pusher, Statsd, Target};
+//! use towerkit_metrics_push::{Destination, Pusher, Statsd};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! # let receiver = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
@@ -16,9 +18,10 @@
 //! let registry = Registry::new();
 //! registry.counter("words_total", "Words.", &[("done", "uppercase")])?.add(2);
 //!
-//! // `address` is "127.0.0.1:8125", where an agent listens.
-//! let lines = Statsd::dogstatsd().prefix("app.").tag("env", "prod");
-//! let mut pusher = Pusher::new(registry, lines, Target::udp(address)).interval(Duration::from_secs(5))?;
+//! // `address` is that of an agent, such as "127.0.0.1:8125".
+//! let format = Statsd::dogstatsd().prefix("app.").tag("env", "prod");
+//! let mut pusher =
+//!     Pusher::new(registry, format, Destination::udp(address)).interval(Duration::from_secs(5))?;
 //! let handle = pusher.handle();
 //! # let (shutdown, is_shutdown) = tokio::sync::oneshot::channel::<()>();
 //! let pushing = async move {
@@ -28,9 +31,9 @@
 //!     }
 //! };
 //! # drop(shutdown);
-//! // Elsewhere: `tokio::spawn(pushing)`.
+//! // In a program: `tokio::spawn(pushing)`.
 //! pushing.await?;
-//! assert_eq!(handle.report().pushes, 1);
+//! assert_eq!(handle.snapshot().pushes, 1);
 //!
 //! let mut datagram = [0; 1500];
 //! let length = receiver.recv(&mut datagram).await?;
@@ -38,105 +41,112 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! # What is told
+//! # Values
 //!
 //! | | counters | gauges | histograms |
 //! |---|---|---|---|
-//! | [`Statsd`] | what came since the last push | value | counters of values, sum and buckets, or [samples](Histograms::Samples) |
-//! | [`Graphite`] | value, which rises | value | count and sum, which rise; quantiles since the last push |
-//! | [`Influx`] | value, which rises | value | count and sum, which rise; quantiles since the last push |
+//! | [`Statsd`] | increase since the last push | value | counters of values, sum and buckets, or [samples](Histograms::Samples) |
+//! | [`Graphite`](struct@Graphite) | value | value | number of values and sum; quantiles since the last push |
+//! | [`Influx`] | value | value | number of values and sum; quantiles since the last push |
 //!
-//! Statsd adds up what it is told, so it is told what is new. The other two keep what they are told, and compute rates themselves: a
-//! number that rises loses nothing with a lost point, and a point that is told twice is no error.
+//! Statsd adds up the increases that it receives. Graphite and InfluxDB store the values and compute rates from them, so that a lost or
+//! repeated value does no harm.
 //!
-//! Every series is one line for each number, whatever its name and labels hold (`|`, `:`, `,`, `=`, `#`, `;`, line feeds, …): the
-//! types say what becomes of which character. A label whose value is empty is none. A number that is not finite is left out.
+//! Every number is one line, regardless of the characters in names and labels (`|`, `:`, `,`, `=`, `#`, `;` and line feeds); the types
+//! document the replacements. Labels with an empty value and numbers that are not finite are left out.
 //!
 //! # Quantiles
 //!
-//! A histogram of the registry knows how many values lie between two bounds, not the values. A quantile is estimated as by Prometheus's
-//! `histogram_quantile`: as if the values between two bounds lay evenly there. With `n` of `total` values below the bucket in which the
-//! quantile `q` lies, and `c` in it, it is `lower + (upper - lower) * (q * total - n) / c`. The first bucket begins at 0; above the last
-//! bound the estimate is that bound.
+//! A [histogram](towerkit_metrics::Histogram) counts values by bucket. Quantiles are estimated by linear interpolation, as by
+//! [`histogram_quantile`] of Prometheus: if `n` of `total` values are below the bucket with the quantile `q`, and `c` values in it, the
+//! estimate is `lower + (upper - lower) * (q * total - n) / c`. The first bucket starts at 0. Above the last bound the estimate is that
+//! bound.
 //!
-//! # While the receiver is away
+//! # While the receiver is unreachable
 //!
-//! Nothing is queued: what could not be told is still in the registry, and is told by the next push, so that memory stays what it is.
-//! A push has 5 seconds ([`timeout`](Pusher::timeout)), and while pushes fail they become rarer, down to one a minute. Since when a
-//! number counts as told depends on the transport:
+//! No values are queued: the registry keeps them, and the next push sends the changes that did not arrive, so that memory does not grow.
+//! A push has a [timeout](Pusher::timeout) of 5 seconds, and while pushes fail their interval grows up to one minute.
 //!
-//! - HTTP: when InfluxDB has answered that it is written.
-//! - Unix sockets: when the datagram is in the queue of the receiver. While that is full the push waits.
-//! - TCP: when the connection has taken it, unless it is reset by the next push. A receiver that dies with lines unread resets it; of
-//!   a machine that vanishes nothing is heard, and the pushes until the connection is full or given up are lost, which costs the values
-//!   that rise nothing.
-//! - UDP: when no rejection has come back by the next push. On the same machine a rejection comes at once. A receiver that is there but
-//!   does not read, and a network that drops, lose what they are sent, and nobody knows; so, bursts have pauses in them.
+//! The transport determines when a change counts as sent:
 //!
-//! After a rejection everything that the push told is told again, also what had arrived before the receiver went away: a receiver like
-//! statsd loses what it has not passed on when it dies.
+//! - HTTP: when InfluxDB has replied that the lines are written.
+//! - Unix socket: when the datagram is in the queue of the receiver. The push waits while the queue is full.
+//! - TCP: when the data is written to the connection and the connection is not reset before the next push. A receiver that dies with unread
+//!   data resets the connection. A host that disappears does not, so that pushes are lost until the connection times out. Graphite and
+//!   InfluxDB recover the values of counters with the next push that arrives.
+//! - UDP: when no ICMP error has arrived before the next push. On the same host the error arrives at once. Datagrams that the network or a
+//!   receiver with a full buffer drops are lost without an error; a large push has pauses to prevent that.
+//!
+//! After an error the next push repeats all changes of the failed one, also those that had arrived. Receivers such as statsd lose the values
+//! that they have not forwarded when they die.
 //!
 //! # Cancellation
 //!
-//! [`run`](Pusher::run) and [`flush`](Pusher::flush) may be dropped at any time. What was sent by then counts as sent.
+//! The futures of [`run`](Pusher::run) and [`flush`](Pusher::flush) may be dropped at any time. Packets that were sent by then count as
+//! sent.
 //!
 //! # Errors
 //!
-//! Settings that make no sense are an [`InvalidSetting`]. Pushes that fail are counted by the [handle](PusherHandle), whose
-//! [`report`](PusherHandle::report) also has the reason of the last one.
+//! Invalid options are a [`ConfigError`](towerkit_core::ConfigError). The [handle](PusherHandle) counts failed pushes, and its
+//! [`snapshot`](PusherHandle::snapshot) has the error of the last push. [`flush`](Pusher::flush) returns a [`PushError`].
 //!
 //! # Coming from go-kit
 //!
 //! | go-kit's `metrics/…` | here |
 //! |---|---|
 //! | `statsd` | [`Statsd::new`] |
-//! | `dogstatsd` | [`Statsd::dogstatsd`], over UDP or a Unix socket |
+//! | `dogstatsd` | [`Statsd::dogstatsd`], over [UDP](Destination::udp) or a Unix socket |
 //! | `influxstatsd` | [`Statsd::influx`] |
-//! | `graphite` | [`Graphite`] |
-//! | `influx` | [`Influx`], by UDP or HTTP (`InfluxHttp`) |
-//! | `prometheus` | `Registry::render` and `Registry::service` of `towerkit-metrics` |
-//! | `provider` | `Provider` of `towerkit-metrics`: one interface for the registry and the `metrics` facade |
-//! | `multi` | several pushers on one registry, which Prometheus may scrape as well |
-//! | `generic`, `teststat` | `Registry::snapshot`: the numbers themselves |
-//! | `discard` | a registry that nobody reads |
-//! | `expvar` | none: it is Go's own page of variables; `Registry::render` is a page that more can read |
-//! | `cloudwatch`, `cloudwatch2` | the `metrics_cloudwatch` crate, behind the `metrics` facade (`Facade` of `towerkit-metrics`) |
-//! | `pcp` | none: Performance Co-Pilot reads Prometheus's format itself (`pmdaopenmetrics`) |
+//! | `graphite` | [`Graphite`](struct@Graphite) |
+//! | `influx` | [`Influx`], over UDP or HTTP (`InfluxHttp`) |
+//! | `prometheus` | [`Registry::render`] and [`Registry::service`](towerkit_metrics::Registry) |
+//! | `provider` | [`Provider`](towerkit_metrics::Provider), implemented by the registry and the `metrics` facade |
+//! | `multi` | several pushers of one registry, which Prometheus may scrape as well |
+//! | `generic`, `teststat` | [`Registry::snapshot`] |
+//! | `discard` | a registry without a pusher |
+//! | `expvar` | [`Registry::render`], a page in the format of Prometheus |
+//! | `cloudwatch`, `cloudwatch2` | the crate [`metrics_cloudwatch`](https://docs.rs/metrics_cloudwatch), behind the `metrics` facade |
+//! | `pcp` | Performance Co-Pilot reads the format of Prometheus ([`pmdaopenmetrics`]) |
 //!
-//! `WriteLoop` and `SendLoop` are [`Pusher::run`]; the last push, which go-kit leaves out, is [`Pusher::flush`]. There a failed push lost
-//! what it had to tell, a sample rate was written but not applied (here it is how many values one sample stands for), a gauge began
-//! anew after each push, and memory grew between pushes.
+//! `WriteLoop` and `SendLoop` are [`Pusher::run`], and [`Pusher::flush`] is the last push, which go-kit omits. In go-kit a failed push
+//! loses its values, a sample rate is written but not applied, a gauge is reset by each push, and memory grows between pushes.
 //!
 //! [`Registry`]: towerkit_metrics::Registry
+//! [`Registry::render`]: towerkit_metrics::Registry::render
+//! [`Registry::snapshot`]: towerkit_metrics::Registry::snapshot
+//! [statsd]: https://github.com/statsd/statsd
+//! [DogStatsD]: https://docs.datadoghq.com/developers/dogstatsd/
+//! [Graphite]: https://graphiteapp.org
+//! [InfluxDB]: https://www.influxdata.com
+//! [`histogram_quantile`]: https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
+//! [`pmdaopenmetrics`]: https://man7.org/linux/man-pages/man1/pmdaopenmetrics.1.html
 
+mod backoff;
+mod destination;
 mod format;
+#[cfg(test)]
+mod format_tests;
 mod graphite;
 mod handle;
 #[cfg_attr(not(feature = "http"), path = "no_http.rs")]
 mod http;
 mod influx;
-mod interval;
-mod invalid;
-mod ledger;
-#[cfg(test)]
-mod lines;
-mod pace;
-mod packer;
+mod packet_buffer;
 mod pusher;
 mod quantile;
+mod sent_state;
 mod series;
+mod sockets;
 mod statsd;
-mod target;
 mod text;
-mod wire;
+mod transport;
 
+pub use destination::Destination;
 pub use format::Format;
 pub use graphite::Graphite;
-pub use handle::{PusherHandle, Report};
+pub use handle::{PusherHandle, PusherSnapshot};
 #[cfg(feature = "http")]
 pub use http::InfluxHttp;
 pub use influx::Influx;
-pub use invalid::InvalidSetting;
 pub use pusher::{PushError, Pusher};
 pub use statsd::{Histograms, Statsd};
-pub use target::Target;

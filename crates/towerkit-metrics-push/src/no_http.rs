@@ -1,18 +1,14 @@
-//! Stands in for HTTP without the feature `http`: there is none.
+//! The type of `http.rs` without the feature `http`, which has no values.
 
 use std::fmt;
 
-use crate::wire::{Failure, Wire};
+use crate::sockets::SendError;
 
 #[derive(Debug, Clone)]
 pub(crate) enum InfluxHttp {}
 
 impl InfluxHttp {
-    pub(crate) fn wire(&self) -> Wire {
-        match *self {}
-    }
-
-    pub(crate) async fn send(&self, _text: &str) -> Result<(), Failure> {
+    pub(crate) async fn send(&self, _text: &str) -> Result<(), SendError> {
         match *self {}
     }
 }

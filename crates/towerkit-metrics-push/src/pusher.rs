@@ -9,133 +9,141 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use towerkit_core::ConfigError;
 use towerkit_metrics::Registry;
 
 use crate::{
-    Format, InvalidSetting, PusherHandle, Target,
-    handle::Fares,
-    invalid::Problem,
-    ledger::Ledger,
-    pace::Pace,
-    packer::Packet,
-    wire::{Failure, Wire},
+    backoff::Backoff,
+    destination::Destination,
+    format::Format,
+    handle::{PushStats, PusherHandle},
+    packet_buffer::Packet,
+    sent_state::SentState,
+    sockets::SendError,
+    transport::Transport,
 };
 
-/// Sends what a [`Registry`] holds to a receiver, every interval.
+/// Sends the metrics of a [`Registry`] to a receiver at a fixed interval.
 ///
-/// It works in the future of [`run`](Self::run) and nowhere else. A push takes a snapshot, so that the calls which are measured never
-/// wait for it, whatever the receiver does.
+/// It pushes only while the future of [`run`](Self::run) is polled. A push takes a [snapshot](Registry::snapshot), so that measured calls
+/// never wait for the receiver.
 #[derive(Debug)]
 #[must_use = "a pusher pushes only while its `run` is polled"]
 pub struct Pusher {
     registry: Registry,
     format: Format,
-    target: Target,
+    destination: Destination,
     timeout: Duration,
     interval: Duration,
-    wire: Wire,
-    ledger: Ledger,
-    /// Whether the last push was sent whole and may still be rejected.
-    in_doubt: bool,
-    pace: Pace,
-    fares: Arc<Fares>,
+    transport: Transport,
+    sent: SentState,
+    /// True if the last push was sent and may still be rejected.
+    is_unconfirmed: bool,
+    backoff: Backoff,
+    stats: Arc<PushStats>,
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So many datagrams are sent without a pause. The socket of a receiver holds some 90 of them by default, and it drops what is more
-/// without a word.
+/// The number of datagrams that are sent before the first pause. By default the socket of a receiver buffers about 90 datagrams, and
+/// drops further ones.
 const BURST: usize = 16;
-/// The pause after every other one; a timer makes it up to twice as long.
+/// The pause between further datagrams. The timer makes it up to twice as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long the last push waits for a rejection to come back.
-const GRACE: Duration = Duration::from_millis(100);
+/// The time for which [`Pusher::flush`] waits for an error.
+const FLUSH_WAIT: Duration = Duration::from_millis(100);
 
 impl Pusher {
-    /// Makes a pusher of these lines to this receiver, every 10 seconds.
-    pub fn new(registry: Registry, format: impl Into<Format>, target: impl Into<Target>) -> Self {
-        let target = target.into();
+    /// Makes a pusher that sends lines in `format` to `destination` every 10 seconds.
+    pub fn new(
+        registry: Registry,
+        format: impl Into<Format>,
+        destination: impl Into<Destination>,
+    ) -> Self {
+        let destination = destination.into();
         Self {
             registry,
             format: format.into(),
             timeout: TIMEOUT,
             interval: INTERVAL,
-            wire: target.wire(),
-            target,
-            ledger: Ledger::default(),
-            in_doubt: false,
-            pace: Pace::new(INTERVAL),
-            fares: Arc::default(),
+            transport: destination.transport(),
+            destination,
+            sent: SentState::default(),
+            is_unconfirmed: false,
+            backoff: Backoff::new(INTERVAL),
+            stats: Arc::default(),
         }
     }
 
-    /// Pushes every `interval`, from the start of one push to the start of the next: 10 seconds by default.
+    /// Sets the time from the start of one push to the start of the next; 10 seconds by default.
     ///
     /// # Errors
     ///
-    /// If it is below 10 ms or above a day.
-    pub fn interval(mut self, interval: Duration) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if `interval` is below 10 ms or above one day.
+    pub fn interval(mut self, interval: Duration) -> Result<Self, ConfigError> {
         let (least, most) = (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
         if !(least..=most).contains(&interval) {
-            return Err(InvalidSetting(Problem::Interval(interval)));
+            let expected = "10 ms up to a day";
+            return Err(ConfigError::new("interval", interval, expected));
         }
         self.interval = interval;
-        self.pace = Pace::new(interval);
+        self.backoff = Backoff::new(interval);
         Ok(self)
     }
 
-    /// Gives a whole push this time, with looking up names and connecting: 5 seconds by default.
+    /// Sets the timeout of a push, including name resolution and connecting; 5 seconds by default.
     ///
     /// # Errors
     ///
-    /// If it is below a millisecond or above an hour.
-    pub fn timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if `timeout` is below 1 ms or above one hour.
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
         let (least, most) = (Duration::from_millis(1), Duration::from_secs(60 * 60));
         if !(least..=most).contains(&timeout) {
-            return Err(InvalidSetting(Problem::Timeout(timeout)));
+            let expected = "1 ms up to an hour";
+            return Err(ConfigError::new("timeout", timeout, expected));
         }
         self.timeout = timeout;
         Ok(self)
     }
 
-    /// Returns a handle, which reads how it fares.
+    /// Returns a handle that reads the statistics of the pushes.
     #[must_use]
     pub fn handle(&self) -> PusherHandle {
-        PusherHandle(self.fares.clone())
+        PusherHandle(self.stats.clone())
     }
 
-    /// Pushes every interval, the first time after one; never returns.
+    /// Pushes at the interval, starting after one interval; never returns.
     ///
-    /// Failures are counted by the [handle](Self::handle), and what they had to tell is told by the next push. While they go on, pushes
-    /// become rarer, down to one a minute.
+    /// The [handle](Self::handle) counts failures, and the changes of a failed push are part of the next one. While pushes fail the
+    /// interval grows up to one minute.
     ///
-    /// Dropping the future at any time ends it; a push that is under way is cut off, and may then be told in part.
+    /// The future may be dropped at any time. A push in progress is then aborted, and may have been sent in part.
     pub async fn run(&mut self) -> Infallible {
         let mut due = Instant::now() + self.interval;
         loop {
             sleep_until(due).await;
             let begun = Instant::now();
-            // The handle tells.
+            // A failure is counted by the handle.
             let _ = self.push().await;
-            due = begun + self.pace.wait(fastrand::f64());
+            due = begun + self.backoff.delay(fastrand::f64());
         }
     }
 
-    /// Pushes once, now: for the end of a process, after [`run`](Self::run) was dropped.
+    /// Pushes once, now. Call it at the end of a process, after the future of [`run`](Self::run) was dropped.
     ///
-    /// Over UDP and TCP it waits 100 ms more, since a rejection takes its time.
+    /// Over UDP and TCP it waits 100 ms for an error of the receiver.
     ///
     /// # Errors
     ///
-    /// A [`PushError`] if the push, or what was left of the one before, did not arrive, as far as that is known.
+    /// Returns a [`PushError`] if this push is known not to have arrived.
     pub async fn flush(&mut self) -> Result<(), PushError> {
         self.push().await?;
-        if !self.wire.is_sure() {
-            sleep(GRACE).await;
+        if !self.transport.is_reliable() {
+            sleep(FLUSH_WAIT).await;
         }
-        self.settle().map_or(Ok(()), Err)
+        self.confirm_last().map_or(Ok(()), Err)
     }
 
     async fn push(&mut self) -> Result<(), PushError> {
@@ -143,87 +151,89 @@ impl Pusher {
             Ok(pushed) => pushed,
             Err(_) => Err(ErrorKind::TimedOut.into()),
         };
-        self.pace.pushed(pushed.is_ok());
+        self.backoff.record(pushed.is_ok());
         match pushed {
-            Ok(()) if self.wire.is_sure() => self.fares.well(),
-            Ok(()) => self.in_doubt = true,
-            Err(error) => return Err(self.failed(error)),
+            Ok(()) if self.transport.is_reliable() => self.stats.record_success(),
+            Ok(()) => self.is_unconfirmed = true,
+            Err(error) => return Err(self.record_failure(error)),
         }
         Ok(())
     }
 
     async fn attempt(&mut self) -> Result<(), Error> {
-        // The handle tells; and this push tells what the last one did not.
-        let _ = self.settle();
+        // An error is counted by the handle, and this push repeats the changes of the last one.
+        let _ = self.confirm_last();
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let (packets, too_long) = self.format.packets(
             &self.registry.snapshot(),
-            &mut self.ledger,
+            &mut self.sent,
             time.unwrap_or_default(),
-            self.target.size(),
+            self.destination.size_limits(),
         );
-        self.fares.too_long(too_long);
-        self.wire.open().await?;
+        self.stats.add_too_long(too_long);
+        self.transport.open().await?;
         let stride = stride(packets.len(), self.timeout);
         let mut skipped = None;
         for (packet, sent) in packets.iter().zip(1..) {
             match self.send(packet).await {
                 Ok(()) => {}
-                Err(Failure::Skip(error)) => skipped = skipped.or(Some(error)),
-                Err(Failure::Stop(error)) => return Err(error),
+                Err(SendError::Skip(error)) => skipped = skipped.or(Some(error)),
+                Err(SendError::Stop(error)) => return Err(error),
             }
-            if self.wire.is_unpaced() && sent > BURST && sent % stride == 0 {
+            if self.transport.needs_pauses() && sent > BURST && sent % stride == 0 {
                 sleep(PAUSE).await;
             }
         }
         skipped.map_or(Ok(()), Err)
     }
 
-    async fn send(&mut self, packet: &Packet) -> Result<(), Failure> {
-        let sent = self.wire.send(&packet.text).await;
+    async fn send(&mut self, packet: &Packet) -> Result<(), SendError> {
+        let sent = self.transport.send(&packet.text).await;
         if sent.is_ok() {
-            self.fares.lines(packet.lines);
-            self.ledger.sent(&packet.marks);
+            self.stats.add_lines(packet.lines);
+            self.sent.record_sent(&packet.values);
         }
-        if self.wire.is_sure() {
-            self.ledger.confirm();
+        if self.transport.is_reliable() {
+            self.sent.confirm();
             return sent;
         }
-        // What a receiver on this machine rejects is known at once.
-        let sent = match self.wire.rejected() {
-            Some(error) => Err(Failure::Stop(error)),
+        // The error of a receiver on this machine arrives at once.
+        let sent = match self.transport.take_error() {
+            Some(error) => Err(SendError::Stop(error)),
             None => sent,
         };
-        if let Err(Failure::Stop(_)) = sent {
-            self.ledger.reject();
+        if let Err(SendError::Stop(_)) = sent {
+            self.sent.reject();
         }
         sent
     }
 
-    /// Finds out what became of the last push, as far as it was not known.
-    fn settle(&mut self) -> Option<PushError> {
-        let in_doubt = take(&mut self.in_doubt);
-        if let Some(error) = self.wire.rejected() {
-            self.ledger.reject();
-            return in_doubt.then(|| self.failed(error));
+    /// Confirms the last push, or returns its error if one has arrived since.
+    fn confirm_last(&mut self) -> Option<PushError> {
+        let was_unconfirmed = take(&mut self.is_unconfirmed);
+        if let Some(error) = self.transport.take_error() {
+            self.sent.reject();
+            return was_unconfirmed.then(|| self.record_failure(error));
         }
-        self.ledger.confirm();
-        if in_doubt {
-            self.fares.well();
+        self.sent.confirm();
+        if was_unconfirmed {
+            self.stats.record_success();
         }
         None
     }
 
-    fn failed(&self, source: Error) -> PushError {
-        self.fares.failed(format!("{}: {source}", self.target));
+    fn record_failure(&self, source: Error) -> PushError {
+        let destination = self.destination.to_string();
+        self.stats
+            .record_failure(format!("{destination}: {source}"));
         PushError {
-            target: self.target.to_string(),
+            destination,
             source,
         }
     }
 }
 
-/// Returns how many datagrams go between two pauses, so that all pauses take half of the time at most.
+/// Returns the number of datagrams between two pauses, such that all pauses take at most half of the time.
 fn stride(packets: usize, time: Duration) -> usize {
     let pauses = (time / 2).as_nanos() / (2 * PAUSE).as_nanos();
     packets
@@ -231,16 +241,16 @@ fn stride(packets: usize, time: Duration) -> usize {
         .max(1)
 }
 
-/// A push that did not arrive.
+/// The error of a push that did not arrive; its [`source`](error::Error::source) is an [`io::Error`](std::io::Error).
 #[derive(Debug)]
 pub struct PushError {
-    target: String,
+    destination: String,
     source: Error,
 }
 
 impl Display for PushError {
     fn fmt(&self, f: &mut Formatter<'_>) -> Formatted {
-        write!(f, "metrics were not pushed to {}", self.target)
+        write!(f, "could not push metrics to {}", self.destination)
     }
 }
 
@@ -255,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_leave_time_to_send() {
+    fn pauses_take_at_most_half_of_the_timeout() {
         let seconds = Duration::from_secs;
         assert_eq!(stride(0, seconds(5)), 1);
         assert_eq!(stride(1250, seconds(5)), 1);

@@ -1,9 +1,11 @@
-//! What a histogram says of the values that it counted.
+//! Estimates from the buckets of a histogram.
 
-/// Estimates a quantile above 0 of values that are known by the counts of their buckets only, as Prometheus's `histogram_quantile` does.
+/// Estimates a quantile above 0 by linear interpolation, as [`histogram_quantile`] of Prometheus does; `None` if there are no values.
 ///
-/// The values of a bucket are taken to lie evenly between its bounds: with `n` of them below the bucket, `c` in it, and `total` in all,
-/// the estimate is `lower + (upper - lower) * (q * total - n) / c` in the first bucket where `n + c >= q * total`.
+/// With `n` values below a bucket, `c` values in it and `total` values, the estimate is `lower + (upper - lower) * (q * total - n) / c`
+/// for the first bucket with `n + c >= q * total`.
+///
+/// [`histogram_quantile`]: https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
 pub(crate) fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
     let total: u128 = counts.iter().copied().map(u128::from).sum();
     if total == 0 {
@@ -22,13 +24,14 @@ pub(crate) fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
     bounds.last().copied()
 }
 
-/// Returns the middle of a bucket, which stands for its values.
+/// Returns the middle of a bucket, which represents its values.
 pub(crate) fn middle(bounds: &[f64], index: usize) -> Option<f64> {
     let (lower, upper) = edges(bounds, index)?;
     Some(lower + (upper - lower) / 2.0)
 }
 
-/// Returns the bounds of a bucket. The first begins at 0, unless it ends below; the last, which has no end, is its beginning.
+/// Returns the bounds of a bucket. The first one starts at 0, unless its upper bound is lower; the last one has no upper bound and
+/// returns its lower bound twice.
 fn edges(bounds: &[f64], index: usize) -> Option<(f64, f64)> {
     let before = index
         .checked_sub(1)
@@ -41,10 +44,10 @@ fn edges(bounds: &[f64], index: usize) -> Option<(f64, f64)> {
     }
 }
 
-/// Returns the sample rate with which one sample stands for `count` values.
+/// Returns the sample rate of a sample that represents `count` values.
 ///
-/// A receiver that cuts `1 / rate` to a whole number finds `count`, and not one less.
-pub(crate) fn rate(count: u64) -> f64 {
+/// A receiver that truncates `1 / rate` to a whole number gets `count`, and not one less.
+pub(crate) fn sample_rate(count: u64) -> f64 {
     let rate = 1.0 / count as f64;
     if 1.0 / rate < count as f64 {
         rate.next_down()
@@ -59,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// The share of values that are at most `x`, when those of a bucket lie evenly in it.
+    /// Returns the share of values up to `x`, if the values of each bucket are evenly distributed.
     fn share(edges: &[(f64, f64)], counts: &[u64], x: f64) -> f64 {
         let part = |((lower, upper), count): (&(f64, f64), &u64)| {
             let inside = if x >= *upper {
@@ -83,9 +86,9 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// The model looks for the value by halving, where the share of values up to it crosses the quantile.
+        /// The model finds the value by bisection of the share of values.
         #[test]
-        fn a_quantile_is_where_the_share_of_values_crosses_it(
+        fn a_quantile_has_its_share_of_values_below_it(
             steps in prop::collection::vec(1_u32..1000, 1..8),
             counts in prop::collection::vec(0_u64..50, 8),
             q in 0.01_f64..0.999,
@@ -106,7 +109,7 @@ mod tests {
                 let x = (low + high) / 2.0;
                 if share(&edges, counts, x) < q { low = x } else { high = x }
             }
-            // A gap without values has more than one answer: any that has the same share below it.
+            // In a gap without values any value with the same share is right.
             let same = (share(&edges, counts, found) - share(&edges, counts, high)).abs() < 1e-6;
             prop_assert!((found - high).abs() < 1e-6 * last || same, "{} is not {}", found, high);
         }
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_are_not_made_up() {
+    fn estimates_stay_within_the_bounds() {
         assert_eq!(quantile(&[1.0, 2.0], &[0, 0, 7], 0.5), Some(2.0));
         assert_eq!(quantile(&[-3.0, 2.0], &[4, 0, 0], 0.5), Some(-3.0));
         assert_eq!(quantile(&[4.0], &[2, 0], 0.5), Some(2.0));
@@ -144,11 +147,11 @@ mod tests {
         assert_eq!(middle(&[1.0, 2.0], 2), Some(2.0));
     }
 
-    /// GK-MT-4: real sampling. Also for receivers that cut to whole numbers.
+    /// GK-MT-4: also for receivers that truncate to whole numbers.
     #[test]
-    fn one_sample_stands_for_exactly_as_many_values() {
+    fn a_sample_represents_exactly_its_count() {
         for count in (1..100_000).chain([1 << 20, 999_999_937, 1 << 40]) {
-            let written: f64 = rate(count).to_string().parse().unwrap();
+            let written: f64 = sample_rate(count).to_string().parse().unwrap();
             assert_eq!((1.0 / written) as u64, count);
             assert!((1.0 / written - count as f64).abs() < 1e-6 * count as f64);
         }

@@ -1,23 +1,47 @@
 use std::fmt::Write;
 
-use towerkit_metrics::{RegistrySnapshot, Value};
+use towerkit_metrics::{HistogramSnapshot, RegistrySnapshot, Value};
 
-use crate::ledger::{Ledger, Told};
+use crate::{
+    quantile::quantile,
+    sent_state::{Field, SentSeries, SentState, SentValue},
+};
 
-/// One series of a snapshot, and what the receiver knows of it.
+/// The quantiles of histograms, with the names that go-kit gives them.
+pub(crate) const QUANTILES: [(f64, &str); 4] =
+    [(0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99")];
+
+/// One series of a snapshot, and its values that were sent before.
 #[derive(Debug)]
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) is_seconds: bool,
     pub(crate) labels: Vec<(&'a str, &'a str)>,
     pub(crate) value: &'a Value,
-    pub(crate) told: Told<'a>,
+    pub(crate) sent: SentSeries<'a>,
+}
+
+impl Series<'_> {
+    /// Returns the [`QUANTILES`] of the values since the last push, and the counts that are sent by them; `None` if there are no values.
+    pub(crate) fn quantiles(
+        &self,
+        values: &HistogramSnapshot,
+    ) -> Option<([f64; QUANTILES.len()], Vec<SentValue>)> {
+        let change = |(index, count): (usize, &u64)| self.sent.count(Field::Bucket(index), *count);
+        let (counts, sent): (Vec<u64>, Vec<SentValue>) =
+            values.counts().iter().enumerate().map(change).unzip();
+        let mut found = [0.0; QUANTILES.len()];
+        for (slot, (q, _)) in found.iter_mut().zip(QUANTILES) {
+            *slot = quantile(values.bounds(), &counts, q)?;
+        }
+        Some((found, sent))
+    }
 }
 
 /// Calls `each` with every series of a snapshot.
-pub(crate) fn each_series(
+pub(crate) fn for_each_series(
     snapshot: &RegistrySnapshot,
-    ledger: &mut Ledger,
+    state: &mut SentState,
     mut each: impl FnMut(&Series<'_>),
 ) {
     let mut key = String::new();
@@ -27,16 +51,16 @@ pub(crate) fn each_series(
             key.clear();
             key.push_str(family.name());
             for (_, value) in &labels {
-                // With its length before it, no value can be taken for two. Writing to a String cannot fail.
+                // The length keeps the key unambiguous. Writing to a String cannot fail.
                 let _ = write!(key, ",{}:{value}", value.len());
             }
-            let series = ledger.series(&key);
+            let index = state.index_of(&key);
             each(&Series {
                 name: family.name(),
                 is_seconds: family.unit() == Some("seconds"),
                 labels,
                 value: sample.value(),
-                told: Told { ledger, series },
+                sent: SentSeries { state, index },
             });
         }
     }

@@ -1,23 +1,26 @@
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use towerkit_metrics::{HistogramSnapshot, Value};
 
 use crate::{
-    ledger::{Cell, Mark},
-    packer::Packer,
-    quantile::{middle, rate},
+    packet_buffer::PacketBuffer,
+    quantile::{middle, sample_rate},
+    sent_state::{Field, SentValue},
     series::Series,
     text,
 };
 
-/// The lines of statsd: `app.calls_total:3|c`.
+/// The line format of [statsd](https://github.com/statsd/statsd/blob/master/docs/metric_types.md) and its dialects: `app.calls_total:3|c`.
 ///
-/// A counter says by how much it rose since the last push, and nothing if it did not. A gauge says its value. What a histogram says is
-/// up to [`histograms`](Self::histograms).
+/// | metric | line |
+/// |---|---|
+/// | counter | the increase since the last push, if there is one |
+/// | gauge | the value |
+/// | histogram | counters or samples, see [`Histograms`] |
 ///
-/// Statsd itself knows no tags: these and labels become levels of the name, `app.calls_total.method.GET`, in which every character but ASCII
-/// letters, digits, `_` and `-` is `_`. Two series that this makes one add up, which is right for all but gauges. In tags, characters
-/// that have a meaning are `_`.
+/// The original statsd has no tags. There tags and labels become levels of the name, `app.calls_total.method.GET`, in which every
+/// character except ASCII letters, digits, `_` and `-` becomes `_`. If that gives two series the same name, their counters add up. In the
+/// other dialects special characters in tags become `_`.
 #[derive(Debug, Clone)]
 pub struct Statsd {
     dialect: Dialect,
@@ -29,47 +32,53 @@ pub struct Statsd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     Plain,
-    Dog,
+    Datadog,
     Influx,
 }
 
-/// What is told of a histogram in the formats of statsd.
+/// The representation of a histogram in the dialects of [`Statsd`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Histograms {
-    /// Counters: how many values there were (`name.count`), what they add up to (`name.sum`), and how many were in each bucket
-    /// (`name.bucket.0_005`, with tags `name.bucket` and `upper_bound:0.005`; `inf` is the last). The default.
+    /// Counters for the number of values (`name.count`), their sum (`name.sum`) and the values in each bucket (`name.bucket.0_005`, or
+    /// `name.bucket` with the tag `upper_bound:0.005`; the last bucket is `inf`). The default.
     ///
-    /// This is exact, loses nothing, and those of many processes add up.
+    /// Counters are exact, and the counters of many processes add up.
     #[default]
     Counters,
-    /// Samples: one for each bucket that got values, with the middle of the bucket as its value and a sample rate that says how many
-    /// values it stands for: `name:320|ms|@0.125`.
+    /// One sample for each bucket with new values: the middle of the bucket, with a sample rate for their number, `name:320|ms|@0.125`.
     ///
-    /// For receivers that know the rate of samples and compute percentiles of their own, as the agent of Datadog, Telegraf and the
-    /// exporter of Prometheus do. Etsy's counts by the rate, but its percentiles take each sample for one value. Plain statsd has
-    /// timers: what is in seconds is sent in milliseconds. The others have histograms (`|h`), in the unit of the metric. Only the agent
-    /// of Datadog takes values below 0; to others they are 0.
+    /// Use samples with receivers that compute percentiles and apply the sample rate: the Datadog agent, [Telegraf] and the
+    /// [statsd exporter] of Prometheus. Etsy's statsd applies the rate to counts, but not to percentiles.
+    ///
+    /// In the original dialect samples are timers (`|ms`), and metrics in seconds are sent in milliseconds. The other dialects have
+    /// histograms (`|h`) in the unit of the metric. Values below 0 become 0, except for the Datadog agent.
+    ///
+    /// [Telegraf]: https://docs.influxdata.com/telegraf/v1/input-plugins/statsd/
+    /// [statsd exporter]: https://github.com/prometheus/statsd_exporter
     Samples,
 }
 
 impl Statsd {
-    /// Writes lines for Etsy's statsd and all that understand its lines, without tags.
+    /// Writes lines for Etsy's statsd and compatible receivers, without tags.
     #[must_use]
     pub fn new() -> Self {
         Self::of(Dialect::Plain)
     }
 
-    /// Writes lines for the agent of Datadog, with tags: `app.calls_total:3|c|#method:GET`.
+    /// Writes lines for the Datadog agent, in the format of [DogStatsD]: `app.calls_total:3|c|#method:GET`.
+    ///
+    /// [DogStatsD]: https://docs.datadoghq.com/developers/dogstatsd/datagram_shell/
     #[must_use]
     pub fn dogstatsd() -> Self {
-        Self::of(Dialect::Dog)
+        Self::of(Dialect::Datadog)
     }
 
-    /// Writes lines for Telegraf, with tags as InfluxDB has them: `app.calls_total,method=GET:3|c`.
+    /// Writes lines for [Telegraf](https://docs.influxdata.com/telegraf/v1/input-plugins/statsd/) with tags as in InfluxDB:
+    /// `app.calls_total,method=GET:3|c`.
     ///
-    /// Telegraf cuts what a counter rises by to a whole number. So the sum of a histogram rises by whole numbers, and what is left is
-    /// told when it has become one.
+    /// Telegraf truncates the increase of a counter to a whole number. So the sum of a histogram is sent in whole numbers, and the
+    /// fraction remains for a later push.
     #[must_use]
     pub fn influx() -> Self {
         Self::of(Dialect::Influx)
@@ -84,104 +93,123 @@ impl Statsd {
         }
     }
 
-    /// Puts `prefix` before every name, as it is: `"app."`. There is none by default.
+    /// Adds `prefix`, such as `"app."`, in front of every name; empty by default.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.to_owned();
         self
     }
 
-    /// Adds a tag to every line, before those of the series. A label of the same name takes its place.
+    /// Adds a tag to every line, before the tags of the series. A label of the same name replaces it.
     #[must_use]
     pub fn tag(mut self, name: &str, value: &str) -> Self {
-        text::add_tag(&mut self.tags, name, value);
+        text::set_tag(&mut self.tags, name, value);
         self
     }
 
-    /// Chooses what is told of histograms: [`Histograms::Counters`] by default.
+    /// Sets the representation of histograms; [`Histograms::Counters`] by default.
     #[must_use]
     pub fn histograms(mut self, histograms: Histograms) -> Self {
         self.histograms = histograms;
         self
     }
 
-    pub(crate) fn series(&self, series: &Series<'_>, packer: &mut Packer) {
+    pub(crate) fn write_series(&self, series: &Series<'_>, buffer: &mut PacketBuffer) {
         match series.value {
-            Value::Counter(value) => self.counter(series, "", None, Cell::Count, *value, packer),
-            Value::Gauge(value) => self.gauge(series, *value, packer),
+            Value::Counter(value) => {
+                self.write_counter(series, "", None, Field::Count, *value, buffer)
+            }
+            Value::Gauge(value) => self.write_gauge(series, *value, buffer),
             Value::Histogram(values) => match self.histograms {
-                Histograms::Counters => self.counters(series, values, packer),
-                Histograms::Samples => self.samples(series, values, packer),
+                Histograms::Counters => self.write_counters(series, values, buffer),
+                Histograms::Samples => self.write_samples(series, values, buffer),
             },
         }
     }
 
-    fn counter(
+    fn write_counter(
         &self,
         series: &Series<'_>,
         part: &str,
         bound: Option<&str>,
-        cell: Cell,
+        field: Field,
         now: u64,
-        packer: &mut Packer,
+        buffer: &mut PacketBuffer,
     ) {
-        let (by, mark) = series.told.count(cell, now);
-        if by > 0 {
-            packer.line(&self.line(series, part, bound, by, "c"), &[mark]);
+        let (change, sent) = series.sent.count(field, now);
+        if change > 0 {
+            buffer.push_line(&self.line(series, part, bound, change, "c"), &[sent]);
         }
     }
 
-    fn gauge(&self, series: &Series<'_>, value: i64, packer: &mut Packer) {
+    fn write_gauge(&self, series: &Series<'_>, value: i64, buffer: &mut PacketBuffer) {
         let line = self.line(series, "", None, value, "g");
-        if value < 0 && self.dialect != Dialect::Dog {
-            // A sign makes it relative, to all but the agent of Datadog.
+        if value < 0 && self.dialect != Dialect::Datadog {
+            // A sign makes a gauge relative, except for the Datadog agent.
             let zero = self.line(series, "", None, 0, "g");
-            packer.line(&format!("{zero}\n{line}"), &[]);
+            buffer.push_line(&format!("{zero}\n{line}"), &[]);
         } else {
-            packer.line(&line, &[]);
+            buffer.push_line(&line, &[]);
         }
     }
 
-    fn counters(&self, series: &Series<'_>, values: &HistogramSnapshot, packer: &mut Packer) {
-        self.counter(series, "count", None, Cell::Count, values.count(), packer);
-        let (by, mark) = match self.dialect {
-            Dialect::Influx => series.told.whole_sum(values.sum()),
-            Dialect::Plain | Dialect::Dog => series.told.sum(values.sum()),
+    fn write_counters(
+        &self,
+        series: &Series<'_>,
+        values: &HistogramSnapshot,
+        buffer: &mut PacketBuffer,
+    ) {
+        self.write_counter(series, "count", None, Field::Count, values.count(), buffer);
+        let (change, sent) = match self.dialect {
+            Dialect::Influx => series.sent.whole_sum(values.sum()),
+            Dialect::Plain | Dialect::Datadog => series.sent.sum(values.sum()),
         };
-        if by.is_finite() && by != 0.0 {
-            packer.line(&self.line(series, "sum", None, by, "c"), &[mark]);
+        if change.is_finite() && change != 0.0 {
+            buffer.push_line(&self.line(series, "sum", None, change, "c"), &[sent]);
         }
         for (index, count) in values.counts().iter().enumerate() {
             let bound = match values.bounds().get(index) {
                 Some(bound) => bound.to_string(),
                 None => "inf".to_owned(),
             };
-            let cell = Cell::Bucket(index);
-            self.counter(series, "bucket", Some(&bound), cell, *count, packer);
+            let field = Field::Bucket(index);
+            self.write_counter(series, "bucket", Some(&bound), field, *count, buffer);
         }
     }
 
-    fn samples(&self, series: &Series<'_>, values: &HistogramSnapshot, packer: &mut Packer) {
+    fn write_samples(
+        &self,
+        series: &Series<'_>,
+        values: &HistogramSnapshot,
+        buffer: &mut PacketBuffer,
+    ) {
         for (index, count) in values.counts().iter().enumerate() {
-            let (by, mark) = series.told.count(Cell::Bucket(index), *count);
-            if let (1.., Some(middle)) = (by, middle(values.bounds(), index)) {
-                self.sample(series, middle, by, mark, packer);
+            let (change, sent) = series.sent.count(Field::Bucket(index), *count);
+            if let (1.., Some(middle)) = (change, middle(values.bounds(), index)) {
+                self.write_sample(series, middle, change, sent, buffer);
             }
         }
     }
 
-    fn sample(&self, series: &Series<'_>, value: f64, count: u64, mark: Mark, packer: &mut Packer) {
+    fn write_sample(
+        &self,
+        series: &Series<'_>,
+        value: f64,
+        count: u64,
+        sent: SentValue,
+        buffer: &mut PacketBuffer,
+    ) {
         let (value, kind) = match self.dialect {
             Dialect::Plain if series.is_seconds => (millis(value), "ms"),
             Dialect::Plain => (value.max(0.0), "ms"),
             Dialect::Influx => (value.max(0.0), "h"),
-            Dialect::Dog => (value, "h"),
+            Dialect::Datadog => (value, "h"),
         };
         let kind = match count {
             1 => kind.to_owned(),
-            _ => format!("{kind}|@{}", rate(count)),
+            _ => format!("{kind}|@{}", sample_rate(count)),
         };
-        packer.line(&self.line(series, "", None, value, &kind), &[mark]);
+        buffer.push_line(&self.line(series, "", None, value, &kind), &[sent]);
     }
 
     fn line(
@@ -193,10 +221,10 @@ impl Statsd {
         kind: &str,
     ) -> String {
         let mut line = String::new();
-        text::name(&mut line, &self.prefix);
-        text::name(&mut line, series.name);
+        text::write_name(&mut line, &self.prefix);
+        text::write_name(&mut line, series.name);
         if self.dialect == Dialect::Plain {
-            levels(&mut line, &self.tags, series);
+            text::write_levels(&mut line, &self.tags, &series.labels);
         }
         if !part.is_empty() {
             line.push('.');
@@ -206,43 +234,43 @@ impl Statsd {
             Dialect::Plain => {
                 if let Some(bound) = bound {
                     line.push('.');
-                    text::level(&mut line, bound);
+                    text::write_level(&mut line, bound);
                 }
-                put(&mut line, format_args!(":{value}|{kind}"));
+                text::write_args(&mut line, format_args!(":{value}|{kind}"));
             }
-            Dialect::Dog => {
-                put(&mut line, format_args!(":{value}|{kind}"));
-                self.tags(&mut line, series, bound, "|#", ',', ':');
+            Dialect::Datadog => {
+                text::write_args(&mut line, format_args!(":{value}|{kind}"));
+                self.write_tags(&mut line, series, bound, "|#", ',', ':');
             }
             Dialect::Influx => {
-                self.tags(&mut line, series, bound, ",", ',', '=');
-                put(&mut line, format_args!(":{value}|{kind}"));
+                self.write_tags(&mut line, series, bound, ",", ',', '=');
+                text::write_args(&mut line, format_args!(":{value}|{kind}"));
             }
         }
         line
     }
 
-    fn tags(
+    fn write_tags(
         &self,
         line: &mut String,
         series: &Series<'_>,
         bound: Option<&str>,
-        first: &str,
-        between: char,
-        is: char,
+        start: &str,
+        separator: char,
+        assign: char,
     ) {
-        let mut tags = text::tags(&self.tags, &series.labels);
+        let mut tags = text::merge_tags(&self.tags, &series.labels);
         tags.extend(bound.map(|bound| ("upper_bound", bound)));
         for (index, (name, value)) in tags.into_iter().enumerate() {
             if index == 0 {
-                line.push_str(first);
+                line.push_str(start);
             } else {
-                line.push(between);
+                line.push(separator);
             }
-            text::name(line, name);
-            line.push(is);
-            text::clean(line, value, |c| {
-                text::is_plain(c) && !"|#:,=@;\\\"'".contains(c)
+            text::write_name(line, name);
+            line.push(assign);
+            text::write_replaced(line, value, |c| {
+                text::is_safe(c) && !"|#:,=@;\\\"'".contains(c)
             });
         }
     }
@@ -254,22 +282,8 @@ impl Default for Statsd {
     }
 }
 
-/// Writes tags and labels as levels of a name: with their names, so that one that is empty moves no other.
-pub(crate) fn levels(line: &mut String, tags: &[(String, String)], series: &Series<'_>) {
-    for (name, value) in text::tags(tags, &series.labels) {
-        line.push('.');
-        text::level(line, name);
-        line.push('.');
-        text::level(line, value);
-    }
-}
-
+/// Converts seconds to milliseconds, at least 0.
 fn millis(seconds: f64) -> f64 {
-    // To the nanosecond, so that 0.0025 s are 2.5 ms and not 2.5000000000000004.
+    // Rounded to a nanosecond, so that 0.0025 s are 2.5 ms and not 2.5000000000000004.
     (seconds.max(0.0) * 1e9).round() / 1e6
-}
-
-pub(crate) fn put(line: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = line.write_fmt(text);
 }

@@ -13,7 +13,9 @@ use towerkit_core::stack;
 use towerkit_http::HttpExt;
 use towerkit_log::{Background, Format, LineFormatter, LogGuard, LogLayer};
 use towerkit_metrics::{Fanout, MetricsLayer, Registry};
-use towerkit_metrics_push::{Graphite, Influx, InfluxHttp, Pusher, PusherHandle, Statsd, Target};
+use towerkit_metrics_push::{
+    Destination, Graphite, Influx, InfluxHttp, Pusher, PusherHandle, Statsd,
+};
 use towerkit_opentelemetry::{
     MetricExporterHandle, MetricPipeline, SpanExporterHandle, SpanPipeline,
 };
@@ -95,12 +97,12 @@ impl Telemetry {
             Pusher::new(
                 registry.clone(),
                 Statsd::new(),
-                Target::udp(receivers.statsd.to_string()),
+                Destination::udp(receivers.statsd.to_string()),
             ),
             Pusher::new(
                 registry.clone(),
                 Graphite::new(),
-                Target::tcp(graphite.to_string()),
+                Destination::tcp(graphite.to_string()),
             ),
             Pusher::new(registry.clone(), Influx::new(), influx),
         ];
@@ -132,7 +134,7 @@ impl Telemetry {
         let sure = if kind == Kind::Silent { 2 } else { 0 };
         let is_told = || {
             let mut pushers = self.pushers[sure..].iter();
-            pushers.all(|pusher| pusher.report().failures > 0)
+            pushers.all(|pusher| pusher.snapshot().failures > 0)
         };
         eventually("pushes fail", is_told);
         eventually("exports fail", || self.meters.failures() > 0);
@@ -143,7 +145,7 @@ impl Telemetry {
     /// Whether spans and metrics have arrived everywhere.
     pub(crate) fn has_told_all(&self) -> bool {
         let mut pushers = self.pushers.iter();
-        self.spans.snapshot().sent() > 0 && pushers.all(|pusher| pusher.report().pushes > 0)
+        self.spans.snapshot().sent() > 0 && pushers.all(|pusher| pusher.snapshot().pushes > 0)
     }
 
     pub(crate) fn loses_spans_and_lines(&self) -> bool {

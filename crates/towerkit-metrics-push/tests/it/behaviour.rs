@@ -1,4 +1,4 @@
-//! Pushes over real sockets, whose other ends the tests are themselves.
+//! Pushes over real sockets, which the tests receive.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
 };
 use towerkit_metrics::Registry;
-use towerkit_metrics_push::{Graphite, Pusher, Statsd, Target};
+use towerkit_metrics_push::{Destination, Graphite, Pusher, Statsd};
 
 fn registry() -> (Registry, std::sync::Arc<dyn towerkit_metrics::Counter>) {
     let registry = Registry::new();
@@ -31,15 +31,15 @@ async fn receive(socket: &UdpSocket) -> String {
     String::from_utf8(datagram[..length].to_vec()).unwrap()
 }
 
-fn statsd(registry: &Registry, target: Target) -> Pusher {
-    Pusher::new(registry.clone(), Statsd::new(), target)
+fn statsd(registry: &Registry, destination: Destination) -> Pusher {
+    Pusher::new(registry.clone(), Statsd::new(), destination)
 }
 
 #[tokio::test]
-async fn what_a_receiver_missed_is_told_when_it_is_back() {
+async fn a_receiver_that_returns_gets_the_missed_changes() {
     let (registry, counter) = registry();
     let (receiver, address) = udp("127.0.0.1:0").await;
-    let mut pusher = statsd(&registry, Target::udp(address.to_string()));
+    let mut pusher = statsd(&registry, Destination::udp(address.to_string()));
     let handle = pusher.handle();
     counter.add(1);
     pusher.flush().await.unwrap();
@@ -48,25 +48,25 @@ async fn what_a_receiver_missed_is_told_when_it_is_back() {
     for n in 1..=3 {
         counter.add(10);
         let error = pusher.flush().await.unwrap_err();
-        let shown = format!("metrics were not pushed to udp {address}");
+        let shown = format!("could not push metrics to udp {address}");
         assert_eq!(error.to_string(), shown);
         let source = std::error::Error::source(&error).unwrap();
         let source = source.downcast_ref::<io::Error>().unwrap();
         assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
-        let report = handle.report();
-        assert_eq!((report.pushes, report.failures), (1, n));
-        assert!(report.last_failure.unwrap().contains("refused"));
+        let snapshot = handle.snapshot();
+        assert_eq!((snapshot.pushes, snapshot.failures), (1, n));
+        assert!(snapshot.last_failure.unwrap().contains("refused"));
     }
     let (receiver, _) = udp(&address.to_string()).await;
     counter.add(5);
     pusher.flush().await.unwrap();
     assert_eq!(receive(&receiver).await, "calls_total:35|c");
-    let report = handle.report();
-    assert_eq!((report.pushes, report.last_failure), (2, None));
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.pushes, snapshot.last_failure), (2, None));
 }
 
 #[tokio::test]
-async fn datagrams_are_as_long_as_is_said_and_a_longer_line_is_counted() {
+async fn datagrams_fit_in_a_frame_and_a_longer_line_is_counted() {
     let registry = Registry::new();
     for n in 0..200 {
         let labels = [("n", n.to_string())];
@@ -80,11 +80,11 @@ async fn datagrams_are_as_long_as_is_said_and_a_longer_line_is_counted() {
     let counter = registry.counter("long_total", "", &[("x", &long)]).unwrap();
     counter.add(1);
     let (receiver, address) = udp("127.0.0.1:0").await;
-    let mut pusher = statsd(&registry, Target::udp(address.to_string()));
+    let mut pusher = statsd(&registry, Destination::udp(address.to_string()));
     pusher.flush().await.unwrap();
-    let report = pusher.handle().report();
-    // The first has nothing to tell.
-    assert_eq!((report.lines, report.too_long), (199, 1));
+    let snapshot = pusher.handle().snapshot();
+    // The first counter is 0 and has no line.
+    assert_eq!((snapshot.lines, snapshot.too_long), (199, 1));
     let mut lines = Vec::new();
     while lines.len() < 199 {
         let datagram = receive(&receiver).await;
@@ -93,31 +93,24 @@ async fn datagrams_are_as_long_as_is_said_and_a_longer_line_is_counted() {
     }
     let expected = |n: u64| format!("calls_total.n.{n}:{n}|c");
     assert!((1..200).all(|n| lines.contains(&expected(n))));
-
-    let target = Target::udp(address.to_string()).packet(64).unwrap();
-    let mut pusher = statsd(&registry, target);
-    pusher.flush().await.unwrap();
-    let report = pusher.handle().report();
-    assert_eq!((report.lines, report.too_long), (199, 1));
-    assert!(receive(&receiver).await.len() <= 64);
 }
 
-/// The datagrams that are in the queue of a receiver that stands still have arrived; the rest is told when it goes on.
+/// The datagrams in the queue of a receiver that does not read have arrived; the rest is sent when it reads again.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_full_queue_holds_up_a_push_and_nothing_is_told_twice() {
+async fn a_full_queue_fails_a_push_and_each_change_arrives_once() {
     let folder = std::env::temp_dir().join(format!("towerkit-push-{}", std::process::id()));
     let _ = std::fs::remove_file(&folder);
     let receiver = tokio::net::UnixDatagram::bind(&folder).unwrap();
     let registry = Registry::new();
-    let counters: Vec<_> = (0..100)
+    let label = "x".repeat(400);
+    let counters: Vec<_> = (0..300)
         .map(|n| {
-            let n = n.to_string();
+            let n = format!("{label}{n}");
             registry.counter("calls_total", "", &[("n", &n)]).unwrap()
         })
         .collect();
-    let target = Target::unix(&folder).packet(64).unwrap();
-    let mut pusher = statsd(&registry, target);
+    let mut pusher = statsd(&registry, Destination::unix(&folder));
     pusher = pusher.timeout(Duration::from_millis(100)).unwrap();
     let handle = pusher.handle();
     for _ in 0..3 {
@@ -126,23 +119,23 @@ async fn a_full_queue_holds_up_a_push_and_nothing_is_told_twice() {
         pusher.flush().await.unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
-    assert_eq!(handle.report().failures, 3);
-    let mut told = 0;
-    let mut datagram = [0; 100];
+    assert_eq!(handle.snapshot().failures, 3);
+    let mut received = 0;
+    let mut datagram = [0; 8192];
     for push in 0..20 {
         while let Ok(length) = receiver.try_recv(&mut datagram) {
             let text = std::str::from_utf8(&datagram[..length]).unwrap();
             let counts = text.split('\n').map(|line| line.split([':', '|']).nth(1));
-            told += counts
+            received += counts
                 .map(|n| n.unwrap().parse::<u64>().unwrap())
                 .sum::<u64>();
         }
-        assert!(push < 19, "{told} of 300 calls");
-        if told == 300 {
+        assert!(push < 19, "{received} of 900 calls");
+        if received == 900 {
             break;
         }
         let _ = pusher.flush().await;
-        // Makes the runtime look at the socket.
+        // The runtime polls the socket.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(pusher.flush().await.is_ok());
@@ -165,11 +158,11 @@ async fn read(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn one_connection_serves_until_it_is_closed_and_is_then_made_anew() {
+async fn a_connection_is_kept_and_replaced_after_it_was_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (registry, counter) = registry();
-    let mut pusher = statsd(&registry, Target::tcp(address));
+    let mut pusher = statsd(&registry, Destination::tcp(address));
     counter.add(1);
     pusher.flush().await.unwrap();
     let mut stream = accept(&listener).await;
@@ -177,7 +170,7 @@ async fn one_connection_serves_until_it_is_closed_and_is_then_made_anew() {
     counter.add(2);
     pusher.flush().await.unwrap();
     assert_eq!(read(&mut stream).await, "calls_total:2|c\n");
-    // It has read all: what it was told is not told again.
+    // The receiver has read all data, so that no change is sent again.
     drop(stream);
     tokio::time::sleep(Duration::from_millis(20)).await;
     counter.add(3);
@@ -187,14 +180,14 @@ async fn one_connection_serves_until_it_is_closed_and_is_then_made_anew() {
 }
 
 #[tokio::test]
-async fn what_a_connection_was_reset_with_is_told_again() {
+async fn changes_on_a_connection_that_was_reset_are_sent_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (registry, counter) = registry();
-    let pusher = statsd(&registry, Target::tcp(address));
+    let pusher = statsd(&registry, Destination::tcp(address));
     let mut pusher = pusher.interval(Duration::from_millis(500)).unwrap();
     counter.add(4);
-    // The last push is not confirmed before the next one, if there is one.
+    // A push is confirmed by the next one.
     tokio::select! {
         never = pusher.run() => match never {},
         there = async { accept(&listener).await.peek(&mut [0; 100]).await } => {
@@ -206,12 +199,11 @@ async fn what_a_connection_was_reset_with_is_told_again() {
     pusher.flush().await.unwrap();
     let mut stream = accept(&listener).await;
     assert_eq!(read(&mut stream).await, "calls_total:5|c\n");
-    assert_eq!(pusher.handle().report().failures, 1);
+    assert_eq!(pusher.handle().snapshot().failures, 1);
 }
 
-/// A receiver that does not read: pushes fail, and nothing waits for them, nor grows.
 #[tokio::test]
-async fn a_receiver_that_does_not_read_costs_no_more_than_the_timeout() {
+async fn a_receiver_that_does_not_read_fails_the_push_after_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let registry = Registry::new();
@@ -222,7 +214,7 @@ async fn a_receiver_that_does_not_read_costs_no_more_than_the_timeout() {
             .counter("calls_total", "", &[("x", &label)])
             .unwrap();
     }
-    let pusher = Pusher::new(registry, Graphite::new(), Target::tcp(address));
+    let pusher = Pusher::new(registry, Graphite::new(), Destination::tcp(address));
     let mut pusher = pusher.timeout(Duration::from_millis(200)).unwrap();
     let begun = Instant::now();
     let error = pusher.flush().await.unwrap_err();
@@ -232,43 +224,33 @@ async fn a_receiver_that_does_not_read_costs_no_more_than_the_timeout() {
     drop(listener);
 }
 
-/// GK: no receiver, no name: `run` goes on.
+/// `run` continues without a receiver.
 #[tokio::test(start_paused = true)]
-async fn pushes_become_rarer_while_they_fail() {
+async fn the_interval_grows_while_pushes_fail() {
     let (registry, _) = registry();
-    let mut pusher = statsd(&registry, Target::tcp("127.0.0.1:1"));
+    let mut pusher = statsd(&registry, Destination::tcp("127.0.0.1:1"));
     let handle = pusher.handle();
     let during = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
     tokio::select! {
         never = pusher.run() => match never {},
         () = during(9) => {}
     }
-    assert_eq!(handle.report().failures, 0);
+    assert_eq!(handle.snapshot().failures, 0);
     tokio::select! {
         never = pusher.run() => match never {},
         () = during(3600) => {}
     }
-    // At most one in 10 seconds at first, and at least one a minute.
-    let failures = handle.report().failures;
+    // One push in 10 seconds at first, and one a minute later.
+    let failures = handle.snapshot().failures;
     assert!((60..200).contains(&failures), "{failures}");
 }
 
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
-    let pusher = || Pusher::new(Registry::new(), Statsd::new(), Target::udp("x:1"));
-    let said = |error: towerkit_metrics_push::InvalidSetting| error.to_string();
-    let rejected = pusher().interval(Duration::ZERO).map(drop).map_err(said);
-    let expected = "an interval of 0ns is not 10 ms up to a day";
-    assert_eq!(rejected.unwrap_err(), expected);
-    let rejected = pusher().timeout(Duration::MAX).map(drop).map_err(said);
-    assert!(rejected.unwrap_err().ends_with("is not 1 ms up to an hour"));
-    for (target, bytes, most) in [
-        (Target::udp("x:1"), 63, 65_507),
-        (Target::udp("x:1"), 65_508, 65_507),
-        (Target::tcp("x:1"), 0, 16_777_216),
-    ] {
-        let rejected = target.packet(bytes).map(drop).map_err(said);
-        let expected = format!("a packet of {bytes} bytes is not 64 to {most}");
-        assert_eq!(rejected.unwrap_err(), expected);
-    }
+    let pusher = || Pusher::new(Registry::new(), Statsd::new(), Destination::udp("x:1"));
+    let error = pusher().interval(Duration::ZERO).unwrap_err();
+    let expected = "invalid interval 0ns: expected 10 ms up to a day";
+    assert_eq!(error.to_string(), expected);
+    let error = pusher().timeout(Duration::MAX).unwrap_err();
+    assert_eq!(error.setting(), "timeout");
 }

@@ -1,4 +1,4 @@
-//! The tests of pushes, in one binary.
+//! Pushes over real sockets and to real receivers.
 
 mod behaviour;
 mod memory;

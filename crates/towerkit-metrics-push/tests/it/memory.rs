@@ -1,11 +1,11 @@
-//! What pushes that fail leave behind.
+//! The memory of pushes that fail.
 
 use towerkit_metrics::{Buckets, Registry};
-use towerkit_metrics_push::{Format, Graphite, Histograms, Influx, Pusher, Statsd, Target};
+use towerkit_metrics_push::{Destination, Format, Graphite, Histograms, Influx, Pusher, Statsd};
 
-/// A receiver that is away for ever, as many pushes as there are in an hour and more: nothing is queued.
+/// 500 failed pushes, more than in an hour, queue no values.
 #[test]
-fn pushes_that_fail_leave_nothing_behind() {
+fn failed_pushes_keep_no_memory() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -17,18 +17,21 @@ fn pushes_that_fail_leave_nothing_behind() {
         Influx::new().into(),
     ];
     for format in formats {
-        for target in [Target::udp("127.0.0.1:1"), Target::tcp("127.0.0.1:1")] {
+        for destination in [
+            Destination::udp("127.0.0.1:1"),
+            Destination::tcp("127.0.0.1:1"),
+        ] {
             let registry = Registry::new();
             let counter = registry.counter("calls_total", "", &[]).unwrap();
             let buckets = Buckets::default();
             let histogram = registry.histogram("h_seconds", "", &[], &buckets).unwrap();
-            let mut pusher = Pusher::new(registry, format.clone(), target);
+            let mut pusher = Pusher::new(registry, format.clone(), destination);
             let mut fail = |times: u32| {
                 runtime.block_on(async {
                     for _ in 0..times {
                         counter.add(1);
                         histogram.observe(0.3);
-                        // Over UDP, what has no memory of what was sent need not know of a rejection.
+                        // Over UDP the error may arrive after the push.
                         let _ = pusher.flush().await;
                     }
                 });

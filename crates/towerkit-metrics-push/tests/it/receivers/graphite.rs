@@ -7,10 +7,10 @@ use std::{
 };
 
 use towerkit_metrics::{Buckets, Registry};
-use towerkit_metrics_push::{Graphite, Pusher, Target};
+use towerkit_metrics_push::{Destination, Graphite, Pusher};
 use towerkit_programs::{Program, command, free_port};
 
-use super::{NASTY, nasty, reported, until, while_pushing};
+use super::{SPECIAL, registry_with_special_labels, snapshot_when, until, while_pushing};
 
 struct Carbon {
     port: u16,
@@ -43,16 +43,16 @@ impl Carbon {
         ];
         program.start(arguments);
         let carbon = Self { port, program };
-        carbon.listens();
+        carbon.wait_until_ready();
         carbon
     }
 
     fn restart(&mut self) {
         self.program.restart();
-        self.listens();
+        self.wait_until_ready();
     }
 
-    fn listens(&self) {
+    fn wait_until_ready(&self) {
         until("carbon-cache listens", || {
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
@@ -67,7 +67,7 @@ impl Carbon {
         self.program.folder().join(path)
     }
 
-    /// The files of series with tags, whose names are hashes.
+    /// Returns the files of series with tags, whose names are hashes.
     fn tagged(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.program.folder().join("whisper/_tagged")];
@@ -84,7 +84,7 @@ impl Carbon {
         found
     }
 
-    /// Waits until the last value of a series is this.
+    /// Waits until the last value of a series is `value`.
     fn expect(&self, name: &str, value: f64) {
         until(&format!("{name} is {value}"), || {
             (last(&self.file(name)) == Some(value)).then_some(())
@@ -100,7 +100,7 @@ impl Carbon {
     }
 }
 
-/// The last value of a file of whisper.
+/// Returns the last value of a file of whisper.
 fn last(path: &Path) -> Option<f64> {
     let output = command("whisper-fetch").arg(path).output();
     let text = String::from_utf8(output.expect("whisper-fetch is installed").stdout).unwrap();
@@ -113,7 +113,7 @@ fn last(path: &Path) -> Option<f64> {
 /// GK-MT-3, GK-MT-4.
 #[tokio::test]
 #[ignore = "needs carbon-cache"]
-async fn graphite_has_what_the_registry_has() {
+async fn graphite_has_the_values_of_the_registry() {
     let carbon = Carbon::start();
     let registry = Registry::new();
     let labels = [("method", "GET")];
@@ -124,7 +124,11 @@ async fn graphite_has_what_the_registry_has() {
     (0..8).for_each(|_| histogram.observe(1.5));
     (0..8).for_each(|_| histogram.observe(3.0));
     let graphite = Graphite::new().prefix("app.").levels();
-    let mut pusher = Pusher::new(registry.clone(), graphite, Target::tcp(carbon.address()));
+    let mut pusher = Pusher::new(
+        registry.clone(),
+        graphite,
+        Destination::tcp(carbon.address()),
+    );
     counter.add(15);
     pusher.flush().await.unwrap();
     for (name, value) in [
@@ -139,28 +143,32 @@ async fn graphite_has_what_the_registry_has() {
     ] {
         carbon.expect(&format!("app.{name}"), value);
     }
-    // The same by UDP, from another pusher: values that rise need no memory of what was sent.
+    // Another pusher over UDP sends the same values.
     counter.add(5);
     let graphite = Graphite::new().prefix("udp.").levels();
-    let mut pusher = Pusher::new(registry, graphite, Target::udp(carbon.address()));
+    let mut pusher = Pusher::new(registry, graphite, Destination::udp(carbon.address()));
     pusher.flush().await.unwrap();
     carbon.expect("udp.calls_total.method.GET", 20.0);
     carbon.has_no_bad_lines();
 }
 
-/// MT-06: each is a series of its own, and no path leaves the folder.
+/// MT-06: each label is one series, and no path leaves the folder.
 #[tokio::test]
 #[ignore = "needs carbon-cache"]
-async fn nasty_labels_are_one_series_each_for_graphite() {
+async fn special_labels_are_one_series_each_on_graphite() {
     let carbon = Carbon::start();
     let graphite = Graphite::new().tag("env", "a b;c");
-    let mut pusher = Pusher::new(nasty(), graphite, Target::tcp(carbon.address()));
+    let mut pusher = Pusher::new(
+        registry_with_special_labels(),
+        graphite,
+        Destination::tcp(carbon.address()),
+    );
     pusher.flush().await.unwrap();
     let files = until("the files", || {
         let files = carbon.tagged();
-        (files.len() >= NASTY.len()).then_some(files)
+        (files.len() >= SPECIAL.len()).then_some(files)
     });
-    assert_eq!(files.len(), NASTY.len());
+    assert_eq!(files.len(), SPECIAL.len());
     let mut values = until("the values", || {
         files
             .iter()
@@ -168,43 +176,58 @@ async fn nasty_labels_are_one_series_each_for_graphite() {
             .collect::<Option<Vec<_>>>()
     });
     values.sort_by(f64::total_cmp);
-    let expected: Vec<_> = (1..=NASTY.len()).map(|n| n as f64).collect();
+    let expected: Vec<_> = (1..=SPECIAL.len()).map(|n| n as f64).collect();
     assert_eq!(values, expected);
     let graphite = Graphite::new().prefix("levels.").levels();
-    let mut pusher = Pusher::new(nasty(), graphite, Target::tcp(carbon.address()));
+    let mut pusher = Pusher::new(
+        registry_with_special_labels(),
+        graphite,
+        Destination::tcp(carbon.address()),
+    );
     pusher.flush().await.unwrap();
-    carbon.expect("levels.nasty_total.kind.nasty.value._orders__id___", 7.0);
+    carbon.expect(
+        "levels.special_total.kind.special.value._orders__id___",
+        7.0,
+    );
     carbon.has_no_bad_lines();
 }
 
-/// Killed, it is found again; stopped, it is waited for no longer than the timeout, and then has all.
+/// Carbon is killed and restarted, then suspended for a time and resumed; it gets all values.
 #[tokio::test]
 #[ignore = "needs carbon-cache"]
-async fn carbon_may_die_and_may_stand_still() {
+async fn carbon_gets_all_values_after_an_outage() {
     let mut carbon = Carbon::start();
     let registry = Registry::new();
     let counter = registry.counter("calls_total", "", &[]).unwrap();
-    let pusher = Pusher::new(registry, Graphite::new(), Target::tcp(carbon.address()));
+    let pusher = Pusher::new(
+        registry,
+        Graphite::new(),
+        Destination::tcp(carbon.address()),
+    );
     let pusher = pusher.interval(Duration::from_millis(10)).unwrap();
     let mut pusher = pusher.timeout(Duration::from_millis(500)).unwrap();
     let handle = pusher.handle();
     counter.add(1);
-    while_pushing(&mut pusher, reported(&handle, |report| report.pushes > 2)).await;
+    while_pushing(
+        &mut pusher,
+        snapshot_when(&handle, |snapshot| snapshot.pushes > 2),
+    )
+    .await;
     carbon.expect("calls_total", 1.0);
 
     carbon.program.kill();
     counter.add(10);
     tokio::select! {
         never = pusher.run() => match never {},
-        report = reported(&handle, |report| report.failures > 3) => {
-            assert!(report.last_failure.unwrap().starts_with("tcp 127.0.0.1:"));
+        snapshot = snapshot_when(&handle, |snapshot| snapshot.failures > 3) => {
+            assert!(snapshot.last_failure.unwrap().starts_with("tcp 127.0.0.1:"));
         }
     }
     carbon.restart();
-    let pushes = handle.report().pushes;
+    let pushes = handle.snapshot().pushes;
     while_pushing(
         &mut pusher,
-        reported(&handle, |report| report.pushes > pushes),
+        snapshot_when(&handle, |snapshot| snapshot.pushes > pushes),
     )
     .await;
     carbon.expect("calls_total", 11.0);

@@ -1,4 +1,4 @@
-//! InfluxDB 1.6, over HTTP and UDP.
+//! InfluxDB 1.6 over HTTP and UDP.
 
 use std::{
     process::Command,
@@ -7,10 +7,10 @@ use std::{
 
 use serde_json::Value;
 use towerkit_metrics::{Buckets, Registry};
-use towerkit_metrics_push::{Influx, InfluxHttp, Pusher, Target};
+use towerkit_metrics_push::{Destination, Influx, InfluxHttp, Pusher};
 use towerkit_programs::{Program, free_port};
 
-use super::{NASTY, nasty, until};
+use super::{SPECIAL, registry_with_special_labels, until};
 
 struct Database {
     http: u16,
@@ -19,7 +19,7 @@ struct Database {
 }
 
 impl Database {
-    /// Starts one that knows `ann`, with the password `canary`, and has the databases `app` and `udp`.
+    /// Starts a database with the user `ann`, the password `canary`, and the databases `app` and `udp`.
     fn start() -> Self {
         let mut program = Program::new("influxd");
         let [http, udp, backup] = [0; 3].map(|_| free_port());
@@ -34,7 +34,7 @@ impl Database {
         let path = program.file("influxd.conf", &configuration);
         program.start(["run".into(), "-config".into(), path]);
         let database = Self { http, udp, program };
-        database.answers();
+        database.wait_until_ready();
         database.query(
             "",
             "CREATE USER ann WITH PASSWORD 'canary' WITH ALL PRIVILEGES",
@@ -46,11 +46,11 @@ impl Database {
 
     fn restart(&mut self) {
         self.program.restart();
-        self.answers();
+        self.wait_until_ready();
     }
 
-    fn answers(&self) {
-        until("influxd answers", || {
+    fn wait_until_ready(&self) {
+        until("influxd replies", || {
             let ping = Command::new("curl")
                 .args(["--silent", "--fail", &format!("{}/ping", self.url())])
                 .status();
@@ -82,7 +82,7 @@ impl Database {
         answer["results"][0]["series"][0]["values"].clone()
     }
 
-    /// The rows of a query, without their times.
+    /// Returns the rows of a query without their times.
     fn rows(&self, database: &str, query: &str) -> Vec<Vec<Value>> {
         let rows = self.query(database, query);
         let rows = rows.as_array().cloned().unwrap_or_default();
@@ -95,7 +95,7 @@ impl Database {
 /// GK-MT-5.
 #[tokio::test]
 #[ignore = "needs influxd"]
-async fn influxdb_has_what_the_registry_has() {
+async fn influxdb_has_the_values_of_the_registry() {
     let database = Database::start();
     let registry = Registry::new();
     let counter = registry
@@ -109,7 +109,7 @@ async fn influxdb_has_what_the_registry_has() {
     let influx = || Influx::new().tag("env", "prod");
     let mut pusher = Pusher::new(registry.clone(), influx(), database.writer());
     pusher.flush().await.unwrap();
-    let udp = Target::udp(format!("127.0.0.1:{}", database.udp));
+    let udp = Destination::udp(format!("127.0.0.1:{}", database.udp));
     Pusher::new(registry, influx(), udp).flush().await.unwrap();
     for name in ["app", "udp"] {
         let count = "SELECT a, env, count FROM influx_counter";
@@ -130,35 +130,39 @@ async fn influxdb_has_what_the_registry_has() {
     pusher.flush().await.unwrap();
     let rows = database.rows("app", "SELECT count FROM influx_counter");
     assert_eq!(rows, [[Value::from(60)], [Value::from(61)]]);
-    // No quantile, as there was no value.
+    // Without new values there is no quantile.
     let rows = database.rows("app", "SELECT p50, count FROM h");
     assert_eq!(rows[1], [Value::Null, Value::from(16)]);
 }
 
-/// MT-06: all but control characters and backslashes comes back as it was.
+/// MT-06: all characters except control characters and backslashes are stored unchanged.
 #[tokio::test]
 #[ignore = "needs influxd"]
-async fn nasty_labels_come_back_from_influxdb() {
+async fn special_labels_are_stored_unchanged_on_influxdb() {
     let database = Database::start();
-    Pusher::new(nasty(), Influx::new(), database.writer())
-        .flush()
-        .await
-        .unwrap();
-    let udp = Target::udp(format!("127.0.0.1:{}", database.udp));
-    Pusher::new(nasty(), Influx::new(), udp)
+    Pusher::new(
+        registry_with_special_labels(),
+        Influx::new(),
+        database.writer(),
+    )
+    .flush()
+    .await
+    .unwrap();
+    let udp = Destination::udp(format!("127.0.0.1:{}", database.udp));
+    Pusher::new(registry_with_special_labels(), Influx::new(), udp)
         .flush()
         .await
         .unwrap();
     for name in ["app", "udp"] {
         let rows = until("all", || {
-            let rows = database.rows(name, "SELECT kind, value, count FROM nasty_total");
-            (rows.len() >= NASTY.len()).then_some(rows)
+            let rows = database.rows(name, "SELECT kind, value, count FROM special_total");
+            (rows.len() >= SPECIAL.len()).then_some(rows)
         });
-        assert_eq!(rows.len(), NASTY.len());
-        for (value, count) in NASTY.into_iter().zip(1..) {
+        assert_eq!(rows.len(), SPECIAL.len());
+        for (value, count) in SPECIAL.into_iter().zip(1..) {
             let kept = |c: char| if c.is_control() || c == '\\' { '_' } else { c };
             let value: String = value.chars().map(kept).collect();
-            let row = ["nasty".into(), Value::from(value), Value::from(count)];
+            let row = ["special".into(), Value::from(value), Value::from(count)];
             assert!(
                 rows.iter().any(|found| *found == row),
                 "{row:?} in {rows:?}"
@@ -167,40 +171,40 @@ async fn nasty_labels_come_back_from_influxdb() {
     }
 }
 
-/// LG-04, too: what went wrong is told, and no password.
+/// LG-04: the error has the message of InfluxDB, and no password.
 #[tokio::test]
 #[ignore = "needs influxd"]
-async fn influxdb_says_why_it_takes_nothing() {
+async fn an_error_has_the_message_of_influxdb() {
     let database = Database::start();
     let push = async |writer: InfluxHttp| {
         let registry = Registry::new();
         registry.counter("c", "", &[]).unwrap().add(1);
         let mut pusher = Pusher::new(registry, Influx::new(), writer);
         let error = pusher.flush().await.unwrap_err();
-        let report = pusher.handle().report();
-        let shown = format!("{error} {error:?} {report:?} {pusher:?}");
+        let snapshot = pusher.handle().snapshot();
+        let shown = format!("{error} {error:?} {snapshot:?} {pusher:?}");
         assert!(
             !shown.contains("canary") && !shown.contains("Y2FuYXJ5"),
             "{shown}"
         );
-        report.last_failure.unwrap()
+        snapshot.last_failure.unwrap()
     };
     let writer = |name| InfluxHttp::v1(&database.url(), name).unwrap();
-    let said = push(writer("app")).await;
-    assert!(said.contains("401 Unauthorized"), "{said}");
-    let said = push(writer("app").basic("ann", "canaryx").unwrap()).await;
-    assert!(said.contains("401 Unauthorized"), "{said}");
-    let said = push(writer("none").basic("ann", "canary").unwrap()).await;
+    let message = push(writer("app")).await;
+    assert!(message.contains("401 Unauthorized"), "{message}");
+    let message = push(writer("app").basic("ann", "canaryx").unwrap()).await;
+    assert!(message.contains("401 Unauthorized"), "{message}");
+    let message = push(writer("none").basic("ann", "canary").unwrap()).await;
     assert!(
-        said.contains("404") && said.contains("database not found"),
-        "{said}"
+        message.contains("404") && message.contains("database not found"),
+        "{message}"
     );
 }
 
-/// Killed, it is found again; stopped, it is waited for no longer than the timeout; and nothing is lost by that.
+/// InfluxDB is killed and restarted, then suspended for a time and resumed; it gets all values.
 #[tokio::test]
 #[ignore = "needs influxd"]
-async fn influxdb_may_die_and_may_stand_still() {
+async fn influxdb_gets_all_values_after_an_outage() {
     let mut database = Database::start();
     let registry = Registry::new();
     let counter = registry.counter("c", "", &[]).unwrap();
@@ -230,13 +234,13 @@ async fn influxdb_may_die_and_may_stand_still() {
     database.program.signal("CONT");
     pusher.flush().await.unwrap();
     let mut rows = database.rows("app", "SELECT count FROM c");
-    // What it got while it stood still, it writes as well, each as a point of its own.
+    // It also writes the points that it got while it was suspended.
     rows.dedup();
     assert_eq!(
         rows,
         [[Value::from(1)], [Value::from(11)], [Value::from(111)]]
     );
-    // The quantiles of the interval outlive the failures.
+    // The quantiles cover the interval since the last push that arrived.
     let rows = database.rows("app", "SELECT p50 FROM h");
     assert_eq!(rows, [[Value::from(1.5)]]);
 }

@@ -1,4 +1,4 @@
-//! Pushes to real receivers: Etsy's statsd, Graphite's carbon, and InfluxDB 1.6.
+//! Pushes to Etsy's statsd, Graphite's carbon and InfluxDB 1.6.
 
 mod graphite;
 mod influx;
@@ -10,10 +10,10 @@ use std::{
 };
 
 use towerkit_metrics::Registry;
-use towerkit_metrics_push::{Pusher, PusherHandle, Report};
+use towerkit_metrics_push::{Pusher, PusherHandle, PusherSnapshot};
 
-/// Label values with what means something to one format or another (MT-06).
-const NASTY: [&str; 12] = [
+/// Label values with special characters of the formats (MT-06).
+const SPECIAL: [&str; 12] = [
     "a|b#c:d,e=f g",
     "line\nfeed:1|c",
     "\r\n\t\u{1c}\u{85}\u{2028}",
@@ -28,18 +28,18 @@ const NASTY: [&str; 12] = [
     "'quoted'",
 ];
 
-/// A registry with a counter for each nasty value: its place in the list, and one.
-fn nasty() -> Registry {
+/// Returns a registry with a counter for each special value; the counters are 1, 2, 3 and so on.
+fn registry_with_special_labels() -> Registry {
     let registry = Registry::new();
-    for (value, by) in NASTY.into_iter().zip(1..) {
-        let labels = [("kind", "nasty"), ("value", value)];
-        let counter = registry.counter("nasty_total", "", &labels);
+    for (value, by) in SPECIAL.into_iter().zip(1..) {
+        let labels = [("kind", "special"), ("value", value)];
+        let counter = registry.counter("special_total", "", &labels);
         counter.unwrap().add(by);
     }
     registry
 }
 
-/// Runs a pusher while something else is done, and flushes it then.
+/// Runs a pusher until `work` is done, and flushes it.
 async fn while_pushing<T>(pusher: &mut Pusher, work: impl Future<Output = T>) -> T {
     let done = tokio::select! {
         never = pusher.run() => match never {},
@@ -49,20 +49,23 @@ async fn while_pushing<T>(pusher: &mut Pusher, work: impl Future<Output = T>) ->
     done
 }
 
-/// Waits until there is something, for at most two minutes.
-fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    towerkit_programs::until(what, Duration::from_secs(120), look)
+/// Waits for a value, at most two minutes.
+fn until<T>(description: &str, find: impl FnMut() -> Option<T>) -> T {
+    towerkit_programs::until(description, Duration::from_secs(120), find)
 }
 
-/// Waits for a report that is so, for at most two minutes.
-async fn reported(handle: &PusherHandle, is_so: impl Fn(&Report) -> bool) -> Report {
+/// Waits until `condition` holds for a snapshot, at most two minutes.
+async fn snapshot_when(
+    handle: &PusherHandle,
+    condition: impl Fn(&PusherSnapshot) -> bool,
+) -> PusherSnapshot {
     let begun = Instant::now();
     loop {
-        let report = handle.report();
-        if is_so(&report) {
-            return report;
+        let snapshot = handle.snapshot();
+        if condition(&snapshot) {
+            return snapshot;
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{report:?}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "{snapshot:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Etsy's statsd, the reference.
+//! Etsy's statsd.
 
 use std::{
     net::UdpSocket,
@@ -7,17 +7,17 @@ use std::{
 
 use serde_json::Value;
 use towerkit_metrics::{Buckets, Registry};
-use towerkit_metrics_push::{Histograms, Pusher, Statsd, Target};
+use towerkit_metrics_push::{Destination, Histograms, Pusher, Statsd};
 use towerkit_programs::{Program, free_port};
 
-use super::{nasty, reported, until, while_pushing};
+use super::{registry_with_special_labels, snapshot_when, until, while_pushing};
 
 struct Daemon {
     port: u16,
     program: Program,
 }
 
-/// What statsd passes on, ten times a second, is appended to a file.
+/// A backend of statsd that appends each flush, ten times a second, to a file.
 const BACKEND: &str = r#"
 const fs = require("fs");
 exports.init = (startup, config, events) => {
@@ -28,7 +28,7 @@ exports.init = (startup, config, events) => {
 "#;
 
 impl Daemon {
-    /// Starts one that listens when this returns.
+    /// Starts a daemon, and waits until it listens.
     fn start() -> Self {
         let mut program = Program::new("statsd");
         let (port, management) = (free_port(), free_port());
@@ -55,7 +55,7 @@ impl Daemon {
             let output = self.program.read("output");
             (output.matches("server is up").count() == times).then_some(())
         });
-        // It says so before it is.
+        // The daemon prints the line before it listens.
         let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
         probe.connect(("127.0.0.1", self.port)).unwrap();
         until("statsd listens", || {
@@ -64,12 +64,12 @@ impl Daemon {
         });
     }
 
-    fn target(&self) -> Target {
-        Target::udp(format!("127.0.0.1:{}", self.port))
+    fn destination(&self) -> Destination {
+        Destination::udp(format!("127.0.0.1:{}", self.port))
     }
 
-    /// All that it passed on until now.
-    fn passed(&self) -> Vec<Value> {
+    /// Returns all flushes until now.
+    fn flushes(&self) -> Vec<Value> {
         let text = self.program.read("passed");
         let whole = text
             .split_inclusive('\n')
@@ -79,22 +79,22 @@ impl Daemon {
             .collect()
     }
 
-    /// The sum of what it passed on of a counter.
+    /// Returns the sum of a counter over all flushes.
     fn counter(&self, name: &str) -> f64 {
-        let passed = self.passed();
-        let counts = passed.iter().map(|flush| &flush["counters"][name]);
+        let flushes = self.flushes();
+        let counts = flushes.iter().map(|flush| &flush["counters"][name]);
         counts.filter_map(Value::as_f64).sum()
     }
 
     fn gauge(&self, name: &str) -> Option<f64> {
-        let passed = self.passed();
-        passed
+        let flushes = self.flushes();
+        flushes
             .iter()
             .rev()
             .find_map(|flush| flush["gauges"][name].as_f64())
     }
 
-    /// Waits until a counter has come to this, and sees that it stays so.
+    /// Waits until a counter is `sum`, and checks that it is never larger.
     fn expect(&self, name: &str, sum: f64) {
         until(&format!("{name} is {sum}"), || {
             let found = self.counter(name);
@@ -113,10 +113,10 @@ impl Daemon {
     }
 }
 
-/// GK-MT-1, GK-MT-2, and the parts of a histogram.
+/// GK-MT-1, GK-MT-2.
 #[tokio::test]
 #[ignore = "needs statsd"]
-async fn statsd_adds_up_to_what_the_registry_counted() {
+async fn statsd_has_the_values_of_the_registry() {
     let daemon = Daemon::start();
     let registry = Registry::new();
     let counter = registry
@@ -125,7 +125,7 @@ async fn statsd_adds_up_to_what_the_registry_counted() {
     let gauge = registry.gauge("active", "", &[]).unwrap();
     let buckets = Buckets::new([0.5, 1.0]).unwrap();
     let histogram = registry.histogram("h_seconds", "", &[], &buckets).unwrap();
-    let pusher = Pusher::new(registry, Statsd::new().prefix("app."), daemon.target());
+    let pusher = Pusher::new(registry, Statsd::new().prefix("app."), daemon.destination());
     let mut pusher = pusher.interval(Duration::from_millis(10)).unwrap();
     let work = async {
         for _ in 0..100 {
@@ -137,8 +137,11 @@ async fn statsd_adds_up_to_what_the_registry_counted() {
         }
     };
     while_pushing(&mut pusher, work).await;
-    let report = pusher.handle().report();
-    assert!(report.pushes > 5 && report.failures == 0, "{report:?}");
+    let snapshot = pusher.handle().snapshot();
+    assert!(
+        snapshot.pushes > 5 && snapshot.failures == 0,
+        "{snapshot:?}"
+    );
     daemon.expect("app.calls_total.method.GET", 300.0);
     daemon.expect("app.h_seconds.count", 200.0);
     daemon.expect("app.h_seconds.sum", 225.0);
@@ -151,10 +154,10 @@ async fn statsd_adds_up_to_what_the_registry_counted() {
     daemon.has_no_bad_lines();
 }
 
-/// GK-MT-4: what was sampled is counted by its rate.
+/// GK-MT-4.
 #[tokio::test]
 #[ignore = "needs statsd"]
-async fn samples_stand_for_as_many_values_as_there_were() {
+async fn samples_are_counted_by_their_rate() {
     let daemon = Daemon::start();
     let registry = Registry::new();
     let buckets = Buckets::new([0.5, 1.0]).unwrap();
@@ -162,13 +165,13 @@ async fn samples_stand_for_as_many_values_as_there_were() {
     (0..49).for_each(|_| histogram.observe(0.75));
     histogram.observe(0.1);
     let statsd = Statsd::new().histograms(Histograms::Samples);
-    Pusher::new(registry, statsd, daemon.target())
+    Pusher::new(registry, statsd, daemon.destination())
         .flush()
         .await
         .unwrap();
     let data = until("the timer", || {
-        let passed = daemon.passed();
-        let mut data = passed
+        let flushes = daemon.flushes();
+        let mut data = flushes
             .iter()
             .map(|flush| flush["timer_data"]["h_seconds"].clone());
         data.find(Value::is_object)
@@ -184,7 +187,7 @@ async fn samples_stand_for_as_many_values_as_there_were() {
     daemon.has_no_bad_lines();
 }
 
-/// Etsy's statsd turns the tags of DogStatsD into Graphite's.
+/// Etsy's statsd converts the tags of DogStatsD to those of Graphite.
 #[tokio::test]
 #[ignore = "needs statsd"]
 async fn tags_arrive_as_tags() {
@@ -194,11 +197,11 @@ async fn tags_arrive_as_tags() {
     registry.counter("calls_total", "", &labels).unwrap().add(3);
     registry.gauge("active", "", &labels).unwrap().set(4);
     let dog = Statsd::dogstatsd().prefix("app.").tag("env", "prod");
-    Pusher::new(registry, dog, daemon.target())
+    Pusher::new(registry, dog, daemon.destination())
         .flush()
         .await
         .unwrap();
-    // Its own rules for names: a slash is a dash, braces are left out.
+    // In names statsd replaces a slash by a dash, and removes braces.
     daemon.expect("app.calls_total;env=prod;method=GET;route=-orders-id", 3.0);
     until("the gauge", || {
         daemon.gauge("app.active;env=prod;method=GET;route=-orders-id")
@@ -209,25 +212,28 @@ async fn tags_arrive_as_tags() {
 /// MT-06.
 #[tokio::test]
 #[ignore = "needs statsd"]
-async fn nasty_labels_are_one_good_line_each_for_statsd() {
+async fn special_labels_are_one_valid_line_each_for_statsd() {
     let daemon = Daemon::start();
     for statsd in [Statsd::new(), Statsd::dogstatsd()] {
-        let mut pusher = Pusher::new(nasty(), statsd, daemon.target());
+        let mut pusher = Pusher::new(registry_with_special_labels(), statsd, daemon.destination());
         pusher.flush().await.unwrap();
-        assert_eq!(pusher.handle().report().lines, 12);
+        assert_eq!(pusher.handle().snapshot().lines, 12);
     }
     daemon.expect("statsd.metrics_received", 24.0);
     daemon.has_no_bad_lines();
-    let passed = daemon.passed();
-    let nasty = passed
+    let flushes = daemon.flushes();
+    let special = flushes
         .iter()
         .flat_map(|flush| flush["counters"].as_object().unwrap());
     let (mut plain, mut tagged) = (0.0, 0.0);
-    for (name, count) in nasty.filter(|(name, _)| !name.starts_with("statsd.")) {
-        let sum = if name.starts_with("nasty_total.kind.nasty.value.") {
+    for (name, count) in special.filter(|(name, _)| !name.starts_with("statsd.")) {
+        let sum = if name.starts_with("special_total.kind.special.value.") {
             &mut plain
         } else {
-            assert!(name.starts_with("nasty_total;kind=nasty;value="), "{name}");
+            assert!(
+                name.starts_with("special_total;kind=special;value="),
+                "{name}"
+            );
             &mut tagged
         };
         *sum += count.as_f64().unwrap();
@@ -235,25 +241,29 @@ async fn nasty_labels_are_one_good_line_each_for_statsd() {
     assert_eq!((plain, tagged), (78.0, 78.0));
 }
 
-/// A receiver that dies for a time, or stands still, costs nothing but the time.
+/// Statsd is killed and restarted, then suspended for a time and resumed; it gets all increases.
 #[tokio::test]
 #[ignore = "needs statsd"]
-async fn statsd_may_die_and_come_back() {
+async fn statsd_gets_all_increases_after_an_outage() {
     let mut daemon = Daemon::start();
     let registry = Registry::new();
     let counter = registry.counter("calls_total", "", &[]).unwrap();
-    let pusher = Pusher::new(registry, Statsd::new(), daemon.target());
+    let pusher = Pusher::new(registry, Statsd::new(), daemon.destination());
     let mut pusher = pusher.interval(Duration::from_millis(10)).unwrap();
     let handle = pusher.handle();
     counter.add(5);
-    while_pushing(&mut pusher, reported(&handle, |report| report.pushes > 1)).await;
+    while_pushing(
+        &mut pusher,
+        snapshot_when(&handle, |snapshot| snapshot.pushes > 1),
+    )
+    .await;
     daemon.expect("calls_total", 5.0);
     daemon.program.kill();
     for failures in 1..100 {
         counter.add(1);
         pusher.flush().await.unwrap_err();
-        let report = handle.report();
-        assert_eq!(report.failures, failures, "{report:?}");
+        let snapshot = handle.snapshot();
+        assert_eq!(snapshot.failures, failures, "{snapshot:?}");
     }
     daemon.restart();
     pusher.flush().await.unwrap();
@@ -267,15 +277,15 @@ async fn statsd_may_die_and_come_back() {
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
     daemon.program.signal("CONT");
-    // So much its socket holds.
+    // The socket has buffered all datagrams.
     daemon.expect("calls_total", 114.0);
     daemon.has_no_bad_lines();
 }
 
-/// A burst does not overrun the socket of the receiver.
+/// The pauses keep a burst from overrunning the socket of the receiver.
 #[tokio::test]
 #[ignore = "needs statsd"]
-async fn ten_thousand_series_arrive_whole() {
+async fn ten_thousand_series_arrive_completely() {
     let daemon = Daemon::start();
     let registry = Registry::new();
     for n in 0..10_000 {
@@ -283,9 +293,9 @@ async fn ten_thousand_series_arrive_whole() {
         let labels = [("a_label_of_some_length", n.as_str())];
         registry.counter("calls_total", "", &labels).unwrap().add(2);
     }
-    let mut pusher = Pusher::new(registry, Statsd::new(), daemon.target());
+    let mut pusher = Pusher::new(registry, Statsd::new(), daemon.destination());
     pusher.flush().await.unwrap();
-    assert_eq!(pusher.handle().report().lines, 10_000);
+    assert_eq!(pusher.handle().snapshot().lines, 10_000);
     daemon.expect("statsd.metrics_received", 10_000.0);
     daemon.has_no_bad_lines();
 }

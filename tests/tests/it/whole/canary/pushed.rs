@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use towerkit_log::{Background, Format, Redaction, subscriber};
 use towerkit_metrics::Registry;
 use towerkit_metrics_push::{
-    Format as Lines, Graphite, Influx, InfluxHttp, Pusher, Statsd, Target,
+    Destination, Format as Lines, Graphite, Influx, InfluxHttp, Pusher, Statsd,
 };
 use towerkit_opentelemetry::{MetricPipeline, SpanPipeline};
 use towerkit_trace::{Propagation, extract};
@@ -24,7 +24,7 @@ pub(super) async fn push(outputs: &mut Outputs, registry: &Registry) {
     ];
     for (name, format) in formats {
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let target = Target::udp(receiver.local_addr().unwrap().to_string());
+        let target = Destination::udp(receiver.local_addr().unwrap().to_string());
         let mut pusher = Pusher::new(registry.clone(), format, target);
         pusher.flush().await.unwrap();
         let mut packet = vec![0; 65536];
@@ -33,7 +33,10 @@ pub(super) async fn push(outputs: &mut Outputs, registry: &Registry) {
             text.push_str(&String::from_utf8_lossy(&packet[..length]));
         }
         outputs.add(name, text);
-        outputs.debug(name, &(&pusher, pusher.handle(), pusher.handle().report()));
+        outputs.debug(
+            name,
+            &(&pusher, pusher.handle(), pusher.handle().snapshot()),
+        );
     }
     influx_over_http(outputs, registry).await;
 }
@@ -56,14 +59,14 @@ async fn influx_over_http(outputs: &mut Outputs, registry: &Registry) {
     let influx = InfluxHttp::v1(&format!("http://{address}"), "shop").unwrap();
     let influx = influx.basic("ann", CANARY).unwrap();
     outputs.add("influx over http", format!("{influx} {influx:?}"));
-    let target = Target::from(influx);
+    let target = Destination::from(influx);
     outputs.add("its target", format!("{target} {target:?}"));
     let mut pusher = Pusher::new(registry.clone(), Influx::new(), target);
     let error = pusher.flush().await.unwrap_err();
     outputs.error("its error", &error);
     outputs.debug(
         "its pusher",
-        &(&pusher, pusher.handle(), pusher.handle().report()),
+        &(&pusher, pusher.handle(), pusher.handle().snapshot()),
     );
     let request = server.join().unwrap();
     assert!(

@@ -1,5 +1,5 @@
-//! Readers of the formats, written from how the receivers read: Etsy's statsd 0.9, Datadog's documentation, Telegraf, carbon 1.1 and
-//! InfluxDB 1.6. They know nothing of what writes.
+//! Parsers of the formats, after Etsy's statsd 0.9, the documentation of Datadog, Telegraf, carbon 1.1 and InfluxDB 1.6. They share no
+//! code with the writers.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct Point {
 
 type Tags = BTreeMap<String, String>;
 
-/// Reads a line of statsd whose tags, if any, are as Datadog has them.
+/// Parses a line of statsd or DogStatsD.
 pub(super) fn statsd(line: &str) -> Result<Point, String> {
     let (rest, tags) = match line.split_once("|#") {
         Some((rest, tags)) => (rest, tags.split(',').map(|tag| pair(tag, ':')).collect()),
@@ -26,7 +26,7 @@ pub(super) fn statsd(line: &str) -> Result<Point, String> {
     })
 }
 
-/// Reads a line of statsd whose tags are as InfluxDB has them.
+/// Parses a line of statsd with the tags of InfluxDB.
 pub(super) fn telegraf(line: &str) -> Result<Point, String> {
     let (key, value) = line.split_once(':').ok_or("no value")?;
     let mut parts = key.split(',');
@@ -39,7 +39,7 @@ pub(super) fn telegraf(line: &str) -> Result<Point, String> {
     })
 }
 
-/// Reads a line as carbon does: Python splits at all white space there is.
+/// Parses a line as carbon does. Python splits at all white space of Unicode.
 pub(super) fn carbon(line: &str) -> Result<Point, String> {
     let white = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
     let words: Vec<&str> = line.split(white).filter(|word| !word.is_empty()).collect();
@@ -50,7 +50,7 @@ pub(super) fn carbon(line: &str) -> Result<Point, String> {
         return Err(format!("time {time}"));
     }
     if path.ends_with("\"}") && path.contains('{') {
-        return Err("it is of OpenMetrics".into());
+        return Err("a line of OpenMetrics".into());
     }
     let mut parts = path.split(';');
     let name = known(parts.next().unwrap_or_default())?;
@@ -73,7 +73,7 @@ pub(super) fn carbon(line: &str) -> Result<Point, String> {
     })
 }
 
-/// Reads a line of InfluxDB's protocol, one character after the other.
+/// Parses a line of InfluxDB's protocol.
 pub(super) fn influx(line: &str) -> Result<Point, String> {
     let mut chars = line.chars().peekable();
     let (name, mut end) = token(&mut chars, &[',', ' ']);
@@ -109,7 +109,7 @@ pub(super) fn influx(line: &str) -> Result<Point, String> {
     })
 }
 
-/// Reads up to one of the characters, unless it is escaped, and returns which it was.
+/// Reads up to one of the characters `ends` that is not escaped; returns the text and the character.
 fn token(
     chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
     ends: &[char],
@@ -135,7 +135,7 @@ fn pair(tag: &str, is: char) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Reads `value|type` and a sample rate.
+/// Parses `value|type` and a sample rate.
 fn typed(text: &str) -> Result<(String, f64), String> {
     let fields: Vec<&str> = text.split('|').collect();
     let (value, kind) = match fields[..] {

@@ -1,35 +1,37 @@
-//! Tests of the lines that the formats write: byte by byte, and against parsers that read as the receivers do.
+//! Tests of the lines of all formats: byte by byte, and against parsers that read as the receivers do.
 
-mod harmless;
+mod injection;
 mod parsers;
 
 use std::time::Duration;
 
 use towerkit_metrics::{Buckets, Registry};
 
-use crate::{Format, Graphite, Histograms, Influx, Statsd, ledger::Ledger, packer::Size};
+use crate::{
+    Format, Graphite, Histograms, Influx, Statsd, packet_buffer::SizeLimits, sent_state::SentState,
+};
 
 const TIME: Duration = Duration::new(1_700_000_000, 5);
-const WIDE: Size = Size {
+const NO_LIMITS: SizeLimits = SizeLimits {
     packet: 1 << 20,
     line: 1 << 20,
 };
 
-/// What a receiver is sent that knows what the ledger says, and gets it all.
-fn push(format: &Format, registry: &Registry, ledger: &mut Ledger) -> Vec<String> {
-    let (packets, too_long) = format.packets(&registry.snapshot(), ledger, TIME, WIDE);
+/// Returns the lines of a push that arrives completely.
+fn push(format: &Format, registry: &Registry, state: &mut SentState) -> Vec<String> {
+    let (packets, too_long) = format.packets(&registry.snapshot(), state, TIME, NO_LIMITS);
     assert_eq!(too_long, 0);
     let mut lines = Vec::new();
     for packet in packets {
         lines.extend(packet.text.split('\n').map(str::to_owned));
-        ledger.sent(&packet.marks);
+        state.record_sent(&packet.values);
     }
-    ledger.confirm();
+    state.confirm();
     lines
 }
 
 fn lines(format: impl Into<Format>, registry: &Registry) -> Vec<String> {
-    push(&format.into(), registry, &mut Ledger::default())
+    push(&format.into(), registry, &mut SentState::default())
 }
 
 fn counter(name: &str, labels: &[(&str, &str)], by: u64) -> Registry {
@@ -44,7 +46,7 @@ fn gauge(labels: &[(&str, &str)], to: i64) -> Registry {
     registry
 }
 
-/// Values in seconds: one in the first bucket, eight in the second, two above the last.
+/// Returns a histogram with one value in the first bucket, eight in the second and two above the last bound.
 fn histogram(name: &str) -> Registry {
     let registry = Registry::new();
     let buckets = Buckets::new([0.001, 0.004]).unwrap();
@@ -58,7 +60,7 @@ fn histogram(name: &str) -> Registry {
 
 /// GK-MT-4.
 #[test]
-fn counters_and_gauges_are_written_as_statsd_reads_them() {
+fn statsd_gets_counters_and_gauges() {
     let labels = [("label", "value")];
     let plain = || Statsd::new().prefix("app.");
     let dog = || Statsd::dogstatsd().tag("hostname", "foohost");
@@ -86,23 +88,23 @@ fn counters_and_gauges_are_written_as_statsd_reads_them() {
     );
 }
 
-/// A sign makes a gauge of statsd relative.
+/// A sign makes a statsd gauge relative.
 #[test]
-fn a_gauge_below_zero_is_set_and_not_lowered() {
+fn a_negative_gauge_is_set_and_not_decreased() {
     let below = gauge(&[], -7);
     assert_eq!(lines(Statsd::new(), &below), ["abc:0|g", "abc:-7|g"]);
     assert_eq!(lines(Statsd::influx(), &below), ["abc:0|g", "abc:-7|g"]);
     assert_eq!(lines(Statsd::dogstatsd(), &below), ["abc:-7|g"]);
 }
 
-/// GK-MT-1, GK-MT-2: and a gauge keeps its value (go-kit #578).
+/// GK-MT-1, GK-MT-2; a gauge keeps its value (go-kit #578).
 #[test]
-fn statsd_is_told_what_is_new_and_nothing_twice() {
+fn statsd_gets_each_increase_once() {
     let registry = Registry::new();
     let counter = registry.counter("calls_total", "", &[]).unwrap();
     let gauge = registry.gauge("active", "", &[]).unwrap();
-    let (format, mut ledger) = (Statsd::new().into(), Ledger::default());
-    let mut push = || push(&format, &registry, &mut ledger);
+    let (format, mut state) = (Statsd::new().into(), SentState::default());
+    let mut push = || push(&format, &registry, &mut state);
     counter.add(5);
     gauge.add(3);
     assert_eq!(push(), ["active:3|g", "calls_total:5|c"]);
@@ -113,7 +115,7 @@ fn statsd_is_told_what_is_new_and_nothing_twice() {
 }
 
 #[test]
-fn a_histogram_is_counters_of_its_values_sum_and_buckets() {
+fn statsd_gets_a_histogram_as_counters() {
     let registry = histogram("h_seconds");
     assert_eq!(
         lines(Statsd::new(), &registry),
@@ -132,9 +134,9 @@ fn a_histogram_is_counters_of_its_values_sum_and_buckets() {
     assert_eq!(influx[4], "h_seconds.bucket,foo=bar,upper_bound=inf:2|c");
 }
 
-/// GK-MT-4, FIX-16: the rate is what was sampled.
+/// GK-MT-4, FIX-16.
 #[test]
-fn a_sample_says_how_many_values_it_stands_for() {
+fn the_rate_of_a_sample_is_the_number_of_its_values() {
     let registry = histogram("h_seconds");
     let samples = |statsd: Statsd| lines(statsd.histograms(Histograms::Samples), &registry);
     assert_eq!(
@@ -184,10 +186,10 @@ fn graphite_gets_a_path_a_value_and_a_time() {
 }
 
 #[test]
-fn graphite_is_told_values_that_rise_and_quantiles_of_the_interval() {
+fn graphite_gets_totals_and_quantiles_of_the_interval() {
     let registry = histogram("h_seconds");
-    let (format, mut ledger) = (Graphite::new().prefix("p.").into(), Ledger::default());
-    let first = push(&format, &registry, &mut ledger);
+    let (format, mut state) = (Graphite::new().prefix("p.").into(), SentState::default());
+    let first = push(&format, &registry, &mut state);
     let expected = [
         "p.h_seconds.count;foo=bar 11 1700000000",
         "p.h_seconds.sum;foo=bar 2.01611328125 1700000000",
@@ -198,8 +200,8 @@ fn graphite_is_told_values_that_rise_and_quantiles_of_the_interval() {
         "p.h_seconds.p99;foo=bar 0.004 1700000000",
     ];
     assert_eq!(first, expected);
-    // Nothing new has a quantile.
-    assert_eq!(push(&format, &registry, &mut ledger), expected[..2]);
+    // Without new values there are no quantiles.
+    assert_eq!(push(&format, &registry, &mut state), expected[..2]);
 }
 
 /// GK-MT-5.
@@ -233,27 +235,27 @@ fn influxdb_gets_fields_of_a_measurement_with_tags() {
     );
 }
 
-/// GK-MT-5: series of one metric do not mix (go-kit #404).
+/// GK-MT-5 (go-kit #404).
 #[test]
-fn series_keep_to_themselves() {
+fn series_with_similar_labels_are_kept_apart() {
     let registry = Registry::new();
     let counter = |a: &str, b: &str| registry.counter("c", "", &[("a", a), ("b", b)]).unwrap();
-    // Put together, or with commas between, some of these are the same.
+    // Some of these are equal when they are concatenated, also with commas.
     let series = [("ab", "c"), ("a", "bc"), ("1,2:x", "y"), ("1", "2:x,1:y")];
     let counters = series.map(|(a, b)| counter(a, b));
-    let (format, mut ledger) = (Statsd::dogstatsd().into(), Ledger::default());
+    let (format, mut state) = (Statsd::dogstatsd().into(), SentState::default());
     counters.iter().for_each(|counter| counter.add(1));
-    assert_eq!(push(&format, &registry, &mut ledger).len(), 4);
+    assert_eq!(push(&format, &registry, &mut state).len(), 4);
     for (counter, (a, b)) in counters.iter().zip(series) {
         counter.add(2);
         let clean = |value: &str| value.replace([',', ':'], "_");
         let expected = format!("c:2|c|#a:{},b:{}", clean(a), clean(b));
-        assert_eq!(push(&format, &registry, &mut ledger), [expected]);
+        assert_eq!(push(&format, &registry, &mut state), [expected]);
     }
 }
 
 #[test]
-fn what_is_not_finite_is_left_out() {
+fn a_sum_that_is_not_finite_is_left_out() {
     let registry = Registry::new();
     let buckets = Buckets::new([1.0]).unwrap();
     let histogram = registry.histogram("h", "", &[], &buckets).unwrap();
@@ -266,7 +268,7 @@ fn what_is_not_finite_is_left_out() {
         Influx::new().into(),
     ] {
         let format: Format = format;
-        let lines = push(&format, &registry, &mut Ledger::default());
+        let lines = push(&format, &registry, &mut SentState::default());
         assert!(!lines.is_empty());
         assert!(!lines.iter().any(|line| line.contains("sum")), "{lines:?}");
     }

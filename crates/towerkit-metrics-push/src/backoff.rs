@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-/// When to push next: every interval, and less often while pushes fail.
+/// The time of the next push: after the interval, and exponential backoff with full jitter while pushes fail.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Backoff {
     interval: Duration,
     failures: u32,
 }
 
-/// The longest wait after failures, unless the interval is longer.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest delay after failures, unless the interval is longer.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 
-impl Pace {
+impl Backoff {
     pub(crate) fn new(interval: Duration) -> Self {
         Self {
             interval,
@@ -18,21 +18,21 @@ impl Pace {
         }
     }
 
-    /// Takes note of how a push went.
-    pub(crate) fn pushed(&mut self, well: bool) {
+    /// Records the result of a push.
+    pub(crate) fn record(&mut self, is_success: bool) {
         let failures = self.failures.saturating_add(1);
-        self.failures = if well { 0 } else { failures };
+        self.failures = if is_success { 0 } else { failures };
     }
 
     /// Returns the time from the start of one push to the start of the next.
     ///
-    /// `random`, from 0 to 1, spreads processes that have lost the same receiver.
-    pub(crate) fn wait(&self, random: f64) -> Duration {
+    /// `random`, a number from 0 to 1, spreads the pushes of processes that have lost the same receiver.
+    pub(crate) fn delay(&self, random: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
         let longest = self
             .interval
             .saturating_mul(1 << doublings)
-            .min(LONGEST.max(self.interval));
+            .min(MAX_DELAY.max(self.interval));
         self.interval + (longest - self.interval).mul_f64(random.clamp(0.0, 1.0))
     }
 }
@@ -53,37 +53,37 @@ mod tests {
 
         /// The model doubles step by step, in floating seconds.
         #[test]
-        fn it_backs_off_within_a_minute_and_is_back_at_once(
+        fn the_delay_doubles_up_to_a_minute_and_a_success_resets_it(
             interval in 1_u64..200_000,
             pushes in prop::collection::vec(any::<bool>(), 0..40),
             random in 0.0_f64..=1.0,
         ) {
-            let mut pace = Pace::new(Duration::from_millis(interval));
+            let mut backoff = Backoff::new(Duration::from_millis(interval));
             let seconds = interval as f64 / 1e3;
             let mut longest = seconds;
             let mut failed_before = false;
-            for well in pushes {
-                pace.pushed(well);
-                longest = match (well, failed_before) {
+            for is_success in pushes {
+                backoff.record(is_success);
+                longest = match (is_success, failed_before) {
                     (true, _) | (false, false) => seconds,
                     (false, true) => (longest * 2.0).min(seconds.max(60.0)),
                 };
-                failed_before = !well;
-                let wait = pace.wait(random).as_secs_f64();
+                failed_before = !is_success;
+                let delay = backoff.delay(random).as_secs_f64();
                 let expected = seconds * (1.0 - random) + longest * random;
-                prop_assert!((wait - expected).abs() < 1e-6, "{} is not {}", wait, expected);
+                prop_assert!((delay - expected).abs() < 1e-6, "{} is not {}", delay, expected);
             }
         }
     }
 
     #[test]
-    fn a_long_row_of_failures_overflows_nothing() {
-        let mut pace = Pace::new(Duration::from_secs(10));
+    fn many_failures_do_not_overflow() {
+        let mut backoff = Backoff::new(Duration::from_secs(10));
         for _ in 0..100 {
-            pace.pushed(false);
+            backoff.record(false);
         }
-        assert_eq!(pace.wait(1.0), Duration::from_secs(60));
-        assert_eq!(pace.wait(0.0), Duration::from_secs(10));
-        assert_eq!(Pace::new(Duration::MAX).wait(1.0), Duration::MAX);
+        assert_eq!(backoff.delay(1.0), Duration::from_secs(60));
+        assert_eq!(backoff.delay(0.0), Duration::from_secs(10));
+        assert_eq!(Backoff::new(Duration::MAX).delay(1.0), Duration::MAX);
     }
 }

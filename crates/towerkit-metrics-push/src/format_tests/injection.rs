@@ -1,4 +1,4 @@
-//! MT-06: whatever names and labels hold, each number is one line, which the receiver reads as it was meant.
+//! MT-06: names and labels with any characters give one line for each number, and the receiver reads the intended values.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{Format, Graphite, Histograms, Influx, Statsd};
 
-/// Texts with much of what means something somewhere.
-fn nasty() -> impl Strategy<Value = String> {
+/// Generates text with many special characters.
+fn special_text() -> impl Strategy<Value = String> {
     let special = "|#:,=@;\\\"'~{}[]*/. \t\n\r\u{1c}\u{85}\u{a0}\u{2028}\u{200b}\u{7f}\0é";
     let special: Vec<char> = special.chars().collect();
     let one = prop_oneof![
@@ -32,17 +32,24 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let value = || nasty();
+    let value = || special_text();
     let labels = (value(), value(), value(), value());
-    let global = (prop_oneof![nasty(), Just("path".to_owned())], nasty());
-    ("[a-zA-Z_:][a-zA-Z0-9_:]{0,6}", nasty(), labels, global).prop_map(
-        |(base, prefix, (a, b, c, d), global)| Case {
+    let global = (
+        prop_oneof![special_text(), Just("path".to_owned())],
+        special_text(),
+    );
+    (
+        "[a-zA-Z_:][a-zA-Z0-9_:]{0,6}",
+        special_text(),
+        labels,
+        global,
+    )
+        .prop_map(|(base, prefix, (a, b, c, d), global)| Case {
             base,
             prefix,
             labels: vec![("path", a), ("time", b), ("name", c), ("x_1", d)],
             global,
-        },
-    )
+        })
 }
 
 impl Case {
@@ -63,7 +70,7 @@ impl Case {
         registry
     }
 
-    /// The names of the tags that a line must have, and what their values were.
+    /// Returns the expected tags of a line with their values.
     fn tags(&self) -> BTreeMap<String, String> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let (name, value) = &self.global;
@@ -84,7 +91,7 @@ impl Case {
         tags
     }
 
-    /// Reads all lines, and checks that they say what was recorded, with these tags.
+    /// Parses all lines, and checks their values and tags.
     fn check(
         &self,
         format: impl Into<Format>,
@@ -123,11 +130,11 @@ impl Case {
     }
 }
 
-/// Whether `found` is `value` with some characters as `_`, none of which may be one that is meant literally.
-fn is_cleaned(value: &str, found: &str, is_literal: impl Fn(char) -> bool) -> bool {
+/// Returns true if `found` is `value` with some characters replaced by `_`, but none that is kept.
+fn is_cleaned(value: &str, found: &str, is_kept: impl Fn(char) -> bool) -> bool {
     value.chars().count() == found.chars().count()
         && value.chars().zip(found.chars()).all(|(was, is)| {
-            if is_literal(was) {
+            if is_kept(was) {
                 was == is
             } else {
                 is == '_' || was == is
@@ -153,7 +160,7 @@ proptest! {
     })]
 
     #[test]
-    fn nothing_breaks_a_line_of_dogstatsd(case in case()) {
+    fn no_text_breaks_a_line_of_dogstatsd(case in case()) {
         let (name, value) = &case.global;
         let dog = Statsd::dogstatsd().prefix(&case.prefix).tag(name, value);
         let expected: Vec<_> = STATSD.into_iter().filter(|(_, _, value)| *value != 0.0).collect();
@@ -162,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_breaks_a_line_of_statsd_with_tags_as_of_influxdb(case in case()) {
+    fn no_text_breaks_a_line_of_telegraf(case in case()) {
         let (name, value) = &case.global;
         let influx = Statsd::influx().prefix(&case.prefix).tag(name, value);
         let is_tag = |_: &str, value: &str, found: &str| is_cleaned(value, found, |c| c.is_ascii_alphanumeric() || "/.{}".contains(c));
@@ -170,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_breaks_a_line_of_statsd(case in case()) {
+    fn no_text_breaks_a_line_of_statsd(case in case()) {
         for histograms in [Histograms::Counters, Histograms::Samples] {
             let plain = Statsd::new().prefix(&case.prefix).histograms(histograms);
             for line in lines(plain, &case.registry()) {
@@ -185,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_breaks_a_line_of_graphite(case in case()) {
+    fn no_text_breaks_a_line_of_graphite(case in case()) {
         let expected = [
             ("_c", "", 3.0),
             ("_g", "", -5.0),
@@ -206,9 +213,9 @@ proptest! {
         }
     }
 
-    /// Here everything but control characters and backslashes arrives as it was.
+    /// All characters except control characters and backslashes arrive unchanged.
     #[test]
-    fn nothing_breaks_a_line_of_influxdb(case in case()) {
+    fn no_text_breaks_a_line_of_influxdb(case in case()) {
         let expected = [
             ("_c", "count", 3.0),
             ("_g", "value", -5.0),

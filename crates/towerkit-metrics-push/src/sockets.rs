@@ -1,4 +1,4 @@
-//! How packets get to their receiver.
+//! Datagrams over UDP and Unix sockets, and lines over TCP.
 
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
@@ -14,73 +14,16 @@ use tokio::{
     net::{TcpStream, UdpSocket, lookup_host},
 };
 
-use crate::http::InfluxHttp;
-
+/// The error of a packet that was not sent.
 #[derive(Debug)]
-pub(crate) enum Wire {
-    Udp(Udp),
-    #[cfg(unix)]
-    Unix(Unix),
-    Tcp(Tcp),
-    #[cfg_attr(
-        not(feature = "http"),
-        expect(dead_code, reason = "there is none without the feature")
-    )]
-    Http(InfluxHttp),
-}
-
-/// Why a packet was not sent.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// There is no sense in sending more.
+pub(crate) enum SendError {
+    /// Further packets would fail, too.
     Stop(Error),
-    /// The next packet may be better.
+    /// Further packets may be sent.
     Skip(Error),
 }
 
-impl Wire {
-    /// Connects, if that takes a step of its own.
-    pub(crate) async fn open(&mut self) -> Result<()> {
-        match self {
-            Self::Udp(udp) => udp.open().await,
-            #[cfg(unix)]
-            Self::Unix(unix) => unix.open(),
-            Self::Tcp(tcp) => tcp.open().await,
-            Self::Http(_) => Ok(()),
-        }
-    }
-
-    /// Sends one packet.
-    pub(crate) async fn send(&mut self, text: &str) -> std::result::Result<(), Failure> {
-        match self {
-            Self::Udp(udp) => udp.send(text).await,
-            #[cfg(unix)]
-            Self::Unix(unix) => unix.send(text).await,
-            Self::Tcp(tcp) => tcp.send(text).await.map_err(Failure::Stop),
-            Self::Http(http) => http.send(text).await,
-        }
-    }
-
-    /// Returns why what was sent has not arrived, if that is known by now.
-    pub(crate) fn rejected(&mut self) -> Option<Error> {
-        match self {
-            Self::Udp(udp) => udp.rejected(),
-            Self::Tcp(tcp) => tcp.rejected(),
-            _ => None,
-        }
-    }
-
-    /// Whether a packet has arrived as soon as it is sent.
-    pub(crate) fn is_sure(&self) -> bool {
-        !matches!(self, Self::Udp(_) | Self::Tcp(_))
-    }
-
-    /// Whether a burst may overrun the receiver.
-    pub(crate) fn is_unpaced(&self) -> bool {
-        matches!(self, Self::Udp(_))
-    }
-}
-
+/// Datagrams over UDP.
 #[derive(Debug)]
 pub(crate) struct Udp {
     address: String,
@@ -95,7 +38,7 @@ impl Udp {
         }
     }
 
-    async fn open(&mut self) -> Result<()> {
+    pub(crate) async fn open(&mut self) -> Result<()> {
         self.socket = None;
         let mut failure = None;
         for address in lookup_host(&self.address).await? {
@@ -110,17 +53,20 @@ impl Udp {
         Err(failure.unwrap_or_else(|| ErrorKind::NotFound.into()))
     }
 
-    async fn send(&self, text: &str) -> std::result::Result<(), Failure> {
+    pub(crate) async fn send(&self, text: &str) -> std::result::Result<(), SendError> {
         let socket = self.socket.as_ref().ok_or_else(closed)?;
         match socket.send(text.as_bytes()).await {
             Ok(_) => Ok(()),
-            // It was an earlier datagram that was rejected; this one was not sent.
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(Failure::Stop(error)),
-            Err(error) => Err(Failure::Skip(error)),
+            // The error is that of an earlier datagram, and this datagram was not sent.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                Err(SendError::Stop(error))
+            }
+            Err(error) => Err(SendError::Skip(error)),
         }
     }
 
-    fn rejected(&self) -> Option<Error> {
+    /// Returns the error of an earlier datagram, such as an ICMP "port unreachable".
+    pub(crate) fn take_error(&self) -> Option<Error> {
         self.socket.as_ref()?.take_error().ok().flatten()
     }
 }
@@ -135,6 +81,7 @@ async fn connect(address: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Datagrams to a Unix socket.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Unix {
@@ -151,24 +98,25 @@ impl Unix {
         }
     }
 
-    fn open(&mut self) -> Result<()> {
+    pub(crate) fn open(&mut self) -> Result<()> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(&self.path)?;
         self.socket = Some(socket);
         Ok(())
     }
 
-    async fn send(&self, text: &str) -> std::result::Result<(), Failure> {
+    pub(crate) async fn send(&self, text: &str) -> std::result::Result<(), SendError> {
         let socket = self.socket.as_ref().ok_or_else(closed)?;
         match socket.send(text.as_bytes()).await {
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::InvalidInput => Err(Failure::Skip(error)),
-            Err(error) if is_gone(&error) => Err(Failure::Stop(error)),
-            Err(error) => Err(Failure::Skip(error)),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Err(SendError::Skip(error)),
+            Err(error) if is_gone(&error) => Err(SendError::Stop(error)),
+            Err(error) => Err(SendError::Skip(error)),
         }
     }
 }
 
+/// Lines over a TCP connection.
 #[derive(Debug)]
 pub(crate) struct Tcp {
     address: String,
@@ -183,7 +131,7 @@ impl Tcp {
         }
     }
 
-    async fn open(&mut self) -> Result<()> {
+    pub(crate) async fn open(&mut self) -> Result<()> {
         if !self.stream.as_ref().is_some_and(is_open) {
             self.stream = None;
             self.stream = Some(TcpStream::connect(&self.address).await?);
@@ -191,17 +139,17 @@ impl Tcp {
         Ok(())
     }
 
-    async fn send(&mut self, text: &str) -> Result<()> {
-        // Whoever gives up in the middle of a line leaves no connection to go on with.
+    pub(crate) async fn send(&mut self, text: &str) -> Result<()> {
+        // A push that is dropped within a line must not leave the connection to the next one.
         let mut stream = self.stream.take().ok_or(ErrorKind::NotConnected)?;
-        // In one piece, lest the last byte wait for an acknowledgement.
+        // One write, so that the last byte does not wait for an acknowledgement (Nagle's algorithm).
         stream.write_all(format!("{text}\n").as_bytes()).await?;
         self.stream = Some(stream);
         Ok(())
     }
 
-    /// A receiver that goes away with lines unread resets the connection, and one that has read them closes it.
-    fn rejected(&mut self) -> Option<Error> {
+    /// Returns an error if the receiver closed the connection with unread lines, which resets it.
+    pub(crate) fn take_error(&mut self) -> Option<Error> {
         match read(self.stream.as_ref()?) {
             Err(error) if is_gone(&error) => {
                 self.stream = None;
@@ -212,17 +160,17 @@ impl Tcp {
     }
 }
 
-/// Whether the other end has neither closed nor reset a connection.
+/// Returns true if the peer has neither closed nor reset the connection.
 fn is_open(stream: &TcpStream) -> bool {
     matches!(read(stream), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// Reads what a receiver says, though it has nothing to say, until there is no more for now.
+/// Reads and discards the replies that are there. The line protocols have no replies.
 fn read(stream: &TcpStream) -> Result<()> {
-    let mut said = [0; 1024];
-    // One that does not stop is none of our receivers.
+    let mut reply = [0; 1024];
+    // The limit ends the loop for a peer that never stops.
     for _ in 0..16 {
-        if stream.try_read(&mut said)? == 0 {
+        if stream.try_read(&mut reply)? == 0 {
             return Ok(());
         }
     }
@@ -241,6 +189,6 @@ fn is_gone(error: &Error) -> bool {
     )
 }
 
-fn closed() -> Failure {
-    Failure::Stop(ErrorKind::NotConnected.into())
+fn closed() -> SendError {
+    SendError::Stop(ErrorKind::NotConnected.into())
 }

@@ -1,66 +1,66 @@
 use std::mem::take;
 
-use crate::ledger::Mark;
+use crate::sent_state::SentValue;
 
-/// Puts lines into packets, none of which is longer than a datagram may be.
+/// Collects lines in packets of a limited size.
 ///
-/// A line is never split. One that is too long for a packet of its own is left out and counted.
+/// A line is never split. A line that does not fit in a packet is left out and counted.
 #[derive(Debug)]
-pub(crate) struct Packer {
-    size: Size,
+pub(crate) struct PacketBuffer {
+    limits: SizeLimits,
     full: Vec<Packet>,
-    open: Packet,
+    current: Packet,
     too_long: u64,
 }
 
-/// How many bytes a packet may have, and how many a line in it.
+/// The largest number of bytes of a packet, and of a line in it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
+pub(crate) struct SizeLimits {
     pub(crate) packet: usize,
     pub(crate) line: usize,
 }
 
-/// Lines that are sent together, separated by line feeds, and what they tell.
+/// Lines that are sent together, separated by line feeds, and the values in them.
 #[derive(Debug, Default)]
 pub(crate) struct Packet {
     pub(crate) text: String,
     pub(crate) lines: u64,
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) values: Vec<SentValue>,
 }
 
-impl Packer {
-    pub(crate) fn new(size: Size) -> Self {
+impl PacketBuffer {
+    pub(crate) fn new(limits: SizeLimits) -> Self {
         Self {
-            size,
+            limits,
             full: Vec::new(),
-            open: Packet::default(),
+            current: Packet::default(),
             too_long: 0,
         }
     }
 
-    /// Adds a line, and what the receiver knows once it has it.
+    /// Adds a line and the values that the receiver has once it has the line.
     ///
-    /// A gauge of statsd may be two lines, which have to arrive together and in order.
-    pub(crate) fn line(&mut self, line: &str, marks: &[Mark]) {
-        if line.len() > self.size.line.min(self.size.packet) {
+    /// A statsd gauge may be two lines, which must arrive together and in order.
+    pub(crate) fn push_line(&mut self, line: &str, values: &[SentValue]) {
+        if line.len() > self.limits.line.min(self.limits.packet) {
             self.too_long += 1;
             return;
         }
-        if self.open.lines > 0 && self.open.text.len() + 1 + line.len() > self.size.packet {
-            self.full.push(take(&mut self.open));
+        if self.current.lines > 0 && self.current.text.len() + 1 + line.len() > self.limits.packet {
+            self.full.push(take(&mut self.current));
         }
-        if self.open.lines > 0 {
-            self.open.text.push('\n');
+        if self.current.lines > 0 {
+            self.current.text.push('\n');
         }
-        self.open.text.push_str(line);
-        self.open.lines += 1;
-        self.open.marks.extend_from_slice(marks);
+        self.current.text.push_str(line);
+        self.current.lines += 1;
+        self.current.values.extend_from_slice(values);
     }
 
-    /// Returns the packets, in order, and how many lines were too long.
-    pub(crate) fn packets(mut self) -> (Vec<Packet>, u64) {
-        if self.open.lines > 0 {
-            self.full.push(self.open);
+    /// Returns the packets in order, and the number of lines that were too long.
+    pub(crate) fn into_packets(mut self) -> (Vec<Packet>, u64) {
+        if self.current.lines > 0 {
+            self.full.push(self.current);
         }
         (self.full, self.too_long)
     }
@@ -71,7 +71,7 @@ mod tests {
     use proptest::{prelude::*, test_runner::RngSeed};
 
     use super::*;
-    use crate::ledger::tests::a_mark;
+    use crate::sent_state::tests::sent_value;
 
     proptest! {
         #![proptest_config(ProptestConfig {
@@ -81,9 +81,9 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// The model is the lines that fit: as text they are the packets, and no two neighbours would have fitted into one.
+        /// The packets contain the lines that fit, in order, and no two adjacent packets fit in one.
         #[test]
-        fn packets_are_the_lines_in_order_and_as_few_as_can_be(
+        fn packets_have_all_lines_in_order_and_are_as_few_as_possible(
             packet in 4_usize..40,
             line in 4_usize..40,
             lengths in prop::collection::vec(1_usize..40, 0..60),
@@ -93,11 +93,11 @@ mod tests {
                 .zip(0_u8..)
                 .map(|(length, n)| char::from(b'a' + n % 26).to_string().repeat(*length))
                 .collect();
-            let mut packer = Packer::new(Size { packet, line });
+            let mut buffer = PacketBuffer::new(SizeLimits { packet, line });
             for (line, n) in lines.iter().zip(0..) {
-                packer.line(line, &[a_mark(n)]);
+                buffer.push_line(line, &[sent_value(n)]);
             }
-            let (packets, too_long) = packer.packets();
+            let (packets, too_long) = buffer.into_packets();
             let fits = |text: &&str| text.len() <= packet && text.len() <= line;
             let fitting: Vec<&str> = lines.iter().map(String::as_str).filter(fits).collect();
             prop_assert_eq!(too_long as usize, lines.len() - fitting.len());
@@ -106,7 +106,7 @@ mod tests {
             for one in &packets {
                 prop_assert!(one.text.len() <= packet);
                 prop_assert_eq!(one.lines as usize, one.text.split('\n').count());
-                prop_assert_eq!(one.marks.len(), one.lines as usize);
+                prop_assert_eq!(one.values.len(), one.lines as usize);
             }
             for pair in packets.windows(2) {
                 let next = pair[1].text.split('\n').next().unwrap_or_default();
