@@ -1,9 +1,9 @@
-//! A wrong use gives a compile error that says what to add.
+//! A typical mistake gives a compile error that names the missing method or bound.
 //!
 //! The messages are those of the compiler that `.ci/run` uses; `TRYBUILD=overwrite cargo test -p towerkit-compile` writes them anew.
 
 #[test]
-fn a_wrong_use_is_told_what_to_add() {
+fn a_typical_mistake_gets_a_clear_message() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("ui/*.rs");
 }

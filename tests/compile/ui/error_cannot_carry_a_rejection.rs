@@ -1,4 +1,4 @@
-//! The service's own error type is not `CarriesRejection`.
+//! The error type of the service cannot carry a rejection.
 
 use tower::{Service, ServiceBuilder};
 use towerkit::ratelimit::{Quota, RateLimitLayer};

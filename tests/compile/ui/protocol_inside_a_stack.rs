@@ -1,4 +1,4 @@
-//! The protocol of a policy stack is said once, for the policy stack.
+//! A layer inside of `stack((..))` has a protocol of its own.
 
 use towerkit::core::stack;
 use towerkit::http::HttpExt;
@@ -7,5 +7,5 @@ use towerkit::ratelimit::{Quota, RateLimitLayer};
 
 fn main() {
     let quota = Quota::per_second(10).unwrap();
-    let _row = stack((MetricsLayer::new().http(), RateLimitLayer::new(quota))).http();
+    let _layer = stack((MetricsLayer::new().http(), RateLimitLayer::new(quota))).http();
 }
