@@ -9,37 +9,9 @@ use tower_service::Service;
 
 use crate::{
     Admission, Bypass, Call, CallEnd, InFlightCall, PolicyShape, Protocol, RejectWith,
-    SharedPolicies, TrackResponse,
-    backpressure::Readiness,
-    run_async_policy::RunAsyncPolicy,
-    run_policy::Started,
-    run_policy::assert_needs_end,
-    service::{AdmissionMode, PolicyFuture},
+    SharedPolicies, TrackResponse, backpressure::Readiness, run_async_policy::RunAsyncPolicy,
+    run_policy::Started, run_policy::assert_needs_end, service::PolicyFuture,
 };
-
-/// The mode of a policy stack with an [`AsyncGuard`](crate::AsyncGuard); see [`AsyncPolicyService`].
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum AsyncAdmission {}
-
-impl AdmissionMode for AsyncAdmission {
-    type Or<B: AdmissionMode> = Self;
-    type Service<S, R: PolicyShape, P> = AsyncPolicyService<S, R, P>;
-
-    fn service<S, R: PolicyShape, P>(
-        inner: S,
-        policies: SharedPolicies<R>,
-        protocol: P,
-    ) -> AsyncPolicyService<S, R, P> {
-        const { assert_needs_end::<R>() };
-        AsyncPolicyService {
-            inner,
-            policies,
-            protocol,
-            readiness: Readiness::new(),
-        }
-    }
-}
 
 /// The service of a [`PolicyLayer`](crate::PolicyLayer) in which a policy may wait.
 ///
@@ -55,6 +27,18 @@ pub struct AsyncPolicyService<S, R: PolicyShape, P> {
     policies: SharedPolicies<R>,
     protocol: P,
     readiness: Readiness<R::Rejection>,
+}
+
+impl<S, R: PolicyShape, P> AsyncPolicyService<S, R, P> {
+    pub(crate) fn new(inner: S, policies: SharedPolicies<R>, protocol: P) -> Self {
+        const { assert_needs_end::<R>() };
+        Self {
+            inner,
+            policies,
+            protocol,
+            readiness: Readiness::new(),
+        }
+    }
 }
 
 impl<S: Clone, R: PolicyShape, P: Clone> Clone for AsyncPolicyService<S, R, P> {
@@ -105,7 +89,7 @@ where
         let exchange = self.protocol.open(call.request, call.protocol_kind());
         let state = match self.policies.start(&mut call) {
             Err(rejection) => State::Running(PolicyFuture::rejected(Box::new(rejection), exchange)),
-            Ok(Admission::Later(wait)) => State::AsyncAdmission(Wait {
+            Ok(Admission::Later(wait)) => State::Waiting(Wait {
                 wait,
                 policies: Some(self.policies.clone()),
                 parked: Some(self.park(request, exchange)),
@@ -193,7 +177,7 @@ where
     R: RunAsyncPolicy<Req>,
     P: Protocol<Req>,
 {
-    AsyncAdmission(#[pin] Wait<S, R, P, Req>),
+    Waiting(#[pin] Wait<S, R, P, Req>),
     /// The inner service is the first field, since it is dropped before the policies are finished.
     Readying(Option<(Parked<S, P, Req>, InFlightCall<R>)>),
     Running(#[pin] PolicyFuture<S::Future, R, P::Exchange>),
@@ -278,7 +262,7 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::AsyncAdmission(wait) => {
+                StateProj::Waiting(wait) => {
                     let (begun, parked) = ready!(wait.poll(cx));
                     match begun {
                         Ok(in_flight_call) => {

@@ -1,6 +1,9 @@
 use std::{any::Any, error::Error, io, iter};
 
-use crate::{BoxError, Rejection};
+use crate::Rejection;
+
+/// Any error, boxed. Most services without a wire protocol use it; it can carry a [`Rejection`].
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Returns a value as an error with a chain of sources, if its type is [`BoxError`], [`io::Error`] or [`Rejection`].
 ///

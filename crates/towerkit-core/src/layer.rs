@@ -3,8 +3,9 @@ use std::sync::{Arc, OnceLock};
 use tower_layer::Layer;
 
 use crate::{
-    AsAsyncGuard, AsGuard, AsObserver, NoProtocol, Only, OperationSet, Pair, Plain, PolicyAs,
-    PolicyShape, SharedPolicies, service::AdmissionMode,
+    AsAsyncGuard, AsGuard, AsObserver, AsyncPolicyService, NoProtocol, Only, OnlyPolicy,
+    OnlyService, OperationSet, Pair, Plain, PolicyAs, PolicyService, PolicyShape, SharedPolicies,
+    TypeBool,
 };
 
 /// A layer that runs one policy, or a stack of policies as one.
@@ -77,7 +78,8 @@ impl<R, P> PolicyLayer<R, P> {
 }
 
 impl<S, R: PolicyShape + Clone, P: Clone> Layer<S> for PolicyLayer<R, P> {
-    type Service = <R::AdmissionMode as AdmissionMode>::Service<S, R, P>;
+    type Service =
+        <R::MayWait as TypeBool>::Choose<AsyncPolicyService<S, R, P>, PolicyService<S, R, P>>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = self.shared.get_or_init(|| {
@@ -88,7 +90,11 @@ impl<S, R: PolicyShape + Clone, P: Clone> Layer<S> for PolicyLayer<R, P> {
                 SharedPolicies::Counted(Arc::new(policy))
             }
         });
-        R::AdmissionMode::service(inner, policies.clone(), self.protocol.clone())
+        R::MayWait::choose(
+            (inner, policies.clone(), self.protocol.clone()),
+            |(inner, policies, protocol)| AsyncPolicyService::new(inner, policies, protocol),
+            |(inner, policies, protocol)| PolicyService::new(inner, policies, protocol),
+        )
     }
 }
 
@@ -206,6 +212,45 @@ impl<L: IntoPolicy> IntoPolicy for Option<L> {
 
     fn into_policy(self) -> Option<L::Policy> {
         self.map(IntoPolicy::into_policy)
+    }
+}
+
+impl<L: LayerExt> LayerExt for Only<L> {
+    type Protocol = L::Protocol;
+    type With<Q> = Only<L::With<Q>>;
+
+    fn current_protocol(&self) -> &L::Protocol {
+        self.layer.current_protocol()
+    }
+
+    fn protocol<Q>(self, protocol: Q) -> Only<L::With<Q>> {
+        Only::new(self.layer.protocol(protocol), self.operations)
+    }
+}
+
+impl<S, L> Layer<S> for Only<L>
+where
+    L: LayerExt<Protocol: Clone> + Layer<S>,
+{
+    type Service = OnlyService<L::Service, L::Protocol>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        OnlyService {
+            service: self.layer.layer(inner),
+            protocol: self.layer.current_protocol().clone(),
+            operations: self.operations.clone(),
+        }
+    }
+}
+
+impl<L: IntoPolicy> IntoPolicy for Only<L> {
+    type Policy = OnlyPolicy<L::Policy>;
+
+    fn into_policy(self) -> OnlyPolicy<L::Policy> {
+        OnlyPolicy {
+            policy: self.layer.into_policy(),
+            operations: self.operations,
+        }
     }
 }
 

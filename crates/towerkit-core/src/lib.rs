@@ -69,6 +69,7 @@
 
 mod async_service;
 mod backpressure;
+mod bypass;
 mod call;
 mod call_end;
 mod call_view;
@@ -103,18 +104,18 @@ mod share;
 #[doc(hidden)]
 pub mod sync;
 mod trace_ids;
-mod trace_seed;
 mod type_bool;
 mod waker_set;
 #[cfg(all(test, towerkit_loom))]
 mod waker_set_model;
 
-pub use async_service::{AsyncAdmission, AsyncPolicyFuture, AsyncPolicyService};
+pub use async_service::{AsyncPolicyFuture, AsyncPolicyService};
 pub use backpressure::Backpressure;
+pub use bypass::Bypass;
 pub use call::{Call, DescribeRequest, ProtocolKind, TargetUri};
 pub use call_end::CallEnd;
 pub use call_view::CallView;
-pub use causes::{as_error, causes};
+pub use causes::{BoxError, as_error, causes};
 pub use check::{CheckLayer, check, check_layer};
 pub use clock::{Clock, ManualClock};
 pub use config_error::ConfigError;
@@ -126,16 +127,14 @@ pub use in_flight_call::{InFlightCall, SharedPolicies};
 pub use layer::{IntoPolicy, LayerExt, PolicyLayer, async_guard, guard, observe, stack};
 pub use layer_state::{LayerState, StateHandle};
 pub use name::Name;
-pub use only::{Bypass, Only, OnlyPolicy, OnlyService};
+pub use only::{Only, OnlyPolicy, OnlyService};
 pub use operation_set::OperationSet;
 pub use outcome::{Outcome, Status};
 pub use plain::{
     ByFailer, ByRejection, ByResult, Classify, ClassifyFn, Failer, Plain, PlainExchange,
 };
 pub use policy::{Admission, AsyncGuard, Guard, Headers, Observer, Policy};
-pub use protocol::{
-    BoxError, CarriesRejection, NoProtocol, Protocol, RejectCall, RejectWith, TrackResponse,
-};
+pub use protocol::{CarriesRejection, NoProtocol, Protocol, RejectCall, RejectWith, TrackResponse};
 pub use rejection::{Rejection, RejectionReason, RejectionType};
 pub use replay::{DrainResponse, InspectResult, Pushback, ReplayRequest};
 pub use run_async_policy::{PairWait, RunAsyncPolicy};
@@ -143,10 +142,9 @@ pub use run_policy::{
     AsAsyncGuard, AsGuard, AsObserver, AsyncGuardKind, GuardKind, ObserverKind, Pair, PolicyAs,
     PolicyShape, RunPolicy,
 };
-pub use service::{AdmissionMode, PolicyFuture, PolicyService, SyncAdmission};
+pub use service::{PolicyFuture, PolicyService};
 pub use share::{KeyFn, KeyType, ShareResponse};
 pub use tower_layer::Layer;
-pub use trace_ids::TraceIds;
-pub use trace_seed::TraceSeed;
+pub use trace_ids::{TraceIds, TraceSeed};
 pub use type_bool::{False, True, TypeBool};
 pub use waker_set::{Notified, WakerSet};

@@ -3,61 +3,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Admission, Backpressure, Call, CallEnd, Headers, IntoPolicy, LayerExt, OperationSet, Policy,
-    PolicyShape, Protocol, RunAsyncPolicy, RunPolicy,
+    Admission, Backpressure, Bypass, Call, CallEnd, Headers, OperationSet, Policy, PolicyShape,
+    Protocol, RunAsyncPolicy, RunPolicy,
 };
 
-/// A service with a way around its middleware, which [`LayerExt::only`] needs.
-///
-/// The services of guards and observers implement it. A driver implements it to support `.only(..)`, which decides for each call if
-/// it goes through the driver or around it. Without the trait `.only(..)` does not compile:
-///
-/// ```compile_fail,E0599
-/// use tower::{Layer, Service, service_fn};
-/// use towerkit_core::{LayerExt, OperationSet, Plain, Rejection};
-///
-/// #[derive(Clone)]
-/// struct Driver<P>(P);
-///
-/// impl<P> LayerExt for Driver<P> {
-///     type Protocol = P;
-///     type With<Q> = Driver<Q>;
-///     fn current_protocol(&self) -> &P { &self.0 }
-///     fn protocol<Q>(self, protocol: Q) -> Driver<Q> { Driver(protocol) }
-/// }
-///
-/// impl<S, P> Layer<S> for Driver<P> {
-///     type Service = tower::util::MapRequest<S, fn(u32) -> u32>;
-///     fn layer(&self, inner: S) -> Self::Service { tower::util::MapRequest::new(inner, |n| n + 1) }
-/// }
-///
-/// let layer = Driver(Plain::new("add")).only(OperationSet::exact("add"));
-/// let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, Rejection>(n) }));
-/// let _ = service.call(1);
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "calls of type `{Req}` cannot pass `{Self}` by",
-    label = "`.only(..)` needs a way around this service",
-    note = "implement `towerkit_core::Bypass` for the service"
-)]
-pub trait Bypass<Req>: Service<Req> {
-    /// Polls readiness for a call that goes through the middleware ([`call`](Service::call)) or around it
-    /// ([`bypass`](Self::bypass)).
-    ///
-    /// The default is [`poll_ready`](Service::poll_ready). Override it if that can be ready while the inner service is not.
-    fn poll_ready_for_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_ready(cx)
-    }
-
-    /// Calls the inner service directly.
-    fn bypass(&mut self, request: Req) -> Self::Future;
-}
-
-/// A layer that applies to some operations only, made by [`LayerExt::only`].
+/// A layer that applies to some operations only, made by [`LayerExt::only`](crate::LayerExt::only).
 ///
 /// It works for guards, observers and drivers, around a service and inside a [`stack`](crate::stack).
 ///
@@ -67,8 +20,8 @@ pub trait Bypass<Req>: Service<Req> {
 /// service is polled, and the guard rejects in `call`.
 #[derive(Debug, Clone)]
 pub struct Only<L> {
-    layer: L,
-    operations: OperationSet,
+    pub(crate) layer: L,
+    pub(crate) operations: OperationSet,
 }
 
 impl<L> Only<L> {
@@ -77,53 +30,14 @@ impl<L> Only<L> {
     }
 }
 
-impl<L: LayerExt> LayerExt for Only<L> {
-    type Protocol = L::Protocol;
-    type With<Q> = Only<L::With<Q>>;
-
-    fn current_protocol(&self) -> &L::Protocol {
-        self.layer.current_protocol()
-    }
-
-    fn protocol<Q>(self, protocol: Q) -> Only<L::With<Q>> {
-        Only::new(self.layer.protocol(protocol), self.operations)
-    }
-}
-
-impl<S, L> Layer<S> for Only<L>
-where
-    L: LayerExt<Protocol: Clone> + Layer<S>,
-{
-    type Service = OnlyService<L::Service, L::Protocol>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        OnlyService {
-            service: self.layer.layer(inner),
-            protocol: self.layer.current_protocol().clone(),
-            operations: self.operations.clone(),
-        }
-    }
-}
-
-impl<L: IntoPolicy> IntoPolicy for Only<L> {
-    type Policy = OnlyPolicy<L::Policy>;
-
-    fn into_policy(self) -> OnlyPolicy<L::Policy> {
-        OnlyPolicy {
-            policy: self.layer.into_policy(),
-            operations: self.operations,
-        }
-    }
-}
-
 /// The service of an [`Only`]: sends each call through the middleware or around it.
 ///
 /// Both ways lead to the same instance of the inner service, so that one readiness serves both.
 #[derive(Debug, Clone)]
 pub struct OnlyService<S, P> {
-    service: S,
-    protocol: P,
-    operations: OperationSet,
+    pub(crate) service: S,
+    pub(crate) protocol: P,
+    pub(crate) operations: OperationSet,
 }
 
 impl<S, P, Req> Service<Req> for OnlyService<S, P>
@@ -167,8 +81,8 @@ where
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct OnlyPolicy<R> {
-    policy: R,
-    operations: OperationSet,
+    pub(crate) policy: R,
+    pub(crate) operations: OperationSet,
 }
 
 impl<R> OnlyPolicy<R> {
@@ -214,7 +128,7 @@ impl<R: Policy> Policy for OnlyPolicy<R> {
 
 impl<R: PolicyShape> PolicyShape for OnlyPolicy<R> {
     type Rejection = R::Rejection;
-    type AdmissionMode = R::AdmissionMode;
+    type MayWait = R::MayWait;
     type NeedsEnd = R::NeedsEnd;
 }
 

@@ -1,12 +1,9 @@
-use std::{convert::Infallible, error::Error};
+use std::convert::Infallible;
 
 use crate::{
-    CallEnd, DescribeRequest, InFlightCall, Policy, PolicyShape, ProtocolKind, Rejection,
+    BoxError, CallEnd, DescribeRequest, InFlightCall, Policy, PolicyShape, ProtocolKind, Rejection,
     RejectionReason, causes,
 };
-
-/// Any error, boxed. Most services without a wire protocol use it; it can carry a [`Rejection`].
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Reads requests and responses for a layer: the operation, the outcome, and the end of a call.
 ///

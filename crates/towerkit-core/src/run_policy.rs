@@ -3,8 +3,6 @@ use std::{convert::Infallible, fmt, marker::PhantomData};
 use crate::{
     Backpressure, Call, CallEnd, False, Guard, Headers, Observer, Policy, Rejection, RejectionType,
     True, TypeBool,
-    async_service::AsyncAdmission,
-    service::{AdmissionMode, SyncAdmission},
 };
 
 /// The properties of a policy that do not depend on the request: the type of its rejections, and if it may wait.
@@ -12,8 +10,8 @@ use crate::{
 pub trait PolicyShape: Policy + 'static {
     /// The type of its rejections: [`Infallible`] for observers, [`Rejection`] for guards.
     type Rejection: RejectionType;
-    /// [`SyncAdmission`], or [`AsyncAdmission`] if an [`AsyncGuard`](crate::AsyncGuard) takes part.
-    type AdmissionMode: AdmissionMode;
+    /// [`True`] if an [`AsyncGuard`](crate::AsyncGuard) takes part, so that calls may wait.
+    type MayWait: TypeBool;
     /// [`True`] if responses have to be tracked to their end; [`False`] only if no policy has [`NEEDS_END`](Policy::NEEDS_END).
     type NeedsEnd: TypeBool;
 }
@@ -138,19 +136,19 @@ impl<T: Policy, K> Policy for PolicyAs<T, K> {
 
 impl<G: Policy + 'static, N: TypeBool> PolicyShape for AsGuard<G, N> {
     type Rejection = Rejection;
-    type AdmissionMode = SyncAdmission;
+    type MayWait = False;
     type NeedsEnd = N;
 }
 
 impl<G: Policy + 'static, N: TypeBool> PolicyShape for AsAsyncGuard<G, N> {
     type Rejection = Rejection;
-    type AdmissionMode = AsyncAdmission;
+    type MayWait = True;
     type NeedsEnd = N;
 }
 
 impl<O: Policy + 'static> PolicyShape for AsObserver<O> {
     type Rejection = Infallible;
-    type AdmissionMode = SyncAdmission;
+    type MayWait = False;
     type NeedsEnd = True;
 }
 
@@ -237,7 +235,7 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
 
 impl<A: PolicyShape, B: PolicyShape> PolicyShape for Pair<A, B> {
     type Rejection = <A::Rejection as RejectionType>::Or<B::Rejection>;
-    type AdmissionMode = <A::AdmissionMode as AdmissionMode>::Or<B::AdmissionMode>;
+    type MayWait = <A::MayWait as TypeBool>::Or<B::MayWait>;
     type NeedsEnd = <A::NeedsEnd as TypeBool>::Or<B::NeedsEnd>;
 }
 
@@ -382,7 +380,7 @@ impl<R: Policy> Policy for Option<R> {
 
 impl<R: PolicyShape> PolicyShape for Option<R> {
     type Rejection = R::Rejection;
-    type AdmissionMode = R::AdmissionMode;
+    type MayWait = R::MayWait;
     type NeedsEnd = R::NeedsEnd;
 }
 
@@ -413,6 +411,6 @@ impl Policy for () {
 
 impl PolicyShape for () {
     type Rejection = Infallible;
-    type AdmissionMode = SyncAdmission;
+    type MayWait = False;
     type NeedsEnd = False;
 }

@@ -14,45 +14,6 @@ use crate::{
     run_policy::{Started, assert_needs_end},
 };
 
-/// Selects the middleware of a policy stack: synchronous, or asynchronous if a policy may wait.
-#[doc(hidden)]
-pub trait AdmissionMode: Sized {
-    /// The mode of a stack of two policies: asynchronous if one of them is.
-    type Or<B: AdmissionMode>: AdmissionMode;
-    /// The service of the middleware.
-    type Service<S, R: PolicyShape, P>;
-    /// Makes the middleware.
-    fn service<S, R: PolicyShape, P>(
-        inner: S,
-        policies: SharedPolicies<R>,
-        protocol: P,
-    ) -> Self::Service<S, R, P>;
-}
-
-/// The mode of a policy stack in which every policy decides at once; see [`PolicyService`].
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum SyncAdmission {}
-
-impl AdmissionMode for SyncAdmission {
-    type Or<B: AdmissionMode> = B;
-    type Service<S, R: PolicyShape, P> = PolicyService<S, R, P>;
-
-    fn service<S, R: PolicyShape, P>(
-        inner: S,
-        policies: SharedPolicies<R>,
-        protocol: P,
-    ) -> PolicyService<S, R, P> {
-        const { assert_needs_end::<R>() };
-        PolicyService {
-            inner,
-            policies,
-            protocol,
-            readiness: Readiness::new(),
-        }
-    }
-}
-
 /// The service of a [`PolicyLayer`](crate::PolicyLayer): runs a stack of policies around the inner service.
 ///
 /// # Readiness
@@ -75,6 +36,18 @@ pub struct PolicyService<S, R: PolicyShape, P> {
     policies: SharedPolicies<R>,
     protocol: P,
     readiness: Readiness<R::Rejection>,
+}
+
+impl<S, R: PolicyShape, P> PolicyService<S, R, P> {
+    pub(crate) fn new(inner: S, policies: SharedPolicies<R>, protocol: P) -> Self {
+        const { assert_needs_end::<R>() };
+        Self {
+            inner,
+            policies,
+            protocol,
+            readiness: Readiness::new(),
+        }
+    }
 }
 
 impl<S: Clone, R: PolicyShape, P: Clone> Clone for PolicyService<S, R, P> {

@@ -42,13 +42,13 @@ impl Guard {
         self.waiting.wake_all();
     }
 
-    fn wait(&self) -> Option<AsyncAdmission> {
+    fn wait(&self) -> Option<WaitingService> {
         let is_full = || self.is_full.load(Ordering::Relaxed);
         let mut wait = self.waiting.backpressure_while(is_full)?;
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let polled = wait.poll(&mut Context::from_waker(&waker));
-        Some(AsyncAdmission {
+        Some(WaitingService {
             wait,
             woken,
             polled,
@@ -57,13 +57,13 @@ impl Guard {
 }
 
 /// A service that waits, and was polled once.
-struct AsyncAdmission {
+struct WaitingService {
     wait: Backpressure,
     woken: Arc<Woken>,
     polled: Poll<()>,
 }
 
-impl AsyncAdmission {
+impl WaitingService {
     /// It may go on at once, or was told to.
     fn goes_on(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());

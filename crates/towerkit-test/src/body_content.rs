@@ -7,7 +7,7 @@ use towerkit_core::BoxError;
 
 use crate::{Action, ProbeBody, ProbeError};
 
-/// What a response body gave to its reader.
+/// The content of a response body: its data, its trailers, and if it failed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BodyContent {
     data: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct BodyContent {
 }
 
 impl BodyContent {
-    /// What the probe gives.
+    /// Returns the content of a response of the probe.
     pub(crate) fn expected(act: Action, grpc: bool) -> Self {
         if act == Action::FailInBody {
             return Self {
@@ -32,11 +32,11 @@ impl BodyContent {
         }
     }
 
-    /// Reads a body to its end, or so many frames of it.
+    /// Reads a body to its end, or up to `frames` frames.
     ///
     /// # Panics
     ///
-    /// If the body said what turns out to be wrong: how long it is, that it is over, or another error than the probe's.
+    /// Panics if a size hint or the announced end of the body was wrong, or if its error is not the probe's.
     pub(crate) async fn read<B>(mut body: Pin<&mut B>, frames: usize) -> Self
     where
         B: Body<Error: Into<BoxError>> + ?Sized,
@@ -76,7 +76,7 @@ impl BodyContent {
         content
     }
 
-    /// Checks what a body said before each frame, and before its end, by what came.
+    /// Checks the size hint and the announced end of the body before each frame by the frames that followed.
     fn check(&self, said: &[(u64, SizeHint, bool)]) {
         let frames = said.len() - 1;
         for (frame, (before, hint, is_over)) in said.iter().enumerate() {
@@ -90,7 +90,7 @@ impl BodyContent {
     }
 }
 
-/// Whether an error is, or was caused by, the probe's.
+/// Returns true if an error is, or was caused by, the error of the probe.
 fn is_the_probes(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

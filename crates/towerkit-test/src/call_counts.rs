@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was done to a [`Probe`](crate::Probe) and its clones.
+/// The numbers of calls and polls of a [`Probe`](crate::Probe) and its clones.
 #[derive(Debug, Default)]
 pub struct CallCounts {
     pub(crate) reserved: AtomicU64,
@@ -11,7 +11,7 @@ pub struct CallCounts {
     pub(crate) polls: AtomicU64,
 }
 
-/// Counts one more, and returns how many there were before.
+/// Increments a counter, and returns its old value.
 pub(crate) fn add(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::SeqCst)
 }
@@ -21,43 +21,43 @@ fn read(counter: &AtomicU64) -> u64 {
 }
 
 impl CallCounts {
-    /// Returns how many instances are ready and neither called nor dropped.
+    /// Returns the number of instances that are ready and neither called nor dropped.
     #[must_use]
     pub fn reserved(&self) -> u64 {
         read(&self.reserved)
     }
 
-    /// Returns how many calls came to an instance that was not ready.
+    /// Returns the number of calls of instances that were not ready.
     #[must_use]
     pub fn violations(&self) -> u64 {
         read(&self.violations)
     }
 
-    /// Returns how many calls were started.
+    /// Returns the number of calls that were started.
     #[must_use]
     pub fn started(&self) -> u64 {
         read(&self.started)
     }
 
-    /// Returns how many calls came to their end.
+    /// Returns the number of calls that were finished.
     #[must_use]
     pub fn finished(&self) -> u64 {
         read(&self.finished)
     }
 
-    /// Returns how many calls were dropped before their end, or panicked.
+    /// Returns the number of calls that were dropped before their end, or that panicked.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         read(&self.dropped)
     }
 
-    /// Returns how many calls go on.
+    /// Returns the number of calls in flight.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.started() - self.finished() - self.dropped()
     }
 
-    /// Returns how often the probe's readiness or a future of its was polled.
+    /// Returns the number of polls of readiness and of futures.
     #[must_use]
     pub fn polls(&self) -> u64 {
         read(&self.polls)

@@ -9,22 +9,22 @@ use towerkit_core::BoxError;
 
 use crate::{Action, BodyContent, ProbeError};
 
-/// How the laws call a service: what a request looks like, and when a response is over.
+/// A client for the [laws](crate::laws): makes requests and reads responses.
 pub trait TestClient<S: Service<Self::Request, Error = ProbeError>> {
-    /// The request.
+    /// The type of the requests.
     type Request;
 
-    /// Makes a request that tells the probe what to do.
+    /// Makes a request for an action of the probe.
     fn request(act: Action) -> Self::Request;
 
-    /// Reads a response to its end, or so many frames of its body, and returns what was read.
+    /// Reads a response to its end, or up to `frames` frames of its body, and returns the content.
     fn read(response: S::Response, frames: usize) -> impl Future<Output = BodyContent>;
 
-    /// Returns what the response of the probe has to say, or `None` where responses have no body.
+    /// Returns the content of the response to an action; `None` if responses have no body.
     fn expected(act: Action) -> Option<BodyContent>;
 }
 
-/// Calls a service without a wire protocol.
+/// The client of a service without a wire protocol.
 #[derive(Debug)]
 pub enum PlainClient {}
 
@@ -47,7 +47,7 @@ impl<S: Service<Action, Error = ProbeError>> TestClient<S> for PlainClient {
 /// A request without a body, with the [`Action`] of the probe in its extensions.
 pub type HttpRequest = Request<Empty<Bytes>>;
 
-/// Calls a service over HTTP.
+/// The client of an HTTP service.
 #[derive(Debug)]
 pub enum HttpClient {}
 
@@ -71,7 +71,7 @@ where
     }
 }
 
-/// Calls a service over gRPC.
+/// The client of a gRPC service.
 #[derive(Debug)]
 pub enum GrpcClient {}
 

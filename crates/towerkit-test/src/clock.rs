@@ -1,20 +1,21 @@
 use tokio::time::Instant;
 use towerkit_core::Clock;
 
-/// A clock that follows tokio's time, also where that is paused, so that a policy and a sleep agree.
+/// Makes a clock that follows the time of tokio, also while it is [paused](tokio::time::pause), so that policies and timers agree.
 ///
-/// To be made inside the runtime that it follows.
+/// Call it inside of the runtime whose time it follows.
 #[must_use]
 pub fn tokio_clock() -> Clock {
     let origin = Instant::now();
     Clock::custom(move || origin.elapsed())
 }
 
-/// Runs a future to its end on a runtime of its own whose time is paused: it jumps to the next timer when nothing else can go on.
+/// Runs a future on a runtime of its own with [paused](tokio::time::pause) time, which advances to the next timer when no task can
+/// continue.
 ///
 /// # Panics
 ///
-/// If no runtime can be made.
+/// Panics if it cannot make a runtime.
 pub fn run_paused<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()

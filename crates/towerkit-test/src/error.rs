@@ -2,7 +2,7 @@ use std::{error::Error, fmt, io};
 
 use towerkit_core::{CarriesRejection, Rejection};
 
-/// The error of a [`Probe`](crate::Probe), which can neither be cloned nor compared, and can carry a rejection.
+/// The error of a [`Probe`](crate::Probe). It can carry a rejection, and can be neither cloned nor compared.
 #[derive(Debug)]
 pub struct ProbeError(Cause);
 
@@ -29,13 +29,13 @@ impl ProbeError {
         Self(Cause::Panics)
     }
 
-    /// Whether this is the error of [`Action::Fail`](crate::Act::Fail).
+    /// Returns true if this is the error of [`Action::Fail`](crate::Action::Fail).
     #[must_use]
     pub fn is_failed(&self) -> bool {
         self.to_string() == Self::FAILED
     }
 
-    /// Whether this is the error of [`Probe::never_ready`](crate::Probe::never_ready).
+    /// Returns true if this is the error of [`Probe::never_ready`](crate::Probe::never_ready).
     #[must_use]
     pub fn is_unready(&self) -> bool {
         self.to_string() == Self::UNREADY

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use towerkit_core::{Event, Name, Outcome};
 
-/// Returns one event of each kind there is, all under this name: for whoever takes events.
+/// Returns one [`Event`] of each kind with this name, to test an [`EventSink`](towerkit_core::EventSink).
 ///
 /// ```
 /// use towerkit_core::{Event, Name, EventSink};
@@ -79,7 +79,7 @@ pub fn all_events(name: &'static str) -> Vec<Event> {
 mod tests {
     use super::*;
 
-    /// The enum may grow, and nothing but its source can be asked.
+    /// Reads the kinds from the source, since an enum cannot list its variants.
     #[test]
     fn no_kind_is_forgotten() {
         let source = include_str!("../../towerkit-core/src/event.rs");

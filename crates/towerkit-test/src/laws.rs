@@ -1,4 +1,4 @@
-//! The laws, one function each. A law that is broken panics with what was seen.
+//! The laws, one function each. A function panics if the layer breaks its law.
 
 use std::{
     future::poll_fn,
@@ -19,7 +19,7 @@ mod body;
 pub use backpressure::backpressure_loses_no_wake_up;
 pub use body::bodies_pass_unchanged;
 
-/// T-01: `call` comes only after readiness of that very instance, in sequence and through clones.
+/// T-01: `call` comes only after readiness of that instance, in sequence and through clones.
 pub async fn calls_come_after_readiness<C, L>(subject: Subject<L>)
 where
     L: Layer<Probe>,
@@ -55,7 +55,7 @@ where
 
 /// T-02: each attempt of a layer that makes up to three is preceded by a readiness of its own.
 ///
-/// For layers that call more than once; the first two attempts fail.
+/// For layers that call the inner service more than once; the first two attempts fail.
 pub async fn each_attempt_has_its_own_readiness<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
@@ -75,8 +75,8 @@ where
     }
 }
 
-/// T-03: a call that is dropped after any number of polls, and a body that is dropped after any number of frames, release all they
-/// held.
+/// T-03: a call that is dropped after any number of polls, and a body that is dropped after any number of frames, release all
+/// resources.
 pub async fn a_dropped_call_releases_all<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
@@ -98,10 +98,10 @@ where
     body::half_read::<C, L>(&make).await;
 }
 
-/// T-04: a panic of the inner service, wherever it strikes, goes on, releases all that the call held, and the next call is served.
+/// T-04: a panic of the inner service propagates and releases all resources of the call, and the next call succeeds.
 ///
-/// So does a panic of what the layer may ask, and need not: whether a response is a failure, what caused an error, whether a body is
-/// over.
+/// The same holds for a panic in code that the layer may call: [`Failer::failed`](towerkit_core::Failer::failed),
+/// [`Error::source`](std::error::Error::source) and [`Body::is_end_stream`](http_body::Body::is_end_stream).
 pub async fn a_panic_releases_all<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
@@ -131,7 +131,7 @@ where
     }
 }
 
-/// T-05: a service that is ready and then dropped without a call releases all it held.
+/// T-05: a service that is ready and dropped without a call releases all resources.
 pub async fn readiness_without_a_call_is_released<C, L>(subject: Subject<L>)
 where
     L: Layer<Probe>,
@@ -168,7 +168,7 @@ where
     assert!(polls <= 3, "readiness that waits was polled {polls} times");
 }
 
-/// T-07: each of these constructors, given nonsense, is an error and does not panic.
+/// T-07: each of these constructors returns an error for an invalid setting, and does not panic.
 pub fn invalid_settings_are_rejected(constructors: &[(&str, &dyn Fn() -> bool)]) {
     for (name, is_rejected) in constructors {
         match catch_unwind(AssertUnwindSafe(is_rejected)) {
@@ -179,7 +179,7 @@ pub fn invalid_settings_are_rejected(constructors: &[(&str, &dyn Fn() -> bool)])
     }
 }
 
-/// T-08: an error that can neither be cloned nor compared passes through unchanged, from a call and from readiness.
+/// T-08: an error that can be neither cloned nor compared passes through unchanged, from a call and from readiness.
 pub async fn errors_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,

@@ -8,13 +8,13 @@ use std::{
 
 use tower_service::Service;
 
-/// An inner service whose calls are answered by hand, in any order.
+/// An inner service to which the test responds by hand, in any order.
 ///
-/// It is always ready. A request is a key, an answer a number.
+/// It is always ready. A request is a key, a response a number.
 #[derive(Debug, Clone, Default)]
 pub struct MockService(Arc<Mutex<Vec<(u8, CallState)>>>);
 
-/// What became of a call.
+/// The state of a call.
 #[derive(Debug)]
 enum CallState {
     Pending(Option<Waker>),
@@ -23,13 +23,13 @@ enum CallState {
 }
 
 impl MockService {
-    /// Returns the keys of all calls so far, in the order in which they came.
+    /// Returns the keys of all calls so far, in order.
     #[must_use]
     pub fn calls(&self) -> Vec<u8> {
         self.states().iter().map(|(key, _)| *key).collect()
     }
 
-    /// Returns the numbers of the calls that are not answered and not dropped.
+    /// Returns the numbers of the calls that have no response yet and were not dropped.
     #[must_use]
     pub fn pending(&self) -> Vec<usize> {
         let states = self.states();
@@ -37,12 +37,12 @@ impl MockService {
         (0..states.len()).filter(is_pending).collect()
     }
 
-    /// Answers a call with its number.
+    /// Responds to a call with the number of the call.
     pub fn respond(&self, call: usize) {
         self.respond_with(call, Ok(call as u64));
     }
 
-    /// Answers a call with any result.
+    /// Responds to a call with any result.
     pub fn respond_with(&self, call: usize, result: Result<u64, MockError>) {
         let old = {
             let state = &mut self.states()[call].1;
@@ -110,7 +110,7 @@ impl Drop for MockFuture {
     }
 }
 
-/// The error of a [`MockService`], which can neither be cloned nor compared.
+/// The error of a [`MockService`]. It can be neither cloned nor compared.
 #[derive(Debug)]
 pub struct MockError;
 

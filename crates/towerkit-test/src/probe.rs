@@ -17,7 +17,7 @@ use towerkit_core::Failer;
 
 use crate::{CallCounts, ProbeError, call_counts::add};
 
-/// What the probe is told to do with one call.
+/// The action of a [`Probe`] on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -25,25 +25,25 @@ pub enum Action {
     Succeed,
     /// Fails at the first poll; see [`ProbeError::is_failed`].
     Fail,
-    /// Fails, as [`Fail`](Self::Fail) does, in the first so many calls that the probe and its clones get, and then succeeds.
+    /// Fails, as [`Fail`](Self::Fail) does, in the first calls of the probe and its clones, up to this number, and then succeeds.
     FailFirst(u64),
-    /// Pends that many times, waking itself, and then succeeds.
+    /// Is pending this many times, wakes itself each time, and then succeeds.
     Pend(u32),
-    /// Succeeds after that long.
+    /// Succeeds after this time.
     Sleep(Duration),
     /// Panics in `call`.
     PanicInCall,
     /// Panics in the first poll of the future.
     PanicInFuture,
-    /// Panics in the first poll of the response body; in the future, where there is no body.
+    /// Panics in the first poll of the response body, or of the future if there is no body.
     PanicInBody,
-    /// Succeeds with a body that panics when it is asked, after its first frame, whether it is over.
+    /// Succeeds with a body that panics in [`Body::is_end_stream`] after its first frame.
     PanicInBodyEnd,
-    /// Succeeds, over a plain service with a response that panics when it is asked whether it is a failure.
+    /// Succeeds. The response of a plain service panics in [`Failer::failed`].
     PanicInFailer,
-    /// Fails with an error that panics when it is asked for its cause.
+    /// Fails with an error that panics in [`Error::source`].
     PanicInError,
-    /// Succeeds with a body that says how long it is, and that it is over.
+    /// Succeeds with a body that knows its [size](Body::size_hint) and its [end](Body::is_end_stream).
     SizedBody,
     /// Succeeds with a body that has trailers.
     Trailers,
@@ -58,9 +58,9 @@ impl Failer for Action {
     }
 }
 
-/// An inner service that does as it is told and keeps a ledger of what was done to it.
+/// An inner service that acts as each request tells it, and counts its calls.
 ///
-/// It panics, and notes a violation, if it is called without having been ready on that very instance.
+/// A call of an instance that was not polled ready panics, and is counted as a violation.
 #[derive(Debug)]
 pub struct Probe {
     counts: Arc<CallCounts>,
@@ -77,19 +77,19 @@ enum Readiness {
 }
 
 impl Probe {
-    /// Makes a probe that is ready whenever it is asked.
+    /// Makes a probe that is always ready.
     #[must_use]
     pub fn new() -> Self {
         Self::with(Readiness::AtOnce)
     }
 
-    /// Makes a probe that is ready after that long.
+    /// Makes a probe that is ready after this time.
     #[must_use]
     pub fn ready_after(wait: Duration) -> Self {
         Self::with(Readiness::After(wait))
     }
 
-    /// Makes a probe whose readiness fails; see [`ProbeError::is_unready`].
+    /// Makes a probe that fails in `poll_ready`; see [`ProbeError::is_unready`].
     #[must_use]
     pub fn never_ready() -> Self {
         Self::with(Readiness::Fails)
@@ -104,7 +104,7 @@ impl Probe {
         }
     }
 
-    /// Returns the ledger, which all clones share.
+    /// Returns the [counts](CallCounts), which all clones share.
     #[must_use]
     pub fn counts(&self) -> Arc<CallCounts> {
         self.counts.clone()
@@ -190,9 +190,7 @@ impl Service<Action> for Probe {
     }
 }
 
-/// What the probe is to do stands in the extensions of the request, or is its body.
-///
-/// The body alone does not do for a layer that wraps request bodies.
+/// Reads the [`Action`] from the extensions of the request, or else from its body.
 impl<B: 'static> Service<Request<B>> for Probe {
     type Response = Response<ProbeBody>;
     type Error = ProbeError;
@@ -265,7 +263,7 @@ impl<T> Future for ProbeFuture<T> {
     }
 }
 
-/// One call in the ledger.
+/// A call in progress.
 #[derive(Debug)]
 struct Running {
     counts: Arc<CallCounts>,
@@ -331,12 +329,13 @@ impl Drop for Running {
     }
 }
 
-/// The response body of a [`Probe`]: two frames of data and, over gRPC or if told so, trailers. The call goes on until it is over.
+/// The response body of a [`Probe`]: two frames of data and, over gRPC or with [`Action::Trailers`], trailers. The call ends with
+/// the body.
 #[derive(Debug)]
 pub struct ProbeBody {
     running: Option<Running>,
     act: Action,
-    /// The last comes first.
+    /// The frames in reverse order.
     frames: Vec<Frame<Bytes>>,
 }
 
@@ -362,7 +361,7 @@ impl ProbeBody {
     /// The frames of data.
     pub(crate) const DATA: [&[u8]; 2] = [b"hello ", b"world"];
 
-    /// The trailers of a body that is told so, or stands over gRPC.
+    /// Returns the trailers, over gRPC or with [`Action::Trailers`].
     pub(crate) fn trailers(act: Action, grpc: bool) -> Option<HeaderMap> {
         let mut trailers = HeaderMap::new();
         if grpc {
@@ -374,7 +373,7 @@ impl ProbeBody {
         (!trailers.is_empty()).then_some(trailers)
     }
 
-    /// Whether a frame was delivered.
+    /// Returns true if a frame of data was delivered.
     fn has_begun(&self) -> bool {
         self.frames.iter().filter(|frame| frame.is_data()).count() < Self::DATA.len()
     }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A layer under test, and what it holds right now.
+/// A layer under test, and the number of resources that its calls hold.
 pub struct Subject<L> {
     /// The layer.
     pub layer: L,
@@ -8,7 +8,7 @@ pub struct Subject<L> {
 }
 
 impl<L> Subject<L> {
-    /// Tests a layer that lets no one see what it holds; the probe still sees what becomes of calls.
+    /// Tests a layer that does not show its resources. The probe still counts calls.
     pub fn new(layer: L) -> Self {
         Self {
             layer,
@@ -16,14 +16,14 @@ impl<L> Subject<L> {
         }
     }
 
-    /// Counts what is held at the moment: permits, slots, calls in flight. Whatever it is at the start is the baseline.
+    /// Counts the resources in use by `count`: permits, slots, calls in flight. The number at the start is the baseline.
     #[must_use]
     pub fn count_resources(mut self, count: impl Fn() -> i64 + 'static) -> Self {
         self.resources = Box::new(count);
         self
     }
 
-    /// Returns what is held at the moment.
+    /// Returns the number of resources in use.
     #[must_use]
     pub fn resource_count(&self) -> i64 {
         (self.resources)()
@@ -38,7 +38,7 @@ impl<L> fmt::Debug for Subject<L> {
     }
 }
 
-/// A layer under test whose guards can be made to hold it back, as a load balancer wants it.
+/// A layer under test with a guard that applies [backpressure](towerkit_core::Guard::backpressure) on demand.
 pub struct BackpressureSubject<L> {
     pub(crate) subject: Subject<L>,
     pub(crate) close: Box<dyn Fn()>,
@@ -46,7 +46,7 @@ pub struct BackpressureSubject<L> {
 }
 
 impl<L> BackpressureSubject<L> {
-    /// Tests a layer that `close` makes reject calls, until `open` lets them in again, one at a time at least.
+    /// Tests a layer that rejects calls after `close`, and admits at least one call at a time after `open`.
     pub fn new(subject: Subject<L>, close: impl Fn() + 'static, open: impl Fn() + 'static) -> Self {
         Self {
             subject,

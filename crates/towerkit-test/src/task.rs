@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-/// A future that is polled by hand, and how often it was woken.
+/// A future that the test polls by hand, with a count of its wake-ups.
 pub struct Task<T> {
     future: Option<Pin<Box<dyn Future<Output = T>>>>,
     wakes: Arc<Wakes>,
@@ -32,11 +32,11 @@ impl<T> Task<T> {
         }
     }
 
-    /// Polls once. A future that is ready is dropped.
+    /// Polls the future once, and drops it once it is ready.
     ///
     /// # Panics
     ///
-    /// If the task is over.
+    /// Panics if the task is over.
     pub fn poll(&mut self) -> Poll<T> {
         let waker = Waker::from(self.wakes.clone());
         let future = self.future.as_mut().expect("the task goes on");
@@ -47,7 +47,7 @@ impl<T> Task<T> {
         polled
     }
 
-    /// Returns how often it was woken since this was asked last.
+    /// Returns the number of wake-ups since the last call of this method.
     pub fn take_wakes(&self) -> u32 {
         self.wakes.0.swap(0, Ordering::SeqCst)
     }
@@ -57,7 +57,7 @@ impl<T> Task<T> {
         self.future = None;
     }
 
-    /// Whether the future is dropped.
+    /// Returns true if the future was dropped.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.future.is_none()

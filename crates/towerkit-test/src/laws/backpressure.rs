@@ -15,8 +15,8 @@ use tower_service::Service;
 use super::{at_rest, served};
 use crate::{Action, BackpressureSubject, Probe, ProbeError, TestClient};
 
-/// T-12: while a guard holds a layer back for a load balancer, no service of it is ready and the inner service is not polled; once
-/// the guard lets calls in, every service that waits is woken, whatever becomes of the others.
+/// T-12: while a guard applies backpressure, no service of the layer is ready, and the inner service is not polled. Once the guard
+/// admits calls again, every service that waits is woken, also if others are dropped or not polled.
 pub async fn backpressure_loses_no_wake_up<C, L>(make: impl Fn() -> BackpressureSubject<L>)
 where
     L: Layer<Probe>,
@@ -54,14 +54,14 @@ where
     waiting.iter_mut().for_each(Waiter::is_held_back);
     waiting[0].move_to_another_task();
     waiting[0].is_held_back();
-    // A clone of one that waits waits on its own.
+    // A clone of a service that waits has a wait of its own.
     let mut clone = Waiter::new(waiting[1].service.clone());
     clone.is_held_back();
     waiting.push(clone);
     drop(waiting.remove(2));
     assert_eq!(counts.polls(), 0, "polls of the inner service meanwhile");
     open();
-    // It was woken, and goes away without looking.
+    // It was woken, and is dropped without another poll.
     drop(waiting.remove(1));
     go_on(&mut waiting).await;
     // The first is ready and never called.
@@ -96,7 +96,7 @@ where
     for _ in 0..3 {
         close();
         waiting[0].is_held_back();
-        // It was woken, and closed again before it looks.
+        // It was woken, and the guard rejects again before the next poll.
         open();
     }
     go_on(&mut waiting).await;
@@ -138,7 +138,7 @@ where
     assert_eq!(counts.violations(), 0, "called without being ready");
 }
 
-/// A service that is asked for readiness by a task of its own.
+/// A service that a task of its own polls for readiness.
 struct Waiter<C, S> {
     service: S,
     task: Arc<Task>,
@@ -171,13 +171,13 @@ impl<C: TestClient<S>, S: Service<C::Request, Error = ProbeError>> Waiter<C, S> 
         assert!(!self.task.is_woken(), "woken although nothing changed");
     }
 
-    /// From now on another task is the one to wake.
+    /// Polls from another task, which is to be woken from now on.
     fn move_to_another_task(&mut self) {
         self.task = Arc::new(Task::new());
     }
 }
 
-/// Waits until all are ready, each polled only when it was woken itself.
+/// Waits until all are ready; polls each only when it was woken.
 async fn go_on<C, S>(waiting: &mut [Waiter<C, S>])
 where
     S: Service<C::Request, Error = ProbeError>,
@@ -211,14 +211,14 @@ where
     assert!(in_time.is_ok(), "a wake-up was lost");
 }
 
-/// Whether a task was woken since it was polled, and who is to hear of it.
+/// A task that knows if it was woken since its last poll, and wakes the task that drives it.
 struct Task {
     is_woken: AtomicBool,
     driver: Mutex<Option<Waker>>,
 }
 
 impl Task {
-    /// A new task is polled once.
+    /// Makes a task that is to be polled once.
     fn new() -> Self {
         Self {
             is_woken: AtomicBool::new(true),

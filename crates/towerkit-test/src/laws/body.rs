@@ -4,9 +4,9 @@ use tower_service::Service;
 use super::{at_rest, readied};
 use crate::{Action, Probe, ProbeError, Subject, TestClient};
 
-/// T-13: the data, the trailers and the error of a response body pass through unchanged, and no hint of the body is a lie.
+/// T-13: the data, the trailers and the error of a response body pass through unchanged, and its size hints are correct.
 ///
-/// An error may come from the call instead, where a layer reads bodies ahead.
+/// A layer that reads the body before it returns the response may return the error from the call instead.
 pub async fn bodies_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// Half of T-03: a body that is dropped half read releases all that its call held.
+/// The second half of T-03: a body that is dropped before its end releases all resources of its call.
 pub(super) async fn half_read<C, L>(make: &impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
