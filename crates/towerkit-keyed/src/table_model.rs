@@ -42,9 +42,12 @@ fn claim(table: &KeyTable<Lease>, tag: u64, now: u64, until: u64) -> bool {
     matches!(claim, Claim::Made(()))
 }
 
-/// Spreads small numbers over the bits of a tag.
+/// Hashes small numbers to tags, by [SplitMix64](https://prng.di.unimi.it/splitmix64.c).
 fn tag(key: u64) -> u64 {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 32) & !15
+    let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((hash ^ (hash >> 31)) | 32) & !15
 }
 
 proptest! {

@@ -245,6 +245,14 @@ impl CallState for () {
     }
 }
 
+impl AdmittedCall {
+    /// Makes the state of a call of a limit with one bucket.
+    pub(crate) fn without_key(state: BucketState, policy: PolicyHeader) -> Self {
+        let key = BucketKey::default();
+        Self { state, policy, key }
+    }
+}
+
 impl BucketKey {
     /// The bits of the tier.
     const TIER: u64 = MAX_TIERS as u64;

@@ -8,7 +8,7 @@ use towerkit_core::{
 
 use crate::{
     AnyLimitOptions, LimitOptions, Quota,
-    config::{AdmittedCall, BucketKey, CallCost, CallState, NeedsEnd},
+    config::{AdmittedCall, CallCost, CallState, NeedsEnd},
     gcra::InsufficientTokens,
     token_bucket::TokenBucket,
 };
@@ -120,10 +120,8 @@ where
         let RateLimitState { clock, bucket, .. } = &self.limit;
         let now = call.now(clock);
         match bucket.take(now, self.options.cost.cost(call)) {
-            Ok(state) => Ok(N::CallState::new(|| AdmittedCall {
-                state,
-                policy: bucket.gcra.policy_header(),
-                key: BucketKey::default(),
+            Ok(state) => Ok(N::CallState::new(|| {
+                AdmittedCall::without_key(state, bucket.gcra.policy_header())
             })),
             Err(insufficient) => Err(self.reject(insufficient, call.protocol_kind())),
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     AnyLimitOptions, LimitOptions, Quota,
-    config::{AdmittedCall, BucketKey, CallCost, CallState, NeedsEnd},
+    config::{AdmittedCall, CallCost, CallState, NeedsEnd},
     gcra::InsufficientTokens,
 };
 
@@ -134,10 +134,8 @@ where
         let cost = self.options.cost.cost(call);
         let bucket = self.limit.bucket.bucket();
         match bucket.take(now, cost) {
-            Ok(state) => Ok(Admission::Now(N::CallState::new(|| AdmittedCall {
-                state,
-                policy: bucket.gcra.policy_header(),
-                key: BucketKey::default(),
+            Ok(state) => Ok(Admission::Now(N::CallState::new(|| {
+                AdmittedCall::without_key(state, bucket.gcra.policy_header())
             }))),
             Err(insufficient) => {
                 let deadline = call.deadline().map(|deadline| deadline.remaining());

@@ -3,7 +3,7 @@ use std::{task::Waker, time::Duration};
 use super::wait_queue::WaitQueue;
 use crate::{
     Quota,
-    config::{AdmittedCall, BucketKey},
+    config::AdmittedCall,
     gcra::Gcra,
     sync::{Mutex, lock},
     token_bucket::TokenBucket,
@@ -143,11 +143,7 @@ impl QueuedBucket {
 
     /// Returns the state of the bucket after a call took from it.
     pub(crate) fn admitted_call(&self, now: u64) -> AdmittedCall {
-        AdmittedCall {
-            state: self.bucket.state(now),
-            policy: self.bucket.gcra.policy_header(),
-            key: BucketKey::default(),
-        }
+        AdmittedCall::without_key(self.bucket.state(now), self.bucket.gcra.policy_header())
     }
 
     /// Admits all calls that are due. Returns the wakers of these calls except `polled`, and of the call that is now first if it is
