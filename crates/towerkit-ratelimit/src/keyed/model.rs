@@ -192,6 +192,18 @@ fn a_key_that_shared_a_bucket_gets_no_second_burst() {
     assert_eq!((own, keyed.evicted()), (1, 1));
 }
 
+/// A late call of an evicted key takes from the shared bucket as if it came at the time of the last eviction.
+#[test]
+fn a_late_call_without_a_slot_counts_from_the_last_eviction() {
+    let keyed = keyed(quota(1, 3), |config| config.capacity = 1);
+    assert!((0..8).all(|key| take(&keyed, key, 10 * SECOND, 3).is_ok()));
+    assert!((8..16).all(|key| take(&keyed, key, 14 * SECOND, 3).is_ok()));
+    assert_eq!((keyed.keys(), keyed.evicted()), (8, 8));
+    assert!(take(&keyed, 0, 12 * SECOND + SECOND / 2, 1).is_ok());
+    assert!(take(&keyed, 0, 14 * SECOND + SECOND / 10, 3).is_err());
+    assert!(take(&keyed, 0, 15 * SECOND, 3).is_ok());
+}
+
 /// Also if the key has no slot.
 #[test]
 fn a_call_without_a_slot_costs_the_total_no_token() {
