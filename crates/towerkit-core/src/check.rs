@@ -52,6 +52,7 @@ pub const fn check_layer<Req>() -> CheckLayer<Req> {
 }
 
 /// The layer that [`check_layer`] makes. Its service is the inner service itself.
+#[doc(hidden)]
 pub struct CheckLayer<Req>(PhantomData<fn(Req)>);
 
 impl<S: Service<Req>, Req> Layer<S> for CheckLayer<Req> {

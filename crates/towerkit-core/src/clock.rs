@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_on_one_kind_of_clock_share_a_reading() {
+    fn policies_on_one_kind_of_clock_share_a_reading() {
         let (clock, hand) = Clock::manual();
         let reading = Reading::default().of(&clock);
         hand.advance(Duration::from_secs(1));

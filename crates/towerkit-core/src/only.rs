@@ -33,6 +33,7 @@ impl<L> Only<L> {
 /// The service of an [`Only`]: sends each call through the middleware or around it.
 ///
 /// Both ways lead to the same instance of the inner service, so that one readiness serves both.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct OnlyService<S, P> {
     pub(crate) service: S,

@@ -68,6 +68,7 @@ pub trait Classify<T, E> {
 }
 
 /// Classifies `Ok` as a success, and `Err` as a failure or, if it contains a [`Rejection`], as that.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByResult;
 
@@ -101,6 +102,7 @@ fn rejection_in<E: 'static>(error: &E) -> Option<&Rejection> {
 }
 
 /// Classifies errors by [`CarriesRejection`].
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByRejection;
 
@@ -118,6 +120,7 @@ impl<T, E: CarriesRejection> Classify<T, E> for ByRejection {
 }
 
 /// Classifies responses by [`Failer`].
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByFailer;
 

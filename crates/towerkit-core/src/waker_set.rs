@@ -162,6 +162,7 @@ impl fmt::Debug for WakerSet {
 }
 
 /// A future that resolves at the next [`WakerSet::wake_all`]. Dropping it removes it from the set.
+#[doc(hidden)]
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Notified {
     set: WakerSet,

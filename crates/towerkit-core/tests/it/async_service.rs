@@ -96,7 +96,7 @@ async fn a_call_that_waited_is_served_and_finished_once() {
 
 /// The plumbing holds no readiness of the inner service for a call that waits.
 #[tokio::test]
-async fn a_call_that_waits_holds_nothing_of_the_inner_service() {
+async fn a_call_that_waits_holds_no_readiness_of_the_inner_service() {
     let parts = parts(Then::AdmitAfter(1));
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
 }
 
 #[tokio::test]
-async fn a_rejection_after_a_wait_is_seen_by_the_roles_before() {
+async fn a_rejection_after_a_wait_is_observed_by_the_outer_policies() {
     let parts = parts(Then::RefuseAfter(2));
     let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     assert!(service.oneshot(Action::Succeed).await.is_err());
@@ -148,7 +148,7 @@ async fn a_rejection_after_a_wait_is_seen_by_the_roles_before() {
 }
 
 #[tokio::test]
-async fn a_rejection_by_a_role_behind_the_wait_finishes_what_waited() {
+async fn a_rejection_by_a_later_policy_finishes_the_policy_that_waited() {
     let parts = parts(Then::AdmitAfter(2));
     parts.gate.is_shut.store(true, Ordering::SeqCst);
     let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
@@ -163,7 +163,7 @@ async fn a_rejection_by_a_role_behind_the_wait_finishes_what_waited() {
 
 /// T-04
 #[tokio::test]
-async fn a_panic_while_a_call_waits_finishes_the_roles_before() {
+async fn a_panic_while_a_call_waits_finishes_the_outer_policies() {
     let parts = parts(Then::PanicAfter(1));
     let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
@@ -218,7 +218,7 @@ async fn readiness_that_is_rejected_after_a_wait_is_no_failure() {
 
 /// CB-07 as the plumbing keeps it, beside a guard that may wait.
 #[tokio::test]
-async fn a_shut_guard_leaves_the_inner_service_alone() {
+async fn an_early_rejection_does_not_poll_the_inner_service() {
     let parts = parts(Then::AtOnce);
     parts.gate.is_shut.store(true, Ordering::SeqCst);
     parts.gate.says_so.store(true, Ordering::SeqCst);

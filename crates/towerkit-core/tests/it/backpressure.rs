@@ -153,7 +153,7 @@ keeps_the_law!(inside_other_layers, |slots| {
 
 /// Two guards of one policy stack hold it back, the outer one first.
 #[test]
-fn a_row_waits_for_each_of_its_guards() {
+fn a_stack_waits_for_each_of_its_guards() {
     let (outer, inner) = (Slots::new(1), Slots::new(1));
     outer.close();
     inner.close();
@@ -174,7 +174,7 @@ fn a_row_waits_for_each_of_its_guards() {
 
 /// A guard that is shut answers at once, unless another one of the policy stack holds it back.
 #[test]
-fn a_row_that_is_held_back_is_not_shut() {
+fn a_stack_with_backpressure_has_no_early_rejection() {
     let slots = Slots::new(1);
     let gate = Arc::new(Gate::default());
     for flag in [&gate.is_shut, &gate.says_so] {
@@ -242,7 +242,7 @@ fn instance(
 
 /// tower's own balancer leaves an instance out while it is closed, and takes it back in.
 #[tokio::test]
-async fn a_balancer_skips_an_instance_that_is_held_back() {
+async fn a_balancer_skips_an_instance_with_backpressure() {
     let slots = [Slots::new(1), Slots::new(1)];
     let tallies = [Arc::new(Tally::default()), Arc::new(Tally::default())];
     let instances = [0, 1].map(|at| instance(&slots[at], &tallies[at]));
@@ -277,7 +277,7 @@ async fn a_balancer_skips_an_instance_that_is_held_back() {
 
 /// A buffer in front of an instance keeps calls until it may go on.
 #[tokio::test]
-async fn a_buffer_waits_for_an_instance_that_is_held_back() {
+async fn a_buffer_waits_for_an_instance_with_backpressure() {
     let (slots, tally) = (Slots::new(1), Arc::new(Tally::default()));
     let buffer = Buffer::new(instance(&slots, &tally), 4);
     slots.close();

@@ -69,7 +69,7 @@ async fn the_protocol_may_be_said_before_or_after() {
 }
 
 #[tokio::test]
-async fn inside_a_row_each_role_has_operations_of_its_own() {
+async fn inside_a_stack_each_policy_has_operations_of_its_own() {
     let policies = |name| {
         stack((
             closed().only(OperationSet::exact("sell")),
@@ -83,7 +83,7 @@ async fn inside_a_row_each_role_has_operations_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_guard_that_is_shut_does_not_keep_other_operations_from_becoming_ready() {
+async fn an_early_rejection_does_not_affect_the_readiness_of_other_operations() {
     let layer = guard(Closed { is_shut: true });
     let only = |name| layer.clone().only(OperationSet::exact("buy")).plain(name);
     assert!(is_served(only("browse")).await);
@@ -92,7 +92,7 @@ async fn a_guard_that_is_shut_does_not_keep_other_operations_from_becoming_ready
 
 /// A guard that holds a load balancer back may not be asked either.
 #[tokio::test]
-async fn a_guard_that_is_held_back_does_not_keep_other_operations_from_becoming_ready() {
+async fn backpressure_does_not_affect_the_readiness_of_other_operations() {
     struct Never;
     impl Policy for Never {
         type CallState = ();
@@ -123,7 +123,7 @@ async fn a_guard_that_is_held_back_does_not_keep_other_operations_from_becoming_
 }
 
 #[tokio::test]
-async fn a_row_that_may_wait_lets_calls_pass_by() {
+async fn a_stack_that_may_wait_supports_only() {
     let queue = Arc::new(Queue::new(Then::RefuseAfter(1)));
     let only = |name| {
         async_guard(queue.clone())
@@ -135,7 +135,7 @@ async fn a_row_that_may_wait_lets_calls_pass_by() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_plain_service_stays_what_it_is() {
+async fn the_error_of_a_plain_service_is_unchanged() {
     let layer = closed().only(OperationSet::exact("buy")).plain("browse");
     let service = layer.layer(tower::service_fn(|()| async {
         Err::<(), _>(BoxError::from("no"))

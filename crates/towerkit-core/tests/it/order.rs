@@ -139,7 +139,7 @@ impl<Req> AsyncGuard<Req> for Later {
 }
 
 #[test]
-fn a_future_is_dropped_before_the_roles_are_finished() {
+fn a_future_is_dropped_before_the_policies_are_finished() {
     for ends in [true, false] {
         let steps = Steps::default();
         let inner = Inner {
@@ -154,7 +154,7 @@ fn a_future_is_dropped_before_the_roles_are_finished() {
 }
 
 #[test]
-fn a_wait_is_dropped_before_the_roles_are_finished() {
+fn a_wait_is_dropped_before_the_policies_are_finished() {
     let steps = Steps::default();
     let later = Later {
         steps: steps.clone(),
@@ -169,7 +169,7 @@ fn a_wait_is_dropped_before_the_roles_are_finished() {
 
 /// The call was admitted after a wait, and waits for the readiness of the inner service.
 #[test]
-fn an_instance_that_gets_ready_is_dropped_before_the_roles_are_finished() {
+fn an_instance_that_gets_ready_is_dropped_before_the_policies_are_finished() {
     let steps = Steps::default();
     let inner = Inner {
         is_ready: false,

@@ -182,7 +182,7 @@ fn a_future_that_panics_in_its_drop_is_a_panic_of_the_call() {
 }
 
 #[test]
-fn a_stamp_that_panics_finishes_what_was_admitted() {
+fn a_panic_in_on_admitted_finishes_the_admitted_call() {
     let scribe = Arc::<Scribe>::default();
     let later = Arc::new(Later(Permit {
         panics_in_stamp: true,
@@ -195,7 +195,7 @@ fn a_stamp_that_panics_finishes_what_was_admitted() {
 }
 
 #[test]
-fn a_finish_that_panics_leaves_no_outer_role_unfinished() {
+fn a_panic_in_finish_still_finishes_the_outer_policies() {
     let broken = || Permit {
         panics_in_finish: true,
         ..Permit::default()
@@ -243,7 +243,7 @@ impl<Req> Protocol<Req> for PanicsOnRejection {
 }
 
 #[test]
-fn a_protocol_that_panics_on_a_rejection_finishes_the_roles_before_it() {
+fn a_protocol_that_panics_on_a_rejection_finishes_the_outer_policies() {
     macro_rules! is_finished {
         ($($guard:expr),+) => {{
             let scribe = Arc::<Scribe>::default();

@@ -32,7 +32,7 @@ fn rejected(reason: RejectionReason) -> Seen {
     }
 }
 
-fn shut_gate() -> Arc<Gate> {
+fn closed_gate() -> Arc<Gate> {
     let gate = Arc::new(Gate::default());
     gate.is_shut.store(true, Ordering::SeqCst);
     gate
@@ -83,7 +83,7 @@ async fn each_ending_is_finished_once_with_its_outcome() {
 
 /// T-03
 #[tokio::test]
-async fn a_dropped_call_is_cancelled_and_its_future_is_dropped_inside_the_roles() {
+async fn a_dropped_call_is_cancelled_and_its_future_is_dropped_inside_the_policies() {
     for polls in 0..3 {
         let scribe = Arc::new(Scribe::default());
         let mut service = observe(scribe.clone()).plain("probe").layer(Probe::new());
@@ -123,7 +123,7 @@ async fn a_panic_is_finished_as_a_failure_and_goes_on() {
 
 /// T-04: a guard that panics after another policy has begun.
 #[tokio::test]
-async fn a_panic_in_a_role_finishes_the_roles_before_it() {
+async fn a_panic_in_a_policy_finishes_the_policies_before_it() {
     let scribe = Arc::new(Scribe::default());
     let policies = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
     let mut service = policies.layer(Probe::new());
@@ -134,7 +134,7 @@ async fn a_panic_in_a_role_finishes_the_roles_before_it() {
 }
 
 #[tokio::test]
-async fn a_rejection_is_seen_by_the_roles_before_and_by_layers_outside_but_not_by_the_service() {
+async fn a_rejection_is_observed_by_outer_policies_and_layers_but_not_by_the_service() {
     let (outer, before, after) = (
         Arc::<Scribe>::default(),
         Arc::<Scribe>::default(),
@@ -142,7 +142,7 @@ async fn a_rejection_is_seen_by_the_roles_before_and_by_layers_outside_but_not_b
     );
     let policies = stack((
         observe(before.clone()),
-        guard(shut_gate()),
+        guard(closed_gate()),
         observe(after.clone()),
     ));
     let probe = Probe::new();
@@ -163,10 +163,10 @@ async fn an_observer_asks_errors_whether_they_are_rejections_when_it_is_told_to(
     let scribe = Arc::new(Scribe::default());
     let opaque = observe(scribe.clone())
         .plain("outer")
-        .layer(guard(shut_gate()).layer(Probe::new()));
+        .layer(guard(closed_gate()).layer(Probe::new()));
     let asks = observe(scribe.clone())
         .protocol(towerkit_core::Plain::new("outer").by_rejection())
-        .layer(guard(shut_gate()).layer(Probe::new()));
+        .layer(guard(closed_gate()).layer(Probe::new()));
     assert!(asks.oneshot(Action::Succeed).await.is_err());
     assert!(opaque.oneshot(Action::Succeed).await.is_err());
     assert_eq!(
@@ -183,7 +183,7 @@ async fn a_rejection_in_a_box_is_recognised_however_deep() {
     let outer = Arc::new(Scribe::default());
     let service = tower::ServiceBuilder::new()
         .layer(observe(outer.clone()).plain("outer"))
-        .layer(guard(shut_gate()))
+        .layer(guard(closed_gate()))
         .service_fn(|(): ()| async { Ok::<_, BoxError>(()) });
     let error = service.oneshot(()).await.unwrap_err();
     assert_eq!(error.rejection().unwrap().layer(), "gate");
@@ -192,8 +192,8 @@ async fn a_rejection_in_a_box_is_recognised_however_deep() {
 
 /// CB-07 as the plumbing keeps it: a shut guard does not poll the inner service.
 #[tokio::test]
-async fn a_shut_guard_leaves_the_inner_service_alone_and_outer_roles_still_see_the_call() {
-    let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
+async fn an_early_rejection_does_not_poll_the_inner_service_and_outer_policies_observe_the_call() {
+    let (gate, scribe) = (closed_gate(), Arc::new(Scribe::default()));
     gate.says_so.store(true, Ordering::SeqCst);
     let probe = Probe::ready_after(Duration::from_secs(3600));
     let counts = probe.counts();
@@ -207,7 +207,7 @@ async fn a_shut_guard_leaves_the_inner_service_alone_and_outer_roles_still_see_t
 
 #[tokio::test]
 async fn a_guard_that_opens_between_readiness_and_call_still_rejects_the_call() {
-    let (gate, scribe) = (shut_gate(), Arc::new(Scribe::default()));
+    let (gate, scribe) = (closed_gate(), Arc::new(Scribe::default()));
     gate.says_so.store(true, Ordering::SeqCst);
     let probe = Probe::new();
     let counts = probe.counts();
@@ -229,7 +229,7 @@ async fn a_guard_that_opens_between_readiness_and_call_still_rejects_the_call() 
 }
 
 #[tokio::test]
-async fn every_poll_of_a_call_is_inside_its_roles() {
+async fn every_poll_of_a_call_is_inside_its_policies() {
     let scribe = Arc::new(Scribe::default());
     let witness = scribe.clone();
     let service = observe(scribe.clone())
@@ -309,7 +309,7 @@ impl towerkit_core::Policy for Copied {
 
 /// axum makes a service of a layer for each connection: neither copies nor leaks may go along with that.
 #[test]
-fn a_layer_makes_its_roles_once_however_many_services_it_makes() {
+fn a_layer_makes_its_policies_once_for_all_services() {
     let copied = Copied::default();
     let role: towerkit_core::AsGuard<_> = towerkit_core::AsGuard::new(Copied(copied.0.clone()));
     let counted = PolicyLayer::new(role, towerkit_core::Plain::new("copied"));

@@ -51,12 +51,12 @@ where
         Waiter::new(subject.layer.layer(probe)),
         Waiter::new(first),
     ];
-    waiting.iter_mut().for_each(Waiter::is_held_back);
+    waiting.iter_mut().for_each(Waiter::assert_not_ready);
     waiting[0].move_to_another_task();
-    waiting[0].is_held_back();
+    waiting[0].assert_not_ready();
     // A clone of a service that waits has a wait of its own.
     let mut clone = Waiter::new(waiting[1].service.clone());
-    clone.is_held_back();
+    clone.assert_not_ready();
     waiting.push(clone);
     drop(waiting.remove(2));
     assert_eq!(counts.polls(), 0, "polls of the inner service meanwhile");
@@ -75,7 +75,7 @@ where
 
     close();
     let mut waiter = Waiter::<C, _>::new(subject.layer.layer(Probe::new()));
-    waiter.is_held_back();
+    waiter.assert_not_ready();
     drop(waiter);
     open();
     at_rest(subject, &counts, baseline);
@@ -95,7 +95,7 @@ where
     let mut waiting = [Waiter::<C, _>::new(subject.layer.layer(Probe::new()))];
     for _ in 0..3 {
         close();
-        waiting[0].is_held_back();
+        waiting[0].assert_not_ready();
         // It was woken, and the guard rejects again before the next poll.
         open();
     }
@@ -113,7 +113,7 @@ where
     let counts = probe.counts();
     (held_back.close)();
     let mut waiting = [Waiter::<C, _>::new(held_back.subject.layer.layer(probe))];
-    waiting[0].is_held_back();
+    waiting[0].assert_not_ready();
     (held_back.open)();
     go_on(&mut waiting).await;
     served::<C, _>(&mut waiting[0].service, Action::Succeed).await;
@@ -131,7 +131,7 @@ where
     let mut waiting = [Waiter::<C, _>::new(held_back.subject.layer.layer(probe))];
     go_on(&mut waiting).await;
     (held_back.close)();
-    waiting[0].is_held_back();
+    waiting[0].assert_not_ready();
     (held_back.open)();
     go_on(&mut waiting).await;
     served::<C, _>(&mut waiting[0].service, Action::Succeed).await;
@@ -165,7 +165,7 @@ impl<C: TestClient<S>, S: Service<C::Request, Error = ProbeError>> Waiter<C, S> 
         })
     }
 
-    fn is_held_back(&mut self) {
+    fn assert_not_ready(&mut self) {
         let polled = self.poll();
         assert!(polled.is_pending(), "ready although a guard holds it back");
         assert!(!self.task.is_woken(), "woken although nothing changed");

@@ -239,7 +239,7 @@ fn a_layer_that_changes_bodies_is_rejected() {
 
 /// T-03
 #[test]
-fn a_layer_that_keeps_what_a_dropped_body_held_is_rejected() {
+fn a_layer_that_leaks_the_resources_of_a_dropped_body_is_found() {
     for fault in [
         Fault::KeepsWhatAHalfReadBodyHeld,
         Fault::KeepsWhatAnUnreadBodyHeld,

@@ -253,7 +253,7 @@ fn a_layer_that_tries_again_without_asking_is_rejected() {
 
 /// T-03
 #[test]
-fn a_layer_that_keeps_what_a_dropped_call_held_is_rejected() {
+fn a_layer_that_leaks_the_resources_of_a_dropped_call_is_found() {
     let fault = Fault::KeepsWhatADroppedCallHeld;
     assert!(!passes(|| laws::a_dropped_call_releases_all::<
         PlainClient,
@@ -263,7 +263,7 @@ fn a_layer_that_keeps_what_a_dropped_call_held_is_rejected() {
 
 /// T-04
 #[test]
-fn a_layer_that_keeps_what_a_panicked_call_held_is_rejected() {
+fn a_layer_that_leaks_the_resources_of_a_panicked_call_is_found() {
     let fault = Fault::KeepsWhatAPanickedCallHeld;
     assert!(!passes(|| laws::a_panic_releases_all::<PlainClient, _>(
         || subject(fault)

@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use towerkit_test::run_paused;
 
+mod backpressure;
 mod bodies;
 mod broken;
-mod held_back;
 
 /// Whether a law lets the layer with this fault pass.
 pub(crate) fn passes<F: Future<Output = ()>>(law: impl FnOnce() -> F) -> bool {

@@ -496,7 +496,7 @@ fn no_call_is_stranded_on_threads() {
 
 /// Trap 2: who waits holds no readiness of the inner service.
 #[test]
-fn a_call_that_waits_holds_nothing_of_the_inner_service() {
+fn a_call_that_waits_holds_no_readiness_of_the_inner_service() {
     run_paused(async {
         let probe = Probe::new();
         let counts = probe.counts();
