@@ -1,9 +1,8 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsGuard, Call, CallEnd, Clock, ConfigError, EventSink, Guard, IntoPolicy, Layer, LayerExt,
-    LayerState, Name, Plain, Policy, PolicyLayer, PolicyService, Rejection, RejectionReason,
-    StateHandle,
+    AsGuard, Call, CallEnd, ConfigError, Guard, LayerState, Name, Plain, Policy, PolicyLayer,
+    PolicyService, Rejection, RejectionReason, StateHandle, layer_setters, policy_layer,
 };
 use towerkit_keyed::{KeyExtractor, KeyHasher, WhenFull};
 
@@ -95,13 +94,6 @@ impl<K: 'static, P> KeyedCircuitBreakerLayer<K, P> {
         KeyedCircuitBreakerHandle(self.state.handle())
     }
 
-    /// Leaks the state of this layer, once, see [`PolicyLayer::leak`].
-    #[must_use]
-    pub fn leak(mut self) -> Self {
-        self.policies = self.policies.leak();
-        self
-    }
-
     fn breakers(&self) -> &Breakers {
         &self.policies.policy().get().breakers
     }
@@ -120,9 +112,6 @@ impl<K: 'static, P> KeyedCircuitBreakerLayer<K, P> {
     fn replace(mut self, config: Config, when_full: WhenFull) -> Self {
         let capacity = self.breakers().0.table.capacity();
         let breakers = Breakers::new(config, capacity, when_full);
-        if self.policies.is_used() {
-            self.state.mark_used();
-        }
         self.state.replace(breakers.clone());
         self.policies.policy_mut().get_mut().breakers = breakers;
         self
@@ -146,37 +135,12 @@ impl<K: 'static, P> fmt::Debug for KeyedCircuitBreakerLayer<K, P> {
     }
 }
 
-impl<S, K: 'static, P: Clone> Layer<S> for KeyedCircuitBreakerLayer<K, P> {
-    type Service = KeyedCircuitBreaker<S, K, P>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.policies.layer(inner)
-    }
-}
-
-impl<K: 'static, P> LayerExt for KeyedCircuitBreakerLayer<K, P> {
-    type Protocol = P;
-    type With<Q> = KeyedCircuitBreakerLayer<K, Q>;
-
-    fn current_protocol(&self) -> &P {
-        self.policies.current_protocol()
-    }
-
-    fn protocol<Q>(self, protocol: Q) -> KeyedCircuitBreakerLayer<K, Q> {
-        KeyedCircuitBreakerLayer {
-            policies: self.policies.protocol(protocol),
-            state: self.state,
-        }
-    }
-}
-
-impl<K: 'static> IntoPolicy for KeyedCircuitBreakerLayer<K> {
-    type Policy = AsGuard<KeyedCircuitBreakerPolicy<K>>;
-
-    fn into_policy(self) -> Self::Policy {
-        self.policies.into_policy()
-    }
-}
+policy_layer!(
+    KeyedCircuitBreakerLayer<K> { state },
+    AsGuard<KeyedCircuitBreakerPolicy<K>>,
+    Plain
+    where K: 'static
+);
 
 /// The guard behind a [`KeyedCircuitBreakerLayer`], which asks the breaker of the key of each call.
 pub struct KeyedCircuitBreakerPolicy<K> {

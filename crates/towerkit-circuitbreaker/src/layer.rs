@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsGuard, CallEnd, Clock, ConfigError, EventSink, LayerState, Name, Plain, PolicyLayer,
-    PolicyService, policy_layer,
+    AsGuard, CallEnd, ConfigError, LayerState, Plain, PolicyLayer, PolicyService, layer_setters,
+    policy_layer,
 };
 
 use crate::{
@@ -108,26 +108,14 @@ macro_rules! setters {
             self.with(|config| config.count_as = Some(Arc::new(count_as)))
         }
 
-        /// Sets the name in rejections and events, such as the name of the upstream; `circuitbreaker` by default.
-        #[must_use]
-        pub fn name(self, name: impl Into<Name>) -> Self {
-            self.with(|config| config.name = name.into())
-        }
-
-        /// Sets the clock; [`Clock::monotonic`] by default.
-        ///
-        /// A closed breaker reads it only for windows over time, at the end of each call, and for slow calls, also at the start.
-        #[must_use]
-        pub fn clock(self, clock: Clock) -> Self {
-            self.with(|config| config.clock = clock)
-        }
-
-        /// Sends each change of state to `sink` as an [`Event::CircuitChanged`](towerkit_core::Event::CircuitChanged); not sent by
-        /// default.
-        #[must_use]
-        pub fn events(self, sink: impl EventSink + 'static) -> Self {
-            self.with(|config| config.sink = Some(Arc::new(sink)))
-        }
+        layer_setters!(
+            /// Give each breaker the name of its upstream, so that rejections and events tell them apart.
+            name = "circuitbreaker",
+            /// A closed breaker reads it only for windows over time, at the end of each call, and for slow calls, also at the start.
+            clock,
+            /// Each change of [`State`](crate::State) is an [`Event::CircuitChanged`](towerkit_core::Event::CircuitChanged).
+            events
+        );
 
         /// Sets the seed of the [jitter](OpenDuration::jitter), so that it can be repeated; random by default.
         #[must_use]
@@ -175,9 +163,6 @@ impl<P> CircuitBreakerLayer<P> {
         let mut config = self.config().clone();
         set(&mut config);
         let breaker = CircuitBreakerPolicy::new(config);
-        if self.policies.is_used() {
-            self.state.mark_used();
-        }
         self.state.replace(breaker.clone());
         *self.policies.policy_mut().get_mut() = breaker;
         self
