@@ -28,13 +28,15 @@ pub struct CircuitBreakerOptions {
 }
 
 impl CircuitBreakerOptions {
-    /// Sets the condition that opens the breaker; by default half of the last 100 results are failures, once there are 20 results.
+    /// Sets the condition that opens the breaker.
+    ///
+    /// By default half of the last 100 results are failures, once there are 20 results.
     #[must_use]
     pub fn open_when(self, open_when: OpenWhen) -> Self {
         Self { open_when, ..self }
     }
 
-    /// Sets how long an open breaker rejects calls before it admits probes; 10 seconds by default.
+    /// Sets how long the breaker stays open; 10 seconds by default.
     ///
     /// # Errors
     ///
@@ -43,7 +45,7 @@ impl CircuitBreakerOptions {
         OpenDuration::new(duration).map(|duration| self.open_duration(duration))
     }
 
-    /// Sets how long an open breaker rejects calls, with backoff or jitter.
+    /// Sets how long the breaker stays open, with backoff or jitter.
     #[must_use]
     pub fn open_duration(self, open_duration: OpenDuration) -> Self {
         Self {
@@ -52,7 +54,9 @@ impl CircuitBreakerOptions {
         }
     }
 
-    /// Sets how many probes a half-open breaker admits, all of which must succeed to close it; 1 by default.
+    /// Sets how many probes must succeed to close a half-open breaker; 1 by default.
+    ///
+    /// A half-open breaker admits no more calls than that.
     ///
     /// # Errors
     ///
@@ -64,7 +68,7 @@ impl CircuitBreakerOptions {
         }
     }
 
-    /// Sets how long a probe may run before another call may replace it; 1 minute by default.
+    /// Sets when another call may replace a probe; after 1 minute by default.
     ///
     /// If a [half-open](crate::State::HalfOpen) breaker has all its probes in flight and has admitted none of them for this long, the
     /// next calls replace them, and the results of the replaced probes no longer count. So a probe that never ends does not keep a

@@ -2,9 +2,9 @@ use crate::state::State;
 
 /// A [state](State) together with its number in the sequence of all states of one breaker.
 ///
-/// A result counts only in the generation that admitted its call, so that late results do not change a later state. resilience4j
-/// and gobreaker number their states for the same purpose. The number has 29 bits and wraps around: a result would have to arrive
-/// exactly 536 870 912 changes of state late to be mistaken.
+/// A result counts only in the generation that admitted its call, so that late results do not change a later state; the term is that
+/// of [gobreaker](https://github.com/sony/gobreaker). The number has 29 bits and wraps around: a result would have to arrive exactly
+/// 536 870 912 changes of state late to be mistaken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u32);
 

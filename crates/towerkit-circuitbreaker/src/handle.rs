@@ -8,7 +8,7 @@ use crate::{
     state::{CircuitBreakerSnapshot, Mode, State},
 };
 
-/// A handle to the circuit breaker of a layer and its services, to observe it, change its options and override it.
+/// Observes, updates and overrides the circuit breaker of a layer and its services.
 ///
 /// Returned by [`CircuitBreakerLayer::handle`](crate::CircuitBreakerLayer::handle). An override, such as
 /// [`force_open`](Self::force_open), lasts until [`release`](Self::release).
@@ -70,7 +70,9 @@ impl CircuitBreakerHandle {
         self.set_mode(Mode::ForcedOpen);
     }
 
-    /// Admits all calls until [`release`](Self::release). Results are counted, and appear in a [`snapshot`](Self::snapshot).
+    /// Admits all calls until [`release`](Self::release).
+    ///
+    /// Results are counted, and appear in a [`snapshot`](Self::snapshot).
     pub fn force_closed(&self) {
         self.set_mode(Mode::ForcedClosed);
     }
@@ -80,7 +82,7 @@ impl CircuitBreakerHandle {
         self.set_mode(Mode::Disabled);
     }
 
-    /// Admits all calls until [`release`](Self::release), but counts, opens and closes as usual.
+    /// Admits all calls until [`release`](Self::release), but opens and closes as usual.
     ///
     /// The state, the events and [`CircuitBreakerSnapshot::let_through`] show how the breaker would act. It starts from its present
     /// state and counts, or, if it was [forced](State::is_forced), closed and with empty windows.

@@ -17,9 +17,9 @@ use crate::{
     state::{CircuitBreakerSnapshot, Mode},
 };
 
-/// Gives each upstream host, tenant or other key a circuit breaker of its own, in bounded memory.
+/// Gives each host, tenant or other key its own circuit breaker.
 ///
-/// A [`KeyExtractor`] finds the key of a call; a call without a key passes without a breaker. When a new key comes and all slots are
+/// The memory for keys is bounded. A [`KeyExtractor`] finds the key of a call; a call without a key passes without a breaker. When a new key comes and all slots are
 /// taken, a key with an idle breaker is evicted: one that is closed and has counted neither failures nor slow calls. So other keys never
 /// displace a breaker that is open or about to open. Among idle keys, those in use are evicted last, and their calls in flight then do
 /// not count. If no breaker is idle, [`WhenFull`] decides about calls of the new key.
@@ -54,7 +54,7 @@ pub type KeyedCircuitBreaker<S, K, P = Plain> =
     PolicyService<S, AsGuard<KeyedCircuitBreakerPolicy<K>>, P>;
 
 impl<K: 'static> KeyedCircuitBreakerLayer<K> {
-    /// Makes breakers for up to `capacity` keys, which the [`KeyExtractor`] finds in the calls.
+    /// Makes breakers for up to `capacity` keys, found by a [`KeyExtractor`].
     ///
     /// A slot takes 40 bytes, and a key with a breaker about 700 bytes and its [windows](crate::Window).
     ///
@@ -81,7 +81,7 @@ impl<K: 'static> KeyedCircuitBreakerLayer<K> {
 impl<K: 'static, P> KeyedCircuitBreakerLayer<K, P> {
     setters!();
 
-    /// Sets how calls of a key are treated that finds no slot; by default such keys [share](WhenFull::Share) one breaker.
+    /// Decides about calls whose key finds no slot; by default they [share](WhenFull::Share) a breaker.
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> Self {
         let config = self.config().clone();
@@ -142,7 +142,7 @@ policy_layer!(
     where K: 'static
 );
 
-/// The guard behind a [`KeyedCircuitBreakerLayer`], which asks the breaker of the key of each call.
+/// The guard behind a [`KeyedCircuitBreakerLayer`], shared by all of its services.
 pub struct KeyedCircuitBreakerPolicy<K> {
     extractor: Arc<K>,
     breakers: Breakers,
@@ -271,7 +271,7 @@ impl fmt::Debug for Breakers {
     }
 }
 
-/// A handle to the circuit breakers of a [`KeyedCircuitBreakerLayer`] and its services.
+/// Observes, updates and overrides the breakers of a [`KeyedCircuitBreakerLayer`].
 ///
 /// Methods for one key take the value that the [`KeyExtractor`] finds, or one with the same [`Hash`], such as [`str`] for [`String`].
 #[derive(Clone)]
@@ -296,7 +296,7 @@ impl KeyedCircuitBreakerHandle {
         self.0.get().0.table.capacity()
     }
 
-    /// Returns the state of a key's breaker and the counts behind it; `None` if the key has no breaker.
+    /// Returns a snapshot of a key's breaker; `None` if the key has no breaker.
     #[must_use]
     pub fn snapshot<K: Hash + ?Sized>(&self, key: &K) -> Option<CircuitBreakerSnapshot> {
         let Breakers(shared) = self.0.get();
@@ -304,7 +304,9 @@ impl KeyedCircuitBreakerHandle {
         shared.table.with(tag, |machine| machine.snapshot(now))
     }
 
-    /// Returns the state of the breaker that keys without a slot share, see [`WhenFull::Share`]; `None` if there is none.
+    /// Returns a snapshot of the breaker that keys without a slot [share](WhenFull::Share).
+    ///
+    /// Returns `None` if [`when_full`](KeyedCircuitBreakerLayer::when_full) has another value.
     #[must_use]
     pub fn shared_snapshot(&self) -> Option<CircuitBreakerSnapshot> {
         let Breakers(shared) = self.0.get();
@@ -312,9 +314,9 @@ impl KeyedCircuitBreakerHandle {
         shared.table.shared().map(|machine| machine.snapshot(now))
     }
 
-    /// Sets the mode of one key's breaker, which is made if needed; returns false if there is no slot for it.
+    /// Sets the mode of one key's breaker, which is made if needed.
     ///
-    /// A key in another mode than that of [`set_mode_of_all`](Self::set_mode_of_all) is not evicted.
+    /// Returns false if there is no slot for the key. A key in another mode than that of [`set_mode_of_all`](Self::set_mode_of_all) is not evicted.
     pub fn set_mode<K: Hash + ?Sized>(&self, key: &K, mode: Mode) -> bool {
         let Breakers(shared) = self.0.get();
         let tag = shared.hasher.tag(key);

@@ -48,13 +48,15 @@ impl Default for CircuitBreakerLayer {
 /// The setters that all layers of this crate have, for a layer with `config(&self)` and `with(self, FnOnce(&mut Config))`.
 macro_rules! setters {
     () => {
-        /// Sets the condition that opens a breaker; by default half of the last 100 results are failures, once there are 20 results.
+        /// Sets the condition that opens a breaker.
+        ///
+        /// By default half of the last 100 results are failures, once there are 20 results.
         #[must_use]
         pub fn open_when(self, open_when: OpenWhen) -> Self {
             self.with(|config| config.options = config.options.open_when(open_when))
         }
 
-        /// Sets how long an open breaker rejects calls before it admits probes; 10 seconds by default.
+        /// Sets how long the breaker stays open; 10 seconds by default.
         ///
         /// # Errors
         ///
@@ -63,13 +65,15 @@ macro_rules! setters {
             OpenDuration::new(duration).map(|duration| self.open_duration(duration))
         }
 
-        /// Sets how long an open breaker rejects calls, with backoff or jitter.
+        /// Sets how long the breaker stays open, with backoff or jitter.
         #[must_use]
         pub fn open_duration(self, open_duration: OpenDuration) -> Self {
             self.with(|config| config.options = config.options.open_duration(open_duration))
         }
 
-        /// Sets how many probes a half-open breaker admits, all of which must succeed to close it; 1 by default.
+        /// Sets how many probes must succeed to close a half-open breaker; 1 by default.
+        ///
+        /// A half-open breaker admits no more calls than that.
         ///
         /// # Errors
         ///
@@ -79,7 +83,7 @@ macro_rules! setters {
             Ok(self.options(options))
         }
 
-        /// Sets how long a probe may run before another call may replace it; 1 minute by default.
+        /// Sets when another call may replace a probe; after 1 minute by default.
         ///
         /// See [`CircuitBreakerOptions::probe_timeout`].
         ///
@@ -130,7 +134,7 @@ pub(crate) use setters;
 impl<P> CircuitBreakerLayer<P> {
     setters!();
 
-    /// Keeps services unready while the breaker would reject a call, instead of rejecting it; for use under a load balancer.
+    /// Keeps services unready while the breaker would reject a call, for load balancers.
     ///
     /// A balancer prefers the instance with the fewest calls in flight. An instance with a breaker that rejects at once has none, so
     /// that the failing instance looks idle and attracts the calls. With this option it is not ready, and the balancer uses another

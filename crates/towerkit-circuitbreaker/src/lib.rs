@@ -1,7 +1,7 @@
-//! A circuit breaker for tower services: stops calls to an upstream that fails, and probes it until it has recovered.
+//! A circuit breaker for tower services, which stops calls to a failing upstream.
 //!
 //! Use it in front of a database, a peer or an API whose failures would otherwise pile up in your service: callers get an error at once
-//! instead of waiting for a timeout, and the upstream gets time to recover instead of more load.
+//! instead of waiting for a timeout, and the upstream gets time to recover instead of more load. A few calls then probe it.
 //!
 //! A breaker has the three [states](State) of the pattern in Michael Nygard's *Release It!* (2007):
 //!
@@ -79,7 +79,7 @@
 //! hang count before they end with [`SlowCall::while_in_flight`].
 //!
 //! A probe that does not end is replaced after [`probe_timeout`](CircuitBreakerLayer::probe_timeout), one minute by default, and its
-//! result no longer counts. Nor does any other result if the state has changed since the call was admitted.
+//! result no longer counts. In general a result counts only if the state has not changed since its call was admitted.
 //!
 //! # Clones
 //!

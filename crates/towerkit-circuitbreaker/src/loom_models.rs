@@ -1,9 +1,9 @@
 //! Models for [loom](https://docs.rs/loom): all interleavings of a few threads with at most three preemptions.
 
+mod breaker_table;
 mod count_window;
-mod in_flight;
-mod machine;
-mod table;
+mod in_flight_calls;
+mod state_machine;
 mod time_window;
 
 use crate::sync as watched;

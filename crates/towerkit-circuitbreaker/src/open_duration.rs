@@ -5,7 +5,7 @@ use std::{
 
 use towerkit_core::ConfigError;
 
-/// Sets how long an open breaker rejects calls before it admits probes; 10 seconds by default.
+/// Sets how long a breaker stays open; 10 seconds by default.
 ///
 /// A constant [`Duration`] is set with [`open_for`](crate::CircuitBreakerLayer::open_for). An open duration with exponential backoff
 /// spares an upstream that stays away, and jitter keeps the breakers of many processes from probing it at the same moment:
@@ -40,7 +40,9 @@ impl OpenDuration {
         nanos("open duration", duration).map(Self::constant)
     }
 
-    /// Multiplies the duration by `factor`, up to `max`, each time the breaker opens before it has recovered.
+    /// Multiplies the duration by `factor` at each opening, until the breaker has recovered.
+    ///
+    /// The duration grows up to `max`.
     ///
     /// A breaker has recovered once it has been closed for as long as it was open before; it then starts with the first duration
     /// again. So the backoff survives failed probes, and probes that succeed although the calls after them fail. A
@@ -67,7 +69,7 @@ impl OpenDuration {
         })
     }
 
-    /// Lengthens each duration by a random share of it, from 0 to `share`; 0 by default.
+    /// Lengthens each duration by a random share of it, up to `share`; 0 by default.
     ///
     /// # Errors
     ///

@@ -54,9 +54,9 @@ impl OpenWhen {
         }
     }
 
-    /// Opens if at least the share `rate` of the results in the window are failures, once there are `minimum` results.
+    /// Opens if at least this share of the results in the window are failures.
     ///
-    /// The rule and its minimum are those of Hystrix (`requestVolumeThreshold`) and resilience4j (`minimumNumberOfCalls`). A
+    /// A `rate` of 0.5 is half of the results, of which the window must contain at least `minimum`. The rule and its minimum are those of Hystrix (`requestVolumeThreshold`) and resilience4j (`minimumNumberOfCalls`). A
     /// [`Window`] over results or over time slides; it is empty after each change of [state](crate::State), so that a breaker which
     /// has just closed needs `minimum` results before it can open again. The rate is compared when a result is counted, not when a
     /// result leaves the window.
@@ -80,7 +80,7 @@ impl OpenWhen {
         Ok(Self::rate(kind, threshold))
     }
 
-    /// Opens if at least the share `rate` of the results in the window are slow, once there are `minimum` results.
+    /// Opens if at least this share of the results in the window are slow.
     ///
     /// A call is slow if it ran longer than `slow`, also if it failed or was cancelled. Over HTTP a call runs to the end of its body,
     /// or to the head of the response with [`SlowCall::to_head`]. It counts when it ends, or while it is still in flight with
@@ -165,9 +165,9 @@ impl Default for OpenWhen {
     }
 }
 
-/// The results that a rate is computed from: the last results, or the results of the last so much time.
+/// The results that a rate is computed from.
 ///
-/// `u16` and [`Duration`] convert into a window: `OpenWhen::failure_rate(0.5, 100, 20)` counts the last 100 results, and
+/// [`u16`] and [`Duration`] convert into a window: `OpenWhen::failure_rate(0.5, 100, 20)` counts the last 100 results, and
 /// `OpenWhen::failure_rate(0.5, Duration::from_secs(10), 20)` those of the last 10 seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {

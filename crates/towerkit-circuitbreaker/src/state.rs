@@ -36,7 +36,9 @@ impl State {
         }
     }
 
-    /// Returns true if the state was set through a handle and lasts until the breaker is released.
+    /// Returns true if the state was set through a handle.
+    ///
+    /// Such a state lasts until the breaker is released.
     #[must_use]
     pub const fn is_forced(self) -> bool {
         matches!(self, Self::ForcedOpen | Self::ForcedClosed | Self::Disabled)
@@ -49,7 +51,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Says if the breaker decides about calls by itself or was overridden through its handle.
+/// Says if a breaker decides by itself or was overridden through its handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
@@ -63,8 +65,7 @@ pub enum Mode {
     Disabled,
     /// The breaker opens and closes by the results of the calls, but admits every call all the same.
     ///
-    /// Calls that it would have rejected are counted in
-    /// [`CircuitBreakerSnapshot::let_through`]; their results do not count. resilience4j calls this mode `METRICS_ONLY`.
+    /// Calls that it would have rejected are counted in [`CircuitBreakerSnapshot::let_through`]; their results do not count. resilience4j calls this mode `METRICS_ONLY`.
     Observing,
 }
 

@@ -188,9 +188,9 @@ fn a_breaker_judges_as_the_table_says() {
         (vec![after(Outcome::Success)], CountAs::Success),
         (vec![after(Outcome::Failure)], CountAs::Failure),
     ];
-    for (ends, verdict) in table {
+    for (ends, expected) in table {
         for end in ends {
-            assert_eq!(CountAs::of(&end), verdict, "{end:?}");
+            assert_eq!(CountAs::of(&end), expected, "{end:?}");
         }
     }
 }

@@ -1,12 +1,15 @@
-//! Handles that are taken before later setters.
+//! Handles that are taken before later setters, and names.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower::Layer;
 use towerkit_circuitbreaker::{
     CircuitBreakerLayer, KeyedCircuitBreakerLayer, OpenWhen, State, WhenFull,
 };
-use towerkit_core::{Call, Clock, LayerExt};
+use towerkit_core::{Call, CarriesRejection, Clock, Event, LayerExt};
 use towerkit_test::{Action, Probe};
 
 use super::setup::call;
@@ -60,4 +63,30 @@ fn a_keyed_handle_follows_later_setters() {
         (snapshot.state, handle.shared_snapshot()),
         (State::Open, None)
     );
+}
+
+/// Two breakers for two upstreams are told apart.
+#[test]
+fn a_name_made_at_run_time_is_in_rejections_and_events() {
+    for upstream in ["stock-1", "stock-2"] {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = events.clone();
+        let layer = CircuitBreakerLayer::new()
+            .name(format!("{upstream}.example.com"))
+            .open_when(open_when(1))
+            .events(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+        let handle = layer.handle();
+        let name = handle.name();
+        assert_eq!(&*name, format!("{upstream}.example.com"));
+        let mut service = layer.layer(Probe::new());
+        assert!(call(&mut service, Action::Fail).is_err());
+        let rejected = call(&mut service, Action::Succeed).unwrap_err();
+        assert_eq!(rejected.rejection().unwrap().layer(), &name);
+        let opened = Event::CircuitChanged {
+            name,
+            from: "closed",
+            to: "open",
+        };
+        assert_eq!(*events.lock().unwrap(), [opened]);
+    }
 }

@@ -20,12 +20,12 @@ fn two_calls() -> Arc<InFlightCalls> {
 }
 
 fn expire(in_flight: &InFlightCalls, now: u64) -> u64 {
-    let mut hung = 0;
+    let mut slow = 0;
     in_flight.expire(now, |generation, calls| {
         assert_eq!(generation, GENERATION);
-        hung += calls;
+        slow += calls;
     });
-    hung
+    slow
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn loom_a_call_ends_or_counts_in_flight_but_not_both() {
             let in_flight = in_flight.clone();
             move || u64::from(in_flight.remove(GENERATION, 0))
         });
-        let hung = expire(&in_flight, AFTER + 1);
+        let slow = expire(&in_flight, AFTER + 1);
         let left = other.join().unwrap();
-        assert_eq!(hung + left, 2 - u64::from(in_flight.remove(GENERATION, 0)));
+        assert_eq!(slow + left, 2 - u64::from(in_flight.remove(GENERATION, 0)));
     });
 }
 
@@ -51,8 +51,8 @@ fn loom_a_call_counts_in_flight_once() {
             let in_flight = in_flight.clone();
             move || expire(&in_flight, AFTER + 1)
         });
-        let hung = expire(&in_flight, AFTER + 2);
-        assert_eq!(hung + other.join().unwrap(), 2);
+        let slow = expire(&in_flight, AFTER + 2);
+        assert_eq!(slow + other.join().unwrap(), 2);
     });
 }
 
@@ -65,10 +65,10 @@ fn loom_the_next_lap_takes_no_earlier_call() {
             let in_flight = in_flight.clone();
             move || in_flight.insert(GENERATION, 16)
         });
-        let hung = expire(&in_flight, 16);
-        let (has_place, before) = other.join().unwrap();
-        assert_eq!(hung + before, 2);
-        assert_eq!(in_flight.remove(GENERATION, 16), has_place);
+        let slow = expire(&in_flight, 16);
+        let (has_bucket, before) = other.join().unwrap();
+        assert_eq!(slow + before, 2);
+        assert_eq!(in_flight.remove(GENERATION, 16), has_bucket);
         assert!(!in_flight.remove(GENERATION, 0));
     });
 }

@@ -25,13 +25,13 @@ type Changes = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 const OPEN_FOR: u64 = 10;
 const PROBE_TIMEOUT: u64 = 100;
 
-const SUCCESS: CallResult = mark(CountAs::Success);
-const FAILURE: CallResult = mark(CountAs::Failure);
-const IGNORED: CallResult = mark(CountAs::Ignored);
+const SUCCESS: CallResult = result(CountAs::Success);
+const FAILURE: CallResult = result(CountAs::Failure);
+const IGNORED: CallResult = result(CountAs::Ignored);
 
-const fn mark(verdict: CountAs) -> CallResult {
+const fn result(count_as: CountAs) -> CallResult {
     CallResult {
-        verdict,
+        count_as,
         slow: false,
         windows: Windows::All,
     }
@@ -66,8 +66,8 @@ fn options(probes: u16) -> CircuitBreakerOptions {
 
 /// Opens the breaker at time 0; its open duration ends at [`OPEN_FOR`].
 fn open(machine: &StateMachine) {
-    let held = admit(machine).unwrap();
-    machine.finish(held, FAILURE, || 0);
+    let generation = admit(machine).unwrap();
+    machine.finish(generation, FAILURE, || 0);
 }
 
 fn admit(machine: &StateMachine) -> Option<Generation> {
@@ -75,16 +75,16 @@ fn admit(machine: &StateMachine) -> Option<Generation> {
 }
 
 /// Makes one probe and ends it; checks that at most `limit` probes are in flight.
-fn probe(machine: &StateMachine, in_flight: &AtomicU16, limit: u16, mark: CallResult) -> bool {
-    let Some(held) = admit(machine) else {
+fn probe(machine: &StateMachine, in_flight: &AtomicU16, limit: u16, result: CallResult) -> bool {
+    let Some(generation) = admit(machine) else {
         return false;
     };
-    if held.state() == State::HalfOpen {
+    if generation.state() == State::HalfOpen {
         assert!(in_flight.fetch_add(1, Ordering::SeqCst) < limit);
         thread::yield_now();
         in_flight.fetch_sub(1, Ordering::SeqCst);
     }
-    machine.finish(held, mark, || OPEN_FOR);
+    machine.finish(generation, result, || OPEN_FOR);
     true
 }
 
@@ -201,16 +201,16 @@ fn loom_two_results_at_the_threshold_open_the_breaker_once() {
 /// CB-04, CB-05: a late success or failure during the change to half-open does not change the new state.
 #[test]
 fn loom_a_late_result_does_not_change_the_probes() {
-    for mark in [SUCCESS, FAILURE, IGNORED] {
+    for result in [SUCCESS, FAILURE, IGNORED] {
         model(move || {
             let (machine, changes) = machine(1);
-            let straggler = admit(&machine).unwrap();
+            let late_call = admit(&machine).unwrap();
             open(&machine);
             let late = thread::spawn({
                 let machine = machine.clone();
-                move || machine.finish(straggler, mark, || OPEN_FOR)
+                move || machine.finish(late_call, result, || OPEN_FOR)
             });
-            let held = admit(&machine).unwrap();
+            let generation = admit(&machine).unwrap();
             assert!(admit(&machine).is_none());
             late.join().unwrap();
             let snapshot = machine.snapshot(OPEN_FOR);
@@ -220,7 +220,7 @@ fn loom_a_late_result_does_not_change_the_probes() {
                 (snapshot.probes_in_flight, snapshot.probes_succeeded),
                 (1, 0)
             );
-            machine.finish(held, SUCCESS, || OPEN_FOR);
+            machine.finish(generation, SUCCESS, || OPEN_FOR);
             assert_eq!(machine.state(), State::Closed);
             assert_eq!(changes.lock().unwrap().len(), 3);
         });
@@ -233,7 +233,7 @@ fn loom_the_first_result_after_closing_counts() {
     model(|| {
         let (machine, changes) = machine(1);
         open(&machine);
-        let held = admit(&machine).unwrap();
+        let generation = admit(&machine).unwrap();
         let next = thread::spawn({
             let machine = machine.clone();
             move || {
@@ -242,7 +242,7 @@ fn loom_the_first_result_after_closing_counts() {
                 Some(next)
             }
         });
-        machine.finish(held, SUCCESS, || OPEN_FOR);
+        machine.finish(generation, SUCCESS, || OPEN_FOR);
         let next = next.join().unwrap();
         let expected = next.map_or(State::Closed, |_| State::Open);
         assert_eq!(machine.state(), expected);
@@ -256,7 +256,7 @@ fn loom_an_override_holds_against_a_probe() {
     model(|| {
         let (machine, changes) = machine(1);
         open(&machine);
-        let held = admit(&machine).unwrap();
+        let generation = admit(&machine).unwrap();
         let forcing = thread::spawn({
             let machine = machine.clone();
             move || {
@@ -264,7 +264,7 @@ fn loom_an_override_holds_against_a_probe() {
                 machine.deliver();
             }
         });
-        machine.finish(held, SUCCESS, || OPEN_FOR);
+        machine.finish(generation, SUCCESS, || OPEN_FOR);
         forcing.join().unwrap();
         assert_eq!(machine.state(), State::ForcedOpen);
         assert_is_path(&changes);
@@ -329,14 +329,14 @@ fn loom_thresholds_change_all_at_once() {
             seed: Some(1),
             ..Config::default()
         }));
-        let held = admit(&machine).unwrap();
-        machine.finish(held, SUCCESS, || 0);
-        let applying = thread::spawn({
+        let generation = admit(&machine).unwrap();
+        machine.finish(generation, SUCCESS, || 0);
+        let updating = thread::spawn({
             let machine = machine.clone();
             move || machine.update(options(0.5, 3))
         });
-        machine.finish(held, FAILURE, || 0);
-        applying.join().unwrap();
+        machine.finish(generation, FAILURE, || 0);
+        updating.join().unwrap();
         assert_eq!(machine.state(), State::Closed);
         assert_eq!(machine.snapshot(0).results, 2);
     });
@@ -356,17 +356,17 @@ fn loom_a_late_result_does_not_reach_the_new_window() {
             ..Config::default()
         }));
         machine.set_mode(Mode::ForcedClosed);
-        let held = admit(&machine).unwrap();
-        machine.finish(held, FAILURE, || 0);
+        let generation = admit(&machine).unwrap();
+        machine.finish(generation, FAILURE, || 0);
         let late = thread::spawn({
             let machine = machine.clone();
-            move || machine.finish(held, FAILURE, || 0)
+            move || machine.finish(generation, FAILURE, || 0)
         });
         machine.update(options(3));
         late.join().unwrap();
         assert_eq!(machine.snapshot(0).results, 0);
-        let held = admit(&machine).unwrap();
-        machine.finish(held, FAILURE, || 0);
+        let generation = admit(&machine).unwrap();
+        machine.finish(generation, FAILURE, || 0);
         let snapshot = machine.snapshot(0);
         assert_eq!((snapshot.results, snapshot.failures), (1, 1));
     });

@@ -6,21 +6,24 @@ use loom::thread;
 
 use super::model;
 use crate::{
-    CircuitBreakerOptions, CountAs, Key, OpenWhen, WhenFull,
+    CircuitBreakerOptions, CountAs, OpenWhen,
     breaker_table::BreakerTable,
     config::Config,
     count_as::{CallResult, Windows},
     generation::Generation,
 };
 
+const ONE: u64 = 1 << 6;
+const OTHER: u64 = 2 << 6;
+
 const FAILURE: CallResult = CallResult {
-    verdict: CountAs::Failure,
+    count_as: CountAs::Failure,
     slow: false,
     windows: Windows::All,
 };
 
-/// Makes a table for one key, with breakers that open after two consecutive failures.
-fn table(overflow: WhenFull) -> Arc<BreakerTable> {
+/// Makes a table for one tag, with breakers that open after two consecutive failures.
+fn table() -> Arc<BreakerTable> {
     let open_when = OpenWhen::consecutive_failures(2).unwrap();
     let config = Config {
         options: CircuitBreakerOptions::default().open_when(open_when),
@@ -28,41 +31,41 @@ fn table(overflow: WhenFull) -> Arc<BreakerTable> {
         clock: towerkit_core::Clock::manual().0,
         ..Config::default()
     };
-    Arc::new(BreakerTable::new(config, 1, overflow))
+    Arc::new(BreakerTable::new(config, 1, false))
 }
 
 /// Admits a call like the [guard](crate::KeyedCircuitBreakerPolicy).
-fn admit(table: &BreakerTable, key: Key) -> Option<(u32, Generation)> {
+fn admit(table: &BreakerTable, tag: u64) -> Option<(u32, Generation)> {
     loop {
-        let slot = table.slot(key)?;
+        let slot = table.slot(tag)?;
         let generation = table.machine(slot).admit(|| 0).ok()?;
-        if table.is_owned_by(slot, key) {
+        if table.is_owned_by(slot, tag) {
             return Some((slot, generation));
         }
     }
 }
 
 /// Makes a call that fails.
-fn fail(table: &BreakerTable, key: Key) {
-    if let Some((slot, generation)) = admit(table, key) {
+fn fail(table: &BreakerTable, tag: u64) {
+    if let Some((slot, generation)) = admit(table, tag) {
         table.machine(slot).finish(generation, FAILURE, || 0);
     }
 }
 
-fn failures(table: &BreakerTable, key: Key) -> Option<u64> {
-    table.with(key, |machine| machine.snapshot(0).failures)
+fn failures(table: &BreakerTable, tag: u64) -> Option<u64> {
+    table.with(tag, |machine| machine.snapshot(0).failures)
 }
 
 /// A key gets one breaker, in either order.
 #[test]
 fn loom_two_calls_of_a_new_key_share_its_breaker() {
     model(|| {
-        let (table, key) = (table(WhenFull::Unguarded), Key::new("one"));
+        let (table, tag) = (table(), ONE);
         let other = thread::spawn({
             let table = table.clone();
-            move || fail(&table, key)
+            move || fail(&table, tag)
         });
-        fail(&table, key);
+        fail(&table, tag);
         other.join().unwrap();
         assert_eq!(table.len(), 1);
         assert_eq!(table.machine(0).state(), crate::State::Open);
@@ -73,20 +76,19 @@ fn loom_two_calls_of_a_new_key_share_its_breaker() {
 #[test]
 fn loom_a_call_of_an_evicted_key_does_not_count_for_the_next_key() {
     model(|| {
-        let table = table(WhenFull::Unguarded);
-        let [one, other] = ["one", "other"].map(|name: &str| Key::new(name));
-        assert!(admit(&table, one).is_some());
+        let table = table();
+        assert!(admit(&table, ONE).is_some());
         let leaving = thread::spawn({
             let table = table.clone();
-            move || fail(&table, one)
+            move || fail(&table, ONE)
         });
-        let came = admit(&table, other).is_some();
+        let came = admit(&table, OTHER).is_some();
         leaving.join().unwrap();
         if came {
             // Unless the first key was added again.
-            assert!(matches!(failures(&table, other), Some(0) | None));
+            assert!(matches!(failures(&table, OTHER), Some(0) | None));
         } else {
-            assert_eq!(failures(&table, one), Some(1));
+            assert_eq!(failures(&table, ONE), Some(1));
         }
     });
 }
