@@ -3,11 +3,14 @@
 //! A scrape is a set of numbers that were each true a moment ago, and nothing is decided by them: orderings are relaxed but where it
 //! says why.
 
-use std::sync::{
-    OnceLock,
-    atomic::{
-        AtomicI64,
-        Ordering::{Acquire, Relaxed, Release},
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicI64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -16,15 +19,15 @@ use towerkit_core::TraceIds;
 use crate::{
     Buckets, Counter, Gauge, Histogram, HistogramSnapshot,
     exemplars::{Exemplar, Exemplars},
-    stripes::{Line, Stripes, Words, lines},
+    striped::{CacheLine, Cells, Striped, cache_lines},
 };
 
 #[derive(Debug)]
-pub(crate) struct AtomicCounter(Stripes<Line>);
+pub(crate) struct AtomicCounter(Striped<CacheLine>);
 
 impl AtomicCounter {
     pub(crate) fn new() -> Self {
-        Self(Stripes::new(Box::default))
+        Self(Striped::new(Box::default))
     }
 
     pub(crate) fn value(&self) -> u64 {
@@ -35,7 +38,27 @@ impl AtomicCounter {
 impl Counter for AtomicCounter {
     #[inline]
     fn add(&self, by: u64) {
-        self.0.own(Box::default).word(0).fetch_add(by, Relaxed);
+        self.0.local(Box::default).cell(0).fetch_add(by, Relaxed);
+    }
+}
+
+/// A counter whose value a function of the program returns.
+#[derive(Clone)]
+pub(crate) struct ObservableCounter(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl ObservableCounter {
+    pub(crate) fn new(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ObservableCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObservableCounter")
     }
 }
 
@@ -45,7 +68,7 @@ impl Counter for AtomicCounter {
 #[derive(Debug)]
 pub(crate) struct AtomicGauge {
     base: AtomicI64,
-    moves: Stripes<Line>,
+    moves: Striped<CacheLine>,
 }
 
 /// The words of a gauge.
@@ -56,7 +79,7 @@ impl AtomicGauge {
     pub(crate) fn new() -> Self {
         Self {
             base: AtomicI64::new(0),
-            moves: Stripes::new(Box::default),
+            moves: Striped::new(Box::default),
         }
     }
 
@@ -67,7 +90,10 @@ impl AtomicGauge {
 
     fn moved(&self) -> i64 {
         // Acquire, and first: whoever finds an end finds its start as well.
-        let down = self.moves.all().map(|copy| copy.word(DOWN).load(Acquire));
+        let down = self
+            .moves
+            .copies()
+            .map(|copy| copy.cell(DOWN).load(Acquire));
         let down = down.fold(0, u64::wrapping_add);
         self.moves.sum(UP).wrapping_sub(down).cast_signed()
     }
@@ -76,11 +102,11 @@ impl AtomicGauge {
 impl Gauge for AtomicGauge {
     #[inline]
     fn add(&self, by: i64) {
-        let own = self.moves.own(Box::default);
+        let local = self.moves.local(Box::default);
         if by < 0 {
-            own.word(DOWN).fetch_add(by.unsigned_abs(), Release);
+            local.cell(DOWN).fetch_add(by.unsigned_abs(), Release);
         } else {
-            own.word(UP).fetch_add(by.unsigned_abs(), Relaxed);
+            local.cell(UP).fetch_add(by.unsigned_abs(), Relaxed);
         }
     }
 
@@ -97,7 +123,7 @@ impl Gauge for AtomicGauge {
 #[derive(Debug)]
 pub(crate) struct AtomicHistogram {
     buckets: Buckets,
-    words: Stripes<[Line]>,
+    cells: Striped<[CacheLine]>,
     /// Made with the first exemplar, so that who does not trace has no room for them.
     exemplars: OnceLock<Exemplars>,
 }
@@ -108,25 +134,25 @@ const SUM: usize = 1;
 const BUCKETS: usize = 2;
 
 /// Makes the words of a histogram, with a bucket for each bound and one for the rest.
-fn words(buckets: &Buckets) -> Box<[Line]> {
-    lines(BUCKETS + buckets.bounds().len() + 1)
+fn cells(buckets: &Buckets) -> Box<[CacheLine]> {
+    cache_lines(BUCKETS + buckets.bounds().len() + 1)
 }
 
 impl AtomicHistogram {
     pub(crate) fn new(buckets: &Buckets) -> Self {
         Self {
-            words: Stripes::new(|| words(buckets)),
+            cells: Striped::new(|| cells(buckets)),
             buckets: buckets.clone(),
             exemplars: OnceLock::new(),
         }
     }
 
     /// Reads the counts and the sum.
-    pub(crate) fn distribution(&self) -> HistogramSnapshot {
+    pub(crate) fn snapshot(&self) -> HistogramSnapshot {
         let buckets = BUCKETS..=BUCKETS + self.buckets.bounds().len();
         HistogramSnapshot {
             bounds: self.buckets.shared(),
-            counts: buckets.map(|bucket| self.words.sum(bucket)).collect(),
+            counts: buckets.map(|bucket| self.cells.sum(bucket)).collect(),
             sum: self.sum(),
             exemplars: self.exemplars.get().map(Exemplars::all).unwrap_or_default(),
         }
@@ -134,19 +160,19 @@ impl AtomicHistogram {
 
     /// Returns the sum; as a float it is exact to the nanosecond up to 104 days.
     pub(crate) fn sum(&self) -> f64 {
-        let sums = self.words.all().map(|copy| copy.word(SUM).load(Relaxed));
+        let sums = self.cells.copies().map(|copy| copy.cell(SUM).load(Relaxed));
         let sum: f64 = sums.map(f64::from_bits).sum();
-        sum + self.words.sum(NANOS) as f64 / 1e9
+        sum + self.cells.sum(NANOS) as f64 / 1e9
     }
 
     #[cold]
     #[inline(never)]
-    fn exemplify(&self, exemplar: Exemplar) {
+    fn record_exemplar(&self, exemplar: Exemplar) {
         // The bucket by the seconds, so that it has room for what is shown as seconds.
-        if let Some(bucket) = self.buckets.of(exemplar.value) {
+        if let Some(bucket) = self.buckets.index_of(exemplar.value) {
             let exemplars = || Exemplars::new(self.buckets.bounds().len() + 1);
             let exemplars = self.exemplars.get_or_init(exemplars);
-            exemplars.keep(bucket, exemplar);
+            exemplars.store(bucket, exemplar);
         }
     }
 }
@@ -154,26 +180,26 @@ impl AtomicHistogram {
 impl Histogram for AtomicHistogram {
     #[inline]
     fn observe(&self, value: f64) {
-        if let Some(bucket) = self.buckets.of(value) {
-            let words = self.words.own(|| words(&self.buckets));
-            words.word(BUCKETS + bucket).fetch_add(1, Relaxed);
+        if let Some(bucket) = self.buckets.index_of(value) {
+            let cells = self.cells.local(|| cells(&self.buckets));
+            cells.cell(BUCKETS + bucket).fetch_add(1, Relaxed);
             let add = |sum| Some((f64::from_bits(sum) + value).to_bits());
-            let _ = words.word(SUM).fetch_update(Relaxed, Relaxed, add);
+            let _ = cells.cell(SUM).fetch_update(Relaxed, Relaxed, add);
             if let Some(ids) = TraceIds::recorded() {
-                self.exemplify(Exemplar { ids, value });
+                self.record_exemplar(Exemplar { ids, value });
             }
         }
     }
 
     #[inline]
     fn observe_nanos(&self, nanos: u64) {
-        let bucket = self.buckets.of_nanos(nanos);
-        let words = self.words.own(|| words(&self.buckets));
-        words.word(BUCKETS + bucket).fetch_add(1, Relaxed);
-        words.word(NANOS).fetch_add(nanos, Relaxed);
+        let bucket = self.buckets.index_of_nanos(nanos);
+        let cells = self.cells.local(|| cells(&self.buckets));
+        cells.cell(BUCKETS + bucket).fetch_add(1, Relaxed);
+        cells.cell(NANOS).fetch_add(nanos, Relaxed);
         if let Some(ids) = TraceIds::recorded() {
             let value = nanos as f64 / 1e9;
-            self.exemplify(Exemplar { ids, value });
+            self.record_exemplar(Exemplar { ids, value });
         }
     }
 }
@@ -188,7 +214,7 @@ mod tests {
 
     fn counts(histogram: &AtomicHistogram) -> Vec<u64> {
         let mut total = 0;
-        let counts = histogram.distribution();
+        let counts = histogram.snapshot();
         let counts = counts.counts().iter().map(|count| {
             total += count;
             total

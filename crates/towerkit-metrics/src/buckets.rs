@@ -41,10 +41,10 @@ impl Buckets {
         if let Some(pair) = bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(invalid(&pair, "bounds in ascending order, each once"));
         }
-        Ok(Self::of_valid(bounds))
+        Ok(Self::from_valid(bounds))
     }
 
-    fn of_valid(bounds: Arc<[f64]>) -> Self {
+    fn from_valid(bounds: Arc<[f64]>) -> Self {
         let nanos = bounds.iter().map(|bound| nanos_of(*bound));
         Self {
             nanos: nanos.chain([u64::MAX]).collect(),
@@ -56,7 +56,7 @@ impl Buckets {
     #[must_use]
     pub fn bytes() -> Self {
         let bounds: [f64; 10] = array::from_fn(|n| f64::from(256_u32 << (2 * n)));
-        Self::of_valid(Arc::new(bounds))
+        Self::from_valid(Arc::new(bounds))
     }
 
     /// Returns the upper bounds.
@@ -71,14 +71,14 @@ impl Buckets {
 
     /// Returns which bucket a value belongs to; a NaN to none.
     #[inline]
-    pub(crate) fn of(&self, value: f64) -> Option<usize> {
+    pub(crate) fn index_of(&self, value: f64) -> Option<usize> {
         let fits = self.bounds.iter().position(|bound| value <= *bound);
         fits.or_else(|| (!value.is_nan()).then_some(self.bounds.len()))
     }
 
     /// Returns which bucket a duration belongs to.
     #[inline]
-    pub(crate) fn of_nanos(&self, nanos: u64) -> usize {
+    pub(crate) fn index_of_nanos(&self, nanos: u64) -> usize {
         let fits = self.nanos.iter().position(|bound| nanos <= *bound);
         fits.unwrap_or(self.bounds.len())
     }
@@ -94,7 +94,7 @@ impl Default for Buckets {
         let bounds = [
             0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
         ];
-        Self::of_valid(Arc::new(bounds))
+        Self::from_valid(Arc::new(bounds))
     }
 }
 

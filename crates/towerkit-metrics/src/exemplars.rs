@@ -20,7 +20,7 @@ impl Exemplars {
         Self((0..buckets).map(|_| Mutex::default()).collect())
     }
 
-    pub(crate) fn keep(&self, bucket: usize, exemplar: Exemplar) {
+    pub(crate) fn store(&self, bucket: usize, exemplar: Exemplar) {
         if let Some(slot) = self.0.get(bucket)
             && let Ok(mut slot) = slot.try_lock()
         {

@@ -6,10 +6,9 @@ use std::{
 
 use crate::{
     Buckets, MetricError,
-    atomic::{AtomicCounter, AtomicGauge, AtomicHistogram},
-    counted::Counted,
-    exposition::is_label_name,
-    names::OTHER,
+    atomic::{AtomicCounter, AtomicGauge, AtomicHistogram, ObservableCounter},
+    call_kind::OVERFLOW,
+    prometheus_text::is_label_name,
     snapshot::{MetricFamily, MetricKind, Sample, Value},
 };
 
@@ -18,19 +17,19 @@ use crate::{
 /// Cloned for a scrape: the names and instruments are shared, so that the registry's lock is held for a moment only.
 #[derive(Debug, Clone)]
 pub(crate) struct Family {
-    kind: Kind,
+    kind: InstrumentKind,
     help: Arc<str>,
     labels: Arc<[String]>,
-    series: BTreeMap<Values, Instrument>,
+    series: BTreeMap<LabelValues, Instrument>,
 }
 
 /// The values of the labels of a series, in the order of the family's labels.
-type Values = Arc<[Box<str>]>;
+type LabelValues = Arc<[Box<str>]>;
 
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub(crate) enum InstrumentKind {
     Counter,
-    Counted(Counted),
+    ObservableCounter(ObservableCounter),
     Gauge,
     Histogram(Buckets),
 }
@@ -38,28 +37,28 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) enum Instrument {
     Counter(Arc<AtomicCounter>),
-    Counted(Counted),
+    ObservableCounter(ObservableCounter),
     Gauge(Arc<AtomicGauge>),
     Histogram(Arc<AtomicHistogram>),
 }
 
-impl Kind {
+impl InstrumentKind {
     pub(crate) fn is_histogram(&self) -> bool {
         matches!(self, Self::Histogram(_))
     }
 
-    fn public(&self) -> MetricKind {
+    fn metric_kind(&self) -> MetricKind {
         match self {
-            Self::Counter | Self::Counted(_) => MetricKind::Counter,
+            Self::Counter | Self::ObservableCounter(_) => MetricKind::Counter,
             Self::Gauge => MetricKind::Gauge,
             Self::Histogram(_) => MetricKind::Histogram,
         }
     }
 
-    fn instrument(&self) -> Instrument {
+    fn create(&self) -> Instrument {
         match self {
             Self::Counter => Instrument::Counter(Arc::new(AtomicCounter::new())),
-            Self::Counted(counted) => Instrument::Counted(counted.clone()),
+            Self::ObservableCounter(counter) => Instrument::ObservableCounter(counter.clone()),
             Self::Gauge => Instrument::Gauge(Arc::new(AtomicGauge::new())),
             Self::Histogram(buckets) => {
                 Instrument::Histogram(Arc::new(AtomicHistogram::new(buckets)))
@@ -72,9 +71,9 @@ impl Instrument {
     fn value(&self) -> Value {
         match self {
             Self::Counter(counter) => Value::Counter(counter.value()),
-            Self::Counted(counted) => Value::Counter(counted.value()),
+            Self::ObservableCounter(counter) => Value::Counter(counter.value()),
             Self::Gauge(gauge) => Value::Gauge(gauge.value()),
-            Self::Histogram(histogram) => Value::Histogram(histogram.distribution()),
+            Self::Histogram(histogram) => Value::Histogram(histogram.snapshot()),
         }
     }
 }
@@ -84,7 +83,7 @@ impl Family {
     pub(crate) fn new(
         name: &str,
         help: &str,
-        kind: Kind,
+        kind: InstrumentKind,
         labels: &[(&str, &str)],
     ) -> Result<Self, MetricError> {
         let names: Arc<[String]> = labels.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -123,21 +122,21 @@ impl Family {
     pub(crate) fn resolve(
         &mut self,
         name: &str,
-        kind: &Kind,
+        kind: &InstrumentKind,
         labels: &[(&str, &str)],
         most: usize,
     ) -> Result<(Instrument, bool), MetricError> {
         if discriminant(kind) != discriminant(&self.kind) {
             return Err(wrong_kind(name));
         }
-        let values = self.values(labels);
+        let values = self.label_values(labels);
         let values =
             values.ok_or_else(|| MetricError::new(name, "its other series have other labels"))?;
         if let Some(known) = self.series.get(&values) {
             return Ok((known.clone(), false));
         }
         let full = self.series.len() >= most;
-        let values = if full { self.other() } else { values };
+        let values = if full { self.overflow() } else { values };
         // The first series chooses the buckets of all, but each count is read from a place of its own.
         let kind = if kind.is_histogram() {
             &self.kind
@@ -145,11 +144,11 @@ impl Family {
             kind
         };
         let series = self.series.entry(values);
-        Ok((series.or_insert_with(|| kind.instrument()).clone(), full))
+        Ok((series.or_insert_with(|| kind.create()).clone(), full))
     }
 
     /// Puts the values of labels in the order of the first series, if they are the same labels.
-    fn values(&self, labels: &[(&str, &str)]) -> Option<Values> {
+    fn label_values(&self, labels: &[(&str, &str)]) -> Option<LabelValues> {
         if labels.len() != self.labels.len() {
             return None;
         }
@@ -160,8 +159,8 @@ impl Family {
         self.labels.iter().map(value).collect()
     }
 
-    fn other(&self) -> Values {
-        self.labels.iter().map(|_| Box::from(OTHER)).collect()
+    fn overflow(&self) -> LabelValues {
+        self.labels.iter().map(|_| Box::from(OVERFLOW)).collect()
     }
 
     /// Reads all series.
@@ -172,21 +171,21 @@ impl Family {
     }
 
     /// Returns the metric without its series, and the series, each of which is read as it is asked for.
-    pub(crate) fn parts(self, name: Arc<str>) -> (MetricFamily, Series) {
+    pub(crate) fn parts(self, name: Arc<str>) -> (MetricFamily, Samples) {
         let head = MetricFamily {
             name,
             help: self.help,
-            kind: self.kind.public(),
+            kind: self.kind.metric_kind(),
             labels: self.labels,
             samples: Vec::new(),
         };
-        (head, Series(self.series.into_iter()))
+        (head, Samples(self.series.into_iter()))
     }
 
     /// Returns the bounds of the buckets, if there are any.
     pub(crate) fn bounds(&self) -> Option<&[f64]> {
         match &self.kind {
-            Kind::Histogram(buckets) => Some(buckets.bounds()),
+            InstrumentKind::Histogram(buckets) => Some(buckets.bounds()),
             _ => None,
         }
     }
@@ -194,9 +193,9 @@ impl Family {
 
 /// The series of a metric, in their order.
 #[derive(Debug)]
-pub(crate) struct Series(btree_map::IntoIter<Values, Instrument>);
+pub(crate) struct Samples(btree_map::IntoIter<LabelValues, Instrument>);
 
-impl Iterator for Series {
+impl Iterator for Samples {
     type Item = Sample;
 
     fn next(&mut self) -> Option<Sample> {

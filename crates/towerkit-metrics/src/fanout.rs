@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrument::Discard};
+use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrument::Noop};
 
 /// Several backends as one: each is told everything, in the order in which they were added.
 ///
@@ -21,7 +21,7 @@ pub struct Fanout(Vec<Arc<dyn Provider>>);
 
 /// The instruments of several backends as one.
 #[derive(Debug)]
-struct All<I: ?Sized>(Box<[Arc<I>]>);
+struct FanoutInstrument<I: ?Sized>(Box<[Arc<I>]>);
 
 impl Fanout {
     /// Makes a backend of none, which discards what it is told.
@@ -38,7 +38,7 @@ impl Fanout {
     }
 
     /// Resolves the instrument of each backend.
-    fn all<I: ?Sized>(
+    fn resolve_all<I: ?Sized>(
         &self,
         resolve: impl Fn(&dyn Provider) -> Result<Arc<I>, MetricError>,
     ) -> Result<Vec<Arc<I>>, MetricError> {
@@ -58,13 +58,13 @@ impl Fanout {
 }
 
 /// One instrument as itself, none as one that discards, and more as one that tells all.
-macro_rules! one {
+macro_rules! merge {
     ($instruments:expr) => {{
         let mut instruments = $instruments;
         match instruments.len() {
-            0 => Arc::new(Discard),
+            0 => Arc::new(Noop),
             1 => instruments.remove(0),
-            _ => Arc::new(All(instruments.into())),
+            _ => Arc::new(FanoutInstrument(instruments.into())),
         }
     }};
 }
@@ -76,8 +76,8 @@ impl Provider for Fanout {
         help: &str,
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn Counter>, MetricError> {
-        let all = self.all(|provider| provider.counter(name, help, labels))?;
-        Ok(one!(all))
+        let instruments = self.resolve_all(|provider| provider.counter(name, help, labels))?;
+        Ok(merge!(instruments))
     }
 
     fn gauge(
@@ -86,8 +86,8 @@ impl Provider for Fanout {
         help: &str,
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn Gauge>, MetricError> {
-        let all = self.all(|provider| provider.gauge(name, help, labels))?;
-        Ok(one!(all))
+        let instruments = self.resolve_all(|provider| provider.gauge(name, help, labels))?;
+        Ok(merge!(instruments))
     }
 
     fn histogram(
@@ -97,18 +97,19 @@ impl Provider for Fanout {
         labels: &[(&str, &str)],
         buckets: &Buckets,
     ) -> Result<Arc<dyn Histogram>, MetricError> {
-        let all = self.all(|provider| provider.histogram(name, help, labels, buckets))?;
-        Ok(one!(all))
+        let instruments =
+            self.resolve_all(|provider| provider.histogram(name, help, labels, buckets))?;
+        Ok(merge!(instruments))
     }
 }
 
-impl Counter for All<dyn Counter> {
+impl Counter for FanoutInstrument<dyn Counter> {
     fn add(&self, by: u64) {
         self.0.iter().for_each(|counter| counter.add(by));
     }
 }
 
-impl Gauge for All<dyn Gauge> {
+impl Gauge for FanoutInstrument<dyn Gauge> {
     fn add(&self, by: i64) {
         self.0.iter().for_each(|gauge| gauge.add(by));
     }
@@ -118,7 +119,7 @@ impl Gauge for All<dyn Gauge> {
     }
 }
 
-impl Histogram for All<dyn Histogram> {
+impl Histogram for FanoutInstrument<dyn Histogram> {
     fn observe(&self, value: f64) {
         self.0.iter().for_each(|histogram| histogram.observe(value));
     }

@@ -16,8 +16,8 @@ use tower_service::Service;
 
 use crate::{
     Registry,
-    negotiation::wants_open_metrics,
-    text::{Style, Text},
+    negotiation::prefers_open_metrics,
+    text_writer::{TextFormat, TextWriter},
 };
 
 /// Serves the metrics of a [`Registry`] to Prometheus; made by [`Registry::service`].
@@ -62,14 +62,16 @@ impl<B> Service<Request<B>> for ScrapeService {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let accept = request.headers().get_all(ACCEPT).into_iter();
         let mut accept = accept.filter_map(|value| value.to_str().ok());
-        let style = if wants_open_metrics(&mut accept) {
-            Style::OpenMetrics
+        let format = if prefers_open_metrics(&mut accept) {
+            TextFormat::OpenMetrics
         } else {
-            Style::Prometheus
+            TextFormat::Prometheus
         };
         ready(Ok(match *request.method() {
-            Method::GET => shown(ScrapeBody::new(self.0.text(style)), style),
-            Method::HEAD => head_of(shown(ScrapeBody::new(self.0.text(style)), style)),
+            Method::GET => respond(ScrapeBody::new(self.0.text_writer(format)), format),
+            Method::HEAD => {
+                without_body(respond(ScrapeBody::new(self.0.text_writer(format)), format))
+            }
             _ => not_allowed(),
         }))
     }
@@ -81,14 +83,14 @@ pub struct ScrapeBody {
     /// What is read next; empty at the end only.
     piece: String,
     /// What is still to be written.
-    rest: Option<Text>,
+    rest: Option<TextWriter>,
 }
 
 impl ScrapeBody {
     /// A piece ends with the first series beyond this.
     const PIECE: usize = 32 * 1024;
 
-    fn new(text: Text) -> Self {
+    fn new(text: TextWriter) -> Self {
         let mut body = Self {
             piece: String::new(),
             rest: Some(text),
@@ -143,12 +145,12 @@ const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-fn shown(metrics: ScrapeBody, style: Style) -> Response<ScrapeBody> {
+fn respond(metrics: ScrapeBody, format: TextFormat) -> Response<ScrapeBody> {
     let mut response = Response::new(metrics);
     let headers = response.headers_mut();
-    let content_type = match style {
-        Style::Prometheus => TEXT,
-        Style::OpenMetrics => OPEN_METRICS,
+    let content_type = match format {
+        TextFormat::Prometheus => TEXT,
+        TextFormat::OpenMetrics => OPEN_METRICS,
     };
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(VARY, ACCEPT.into());
@@ -156,7 +158,7 @@ fn shown(metrics: ScrapeBody, style: Style) -> Response<ScrapeBody> {
 }
 
 /// The answer to a HEAD: over HTTP/2 a body breaks the stream. It has a length where that of a GET has one.
-fn head_of(mut response: Response<ScrapeBody>) -> Response<ScrapeBody> {
+fn without_body(mut response: Response<ScrapeBody>) -> Response<ScrapeBody> {
     let body = mem::take(response.body_mut());
     if let Some(length) = body.size_hint().exact() {
         let length = HeaderValue::from(length);

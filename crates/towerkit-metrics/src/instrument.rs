@@ -123,17 +123,17 @@ impl Error for MetricError {}
 
 /// Takes what a backend rejected to take.
 #[derive(Debug)]
-pub(crate) struct Discard;
+pub(crate) struct Noop;
 
-impl Counter for Discard {
+impl Counter for Noop {
     fn add(&self, _by: u64) {}
 }
 
-impl Gauge for Discard {
+impl Gauge for Noop {
     fn add(&self, _by: i64) {}
     fn set(&self, _to: i64) {}
 }
 
-impl Histogram for Discard {
+impl Histogram for Noop {
     fn observe(&self, _value: f64) {}
 }

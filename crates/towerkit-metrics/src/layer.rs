@@ -1,134 +1,134 @@
 use std::sync::Arc;
 
-use towerkit_core::{
-    AsObserver, Clock, LayerState, NoProtocol, PolicyLayer, PolicyService, StateHandle,
-};
+use towerkit_core::{AsObserver, Clock, LayerState, NoProtocol, PolicyLayer, PolicyService, Side};
 
 use crate::{
-    Buckets, MetricsObserver, Provider, Registry, names::Side, observer::State, series::Source,
+    Buckets, MetricsHandle, MetricsObserver, Provider, config::Config, observer::MetricsState,
 };
 
-/// A layer that measures calls: how many, how long, how they ended, how many are active.
+/// Measures the calls of a service: their rate, duration, outcome and number in flight.
 ///
-/// Say the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or put the layer into a policy stack. See the [crate docs](crate) for the
-/// metrics and an example.
+/// Choose the protocol with `.http()`, `.grpc()` or `.plain("operation")`, or add the layer to a policy stack. The
+/// [crate docs](crate#metrics) list the metrics.
+///
+/// ```
+/// use tower::{ServiceBuilder, service_fn};
+/// use towerkit_core::LayerExt;
+/// use towerkit_metrics::{Buckets, MetricsLayer};
+///
+/// let layer = MetricsLayer::new().buckets(Buckets::new([0.05, 0.25, 1.0])?);
+/// let service = ServiceBuilder::new()
+///     .layer(layer.plain("uppercase"))
+///     .service(service_fn(async |text: String| Ok::<_, std::io::Error>(text.to_uppercase())));
+/// # let _ = service;
+/// # Ok::<_, towerkit_core::ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct MetricsLayer<P = NoProtocol> {
     policies: PolicyLayer<AsObserver<MetricsObserver>, P>,
-    state: LayerState<Arc<State>>,
+    state: LayerState<Arc<MetricsState>>,
 }
 
-const MAX_OPERATIONS: u16 = 1000;
-
-/// A service behind a [`MetricsLayer`].
+/// The service of a [`MetricsLayer`].
 pub type Metrics<S, P = NoProtocol> = PolicyService<S, AsObserver<MetricsObserver>, P>;
 
 impl MetricsLayer {
-    /// Measures calls into the [global registry](Registry::global).
+    /// Creates a layer that records the calls of a server in the [global registry](crate::Registry::global).
     #[must_use]
     pub fn new() -> Self {
-        let source = Source {
-            provider: Arc::new(Registry::global()),
-            buckets: Buckets::default(),
-            side: Side::Server,
-            heads: false,
-            sizes: None,
-        };
-        let metrics = MetricsObserver {
-            state: Arc::new(State::new(source, MAX_OPERATIONS)),
+        let observer = MetricsObserver {
+            state: Arc::new(MetricsState::new(Config::default())),
             clock: Clock::default(),
         };
         Self {
-            state: LayerState::new(metrics.state.clone()),
-            policies: PolicyLayer::new(AsObserver::new(metrics), NoProtocol::default()),
+            state: LayerState::new(observer.state.clone()),
+            policies: PolicyLayer::new(AsObserver::new(observer), NoProtocol::default()),
         }
     }
 }
 
 impl<P> MetricsLayer<P> {
-    /// Records into `registry`, or another [`Provider`], instead of the global registry.
+    /// Records in this [`Registry`](crate::Registry), or another [`Provider`], instead of the global registry.
     #[must_use]
     pub fn registry(self, registry: impl Provider + 'static) -> Self {
-        self.source(|source| source.provider = Arc::new(registry))
+        self.configure(|config| config.provider = Arc::new(registry))
     }
 
-    /// Counts durations in these buckets, whose bounds are seconds; [`Buckets::default`] by default.
+    /// Sets the buckets for durations, in seconds; the default is [`Buckets::default`].
     ///
-    /// Where several layers record into one registry, the first call that is recorded decides for all.
+    /// If several layers share a registry, the first recorded call fixes the buckets of a metric.
     #[must_use]
     pub fn buckets(self, buckets: Buckets) -> Self {
-        self.source(|source| source.buckets = buckets)
+        self.configure(|config| config.buckets = buckets)
     }
 
-    /// Records the time to the head of a response as well; by default, only the time to the end of its body.
+    /// Also records the time to the head of a response; the default records only the time to the end of its body.
     ///
-    /// The metric is `towerkit_http_server_time_to_head_seconds`, or with `rpc`, has the labels of the operation and the buckets of the
-    /// duration. A call that ends without a head is not in it, and neither is one that a later policy of the same policy stack rejects. It costs
-    /// another reading of the clock.
+    /// The metrics are `towerkit_http_server_time_to_head_seconds` and `towerkit_rpc_server_time_to_head_seconds`, with the labels of
+    /// the operation and the [`buckets`](Self::buckets) of the duration. A call without a response head has no such time, and neither
+    /// has a call that a later policy of the same policy stack rejects. The option costs one more reading of the clock per call.
     #[must_use]
     pub fn time_to_head(self) -> Self {
-        self.source(|source| source.heads = true)
+        self.configure(|config| config.time_to_head = true)
     }
 
-    /// Records the sizes of bodies in these buckets, whose bounds are bytes, such as [`Buckets::bytes`]; by default, none.
+    /// Also records the sizes of bodies, in bytes, for example in [`Buckets::bytes`]; by default sizes are not recorded.
     ///
-    /// Over HTTP: `http_server_request_body_size_bytes`, as the request declares it in `content-length`, so that a request without one
-    /// is not in it; and `http_server_response_body_size_bytes`, the bytes that the response delivered before its end, its
-    /// cancellation or its failure. Over gRPC only the latter, as `towerkit_rpc_server_response_size_bytes`, with the prefix of each
-    /// message. The labels are those of the duration. A response without a head has no size, and neither has the answer of a later policy of the
-    /// same policy stack that rejects.
+    /// Over HTTP the metrics are:
+    ///
+    /// - `http_server_request_body_size_bytes`: the declared [`Content-Length`]; requests without that header are not counted;
+    /// - `http_server_response_body_size_bytes`: the bytes that the response delivered until it ended, failed or was cancelled.
+    ///
+    /// Over gRPC it is `towerkit_rpc_server_response_size_bytes`, which includes the 5-byte prefix of each message. The labels are
+    /// those of the duration. A call without a response head has no response size, and neither has a call that a later policy of the
+    /// same policy stack rejects.
+    ///
+    /// [`Content-Length`]: https://www.rfc-editor.org/rfc/rfc9110#name-content-length
     #[must_use]
     pub fn body_sizes(self, buckets: Buckets) -> Self {
-        self.source(|source| source.sizes = Some(buckets))
+        self.configure(|config| config.body_buckets = Some(buckets))
     }
 
-    /// Measures the calls that a client makes; without it, those that a server takes.
+    /// Measures the calls of a client; the default measures those of a server.
     ///
-    /// The metrics are then named `http_client_…` and `rpc_client_…`, and the label of an HTTP operation is `url_template`.
+    /// The metrics are named `http_client_…` and `rpc_client_…`, and the label of an HTTP operation is `url_template`.
     #[must_use]
     pub fn client(self) -> Self {
-        self.source(|source| source.side = Side::Client)
+        self.configure(|config| config.side = Side::Client)
     }
 
-    /// Gives at most so many operations (over HTTP: pairs of operation and method) series of their own; 1,000 by default.
+    /// Limits the operations with series of their own, over HTTP pairs of operation and method; the default is 1,000.
     ///
-    /// Calls of any other operation are recorded as operation `_OTHER`, and counted in `towerkit_metrics_dropped_total`. 0 records all
-    /// operations as one.
+    /// Calls of further operations are recorded as operation `_OTHER` and counted in `towerkit_metrics_dropped_total`. With 0 all
+    /// operations share one series.
     #[must_use]
-    pub fn max_operations(mut self, most: u16) -> Self {
-        let source = self.state.get().source.clone();
-        self.replace(State::new(source, most));
-        self
+    pub fn max_operations(self, max: u16) -> Self {
+        self.configure(|config| config.max_operations = max)
     }
 
-    /// Reads time from `clock`; [`Clock::monotonic`] by default.
+    /// Reads time from `clock`; the default is [`Clock::monotonic`].
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.metrics().clock = clock;
+        self.observer().clock = clock;
         self
     }
 
-    /// Returns a handle, which tells what the layer keeps. It follows the layer through later setters.
+    /// Returns a handle to the state of this layer and its services. It follows the layer through later setters.
     #[must_use]
     pub fn handle(&self) -> MetricsHandle {
         MetricsHandle(self.state.handle())
     }
 
-    fn source(mut self, change: impl FnOnce(&mut Source)) -> Self {
-        let state = self.state.get();
-        let mut source = state.source.clone();
-        change(&mut source);
-        self.replace(State::new(source, state.most));
+    fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.state.get().config.clone();
+        change(&mut config);
+        let state = Arc::new(MetricsState::new(config));
+        self.observer().state = state.clone();
+        self.state.replace(state);
         self
     }
 
-    fn replace(&mut self, state: State) {
-        let state = Arc::new(state);
-        self.metrics().state = state.clone();
-        self.state.replace(state);
-    }
-
-    fn metrics(&mut self) -> &mut MetricsObserver {
+    fn observer(&mut self) -> &mut MetricsObserver {
         if self.policies.is_used() {
             self.state.mark_used();
         }
@@ -145,23 +145,5 @@ towerkit_core::policy_layer!(
 impl Default for MetricsLayer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Tells what a [`MetricsLayer`] and its services keep. Clones tell of the same layer.
-#[derive(Debug, Clone)]
-pub struct MetricsHandle(StateHandle<Arc<State>>);
-
-impl MetricsHandle {
-    /// Returns how many operations (over HTTP: pairs of operation and method) have series of their own.
-    #[must_use]
-    pub fn operations(&self) -> usize {
-        self.0.get().operations()
-    }
-
-    /// Returns how many calls were recorded as `_OTHER` because there were too many operations.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.0.get().dropped()
     }
 }

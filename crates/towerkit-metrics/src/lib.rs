@@ -138,41 +138,45 @@
 
 mod atomic;
 mod buckets;
-mod counted;
+mod call_kind;
+mod config;
+mod event_series;
 mod events;
 mod exemplars;
-mod exposition;
 #[cfg(feature = "metrics")]
 mod facade;
 mod family;
 mod fanout;
-mod handles;
+mod handle;
 #[cfg(feature = "http")]
 mod http;
 mod instrument;
 mod layer;
-mod names;
+mod metric_table;
 #[cfg(feature = "http")]
 mod negotiation;
 mod observer;
 mod open_metrics;
+mod prometheus_text;
 mod registry;
-mod reserved;
+mod reserved_names;
 mod series;
+mod series_table;
 mod snapshot;
-mod stripes;
-mod table;
-mod text;
+mod striped;
+mod text_writer;
 
 pub use buckets::Buckets;
 pub use events::EventMetrics;
 #[cfg(feature = "metrics")]
 pub use facade::Facade;
 pub use fanout::Fanout;
+pub use handle::{MetricsHandle, MetricsSnapshot};
 #[cfg(feature = "http")]
 pub use http::{ScrapeBody, ScrapeService};
 pub use instrument::{Counter, Gauge, Histogram, MetricError, Provider};
-pub use layer::{Metrics, MetricsHandle, MetricsLayer};
+pub use layer::{Metrics, MetricsLayer};
+pub use metric_table::{MetricDescriptor, MetricSource};
 pub use observer::{MetricsCallState, MetricsObserver};
 pub use registry::Registry;
 pub use snapshot::{HistogramSnapshot, MetricFamily, MetricKind, RegistrySnapshot, Sample, Value};

@@ -1,36 +1,36 @@
 //! Which format a scraper wants.
 
 /// Whether who says so in its fields `Accept` wants OpenMetrics 1.0.0 at least as much as the Prometheus text format.
-pub(crate) fn wants_open_metrics<'a>(accept: impl IntoIterator<Item = &'a str>) -> bool {
+pub(crate) fn prefers_open_metrics<'a>(accept: impl IntoIterator<Item = &'a str>) -> bool {
     let ranges = accept.into_iter().flat_map(|value| value.split(','));
     let (mut open_metrics, mut text) = (0, 0);
-    for range in ranges.filter_map(Range::read) {
-        match range.media {
-            Media::OpenMetrics => open_metrics = range.weight.max(open_metrics),
-            Media::Text => text = range.weight.max(text),
+    for range in ranges.filter_map(MediaRange::read) {
+        match range.format {
+            Format::OpenMetrics => open_metrics = range.weight.max(open_metrics),
+            Format::Text => text = range.weight.max(text),
         }
     }
     open_metrics > 0 && open_metrics >= text
 }
 
 /// One of the formats, and how much it is wanted, in thousandths.
-struct Range {
-    media: Media,
+struct MediaRange {
+    format: Format,
     weight: u16,
 }
 
-enum Media {
+enum Format {
     OpenMetrics,
     Text,
 }
 
-impl Range {
+impl MediaRange {
     /// Reads a media range; `None` if it is of no format that there is here. Who takes any format gets the one that everyone reads.
     fn read(range: &str) -> Option<Self> {
         let mut parts = range.split(';').map(str::trim);
-        let (media, versions): (_, &[&str]) = match &*parts.next()?.to_ascii_lowercase() {
-            "application/openmetrics-text" => (Media::OpenMetrics, &["1.0.0"]),
-            "text/plain" | "text/*" | "*/*" => (Media::Text, &["0.0.4"]),
+        let (format, versions): (_, &[&str]) = match &*parts.next()?.to_ascii_lowercase() {
+            "application/openmetrics-text" => (Format::OpenMetrics, &["1.0.0"]),
+            "text/plain" | "text/*" | "*/*" => (Format::Text, &["0.0.4"]),
             _ => return None,
         };
         let mut weight = 1000;
@@ -41,7 +41,7 @@ impl Range {
                 _ => {}
             }
         }
-        Some(Self { media, weight })
+        Some(Self { format, weight })
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn wants(accept: &[&str]) -> bool {
-        wants_open_metrics(accept.iter().copied())
+        prefers_open_metrics(accept.iter().copied())
     }
 
     /// What Prometheus 3 and Prometheus 2.42 send.

@@ -6,124 +6,129 @@ use std::{
     },
 };
 
-use towerkit_core::{Call, CallEnd, Clock, Observer, Policy, Status};
+use towerkit_core::{Call, CallEnd, Clock, Observer, Policy, Side, Status};
 
 use crate::{
     Counter,
-    names::{Kind, OTHER, Side},
-    series::{Measures, Series, Source},
-    table::Table,
+    call_kind::{CallKind, OVERFLOW},
+    config::Config,
+    metric_table::DROPPED,
+    series::{Measurements, OperationSeries},
+    series_table::SeriesTable,
 };
 
-/// Records calls: the policy behind [`MetricsLayer`](crate::MetricsLayer).
+/// Records calls: the [`Policy`] of a [`MetricsLayer`](crate::MetricsLayer).
 #[derive(Debug, Clone)]
 pub struct MetricsObserver {
-    pub(crate) state: Arc<State>,
+    pub(crate) state: Arc<MetricsState>,
     pub(crate) clock: Clock,
 }
 
-/// What is kept of one call.
+/// The state of one call, from [`Observer::start`] to [`Policy::finish`].
 #[derive(Debug)]
 pub struct MetricsCallState {
     start: u64,
-    place: Place,
-    /// The declared length of the request, or [`Measures::UNKNOWN`].
-    request: u64,
-    /// The name of a gRPC method that no answer has confirmed yet, behind one word, since there hardly ever is one.
+    series: SeriesIndex,
+    /// The declared length of the request, or [`Measurements::UNKNOWN`].
+    request_size: u64,
+    /// A gRPC method without series, in one word because it is rarely there.
     ///
-    /// It is whatever the caller put into the path, so it becomes a label only once the service has shown that it knows it.
-    unproved: Option<Box<Box<str>>>,
+    /// The caller chose this text, so it becomes a label only after a response has shown that the service implements the method.
+    unconfirmed_method: Option<Box<Box<str>>>,
 }
 
-/// Where the series of an operation stand: its index in the table or, from the top down, the kind of the calls that have none.
+/// The index of an [`OperationSeries`]: in the [`SeriesTable`] or, counted down from the top, of the overflow series of a [`CallKind`].
 ///
-/// One word, because an enum of the two is copied byte by byte, which stalls every call three times.
+/// One word, because an enum of both is copied byte by byte, which stalls every call three times.
 #[derive(Debug, Clone, Copy)]
-struct Place(u32);
+struct SeriesIndex(u32);
 
-impl Place {
-    fn other(kind: Kind) -> Self {
+impl SeriesIndex {
+    fn overflow(kind: CallKind) -> Self {
         Self(u32::MAX - u32::from(kind.index()))
     }
 }
 
-/// What all services of a layer share.
-pub(crate) struct State {
-    pub(crate) source: Source,
-    pub(crate) most: u16,
-    known: Table<Series>,
-    others: [OnceLock<Others>; Kind::COUNT],
-    dropped: AtomicU64,
+/// The state that all services of a layer share.
+pub(crate) struct MetricsState {
+    pub(crate) config: Config,
+    table: SeriesTable<OperationSeries>,
+    overflow: [OnceLock<OverflowSeries>; CallKind::COUNT],
+    overflowed: AtomicU64,
 }
 
-/// The series of all operations that have none of their own, and the count of those that should.
+/// The series of all operations of a kind that have none of their own, and the counter of their calls.
 #[derive(Debug)]
-struct Others {
-    series: Series,
+struct OverflowSeries {
+    series: OperationSeries,
     dropped: Arc<dyn Counter>,
 }
 
-impl State {
-    pub(crate) fn new(source: Source, most: u16) -> Self {
+impl MetricsState {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
-            source,
-            most,
-            known: Table::new(most),
-            others: Default::default(),
-            dropped: AtomicU64::new(0),
+            table: SeriesTable::new(config.max_operations),
+            config,
+            overflow: Default::default(),
+            overflowed: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn operations(&self) -> usize {
-        self.known.len()
+        self.table.len()
     }
 
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Relaxed)
     }
 
     #[inline]
-    fn series(&self, place: Place) -> Option<&Series> {
-        self.known.get(place.0).or_else(|| self.other(place))
+    fn series(&self, index: SeriesIndex) -> Option<&OperationSeries> {
+        self.table
+            .get(index.0)
+            .or_else(|| self.overflow_series(index))
     }
 
     #[cold]
-    fn other(&self, place: Place) -> Option<&Series> {
-        let kind = u8::try_from(u32::MAX - place.0).ok().map(Kind::at);
-        kind.map(|kind| &self.others(kind).series)
+    fn overflow_series(&self, index: SeriesIndex) -> Option<&OperationSeries> {
+        let kind = u8::try_from(u32::MAX - index.0).ok()?;
+        Some(&self.overflow(CallKind::from_index(kind)).series)
     }
 
     #[cold]
-    fn others(&self, kind: Kind) -> &Others {
-        self.others[usize::from(kind.index())].get_or_init(|| Others {
-            series: self.source.series(kind, OTHER),
-            dropped: self.source.dropped(kind),
+    fn overflow(&self, kind: CallKind) -> &OverflowSeries {
+        self.overflow[usize::from(kind.index())].get_or_init(|| {
+            let duration = kind.metrics(self.config.side).duration;
+            OverflowSeries {
+                series: OperationSeries::new(&self.config, kind, OVERFLOW),
+                dropped: self.config.counter(&DROPPED, &[("metric", duration.name)]),
+            }
         })
     }
 
-    /// Finds the place of an operation that was not seen before.
+    /// Returns the index of a new operation, which gets series of its own if the table is not full.
     #[cold]
-    fn admit(&self, kind: Kind, operation: &str) -> Place {
-        let series = || self.source.series(kind, operation);
-        match self.known.insert(kind.index(), operation, series) {
-            Some(index) => Place(index),
+    fn insert(&self, kind: CallKind, operation: &str) -> SeriesIndex {
+        let series = || OperationSeries::new(&self.config, kind, operation);
+        match self.table.insert(kind.index(), operation, series) {
+            Some(index) => SeriesIndex(index),
             None => {
-                self.dropped.fetch_add(1, Relaxed);
-                self.others(kind).dropped.add(1);
-                Place::other(kind)
+                self.overflowed.fetch_add(1, Relaxed);
+                self.overflow(kind).dropped.add(1);
+                SeriesIndex::overflow(kind)
             }
         }
     }
 
-    /// Finds the place of a call that is over.
+    /// Returns the index of a gRPC method, which gets series of its own if the end of the call shows that the service implements it.
     #[cold]
-    fn prove(&self, operation: &str, end: &CallEnd) -> Place {
+    fn confirm(&self, method: &str, end: &CallEnd) -> SeriesIndex {
         const UNIMPLEMENTED: u16 = 12;
         let answered = matches!(end.status(), Some(Status::Grpc(code)) if code != UNIMPLEMENTED);
         if end.has_panicked() || answered && end.rejection_reason().is_none() {
-            self.admit(Kind::Grpc, operation)
+            self.insert(CallKind::Grpc, method)
         } else {
-            Place::other(Kind::Grpc)
+            SeriesIndex::overflow(CallKind::Grpc)
         }
     }
 }
@@ -132,85 +137,90 @@ impl Policy for MetricsObserver {
     type CallState = MetricsCallState;
 
     #[inline(always)]
-    fn on_response_head(&self, held: &mut MetricsCallState, so_far: &CallEnd) {
-        if self.state.source.heads {
-            self.headed(held, so_far.now(&self.clock));
+    fn on_response_head(&self, call: &mut MetricsCallState, so_far: &CallEnd) {
+        if self.state.config.time_to_head {
+            self.record_time_to_head(call, so_far.now(&self.clock));
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: MetricsCallState, end: &CallEnd) {
-        let nanos = end.now(&self.clock).saturating_sub(held.start);
-        let mut series = self.state.series(held.place);
+    fn finish(&self, call: MetricsCallState, end: &CallEnd) {
+        let nanos = end.now(&self.clock).saturating_sub(call.start);
+        let mut series = self.state.series(call.series);
         if let Some(series) = series {
-            series.ended();
+            series.decrement_active();
         }
-        if let Some(operation) = held.unproved {
-            series = self.state.series(self.state.prove(&operation, end));
+        if let Some(method) = call.unconfirmed_method {
+            series = self.state.series(self.state.confirm(&method, end));
         }
         if let Some(series) = series {
-            let request = held.request;
-            series.observe(end, Measures { nanos, request }, &self.state.source);
+            let request_size = call.request_size;
+            let measured = Measurements {
+                nanos,
+                request_size,
+            };
+            series.record(end, measured, &self.state.config);
         }
     }
 }
 
 impl MetricsObserver {
-    /// Out of line, since who does not ask for it should not carry its code.
+    /// Not inlined, because few users enable [`time_to_head`](crate::MetricsLayer::time_to_head).
     #[inline(never)]
-    fn headed(&self, held: &MetricsCallState, now: u64) {
-        if let Some(series) = self.state.series(held.place) {
-            series.headed(now.saturating_sub(held.start));
+    fn record_time_to_head(&self, call: &MetricsCallState, now: u64) {
+        if let Some(series) = self.state.series(call.series) {
+            series.record_time_to_head(now.saturating_sub(call.start));
         }
     }
 
     #[inline(always)]
-    fn length<Req>(&self, kind: Kind, call: &Call<'_, Req>) -> u64 {
-        if self.state.source.sizes.is_some() && matches!(kind, Kind::Http(_)) {
-            // Here, so that the call does not have to stand in memory to be asked elsewhere.
-            read_length(call.header("content-length"))
+    fn request_size<Req>(&self, kind: CallKind, call: &Call<'_, Req>) -> u64 {
+        if self.state.config.body_buckets.is_some() && matches!(kind, CallKind::Http(_)) {
+            // The header is read here, so that the call itself need not be stored in memory for a function that is not inlined.
+            parse_length(call.header("content-length"))
         } else {
-            Measures::UNKNOWN
+            Measurements::UNKNOWN
         }
     }
 }
 
 #[inline(never)]
-fn read_length(declared: Option<&str>) -> u64 {
+fn parse_length(declared: Option<&str>) -> u64 {
     let length = declared.and_then(|declared| declared.parse().ok());
-    length.unwrap_or(Measures::UNKNOWN)
+    length.unwrap_or(Measurements::UNKNOWN)
 }
 
 impl<Req> Observer<Req> for MetricsObserver {
     #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> MetricsCallState {
         let start = call.now(&self.clock);
-        let kind = Kind::of(call);
+        let kind = CallKind::of(call);
         let operation = call.operation();
-        let (place, unproved) = match self.state.known.find(kind.index(), operation) {
-            Some(index) => (Place(index), None),
-            None if kind == Kind::Grpc && self.state.source.side == Side::Server => {
-                (Place::other(kind), Some(Box::new(operation.into())))
-            }
-            None => (self.state.admit(kind, operation), None),
+        let (index, unconfirmed_method) = match self.state.table.find(kind.index(), operation) {
+            Some(index) => (SeriesIndex(index), None),
+            None if kind == CallKind::Grpc && self.state.config.side == Side::Server => (
+                SeriesIndex::overflow(kind),
+                Some(Box::new(operation.into())),
+            ),
+            None => (self.state.insert(kind, operation), None),
         };
-        if let Some(series) = self.state.series(place) {
-            series.started();
+        if let Some(series) = self.state.series(index) {
+            series.increment_active();
         }
         MetricsCallState {
             start,
-            place,
-            request: self.length(kind, call),
-            unproved,
+            series: index,
+            request_size: self.request_size(kind, call),
+            unconfirmed_method,
         }
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for MetricsState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
+        f.debug_struct("MetricsState")
             .field("operations", &self.operations())
-            .field("dropped", &self.dropped())
+            .field("overflowed", &self.overflowed())
             .finish_non_exhaustive()
     }
 }

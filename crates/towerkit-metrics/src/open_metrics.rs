@@ -7,8 +7,10 @@ use towerkit_core::Hex;
 use crate::{
     HistogramSnapshot, MetricFamily, MetricKind, Sample, Value,
     exemplars::Exemplar,
-    exposition::{Bounds, Number, escape, label_set, line, sample},
-    reserved::base,
+    prometheus_text::{
+        BucketLabels, PrometheusNumber, label_set, write_escaped, write_line, write_sample,
+    },
+    reserved_names::counter_base_name,
     snapshot::unit,
 };
 
@@ -16,66 +18,76 @@ use crate::{
 pub(crate) const END: &str = "# EOF\n";
 
 /// Writes one series.
-pub(crate) fn series(out: &mut String, family: &MetricFamily, bounds: &Bounds, series: &Sample) {
+pub(crate) fn write_series(
+    out: &mut String,
+    family: &MetricFamily,
+    bounds: &BucketLabels,
+    series: &Sample,
+) {
     let (name, labels) = (family.name(), &label_set(family, series));
     match series.value() {
-        Value::Counter(value) => sample(out, name, labels, value),
-        Value::Gauge(value) => sample(out, name, labels, value),
-        Value::Histogram(values) => histogram(out, name, labels, bounds, values),
+        Value::Counter(value) => write_sample(out, name, labels, value),
+        Value::Gauge(value) => write_sample(out, name, labels, value),
+        Value::Histogram(values) => write_histogram(out, name, labels, bounds, values),
     }
 }
 
 /// The name and the type of a family. The name of a counter stands without `_total`, which no other metric has.
-fn shown(family: &MetricFamily) -> (&str, &'static str) {
-    match (family.kind(), base(family.name())) {
-        (MetricKind::Counter, Some(base)) => (base, "counter"),
+fn family_name(family: &MetricFamily) -> (&str, &'static str) {
+    match (family.kind(), counter_base_name(family.name())) {
+        (MetricKind::Counter, Some(counter_base_name)) => (counter_base_name, "counter"),
         (MetricKind::Counter, None) => (family.name(), "unknown"),
         (kind, _) => (family.name(), kind.as_str()),
     }
 }
 
 /// Writes what stands before the series of a metric.
-pub(crate) fn header(out: &mut String, family: &MetricFamily) {
-    let (name, kind) = shown(family);
-    line(out, format_args!("# TYPE {name} {kind}"));
+pub(crate) fn write_header(out: &mut String, family: &MetricFamily) {
+    let (name, kind) = family_name(family);
+    write_line(out, format_args!("# TYPE {name} {kind}"));
     // The unit has to be what the shown name ends in.
     if let Some(unit) = unit(name).filter(|unit| name.ends_with(unit)) {
-        line(out, format_args!("# UNIT {name} {unit}"));
+        write_line(out, format_args!("# UNIT {name} {unit}"));
     }
     if !family.help().is_empty() {
         let _ = write!(out, "# HELP {name} ");
-        escape(out, family.help(), true);
+        write_escaped(out, family.help(), true);
         out.push('\n');
     }
 }
 
-fn histogram(
+fn write_histogram(
     out: &mut String,
     name: &str,
     labels: &str,
-    bounds: &Bounds,
+    bounds: &BucketLabels,
     values: &HistogramSnapshot,
 ) {
     bounds.write(out, name, labels, values, |out, n| {
         if let Some(Some(exemplar)) = values.exemplars.get(n) {
-            trail(out, exemplar);
+            write_exemplar(out, exemplar);
         }
     });
     // A sum is a counter there: it never falls, and so it is left out where it may.
     let rises = values.bounds().first().is_none_or(|bound| *bound >= 0.0);
     if rises && values.sum() >= 0.0 {
-        sample(out, &format!("{name}_count"), labels, values.count());
-        sample(out, &format!("{name}_sum"), labels, Number(values.sum()));
+        write_sample(out, &format!("{name}_count"), labels, values.count());
+        write_sample(
+            out,
+            &format!("{name}_sum"),
+            labels,
+            PrometheusNumber(values.sum()),
+        );
     }
 }
 
 /// A bound as the format wants it, so that it is the same text in every program: as Go's `%g`, and with a point if it has no exponent.
-pub(crate) struct Canonical(pub(crate) f64);
+pub(crate) struct CanonicalNumber(pub(crate) f64);
 
-impl fmt::Display for Canonical {
+impl fmt::Display for CanonicalNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.0.is_finite() {
-            return Number(self.0).fmt(f);
+            return PrometheusNumber(self.0).fmt(f);
         }
         let scientific = format!("{:e}", self.0);
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -90,10 +102,10 @@ impl fmt::Display for Canonical {
 }
 
 /// Writes an exemplar as it stands at the end of a line.
-fn trail(out: &mut String, exemplar: &Exemplar) {
+fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
     let trace = Hex::<32>::new(&exemplar.ids.trace);
     let span = Hex::<16>::new(&exemplar.ids.span);
-    let value = Number(exemplar.value);
+    let value = PrometheusNumber(exemplar.value);
     // Writing to a String cannot fail.
     let _ = write!(
         out,
@@ -113,7 +125,7 @@ mod tests {
                         1e+06 1e+10 1e+23 1.1e+23 -1.0 -1e-05 1.048576e+06 262144.0 +Inf";
         for example in examples.split(' ') {
             let bound: f64 = example.parse().unwrap();
-            assert_eq!(Canonical(bound).to_string(), example);
+            assert_eq!(CanonicalNumber(bound).to_string(), example);
         }
     }
 
@@ -122,7 +134,7 @@ mod tests {
 
         #[test]
         fn a_bound_is_read_back_as_it_was(bound in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
-            let text = Canonical(bound).to_string();
+            let text = CanonicalNumber(bound).to_string();
             prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bound.to_bits());
             prop_assert!(text.contains(['.', 'e']));
             prop_assert!(text.len() <= 25);

@@ -7,12 +7,13 @@ use std::{
 
 use crate::{
     Buckets, Counter, Gauge, Histogram, MetricError, Provider, RegistrySnapshot,
-    counted::Counted,
-    exposition::is_metric_name,
-    family::{Family, Instrument, Kind, wrong_kind},
-    handles::Handles,
-    reserved::{self, Lines},
-    text::{Style, Text},
+    atomic::ObservableCounter,
+    event_series::EventSeries,
+    family::{Family, Instrument, InstrumentKind, wrong_kind},
+    metric_table::DROPPED,
+    prometheus_text::is_metric_name,
+    reserved_names::{self, ReservedNames},
+    text_writer::{TextFormat, TextWriter},
 };
 
 /// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
@@ -40,24 +41,19 @@ use crate::{
 pub struct Registry(Arc<Inner>);
 
 struct Inner {
-    most: usize,
+    max_series: usize,
     families: Mutex<Families>,
     /// The handles of events, for a registry that is a sink.
-    handles: OnceLock<Handles>,
+    event_series: OnceLock<EventSeries>,
 }
 
 #[derive(Default)]
 struct Families {
     by_name: BTreeMap<Arc<str>, Family>,
-    lines: Lines,
+    reserved: ReservedNames,
 }
 
 const MAX_SERIES: NonZeroUsize = NonZeroUsize::new(10_000).expect("10,000 is not zero");
-
-/// The metric that counts what found no series of its own.
-pub(crate) const DROPPED: &str = "towerkit_metrics_dropped_total";
-pub(crate) const DROPPED_HELP: &str =
-    "Times that a metric had too many series for one more, so that _OTHER was used.";
 
 impl Registry {
     /// Makes a registry of its own, whose metrics have at most 10,000 series each.
@@ -66,13 +62,13 @@ impl Registry {
         Self::with_max_series(MAX_SERIES)
     }
 
-    /// Makes a registry whose metrics have at most `most` series each, and the one for the rest.
+    /// Makes a registry whose metrics have at most `max` series each, and the one for the rest.
     #[must_use]
-    pub fn with_max_series(most: NonZeroUsize) -> Self {
+    pub fn with_max_series(max: NonZeroUsize) -> Self {
         Self(Arc::new(Inner {
-            most: most.get(),
+            max_series: max.get(),
             families: Mutex::default(),
-            handles: OnceLock::new(),
+            event_series: OnceLock::new(),
         }))
     }
 
@@ -96,7 +92,7 @@ impl Registry {
         help: &str,
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn Counter>, MetricError> {
-        match self.resolve(name, help, labels, &Kind::Counter)? {
+        match self.resolve(name, help, labels, &InstrumentKind::Counter)? {
             Instrument::Counter(counter) => Ok(counter),
             _ => Err(wrong_kind(name)),
         }
@@ -114,7 +110,7 @@ impl Registry {
     /// let registry = Registry::new();
     /// let lost = Arc::new(AtomicU64::new(0));
     /// let count = lost.clone();
-    /// registry.observable_counter("lost_total", "Lines that were lost.", &[], move || count.load(Ordering::Relaxed))?;
+    /// registry.observable_counter("lost_total", "ReservedNames that were lost.", &[], move || count.load(Ordering::Relaxed))?;
     /// lost.store(3, Ordering::Relaxed);
     /// assert!(registry.render().ends_with("lost_total 3\n"));
     /// # Ok::<_, towerkit_metrics::MetricError>(())
@@ -131,16 +127,18 @@ impl Registry {
         labels: &[(&str, &str)],
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<(), MetricError> {
-        let kind = Kind::Counted(Counted::new(read));
+        let kind = InstrumentKind::ObservableCounter(ObservableCounter::new(read));
         let mut families = self.families();
         let family = family(&mut families, name, help, labels, &kind)?;
-        if family.len() >= self.0.most {
+        if family.len() >= self.0.max_series {
             return Err(MetricError::new(
                 name,
                 "it has all the series that it may have",
             ));
         }
-        family.resolve(name, &kind, labels, self.0.most).map(drop)
+        family
+            .resolve(name, &kind, labels, self.0.max_series)
+            .map(drop)
     }
 
     /// Resolves a gauge.
@@ -154,7 +152,7 @@ impl Registry {
         help: &str,
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn Gauge>, MetricError> {
-        match self.resolve(name, help, labels, &Kind::Gauge)? {
+        match self.resolve(name, help, labels, &InstrumentKind::Gauge)? {
             Instrument::Gauge(gauge) => Ok(gauge),
             _ => Err(wrong_kind(name)),
         }
@@ -174,7 +172,12 @@ impl Registry {
         labels: &[(&str, &str)],
         buckets: &Buckets,
     ) -> Result<Arc<dyn Histogram>, MetricError> {
-        match self.resolve(name, help, labels, &Kind::Histogram(buckets.clone()))? {
+        match self.resolve(
+            name,
+            help,
+            labels,
+            &InstrumentKind::Histogram(buckets.clone()),
+        )? {
             Instrument::Histogram(histogram) => Ok(histogram),
             _ => Err(wrong_kind(name)),
         }
@@ -185,7 +188,7 @@ impl Registry {
     /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed during the scrape.
     #[must_use]
     pub fn render(&self) -> String {
-        self.render_as(Style::Prometheus)
+        self.render_as(TextFormat::Prometheus)
     }
 
     /// Writes all metrics in the OpenMetrics text format, version 1.0.0, which has exemplars: the trace of the last value of each
@@ -195,7 +198,7 @@ impl Registry {
     /// negative values is left out, with its count.
     #[must_use]
     pub fn render_open_metrics(&self) -> String {
-        self.render_as(Style::OpenMetrics)
+        self.render_as(TextFormat::OpenMetrics)
     }
 
     /// Copies all metrics as they are, for an exporter that pushes them.
@@ -208,16 +211,16 @@ impl Registry {
         RegistrySnapshot::new(families.into_iter().map(snapshot).collect())
     }
 
-    fn render_as(&self, style: Style) -> String {
+    fn render_as(&self, format: TextFormat) -> String {
         let mut out = String::new();
-        self.text(style).write(&mut out, usize::MAX);
+        self.text_writer(format).write(&mut out, usize::MAX);
         out
     }
 
     /// Returns the metrics as text that is still to be written.
-    pub(crate) fn text(&self, style: Style) -> Text {
+    pub(crate) fn text_writer(&self, format: TextFormat) -> TextWriter {
         let families = self.families().by_name.clone();
-        Text::new(style, families)
+        TextWriter::new(format, families)
     }
 
     fn resolve(
@@ -225,11 +228,11 @@ impl Registry {
         name: &str,
         help: &str,
         labels: &[(&str, &str)],
-        kind: &Kind,
+        kind: &InstrumentKind,
     ) -> Result<Instrument, MetricError> {
         let mut families = self.families();
         let family = family(&mut families, name, help, labels, kind)?;
-        let (instrument, dropped) = family.resolve(name, kind, labels, self.0.most)?;
+        let (instrument, dropped) = family.resolve(name, kind, labels, self.0.max_series)?;
         if dropped {
             self.count_dropped(&mut families, name);
         }
@@ -238,15 +241,16 @@ impl Registry {
 
     fn count_dropped(&self, families: &mut Families, name: &str) {
         let labels = [("metric", name)];
-        let dropped = family(families, DROPPED, DROPPED_HELP, &labels, &Kind::Counter)
-            .and_then(|family| family.resolve(DROPPED, &Kind::Counter, &labels, self.0.most));
+        let kind = InstrumentKind::Counter;
+        let dropped = family(families, DROPPED.name, DROPPED.help, &labels, &kind)
+            .and_then(|family| family.resolve(DROPPED.name, &kind, &labels, self.0.max_series));
         if let Ok((Instrument::Counter(counter), _)) = dropped {
             counter.add(1);
         }
     }
 
-    pub(crate) fn handles(&self) -> &Handles {
-        self.0.handles.get_or_init(Handles::new)
+    pub(crate) fn event_series(&self) -> &EventSeries {
+        self.0.event_series.get_or_init(EventSeries::new)
     }
 
     fn families(&self) -> MutexGuard<'_, Families> {
@@ -264,16 +268,16 @@ fn family<'a>(
     name: &str,
     help: &str,
     labels: &[(&str, &str)],
-    kind: &Kind,
+    kind: &InstrumentKind,
 ) -> Result<&'a mut Family, MetricError> {
     if !families.by_name.contains_key(name) {
         if !is_metric_name(name) {
-            return Err(MetricError::new(name, "Prometheus does not take the name"));
+            return Err(MetricError::new(name, "Prometheus does not claim the name"));
         }
-        reserved::check(name, kind)?;
+        reserved_names::check(name, kind)?;
         let new = Family::new(name, help, kind.clone(), labels)?;
         let name: Arc<str> = name.into();
-        families.lines.take(&name, kind)?;
+        families.reserved.claim(&name, kind)?;
         families.by_name.insert(name, new);
     }
     Ok(families.by_name.get_mut(name).expect("it is there by now"))

@@ -3,208 +3,177 @@ use std::sync::{Arc, OnceLock};
 use towerkit_core::{CallEnd, Outcome, RejectionReason, Status};
 
 use crate::{
-    Buckets, Counter, Gauge, Histogram, Provider,
-    instrument::Discard,
-    names::{Kind, Metric, OTHER, Side, code},
-    registry::{DROPPED, DROPPED_HELP},
+    Counter, Gauge, Histogram,
+    call_kind::{CallKind, OVERFLOW, status_label},
+    config::Config,
+    metric_table::MetricDescriptor,
 };
 
-/// Where the series of a layer come from.
-#[derive(Clone)]
-pub(crate) struct Source {
-    pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) buckets: Buckets,
-    pub(crate) side: Side,
-    /// Whether the time to the head is recorded.
-    pub(crate) heads: bool,
-    /// The buckets of the sizes of bodies, if they are recorded.
-    pub(crate) sizes: Option<Buckets>,
-}
-
-/// The series of one operation: how many calls are active, and how long they took, by how they ended.
+/// The series of one operation: a gauge of active calls, and a histogram of durations for each status and [`Outcome`].
 #[derive(Debug)]
-pub(crate) struct Series {
-    kind: Kind,
+pub(crate) struct OperationSeries {
+    kind: CallKind,
     operation: Box<str>,
     active: Arc<dyn Gauge>,
-    head: Option<Arc<dyn Histogram>>,
-    ends: [OnceLock<(Ending, Ended)>; ENDS],
-    other_ends: [OnceLock<(Outcome, Ended)>; Outcome::ALL.len()],
+    time_to_head: Option<Arc<dyn Histogram>>,
+    results: [OnceLock<(CallResult, ResultSeries)>; MAX_RESULTS],
+    overflow: [OnceLock<(Outcome, ResultSeries)>; Outcome::ALL.len()],
     rejected: [OnceLock<Arc<dyn Counter>>; RejectionReason::ALL.len()],
 }
 
-/// The series of the calls of one operation that ended in the same way.
+/// The series of the calls of one operation with the same [`CallResult`].
 #[derive(Debug)]
-struct Ended {
+struct ResultSeries {
     duration: Arc<dyn Histogram>,
-    sizes: Option<Box<Sizes>>,
+    sizes: Option<Box<SizeSeries>>,
 }
 
 #[derive(Debug)]
-struct Sizes {
+struct SizeSeries {
     request: Option<Arc<dyn Histogram>>,
     response: Option<Arc<dyn Histogram>>,
 }
 
-/// What is recorded of one call at its end.
+/// The measurements of one call at its end.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Measures {
+pub(crate) struct Measurements {
     pub(crate) nanos: u64,
     /// The declared length of the request, or [`UNKNOWN`](Self::UNKNOWN).
-    pub(crate) request: u64,
+    pub(crate) request_size: u64,
 }
 
-impl Measures {
-    /// No length: no request is as long.
+impl Measurements {
+    /// Stands for a request without a declared length; no request is that long.
     pub(crate) const UNKNOWN: u64 = u64::MAX;
 }
 
-/// The ways to end that have a series each, in the order in which they first occur. The rest share one for each outcome.
-const ENDS: usize = 16;
+/// The number of results that get series of their own, in the order of their first occurrence. Other results share a series per
+/// [`Outcome`].
+const MAX_RESULTS: usize = 16;
 
-type Ending = (Option<Status>, Outcome);
+type CallResult = (Option<Status>, Outcome);
 
-impl Source {
-    pub(crate) fn series(&self, kind: Kind, operation: &str) -> Series {
-        let metric = kind.active(self.side);
-        let labels = kind.labels(self.side, operation);
-        let active = self.provider.gauge(metric.name, metric.help, &labels);
-        let head = kind.time_to_head(self.side).filter(|_| self.heads);
-        Series {
+impl OperationSeries {
+    pub(crate) fn new(config: &Config, kind: CallKind, operation: &str) -> Self {
+        let metrics = kind.metrics(config.side);
+        let labels = kind.labels(config.side, operation);
+        let time_to_head = metrics.time_to_head.filter(|_| config.time_to_head);
+        Self {
             kind,
             operation: operation.into(),
-            active: active.unwrap_or_else(|_| Arc::new(Discard)),
-            head: head.map(|metric| self.histogram(metric, &labels, &self.buckets)),
-            ends: Default::default(),
-            other_ends: Default::default(),
+            active: config.gauge(metrics.active, &labels),
+            time_to_head: time_to_head
+                .map(|metric| config.histogram(metric, &labels, &config.buckets)),
+            results: Default::default(),
+            overflow: Default::default(),
             rejected: Default::default(),
         }
     }
 
-    /// Resolves the counter of the calls that found no series of their own.
-    pub(crate) fn dropped(&self, kind: Kind) -> Arc<dyn Counter> {
-        let labels = [("metric", kind.duration(self.side).name)];
-        let counter = self.provider.counter(DROPPED, DROPPED_HELP, &labels);
-        counter.unwrap_or_else(|_| Arc::new(Discard))
-    }
-
-    fn rejected(&self, series: &Series, reason: RejectionReason) -> Arc<dyn Counter> {
-        let metric = series.kind.rejected(self.side);
-        let mut labels = series.kind.labels(self.side, &series.operation);
-        labels.push(("reason", reason.as_str()));
-        let counter = self.provider.counter(metric.name, metric.help, &labels);
-        counter.unwrap_or_else(|_| Arc::new(Discard))
-    }
-
-    #[cold]
-    fn ended(&self, series: &Series, code: &str, outcome: Outcome) -> Ended {
-        let mut labels = series.kind.labels(self.side, &series.operation);
-        labels.extend(series.kind.status().map(|label| (label, code)));
-        labels.push(("outcome", outcome.as_str()));
-        let sizes = self.sizes.as_ref().map(|buckets| {
-            let size = |metric: Option<Metric>| {
-                metric.map(|metric| self.histogram(metric, &labels, buckets))
-            };
-            let [request, response] = series.kind.sizes(self.side).map(size);
-            Box::new(Sizes { request, response })
-        });
-        Ended {
-            duration: self.histogram(series.kind.duration(self.side), &labels, &self.buckets),
-            sizes,
-        }
-    }
-
-    fn histogram(
-        &self,
-        metric: Metric,
-        labels: &[(&str, &str)],
-        buckets: &Buckets,
-    ) -> Arc<dyn Histogram> {
-        let histogram = self
-            .provider
-            .histogram(metric.name, metric.help, labels, buckets);
-        histogram.unwrap_or_else(|_| Arc::new(Discard))
-    }
-}
-
-impl Series {
     #[inline]
-    pub(crate) fn started(&self) {
+    pub(crate) fn increment_active(&self) {
         self.active.add(1);
     }
 
     #[inline]
-    pub(crate) fn ended(&self) {
+    pub(crate) fn decrement_active(&self) {
         self.active.add(-1);
     }
 
     #[inline]
-    pub(crate) fn headed(&self, nanos: u64) {
-        if let Some(head) = &self.head {
-            head.observe_nanos(nanos);
+    pub(crate) fn record_time_to_head(&self, nanos: u64) {
+        if let Some(time_to_head) = &self.time_to_head {
+            time_to_head.observe_nanos(nanos);
         }
     }
 
     #[inline]
-    pub(crate) fn observe(&self, end: &CallEnd, measures: Measures, source: &Source) {
-        let ending = (end.status(), end.outcome());
-        if ending.1 != Outcome::Success
+    pub(crate) fn record(&self, end: &CallEnd, measured: Measurements, config: &Config) {
+        let result = (end.status(), end.outcome());
+        if result.1 != Outcome::Success
             && let Some(reason) = end.rejection_reason()
         {
-            self.rejected(reason, source);
+            self.count_rejection(reason, config);
         }
-        for slot in &self.ends {
-            let (known, ended) = slot.get_or_init(|| {
-                let (status, outcome) = ending;
-                let code = code(self.kind, status);
-                (ending, source.ended(self, &code, outcome))
+        for slot in &self.results {
+            let (known, series) = slot.get_or_init(|| {
+                let (status, outcome) = result;
+                let status = status_label(self.kind, status);
+                (result, self.result_series(config, &status, outcome))
             });
-            if *known == ending {
-                return ended.observe(end, measures);
+            if *known == result {
+                return series.record(end, measured);
             }
         }
-        self.observe_other(end, measures, source);
+        self.record_overflow(end, measured, config);
     }
 
-    /// Out of line: a rejection is rare, or cheap enough.
+    /// Not inlined, to keep the code of admitted calls small.
     #[inline(never)]
-    fn rejected(&self, reason: RejectionReason, source: &Source) {
+    fn count_rejection(&self, reason: RejectionReason, config: &Config) {
         if let Some(slot) = self.rejected.get(reason as usize) {
-            let counter = slot.get_or_init(|| source.rejected(self, reason));
+            let counter = slot.get_or_init(|| {
+                let mut labels = self.kind.labels(config.side, &self.operation);
+                labels.push(("reason", reason.as_str()));
+                config.counter(self.kind.metrics(config.side).rejected, &labels)
+            });
             counter.add(1);
         }
     }
 
     #[cold]
-    fn observe_other(&self, end: &CallEnd, measures: Measures, source: &Source) {
+    fn record_overflow(&self, end: &CallEnd, measured: Measurements, config: &Config) {
         let outcome = end.outcome();
-        for slot in &self.other_ends {
-            let (known, ended) = slot.get_or_init(|| (outcome, source.ended(self, OTHER, outcome)));
+        for slot in &self.overflow {
+            let (known, series) =
+                slot.get_or_init(|| (outcome, self.result_series(config, OVERFLOW, outcome)));
             if *known == outcome {
-                return ended.observe(end, measures);
+                return series.record(end, measured);
             }
         }
     }
-}
 
-impl Ended {
-    #[inline]
-    fn observe(&self, end: &CallEnd, measures: Measures) {
-        self.duration.observe_nanos(measures.nanos);
-        if let Some(sizes) = &self.sizes {
-            sizes.observe(end, measures.request);
+    #[cold]
+    fn result_series(&self, config: &Config, status: &str, outcome: Outcome) -> ResultSeries {
+        let metrics = self.kind.metrics(config.side);
+        let mut labels = self.kind.labels(config.side, &self.operation);
+        let status_label = self.kind.status_label_name();
+        labels.extend(status_label.map(|label| (label, status)));
+        labels.push(("outcome", outcome.as_str()));
+        let sizes = config.body_buckets.as_ref().map(|buckets| {
+            let size = |metric: Option<&MetricDescriptor>| {
+                metric.map(|metric| config.histogram(metric, &labels, buckets))
+            };
+            Box::new(SizeSeries {
+                request: size(metrics.request_size),
+                response: size(metrics.response_size),
+            })
+        });
+        ResultSeries {
+            duration: config.histogram(metrics.duration, &labels, &config.buckets),
+            sizes,
         }
     }
 }
 
-impl Sizes {
-    /// A call that got no head has no response whose size could count.
+impl ResultSeries {
+    #[inline]
+    fn record(&self, end: &CallEnd, measured: Measurements) {
+        self.duration.observe_nanos(measured.nanos);
+        if let Some(sizes) = &self.sizes {
+            sizes.record(end, measured.request_size);
+        }
+    }
+}
+
+impl SizeSeries {
+    /// Records the sizes; a call without a response head has no response size.
     #[inline(never)]
-    fn observe(&self, end: &CallEnd, request: u64) {
+    fn record(&self, end: &CallEnd, request_size: u64) {
         if let Some(size) = &self.request
-            && request != Measures::UNKNOWN
+            && request_size != Measurements::UNKNOWN
         {
-            size.observe(request as f64);
+            size.observe(request_size as f64);
         }
         if let Some(size) = &self.response
             && end.has_head()

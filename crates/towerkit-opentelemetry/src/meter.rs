@@ -69,10 +69,10 @@ impl OtelMeter {
     fn instrument(
         &self,
         metric: &str,
-        make: impl FnOnce(&Meter, &meter_names::Name<'_>) -> Instrument,
+        make: impl FnOnce(&Meter, &meter_names::InstrumentName<'_>) -> Instrument,
     ) -> Result<Instrument, MetricError> {
         let spelled = meter_names::metric(metric);
-        if !meter_names::is_name(&spelled.name) {
+        if !meter_names::is_valid_name(&spelled.name) {
             let why = "OpenTelemetry does not take the name";
             return Err(MetricError::new(metric, why));
         }

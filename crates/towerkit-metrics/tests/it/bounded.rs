@@ -112,7 +112,7 @@ async fn grpc_methods_that_the_service_does_not_know_share_a_series() {
     assert_eq!(scraped.series(RPC), 1);
     assert_eq!(scraped.all(RPC_ACTIVE), [0.0]);
     assert_eq!(scraped.all(DROPPED), [0.0; 1]);
-    assert_eq!(layer.handle().operations(), 0);
+    assert_eq!(layer.handle().snapshot().operations, 0);
 }
 
 /// MT-02: names without bounds are capped.
@@ -137,8 +137,8 @@ async fn operations_beyond_the_cap_share_a_series_and_are_counted() {
     );
     let metric = [("metric", "http_server_request_duration_seconds")];
     assert_eq!(scraped.value(DROPPED, &metric), Some(180.0));
-    assert_eq!(layer.handle().operations(), 10);
-    assert_eq!(layer.handle().dropped(), 180);
+    assert_eq!(layer.handle().snapshot().operations, 10);
+    assert_eq!(layer.handle().snapshot().overflowed, 180);
 }
 
 /// A proxy passes on whatever status its upstream gives.
@@ -168,10 +168,20 @@ async fn a_handle_follows_later_setters() {
     for path in ["/a", "/b", "/c"] {
         serve(&service, request("GET", path, 200)).await;
     }
-    assert_eq!((handle.operations(), handle.dropped()), (1, 2));
+    assert_eq!(
+        (handle.snapshot().operations, handle.snapshot().overflowed),
+        (1, 2)
+    );
     // A layer that is changed once it has a service, and a clone that is changed, begin anew.
     let changed = [layer.clone().max_operations(5), layer.time_to_head()];
-    assert!(changed.iter().all(|layer| layer.handle().operations() == 0));
-    assert_eq!((handle.operations(), handle.dropped()), (1, 2));
+    assert!(
+        changed
+            .iter()
+            .all(|layer| layer.handle().snapshot().operations == 0)
+    );
+    assert_eq!(
+        (handle.snapshot().operations, handle.snapshot().overflowed),
+        (1, 2)
+    );
     assert_eq!(Scraped::of(&registry).all(DROPPED), [2.0]);
 }

@@ -44,6 +44,15 @@ fn fell_back(from: Outcome, to: Outcome) -> Event {
     }
 }
 
+fn other(event: &'static str) -> Event {
+    Event::Other {
+        layer: "batcher",
+        name: "search".into(),
+        event,
+        message: "12 items".into(),
+    }
+}
+
 /// One event of every kind, and what it leaves behind.
 fn every_kind() -> Vec<(Event, &'static str)> {
     let name = "search";
@@ -52,6 +61,10 @@ fn every_kind() -> Vec<(Event, &'static str)> {
             changed("closed", "open"),
             "towerkit_circuit_transitions_total{name=\"search\",from=\"closed\",to=\"open\"} 1\n\
              towerkit_circuits{name=\"search\",state=\"open\"} 1\n",
+        ),
+        (
+            other("flushed"),
+            "towerkit_events_total{name=\"search\",layer=\"batcher\",event=\"flushed\"} 1\n",
         ),
         (
             fell_back(Outcome::TimedOut, Outcome::Success),

@@ -10,53 +10,53 @@ use std::{
     thread::available_parallelism,
 };
 
-/// Words of which each thread adds to its own copy, up to [`MOST`] copies; what they stand for is the sum.
+/// Words of which each thread adds to its own copy, up to [`MAX_COPIES`] copies; what they stand for is the sum.
 ///
-/// A copy is made when its first thread comes, so that who has one thread has one copy. `T` is a [`Line`], or more of them.
+/// A copy is made when its first thread comes, so that who has one thread has one copy. `T` is a [`CacheLine`], or more of them.
 #[derive(Debug)]
-pub(crate) struct Stripes<T: ?Sized> {
+pub(crate) struct Striped<T: ?Sized> {
     copies: Box<[OnceLock<Box<T>>]>,
 }
 
 /// Some words, which share no cache line with others.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub(crate) struct Line([AtomicU64; WORDS]);
+pub(crate) struct CacheLine([AtomicU64; CELLS]);
 
-const WORDS: usize = 8;
+const CELLS: usize = 8;
 
 /// The words of a copy, by their place.
-pub(crate) trait Words {
-    fn word(&self, place: usize) -> &AtomicU64;
+pub(crate) trait Cells {
+    fn cell(&self, place: usize) -> &AtomicU64;
 }
 
-impl Words for Line {
+impl Cells for CacheLine {
     #[inline(always)]
-    fn word(&self, place: usize) -> &AtomicU64 {
+    fn cell(&self, place: usize) -> &AtomicU64 {
         &self.0[place]
     }
 }
 
-impl Words for [Line] {
+impl Cells for [CacheLine] {
     #[inline(always)]
-    fn word(&self, place: usize) -> &AtomicU64 {
-        &self[place / WORDS].0[place % WORDS]
+    fn cell(&self, place: usize) -> &AtomicU64 {
+        &self[place / CELLS].0[place % CELLS]
     }
 }
 
 /// Makes as many lines as so many words need.
-pub(crate) fn lines(words: usize) -> Box<[Line]> {
-    (0..words.div_ceil(WORDS))
-        .map(|_| Line::default())
+pub(crate) fn cache_lines(cells: usize) -> Box<[CacheLine]> {
+    (0..cells.div_ceil(CELLS))
+        .map(|_| CacheLine::default())
         .collect()
 }
 
 /// Copies are no more than this, or than the processors, rounded up to a power of two: threads that are more share them.
-const MOST: usize = 8;
+const MAX_COPIES: usize = 8;
 
 static COPIES: LazyLock<usize> = LazyLock::new(|| {
-    let processors = available_parallelism().map_or(MOST, NonZeroUsize::get);
-    processors.next_power_of_two().min(MOST)
+    let processors = available_parallelism().map_or(MAX_COPIES, NonZeroUsize::get);
+    processors.next_power_of_two().min(MAX_COPIES)
 });
 
 thread_local! {
@@ -64,27 +64,27 @@ thread_local! {
     static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-impl<T: ?Sized + Words> Stripes<T> {
+impl<T: ?Sized + Cells> Striped<T> {
     /// Makes the copy of this thread: who makes words will most likely use them, and then the next call allocates nothing.
     pub(crate) fn new(make: impl FnOnce() -> Box<T>) -> Self {
         let copies = (0..*COPIES).map(|_| OnceLock::new()).collect();
-        let stripes = Self { copies };
-        stripes.own(make);
-        stripes
+        let striped = Self { copies };
+        striped.local(make);
+        striped
     }
 
     /// Returns the copy of this thread, made if it is the first time.
     #[inline(always)]
-    pub(crate) fn own(&self, make: impl FnOnce() -> Box<T>) -> &T {
+    pub(crate) fn local(&self, make: impl FnOnce() -> Box<T>) -> &T {
         match self.copies.get(INDEX.get()).and_then(OnceLock::get) {
             Some(copy) => copy,
-            None => self.make(make),
+            None => self.create_local(make),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn make(&self, make: impl FnOnce() -> Box<T>) -> &T {
+    fn create_local(&self, make: impl FnOnce() -> Box<T>) -> &T {
         if INDEX.get() == usize::MAX {
             static NEXT: AtomicUsize = AtomicUsize::new(0);
             INDEX.set(NEXT.fetch_add(1, Relaxed) % *COPIES);
@@ -93,7 +93,7 @@ impl<T: ?Sized + Words> Stripes<T> {
     }
 
     /// Returns all copies that there are.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn copies(&self) -> impl Iterator<Item = &T> {
         self.copies
             .iter()
             .filter_map(OnceLock::get)
@@ -102,7 +102,7 @@ impl<T: ?Sized + Words> Stripes<T> {
 
     /// Returns the sum of a word over all copies.
     pub(crate) fn sum(&self, place: usize) -> u64 {
-        let words = self.all().map(|copy| copy.word(place).load(Relaxed));
-        words.fold(0, u64::wrapping_add)
+        let cells = self.copies().map(|copy| copy.cell(place).load(Relaxed));
+        cells.fold(0, u64::wrapping_add)
     }
 }

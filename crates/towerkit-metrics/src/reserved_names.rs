@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{MetricError, family::Kind};
+use crate::{MetricError, family::InstrumentKind};
 
 /// The suffixes of OpenMetrics 1.0 (section "Suffixes"), with what is said to who ends the name of another type of metric so.
 ///
@@ -43,11 +43,11 @@ const SUFFIXES: [(&str, &str); 8] = [
 const TOTAL: &str = "_total";
 
 /// Rejects a name that ends in a suffix of another type of metric.
-pub(crate) fn check(name: &str, kind: &Kind) -> Result<(), MetricError> {
+pub(crate) fn check(name: &str, kind: &InstrumentKind) -> Result<(), MetricError> {
     let may_end_in = match kind {
-        Kind::Counter | Kind::Counted(_) => TOTAL,
-        Kind::Gauge => "_info",
-        Kind::Histogram(_) => "",
+        InstrumentKind::Counter | InstrumentKind::ObservableCounter(_) => TOTAL,
+        InstrumentKind::Gauge => "_info",
+        InstrumentKind::Histogram(_) => "",
     };
     let is_reserved = |suffix: &str| suffix != may_end_in && name.ends_with(suffix);
     match SUFFIXES.iter().find(|(suffix, _)| is_reserved(suffix)) {
@@ -58,14 +58,18 @@ pub(crate) fn check(name: &str, kind: &Kind) -> Result<(), MetricError> {
 
 /// Which metric a line belongs to, by the name that stands in it.
 #[derive(Debug, Default)]
-pub(crate) struct Lines(BTreeMap<Box<str>, Arc<str>>);
+pub(crate) struct ReservedNames(BTreeMap<Box<str>, Arc<str>>);
 
-impl Lines {
+impl ReservedNames {
     /// Takes the names of a metric, unless another metric has one of them.
     ///
     /// Among them are those that a later version may write (`_created`), and the name of a counter without `_total`, which is that of
     /// the metric in OpenMetrics.
-    pub(crate) fn take(&mut self, name: &Arc<str>, kind: &Kind) -> Result<(), MetricError> {
+    pub(crate) fn claim(
+        &mut self,
+        name: &Arc<str>,
+        kind: &InstrumentKind,
+    ) -> Result<(), MetricError> {
         let names = names(name, kind);
         if let Some(owner) = names.iter().find_map(|name| self.0.get(&**name)) {
             return Err(MetricError::clash(name, owner));
@@ -76,14 +80,16 @@ impl Lines {
     }
 }
 
-fn names(name: &str, kind: &Kind) -> Vec<String> {
+fn names(name: &str, kind: &InstrumentKind) -> Vec<String> {
     let base = match kind {
-        Kind::Counter | Kind::Counted(_) => base(name),
+        InstrumentKind::Counter | InstrumentKind::ObservableCounter(_) => counter_base_name(name),
         _ => None,
     };
     let (base, suffixes) = match (kind, base) {
         (_, Some(base)) => (base, &["", TOTAL, "_created"][..]),
-        (Kind::Histogram(_), _) => (name, &["", "_bucket", "_count", "_sum", "_created"][..]),
+        (InstrumentKind::Histogram(_), _) => {
+            (name, &["", "_bucket", "_count", "_sum", "_created"][..])
+        }
         // A counter without its suffix is of unknown type.
         _ => (name, &[""][..]),
     };
@@ -94,6 +100,6 @@ fn names(name: &str, kind: &Kind) -> Vec<String> {
 }
 
 /// Returns the name of a counter in OpenMetrics, if it has one.
-pub(crate) fn base(name: &str) -> Option<&str> {
+pub(crate) fn counter_base_name(name: &str) -> Option<&str> {
     name.strip_suffix(TOTAL).filter(|base| !base.is_empty())
 }

@@ -4,14 +4,14 @@ use std::{collections::btree_map, mem, sync::Arc};
 
 use crate::{
     MetricFamily,
-    exposition::{self, Bounds, Number},
-    family::{Family, Series},
-    open_metrics::{self, Canonical},
+    family::{Family, Samples},
+    open_metrics::{self, CanonicalNumber},
+    prometheus_text::{self, BucketLabels, PrometheusNumber},
 };
 
 /// The formats that Prometheus reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(crate) enum TextFormat {
     /// The Prometheus text format, version 0.0.4.
     Prometheus,
     /// OpenMetrics 1.0.0.
@@ -20,8 +20,8 @@ pub(crate) enum Style {
 
 /// What is left to write. Which series there are was settled when it was made; each is read when it is written.
 #[derive(Debug)]
-pub(crate) struct Text {
-    style: Style,
+pub(crate) struct TextWriter {
+    format: TextFormat,
     families: btree_map::IntoIter<Arc<str>, Family>,
     /// The metric that is being written.
     current: Option<Current>,
@@ -31,17 +31,17 @@ pub(crate) struct Text {
 #[derive(Debug)]
 struct Current {
     head: MetricFamily,
-    bounds: Bounds,
-    series: Series,
+    bounds: BucketLabels,
+    series: Samples,
 }
 
-impl Text {
+impl TextWriter {
     pub(crate) fn new(
-        style: Style,
+        format: TextFormat,
         families: impl IntoIterator<IntoIter = btree_map::IntoIter<Arc<str>, Family>>,
     ) -> Self {
         Self {
-            style,
+            format,
             families: families.into_iter(),
             current: None,
             has_ended: false,
@@ -67,25 +67,25 @@ impl Text {
         }) = &mut self.current
             && let Some(sample) = series.next()
         {
-            match self.style {
-                Style::Prometheus => exposition::series(out, head, bounds, &sample),
-                Style::OpenMetrics => open_metrics::series(out, head, bounds, &sample),
+            match self.format {
+                TextFormat::Prometheus => prometheus_text::write_series(out, head, bounds, &sample),
+                TextFormat::OpenMetrics => open_metrics::write_series(out, head, bounds, &sample),
             }
             return true;
         }
         self.current = self.families.next().map(|(name, family)| {
-            let bounds = match self.style {
-                Style::Prometheus => {
-                    Bounds::new(family.bounds(), |bound| Number(bound).to_string())
+            let bounds = match self.format {
+                TextFormat::Prometheus => {
+                    BucketLabels::new(family.bounds(), |bound| PrometheusNumber(bound).to_string())
                 }
-                Style::OpenMetrics => {
-                    Bounds::new(family.bounds(), |bound| Canonical(bound).to_string())
+                TextFormat::OpenMetrics => {
+                    BucketLabels::new(family.bounds(), |bound| CanonicalNumber(bound).to_string())
                 }
             };
             let (head, series) = family.parts(name);
-            match self.style {
-                Style::Prometheus => exposition::header(out, &head),
-                Style::OpenMetrics => open_metrics::header(out, &head),
+            match self.format {
+                TextFormat::Prometheus => prometheus_text::write_header(out, &head),
+                TextFormat::OpenMetrics => open_metrics::write_header(out, &head),
             }
             Current {
                 head,
@@ -95,7 +95,7 @@ impl Text {
         });
         if self.current.is_none()
             && !mem::replace(&mut self.has_ended, true)
-            && self.style == Style::OpenMetrics
+            && self.format == TextFormat::OpenMetrics
         {
             out.push_str(open_metrics::END);
         }

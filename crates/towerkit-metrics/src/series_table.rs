@@ -11,7 +11,7 @@ use std::{
 /// Open addressing with linear probing over slots that are written once, at most half of them ever. Since nothing is removed, two threads
 /// that insert the same key meet at the same slot, and an index stays good for ever. A `u16` caps the entries, so an index fits in a `u32`.
 #[derive(Debug)]
-pub(crate) struct Table<V> {
+pub(crate) struct SeriesTable<V> {
     slots: Box<[OnceLock<Box<Entry<V>>>]>,
     len: AtomicUsize,
     most: usize,
@@ -26,7 +26,7 @@ struct Entry<V> {
     value: V,
 }
 
-impl<V> Table<V> {
+impl<V> SeriesTable<V> {
     /// Makes a table of at most `most` entries.
     pub(crate) fn new(most: u16) -> Self {
         let most = usize::from(most);
@@ -164,7 +164,7 @@ mod tests {
             most in 0_u16..12,
             keys in proptest::collection::vec((0_u8..3, 0_usize..40), 0..40),
         ) {
-            let table = Table::new(most);
+            let table = SeriesTable::new(most);
             let mut model = HashMap::new();
             for (turn, (kind, key)) in keys.into_iter().enumerate() {
                 let key = key_of(key);
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn threads_that_insert_the_same_keys_agree() {
-        let table = Table::new(100);
+        let table = SeriesTable::new(100);
         let insert = || {
             let keys = (0..150).map(|n| n.to_string());
             keys.filter_map(|key| {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn similar_keys_do_not_crowd() {
-        let table = Table::new(1000);
+        let table = SeriesTable::new(1000);
         for n in 0..1000 {
             table.insert(1, &format!("/orders/{n}"), || ());
         }

@@ -5,36 +5,46 @@ use std::{fmt, fmt::Write};
 use crate::{HistogramSnapshot, MetricFamily, Sample, Value};
 
 /// Writes one series.
-pub(crate) fn series(out: &mut String, family: &MetricFamily, bounds: &Bounds, series: &Sample) {
+pub(crate) fn write_series(
+    out: &mut String,
+    family: &MetricFamily,
+    bounds: &BucketLabels,
+    series: &Sample,
+) {
     let (name, labels) = (family.name(), &label_set(family, series));
     match series.value() {
-        Value::Counter(value) => sample(out, name, labels, value),
-        Value::Gauge(value) => sample(out, name, labels, value),
+        Value::Counter(value) => write_sample(out, name, labels, value),
+        Value::Gauge(value) => write_sample(out, name, labels, value),
         Value::Histogram(values) => {
             bounds.write(out, name, labels, values, |_, _| {});
-            sample(out, &format!("{name}_sum"), labels, Number(values.sum()));
-            sample(out, &format!("{name}_count"), labels, values.count());
+            write_sample(
+                out,
+                &format!("{name}_sum"),
+                labels,
+                PrometheusNumber(values.sum()),
+            );
+            write_sample(out, &format!("{name}_count"), labels, values.count());
         }
     }
 }
 
 /// Writes what stands before the series of a metric.
-pub(crate) fn header(out: &mut String, family: &MetricFamily) {
+pub(crate) fn write_header(out: &mut String, family: &MetricFamily) {
     let (name, help) = (family.name(), family.help());
     if !help.is_empty() {
         let _ = write!(out, "# HELP {name} ");
-        escape(out, help, false);
+        write_escaped(out, help, false);
         out.push('\n');
     }
     let kind = family.kind().as_str();
-    line(out, format_args!("# TYPE {name} {kind}"));
+    write_line(out, format_args!("# TYPE {name} {kind}"));
 }
 
 /// The bounds of a metric's buckets as they stand in each of its series, since writing a float takes longer than all the rest of a line.
 #[derive(Debug)]
-pub(crate) struct Bounds(Vec<String>);
+pub(crate) struct BucketLabels(Vec<String>);
 
-impl Bounds {
+impl BucketLabels {
     /// Writes the bounds of a histogram; of another metric there are none.
     pub(crate) fn new(bounds: Option<&[f64]>, shown: impl Fn(f64) -> String) -> Self {
         let all = bounds.map(|bounds| bounds.iter().copied().chain([f64::INFINITY]));
@@ -58,7 +68,7 @@ impl Bounds {
             total = total.wrapping_add(*count);
             out.push_str(&begin);
             out.push_str(bound);
-            decimal(out, total);
+            write_decimal(out, total);
             trailing(out, n);
             out.push('\n');
         }
@@ -66,7 +76,7 @@ impl Bounds {
 }
 
 /// Writes a number without the detours of a format.
-fn decimal(out: &mut String, mut number: u64) {
+fn write_decimal(out: &mut String, mut number: u64) {
     let mut digits = [0; 20];
     let mut first = digits.len();
     loop {
@@ -81,9 +91,9 @@ fn decimal(out: &mut String, mut number: u64) {
 }
 
 /// A number as Prometheus reads it.
-pub(crate) struct Number(pub(crate) f64);
+pub(crate) struct PrometheusNumber(pub(crate) f64);
 
-impl fmt::Display for Number {
+impl fmt::Display for PrometheusNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_infinite() {
             f.write_str(if self.0 > 0.0 { "+Inf" } else { "-Inf" })
@@ -102,27 +112,27 @@ pub(crate) fn label_set(family: &MetricFamily, series: &Sample) -> String {
         }
         set.push_str(name);
         set.push_str("=\"");
-        escape(&mut set, value, true);
+        write_escaped(&mut set, value, true);
         set.push('"');
     }
     set
 }
 
 /// Writes the line of one number.
-pub(crate) fn sample(out: &mut String, name: &str, labels: &str, value: impl fmt::Display) {
+pub(crate) fn write_sample(out: &mut String, name: &str, labels: &str, value: impl fmt::Display) {
     if labels.is_empty() {
-        line(out, format_args!("{name} {value}"));
+        write_line(out, format_args!("{name} {value}"));
     } else {
-        line(out, format_args!("{name}{{{labels}}} {value}"));
+        write_line(out, format_args!("{name}{{{labels}}} {value}"));
     }
 }
 
-pub(crate) fn line(out: &mut String, line: fmt::Arguments<'_>) {
+pub(crate) fn write_line(out: &mut String, line: fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{line}");
 }
 
-pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
+pub(crate) fn write_escaped(out: &mut String, text: &str, quotes: bool) {
     if !text.contains(['\\', '\n', '"']) {
         return out.push_str(text);
     }
@@ -155,7 +165,7 @@ mod tests {
     #[test]
     fn numbers_are_written_as_prometheus_reads_them() {
         let shown = [0.005, 1.0, -2.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN]
-            .map(|number| Number(number).to_string());
+            .map(|number| PrometheusNumber(number).to_string());
         assert_eq!(shown, ["0.005", "1", "-2.5", "+Inf", "-Inf", "NaN"]);
     }
 
@@ -167,7 +177,7 @@ mod tests {
             .chain([u64::MAX])
         {
             let mut out = String::from("x");
-            decimal(&mut out, number);
+            write_decimal(&mut out, number);
             assert_eq!(out, format!("x{number}"));
         }
     }
