@@ -1,7 +1,6 @@
-//! The instruments of the built-in registry: atomics only.
+//! The instruments of the built-in [`Registry`](crate::Registry), built on atomics only.
 //!
-//! A scrape is a set of numbers that were each true a moment ago, and nothing is decided by them: orderings are relaxed but where it
-//! says why.
+//! A scrape reads independent numbers and no decision depends on them, so orderings are relaxed except where a comment gives a reason.
 
 use std::{
     fmt,
@@ -42,7 +41,7 @@ impl Counter for AtomicCounter {
     }
 }
 
-/// A counter whose value a function of the program returns.
+/// A [`Counter`] whose value is read from a function of the program.
 #[derive(Clone)]
 pub(crate) struct ObservableCounter(Arc<dyn Fn() -> u64 + Send + Sync>);
 
@@ -62,16 +61,16 @@ impl fmt::Debug for ObservableCounter {
     }
 }
 
-/// What was added and what was taken off, each of which only rises, and what these are counted from.
+/// A [`Gauge`] as two sums that only increase, and the base that they are added to.
 ///
-/// Were there one word for both, a scrape could find the end of a call that moved to another thread, and not its start.
+/// With one cell for both sums, a scrape could see the end of a call that moved to another thread, but not its start.
 #[derive(Debug)]
 pub(crate) struct AtomicGauge {
     base: AtomicI64,
     moves: Striped<CacheLine>,
 }
 
-/// The words of a gauge.
+/// The cells of a gauge.
 const UP: usize = 0;
 const DOWN: usize = 1;
 
@@ -89,7 +88,7 @@ impl AtomicGauge {
     }
 
     fn moved(&self) -> i64 {
-        // Acquire, and first: whoever finds an end finds its start as well.
+        // Acquire, and read first: a scrape that sees an end also sees its start.
         let down = self
             .moves
             .copies()
@@ -110,30 +109,30 @@ impl Gauge for AtomicGauge {
         }
     }
 
-    /// What is added meanwhile counts as before or as after.
+    /// Sets the value. A concurrent addition counts as made before or after.
     fn set(&self, to: i64) {
         self.base.store(to.wrapping_sub(self.moved()), Relaxed);
     }
 }
 
-/// Counts per bucket; the count of all is their sum, so that no scrape can show one that they do not add up to.
+/// A [`Histogram`] with a count per bucket. The total count is their sum, so a scrape cannot show a total that differs from its buckets.
 ///
-/// The sum stands in two parts, so that a duration costs one addition of integers: nanoseconds, and a float for other values.
-/// The nanoseconds wrap after 584 years of calls, which looks like a restart to who reads the rate.
+/// The sum of the values has two parts: nanoseconds as an integer, so that a duration costs one integer addition, and a float for other
+/// values. The nanoseconds wrap after 584 years of calls, which a rate treats as a restart.
 #[derive(Debug)]
 pub(crate) struct AtomicHistogram {
     buckets: Buckets,
     cells: Striped<[CacheLine]>,
-    /// Made with the first exemplar, so that who does not trace has no room for them.
+    /// Created with the first exemplar, so that programs without tracing use no memory for them.
     exemplars: OnceLock<Exemplars>,
 }
 
-/// The words of a histogram. The sum of values stands first among the buckets', which most calls do not touch; it is a float.
+/// The cells of a histogram. The float sum is next to the nanoseconds, because most calls do not touch it.
 const NANOS: usize = 0;
 const SUM: usize = 1;
 const BUCKETS: usize = 2;
 
-/// Makes the words of a histogram, with a bucket for each bound and one for the rest.
+/// Creates the cells of a histogram: two sums, one cell per bound, and one for the values above the last bound.
 fn cells(buckets: &Buckets) -> Box<[CacheLine]> {
     cache_lines(BUCKETS + buckets.bounds().len() + 1)
 }
@@ -158,7 +157,7 @@ impl AtomicHistogram {
         }
     }
 
-    /// Returns the sum; as a float it is exact to the nanosecond up to 104 days.
+    /// Returns the sum, which as a float is exact to the nanosecond up to 104 days.
     pub(crate) fn sum(&self) -> f64 {
         let sums = self.cells.copies().map(|copy| copy.cell(SUM).load(Relaxed));
         let sum: f64 = sums.map(f64::from_bits).sum();
@@ -168,7 +167,7 @@ impl AtomicHistogram {
     #[cold]
     #[inline(never)]
     fn record_exemplar(&self, exemplar: Exemplar) {
-        // The bucket by the seconds, so that it has room for what is shown as seconds.
+        // The bucket is found by the value in seconds, because the exemplar is shown in seconds.
         if let Some(bucket) = self.buckets.index_of(exemplar.value) {
             let exemplars = || Exemplars::new(self.buckets.bounds().len() + 1);
             let exemplars = self.exemplars.get_or_init(exemplars);
@@ -245,7 +244,7 @@ mod tests {
         assert_eq!(histogram.sum(), f64::INFINITY);
     }
 
-    /// MT-04: a call that ends elsewhere than it began is never seen to end before it began.
+    /// MT-04: a scrape never shows the end of a call before its start, even if the call moved to another thread.
     #[test]
     fn a_gauge_never_shows_an_end_without_its_start() {
         const CALLS: i64 = 20_000;
@@ -268,7 +267,7 @@ mod tests {
         assert_eq!(gauge.value(), 0);
     }
 
-    /// Each thread has a copy, and they add up.
+    /// Each thread adds to its own copy, and the value is the sum of the copies.
     #[test]
     fn what_many_threads_add_is_counted_once() {
         let (counter, gauge) = (AtomicCounter::new(), AtomicGauge::new());
@@ -298,7 +297,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// A duration lands in the same bucket as its seconds, but for the rounding of a bound to a nanosecond.
+        /// A duration is counted in the bucket of its seconds, except for the rounding of a bound to a nanosecond.
         #[test]
         fn nanoseconds_and_seconds_agree(nanos in 0..20_000_000_000_u64) {
             let [one, other] = [0, 1].map(|_| AtomicHistogram::new(&Buckets::default()));

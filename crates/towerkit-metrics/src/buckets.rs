@@ -2,10 +2,12 @@ use std::{array, fmt, sync::Arc};
 
 use towerkit_core::ConfigError;
 
-/// The upper bounds of a histogram's buckets, rising; the last bucket, without a bound, comes by itself.
+/// The upper bounds of the buckets of a [`Histogram`](crate::Histogram), in ascending order; a last bucket without a bound is implied.
 ///
-/// The default is the advice of OpenTelemetry's semantic conventions for durations in seconds: 5, 10, 25, 50, 75, 100, 250, 500 and
-/// 750 milliseconds, and 1, 2.5, 5, 7.5 and 10 seconds.
+/// The default is that of OpenTelemetry's [semantic conventions] for durations in seconds: 5, 10, 25, 50, 75, 100, 250, 500 and 750
+/// milliseconds, and 1, 2.5, 5, 7.5 and 10 seconds.
+///
+/// [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration
 ///
 /// ```
 /// use towerkit_metrics::Buckets;
@@ -18,16 +20,16 @@ use towerkit_core::ConfigError;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buckets {
     bounds: Arc<[f64]>,
-    /// The bounds as nanoseconds, where they are seconds; the last bucket has all that there are.
+    /// The bounds in nanoseconds, for bounds that are seconds; the last bucket ends at [`u64::MAX`].
     nanos: Arc<[u64]>,
 }
 
 impl Buckets {
-    /// Makes buckets with these upper bounds.
+    /// Creates buckets with these upper bounds.
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] if there is no bound, if one is not finite, or if one is not above the one before it.
+    /// Returns a [`ConfigError`] if `bounds` is empty, contains a number that is not finite, or is not in ascending order.
     pub fn new(bounds: impl IntoIterator<Item = f64>) -> Result<Self, ConfigError> {
         let bounds: Arc<[f64]> = bounds.into_iter().collect();
         let invalid =
@@ -52,7 +54,7 @@ impl Buckets {
         }
     }
 
-    /// Makes buckets for the sizes of bodies: 256 bytes, and each of the other nine four times the one before it, up to 64 MiB.
+    /// Creates buckets for body sizes: ten bounds from 256 bytes to 64 MiB, each four times the one before.
     #[must_use]
     pub fn bytes() -> Self {
         let bounds: [f64; 10] = array::from_fn(|n| f64::from(256_u32 << (2 * n)));
@@ -69,14 +71,14 @@ impl Buckets {
         self.bounds.clone()
     }
 
-    /// Returns which bucket a value belongs to; a NaN to none.
+    /// Returns the index of the bucket for a value; `None` for a NaN.
     #[inline]
     pub(crate) fn index_of(&self, value: f64) -> Option<usize> {
         let fits = self.bounds.iter().position(|bound| value <= *bound);
         fits.or_else(|| (!value.is_nan()).then_some(self.bounds.len()))
     }
 
-    /// Returns which bucket a duration belongs to.
+    /// Returns the index of the bucket for a duration.
     #[inline]
     pub(crate) fn index_of_nanos(&self, nanos: u64) -> usize {
         let fits = self.nanos.iter().position(|bound| nanos <= *bound);
@@ -85,7 +87,7 @@ impl Buckets {
 }
 
 fn nanos_of(seconds: f64) -> u64 {
-    // The cast saturates, as it should: no duration is negative or above 584 years.
+    // The cast saturates as intended: durations are not negative and shorter than 584 years.
     (seconds * 1e9).round() as u64
 }
 

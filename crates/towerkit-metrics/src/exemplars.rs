@@ -2,16 +2,16 @@ use std::sync::Mutex;
 
 use towerkit_core::TraceIds;
 
-/// A call that stands for others of its bucket, and the trace to look at.
+/// A measured value and the ids of its trace, as an example of its bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Exemplar {
     pub(crate) ids: TraceIds,
     pub(crate) value: f64,
 }
 
-/// The last exemplar of each bucket of a histogram.
+/// The latest [`Exemplar`] of each bucket of a histogram.
 ///
-/// Nobody waits: what comes while a slot is written or read is left out, since any other call is as good.
+/// No thread waits: an exemplar that arrives while its slot is locked is discarded, because any other value of the bucket is as good.
 #[derive(Debug)]
 pub(crate) struct Exemplars(Box<[Mutex<Option<Exemplar>>]>);
 
@@ -30,7 +30,7 @@ impl Exemplars {
 
     /// Returns the exemplar of each bucket.
     pub(crate) fn all(&self) -> Box<[Option<Exemplar>]> {
-        // A lock that cannot be had is held by who writes for a moment, whose bucket shows none then.
+        // A locked slot is being written, and its bucket is shown without an exemplar.
         let read = |slot: &Mutex<Option<Exemplar>>| slot.try_lock().ok().and_then(|slot| *slot);
         self.0.iter().map(read).collect()
     }

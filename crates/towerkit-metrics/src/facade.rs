@@ -4,9 +4,10 @@ use metrics::{Key, Label, Level, Metadata, with_recorder};
 
 use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider};
 
-/// The `metrics` crate as a backend: whatever recorder the process has installed.
+/// Records in the recorder that is installed for the [`metrics`] crate.
 ///
-/// Install the recorder before the first call, since handles are resolved once and kept. It chooses buckets, and how long a series lives.
+/// Install the recorder before the first call, because instruments are resolved once and kept. The recorder chooses the buckets, and how
+/// long it keeps a series.
 ///
 /// ```
 /// use towerkit_metrics::{EventMetrics, Facade, MetricsLayer};

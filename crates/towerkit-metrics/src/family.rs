@@ -12,9 +12,9 @@ use crate::{
     snapshot::{MetricFamily, MetricKind, Sample, Value},
 };
 
-/// All series of one metric.
+/// A metric with all its series.
 ///
-/// Cloned for a scrape: the names and instruments are shared, so that the registry's lock is held for a moment only.
+/// A scrape clones it: names and instruments are shared, so the lock of the registry is held only briefly.
 #[derive(Debug, Clone)]
 pub(crate) struct Family {
     kind: InstrumentKind,
@@ -23,7 +23,7 @@ pub(crate) struct Family {
     series: BTreeMap<LabelValues, Instrument>,
 }
 
-/// The values of the labels of a series, in the order of the family's labels.
+/// The label values of a series, in the order of [`Family::labels`].
 type LabelValues = Arc<[Box<str>]>;
 
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl Instrument {
 }
 
 impl Family {
-    /// Makes a family whose series have the labels that its first one has.
+    /// Creates a family whose series have the labels of its first series.
     pub(crate) fn new(
         name: &str,
         help: &str,
@@ -90,7 +90,7 @@ impl Family {
         if !names.iter().all(|label| is_label_name(label)) {
             return Err(MetricError::new(
                 name,
-                "a label has a name that Prometheus does not take",
+                "the name of a label is not valid in Prometheus",
             ));
         }
         if names
@@ -98,12 +98,12 @@ impl Family {
             .enumerate()
             .any(|(i, label)| names[..i].contains(label))
         {
-            return Err(MetricError::new(name, "a label is given twice"));
+            return Err(MetricError::new(name, "a label occurs twice"));
         }
         if kind.is_histogram() && names.iter().any(|label| label == "le") {
             return Err(MetricError::new(
                 name,
-                "the label le belongs to the buckets",
+                "the label le is reserved for the buckets",
             ));
         }
         Ok(Self {
@@ -118,26 +118,26 @@ impl Family {
         self.series.len()
     }
 
-    /// Finds or makes a series. Says `true` with it if the cap of `most` series was reached and it is the one for the rest.
+    /// Finds or creates a series. Returns true if the family has `max_series` series already and this is the overflow series.
     pub(crate) fn resolve(
         &mut self,
         name: &str,
         kind: &InstrumentKind,
         labels: &[(&str, &str)],
-        most: usize,
+        max_series: usize,
     ) -> Result<(Instrument, bool), MetricError> {
         if discriminant(kind) != discriminant(&self.kind) {
             return Err(wrong_kind(name));
         }
         let values = self.label_values(labels);
         let values =
-            values.ok_or_else(|| MetricError::new(name, "its other series have other labels"))?;
+            values.ok_or_else(|| MetricError::new(name, "its series have other labels"))?;
         if let Some(known) = self.series.get(&values) {
             return Ok((known.clone(), false));
         }
-        let full = self.series.len() >= most;
+        let full = self.series.len() >= max_series;
         let values = if full { self.overflow() } else { values };
-        // The first series chooses the buckets of all, but each count is read from a place of its own.
+        // The first series fixes the buckets of all series, while each observable counter has a function of its own.
         let kind = if kind.is_histogram() {
             &self.kind
         } else {
@@ -147,7 +147,7 @@ impl Family {
         Ok((series.or_insert_with(|| kind.create()).clone(), full))
     }
 
-    /// Puts the values of labels in the order of the first series, if they are the same labels.
+    /// Returns the label values in the order of the first series; `None` if the labels differ.
     fn label_values(&self, labels: &[(&str, &str)]) -> Option<LabelValues> {
         if labels.len() != self.labels.len() {
             return None;
@@ -170,7 +170,7 @@ impl Family {
         head
     }
 
-    /// Returns the metric without its series, and the series, each of which is read as it is asked for.
+    /// Returns the metric without its series, and an iterator that reads each [`Sample`] on demand.
     pub(crate) fn parts(self, name: Arc<str>) -> (MetricFamily, Samples) {
         let head = MetricFamily {
             name,
@@ -182,7 +182,7 @@ impl Family {
         (head, Samples(self.series.into_iter()))
     }
 
-    /// Returns the bounds of the buckets, if there are any.
+    /// Returns the bounds of the buckets, if this is a histogram.
     pub(crate) fn bounds(&self) -> Option<&[f64]> {
         match &self.kind {
             InstrumentKind::Histogram(buckets) => Some(buckets.bounds()),
@@ -191,7 +191,7 @@ impl Family {
     }
 }
 
-/// The series of a metric, in their order.
+/// The series of a metric, sorted by their label values.
 #[derive(Debug)]
 pub(crate) struct Samples(btree_map::IntoIter<LabelValues, Instrument>);
 
@@ -206,5 +206,5 @@ impl Iterator for Samples {
 }
 
 pub(crate) fn wrong_kind(name: &str) -> MetricError {
-    MetricError::new(name, "it is another kind of instrument already")
+    MetricError::new(name, "a metric of this name has another kind")
 }

@@ -2,10 +2,10 @@ use std::{fmt, sync::Arc};
 
 use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrument::Noop};
 
-/// Several backends as one: each is told everything, in the order in which they were added.
+/// Records in several [`Provider`]s, in the order in which they were added.
 ///
-/// Without any it discards, which is how a layer or a component is told to measure nothing. A backend that rejects a metric goes
-/// without it, and the others have it; the metric is rejected if all of them do, with the error of the first.
+/// Without a provider it discards all values, which turns the measurements of a layer off. If a provider rejects a metric, the others
+/// still record it; if all of them do, resolving the metric returns the error of the first.
 ///
 /// ```
 /// use towerkit_metrics::{MetricsLayer, Registry, Fanout};
@@ -19,25 +19,25 @@ use crate::{Buckets, Counter, Gauge, Histogram, MetricError, Provider, instrumen
 #[derive(Clone, Default)]
 pub struct Fanout(Vec<Arc<dyn Provider>>);
 
-/// The instruments of several backends as one.
+/// An instrument that passes each value to the instruments of several providers.
 #[derive(Debug)]
 struct FanoutInstrument<I: ?Sized>(Box<[Arc<I>]>);
 
 impl Fanout {
-    /// Makes a backend of none, which discards what it is told.
+    /// Creates a fan-out without providers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a backend.
+    /// Adds a provider.
     #[must_use]
     pub fn and(mut self, provider: impl Provider + 'static) -> Self {
         self.0.push(Arc::new(provider));
         self
     }
 
-    /// Resolves the instrument of each backend.
+    /// Resolves the instrument of each provider.
     fn resolve_all<I: ?Sized>(
         &self,
         resolve: impl Fn(&dyn Provider) -> Result<Arc<I>, MetricError>,
@@ -57,7 +57,7 @@ impl Fanout {
     }
 }
 
-/// One instrument as itself, none as one that discards, and more as one that tells all.
+/// Returns a single instrument as it is, [`Noop`] for an empty list, and a [`FanoutInstrument`] for several.
 macro_rules! merge {
     ($instruments:expr) => {{
         let mut instruments = $instruments;

@@ -20,19 +20,23 @@ use crate::{
     text_writer::{TextFormat, TextWriter},
 };
 
-/// Serves the metrics of a [`Registry`] to Prometheus; made by [`Registry::service`].
+/// Serves the metrics of a [`Registry`] to Prometheus; returned by [`Registry::service`].
 ///
-/// It answers GET and HEAD, whatever the path: in OpenMetrics 1.0.0, with exemplars, to who asks for it with `Accept`, as Prometheus
-/// does, and otherwise in the Prometheus text format 0.0.4.
+/// It answers `GET` and `HEAD` requests on any path. The format is [OpenMetrics 1.0.0][open-metrics] with exemplars if the
+/// [`Accept`](ACCEPT) header prefers it, as that of Prometheus does, and otherwise the Prometheus [text format 0.0.4][text-format]. Other
+/// methods get [`405 Method Not Allowed`](StatusCode::METHOD_NOT_ALLOWED).
 ///
-/// The text is written as it is read, in pieces of some 32 KiB: so a scrape of any size holds up a thread for no longer than such a
-/// piece takes, and no more memory than one. Which series there are is settled when the request comes; the value of each is read when
-/// it is written. The counts of one histogram agree with each other, and two series may be some milliseconds apart.
+/// The text is written on demand in pieces of about 32 KiB, so a scrape of any size occupies a thread only for one piece at a time, and no
+/// more memory than one piece. The request fixes the list of series; the value of each is read when it is written. The counts of one
+/// histogram agree with each other, while the values of two series may be some milliseconds apart.
+///
+/// [open-metrics]: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
+/// [text-format]: https://prometheus.io/docs/instrumenting/exposition_formats/
 #[derive(Debug, Clone)]
 pub struct ScrapeService(Registry);
 
 impl Registry {
-    /// Makes a service that shows this registry to Prometheus.
+    /// Creates a service that shows this registry to Prometheus.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -77,17 +81,17 @@ impl<B> Service<Request<B>> for ScrapeService {
     }
 }
 
-/// The metrics as the body of a response, written piece by piece as it is read.
+/// The [`Body`] of a [`ScrapeService`], written piece by piece as it is read.
 #[derive(Debug, Default)]
 pub struct ScrapeBody {
-    /// What is read next; empty at the end only.
+    /// The next piece; empty only at the end.
     piece: String,
-    /// What is still to be written.
+    /// The writer of the remaining pieces.
     rest: Option<TextWriter>,
 }
 
 impl ScrapeBody {
-    /// A piece ends with the first series beyond this.
+    /// The size of a piece, which ends with the series that exceeds it.
     const PIECE: usize = 32 * 1024;
 
     fn new(text: TextWriter) -> Self {
@@ -129,7 +133,7 @@ impl Body for ScrapeBody {
         self.piece.is_empty() && self.rest.is_none()
     }
 
-    /// Exact once all is written, as it is from the start where one piece is all.
+    /// Returns an exact size once everything is written, which a short text is from the start.
     fn size_hint(&self) -> SizeHint {
         let written = self.piece.len() as u64;
         let mut hint = SizeHint::with_exact(written);
@@ -157,7 +161,7 @@ fn respond(metrics: ScrapeBody, format: TextFormat) -> Response<ScrapeBody> {
     response
 }
 
-/// The answer to a HEAD: over HTTP/2 a body breaks the stream. It has a length where that of a GET has one.
+/// Returns the response to a `HEAD`: without a body, which would be a stream error over HTTP/2, but with the length if it is known.
 fn without_body(mut response: Response<ScrapeBody>) -> Response<ScrapeBody> {
     let body = mem::take(response.body_mut());
     if let Some(length) = body.size_hint().exact() {

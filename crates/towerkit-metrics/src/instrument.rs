@@ -2,45 +2,46 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::Buckets;
 
-/// A number that only rises.
+/// A value that only increases.
 pub trait Counter: fmt::Debug + Send + Sync {
     /// Adds `by`.
     fn add(&self, by: u64);
 }
 
-/// A number that rises and falls.
+/// A value that increases and decreases.
 pub trait Gauge: fmt::Debug + Send + Sync {
     /// Adds `by`, which may be negative.
     fn add(&self, by: i64);
 
-    /// Sets the number to `to`.
+    /// Sets the value to `to`.
     fn set(&self, to: i64);
 }
 
-/// Observed values, counted by size.
+/// A distribution of values over [`Buckets`].
 pub trait Histogram: fmt::Debug + Send + Sync {
-    /// Observes one value, in the unit that the metric's name ends in. A NaN is left out, since no sum would survive it.
+    /// Records a value in the unit at the end of the metric's name. A NaN is ignored, because it would turn the sum into a NaN.
     fn observe(&self, value: f64);
 
-    /// Observes a duration given in nanoseconds, for a metric in seconds.
+    /// Records a duration in nanoseconds, for a metric in seconds.
     fn observe_nanos(&self, nanos: u64) {
         self.observe(nanos as f64 / 1e9);
     }
 }
 
-/// A backend: makes the handle of a series.
+/// A metrics backend: resolves the instruments of series.
 ///
-/// Handles are resolved once and kept; only they are used in the path of a call. The same name and labels give the same series again.
-/// The order of the labels does not matter.
+/// Instruments are resolved once and kept; calls use only resolved instruments. The same name and labels, in any order, return the same
+/// series.
 ///
-/// [`Registry`](crate::Registry) is the built-in backend, and with the feature `metrics` the facade of that name is one. A backend must
-/// not panic: the observer resolves the series of a new outcome while a call ends, which may be in a panic.
+/// [`Registry`](crate::Registry) is the built-in backend, and `Facade` (feature `metrics`) records in the
+/// [`metrics`](https://docs.rs/metrics) crate. A backend must not panic: the first call with a new outcome resolves its series when it
+/// ends, which may be during a panic.
 pub trait Provider: Send + Sync {
-    /// Resolves a counter.
+    /// Resolves a [`Counter`].
     ///
     /// # Errors
     ///
-    /// A [`MetricError`] if the name, the labels or the kind do not fit.
+    /// Returns a [`MetricError`] if the name or a label is invalid, or if a metric of this name has another kind or other labels.
     fn counter(
         &self,
         name: &str,
@@ -48,11 +49,11 @@ pub trait Provider: Send + Sync {
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn Counter>, MetricError>;
 
-    /// Resolves a gauge.
+    /// Resolves a [`Gauge`].
     ///
     /// # Errors
     ///
-    /// A [`MetricError`] if the name, the labels or the kind do not fit.
+    /// Returns a [`MetricError`] as [`counter`](Self::counter) does.
     fn gauge(
         &self,
         name: &str,
@@ -60,11 +61,11 @@ pub trait Provider: Send + Sync {
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn Gauge>, MetricError>;
 
-    /// Resolves a histogram. Who resolves the first series of a metric chooses the buckets of all.
+    /// Resolves a [`Histogram`]. The first series of a metric fixes the buckets of all its series.
     ///
     /// # Errors
     ///
-    /// A [`MetricError`] if the name, the labels or the kind do not fit.
+    /// Returns a [`MetricError`] as [`counter`](Self::counter) does.
     fn histogram(
         &self,
         name: &str,
@@ -74,17 +75,17 @@ pub trait Provider: Send + Sync {
     ) -> Result<Arc<dyn Histogram>, MetricError>;
 }
 
-/// A series that cannot be made as it was asked for.
+/// The error of a [`Provider`] that cannot resolve a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricError {
     name: String,
     why: &'static str,
-    /// The metric that is in the way.
+    /// The metric with which this one conflicts.
     other: Option<String>,
 }
 
 impl MetricError {
-    /// Rejects a series of the metric `name`.
+    /// Creates an error for the metric `name`, with the reason.
     #[must_use]
     pub fn new(name: &str, why: &'static str) -> Self {
         Self {
@@ -94,11 +95,11 @@ impl MetricError {
         }
     }
 
-    /// Rejects a metric whose lines could be read as those of another.
+    /// Creates the error for a metric with sample names that another metric uses.
     pub(crate) fn clash(name: &str, other: &str) -> Self {
         Self {
             other: Some(other.to_owned()),
-            ..Self::new(name, "its lines could be read as those of metric")
+            ..Self::new(name, "its samples could be read as those of metric")
         }
     }
 
@@ -121,7 +122,7 @@ impl fmt::Display for MetricError {
 
 impl Error for MetricError {}
 
-/// Takes what a backend rejected to take.
+/// An instrument that discards all values, used for metrics that a [`Provider`] rejects.
 #[derive(Debug)]
 pub(crate) struct Noop;
 

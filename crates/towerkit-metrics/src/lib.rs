@@ -1,11 +1,12 @@
-//! Metrics of the calls of a tower service: how many, how long, how they ended, how many are active.
+//! Counts and times the calls of a tower service, for Prometheus and other metrics backends.
 //!
-//! [`MetricsLayer`] records every call once, at its end: over HTTP and gRPC that is the end of the body, whatever the head promised. A
-//! call of a known operation reads the clock twice, takes no lock, and allocates nothing but once for each series and thread. Threads do
-//! not share the numbers that they count in, up to eight of them; [`leak`](MetricsLayer::leak) the layer where many threads serve one
-//! service, so that they do not share a count of references either. The [`Registry`] keeps the numbers and writes them as Prometheus reads them; with the feature `http` it is a service for the route `/metrics`
-//! (`Registry::service`), and with the feature `metrics` the facade of that name can take its place (`Facade`). A [`Fanout`] records in
-//! several backends, and a [`RegistrySnapshot`] is for exporters that push.
+//! Use [`MetricsLayer`] to know the rate, the errors, the duration and the number in flight of each operation. It records a call once, at
+//! its end, which over HTTP and gRPC is the end of the response body. A call of a known operation reads the clock twice, takes no lock
+//! and allocates no memory. The [`Registry`] keeps the series and writes them for Prometheus; its `Registry::service` (feature
+//! `http`) answers `GET /metrics`. `Facade` (feature `metrics`) records in the [`metrics`] crate instead, a [`Fanout`] records in several
+//! backends, and exporters that push read a [`RegistrySnapshot`].
+//!
+//! [`metrics`]: https://docs.rs/metrics
 //!
 //! ```
 //! use towerkit_core::{BoxError, LayerExt};
@@ -32,9 +33,12 @@
 //!
 //! # Metrics
 //!
-//! The names are those of OpenTelemetry's semantic conventions 1.45, as Prometheus spells them, where the conventions have one: they
-//! have none for active RPCs and for plain calls. The scheme of the URL, which they ask for, is not shown, since a server behind a
-//! proxy does not know it; active requests have the route in its place.
+//! Names follow OpenTelemetry's semantic conventions 1.45 for [HTTP] and [gRPC], in the notation of Prometheus. The conventions define no
+//! metrics for RPCs in flight and for plain calls; those have the prefix `towerkit_`. The label for the scheme of the URL is omitted,
+//! because a server behind a proxy does not know it. [`MetricDescriptor::all`] lists every metric of this crate.
+//!
+//! [HTTP]: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
+//! [gRPC]: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/
 //!
 //! | calls | metric | labels |
 //! |---|---|---|
@@ -49,73 +53,73 @@
 //! | | `towerkit_calls_rejected_total` | `operation`, `reason` |
 //! | all | `towerkit_metrics_dropped_total` | `metric` |
 //!
-//! [`time_to_head`](MetricsLayer::time_to_head) adds `towerkit_http_server_time_to_head_seconds` and its like for gRPC, and
-//! [`body_sizes`](MetricsLayer::body_sizes) adds `http_server_request_body_size_bytes`, `http_server_response_body_size_bytes` and
-//! `towerkit_rpc_server_response_size_bytes`; each says what it costs.
+//! - A duration is a histogram, and its `_count` is the number of calls, so there is no separate counter.
+//! - [`MetricsLayer::client`] names the metrics `http_client_…` and `rpc_client_…`, with the label `url_template` for `http_route`.
+//! - [`MetricsLayer::time_to_head`] adds the time until the response head, and [`MetricsLayer::body_sizes`] the sizes of bodies.
+//! - `outcome` is an [`Outcome`]: `success`, `client_error`, `failure`, `overloaded`, `timed_out` or `cancelled`. It replaces the `error.type`
+//!   of the conventions and is on every series, so the share of errors is one division.
+//! - A gRPC code is shown by its [name](https://grpc.io/docs/guides/status-codes/). A call that ended without a status, because it was
+//!   cancelled, failed or panicked before the head, has an empty label, which Prometheus treats as missing.
+//! - A rejected call is counted as ended, with the status and the outcome that its caller sees. It is also counted in `…_rejected_…_total` by
+//!   its [`RejectionReason`], which identifies the layer, for example `rate_limited` or `circuit_open`. That series appears with the first
+//!   rejection.
+//! - A call is active until its body has ended. An upgraded connection is not a call: a WebSocket leaves the gauge at its
+//!   [`101 Switching Protocols`][101], and its duration is that of the handshake.
 //!
-//! A call is active until its body has ended. What follows another protocol's beginning is no call: an open WebSocket leaves the gauge
-//! with its `101 Switching Protocols`, and its duration is that of the handshake.
+//! [101]: https://www.rfc-editor.org/rfc/rfc9110#name-101-switching-protocols
 //!
-//! A duration is a histogram; its `_count` is the number of calls, so that there is no counter besides. With
-//! [`client`](MetricsLayer::client) the names say `client` for `server`, and `url_template` for `http_route`.
-//!
-//! `outcome` is one of `success`, `client_error`, `failure`, `overloaded`, `timed_out` and `cancelled` ([`Outcome`]). It stands where the
-//! conventions have `error.type`, and on every series, so that a share of errors is one division. A gRPC code is shown by its name. A
-//! call that got no status, because it was cancelled, failed or panicked before the head, has an empty one, which to Prometheus is none.
-//!
-//! A rejected call counts among those that ended, with the status and the outcome that its caller sees, and besides in `…_rejected_…`
-//! by the reason ([`RejectionReason`]), which tells the layer: `rate_limited`, `circuit_open`, `overloaded`, `deadline_exceeded`,
-//! `unauthenticated`, `forbidden`, `unavailable` or `insufficient_capacity`. The series is there from the first rejection on.
-//!
-//! What happens inside of policies, such as retries and the changes of circuit breakers, no call tells: give the layers the registry,
-//! or [`EventMetrics`] on another backend, as their sink of events.
+//! Retries, circuit transitions and other events inside of policies are not visible in a call: pass the [`Registry`], or [`EventMetrics`]
+//! for another backend, to the `.events(..)` of those layers.
 //!
 //! # Exemplars
 //!
-//! Inside of a layer that traces, a value that is observed in a trace which is recorded becomes the exemplar of its bucket: in the
-//! durations of calls, and in any histogram of the registry that is used during a call. The next one takes its place. They are shown in
-//! OpenMetrics ([`Registry::render_open_metrics`]), which `Registry::service` writes to whoever asks for it, as Prometheus does (which
-//! keeps exemplars with `--enable-feature=exemplar-storage`). A histogram has room for them from the first one on; what is not recorded
-//! costs one look.
+//! A value that is observed in a sampled trace becomes the [exemplar] of its bucket. This holds for the durations of calls inside of a
+//! tracing layer, and for any [`Histogram`] of the registry that is used during a call. Each bucket keeps its latest exemplar.
+//! [`Registry::render_open_metrics`] shows them, as does `Registry::service` for scrapers that accept [OpenMetrics], such as Prometheus,
+//! which stores them with `--enable-feature=exemplar-storage`.
 //!
-//! # Series
+//! [exemplar]: https://prometheus.io/docs/concepts/data_model/
+//! [OpenMetrics]: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 //!
-//! Memory is bounded, whatever callers send:
+//! # Cardinality
 //!
-//! - methods that HTTP does not know are `_OTHER`;
-//! - routes are what the protocol names: `unmatched` without a router, and axum's templates by `.axum()`;
-//! - a gRPC method has series of its own from the first answer on that shows that the service knows it, any but `UNIMPLEMENTED`; calls
-//!   before that are `_OTHER`;
-//! - at most 1,000 pairs of method and operation have series of their own ([`max_operations`](MetricsLayer::max_operations)), and each
-//!   of them 16 ways to end and one more for each outcome;
+//! Memory is bounded, whatever requests contain:
+//!
+//! - unknown HTTP methods are recorded as `_OTHER`;
+//! - the route is the template that the protocol reports: `unmatched` without a router, the template of the router with `.axum()`;
+//! - a gRPC method gets series of its own with the first response that shows that the service implements it, that is, any code except
+//!   `UNIMPLEMENTED`; earlier calls are recorded as `_OTHER`;
+//! - at most 1,000 pairs of method and operation get series of their own ([`max_operations`](MetricsLayer::max_operations)), each with 16
+//!   pairs of status and outcome, and one more series per outcome;
 //! - a metric of the registry has at most 10,000 series ([`with_max_series`](Registry::with_max_series)).
 //!
-//! What is more is recorded as `_OTHER`; nothing is lost from the totals.
+//! Values beyond these limits are recorded as `_OTHER`, so totals stay exact.
 //!
 //! # Readiness
 //!
-//! Readiness is the inner service's. A call is measured from `call` on, so that waiting for readiness is not part of its duration.
+//! `poll_ready` forwards to the inner service. A call is measured from [`Service::call`](https://docs.rs/tower/latest/tower/trait.Service.html#tymethod.call), so its duration excludes the
+//! time until the service was ready.
 //!
 //! # Cancellation
 //!
-//! A call that is dropped, before its head or while its body is read, counts as `cancelled`, with the status of its head if there was
-//! one, and leaves the gauge of active calls. So does a panic, as a `failure`.
+//! A call that is dropped before its head, or while its body is read, is counted as `cancelled`, with the status of its head if there was
+//! one, and leaves the gauge of active calls. A panic is counted as a `failure`.
 //!
 //! # Clones
 //!
-//! All services that one layer makes record into the same series, and so do several layers on one registry. A registry's clones are
-//! the same registry.
+//! All services of a layer record in the same series, and so do all layers with the same registry. Clones of a [`Registry`] share it.
+//!
+//! If many threads serve one service, [`leak`](MetricsLayer::leak) the layer, so that they do not contend for a reference count.
 //!
 //! # Errors
 //!
-//! [`Buckets`] that make no sense are a [`ConfigError`](towerkit_core::ConfigError), and a metric that does not fit is a [`MetricError`] to whoever asks for it by
-//! hand. Where the registry rejects a metric to the layer, because its name is taken by something else, calls go on and that metric is
-//! missing.
+//! Invalid [`Buckets`] are a [`ConfigError`](towerkit_core::ConfigError). A [`Provider`] returns a [`MetricError`] for a metric that it cannot
+//! resolve, for example because its name is taken. If that happens to the layer, calls continue and the metric is missing.
 //!
 //! # Order
 //!
-//! Outside of all guards and timeouts, so that rejections and timeouts are counted as the caller sees them; inside logs and traces. Leave
-//! the route `/metrics` outside of limits.
+//! Place the layer outside of guards and timeouts, so that rejections and timeouts are counted as the caller sees them, and inside of log and
+//! trace. Exempt the route `/metrics` from limits.
 //!
 //! # Coming from go-kit
 //!
@@ -125,16 +129,17 @@
 //! | `counter.Add(1)`, `gauge.Set(3)`, `histogram.Observe(0.2)` | [`counter.add(1)`](Counter::add), [`gauge.set(3)`](Gauge::set), [`histogram.observe(0.2)`](Histogram::observe) |
 //! | `metrics.NewTimer(h).ObserveDuration()` | [`histogram.observe_nanos(end - start)`](Histogram::observe_nanos), in seconds |
 //! | `provider.Provider` | [`Provider`] |
-//! | `multi`, `discard` | [`Fanout`] of several backends, or of none |
-//! | `generic`, and any backend of your own | [`Registry::snapshot`], which every exporter that pushes can read |
-//! | `statsd`, `dogstatsd`, `graphite`, `influx` | the crate `towerkit-metrics-push`; others behind `Facade` |
+//! | `multi`, `discard` | [`Fanout`] with several backends, or with an empty list |
+//! | `generic`, and custom backends | [`Registry::snapshot`], which any exporter can read |
+//! | `statsd`, `dogstatsd`, `graphite`, `influx` | the crate `towerkit-metrics-push`; other backends with `Facade` |
 //! | an instrumenting middleware for each method | [`MetricsLayer`] |
 //!
-//! A second registration of a name is the same metric and not a panic. Label sets cannot alias (go-kit #1296), their order is of no
-//! matter, and a wrong one is an error when the handle is made, not when it is used.
+//! A second registration of a name returns the same metric instead of a panic. Label sets cannot alias (go-kit [#1296]), their order does not
+//! matter, and invalid labels are an error when the instrument is resolved, not when it is used.
 //!
+//! [#1296]: https://github.com/go-kit/kit/issues/1296
 //! [`Outcome`]: towerkit_core::Outcome
-//! [`RejectionReason`]: towerkit_core::Reason
+//! [`RejectionReason`]: towerkit_core::RejectionReason
 
 mod atomic;
 mod buckets;

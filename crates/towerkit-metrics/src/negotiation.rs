@@ -1,6 +1,8 @@
-//! Which format a scraper wants.
+//! Content negotiation between the two formats for Prometheus.
 
-/// Whether who says so in its fields `Accept` wants OpenMetrics 1.0.0 at least as much as the Prometheus text format.
+/// Returns true if the [`Accept`] header prefers OpenMetrics 1.0.0 over the Prometheus text format, or accepts both equally.
+///
+/// [`Accept`]: https://www.rfc-editor.org/rfc/rfc9110#name-accept
 pub(crate) fn prefers_open_metrics<'a>(accept: impl IntoIterator<Item = &'a str>) -> bool {
     let ranges = accept.into_iter().flat_map(|value| value.split(','));
     let (mut open_metrics, mut text) = (0, 0);
@@ -13,7 +15,7 @@ pub(crate) fn prefers_open_metrics<'a>(accept: impl IntoIterator<Item = &'a str>
     open_metrics > 0 && open_metrics >= text
 }
 
-/// One of the formats, and how much it is wanted, in thousandths.
+/// A media range of the header that includes one of the formats, with its weight in thousandths.
 struct MediaRange {
     format: Format,
     weight: u16,
@@ -25,7 +27,7 @@ enum Format {
 }
 
 impl MediaRange {
-    /// Reads a media range; `None` if it is of no format that there is here. Who takes any format gets the one that everyone reads.
+    /// Parses a media range; `None` if it includes neither format. Wildcards select the text format, which every scraper reads.
     fn read(range: &str) -> Option<Self> {
         let mut parts = range.split(';').map(str::trim);
         let (format, versions): (_, &[&str]) = match &*parts.next()?.to_ascii_lowercase() {
@@ -45,10 +47,10 @@ impl MediaRange {
     }
 }
 
-/// Reads a weight (RFC 9110, section 12.4.2).
+/// Parses a weight ([RFC 9110, section 12.4.2](https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2)).
 fn thousandths(weight: &str) -> Option<u16> {
     let weight: f32 = weight.parse().ok()?;
-    // The cast rounds to zero what is smaller than a thousandth, and so does the format.
+    // The rounding turns a weight below half a thousandth into 0; the grammar allows three digits.
     (0.0..=1.0)
         .contains(&weight)
         .then_some((weight * 1000.0).round() as u16)
@@ -62,7 +64,7 @@ mod tests {
         prefers_open_metrics(accept.iter().copied())
     }
 
-    /// What Prometheus 3 and Prometheus 2.42 send.
+    /// The headers that Prometheus 3 and Prometheus 2.42 send.
     #[test]
     fn prometheus_wants_open_metrics() {
         assert!(wants(&[

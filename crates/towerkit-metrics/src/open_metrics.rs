@@ -1,4 +1,4 @@
-//! The OpenMetrics text format, version 1.0.0.
+//! The [OpenMetrics text format, version 1.0.0](https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md).
 
 use std::{fmt, fmt::Write};
 
@@ -14,7 +14,7 @@ use crate::{
     snapshot::unit,
 };
 
-/// What stands behind all metrics.
+/// The last line of the text.
 pub(crate) const END: &str = "# EOF\n";
 
 /// Writes one series.
@@ -32,7 +32,7 @@ pub(crate) fn write_series(
     }
 }
 
-/// The name and the type of a family. The name of a counter stands without `_total`, which no other metric has.
+/// Returns the name and the type of a family. The name of a counter omits `_total`.
 fn family_name(family: &MetricFamily) -> (&str, &'static str) {
     match (family.kind(), counter_base_name(family.name())) {
         (MetricKind::Counter, Some(counter_base_name)) => (counter_base_name, "counter"),
@@ -41,11 +41,11 @@ fn family_name(family: &MetricFamily) -> (&str, &'static str) {
     }
 }
 
-/// Writes what stands before the series of a metric.
+/// Writes the lines before the series of a metric.
 pub(crate) fn write_header(out: &mut String, family: &MetricFamily) {
     let (name, kind) = family_name(family);
     write_line(out, format_args!("# TYPE {name} {kind}"));
-    // The unit has to be what the shown name ends in.
+    // The format requires that the family name ends in the unit.
     if let Some(unit) = unit(name).filter(|unit| name.ends_with(unit)) {
         write_line(out, format_args!("# UNIT {name} {unit}"));
     }
@@ -68,7 +68,7 @@ fn write_histogram(
             write_exemplar(out, exemplar);
         }
     });
-    // A sum is a counter there: it never falls, and so it is left out where it may.
+    // The sum is a counter in this format: it is omitted if it could decrease.
     let rises = values.bounds().first().is_none_or(|bound| *bound >= 0.0);
     if rises && values.sum() >= 0.0 {
         write_sample(out, &format!("{name}_count"), labels, values.count());
@@ -81,7 +81,7 @@ fn write_histogram(
     }
 }
 
-/// A bound as the format wants it, so that it is the same text in every program: as Go's `%g`, and with a point if it has no exponent.
+/// A bucket bound as a canonical number of the specification: as Go's `%g` prints it, with a decimal point if it has no exponent.
 pub(crate) struct CanonicalNumber(pub(crate) f64);
 
 impl fmt::Display for CanonicalNumber {
@@ -101,7 +101,7 @@ impl fmt::Display for CanonicalNumber {
     }
 }
 
-/// Writes an exemplar as it stands at the end of a line.
+/// Writes an [`Exemplar`] at the end of a line.
 fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
     let trace = Hex::<32>::new(&exemplar.ids.trace);
     let span = Hex::<16>::new(&exemplar.ids.span);

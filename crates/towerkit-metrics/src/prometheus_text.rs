@@ -1,4 +1,4 @@
-//! The Prometheus text format, version 0.0.4.
+//! The Prometheus [text format, version 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/).
 
 use std::{fmt, fmt::Write};
 
@@ -28,7 +28,7 @@ pub(crate) fn write_series(
     }
 }
 
-/// Writes what stands before the series of a metric.
+/// Writes the lines before the series of a metric.
 pub(crate) fn write_header(out: &mut String, family: &MetricFamily) {
     let (name, help) = (family.name(), family.help());
     if !help.is_empty() {
@@ -40,19 +40,19 @@ pub(crate) fn write_header(out: &mut String, family: &MetricFamily) {
     write_line(out, format_args!("# TYPE {name} {kind}"));
 }
 
-/// The bounds of a metric's buckets as they stand in each of its series, since writing a float takes longer than all the rest of a line.
+/// The `le` labels of a histogram, formatted once per metric because formatting a float takes longer than the rest of a line.
 #[derive(Debug)]
 pub(crate) struct BucketLabels(Vec<String>);
 
 impl BucketLabels {
-    /// Writes the bounds of a histogram; of another metric there are none.
+    /// Formats the bounds of a histogram; other metrics have no bounds.
     pub(crate) fn new(bounds: Option<&[f64]>, shown: impl Fn(f64) -> String) -> Self {
         let all = bounds.map(|bounds| bounds.iter().copied().chain([f64::INFINITY]));
         let shown = |bound| format!("le=\"{}\"}} ", shown(bound));
         Self(all.into_iter().flatten().map(shown).collect())
     }
 
-    /// Writes the buckets of one series, and what `trailing` adds to the line of each.
+    /// Writes the buckets of one series; `trailing` appends to the line of each.
     pub(crate) fn write(
         &self,
         out: &mut String,
@@ -75,7 +75,7 @@ impl BucketLabels {
     }
 }
 
-/// Writes a number without the detours of a format.
+/// Writes an integer without the overhead of [`fmt`].
 fn write_decimal(out: &mut String, mut number: u64) {
     let mut digits = [0; 20];
     let mut first = digits.len();
@@ -90,7 +90,7 @@ fn write_decimal(out: &mut String, mut number: u64) {
     out.push_str(str::from_utf8(&digits[first..]).unwrap_or_default());
 }
 
-/// A number as Prometheus reads it.
+/// A float in the notation of Prometheus.
 pub(crate) struct PrometheusNumber(pub(crate) f64);
 
 impl fmt::Display for PrometheusNumber {
@@ -103,7 +103,7 @@ impl fmt::Display for PrometheusNumber {
     }
 }
 
-/// Writes the label set of a series as it stands between the braces.
+/// Returns the labels of a series as they are written between the braces.
 pub(crate) fn label_set(family: &MetricFamily, series: &Sample) -> String {
     let mut set = String::new();
     for (name, value) in family.labels(series) {
@@ -118,7 +118,7 @@ pub(crate) fn label_set(family: &MetricFamily, series: &Sample) -> String {
     set
 }
 
-/// Writes the line of one number.
+/// Writes the line of one value.
 pub(crate) fn write_sample(out: &mut String, name: &str, labels: &str, value: impl fmt::Display) {
     if labels.is_empty() {
         write_line(out, format_args!("{name} {value}"));
@@ -146,13 +146,13 @@ pub(crate) fn write_escaped(out: &mut String, text: &str, quotes: bool) {
     }
 }
 
-/// Whether Prometheus takes `name` for a metric.
+/// Returns true if `name` is a valid [metric name](https://prometheus.io/docs/concepts/data_model/).
 pub(crate) fn is_metric_name(name: &str) -> bool {
     let body = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     name.chars().all(body) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// Whether Prometheus takes `name` for a label; names that start with two underscores are its own.
+/// Returns true if `name` is a valid label name. Names that start with two underscores are reserved for Prometheus.
 pub(crate) fn is_label_name(name: &str) -> bool {
     is_metric_name(name) && !name.contains(':') && !name.starts_with("__")
 }

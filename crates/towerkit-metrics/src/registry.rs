@@ -16,17 +16,17 @@ use crate::{
     text_writer::{TextFormat, TextWriter},
 };
 
-/// The built-in backend: fixed buckets, atomics, and the Prometheus text format.
+/// The built-in metrics backend: keeps all series in memory and writes them for Prometheus.
 ///
-/// Clones are the same registry. Its memory is bounded without any upkeep: a metric has at most 10,000 series, or as many as
-/// [`with_max_series`](Self::with_max_series) says. What would be one more is recorded in a series whose labels all say `_OTHER`, and
-/// counted in `towerkit_metrics_dropped_total{metric="…"}`.
+/// Clones share one registry. Its memory is bounded: a metric has at most 10,000 series, or [`with_max_series`](Self::with_max_series). A
+/// value for a further series is recorded in a series with the value `_OTHER` in all labels, and counted in
+/// `towerkit_metrics_dropped_total{metric="…"}`.
 ///
-/// So that no thread waits for another, a series has a copy of its numbers for each thread that uses it, up to the number of processors
-/// and to eight: threads that are more share them. A copy is 64 bytes for a counter or a gauge, and for a histogram 64 bytes for each
-/// eight of its buckets, its sum counting for two: 192 bytes with the default buckets.
+/// Threads do not wait for each other: a series has a copy of its cells for each thread that uses it, up to the number of processors and
+/// at most eight; further threads share copies. A copy takes 64 bytes for a [`Counter`] or a [`Gauge`], and for a [`Histogram`] 64 bytes
+/// per eight cells, which are its buckets and two sums: 192 bytes with the default [`Buckets`].
 ///
-/// A handle is resolved once, under a lock, and kept; using it takes no lock.
+/// Resolving an instrument takes a lock; using it does not.
 ///
 /// ```
 /// use towerkit_metrics::Registry;
@@ -43,7 +43,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     max_series: usize,
     families: Mutex<Families>,
-    /// The handles of events, for a registry that is a sink.
+    /// The series of events, for a registry that is an event sink.
     event_series: OnceLock<EventSeries>,
 }
 
@@ -56,13 +56,13 @@ struct Families {
 const MAX_SERIES: NonZeroUsize = NonZeroUsize::new(10_000).expect("10,000 is not zero");
 
 impl Registry {
-    /// Makes a registry of its own, whose metrics have at most 10,000 series each.
+    /// Creates a registry with at most 10,000 series per metric.
     #[must_use]
     pub fn new() -> Self {
         Self::with_max_series(MAX_SERIES)
     }
 
-    /// Makes a registry whose metrics have at most `max` series each, and the one for the rest.
+    /// Creates a registry with at most `max` series per metric, plus one for the overflow.
     #[must_use]
     pub fn with_max_series(max: NonZeroUsize) -> Self {
         Self(Arc::new(Inner {
@@ -72,20 +72,24 @@ impl Registry {
         }))
     }
 
-    /// Returns the registry of the process, in which layers record unless told otherwise.
+    /// Returns the registry of the process, the default of [`MetricsLayer`](crate::MetricsLayer).
     #[must_use]
     pub fn global() -> Self {
         static GLOBAL: LazyLock<Registry> = LazyLock::new(Registry::new);
         GLOBAL.clone()
     }
 
-    /// Resolves a counter, whose name should end in `_total`.
+    /// Resolves a [`Counter`]; its name should end in `_total`.
     ///
     /// # Errors
     ///
-    /// A [`MetricError`] if Prometheus does not take the name or a label; if there is a metric of that name that is no counter or has
-    /// other labels; if the name ends in a suffix that OpenMetrics reserves for another type of metric (`_created`, `_bucket`, `_count`,
-    /// `_sum`, `_gcount`, `_gsum`, `_info`); or if a line of the one could be read as that of another, such as of `x_total` and `x`.
+    /// Returns a [`MetricError`] if:
+    ///
+    /// - the name or the name of a label is invalid in Prometheus;
+    /// - a metric of this name has another kind or other labels;
+    /// - the name ends in a suffix that OpenMetrics reserves for another type (`_created`, `_bucket`, `_count`, `_sum`, `_gcount`,
+    ///   `_gsum`, `_info`);
+    /// - a line of this metric could be read as one of another metric, as with `x_total` and `x`.
     pub fn counter(
         &self,
         name: &str,
@@ -98,10 +102,10 @@ impl Registry {
         }
     }
 
-    /// Shows a count that is kept elsewhere and only rises, such as that of lost log lines; `read` is called by each scrape and snapshot,
-    /// and must neither block nor panic.
+    /// Registers a counter whose value `read` returns, such as the number of lost log lines. Each scrape and [`snapshot`](Self::snapshot)
+    /// calls `read`, which must neither block, panic nor decrease.
     ///
-    /// A second one of the same name and labels changes nothing.
+    /// A second registration with the same name and labels is ignored.
     ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
@@ -110,7 +114,7 @@ impl Registry {
     /// let registry = Registry::new();
     /// let lost = Arc::new(AtomicU64::new(0));
     /// let count = lost.clone();
-    /// registry.observable_counter("lost_total", "ReservedNames that were lost.", &[], move || count.load(Ordering::Relaxed))?;
+    /// registry.observable_counter("lost_total", "Log lines that were lost.", &[], move || count.load(Ordering::Relaxed))?;
     /// lost.store(3, Ordering::Relaxed);
     /// assert!(registry.render().ends_with("lost_total 3\n"));
     /// # Ok::<_, towerkit_metrics::MetricError>(())
@@ -118,8 +122,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As for [`counter`](Self::counter); also if there is a counter of that name that is counted here, or the metric has all the
-    /// series that it may have.
+    /// Returns a [`MetricError`] as [`counter`](Self::counter) does, if a counter of this name was resolved by [`counter`](Self::counter),
+    /// or if the metric has its maximum number of series.
     pub fn observable_counter(
         &self,
         name: &str,
@@ -133,7 +137,7 @@ impl Registry {
         if family.len() >= self.0.max_series {
             return Err(MetricError::new(
                 name,
-                "it has all the series that it may have",
+                "the metric has its maximum number of series",
             ));
         }
         family
@@ -141,11 +145,11 @@ impl Registry {
             .map(drop)
     }
 
-    /// Resolves a gauge.
+    /// Resolves a [`Gauge`].
     ///
     /// # Errors
     ///
-    /// As for [`counter`](Self::counter), but that `_total` is reserved and `_info` is not.
+    /// Returns a [`MetricError`] as [`counter`](Self::counter) does, except that `_total` is reserved and `_info` is not.
     pub fn gauge(
         &self,
         name: &str,
@@ -158,13 +162,13 @@ impl Registry {
         }
     }
 
-    /// Resolves a histogram, whose name should end in its unit: `_seconds`, `_bytes`.
+    /// Resolves a [`Histogram`]; its name should end in its unit, such as `_seconds` or `_bytes`.
     ///
-    /// Who resolves the first series of a metric chooses the buckets of all.
+    /// The first series of a metric fixes the [`Buckets`] of all its series.
     ///
     /// # Errors
     ///
-    /// As for [`counter`](Self::counter), but that `_total` is reserved as well.
+    /// Returns a [`MetricError`] as [`counter`](Self::counter) does; `_total` is reserved too.
     pub fn histogram(
         &self,
         name: &str,
@@ -183,27 +187,29 @@ impl Registry {
         }
     }
 
-    /// Writes all metrics in the Prometheus text format, version 0.0.4.
+    /// Writes all metrics in the Prometheus [text format, version 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/).
     ///
-    /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed during the scrape.
+    /// The counts of a histogram agree with each other. Its sum may include or miss values that are observed during the scrape.
     #[must_use]
     pub fn render(&self) -> String {
         self.render_as(TextFormat::Prometheus)
     }
 
-    /// Writes all metrics in the OpenMetrics text format, version 1.0.0, which has exemplars: the trace of the last value of each
-    /// bucket of a histogram that was observed in a trace which is recorded.
+    /// Writes all metrics in the [OpenMetrics text format, version 1.0.0][open-metrics], with exemplars: the trace of the latest value of
+    /// each bucket that was observed in a sampled trace.
     ///
-    /// A counter whose name does not end in `_total` is of unknown type there, and the sum of a histogram that has, or may have,
-    /// negative values is left out, with its count.
+    /// A counter whose name does not end in `_total` has the type `unknown`. The sum and the count of a histogram are omitted if it has,
+    /// or may have, negative values.
+    ///
+    /// [open-metrics]: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
     #[must_use]
     pub fn render_open_metrics(&self) -> String {
         self.render_as(TextFormat::OpenMetrics)
     }
 
-    /// Copies all metrics as they are, for an exporter that pushes them.
+    /// Returns a copy of all metrics, for exporters that push.
     ///
-    /// The counts of a histogram agree with each other. Its sum may lack, or have, what was observed meanwhile.
+    /// The counts of a histogram agree with each other. Its sum may include or miss values that are observed meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> RegistrySnapshot {
         let families = self.families().by_name.clone();
@@ -217,7 +223,7 @@ impl Registry {
         out
     }
 
-    /// Returns the metrics as text that is still to be written.
+    /// Returns a writer of the current metrics.
     pub(crate) fn text_writer(&self, format: TextFormat) -> TextWriter {
         let families = self.families().by_name.clone();
         TextWriter::new(format, families)
@@ -254,7 +260,7 @@ impl Registry {
     }
 
     fn families(&self) -> MutexGuard<'_, Families> {
-        // Nothing panics while the lock is held, but for want of memory.
+        // The lock is never poisoned by a bug here: code under it panics only if memory is exhausted.
         self.0
             .families
             .lock()
@@ -262,7 +268,7 @@ impl Registry {
     }
 }
 
-/// Finds or makes a family.
+/// Finds or creates a family.
 fn family<'a>(
     families: &'a mut Families,
     name: &str,
@@ -272,7 +278,10 @@ fn family<'a>(
 ) -> Result<&'a mut Family, MetricError> {
     if !families.by_name.contains_key(name) {
         if !is_metric_name(name) {
-            return Err(MetricError::new(name, "Prometheus does not claim the name"));
+            return Err(MetricError::new(
+                name,
+                "the name is not valid in Prometheus",
+            ));
         }
         reserved_names::check(name, kind)?;
         let new = Family::new(name, help, kind.clone(), labels)?;
@@ -280,7 +289,10 @@ fn family<'a>(
         families.reserved.claim(&name, kind)?;
         families.by_name.insert(name, new);
     }
-    Ok(families.by_name.get_mut(name).expect("it is there by now"))
+    Ok(families
+        .by_name
+        .get_mut(name)
+        .expect("the family was inserted above"))
 }
 
 impl Provider for Registry {
@@ -337,7 +349,7 @@ mod tests {
     use super::*;
     use crate::MetricsLayer;
 
-    /// A8.10: whoever holds the lock, a call of a known series takes none, and neither does an event.
+    /// A8.10: a call of a known series takes no lock, and neither does an event, even while another thread holds the lock.
     #[test]
     fn what_is_known_is_recorded_without_the_lock() {
         let registry = Registry::new();

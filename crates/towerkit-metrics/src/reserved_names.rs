@@ -1,13 +1,15 @@
-//! The suffixes that the formats give a meaning, and which names they keep others from having.
+//! The suffixes with a meaning in the formats, and the metric names that they reserve.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{MetricError, family::InstrumentKind};
 
-/// The suffixes of OpenMetrics 1.0 (section "Suffixes"), with what is said to who ends the name of another type of metric so.
+/// The suffixes of [OpenMetrics 1.0][suffixes], each with the error message for a metric of another type.
 ///
-/// `_total` is a counter's own, and `_info` is left to gauges, as which programs show their versions: neither format has another place
-/// for them here.
+/// `_total` is allowed for counters. `_info` is allowed for gauges, which programs use to show their version: neither format has another
+/// type for it here.
+///
+/// [suffixes]: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#suffixes
 const SUFFIXES: [(&str, &str); 8] = [
     ("_total", "the suffix _total is reserved for counters"),
     (
@@ -42,7 +44,7 @@ const SUFFIXES: [(&str, &str); 8] = [
 
 const TOTAL: &str = "_total";
 
-/// Rejects a name that ends in a suffix of another type of metric.
+/// Rejects a name with a suffix that is reserved for another type of metric.
 pub(crate) fn check(name: &str, kind: &InstrumentKind) -> Result<(), MetricError> {
     let may_end_in = match kind {
         InstrumentKind::Counter | InstrumentKind::ObservableCounter(_) => TOTAL,
@@ -56,15 +58,15 @@ pub(crate) fn check(name: &str, kind: &InstrumentKind) -> Result<(), MetricError
     }
 }
 
-/// Which metric a line belongs to, by the name that stands in it.
+/// The metric that owns each sample name.
 #[derive(Debug, Default)]
 pub(crate) struct ReservedNames(BTreeMap<Box<str>, Arc<str>>);
 
 impl ReservedNames {
-    /// Takes the names of a metric, unless another metric has one of them.
+    /// Reserves the sample names of a metric, or returns a [`MetricError`] if another metric owns one of them.
     ///
-    /// Among them are those that a later version may write (`_created`), and the name of a counter without `_total`, which is that of
-    /// the metric in OpenMetrics.
+    /// They include the names that a later version may write (`_created`), and the name of a counter without `_total`, which OpenMetrics
+    /// uses.
     pub(crate) fn claim(
         &mut self,
         name: &Arc<str>,
@@ -90,7 +92,7 @@ fn names(name: &str, kind: &InstrumentKind) -> Vec<String> {
         (InstrumentKind::Histogram(_), _) => {
             (name, &["", "_bucket", "_count", "_sum", "_created"][..])
         }
-        // A counter without its suffix is of unknown type.
+        // A counter without `_total` has the type `unknown`.
         _ => (name, &[""][..]),
     };
     suffixes
@@ -99,7 +101,7 @@ fn names(name: &str, kind: &InstrumentKind) -> Vec<String> {
         .collect()
 }
 
-/// Returns the name of a counter in OpenMetrics, if it has one.
+/// Returns the name of a counter in OpenMetrics, without `_total`.
 pub(crate) fn counter_base_name(name: &str) -> Option<&str> {
     name.strip_suffix(TOTAL).filter(|base| !base.is_empty())
 }

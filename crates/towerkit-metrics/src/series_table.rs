@@ -6,10 +6,10 @@ use std::{
     },
 };
 
-/// A map from strings that only grows, up to a cap: what is known is found without a lock and without an allocation.
+/// A map with string keys that only grows, up to a maximum. Finding a known key takes no lock and allocates no memory.
 ///
-/// Open addressing with linear probing over slots that are written once, at most half of them ever. Since nothing is removed, two threads
-/// that insert the same key meet at the same slot, and an index stays good for ever. A `u16` caps the entries, so an index fits in a `u32`.
+/// Open addressing with linear probing over [`OnceLock`] slots, of which at most half are ever filled. Entries are never removed, so two
+/// threads that insert the same key reach the same slot, and an index stays valid. The maximum is a `u16`, so an index fits in a `u32`.
 #[derive(Debug)]
 pub(crate) struct SeriesTable<V> {
     slots: Box<[OnceLock<Box<Entry<V>>>]>,
@@ -18,7 +18,7 @@ pub(crate) struct SeriesTable<V> {
     seed: u64,
 }
 
-/// A key is a string and the kind of thing that it names.
+/// A key consists of a text and a number, such as that of a [`CallKind`](crate::call_kind::CallKind).
 #[derive(Debug)]
 struct Entry<V> {
     kind: u8,
@@ -27,7 +27,7 @@ struct Entry<V> {
 }
 
 impl<V> SeriesTable<V> {
-    /// Makes a table of at most `most` entries.
+    /// Creates a table with at most `max` entries.
     pub(crate) fn new(most: u16) -> Self {
         let most = usize::from(most);
         Self {
@@ -36,12 +36,12 @@ impl<V> SeriesTable<V> {
                 .collect(),
             len: AtomicUsize::new(0),
             most,
-            // Callers may choose keys: without knowing the seed they cannot choose keys that collide.
+            // Callers may choose the keys: without the seed they cannot choose keys that collide.
             seed: RandomState::new().hash_one(0),
         }
     }
 
-    /// Returns how many entries there are.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Relaxed)
     }
@@ -66,7 +66,7 @@ impl<V> SeriesTable<V> {
         None
     }
 
-    /// Returns the index of a key, which gets a value if it had none; `None` if the table is full.
+    /// Returns the index of a key, and inserts it if it is new; `None` if the table is full.
     pub(crate) fn insert(&self, kind: u8, key: &str, value: impl Fn() -> V) -> Option<u32> {
         for index in self.probe(kind, key) {
             self.fill(index, || {
@@ -83,7 +83,7 @@ impl<V> SeriesTable<V> {
         None
     }
 
-    /// Fills a slot, unless it is taken or the table is full.
+    /// Fills a slot, unless it or the table is full.
     fn fill(&self, index: usize, entry: impl FnOnce() -> Box<Entry<V>>) {
         if self.slots[index].get().is_some() || !self.reserve() {
             return;
@@ -99,7 +99,7 @@ impl<V> SeriesTable<V> {
     }
 
     fn reserve(&self) -> bool {
-        // Relaxed: the count only bounds; what is in a slot is published by the slot.
+        // Relaxed: the count only limits the entries; each slot publishes its own content.
         let more = |len| (len < self.most).then_some(len + 1);
         self.len.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
@@ -119,10 +119,10 @@ impl<V> Entry<V> {
     }
 }
 
-/// Multiplies and folds eight bytes at a time, as wyhash and foldhash do.
+/// Multiplies and folds eight bytes at a time, as [wyhash](https://github.com/wangyi-fudan/wyhash) and foldhash do.
 ///
-/// SipHash would cost a third of what a whole observation may. The probe is bounded and keys are few, so that a weaker hash can cost
-/// time only, and never room.
+/// SipHash would cost a third of the time of a whole observation. The probe is bounded and keys are few, so a weaker hash can cost time
+/// but no memory.
 #[inline]
 fn hash(seed: u64, kind: u8, key: &[u8]) -> usize {
     let mut state = fold(seed ^ u64::from(kind) ^ ((key.len() as u64) << 8));
@@ -130,7 +130,7 @@ fn hash(seed: u64, kind: u8, key: &[u8]) -> usize {
     for word in words {
         state = fold(state ^ u64::from_le_bytes(*word));
     }
-    // The last eight bytes, if there are so many, hold the rest at no cost of a loop.
+    // The last eight bytes include the rest, without a loop.
     state = match key.last_chunk() {
         Some(last) if !rest.is_empty() => fold(state ^ u64::from_le_bytes(*last)),
         Some(_) => state,
@@ -143,7 +143,7 @@ fn hash(seed: u64, kind: u8, key: &[u8]) -> usize {
 
 #[inline]
 fn fold(word: u64) -> u64 {
-    // An odd constant without pattern: the golden ratio, as Knuth has it.
+    // An odd constant without a pattern: the golden ratio (Knuth 6.4).
     let product = u128::from(word) * 0x9E37_79B9_7F4A_7C15;
     (product >> 64) as u64 ^ product as u64
 }
@@ -158,7 +158,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// A small model: a `HashMap` that rejects new keys once it is full.
+        /// The model is a [`HashMap`] that rejects new keys when it is full.
         #[test]
         fn it_is_a_map_with_a_cap(
             most in 0_u16..12,

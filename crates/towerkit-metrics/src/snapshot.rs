@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use crate::exemplars::Exemplar;
 
-/// What a [`Registry`](crate::Registry) held at one moment: for exporters that push, each in a format of its own.
+/// All metrics of a [`Registry`](crate::Registry) at one moment, for exporters that push.
 ///
-/// Made by [`Registry::snapshot`](crate::Registry::snapshot). It is a copy, so that no lock is held while it is encoded and sent.
+/// Returned by [`Registry::snapshot`](crate::Registry::snapshot). It is a copy, so no lock is held while it is encoded and sent.
 ///
 /// ```
 /// use towerkit_metrics::{Registry, Value};
@@ -25,7 +25,7 @@ pub struct RegistrySnapshot {
     families: Vec<MetricFamily>,
 }
 
-/// All series of one metric, as they were at one moment.
+/// A metric and all its series at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricFamily {
     pub(crate) name: Arc<str>,
@@ -35,18 +35,18 @@ pub struct MetricFamily {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// What kind of numbers a metric has.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// A number that only rises, from 0 when the registry was made.
+    /// A value that only increases, from 0 at the creation of the registry.
     Counter,
-    /// A number that rises and falls.
+    /// A value that increases and decreases.
     Gauge,
-    /// Values counted by size.
+    /// A distribution of values over buckets.
     Histogram,
 }
 
-/// One series, as it was at one moment.
+/// A series at one moment; [`MetricFamily::labels`] returns its labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     pub(crate) labels: Arc<[Box<str>]>,
@@ -56,30 +56,30 @@ pub struct Sample {
 /// The value of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// The value of a counter.
+    /// The value of a [`Counter`](crate::Counter).
     Counter(u64),
-    /// The value of a gauge.
+    /// The value of a [`Gauge`](crate::Gauge).
     Gauge(i64),
-    /// The values that a histogram observed.
+    /// The counts and the sum of a [`Histogram`](crate::Histogram).
     Histogram(HistogramSnapshot),
 }
 
-/// Values counted by size, since the registry was made.
+/// The counts and the sum of a [`Histogram`](crate::Histogram) since the creation of the registry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramSnapshot {
     pub(crate) bounds: Arc<[f64]>,
     pub(crate) counts: Box<[u64]>,
     pub(crate) sum: f64,
-    /// One for each bucket, or none at all.
+    /// One per bucket, or empty.
     pub(crate) exemplars: Box<[Option<Exemplar>]>,
 }
 
-/// The units in which Prometheus measures, one of which a name may end in.
+/// The [base units](https://prometheus.io/docs/practices/naming/#base-units) of Prometheus, one of which ends a name.
 const UNITS: [&str; 9] = [
     "seconds", "bytes", "ratio", "celsius", "meters", "volts", "amperes", "joules", "grams",
 ];
 
-/// Returns the unit that a name ends in, `_total` aside.
+/// Returns the unit at the end of a name, before `_total`.
 pub(crate) fn unit(name: &str) -> Option<&'static str> {
     let name = name.strip_suffix("_total").unwrap_or(name);
     let (_, last) = name.rsplit_once('_')?;
@@ -91,7 +91,7 @@ impl RegistrySnapshot {
         Self { families }
     }
 
-    /// Returns the metrics, by name.
+    /// Returns the metrics, sorted by name.
     #[must_use]
     pub fn families(&self) -> &[MetricFamily] {
         &self.families
@@ -99,39 +99,40 @@ impl RegistrySnapshot {
 }
 
 impl MetricFamily {
-    /// Returns the whole name, with its unit and `_total`.
+    /// Returns the name, with its unit and `_total`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the help, which may be empty.
+    /// Returns the help text, which may be empty.
     #[must_use]
     pub fn help(&self) -> &str {
         &self.help
     }
 
-    /// Returns the kind of all values.
+    /// Returns the kind of the metric.
     #[must_use]
     pub fn kind(&self) -> MetricKind {
         self.kind
     }
 
-    /// Returns the base unit that the name ends in, before `_total`, if it is one of Prometheus's: `seconds`, `bytes`, `ratio`, …
+    /// Returns the Prometheus [base unit](https://prometheus.io/docs/practices/naming/#base-units) at the end of the name, before
+    /// `_total`: `seconds`, `bytes`, `ratio`, …
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
         unit(&self.name)
     }
 
-    /// Returns the series, at least one.
+    /// Returns the series; there is at least one.
     #[must_use]
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
-    /// Returns the labels of one of the series, in the order in which the first series was given them.
+    /// Returns the labels of a [`Sample`] of this metric, in the order of the first series.
     ///
-    /// A value may be empty, which to Prometheus is no label, and any text.
+    /// A value may be any text; Prometheus treats an empty value as a missing label.
     pub fn labels<'a>(
         &'a self,
         sample: &'a Sample,
@@ -160,25 +161,25 @@ impl Sample {
 }
 
 impl HistogramSnapshot {
-    /// Returns the upper bounds of the buckets, which belong to them; the last bucket has none.
+    /// Returns the inclusive upper bounds of the buckets, without the last bucket, which has no bound.
     #[must_use]
     pub fn bounds(&self) -> &[f64] {
         &self.bounds
     }
 
-    /// Returns how many values each bucket has, the last one included: one number more than there are bounds. Not cumulative.
+    /// Returns the number of values in each bucket, one more than there are [`bounds`](Self::bounds). The counts are not cumulative.
     #[must_use]
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Returns how many values there are: what the buckets add up to.
+    /// Returns the number of values, the sum of [`counts`](Self::counts).
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
 
-    /// Returns the sum of the values. It may lack, or have, what was observed while the snapshot was taken.
+    /// Returns the sum of the values. It may include or miss values that were observed while the snapshot was taken.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(snapshot.families()[0].unit(), Some("seconds"));
     }
 
-    /// MT-05: a snapshot among threads is a moment that was or could have been.
+    /// MT-05: a snapshot that is taken among threads shows a state between two observations.
     #[test]
     fn snapshots_rise_while_threads_record() {
         const EACH: u64 = 5_000;

@@ -1,4 +1,4 @@
-//! Words that many threads add to, spread so that no two of them wait for one cache line.
+//! Atomic cells with a copy per thread, so that threads do not contend for a cache line, as Java's `Striped64` does.
 
 use std::{
     cell::Cell,
@@ -10,22 +10,22 @@ use std::{
     thread::available_parallelism,
 };
 
-/// Words of which each thread adds to its own copy, up to [`MAX_COPIES`] copies; what they stand for is the sum.
+/// Cells with up to [`MAX_COPIES`] copies. Each thread adds to its own copy, and the value is the sum of the copies.
 ///
-/// A copy is made when its first thread comes, so that who has one thread has one copy. `T` is a [`CacheLine`], or more of them.
+/// A thread's first use creates its copy, so a program with one thread has one copy. `T` is a [`CacheLine`], or a slice of them.
 #[derive(Debug)]
 pub(crate) struct Striped<T: ?Sized> {
     copies: Box<[OnceLock<Box<T>>]>,
 }
 
-/// Some words, which share no cache line with others.
+/// Cells that fill a cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct CacheLine([AtomicU64; CELLS]);
 
 const CELLS: usize = 8;
 
-/// The words of a copy, by their place.
+/// Access to the cells of a copy by their index.
 pub(crate) trait Cells {
     fn cell(&self, place: usize) -> &AtomicU64;
 }
@@ -44,14 +44,14 @@ impl Cells for [CacheLine] {
     }
 }
 
-/// Makes as many lines as so many words need.
+/// Creates enough cache lines for this number of cells.
 pub(crate) fn cache_lines(cells: usize) -> Box<[CacheLine]> {
     (0..cells.div_ceil(CELLS))
         .map(|_| CacheLine::default())
         .collect()
 }
 
-/// Copies are no more than this, or than the processors, rounded up to a power of two: threads that are more share them.
+/// The maximum number of copies. There are as many as processors, rounded up to a power of two, and further threads share them.
 const MAX_COPIES: usize = 8;
 
 static COPIES: LazyLock<usize> = LazyLock::new(|| {
@@ -60,12 +60,12 @@ static COPIES: LazyLock<usize> = LazyLock::new(|| {
 });
 
 thread_local! {
-    /// Which copy this thread adds to, the same for all words: threads take turns as they come. None before the first time.
+    /// The index of the copy of this thread, the same for all cells; threads get indexes in turn. [`usize::MAX`] before the first use.
     static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 impl<T: ?Sized + Cells> Striped<T> {
-    /// Makes the copy of this thread: who makes words will most likely use them, and then the next call allocates nothing.
+    /// Creates the cells, and the copy of this thread, which will most likely use them and must not allocate during the next call.
     pub(crate) fn new(make: impl FnOnce() -> Box<T>) -> Self {
         let copies = (0..*COPIES).map(|_| OnceLock::new()).collect();
         let striped = Self { copies };
@@ -73,7 +73,7 @@ impl<T: ?Sized + Cells> Striped<T> {
         striped
     }
 
-    /// Returns the copy of this thread, made if it is the first time.
+    /// Returns the copy of this thread, and creates it at the first use.
     #[inline(always)]
     pub(crate) fn local(&self, make: impl FnOnce() -> Box<T>) -> &T {
         match self.copies.get(INDEX.get()).and_then(OnceLock::get) {
@@ -92,7 +92,7 @@ impl<T: ?Sized + Cells> Striped<T> {
         self.copies[INDEX.get()].get_or_init(make)
     }
 
-    /// Returns all copies that there are.
+    /// Returns the copies that exist.
     pub(crate) fn copies(&self) -> impl Iterator<Item = &T> {
         self.copies
             .iter()
@@ -100,7 +100,7 @@ impl<T: ?Sized + Cells> Striped<T> {
             .map(|copy| &**copy)
     }
 
-    /// Returns the sum of a word over all copies.
+    /// Returns the sum of a cell over all copies.
     pub(crate) fn sum(&self, place: usize) -> u64 {
         let cells = self.copies().map(|copy| copy.cell(place).load(Relaxed));
         cells.fold(0, u64::wrapping_add)

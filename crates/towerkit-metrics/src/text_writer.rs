@@ -1,4 +1,4 @@
-//! The metrics of a registry as text, written piece by piece.
+//! Writes the metrics of a registry as text, piece by piece.
 
 use std::{collections::btree_map, mem, sync::Arc};
 
@@ -18,7 +18,7 @@ pub(crate) enum TextFormat {
     OpenMetrics,
 }
 
-/// What is left to write. Which series there are was settled when it was made; each is read when it is written.
+/// The part of a text that is not written yet. Its creation fixes the list of series; the value of each is read when it is written.
 #[derive(Debug)]
 pub(crate) struct TextWriter {
     format: TextFormat,
@@ -48,7 +48,7 @@ impl TextWriter {
         }
     }
 
-    /// Appends whole series until `out` has so many bytes or all is written; returns whether something is left.
+    /// Appends whole series until `out` has `enough` bytes; returns true if more series are left.
     pub(crate) fn write(&mut self, out: &mut String, enough: usize) -> bool {
         while out.len() < enough {
             if !self.step(out) {
@@ -58,7 +58,7 @@ impl TextWriter {
         true
     }
 
-    /// Appends the beginning of a metric, one of its series, or the end of all.
+    /// Appends the header of a metric, one of its series, or the end of the text.
     fn step(&mut self, out: &mut String) -> bool {
         if let Some(Current {
             head,

@@ -36,7 +36,7 @@ towerkit_call_duration_seconds_bucket{operation=\"uppercase\",outcome=\"success\
 towerkit_call_duration_seconds_bucket{operation=\"uppercase\",outcome=\"success\",le=\"+Inf\"} 1
 towerkit_call_duration_seconds_sum{operation=\"uppercase\",outcome=\"success\"} 0.5
 towerkit_call_duration_seconds_count{operation=\"uppercase\",outcome=\"success\"} 1
-# HELP towerkit_calls_active Calls that are not over yet.
+# HELP towerkit_calls_active Calls in flight.
 # TYPE towerkit_calls_active gauge
 towerkit_calls_active{operation=\"uppercase\"} 0
 ";

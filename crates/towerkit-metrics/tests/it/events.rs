@@ -91,8 +91,8 @@ fn every_kind() -> Vec<(Event, &'static str)> {
                 calls: 7,
                 evicted: 5,
             },
-            "towerkit_key_table_full_calls_total{name=\"search\"} 7\n\
-             towerkit_key_table_evicted_keys_total{name=\"search\"} 5\n",
+            "towerkit_key_table_evicted_keys_total{name=\"search\"} 5\n\
+             towerkit_key_table_full_calls_total{name=\"search\"} 7\n",
         ),
         (
             Event::ClientAddressMissing {

@@ -58,31 +58,31 @@ fn a_metric_that_does_not_fit_is_an_error() {
     for (error, expected) in [
         (
             why(registry.gauge("c_total", "", &[("a", "1")])),
-            "metric \"c_total\": it is another kind of instrument already",
+            "metric \"c_total\": a metric of this name has another kind",
         ),
         (
             why(counter("c_total", &[("b", "1")])),
-            "metric \"c_total\": its other series have other labels",
+            "metric \"c_total\": its series have other labels",
         ),
         (
             why(counter("c_total", &[])),
-            "metric \"c_total\": its other series have other labels",
+            "metric \"c_total\": its series have other labels",
         ),
         (
             why(counter("c total", &[])),
-            "metric \"c total\": Prometheus does not take the name",
+            "metric \"c total\": the name is not valid in Prometheus",
         ),
         (
             why(counter("d", &[("1", "")])),
-            "metric \"d\": a label has a name that Prometheus does not take",
+            "metric \"d\": the name of a label is not valid in Prometheus",
         ),
         (
             why(counter("d", &[("a", ""), ("a", "")])),
-            "metric \"d\": a label is given twice",
+            "metric \"d\": a label occurs twice",
         ),
         (
             why(histogram("i", &[("le", "")])),
-            "metric \"i\": the label le belongs to the buckets",
+            "metric \"i\": the label le is reserved for the buckets",
         ),
     ] {
         assert_eq!(error, expected);

@@ -70,7 +70,7 @@ fn two_metrics_whose_lines_could_be_taken_for_each_other_are_rejected() {
             first(&registry, a).unwrap();
             let error = second(&registry, b).unwrap_err();
             let expected =
-                format!("metric {b:?}: its lines could be read as those of metric {a:?}");
+                format!("metric {b:?}: its samples could be read as those of metric {a:?}");
             assert_eq!((error.to_string(), error.name()), (expected, b));
             // What was rejected takes no name from others, and the first goes on.
             first(&registry, a).unwrap();
