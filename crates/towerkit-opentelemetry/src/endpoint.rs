@@ -1,22 +1,26 @@
 use http::{Uri, uri::PathAndQuery};
 
-use crate::PipelineError;
+use towerkit_core::ConfigError;
 
-/// Reads the address of a receiver; `path` is where it receives, unless the address says it.
-pub(crate) fn endpoint(address: &str, path: &'static str) -> Result<Uri, PipelineError> {
-    let wrong = |why| PipelineError::new(format!("the endpoint {address:?} {why}"));
-    let uri: Uri = address.parse().map_err(|error| {
-        PipelineError::of(format!("the endpoint {address:?} is no address"), error)
-    })?;
+/// Parses the address of a receiver; `path` is used if the address has no path.
+pub(crate) fn parse_endpoint(address: &str, path: &'static str) -> Result<Uri, ConfigError> {
+    let invalid = || {
+        ConfigError::new(
+            "endpoint",
+            address,
+            "an address of the form http://host:port",
+        )
+    };
+    let uri: Uri = address.parse().map_err(|_| invalid())?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-        return Err(wrong("is not of the form http://host:port"));
+        return Err(invalid());
     }
     if uri.path() != "/" || uri.query().is_some() {
         return Ok(uri);
     }
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(PathAndQuery::from_static(path));
-    Uri::from_parts(parts).map_err(|_| wrong("takes no path"))
+    Uri::from_parts(parts).map_err(|_| invalid())
 }
 
 #[cfg(test)]
@@ -24,8 +28,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_added_where_there_is_none() {
-        let read = |address| endpoint(address, "/v1/traces").map(|uri| uri.to_string());
+    fn an_address_without_a_path_gets_the_default_path() {
+        let read = |address| parse_endpoint(address, "/v1/traces").map(|uri| uri.to_string());
         for address in ["http://collector:4318", "http://collector:4318/"] {
             assert_eq!(read(address).unwrap(), "http://collector:4318/v1/traces");
         }
@@ -36,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_to_is_rejected() {
+    fn an_address_without_http_and_host_is_rejected() {
         for address in [
             "",
             "collector",
@@ -46,7 +50,7 @@ mod tests {
             "http://",
             "http://a b",
         ] {
-            let error = endpoint(address, "/v1/traces").unwrap_err();
+            let error = parse_endpoint(address, "/v1/traces").unwrap_err();
             assert!(
                 error.to_string().contains(&format!("{address:?}")),
                 "{error}"

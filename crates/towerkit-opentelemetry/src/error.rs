@@ -1,83 +1,83 @@
-use std::{borrow::Cow, error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use towerkit_core::ConfigError;
 
-/// A pipeline that cannot be started.
+/// The error of a pipeline that cannot start.
 #[derive(Debug)]
-pub struct PipelineError {
-    what: Cow<'static, str>,
-    source: Option<Box<dyn Error + Send + Sync>>,
+#[non_exhaustive]
+pub enum PipelineError {
+    /// A setting or the endpoint is invalid.
+    Config(ConfigError),
+    /// The thread of the pipeline cannot start.
+    Thread(io::Error),
 }
 
-impl PipelineError {
-    pub(crate) fn new(what: impl Into<Cow<'static, str>>) -> Self {
-        let what = what.into();
-        Self { what, source: None }
-    }
-
-    pub(crate) fn of(
-        what: impl Into<Cow<'static, str>>,
-        source: impl Error + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            what: what.into(),
-            source: Some(Box::new(source)),
-        }
+impl From<ConfigError> for PipelineError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 
 impl fmt::Display for PipelineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "telemetry pipeline: {}", self.what)
+        match self {
+            Self::Config(error) => write!(f, "telemetry pipeline: {error}"),
+            Self::Thread(_) => f.write_str("telemetry pipeline: its thread cannot start"),
+        }
     }
 }
 
 impl Error for PipelineError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        match self {
+            // The message contains the whole error.
+            Self::Config(_) => None,
+            Self::Thread(error) => Some(error),
+        }
     }
 }
 
-/// Telemetry that was not all sent within the time for it, or by an exporter that failed.
+/// The error of a flush or a shutdown that did not send all telemetry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlushError(Why);
+pub struct FlushError(Reason);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Why {
-    Late,
-    Over,
+enum Reason {
+    Timeout,
+    ShutDown,
     Failed(String),
 }
 
 impl FlushError {
     #[cfg(feature = "metrics")]
-    pub(crate) const LATE: Self = Self(Why::Late);
+    pub(crate) const TIMEOUT: Self = Self(Reason::Timeout);
 
-    /// Whether the time was too short; otherwise the exporter failed, or the pipeline was shut down before.
+    /// Returns true if the time limit expired, and false if the exporter failed or the pipeline was shut down before.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.0 == Why::Late
+        self.0 == Reason::Timeout
     }
 }
 
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Why::Late => f.write_str("telemetry was not sent in time"),
-            Why::Over => f.write_str("the telemetry pipeline was shut down before"),
-            Why::Failed(why) => write!(f, "telemetry was not sent: {why}"),
+            Reason::Timeout => f.write_str("telemetry was not sent in time"),
+            Reason::ShutDown => f.write_str("the telemetry pipeline was shut down before"),
+            Reason::Failed(reason) => write!(f, "telemetry was not sent: {reason}"),
         }
     }
 }
 
 impl Error for FlushError {}
 
-pub(crate) fn result(result: OTelSdkResult) -> Result<(), FlushError> {
+pub(crate) fn from_sdk(result: OTelSdkResult) -> Result<(), FlushError> {
     result.map_err(|error| {
         FlushError(match error {
-            OTelSdkError::Timeout(_) => Why::Late,
-            OTelSdkError::AlreadyShutdown => Why::Over,
-            OTelSdkError::InternalFailure(why) => Why::Failed(why),
+            OTelSdkError::Timeout(_) => Reason::Timeout,
+            OTelSdkError::AlreadyShutdown => Reason::ShutDown,
+            OTelSdkError::InternalFailure(reason) => Reason::Failed(reason),
         })
     })
 }

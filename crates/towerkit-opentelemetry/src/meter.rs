@@ -14,16 +14,18 @@ use towerkit_metrics::{self as ours, Buckets, MetricError, Provider};
 
 use crate::{meter_attributes::attributes, meter_names};
 
-/// A meter of OpenTelemetry as a backend of [`towerkit_metrics`].
+/// Records the metrics of [`towerkit_metrics`] with an OpenTelemetry [`Meter`].
 ///
-/// Names, units and attributes are those of the semantic conventions 1.45: `http_server_request_duration_seconds` is
-/// `http.server.request.duration` in `s`, and the label `http_route` the attribute `http.route`. A call that failed has `error.type` as
-/// well, as [`error_type`](towerkit_core::error_type()) says it for spans, too. Metrics that the conventions do not have are in the
-/// namespace `towerkit`. A metric of the program's own keeps its name, but its unit is taken off (`_seconds`, `_bytes`), and `_total`; what
-/// [`EventMetrics`](towerkit_metrics::EventMetrics) counts is `towerkit.` and the rest.
+/// Names, units and attributes follow the [semantic conventions] 1.45: `http_server_request_duration_seconds` becomes
+/// `http.server.request.duration` in `s`, and the label `http_route` the attribute `http.route`. A failed call also has the attribute
+/// `error.type`, with the value of [`error_type`](towerkit_core::error_type()), as on spans. Metrics without a convention are in the
+/// namespace `towerkit`, as [`MetricDescriptor`](towerkit_metrics::MetricDescriptor) lists them. A metric of the program keeps its name
+/// without `_total` and without the unit (`_seconds`, `_bytes`, `_ratio` or `_percent`), which becomes the unit of the instrument.
 ///
-/// Clones are the same backend. The SDK gives 2,000 series to a metric and records what is more with the attribute
-/// `otel.metric.overflow`; gauges have 10,000 series at most.
+/// Clones share one backend. The SDK keeps 2,000 series per metric and records further values with the attribute
+/// `otel.metric.overflow`; there are at most 10,000 series of gauges.
+///
+/// [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/
 ///
 /// ```
 /// use towerkit_metrics::MetricsLayer;
@@ -39,91 +41,94 @@ pub struct OtelMeter(Arc<Inner>);
 struct Inner {
     meter: Meter,
     instruments: Mutex<HashMap<String, Instrument>>,
-    levels: Mutex<HashMap<Series, Arc<Level>>>,
+    gauges: Mutex<HashMap<SeriesKey, Arc<OtelGauge>>>,
 }
 
-/// A metric with its attributes in order, so that labels in another order are the same series.
-type Series = (String, Vec<(String, String)>);
+/// The name of a metric and its sorted labels, so that labels in another order find the same series.
+type SeriesKey = (String, Vec<(String, String)>);
 
-const MOST_LEVELS: usize = 10_000;
+const MAX_GAUGES: usize = 10_000;
 
 #[derive(Debug, Clone)]
 enum Instrument {
     Counter(Counter<u64>),
-    Level(UpDownCounter<i64>),
+    Gauge(UpDownCounter<i64>),
     Histogram(Histogram<f64>),
 }
 
 impl OtelMeter {
-    /// Makes a backend that records with `meter`.
+    /// Creates a backend that records with `meter`.
     #[must_use]
     pub fn new(meter: Meter) -> Self {
         Self(Arc::new(Inner {
             meter,
             instruments: Mutex::default(),
-            levels: Mutex::default(),
+            gauges: Mutex::default(),
         }))
     }
 
-    /// Finds the instrument of a metric, or makes it. The first one chooses the kind, the help and the buckets.
+    /// Finds or creates the instrument of a metric. The first series fixes the kind, the help and the buckets.
     fn instrument(
         &self,
         metric: &str,
-        make: impl FnOnce(&Meter, &meter_names::InstrumentName<'_>) -> Instrument,
+        create: impl FnOnce(&Meter, &meter_names::InstrumentName<'_>) -> Instrument,
     ) -> Result<Instrument, MetricError> {
-        let spelled = meter_names::metric(metric);
-        if !meter_names::is_valid_name(&spelled.name) {
-            let why = "OpenTelemetry does not take the name";
-            return Err(MetricError::new(metric, why));
+        let named = meter_names::metric(metric);
+        if !meter_names::is_valid_name(&named.name) {
+            let reason = "the name is not valid in OpenTelemetry";
+            return Err(MetricError::new(metric, reason));
         }
         let mut instruments = lock(&self.0.instruments);
-        if let Some(known) = instruments.get(&*spelled.name) {
+        if let Some(known) = instruments.get(&*named.name) {
             return Ok(known.clone());
         }
-        let made = make(&self.0.meter, &spelled);
-        instruments.insert(spelled.name.into_owned(), made.clone());
-        Ok(made)
+        let created = create(&self.0.meter, &named);
+        instruments.insert(named.name.into_owned(), created.clone());
+        Ok(created)
     }
 
-    /// Finds the level of a series, or makes it: its number is kept here, because the instrument only takes differences.
-    fn level(
+    /// Finds or creates the gauge of a series. It stores the value, because the instrument only accepts differences.
+    fn gauge_series(
         &self,
         metric: &str,
         labels: &[(&str, &str)],
         instrument: UpDownCounter<i64>,
-    ) -> Result<Arc<Level>, MetricError> {
+    ) -> Result<Arc<OtelGauge>, MetricError> {
         let attributes = attributes(metric, labels)?;
         let mut pairs: Vec<_> = labels
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         pairs.sort();
-        let mut levels = lock(&self.0.levels);
-        let most = levels.len() >= MOST_LEVELS;
+        let mut gauges = lock(&self.0.gauges);
+        let is_full = gauges.len() >= MAX_GAUGES;
         let series = (metric.to_owned(), pairs);
-        match levels.get(&series) {
-            Some(level) => Ok(level.clone()),
-            None if most => Err(MetricError::new(metric, "there are too many gauges")),
+        match gauges.get(&series) {
+            Some(gauge) => Ok(gauge.clone()),
+            None if is_full => Err(MetricError::new(
+                metric,
+                "there are 10,000 series of gauges already",
+            )),
             None => {
-                let level = Arc::new(Level {
+                let gauge = Arc::new(OtelGauge {
                     instrument,
                     attributes,
-                    now: AtomicI64::new(0),
+                    value: AtomicI64::new(0),
                 });
-                levels.insert(series, level.clone());
-                Ok(level)
+                gauges.insert(series, gauge.clone());
+                Ok(gauge)
             }
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while a lock is held, but for want of memory.
+    // Code under these locks panics only if memory is exhausted.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wrong_kind(metric: &str) -> MetricError {
-    MetricError::new(metric, "there is a metric of another kind by that name")
+    MetricError::new(metric, "a metric of this name has another kind")
 }
 
 impl Provider for OtelMeter {
@@ -134,13 +139,13 @@ impl Provider for OtelMeter {
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn ours::Counter>, MetricError> {
         let attributes = attributes(name, labels)?;
-        let found = self.instrument(name, |meter, spelled| {
-            let builder = meter.u64_counter(spelled.name.to_string());
+        let found = self.instrument(name, |meter, named| {
+            let builder = meter.u64_counter(named.name.to_string());
             let builder = builder.with_description(help.to_owned());
-            Instrument::Counter(builder.with_unit(spelled.unit).build())
+            Instrument::Counter(builder.with_unit(named.unit).build())
         });
         match found? {
-            Instrument::Counter(instrument) => Ok(Arc::new(Count {
+            Instrument::Counter(instrument) => Ok(Arc::new(OtelCounter {
                 instrument,
                 attributes,
             })),
@@ -154,13 +159,13 @@ impl Provider for OtelMeter {
         help: &str,
         labels: &[(&str, &str)],
     ) -> Result<Arc<dyn ours::Gauge>, MetricError> {
-        let found = self.instrument(name, |meter, spelled| {
-            let builder = meter.i64_up_down_counter(spelled.name.to_string());
+        let found = self.instrument(name, |meter, named| {
+            let builder = meter.i64_up_down_counter(named.name.to_string());
             let builder = builder.with_description(help.to_owned());
-            Instrument::Level(builder.with_unit(spelled.unit).build())
+            Instrument::Gauge(builder.with_unit(named.unit).build())
         });
         match found? {
-            Instrument::Level(instrument) => Ok(self.level(name, labels, instrument)?),
+            Instrument::Gauge(instrument) => Ok(self.gauge_series(name, labels, instrument)?),
             _ => Err(wrong_kind(name)),
         }
     }
@@ -173,14 +178,14 @@ impl Provider for OtelMeter {
         buckets: &Buckets,
     ) -> Result<Arc<dyn ours::Histogram>, MetricError> {
         let attributes = attributes(name, labels)?;
-        let found = self.instrument(name, |meter, spelled| {
-            let builder = meter.f64_histogram(spelled.name.to_string());
+        let found = self.instrument(name, |meter, named| {
+            let builder = meter.f64_histogram(named.name.to_string());
             let builder = builder.with_description(help.to_owned());
             let builder = builder.with_boundaries(buckets.bounds().to_vec());
-            Instrument::Histogram(builder.with_unit(spelled.unit).build())
+            Instrument::Histogram(builder.with_unit(named.unit).build())
         });
         match found? {
-            Instrument::Histogram(instrument) => Ok(Arc::new(Values {
+            Instrument::Histogram(instrument) => Ok(Arc::new(OtelHistogram {
                 instrument,
                 attributes,
             })),
@@ -190,45 +195,45 @@ impl Provider for OtelMeter {
 }
 
 #[derive(Debug)]
-struct Count {
+struct OtelCounter {
     instrument: Counter<u64>,
     attributes: Box<[KeyValue]>,
 }
 
-impl ours::Counter for Count {
+impl ours::Counter for OtelCounter {
     fn add(&self, by: u64) {
         self.instrument.add(by, &self.attributes);
     }
 }
 
 #[derive(Debug)]
-struct Level {
+struct OtelGauge {
     instrument: UpDownCounter<i64>,
     attributes: Box<[KeyValue]>,
-    now: AtomicI64,
+    value: AtomicI64,
 }
 
-impl ours::Gauge for Level {
+impl ours::Gauge for OtelGauge {
     fn add(&self, by: i64) {
-        // Relaxed: differences add up in any order.
-        self.now.fetch_add(by, Ordering::Relaxed);
+        // Relaxed: the order of differences does not change their sum.
+        self.value.fetch_add(by, Ordering::Relaxed);
         self.instrument.add(by, &self.attributes);
     }
 
     fn set(&self, to: i64) {
-        let before = self.now.swap(to, Ordering::Relaxed);
+        let before = self.value.swap(to, Ordering::Relaxed);
         self.instrument
             .add(to.wrapping_sub(before), &self.attributes);
     }
 }
 
 #[derive(Debug)]
-struct Values {
+struct OtelHistogram {
     instrument: Histogram<f64>,
     attributes: Box<[KeyValue]>,
 }
 
-impl ours::Histogram for Values {
+impl ours::Histogram for OtelHistogram {
     fn observe(&self, value: f64) {
         if !value.is_nan() {
             self.instrument.record(value, &self.attributes);

@@ -8,25 +8,32 @@ use towerkit_metrics::MetricError;
 
 use crate::meter_names::attribute;
 
-/// Makes the attributes of a series; an empty label is none, as to Prometheus.
+/// Returns the attributes of a series. An empty label is omitted, as in Prometheus.
 pub(crate) fn attributes(
     metric: &str,
     labels: &[(&str, &str)],
 ) -> Result<Box<[KeyValue]>, MetricError> {
     for (at, (name, _)) in labels.iter().enumerate() {
         if name.is_empty() || labels[..at].iter().any(|(other, _)| other == name) {
-            return Err(MetricError::new(metric, "a label is empty or there twice"));
+            return Err(MetricError::new(
+                metric,
+                "the name of a label is empty or occurs twice",
+            ));
         }
     }
     let given = labels.iter().filter(|(_, value)| !value.is_empty());
-    let pairs = given
-        .map(|(name, value)| KeyValue::new(attribute(metric, name).to_owned(), typed(name, value)));
-    let error = error_of(metric, labels).map(|error| KeyValue::new("error.type", error));
+    let pairs = given.map(|(name, value)| {
+        KeyValue::new(
+            attribute(metric, name).to_owned(),
+            attribute_value(name, value),
+        )
+    });
+    let error = error_type_of(metric, labels).map(|error| KeyValue::new("error.type", error));
     Ok(pairs.chain(error).collect())
 }
 
-/// To the conventions the status of HTTP is a number.
-fn typed(name: &str, value: &str) -> Value {
+/// Returns the value of an attribute; the conventions define the HTTP status as a number.
+fn attribute_value(name: &str, value: &str) -> Value {
     let number = (name == "http_response_status_code").then(|| value.parse::<i64>().ok());
     match number.flatten() {
         Some(number) => number.into(),
@@ -34,8 +41,8 @@ fn typed(name: &str, value: &str) -> Value {
     }
 }
 
-/// The attribute that the conventions ask for besides, of a call that failed: by the table that spans go by as well.
-fn error_of(metric: &str, labels: &[(&str, &str)]) -> Option<Cow<'static, str>> {
+/// Returns the attribute `error.type` that the conventions require for a failed call, with the table that spans use too.
+fn error_type_of(metric: &str, labels: &[(&str, &str)]) -> Option<Cow<'static, str>> {
     let label = |wanted| {
         let found = labels.iter().find(|(name, _)| *name == wanted);
         let value = found.map(|(_, value)| *value);
@@ -76,7 +83,7 @@ mod tests {
 
     /// MT-07
     #[test]
-    fn a_call_that_failed_says_what_failed() {
+    fn a_failed_call_has_its_error_type() {
         const HTTP: &str = "http_server_request_duration_seconds";
         let http = |metric, code, outcome| {
             let labels = [("http_response_status_code", code), ("outcome", outcome)];
@@ -114,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_none_are_rejected_and_empty_ones_left_out() {
+    fn invalid_labels_are_rejected_and_empty_ones_omitted() {
         assert!(attributes("m", &[("a", "1"), ("a", "2")]).is_err());
         assert!(attributes("m", &[("", "1")]).is_err());
         assert!(attributes_of("m", &[("a", "")]).is_empty());

@@ -22,12 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    MetricExporterHandle, PipelineError,
-    engine::{Engine, silently},
-    settings,
+    MetricExporterHandle, PipelineError, config,
+    runtime::{ExportRuntime, suppressed},
 };
 
-/// What there is to say of how metrics are sent; `otlp_grpc`, `otlp_http` and [`exporter`](Self::exporter) begin to send.
+/// The options of an exporter of metrics. `otlp_grpc`, `otlp_http` or [`exporter`](Self::exporter) starts it.
 ///
 /// ```
 /// use towerkit_metrics::MetricsLayer;
@@ -48,9 +47,11 @@ pub struct MetricPipeline {
 }
 
 impl MetricPipeline {
-    /// Makes the pipeline of the service of this name, which becomes `service.name`.
+    /// Creates the options for a service; its name becomes the resource attribute `service.name`.
     ///
-    /// Other attributes of the process are read from the variable `OTEL_RESOURCE_ATTRIBUTES`.
+    /// Further attributes of the process are read from the variable [`OTEL_RESOURCE_ATTRIBUTES`].
+    ///
+    /// [`OTEL_RESOURCE_ATTRIBUTES`]: https://opentelemetry.io/docs/specs/otel/resource/sdk/
     #[must_use]
     pub fn new(service: impl Into<String>) -> Self {
         Self {
@@ -61,33 +62,33 @@ impl MetricPipeline {
         }
     }
 
-    /// Says something of the process with all of its metrics, such as `deployment.environment.name`.
+    /// Adds an attribute of the process, such as `deployment.environment.name`, to the resource of all metrics.
     #[must_use]
     pub fn attribute(mut self, attribute: KeyValue) -> Self {
         self.attributes.push(attribute);
         self
     }
 
-    /// Sends the metrics every so often, from 1 ms to a day; every 60 s by default.
+    /// Sends the metrics at this interval, from 1 ms to 24 h; the default is 60 s.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Gives up on an export after this time, from 1 ms to a day, with all that the exporter tries again; 10 s by default. What was to be
-    /// sent is in the next export.
+    /// Limits the time of an export including its retries, from 1 ms to 24 h; the default is 10 s. The next export includes the metrics
+    /// of one that timed out.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends metrics by an exporter of the program's own. It runs in a tokio runtime, with I/O and time.
+    /// Starts to send metrics with any [`PushMetricExporter`]. It runs in a tokio runtime, with I/O and time enabled.
     ///
     /// # Errors
     ///
-    /// A [`PipelineError`] if a setting makes no sense, or the thread that sends cannot start.
+    /// Returns a [`PipelineError`] if a setting is invalid, or if the thread cannot start.
     pub fn exporter(
         self,
         exporter: impl PushMetricExporter,
@@ -97,25 +98,25 @@ impl MetricPipeline {
 
     pub(crate) fn start<E: PushMetricExporter>(
         self,
-        make: impl FnOnce(Duration) -> Result<E, PipelineError>,
+        create: impl FnOnce(Duration) -> Result<E, PipelineError>,
     ) -> Result<MetricExporterHandle, PipelineError> {
-        settings::checked("the interval", self.interval)?;
-        settings::checked("the timeout", self.timeout)?;
-        let engine = Engine::new()?;
-        let handle = engine.handle();
+        config::validate("interval", self.interval)?;
+        config::validate("timeout", self.timeout)?;
+        let runtime = ExportRuntime::new()?;
+        let handle = runtime.handle();
         let exporter = {
-            let _inside = handle.enter();
-            silently(|| make(self.timeout))?
+            let _entered = handle.enter();
+            suppressed(|| create(self.timeout))?
         };
-        let (closing, closed) = watch::channel(None);
-        let (alive, mut gone) = watch::channel(());
+        let (deadline, shutdown) = watch::channel(None);
+        let (alive, mut exporter_dropped) = watch::channel(());
         let failures = Arc::new(AtomicU64::new(0));
-        engine.start(async move { while gone.changed().await.is_ok() {} })?;
-        let exporter = Limited {
+        runtime.start(async move { while exporter_dropped.changed().await.is_ok() {} })?;
+        let exporter = TimeLimited {
             exporter,
             handle,
             timeout: self.timeout,
-            closed,
+            shutdown,
             failures: failures.clone(),
             _alive: alive,
         };
@@ -124,48 +125,47 @@ impl MetricPipeline {
             .build();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
-            .with_resource(settings::resource(self.service, self.attributes))
+            .with_resource(config::resource(self.service, self.attributes))
             .build();
-        Ok(MetricExporterHandle::new(provider, closing, failures))
+        Ok(MetricExporterHandle::new(provider, deadline, failures))
     }
 }
 
-/// An exporter inside of a runtime, and within limits of time: the thread of the SDK that polls it has neither.
-struct Limited<E> {
+/// Runs an exporter inside a runtime and within time limits; the thread of the SDK that polls it has neither.
+struct TimeLimited<E> {
     exporter: E,
     handle: Handle,
     timeout: Duration,
-    /// By when the last export has to be over, once there is a shutdown.
-    closed: watch::Receiver<Option<Instant>>,
+    /// The deadline of the shutdown, once it has begun.
+    shutdown: watch::Receiver<Option<Instant>>,
     failures: Arc<AtomicU64>,
-    /// The runtime runs as long as this is there.
+    /// Keeps the runtime running until it is dropped.
     _alive: watch::Sender<()>,
 }
 
-impl<E: PushMetricExporter> Limited<E> {
+impl<E: PushMetricExporter> TimeLimited<E> {
     async fn send(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let late = Err(OTelSdkError::Timeout(self.timeout));
         select! {
             biased;
             sent = timeout(self.timeout, self.exporter.export(metrics)) => sent.unwrap_or(late),
-            () = settings::closed(self.closed.clone()) => late,
+            () = config::wait_for_deadline(self.shutdown.clone()) => late,
         }
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Limited<E> {
+impl<E: PushMetricExporter> PushMetricExporter for TimeLimited<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        // Made inside of the runtime as well.
+        // The future is created, polled and dropped inside the runtime, and under suppression.
         let mut sending = Box::pin(async { self.send(metrics).await });
         let sent = std::future::poll_fn(|cx| {
-            let _inside = self.handle.enter();
-            silently(|| sending.as_mut().poll(cx))
+            let _entered = self.handle.enter();
+            suppressed(|| sending.as_mut().poll(cx))
         })
         .await;
-        // What is given up is dropped in silence, too.
-        silently(|| drop(sending));
+        suppressed(|| drop(sending));
         if sent.is_err() {
-            // Relaxed: the number guards nothing.
+            // Relaxed: the number guards no data.
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         sent

@@ -1,4 +1,4 @@
-//! What OTLP over gRPC and over HTTP have in common (the OTLP specification, version 1.10).
+//! The common parts of OTLP over gRPC and over HTTP ([OTLP specification, version 1.10](https://opentelemetry.io/docs/specs/otlp/)).
 
 use std::{
     env,
@@ -21,84 +21,96 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use crate::rejected::Rejected;
+use crate::span_counts::RejectedSpans;
 
-/// An export that failed.
-pub(crate) struct Failure {
-    why: String,
-    /// Whether it may be tried again, and after which time, if the receiver says so.
-    retry: Option<Option<Duration>>,
+/// The error of one attempt to export.
+pub(crate) struct ExportFailure {
+    reason: String,
+    retry: Retry,
 }
 
-impl Failure {
-    /// One that the same request would meet again.
-    pub(crate) fn lasting(why: impl ToString) -> Self {
-        let why = why.to_string();
-        Self { why, retry: None }
+enum Retry {
+    Never,
+    /// At the earliest after this time, as the receiver asks, or after the backoff.
+    After(Duration),
+}
+
+impl ExportFailure {
+    /// Creates an error that a retry cannot fix.
+    pub(crate) fn permanent(reason: impl ToString) -> Self {
+        Self {
+            reason: reason.to_string(),
+            retry: Retry::Never,
+        }
     }
 
-    /// One that may pass, after a time that the receiver perhaps says.
-    pub(crate) fn passing(why: impl ToString, after: Option<Duration>) -> Self {
-        let why = why.to_string();
-        let retry = Some(after);
-        Self { why, retry }
+    /// Creates an error that may be retried, after the time for which the receiver asks.
+    pub(crate) fn transient(reason: impl ToString, retry_after: Option<Duration>) -> Self {
+        Self {
+            reason: reason.to_string(),
+            retry: Retry::After(retry_after.unwrap_or_default()),
+        }
     }
 }
 
-/// How often a request is sent again.
-const RETRIES: u32 = 3;
-/// Before the first time; doubled for each one after it.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The number of retries of an export.
+const MAX_RETRIES: u32 = 3;
+/// The backoff before the first retry, doubled before each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Sends, again and again where it may help. The time for all of it is limited by who polls.
-pub(crate) async fn retried<T, F>(send: impl Fn() -> F) -> Result<T, OTelSdkError>
+/// Sends, and retries transient failures with exponential backoff and jitter. The caller limits the total time.
+pub(crate) async fn send_with_retries<T, F>(send: impl Fn() -> F) -> Result<T, OTelSdkError>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, ExportFailure>>,
 {
     let mut attempt = 0;
     loop {
         let failure = match send().await {
-            Ok(answer) => return Ok(answer),
+            Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
-        let Some(after) = failure.retry.filter(|_| attempt < RETRIES) else {
-            return Err(OTelSdkError::InternalFailure(failure.why));
+        let retry_after = match failure.retry {
+            Retry::After(retry_after) if attempt < MAX_RETRIES => retry_after,
+            _ => return Err(OTelSdkError::InternalFailure(failure.reason)),
         };
-        let delay = FIRST_DELAY * 2_u32.pow(attempt);
-        // From half of the delay on, so that processes that lost one receiver do not come back to it at once.
+        let backoff = FIRST_BACKOFF * 2_u32.pow(attempt);
+        // Between half of the backoff and all of it, so that the clients of one receiver do not return at the same time.
         let jitter = RandomState::new().hash_one(attempt) as u32;
-        let delay = delay / 2 + (delay / 2).mul_f64(f64::from(jitter) / f64::from(u32::MAX));
-        tokio::time::sleep(after.unwrap_or_default().max(delay)).await;
+        let backoff = backoff / 2 + (backoff / 2).mul_f64(f64::from(jitter) / f64::from(u32::MAX));
+        tokio::time::sleep(retry_after.max(backoff)).await;
         attempt += 1;
     }
 }
 
-/// Reads the fields of requests, such as a token, from `OTEL_EXPORTER_OTLP_HEADERS` and that variable of one signal, which goes first.
-pub(crate) fn headers(signal: &str) -> HeaderMap {
+/// Reads the request headers, such as a token, from `OTEL_EXPORTER_OTLP_HEADERS` and from the variable of one signal, which overrides it
+/// ([specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options)).
+pub(crate) fn headers_from_env(signal: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for name in ["OTEL_EXPORTER_OTLP_HEADERS", signal] {
         let list = env::var(name).unwrap_or_default();
-        headers.extend(list.split(',').filter_map(header));
+        headers.extend(list.split(',').filter_map(parse_header));
     }
     headers
 }
 
-/// Reads `name=value`, of which the value is percent-encoded.
-fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
+/// Parses `name=value` with a percent-encoded value.
+fn parse_header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = pair.split_once('=')?;
     let name = HeaderName::from_str(name.trim()).ok()?;
-    Some((name, HeaderValue::from_bytes(&decoded(value.trim())).ok()?))
+    let value = percent_decode(value.trim());
+    Some((name, HeaderValue::from_bytes(&value).ok()?))
 }
 
-fn decoded(text: &str) -> Vec<u8> {
+/// Decodes `%xx`; other text, also after a percent sign, is copied.
+fn percent_decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let digits = after.get(..2).filter(|_| byte == b'%');
         let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(encoded) => {
-                bytes.push(encoded);
+            Some(decoded) => {
+                bytes.push(decoded);
                 rest = &after[2..];
             }
             None => {
@@ -110,7 +122,7 @@ fn decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Sends requests of traces, by one of the two protocols.
+/// A client for OTLP requests with spans, over gRPC or HTTP.
 pub(crate) trait SendSpans: Send + Sync + std::fmt::Debug {
     fn send(
         &self,
@@ -118,16 +130,16 @@ pub(crate) trait SendSpans: Send + Sync + std::fmt::Debug {
     ) -> impl Future<Output = Result<ExportTraceServiceResponse, OTelSdkError>> + Send;
 }
 
-/// Exports spans by OTLP.
+/// A [`SpanExporter`] that sends OTLP requests.
 #[derive(Debug)]
-pub(crate) struct OtlpSpans<S> {
+pub(crate) struct OtlpSpanExporter<S> {
     sender: S,
     resource: ResourceAttributesWithSchema,
-    rejected: Rejected,
+    rejected: RejectedSpans,
 }
 
-impl<S: SendSpans> OtlpSpans<S> {
-    pub(crate) fn new(sender: S, rejected: Rejected) -> Self {
+impl<S: SendSpans> OtlpSpanExporter<S> {
+    pub(crate) fn new(sender: S, rejected: RejectedSpans) -> Self {
         Self {
             sender,
             resource: ResourceAttributesWithSchema::default(),
@@ -136,18 +148,18 @@ impl<S: SendSpans> OtlpSpans<S> {
     }
 }
 
-impl<S: SendSpans> SpanExporter for OtlpSpans<S> {
+impl<S: SendSpans> SpanExporter for OtlpSpanExporter<S> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let request = ExportTraceServiceRequest { resource_spans };
         let partial = self.sender.send(request).await?.partial_success;
         let partial = partial.unwrap_or_default();
         match u64::try_from(partial.rejected_spans) {
-            // A message alone is a warning.
+            // A message without rejected spans is a warning.
             Ok(0) | Err(_) => Ok(()),
             Ok(count) => {
                 self.rejected.add(count);
-                Err(rejection(count, "spans", &partial.error_message))
+                Err(partial_success(count, "spans", &partial.error_message))
             }
         }
     }
@@ -157,9 +169,9 @@ impl<S: SendSpans> SpanExporter for OtlpSpans<S> {
     }
 }
 
-fn rejection(count: u64, what: &str, message: &str) -> OTelSdkError {
-    let why = format!("the receiver rejected {count} {what}: {message}");
-    OTelSdkError::InternalFailure(why)
+fn partial_success(count: u64, items: &str, message: &str) -> OTelSdkError {
+    let reason = format!("the receiver rejected {count} {items}: {message}");
+    OTelSdkError::InternalFailure(reason)
 }
 
 #[cfg(feature = "metrics")]
@@ -174,9 +186,9 @@ pub(crate) mod metrics {
         metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     };
 
-    use super::rejection;
+    use super::partial_success;
 
-    /// Sends requests of metrics, by one of the two protocols.
+    /// A client for OTLP requests with metrics, over gRPC or HTTP.
     pub(crate) trait SendMetrics: Send + Sync + 'static {
         fn send(
             &self,
@@ -184,16 +196,20 @@ pub(crate) mod metrics {
         ) -> impl Future<Output = Result<ExportMetricsServiceResponse, OTelSdkError>> + Send;
     }
 
-    /// Exports metrics by OTLP. An export of which anything is rejected has failed.
-    pub(crate) struct OtlpMetrics<S>(pub(crate) S);
+    /// A [`PushMetricExporter`] that sends OTLP requests. A partial success is an error.
+    pub(crate) struct OtlpMetricExporter<S>(pub(crate) S);
 
-    impl<S: SendMetrics> PushMetricExporter for OtlpMetrics<S> {
+    impl<S: SendMetrics> PushMetricExporter for OtlpMetricExporter<S> {
         async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
             let partial = self.0.send(metrics.into()).await?.partial_success;
             let partial = partial.unwrap_or_default();
             match u64::try_from(partial.rejected_data_points) {
                 Ok(0) | Err(_) => Ok(()),
-                Ok(count) => Err(rejection(count, "data points", &partial.error_message)),
+                Ok(count) => Err(partial_success(
+                    count,
+                    "data points",
+                    &partial.error_message,
+                )),
             }
         }
 
@@ -218,9 +234,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_read_as_lists_of_pairs_with_encoded_values() {
+    fn headers_are_parsed_from_a_list_of_pairs_with_encoded_values() {
         let read = |pair| {
-            let (name, value) = header(pair)?;
+            let (name, value) = parse_header(pair)?;
             Some(format!("{name}: {}", value.to_str().unwrap()))
         };
         assert_eq!(
@@ -235,33 +251,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_that_may_pass_is_tried_again_three_times_and_one_that_lasts_is_not() {
+    async fn a_transient_failure_is_retried_three_times_and_a_permanent_one_is_not() {
         let sent = AtomicU32::new(0);
-        let send = |retry: Option<Duration>, lasts| {
+        let send = |retry_after: Option<Duration>, is_permanent| {
             sent.fetch_add(1, Ordering::Relaxed);
             async move {
-                Err::<(), _>(match lasts {
-                    true => Failure::lasting("bad"),
-                    false => Failure::passing("busy", retry),
+                Err::<(), _>(match is_permanent {
+                    true => ExportFailure::permanent("bad"),
+                    false => ExportFailure::transient("busy", retry_after),
                 })
             }
         };
         let start = tokio::time::Instant::now();
-        let error = retried(|| send(None, false)).await.unwrap_err();
+        let error = send_with_retries(|| send(None, false)).await.unwrap_err();
         assert!(error.to_string().contains("busy"));
-        assert_eq!(sent.swap(0, Ordering::Relaxed), 1 + RETRIES);
+        assert_eq!(sent.swap(0, Ordering::Relaxed), 1 + MAX_RETRIES);
         let took = start.elapsed();
         assert!(
-            took >= FIRST_DELAY * 7 / 2 && took <= FIRST_DELAY * 8,
+            took >= FIRST_BACKOFF * 7 / 2 && took <= FIRST_BACKOFF * 8,
             "{took:?}"
         );
 
         let start = tokio::time::Instant::now();
         let minute = Duration::from_secs(60);
-        assert!(retried(|| send(Some(minute), false)).await.is_err());
-        assert!(start.elapsed() >= minute * RETRIES);
+        assert!(
+            send_with_retries(|| send(Some(minute), false))
+                .await
+                .is_err()
+        );
+        assert!(start.elapsed() >= minute * MAX_RETRIES);
         sent.store(0, Ordering::Relaxed);
-        assert!(retried(|| send(None, true)).await.is_err());
+        assert!(send_with_retries(|| send(None, true)).await.is_err());
         assert_eq!(sent.load(Ordering::Relaxed), 1);
     }
 }

@@ -11,43 +11,53 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
+use towerkit_core::ConfigError;
 
 use crate::{
     PipelineError, SpanExporterHandle, SpanPipeline,
-    endpoint::endpoint,
-    otlp::{Failure, OtlpSpans, SendSpans, headers, retried},
+    endpoint::parse_endpoint,
+    otlp::{ExportFailure, OtlpSpanExporter, SendSpans, headers_from_env, send_with_retries},
 };
 
 impl SpanPipeline {
-    /// Sends spans by OTLP over gRPC, for example to `http://127.0.0.1:4317`.
+    /// Starts to send spans over [OTLP/gRPC](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc), for example to `http://127.0.0.1:4317`.
     ///
-    /// Fields such as a token are read from the variable `OTEL_EXPORTER_OTLP_HEADERS`.
+    /// Request headers, such as a token, are read from the variable [`OTEL_EXPORTER_OTLP_HEADERS`].
     ///
     /// # Errors
     ///
-    /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
-    /// cannot start. An unreachable endpoint is not an error.
+    /// Returns a [`PipelineError`] if the endpoint is not of the form `http://host:port`, if a setting is invalid, or if the thread cannot
+    /// start. An unreachable endpoint is not an error.
+    ///
+    /// [`OTEL_EXPORTER_OTLP_HEADERS`]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
     pub fn otlp_grpc(self, endpoint: &str) -> Result<SpanExporterHandle, PipelineError> {
         self.start(|timeout, rejected| {
             let sender = GrpcSender {
                 client: TraceServiceClient::new(channel(endpoint, timeout)?),
-                headers: headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+                headers: headers_from_env("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
             };
-            Ok(OtlpSpans::new(sender, rejected))
+            Ok(OtlpSpanExporter::new(sender, rejected))
         })
     }
 }
 
-/// Makes a channel that connects with the first request.
-fn channel(address: &str, timeout: Duration) -> Result<Channel, PipelineError> {
-    let invalid = |error| PipelineError::of(format!("the endpoint {address:?}"), error);
-    let endpoint = Endpoint::from_shared(endpoint(address, "/")?.to_string()).map_err(invalid)?;
+/// Creates a [`Channel`] that connects at the first request.
+fn channel(address: &str, timeout: Duration) -> Result<Channel, ConfigError> {
+    let invalid = |_| {
+        ConfigError::new(
+            "endpoint",
+            address,
+            "an address of the form http://host:port",
+        )
+    };
+    let endpoint = parse_endpoint(address, "/")?.to_string();
+    let endpoint = Endpoint::from_shared(endpoint).map_err(invalid)?;
     let agent = concat!("towerkit-opentelemetry/", env!("CARGO_PKG_VERSION"));
     let endpoint = endpoint.user_agent(agent).map_err(invalid)?;
     Ok(endpoint.timeout(timeout).connect_lazy())
 }
 
-/// Sends requests with a client of tonic's.
+/// A client for OTLP over gRPC, with the headers of each request.
 #[derive(Debug)]
 struct GrpcSender<C> {
     client: C,
@@ -71,15 +81,17 @@ impl SendSpans for GrpcSender<TraceServiceClient<Channel>> {
             let sent = self.client.clone().export(request).await;
             sent.map_err(|status| failure(&status))
         };
-        retried(send).await.map(tonic::Response::into_inner)
+        send_with_retries(send)
+            .await
+            .map(tonic::Response::into_inner)
     }
 }
 
-/// Which codes may be tried again is a table of the OTLP specification.
-fn failure(status: &Status) -> Failure {
+/// Classifies a gRPC [`Status`] by the [table](https://opentelemetry.io/docs/specs/otlp/#failures) of the OTLP specification.
+fn failure(status: &Status) -> ExportFailure {
     let retry_info = status.get_details_retry_info();
     let after = retry_info.and_then(|info| info.retry_delay);
-    let may_pass = match status.code() {
+    let is_transient = match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -89,9 +101,9 @@ fn failure(status: &Status) -> Failure {
         Code::ResourceExhausted => after.is_some(),
         _ => false,
     };
-    match may_pass {
-        true => Failure::passing(status, after),
-        false => Failure::lasting(status),
+    match is_transient {
+        true => ExportFailure::transient(status, after),
+        false => ExportFailure::permanent(status),
     }
 }
 
@@ -108,23 +120,23 @@ mod metrics {
     use crate::{
         MetricExporterHandle, MetricPipeline, PipelineError,
         otlp::{
-            headers,
-            metrics::{OtlpMetrics, SendMetrics},
-            retried,
+            headers_from_env,
+            metrics::{OtlpMetricExporter, SendMetrics},
+            send_with_retries,
         },
     };
 
     impl MetricPipeline {
-        /// Sends metrics by OTLP over gRPC, for example to `http://127.0.0.1:4317`.
+        /// Starts to send metrics over [OTLP/gRPC](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc), for example to `http://127.0.0.1:4317`.
         ///
         /// # Errors
         ///
-        /// As for [`SpanPipeline::otlp_grpc`](crate::SpanPipeline::otlp_grpc).
+        /// Returns a [`PipelineError`] as [`SpanPipeline::otlp_grpc`](crate::SpanPipeline::otlp_grpc) does.
         pub fn otlp_grpc(self, address: &str) -> Result<MetricExporterHandle, PipelineError> {
             self.start(|timeout| {
-                Ok(OtlpMetrics(GrpcSender {
+                Ok(OtlpMetricExporter(GrpcSender {
                     client: MetricsServiceClient::new(channel(address, timeout)?),
-                    headers: headers("OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+                    headers: headers_from_env("OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
                 }))
             })
         }
@@ -140,7 +152,9 @@ mod metrics {
                 let sent = self.client.clone().export(request).await;
                 sent.map_err(|status| failure(&status))
             };
-            retried(send).await.map(tonic::Response::into_inner)
+            send_with_retries(send)
+                .await
+                .map(tonic::Response::into_inner)
         }
     }
 }

@@ -10,29 +10,32 @@ use prost::Message;
 
 use crate::{
     PipelineError, SpanExporterHandle, SpanPipeline,
-    endpoint::endpoint,
-    otlp::{Failure, OtlpSpans, SendSpans, headers, retried},
+    endpoint::parse_endpoint,
+    otlp::{ExportFailure, OtlpSpanExporter, SendSpans, headers_from_env, send_with_retries},
 };
 
 impl SpanPipeline {
-    /// Sends spans by OTLP over HTTP, as protobuf, for example to `http://127.0.0.1:4318`. The path is `/v1/traces` if there is none.
+    /// Starts to send spans over [OTLP/HTTP](https://opentelemetry.io/docs/specs/otlp/#otlphttp), as protobuf, for example to
+    /// `http://127.0.0.1:4318`. The default path is `/v1/traces`.
     ///
-    /// Fields such as a token are read from the variable `OTEL_EXPORTER_OTLP_HEADERS`.
+    /// Request headers, such as a token, are read from the variable [`OTEL_EXPORTER_OTLP_HEADERS`].
     ///
     /// # Errors
     ///
-    /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
-    /// cannot start. An unreachable endpoint is not an error.
+    /// Returns a [`PipelineError`] if the endpoint is not of the form `http://host:port`, if a setting is invalid, or if the thread cannot
+    /// start. An unreachable endpoint is not an error.
+    ///
+    /// [`OTEL_EXPORTER_OTLP_HEADERS`]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
     pub fn otlp_http(self, endpoint: &str) -> Result<SpanExporterHandle, PipelineError> {
         self.start(|timeout, rejected| {
-            let headers = headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS");
+            let headers = headers_from_env("OTEL_EXPORTER_OTLP_TRACES_HEADERS");
             let sender = HttpSender::new(endpoint, "/v1/traces", timeout, headers)?;
-            Ok(OtlpSpans::new(sender, rejected))
+            Ok(OtlpSpanExporter::new(sender, rejected))
         })
     }
 }
 
-/// Posts requests.
+/// A client for OTLP over HTTP.
 #[derive(Debug)]
 struct HttpSender {
     client: HyperClient,
@@ -51,37 +54,37 @@ impl HttpSender {
         headers.insert(header::CONTENT_TYPE, protobuf);
         Ok(Self {
             client: HyperClient::with_default_connector(timeout, None),
-            endpoint: endpoint(address, path)?,
+            endpoint: parse_endpoint(address, path)?,
             headers,
         })
     }
 
     async fn post<T: Message + Default>(&self, message: impl Message) -> Result<T, OTelSdkError> {
         let body = Bytes::from(message.encode_to_vec());
-        let response = retried(|| self.send(body.clone())).await?;
-        // An answer that cannot be read says nothing of rejections.
+        let response = send_with_retries(|| self.send(body.clone())).await?;
+        // A response that cannot be decoded reports no rejected items.
         Ok(T::decode(response.into_body()).unwrap_or_default())
     }
 
-    async fn send(&self, body: Bytes) -> Result<Response<Bytes>, Failure> {
+    async fn send(&self, body: Bytes) -> Result<Response<Bytes>, ExportFailure> {
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.endpoint.clone();
         *request.headers_mut() = self.headers.clone();
         let sent = self.client.send_bytes(request).await;
-        let response = sent.map_err(|error| Failure::passing(error, None))?;
+        let response = sent.map_err(|error| ExportFailure::transient(error, None))?;
         match response.status().as_u16() {
             200..300 => Ok(response),
-            429 | 502 | 503 | 504 => Err(Failure::passing(
-                told(&response),
+            429 | 502 | 503 | 504 => Err(ExportFailure::transient(
+                status_error(&response),
                 retry_after(response.headers()),
             )),
-            _ => Err(Failure::lasting(told(&response))),
+            _ => Err(ExportFailure::permanent(status_error(&response))),
         }
     }
 }
 
-fn told(response: &Response<Bytes>) -> String {
+fn status_error(response: &Response<Bytes>) -> String {
     format!("the receiver answered {}", response.status())
 }
 
@@ -110,23 +113,23 @@ mod metrics {
     use crate::{
         MetricExporterHandle, MetricPipeline, PipelineError,
         otlp::{
-            headers,
-            metrics::{OtlpMetrics, SendMetrics},
+            headers_from_env,
+            metrics::{OtlpMetricExporter, SendMetrics},
         },
     };
 
     impl MetricPipeline {
-        /// Sends metrics by OTLP over HTTP, as protobuf, for example to `http://127.0.0.1:4318`. The path is `/v1/metrics` if there is
-        /// none.
+        /// Starts to send metrics over [OTLP/HTTP](https://opentelemetry.io/docs/specs/otlp/#otlphttp), as protobuf, for example to
+        /// `http://127.0.0.1:4318`. The default path is `/v1/metrics`.
         ///
         /// # Errors
         ///
-        /// As for [`SpanPipeline::otlp_http`](crate::SpanPipeline::otlp_http).
+        /// Returns a [`PipelineError`] as [`SpanPipeline::otlp_http`](crate::SpanPipeline::otlp_http) does.
         pub fn otlp_http(self, address: &str) -> Result<MetricExporterHandle, PipelineError> {
             self.start(|timeout| {
-                let headers = headers("OTEL_EXPORTER_OTLP_METRICS_HEADERS");
+                let headers = headers_from_env("OTEL_EXPORTER_OTLP_METRICS_HEADERS");
                 let sender = HttpSender::new(address, "/v1/metrics", timeout, headers)?;
-                Ok(OtlpMetrics(sender))
+                Ok(OtlpMetricExporter(sender))
             })
         }
     }

@@ -15,68 +15,69 @@ use tokio::{
 };
 
 use crate::{
-    rejected::Rejected,
-    settings::{Settings, closed},
-    tally::Tally,
+    config::{ExportConfig, wait_for_deadline},
+    span_counts::{RejectedSpans, SpanCounts},
 };
 
-/// Sends batch after batch, one at a time.
+/// Exports one batch after the other.
 pub(crate) struct Worker<E> {
     pub(crate) exporter: E,
-    pub(crate) rejected: Rejected,
-    pub(crate) inbox: Inbox,
-    pub(crate) settings: Settings,
-    /// Notified when there is a batch.
-    pub(crate) wake: Arc<Notify>,
+    pub(crate) rejected: RejectedSpans,
+    pub(crate) queue: SpanQueue,
+    pub(crate) config: ExportConfig,
+    /// Notified when the queue holds a whole batch.
+    pub(crate) batch_full: Arc<Notify>,
     pub(crate) flushes: mpsc::UnboundedReceiver<SyncSender<OTelSdkResult>>,
-    /// By when the last span has to be sent, once there is a shutdown.
-    pub(crate) closing: watch::Receiver<Option<Instant>>,
+    /// The deadline of the shutdown, once it has begun.
+    pub(crate) shutdown: watch::Receiver<Option<Instant>>,
 }
 
-enum Turn {
-    Full,
-    Late,
+/// A reason to export.
+enum Trigger {
+    BatchFull,
+    DelayElapsed,
     Flush(SyncSender<OTelSdkResult>),
-    Close,
+    Shutdown,
 }
 
 impl<E: SpanExporter> Worker<E> {
+    /// Exports until the shutdown and returns its result.
     pub(crate) async fn run(mut self) -> OTelSdkResult {
-        let mut next = Instant::now() + self.settings.delay;
+        let mut next = Instant::now() + self.config.delay;
         loop {
-            match self.turn(next).await {
-                Turn::Full => {
-                    let _ = self.send(self.settings.batch.get()).await;
+            match self.next_trigger(next).await {
+                Trigger::BatchFull => {
+                    let _ = self.export_all(self.config.batch.get()).await;
                 }
-                Turn::Late => {
-                    let _ = self.send(1).await;
-                    next = Instant::now() + self.settings.delay;
+                Trigger::DelayElapsed => {
+                    let _ = self.export_all(1).await;
+                    next = Instant::now() + self.config.delay;
                 }
-                Turn::Flush(done) => {
-                    let result = self.send(1).await;
+                Trigger::Flush(done) => {
+                    let result = self.export_all(1).await;
                     let _ = done.send(result);
                 }
-                Turn::Close => return self.close().await,
+                Trigger::Shutdown => return self.shut_down().await,
             }
         }
     }
 
-    async fn turn(&mut self, next: Instant) -> Turn {
+    async fn next_trigger(&mut self, next: Instant) -> Trigger {
         select! {
             biased;
-            _ = self.closing.wait_for(Option::is_some) => Turn::Close,
-            Some(done) = self.flushes.recv() => Turn::Flush(done),
-            () = sleep_until(next) => Turn::Late,
-            () = self.wake.notified() => Turn::Full,
+            _ = self.shutdown.wait_for(Option::is_some) => Trigger::Shutdown,
+            Some(done) = self.flushes.recv() => Trigger::Flush(done),
+            () = sleep_until(next) => Trigger::DelayElapsed,
+            () = self.batch_full.notified() => Trigger::BatchFull,
         }
     }
 
-    /// Sends what is there by now, in batches of at least so many spans; the first failure.
-    async fn send(&mut self, least: usize) -> OTelSdkResult {
-        let mut left = self.inbox.spans.len();
+    /// Exports the queued spans while at least `min` are left, and returns the first failure.
+    async fn export_all(&mut self, min: usize) -> OTelSdkResult {
+        let mut left = self.queue.spans.len();
         let mut result = Ok(());
-        while left >= least && !self.inbox.is_lost {
-            let batch = self.inbox.take();
+        while left >= min && !self.queue.is_expired {
+            let batch = self.queue.take_batch();
             if batch.is_empty() {
                 break;
             }
@@ -88,62 +89,62 @@ impl<E: SpanExporter> Worker<E> {
     }
 
     async fn export(&mut self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let count = InFlight::new(&self.inbox.tally, batch.len());
-        let limit = self.settings.timeout;
+        let in_flight = BatchInFlight::new(&self.queue.counts, batch.len());
+        let limit = self.config.timeout;
         let result = select! {
             biased;
             sent = timeout(limit, self.exporter.export(batch)) => {
                 sent.unwrap_or(Err(OTelSdkError::Timeout(limit)))
             }
-            () = closed(self.closing.clone()) => {
-                self.inbox.is_lost = true;
+            () = wait_for_deadline(self.shutdown.clone()) => {
+                self.queue.is_expired = true;
                 Err(OTelSdkError::Timeout(limit))
             }
         };
-        count.end(&result, self.rejected.take());
+        in_flight.complete(&result, self.rejected.take());
         result
     }
 
-    /// Sends the last spans, in what time there is; takes no more.
-    async fn close(mut self) -> OTelSdkResult {
-        self.inbox.spans.close();
-        let mut result = self.send(1).await;
-        if self.inbox.is_lost {
-            // Perhaps by what was being sent before.
-            result = Err(OTelSdkError::Timeout(self.settings.timeout));
+    /// Closes the queue and exports its last spans until the deadline.
+    async fn shut_down(mut self) -> OTelSdkResult {
+        self.queue.spans.close();
+        let mut result = self.export_all(1).await;
+        if self.queue.is_expired {
+            // The deadline may have expired during an earlier export.
+            result = Err(OTelSdkError::Timeout(self.config.timeout));
         }
         let _ = self.exporter.shutdown();
         result
     }
 }
 
-/// The spans that wait. Those that are left when it is dropped have failed.
+/// The spans that wait for an export. Spans that are left when it is dropped count as failed.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct SpanQueue {
     spans: mpsc::UnboundedReceiver<SpanData>,
-    tally: Arc<Tally>,
-    batch: usize,
-    /// There is no time left to send any.
-    is_lost: bool,
+    counts: Arc<SpanCounts>,
+    batch_size: usize,
+    /// True after the deadline of the shutdown.
+    is_expired: bool,
 }
 
-impl Inbox {
+impl SpanQueue {
     pub(crate) fn new(
         spans: mpsc::UnboundedReceiver<SpanData>,
-        tally: Arc<Tally>,
-        batch: usize,
+        counts: Arc<SpanCounts>,
+        batch_size: usize,
     ) -> Self {
         Self {
             spans,
-            tally,
-            batch,
-            is_lost: false,
+            counts,
+            batch_size,
+            is_expired: false,
         }
     }
 
-    fn take(&mut self) -> Vec<SpanData> {
-        let mut batch = Vec::with_capacity(self.batch.min(self.spans.len()));
-        while batch.len() < self.batch
+    fn take_batch(&mut self) -> Vec<SpanData> {
+        let mut batch = Vec::with_capacity(self.batch_size.min(self.spans.len()));
+        while batch.len() < self.batch_size
             && let Ok(span) = self.spans.try_recv()
         {
             batch.push(span);
@@ -152,57 +153,57 @@ impl Inbox {
     }
 }
 
-impl Drop for Inbox {
+impl Drop for SpanQueue {
     fn drop(&mut self) {
         self.spans.close();
         let mut count = 0;
         loop {
             match self.spans.try_recv() {
                 Ok(_) => count += 1,
-                // A thread is about to put a span that it counts as held into the channel.
+                // A thread has counted its span as held and is about to send it.
                 Err(TryRecvError::Empty) => std::thread::yield_now(),
                 Err(TryRecvError::Disconnected) => break,
             }
         }
         if count > 0 {
-            self.tally.fail(count, "there was no time left to send it");
+            self.counts.fail(count, "there was no time left to send it");
         }
     }
 }
 
-/// A batch that is being sent, which has failed unless it is said to have arrived: the exporter may panic.
-struct InFlight {
-    tally: Arc<Tally>,
-    count: usize,
+/// A batch during its export. It counts as failed unless it is completed, because an exporter may panic.
+struct BatchInFlight {
+    counts: Arc<SpanCounts>,
+    size: usize,
 }
 
-impl InFlight {
-    fn new(tally: &Arc<Tally>, count: usize) -> Self {
-        let tally = tally.clone();
-        Self { tally, count }
+impl BatchInFlight {
+    fn new(counts: &Arc<SpanCounts>, size: usize) -> Self {
+        let counts = counts.clone();
+        Self { counts, size }
     }
 
-    /// Counts the spans of the batch, of which the receiver has rejected some, none, or all.
-    fn end(mut self, result: &OTelSdkResult, rejected: u64) {
-        let count = std::mem::take(&mut self.count);
+    /// Counts the spans of the batch. A failed export without a number of rejected spans has failed as a whole.
+    fn complete(mut self, result: &OTelSdkResult, rejected: u64) {
+        let size = std::mem::take(&mut self.size);
         match result {
-            Ok(()) => self.tally.send(count),
+            Ok(()) => self.counts.send(size),
             Err(error) => {
                 let failed = match usize::try_from(rejected) {
-                    Ok(0) | Err(_) => count,
-                    Ok(rejected) => rejected.min(count),
+                    Ok(0) | Err(_) => size,
+                    Ok(rejected) => rejected.min(size),
                 };
-                self.tally.send(count - failed);
-                self.tally.fail(failed, &error.to_string());
+                self.counts.send(size - failed);
+                self.counts.fail(failed, &error.to_string());
             }
         }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for BatchInFlight {
     fn drop(&mut self) {
-        if self.count > 0 {
-            self.tally.fail(self.count, "the exporter has panicked");
+        if self.size > 0 {
+            self.counts.fail(self.size, "the exporter has panicked");
         }
     }
 }

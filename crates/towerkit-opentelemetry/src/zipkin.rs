@@ -8,34 +8,36 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use crate::{PipelineError, SpanExporterHandle, SpanPipeline, endpoint::endpoint, zipkin_json};
+use crate::{
+    PipelineError, SpanExporterHandle, SpanPipeline, endpoint::parse_endpoint, zipkin_json,
+};
 
 impl SpanPipeline {
-    /// Sends spans to Zipkin as JSON of its API version 2, for example to `http://127.0.0.1:9411`. The path is `/api/v2/spans` if there
-    /// is none.
+    /// Starts to send spans to [Zipkin](https://zipkin.io/zipkin-api/) as JSON of its API version 2, for example to
+    /// `http://127.0.0.1:9411`. The default path is `/api/v2/spans`. Failed exports are not retried.
     ///
     /// # Errors
     ///
-    /// A [`PipelineError`] if the endpoint is not of the form `http://host:port`, a setting makes no sense, or the thread that sends
-    /// cannot start. An unreachable endpoint is not an error.
+    /// Returns a [`PipelineError`] if the endpoint is not of the form `http://host:port`, if a setting is invalid, or if the thread cannot
+    /// start. An unreachable endpoint is not an error.
     pub fn zipkin(self, endpoint: &str) -> Result<SpanExporterHandle, PipelineError> {
-        self.start(|timeout, _| Zipkin::new(endpoint, timeout))
+        self.start(|timeout, _| ZipkinExporter::new(endpoint, timeout))
     }
 }
 
-/// Sends spans to Zipkin.
+/// A [`SpanExporter`] for the API of Zipkin.
 #[derive(Debug)]
-struct Zipkin {
+struct ZipkinExporter {
     client: HyperClient,
     endpoint: Uri,
     service: String,
 }
 
-impl Zipkin {
+impl ZipkinExporter {
     fn new(address: &str, timeout: Duration) -> Result<Self, PipelineError> {
         Ok(Self {
             client: HyperClient::with_default_connector(timeout, None),
-            endpoint: endpoint(address, "/api/v2/spans")?,
+            endpoint: parse_endpoint(address, "/api/v2/spans")?,
             service: String::new(),
         })
     }
@@ -53,7 +55,7 @@ impl Zipkin {
     }
 }
 
-impl SpanExporter for Zipkin {
+impl SpanExporter for ZipkinExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let failed = |error: HttpError| OTelSdkError::InternalFailure(error.to_string());
         let body =

@@ -1,5 +1,6 @@
-//! Spans as Zipkin reads them: version 2 of its API, by the mapping of the OpenTelemetry specification
-//! (`specification/trace/sdk_exporters/zipkin.md`).
+//! The JSON of the [Zipkin API, version 2](https://zipkin.io/zipkin-api/), by the [mapping] of the OpenTelemetry specification.
+//!
+//! [mapping]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/
 
 use std::{
     borrow::Cow,
@@ -15,16 +16,19 @@ use opentelemetry_sdk::trace::SpanData;
 use serde::Serialize;
 use serde_json::{Number, Value as Json};
 
-/// Writes a list of spans of a service.
+/// Encodes the spans of a service as a JSON list.
 pub(crate) fn encode(spans: &[SpanData], service: &str) -> serde_json::Result<Vec<u8>> {
-    let spans: Vec<_> = spans.iter().map(|span| Span::of(span, service)).collect();
+    let spans: Vec<_> = spans
+        .iter()
+        .map(|span| ZipkinSpan::new(span, service))
+        .collect();
     serde_json::to_vec(&spans)
 }
 
-/// What is absent is left out, as the mapping asks. A span is never `shared`: each call has a span of its own.
+/// A span of Zipkin. The mapping requires to omit absent values. A span is never `shared`, because each call has its own span.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Span<'a> {
+struct ZipkinSpan<'a> {
     trace_id: String,
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,9 +60,9 @@ struct Annotation {
     value: String,
 }
 
-impl<'a> Span<'a> {
-    fn of(span: &'a SpanData, service: &'a str) -> Self {
-        let took = span.end_time.duration_since(span.start_time);
+impl<'a> ZipkinSpan<'a> {
+    fn new(span: &'a SpanData, service: &'a str) -> Self {
+        let duration = span.end_time.duration_since(span.start_time);
         let parent = Some(span.parent_span_id).filter(|parent| *parent != SpanId::INVALID);
         Self {
             trace_id: span.span_context.trace_id().to_string(),
@@ -67,12 +71,12 @@ impl<'a> Span<'a> {
             name: &span.name,
             kind: kind(&span.span_kind),
             timestamp: timestamp(span.start_time),
-            duration: micros(took.unwrap_or_default()),
+            duration: micros(duration.unwrap_or_default()),
             local_endpoint: Endpoint {
                 service_name: service,
             },
-            remote_endpoint: callee(span),
-            annotations: span.events.iter().map(Annotation::of).collect(),
+            remote_endpoint: remote_endpoint(span),
+            annotations: span.events.iter().map(Annotation::new).collect(),
             tags: tags(span),
         }
     }
@@ -92,13 +96,13 @@ fn timestamp(time: SystemTime) -> u64 {
     micros(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Whole microseconds, and at least one: to Zipkin 0 is no time at all.
+/// Returns whole microseconds, at least 1: Zipkin treats 0 as a missing time.
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Who is called, for the graph of services: by the first of these attributes that there is.
-fn callee(span: &SpanData) -> Option<Endpoint<'_>> {
+/// Returns the called service, for the graph of services: the value of the first attribute that the span has.
+fn remote_endpoint(span: &SpanData) -> Option<Endpoint<'_>> {
     if !matches!(span.span_kind, SpanKind::Client | SpanKind::Producer) {
         return None;
     }
@@ -106,7 +110,7 @@ fn callee(span: &SpanData) -> Option<Endpoint<'_>> {
         let mut pairs = span.attributes.iter();
         pairs.find(|pair| pair.key.as_str() == name)
     };
-    // The second and the third are what the conventions said before, and other instrumentations may say still.
+    // The second and the third are from earlier conventions, which other instrumentations may still use.
     let names = [
         "server.service.name",
         "service.peer.name",
@@ -124,7 +128,7 @@ fn callee(span: &SpanData) -> Option<Endpoint<'_>> {
 
 fn tags(span: &SpanData) -> BTreeMap<&str, Cow<'_, str>> {
     let pairs = span.attributes.iter();
-    // An `error` of the program's own would look like a failure to Zipkin.
+    // Zipkin would show an attribute `error` of the program as a failure.
     let pairs = pairs.filter(|pair| pair.key.as_str() != "error");
     let mut tags: BTreeMap<_, _> = pairs.map(|pair| (pair.key.as_str(), text(pair))).collect();
     match &span.status {
@@ -142,7 +146,7 @@ fn tags(span: &SpanData) -> BTreeMap<&str, Cow<'_, str>> {
     if let Some(version) = scope.version() {
         tags.insert("otel.scope.version", version.into());
     }
-    let lost = [
+    let dropped = [
         (
             "otel.dropped_attributes_count",
             span.dropped_attributes_count,
@@ -150,13 +154,13 @@ fn tags(span: &SpanData) -> BTreeMap<&str, Cow<'_, str>> {
         ("otel.dropped_events_count", span.events.dropped_count),
         ("otel.dropped_links_count", span.links.dropped_count),
     ];
-    for (name, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+    for (name, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
         tags.insert(name, count.to_string().into());
     }
     tags
 }
 
-/// The value of an attribute as a tag has it; a list is text as well.
+/// Returns the value of an attribute as the text of a tag; a list becomes JSON.
 fn text(pair: &KeyValue) -> Cow<'_, str> {
     match &pair.value {
         Value::String(text) => text.as_str().into(),
@@ -179,14 +183,14 @@ fn json(value: &Value) -> Json {
     }
 }
 
-/// JSON has no numbers that are none, nor infinite ones.
+/// Returns a JSON number, or a string for NaN and infinities, which JSON lacks.
 fn number(value: f64) -> Json {
     Number::from_f64(value).map_or_else(|| value.to_string().into(), Json::Number)
 }
 
 impl Annotation {
-    /// `"name": {"key": "value"}`, or the name alone.
-    fn of(event: &Event) -> Self {
+    /// Creates the annotation of an event: `"name": {"key": "value"}`, or the name if it has no attributes.
+    fn new(event: &Event) -> Self {
         let value = if event.attributes.is_empty() {
             event.name.to_string()
         } else {

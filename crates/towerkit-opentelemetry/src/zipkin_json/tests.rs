@@ -1,4 +1,4 @@
-//! The encoder against what the specification says of each field, read back by a JSON parser.
+//! Checks each field of the specification in the output of the encoder, read back by a JSON parser.
 
 use std::collections::HashSet;
 
@@ -109,7 +109,7 @@ prop_compose! {
     }
 }
 
-/// Microseconds, counted from the other end: by what is left over.
+/// Microseconds by another computation: from the remainder.
 fn model_micros(nanos: u128) -> u64 {
     let left = nanos % 1000;
     let micros = u64::try_from((nanos - left) / 1000).unwrap();
@@ -130,7 +130,7 @@ fn number_of(id: &Json, length: usize) -> u128 {
     u128::from_str_radix(id, 16).unwrap()
 }
 
-/// What the OpenAPI description of Zipkin allows: these fields, of these types.
+/// The fields and types that the OpenAPI description of Zipkin allows.
 fn check_shape(span: &Json) {
     for (name, value) in span.as_object().unwrap() {
         let is_good = match name.as_str() {
@@ -287,12 +287,12 @@ fn a_client_says_whom_it_calls() {
         KeyValue::new("server.service.name", "stock"),
     ];
     for expected in ["stock", "old", "older"] {
-        assert_eq!(callee(&span).unwrap().service_name, expected);
+        assert_eq!(remote_endpoint(&span).unwrap().service_name, expected);
         span.attributes.pop();
     }
-    assert_eq!(callee(&span).unwrap().service_name, "10.0.0.7");
+    assert_eq!(remote_endpoint(&span).unwrap().service_name, "10.0.0.7");
     span.span_kind = SpanKind::Server;
-    assert!(callee(&span).is_none());
+    assert!(remote_endpoint(&span).is_none());
 }
 
 fn span_of_a_client() -> SpanData {

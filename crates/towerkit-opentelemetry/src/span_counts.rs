@@ -1,45 +1,63 @@
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use crate::SpanExporterSnapshot;
 
-/// As many are held as there can be, and nobody takes any of them.
-const OVER: usize = usize::MAX;
+/// The number of held spans after [`SpanCounts::give_up`], which leaves no room for another span.
+const CLOSED: usize = usize::MAX;
 
 /// Counts every span that ended exactly once: as held, sent, dropped or failed.
 #[derive(Debug)]
-pub(crate) struct Tally {
-    most: usize,
-    /// The number of spans that wait or are being sent; [`OVER`] after [`give_up`](Self::give_up).
+pub(crate) struct SpanCounts {
+    max_held: usize,
+    /// The number of spans that wait or are being sent; [`CLOSED`] after [`give_up`](Self::give_up).
     held: AtomicUsize,
     dropped: AtomicU64,
-    /// Taken to count the end of a batch, so that a report never sees a span that is neither held nor counted.
-    ended: Mutex<Ended>,
+    /// Locked to count the end of a batch, so that a snapshot never misses spans between two counts.
+    ended: Mutex<EndedSpans>,
 }
 
 #[derive(Debug, Default)]
-struct Ended {
+struct EndedSpans {
     sent: u64,
     failed: u64,
     last_error: Option<String>,
 }
 
-impl Tally {
-    /// Holds at most `most` spans at a time.
-    pub(crate) fn new(most: usize) -> Self {
+/// The number of spans of the current batch that the receiver rejected, which the result of a [`SpanExporter`] cannot say.
+///
+/// [`SpanExporter`]: opentelemetry_sdk::trace::SpanExporter
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RejectedSpans(Arc<AtomicU64>);
+
+impl RejectedSpans {
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    pub(crate) fn add(&self, count: u64) {
+        // Relaxed: a single task writes and reads it.
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl SpanCounts {
+    /// Creates counts that hold at most `max_held` spans at a time.
+    pub(crate) fn new(max_held: usize) -> Self {
         Self {
-            most,
+            max_held,
             held: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             ended: Mutex::default(),
         }
     }
 
-    /// Counts one more span as held and returns how many are held then; counts it as dropped if the queue is full.
+    /// Counts one more span as held and returns the number of held spans; counts it as dropped if the queue is full.
     pub(crate) fn hold(&self) -> Option<usize> {
-        let more = |held: usize| (held < self.most).then(|| held + 1);
+        let more = |held: usize| (held < self.max_held).then(|| held + 1);
         // Relaxed: the number guards no data; a span itself goes through the channel.
         let before = self
             .held
@@ -50,9 +68,9 @@ impl Tally {
         before.ok().map(|before| before + 1)
     }
 
-    /// Takes spans from those that are held, unless they have been given up. The caller holds the lock.
+    /// Subtracts spans from the held ones and returns their number; returns 0 after [`give_up`](Self::give_up). The caller holds the lock.
     fn release(&self, count: usize) -> u64 {
-        let less = |held: usize| (held != OVER).then(|| held.saturating_sub(count));
+        let less = |held: usize| (held != CLOSED).then(|| held.saturating_sub(count));
         let released = self
             .held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -73,18 +91,18 @@ impl Tally {
     }
 
     /// Counts held spans as failed.
-    pub(crate) fn fail(&self, count: usize, why: &str) {
+    pub(crate) fn fail(&self, count: usize, reason: &str) {
         let mut ended = self.ended();
         let count = self.release(count);
-        ended.fail(count, why);
+        ended.fail(count, reason);
     }
 
     /// Counts all held spans as failed, even if they arrive later, and holds no more.
-    pub(crate) fn give_up(&self, why: &str) {
+    pub(crate) fn give_up(&self, reason: &str) {
         let mut ended = self.ended();
-        let held = self.held.swap(OVER, Ordering::Relaxed);
-        if held != OVER {
-            ended.fail(held as u64, why);
+        let held = self.held.swap(CLOSED, Ordering::Relaxed);
+        if held != CLOSED {
+            ended.fail(held as u64, reason);
         }
     }
 
@@ -92,7 +110,7 @@ impl Tally {
         let ended = self.ended();
         let held = self.held.load(Ordering::Relaxed);
         SpanExporterSnapshot {
-            held: if held == OVER { 0 } else { held },
+            held: if held == CLOSED { 0 } else { held },
             sent: ended.sent,
             dropped: self.dropped.load(Ordering::Relaxed),
             failed: ended.failed,
@@ -100,16 +118,16 @@ impl Tally {
         }
     }
 
-    fn ended(&self) -> MutexGuard<'_, Ended> {
+    fn ended(&self) -> MutexGuard<'_, EndedSpans> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ended {
-    fn fail(&mut self, count: u64, why: &str) {
+impl EndedSpans {
+    fn fail(&mut self, count: u64, reason: &str) {
         if count > 0 {
             self.failed += count;
-            self.last_error = Some(why.to_owned());
+            self.last_error = Some(reason.to_owned());
         }
     }
 }
@@ -132,16 +150,16 @@ mod tests {
     proptest! {
         #![proptest_config(config())]
 
-        /// The model keeps the spans themselves, each with what became of it.
+        /// The model keeps the spans themselves, each with its end.
         #[test]
-        fn every_span_is_counted_once(most in 0_usize..6, steps in prop::collection::vec((0_u8..40, 0_usize..4), 0..60)) {
-            let tally = Tally::new(most);
+        fn every_span_is_counted_once(max in 0_usize..6, steps in prop::collection::vec((0_u8..40, 0_usize..4), 0..60)) {
+            let counts = SpanCounts::new(max);
             let (mut held, mut ended) = (Vec::new(), Vec::new());
             let mut is_over = false;
             for (span, (step, count)) in steps.into_iter().enumerate() {
                 let taken = count.min(held.len());
                 match step {
-                    0..=15 => match tally.hold() {
+                    0..=15 => match counts.hold() {
                         Some(now) => {
                             prop_assert!(!is_over);
                             held.push(span);
@@ -150,67 +168,67 @@ mod tests {
                         None => ended.push((span, 'd')),
                     },
                     16..=23 if !held.is_empty() || is_over => {
-                        tally.drop_held();
+                        counts.drop_held();
                         ended.extend(held.pop().map(|span| (span, 'd')));
                     }
                     24..=31 => {
-                        tally.send(if is_over { count } else { taken });
+                        counts.send(if is_over { count } else { taken });
                         ended.extend(held.drain(..taken).map(|span| (span, 's')));
                     }
                     32..=38 => {
-                        tally.fail(if is_over { count } else { taken }, "gone");
+                        counts.fail(if is_over { count } else { taken }, "gone");
                         ended.extend(held.drain(..taken).map(|span| (span, 'f')));
                     }
                     39 => {
-                        tally.give_up("late");
+                        counts.give_up("late");
                         is_over = true;
                         ended.extend(held.drain(..).map(|span| (span, 'f')));
                     }
                     _ => {}
                 }
-                let became = |what| ended.iter().filter(|(_, became)| *became == what).count() as u64;
-                let report = tally.snapshot();
-                prop_assert!(held.len() <= most);
-                prop_assert_eq!(report.held(), held.len());
-                prop_assert_eq!(report.sent(), became('s'));
-                prop_assert_eq!(report.dropped(), became('d'));
-                prop_assert_eq!(report.failed(), became('f'));
-                prop_assert_eq!(report.lost(), became('d') + became('f'));
+                let ended_as = |end| ended.iter().filter(|(_, as_)| *as_ == end).count() as u64;
+                let snapshot = counts.snapshot();
+                prop_assert!(held.len() <= max);
+                prop_assert_eq!(snapshot.held(), held.len());
+                prop_assert_eq!(snapshot.sent(), ended_as('s'));
+                prop_assert_eq!(snapshot.dropped(), ended_as('d'));
+                prop_assert_eq!(snapshot.failed(), ended_as('f'));
+                prop_assert_eq!(snapshot.lost(), ended_as('d') + ended_as('f'));
             }
         }
     }
 
     #[test]
-    fn threads_together_hold_no_more_than_there_is_place_for() {
-        let tally = Tally::new(100);
+    fn threads_together_hold_at_most_the_maximum() {
+        let counts = SpanCounts::new(100);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).filter(|_| tally.hold().is_some()).count());
+                scope.spawn(|| (0..1000).filter(|_| counts.hold().is_some()).count());
             }
         });
-        let report = tally.snapshot();
-        assert_eq!((report.held(), report.dropped()), (100, 3900));
+        let snapshot = counts.snapshot();
+        assert_eq!((snapshot.held(), snapshot.dropped()), (100, 3900));
     }
 
-    /// A shutdown that runs out of time counts beside the worker: no report may miss a span that either of them counts.
+    /// A shutdown that runs out of time counts beside the worker: no snapshot may miss a span that either of them counts.
     #[test]
-    fn a_report_never_misses_a_span_that_is_being_counted() {
+    fn a_snapshot_never_misses_a_span_that_is_being_counted() {
         const SPANS: u64 = 20_000;
-        let tally = Tally::new(SPANS as usize);
+        let counts = SpanCounts::new(SPANS as usize);
         for _ in 0..SPANS {
-            tally.hold();
+            counts.hold();
         }
         let total = || {
-            let report = tally.snapshot();
-            report.held() as u64 + report.sent() + report.lost()
+            let snapshot = counts.snapshot();
+            snapshot.held() as u64 + snapshot.sent() + snapshot.lost()
         };
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 for _ in 0..SPANS / 4 {
-                    tally.send(1);
-                    tally.fail(1, "busy");
+                    counts.send(1);
+                    counts.fail(1, "busy");
                 }
-                tally.give_up("late");
+                counts.give_up("late");
             });
             while !worker.is_finished() {
                 assert_eq!(total(), SPANS);

@@ -8,34 +8,34 @@ use opentelemetry::{SpanId, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
 use towerkit_core::TraceSeed;
 
-/// Makes the ids of one pipeline: numbers that no other call of the process has, under keys of its own.
+/// The ids of one pipeline: numbers that are unique in the process, combined with random keys of the pipeline.
 ///
-/// A process that was forked goes on with the same numbers. It needs a pipeline of its own, since threads are not forked, and so it has
-/// other keys.
+/// A forked process continues with the same numbers. It needs a pipeline of its own, because threads are not forked, and so has other
+/// keys.
 #[derive(Debug)]
-pub(crate) struct Ids {
-    trace: [u64; 2],
-    span: u64,
+pub(crate) struct UniqueIdGenerator {
+    trace_keys: [u64; 2],
+    span_key: u64,
 }
 
-impl Ids {
+impl UniqueIdGenerator {
     pub(crate) fn new() -> Self {
-        // The hasher alone is not enough: it asks the system once, and then counts.
-        let here = (process::id(), SystemTime::now());
-        let key = || RandomState::new().hash_one(here);
+        // The hasher alone is not enough: it asks the system for random keys once per thread and then counts.
+        let process = (process::id(), SystemTime::now());
+        let key = || RandomState::new().hash_one(process);
         Self {
-            trace: [key(), key()],
-            span: key(),
+            trace_keys: [key(), key()],
+            span_key: key(),
         }
     }
 }
 
-impl IdGenerator for Ids {
+impl IdGenerator for UniqueIdGenerator {
     fn new_trace_id(&self) -> TraceId {
         loop {
             let [first, second] = TraceSeed::next().trace();
-            let [one, other] = self.trace;
-            let id = u128::from(first ^ one) << 64 | u128::from(second ^ other);
+            let [high, low] = self.trace_keys;
+            let id = u128::from(first ^ high) << 64 | u128::from(second ^ low);
             if id != 0 {
                 return TraceId::from_bytes(id.to_be_bytes());
             }
@@ -44,7 +44,7 @@ impl IdGenerator for Ids {
 
     fn new_span_id(&self) -> SpanId {
         loop {
-            let id = TraceSeed::next().span() ^ self.span;
+            let id = TraceSeed::next().span() ^ self.span_key;
             if id != 0 {
                 return SpanId::from_bytes(id.to_be_bytes());
             }
@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// TR-10: of ten million, where the compiler optimizes.
+    /// TR-10: with ten million ids in an optimized build.
     #[test]
     fn ids_of_eight_threads_are_unique_and_not_zero() {
         const EACH: usize = if cfg!(debug_assertions) {
@@ -66,7 +66,7 @@ mod tests {
         } else {
             1_250_000
         };
-        let ids = Ids::new();
+        let ids = UniqueIdGenerator::new();
         let draw = || {
             (0..EACH)
                 .map(|_| ids.new_span_id().to_bytes())
@@ -87,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn traces_are_unique_also_over_pipelines() {
-        let generators = [Ids::new(), Ids::new()];
+    fn trace_ids_are_unique_across_pipelines() {
+        let generators = [UniqueIdGenerator::new(), UniqueIdGenerator::new()];
         let traces = (0..200_000).map(|draw| generators[draw % 2].new_trace_id().to_bytes());
         let mut traces: Vec<_> = traces.map(u128::from_be_bytes).collect();
         traces.sort_unstable();
