@@ -86,6 +86,10 @@ impl Destination {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(unreachable_code, reason = "`InfluxHttp` has no values")
+    )]
     pub(crate) fn transport(&self) -> Transport {
         match &self.0 {
             Kind::Udp(address) => Transport::Udp(Udp::new(address)),
