@@ -117,7 +117,7 @@ impl Statsd {
     pub(crate) fn write_series(&self, series: &Series<'_>, buffer: &mut PacketBuffer) {
         match series.value {
             Value::Counter(value) => {
-                self.write_counter(series, "", None, Field::Count, *value, buffer)
+                self.write_counter(series, "", None, Field::Count, *value, buffer);
             }
             Value::Gauge(value) => self.write_gauge(series, *value, buffer),
             Value::Histogram(values) => match self.histograms {
