@@ -11,14 +11,14 @@ use tower_service::Service;
 use towerkit_core::{CallEnd, ShareResponse};
 
 use crate::{
-    flight::Landing,
-    flights::{Answer, Joined, Lead, Wait},
-    settings::Settings,
+    call_table::{AnyResponse, Follower, Joined, Leader},
+    config::Config,
+    shared_call::CallResult,
 };
 
 /// The future of a [`Coalesce`](crate::Coalesce).
 ///
-/// Dropping it ends a call that is its own, and leaves those who wait for it to themselves.
+/// If it is dropped while it calls the inner service, one of its waiters calls next.
 #[pin_project]
 pub struct CoalesceFuture<S, K, X, Req>
 where
@@ -29,7 +29,7 @@ where
     #[pin]
     state: State<S, K, X, Req>,
     exchange: X,
-    settings: Settings,
+    config: Config,
 }
 
 #[pin_project(project = StateProj)]
@@ -39,18 +39,18 @@ where
     K: Hash + Eq,
     X: ShareResponse<S::Response, S::Error>,
 {
-    /// Another is calling.
-    Waiting(Option<(Wait<K>, Parked<S, Req>)>),
-    /// It is to call, with readiness of its own.
-    Readying(Option<Lead<K>>, Option<Parked<S, Req>>),
-    /// It is calling, for others too if it leads.
-    Calling(#[pin] S::Future, Option<Lead<K>>),
-    /// It is reading the answer.
-    Collecting(#[pin] X::Collect, Option<Lead<K>>),
+    /// Waits for another call.
+    Waiting(Option<(Follower<K>, Deferred<S, Req>)>),
+    /// Waits for the inner service to become ready.
+    Readying(Option<Leader<K>>, Option<Deferred<S, Req>>),
+    /// Calls the inner service, for others too if it is the leader.
+    Calling(#[pin] S::Future, Option<Leader<K>>),
+    /// Reads the response.
+    Collecting(#[pin] X::Collect, Option<Leader<K>>),
 }
 
-/// What is put aside while another is calling: a service that is not ready, and the request.
-pub(crate) struct Parked<S, Req> {
+/// The service, not yet ready, and the request of a call that waits for another.
+pub(crate) struct Deferred<S, Req> {
     pub(crate) inner: S,
     pub(crate) request: Req,
 }
@@ -63,27 +63,27 @@ where
 {
     pub(crate) fn calling(
         call: S::Future,
-        lead: Option<Lead<K>>,
+        lead: Option<Leader<K>>,
         exchange: X,
-        settings: &Settings,
+        config: &Config,
     ) -> Self {
         Self {
             state: State::Calling(call, lead),
             exchange,
-            settings: settings.clone(),
+            config: config.clone(),
         }
     }
 
     pub(crate) fn waiting(
-        wait: Wait<K>,
-        parked: Parked<S, Req>,
+        wait: Follower<K>,
+        deferred: Deferred<S, Req>,
         exchange: X,
-        settings: &Settings,
+        config: &Config,
     ) -> Self {
         Self {
-            state: State::Waiting(Some((wait, parked))),
+            state: State::Waiting(Some((wait, deferred))),
             exchange,
-            settings: settings.clone(),
+            config: config.clone(),
         }
     }
 }
@@ -101,35 +101,37 @@ where
         loop {
             let next = match me.state.as_mut().project() {
                 StateProj::Waiting(waiting) => {
-                    let (wait, _) = waiting.as_mut().expect(ONCE);
-                    let landing = ready!(wait.poll(cx));
-                    let (wait, parked) = waiting.take().expect(ONCE);
-                    if let Some(response) = answer(me.exchange, &landing) {
+                    let (wait, _) = waiting.as_mut().expect(NOT_POLLED_AGAIN);
+                    let outcome = ready!(wait.poll(cx));
+                    let (wait, deferred) = waiting.take().expect(NOT_POLLED_AGAIN);
+                    if let Some(response) = copy_response(me.exchange, &outcome) {
                         return Poll::Ready(Ok(response));
                     }
-                    me.settings.waits -= 1;
-                    after(wait, &landing, me.settings.waits, parked)
+                    me.config.max_waits -= 1;
+                    after_wait(wait, &outcome, me.config.max_waits, deferred)
                 }
-                StateProj::Readying(lead, parked) => {
-                    let inner = &mut parked.as_mut().expect(ONCE).inner;
-                    ready!(leading(lead, || inner.poll_ready(cx)))?;
+                StateProj::Readying(lead, deferred) => {
+                    let inner = &mut deferred.as_mut().expect(NOT_POLLED_AGAIN).inner;
+                    ready!(poll_as_leader(lead, || inner.poll_ready(cx)))?;
                     let lead = lead.take();
-                    let Parked { mut inner, request } = parked.take().expect(ONCE);
+                    let Deferred { mut inner, request } = deferred.take().expect(NOT_POLLED_AGAIN);
                     State::Calling(inner.call(request), lead)
                 }
                 StateProj::Calling(call, lead) => {
-                    let result = ready!(leading(lead, || call.poll(cx)));
+                    let result = ready!(poll_as_leader(lead, || call.poll(cx)));
                     if lead.is_none() {
                         return Poll::Ready(result.map(|response| me.exchange.pass(response)));
                     }
                     let lead = lead.take();
-                    let collect = me.exchange.collect(result, me.settings.max_body);
+                    let collect = me.exchange.collect(result, me.config.max_body);
                     State::Collecting(collect, lead)
                 }
                 StateProj::Collecting(collect, lead) => {
-                    let (result, end) = ready!(leading(lead, || collect.poll(cx)));
+                    let (result, end) = ready!(poll_as_leader(lead, || collect.poll(cx)));
                     if let Some(lead) = lead.take() {
-                        lead.land(|| landing(me.exchange, me.settings, &result, &end));
+                        lead.complete(|| {
+                            outcome_for_followers(me.exchange, me.config, &result, &end)
+                        });
                     }
                     return Poll::Ready(result);
                 }
@@ -139,64 +141,64 @@ where
     }
 }
 
-const ONCE: &str = "not polled after completion";
+const NOT_POLLED_AGAIN: &str = "not polled after completion";
 
-/// Polls while nobody leads: a panic ends the flight, and those who wait are left to themselves at once.
-fn leading<K: Hash + Eq, T>(lead: &mut Option<Lead<K>>, poll: impl FnOnce() -> T) -> T {
+/// Polls with the leader taken out, so that a panic drops it, which wakes the followers at once.
+fn poll_as_leader<K: Hash + Eq, T>(lead: &mut Option<Leader<K>>, poll: impl FnOnce() -> T) -> T {
     let held = lead.take();
     let polled = poll();
     *lead = held;
     polled
 }
 
-/// Makes a response of what another shared.
-fn answer<T, E, X: ShareResponse<T, E>>(
+/// Copies the response of another call.
+fn copy_response<T, E, X: ShareResponse<T, E>>(
     exchange: &X,
-    landing: &Landing<Answer>,
+    outcome: &CallResult<AnyResponse>,
 ) -> Option<X::Response> {
-    let Landing::Shared(answer) = landing else {
+    let CallResult::Shared(answer) = outcome else {
         return None;
     };
-    // `None` if one layer stands around services with different responses, whose keys are equal all the same.
-    let kept = answer.downcast_ref::<X::Shared>()?;
-    Some(exchange.copy(kept))
+    // `None` if one layer wraps services with different types of response and equal keys.
+    let shared = answer.downcast_ref::<X::Shared>()?;
+    Some(exchange.copy(shared))
 }
 
-/// What one does who has waited in vain.
-fn after<S, K, X, Req>(
-    wait: Wait<K>,
-    landing: &Landing<Answer>,
-    waits: usize,
-    parked: Parked<S, Req>,
+/// Returns the next state of a call that got no response from another.
+fn after_wait<S, K, X, Req>(
+    wait: Follower<K>,
+    outcome: &CallResult<AnyResponse>,
+    max_waits: usize,
+    deferred: Deferred<S, Req>,
 ) -> State<S, K, X, Req>
 where
     S: Service<Req>,
     K: Hash + Eq,
     X: ShareResponse<S::Response, S::Error>,
 {
-    if matches!(landing, Landing::Alone | Landing::Shared(_)) {
-        return State::Readying(None, Some(parked));
+    if matches!(outcome, CallResult::Private | CallResult::Shared(_)) {
+        return State::Readying(None, Some(deferred));
     }
     match wait.rejoin() {
-        Joined::Lead(lead) => State::Readying(Some(lead), Some(parked)),
-        Joined::Wait(wait) if waits > 0 => State::Waiting(Some((wait, parked))),
-        Joined::Wait(_) => State::Readying(None, Some(parked)),
+        Joined::Leader(lead) => State::Readying(Some(lead), Some(deferred)),
+        Joined::Follower(wait) if max_waits > 0 => State::Waiting(Some((wait, deferred))),
+        Joined::Follower(_) => State::Readying(None, Some(deferred)),
     }
 }
 
-/// How the flight of a call ends that got this result.
-fn landing<T, E, X: ShareResponse<T, E>>(
+/// Returns the result for the followers of a call.
+fn outcome_for_followers<T, E, X: ShareResponse<T, E>>(
     exchange: &X,
-    settings: &Settings,
+    config: &Config,
     result: &Result<X::Response, E>,
     end: &CallEnd,
-) -> Landing<Answer> {
+) -> CallResult<AnyResponse> {
     match result {
-        Ok(response) if settings.share.shares(end) => match exchange.share(response) {
-            Some(kept) => Landing::Shared(Arc::new(kept)),
-            None => Landing::Alone,
+        Ok(response) if config.share.shares(end) => match exchange.share(response) {
+            Some(shared) => CallResult::Shared(Arc::new(shared)),
+            None => CallResult::Private,
         },
-        _ => Landing::Failed,
+        _ => CallResult::Failed,
     }
 }
 

@@ -1,39 +1,40 @@
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// A key and its hash, which is found once, outside all locks.
+/// A key and its hash, which is computed once, outside of all locks.
 #[derive(Debug)]
-pub(crate) struct Hashed<K> {
+pub(crate) struct HashedKey<K> {
     pub(crate) hash: u64,
     pub(crate) key: K,
 }
 
-impl<K: PartialEq> PartialEq for Hashed<K> {
+impl<K: PartialEq> PartialEq for HashedKey<K> {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.key == other.key
     }
 }
 
-impl<K: Eq> Eq for Hashed<K> {}
+impl<K: Eq> Eq for HashedKey<K> {}
 
-impl<K> Hash for Hashed<K> {
+impl<K> Hash for HashedKey<K> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         hasher.write_u64(self.hash);
     }
 }
 
-/// Takes the hash of a [`Hashed`] as it is.
-pub(crate) type AsHashed = BuildHasherDefault<Given>;
+/// Uses the hash of a [`HashedKey`] unchanged.
+pub(crate) type PassThrough = BuildHasherDefault<PassThroughHasher>;
 
+/// The hasher of [`PassThrough`].
 #[derive(Debug, Default)]
-pub(crate) struct Given(u64);
+pub(crate) struct PassThroughHasher(u64);
 
-impl Hasher for Given {
+impl Hasher for PassThroughHasher {
     fn finish(&self) -> u64 {
         self.0
     }
 
     fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("a hashed key writes its hash alone");
+        unreachable!("a hashed key writes only its hash");
     }
 
     fn write_u64(&mut self, hash: u64) {

@@ -1,21 +1,21 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, KeyFn, KeyType, LayerExt, NoProtocol};
+use towerkit_core::{CallEnd, ConfigError, KeyFn, KeyType, LayerExt, NoProtocol};
 
 use crate::{
-    Coalesce, InvalidCoalesce,
-    flights::Flights,
-    settings::{Settings, SharePolicy},
+    Coalesce, CoalesceHandle,
+    call_table::CallTable,
+    config::{Config, ShareCondition, in_range},
 };
 
-/// Lets calls that ask for the same at the same time share one call.
+/// Makes one upstream call for all concurrent calls with the same key.
 ///
-/// `X` is what finds the keys, a [`KeyFn`].
+/// `X` is the [key function](KeyFn). See the [crate's documentation](crate) for an example.
 pub struct CoalesceLayer<X: KeyType, P = NoProtocol> {
     keys: X,
-    flights: Arc<Flights<X::Key>>,
-    settings: Settings,
+    calls: Arc<CallTable<X::Key>>,
+    config: Config,
     protocol: P,
 }
 
@@ -23,10 +23,10 @@ impl<F, K> CoalesceLayer<KeyFn<F, K>>
 where
     K: Hash + Eq + Send + Sync + 'static,
 {
-    /// Lets calls with equal keys share one call. A call for which `key` returns `None` is made as if there were no layer.
+    /// Shares one call among concurrent calls with equal keys. A call for which `key` returns `None` is not shared.
     ///
-    /// Equal keys have to mean that the same answer is right for both callers: what the answer depends on, who asks included,
-    /// belongs in the key. Over HTTP `towerkit_http::RequestKey::of` is such a function.
+    /// The key must contain everything on which the response depends, including the caller where it matters. Over HTTP use
+    /// `towerkit_http::RequestKey::of`.
     #[must_use]
     pub fn new<Req>(key: F) -> Self
     where
@@ -34,52 +34,52 @@ where
     {
         Self {
             keys: KeyFn::new(key),
-            flights: Arc::new(Flights::new()),
-            settings: Settings::default(),
+            calls: Arc::new(CallTable::new()),
+            config: Config::default(),
             protocol: NoProtocol::default(),
         }
     }
 }
 
 impl<X: KeyType, P> CoalesceLayer<X, P> {
-    /// Waits for so many calls of others in vain, 1 to 100, before making its own; 2 by default.
+    /// Limits how many failed calls a caller waits for before it calls itself, from 1 to 100; 2 by default.
     ///
-    /// Of those who wait for a call that failed, one calls next and the others wait for that. This bounds the time for which a
-    /// policy stack of failures can hold them up.
-    ///
-    /// # Errors
-    ///
-    /// If it is 0 or more than 100.
-    pub fn waits(mut self, waits: usize) -> Result<Self, InvalidCoalesce> {
-        self.settings.waits = InvalidCoalesce::check("a number of waits", waits, 100)?;
-        Ok(self)
-    }
-
-    /// Shares response bodies of up to so many bytes, 1 byte to 1 GiB; 256 KiB by default.
-    ///
-    /// A response with a longer body is passed on to its caller as it comes, and the others call for themselves.
+    /// After a failed call one of its waiters calls next, and the others wait for that call. The limit bounds the delay of a waiter
+    /// while the upstream fails.
     ///
     /// # Errors
     ///
-    /// If it is 0 or more than 1 GiB.
-    pub fn max_body(mut self, bytes: usize) -> Result<Self, InvalidCoalesce> {
-        self.settings.max_body = InvalidCoalesce::check("a body", bytes, 1 << 30)?;
+    /// Returns a [`ConfigError`] if the number is out of range.
+    pub fn max_waits(mut self, max_waits: usize) -> Result<Self, ConfigError> {
+        self.config.max_waits = in_range("max_waits", max_waits, 100)?;
         Ok(self)
     }
 
-    /// Shares what `share` returns true for; successes and client errors by default.
+    /// Limits the size of shared response bodies, from 1 byte to 1 GiB; 256 KiB by default.
     ///
-    /// Errors, which cannot be cloned, and rejections by a layer further in are never shared.
+    /// A response with a larger body is streamed to its own caller, and the waiters call for themselves.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] if the size is out of range.
+    pub fn max_body(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        self.config.max_body = in_range("max_body", bytes, 1 << 30)?;
+        Ok(self)
+    }
+
+    /// Shares responses for which `share` returns true; successes and client errors by default.
+    ///
+    /// Errors, which cannot be cloned, and rejections by an inner layer are never shared.
     #[must_use]
     pub fn share(mut self, share: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
-        self.settings.share = SharePolicy::asking(share);
+        self.config.share = ShareCondition::new(share);
         self
     }
 
     /// Returns a handle on the calls in flight, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> CoalesceHandle<X::Key> {
-        CoalesceHandle(self.flights.clone())
+        CoalesceHandle(self.calls.clone())
     }
 }
 
@@ -94,8 +94,8 @@ impl<X: KeyType, P> LayerExt for CoalesceLayer<X, P> {
     fn protocol<Q>(self, protocol: Q) -> CoalesceLayer<X, Q> {
         CoalesceLayer {
             keys: self.keys,
-            flights: self.flights,
-            settings: self.settings,
+            calls: self.calls,
+            config: self.config,
             protocol,
         }
     }
@@ -108,8 +108,8 @@ impl<S, X: KeyType + Clone, P: Clone> Layer<S> for CoalesceLayer<X, P> {
         Coalesce {
             inner,
             keys: self.keys.clone(),
-            flights: self.flights.clone(),
-            settings: self.settings.clone(),
+            calls: self.calls.clone(),
+            config: self.config.clone(),
             protocol: self.protocol.clone(),
         }
     }
@@ -119,8 +119,8 @@ impl<X: KeyType + Clone, P: Clone> Clone for CoalesceLayer<X, P> {
     fn clone(&self) -> Self {
         Self {
             keys: self.keys.clone(),
-            flights: self.flights.clone(),
-            settings: self.settings.clone(),
+            calls: self.calls.clone(),
+            config: self.config.clone(),
             protocol: self.protocol.clone(),
         }
     }
@@ -129,45 +129,8 @@ impl<X: KeyType + Clone, P: Clone> Clone for CoalesceLayer<X, P> {
 impl<X: KeyType, P> fmt::Debug for CoalesceLayer<X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoalesceLayer")
-            .field("settings", &self.settings)
-            .field("flights", &self.flights)
+            .field("config", &self.config)
+            .field("calls", &self.calls)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads what a [`CoalesceLayer`] does while it runs.
-pub struct CoalesceHandle<K>(Arc<Flights<K>>);
-
-impl<K: Hash + Eq> CoalesceHandle<K> {
-    /// Returns the figures of this moment.
-    #[must_use]
-    pub fn snapshot(&self) -> CoalesceSnapshot {
-        self.0.snapshot()
-    }
-}
-
-impl<K> Clone for CoalesceHandle<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K: Hash + Eq> fmt::Debug for CoalesceHandle<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CoalesceHandle")
-            .field(&self.snapshot())
-            .finish()
-    }
-}
-
-/// The figures of a [`CoalesceLayer`] at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CoalesceSnapshot {
-    /// How many calls are in flight that others can wait for.
-    pub in_flight: usize,
-    /// How many such calls there have been.
-    pub led: u64,
-    /// How many callers got the answer to the call of another.
-    pub shared: u64,
 }

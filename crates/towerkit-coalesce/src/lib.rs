@@ -1,7 +1,8 @@
-//! One call for many that ask the same at the same time.
+//! Request coalescing for [tower] services: one upstream call for all concurrent calls that ask for the same.
 //!
-//! Calls have a key. While one is being made, others with an equal key wait for it and get a copy of its answer: what Go calls
-//! single flight. Nothing is kept beyond the call, and nothing is spawned: the first caller's own future makes the call.
+//! Use it in front of an expensive operation that many callers request at the same time, for example to protect an upstream when a cache
+//! entry expires. Each call has a key; calls with equal keys wait for the first one and get a copy of its response, as with Go's
+//! [singleflight]. The layer keeps no response after the call and spawns no task: the first caller's own future makes the call.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,67 +32,75 @@
 //!
 //! # Keys
 //!
-//! Equal keys have to mean that one answer is right for both callers, whoever they are. A call whose key is `None` is made as if
-//! there were no layer. Keys are hashed with a secret, and there are never more of them than calls in flight.
+//! Calls with equal keys get the same response, so the key must contain everything on which the response depends, including the caller
+//! where it matters. A call with the key [`None`] is not shared. Keys are hashed with a random secret, and the table never holds more keys
+//! than there are calls in flight.
 //!
 //! # Over HTTP
 //!
-//! Take `towerkit_http::RequestKey::of` for the key and say `.http()` instead of `.plain(..)`: calls share a `GET` or `HEAD` that has neither credentials
-//! nor conditions. Bodies are read ahead up to [`max_body`](CoalesceLayer::max_body), so that the answer of one call can be given
-//! to many; also that of a call for which nobody waits, since somebody might. Choose the operations that profit by `.only(..)`,
-//! and leave out those that stream.
+//! Use `towerkit_http::RequestKey::of` as the key function and `.http()` as the protocol: calls share `GET` and `HEAD` requests without
+//! [credentials] and without [conditional headers]. Response bodies are read ahead up to [`max_body`](CoalesceLayer::max_body), so that
+//! they can be copied; this includes calls without waiters. Select the operations with `.only(..)`, and exclude those that stream.
 //!
-//! A response that is longer, sets a cookie, is partial, an event stream or a redirect for now, whose `Cache-Control` says
-//! `private`, `no-store` or `no-cache`, or that varies by a field which is not in the key, is for its caller alone; the others
-//! call for themselves at once. A copy has the head, body and trailers of the response, but not its extensions.
+//! A response is private to its caller if it has a larger body, a [`Set-Cookie`] header, a `Cache-Control` of `private`, `no-store` or
+//! `no-cache`, or a [`Vary`] header that the key does not cover, or if it is partial, an event stream or a temporary redirect; the waiters
+//! then call for themselves at once. A copy has the head, body and trailers of the response, but not its extensions.
 //!
 //! # Readiness
 //!
-//! Is the inner service's. A call that waits for another gives it back first, and gets its own before it calls after all.
+//! [`poll_ready`](tower_service::Service::poll_ready) forwards to the inner service. A call that waits for another releases its readiness,
+//! and polls for readiness again before it calls the inner service itself.
 //!
 //! # Cancellation
 //!
-//! When the caller who makes the call goes away, or the call panics, those who wait are woken: one makes the call, with its own
-//! request, and the others wait for that. Who waits can go away at any time, and leaves nothing behind.
+//! If the first caller is dropped, or its call panics, the waiters are woken: one of them makes the call with its own request, and the
+//! others wait for it. A waiter can be dropped at any time.
 //!
-//! The call goes on while its caller polls it. A caller that neither polls nor drops its future holds up all who wait for it; a
-//! timeout around this layer bounds that. A call that asks, from inside, for its own key waits for itself.
+//! A call makes progress only while its caller polls it. A caller that neither polls nor drops its future delays all its waiters; a
+//! timeout around this layer bounds the delay. A call that requests its own key from inside the service waits for itself.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share calls. Services with different answers need keys that differ.
+//! All services of one layer, and their clones, share calls. Services with different responses need different keys.
 //!
 //! # Errors
 //!
-//! An error is its caller's alone, as errors cannot be cloned. One of those who waited for it calls next, and the others wait
-//! again: at most [`waits`](CoalesceLayer::waits) times each, so that failures do not queue up. Of the answers that are no
-//! errors, those with the outcome of a success or a client error are shared, unless [`share`](CoalesceLayer::share) says
-//! otherwise. A rejection by a layer further in is never shared.
+//! An error is returned only to its own caller, because errors cannot be cloned. One of the waiters calls next, and the others wait for
+//! it, at most [`max_waits`](CoalesceLayer::max_waits) times each. Responses with the [outcome](towerkit_core::Outcome) of a success or a
+//! client error are shared, unless [`share`](CoalesceLayer::share) sets another condition. A rejection by an inner layer is not shared. A
+//! setting that is out of range is a [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Order
 //!
-//! Inside authentication and per-caller limits, which have to see every caller. Inside a cache, so that callers who miss the same
-//! answer make one call. Outside retry, circuit breaker and whatever else makes or counts calls.
+//! Put it inside authentication and per-caller limits, which must see every caller, and inside a cache, so that concurrent misses make one
+//! call. Put it outside retry, circuit breaker and all other layers that make or count upstream calls.
 //!
 //! # Coming from go-kit
 //!
-//! go-kit has no such middleware; one writes it with `golang.org/x/sync/singleflight`. There, errors and panics are shared too,
-//! and a caller's context ends the call for all.
+//! go-kit has no such middleware; its users write one with [singleflight], which also shares errors and panics, and in which one caller's
+//! context ends the call for all.
+//!
+//! [singleflight]: https://pkg.go.dev/golang.org/x/sync/singleflight
+//! [tower]: https://docs.rs/tower
+//! [credentials]: https://www.rfc-editor.org/rfc/rfc9110#field.authorization
+//! [conditional headers]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1
+//! [`Set-Cookie`]: https://www.rfc-editor.org/rfc/rfc6265#section-4.1
+//! [`Vary`]: https://www.rfc-editor.org/rfc/rfc9110#field.vary
 
-mod flight;
-mod flights;
+mod call_table;
+mod config;
 mod future;
-mod invalid;
+mod handle;
 mod key;
 mod layer;
 #[cfg(all(test, towerkit_loom))]
 mod models;
 mod service;
-mod settings;
+mod shared_call;
 
 use towerkit_core::sync;
 
 pub use future::CoalesceFuture;
-pub use invalid::InvalidCoalesce;
-pub use layer::{CoalesceHandle, CoalesceLayer, CoalesceSnapshot};
+pub use handle::{CoalesceHandle, CoalesceSnapshot};
+pub use layer::CoalesceLayer;
 pub use service::Coalesce;

@@ -1,4 +1,4 @@
-//! Models for loom: every interleaving of two callers with one key.
+//! Loom models: every interleaving of two callers with one key.
 
 use std::{
     sync::Arc,
@@ -11,8 +11,8 @@ use loom::{
 };
 
 use crate::{
-    flight::Landing,
-    flights::{Answer, Flights, Joined, Lead, Wait},
+    call_table::{AnyResponse, CallTable, Follower, Joined, Leader},
+    shared_call::CallResult,
 };
 
 #[derive(Default)]
@@ -20,24 +20,24 @@ struct Woken(AtomicBool);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        // SeqCst: it is the word of the executor, not what is looked into here.
+        // SeqCst: the executor's flag is not part of the model.
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// One who waits, and has been polled once.
+/// A follower that has been polled once.
 struct Waiter {
-    wait: Wait<u8>,
+    wait: Follower<u8>,
     woken: Arc<Woken>,
-    landing: Poll<Landing<Answer>>,
+    outcome: Poll<CallResult<AnyResponse>>,
 }
 
 impl Waiter {
-    fn new(wait: Wait<u8>) -> Self {
+    fn new(wait: Follower<u8>) -> Self {
         let mut waiter = Self {
             wait,
             woken: Arc::default(),
-            landing: Poll::Pending,
+            outcome: Poll::Pending,
         };
         waiter.poll();
         waiter
@@ -45,20 +45,20 @@ impl Waiter {
 
     fn poll(&mut self) {
         let waker = Waker::from(self.woken.clone());
-        self.landing = self.wait.poll(&Context::from_waker(&waker));
+        self.outcome = self.wait.poll(&Context::from_waker(&waker));
     }
 
-    /// Returns what it has waited for, after the flight has ended.
+    /// Returns the shared response, after the call has ended.
     fn end(mut self) -> Option<u8> {
-        if self.landing.is_pending() {
+        if self.outcome.is_pending() {
             let is_woken = self.woken.0.load(Ordering::SeqCst);
-            assert!(is_woken, "nobody woke who waits");
+            assert!(is_woken, "nobody woke who max_waits");
             self.poll();
         }
-        match self.landing {
-            Poll::Pending => panic!("the flight has ended"),
-            Poll::Ready(Landing::Shared(answer)) => answer.downcast_ref().copied(),
-            Poll::Ready(Landing::Failed | Landing::Alone) => None,
+        match self.outcome {
+            Poll::Pending => panic!("the call has ended"),
+            Poll::Ready(CallResult::Shared(answer)) => answer.downcast_ref().copied(),
+            Poll::Ready(CallResult::Failed | CallResult::Private) => None,
         }
     }
 }
@@ -69,89 +69,92 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-fn seven() -> Landing<Answer> {
-    Landing::Shared(Arc::new(7_u8))
+fn seven() -> CallResult<AnyResponse> {
+    CallResult::Shared(Arc::new(7_u8))
 }
 
-fn lead(flights: &Arc<Flights<u8>>) -> Lead<u8> {
-    match flights.join(1) {
-        Joined::Lead(lead) => lead,
-        Joined::Wait(_) => panic!("another leads"),
+fn lead(calls: &Arc<CallTable<u8>>) -> Leader<u8> {
+    match calls.join(1) {
+        Joined::Leader(lead) => lead,
+        Joined::Follower(_) => panic!("another leads"),
     }
 }
 
-fn wait(flights: &Arc<Flights<u8>>) -> Wait<u8> {
-    match flights.join(1) {
-        Joined::Wait(wait) => wait,
-        Joined::Lead(_) => panic!("nobody leads"),
+fn wait(calls: &Arc<CallTable<u8>>) -> Follower<u8> {
+    match calls.join(1) {
+        Joined::Follower(wait) => wait,
+        Joined::Leader(_) => panic!("no leader"),
     }
 }
 
-/// One leads and lands, the other joins in before, meanwhile or after.
-fn land_and_join(land: impl Fn(Lead<u8>) + Copy + Send + Sync + 'static, answer: Option<u8>) {
+/// One caller leads and completes; the other joins before, during or after that.
+fn complete_and_join(
+    complete: impl Fn(Leader<u8>) + Copy + Send + Sync + 'static,
+    answer: Option<u8>,
+) {
     model(move || {
-        let flights = Arc::new(Flights::new());
-        let lead = lead(&flights);
-        let others = flights.clone();
+        let calls = Arc::new(CallTable::new());
+        let lead = lead(&calls);
+        let others = calls.clone();
         let other = thread::spawn(move || match others.join(1) {
-            Joined::Lead(_) => None,
-            Joined::Wait(wait) => Some(Waiter::new(wait)),
+            Joined::Leader(_) => None,
+            Joined::Follower(wait) => Some(Waiter::new(wait)),
         });
-        land(lead);
+        complete(lead);
         if let Some(waiter) = other.join().unwrap() {
             assert_eq!(waiter.end(), answer);
         }
-        assert_eq!(flights.snapshot().in_flight, 0);
+        assert_eq!(calls.snapshot().in_flight, 0);
     });
 }
 
 #[test]
-fn loom_who_joins_gets_the_answer_or_calls() {
-    land_and_join(|lead| lead.land(seven), Some(7));
+fn loom_a_caller_that_joins_gets_the_response_or_leads() {
+    complete_and_join(|lead| lead.complete(seven), Some(7));
 }
 
 #[test]
-fn loom_who_joins_a_leader_that_gives_up_learns_it() {
-    land_and_join(drop, None);
+fn loom_a_follower_of_a_dropped_leader_is_woken() {
+    complete_and_join(drop, None);
 }
 
 #[test]
-fn loom_of_two_who_wait_one_leads_and_the_other_gets_its_answer() {
-    fn again(wait: Wait<u8>) -> Option<Waiter> {
+fn loom_of_two_followers_one_leads_and_the_other_gets_its_response() {
+    fn again(wait: Follower<u8>) -> Option<Waiter> {
         match wait.rejoin() {
-            Joined::Lead(lead) => {
-                lead.land(seven);
+            Joined::Leader(lead) => {
+                lead.complete(seven);
                 None
             }
-            Joined::Wait(wait) => Some(Waiter::new(wait)),
+            Joined::Follower(wait) => Some(Waiter::new(wait)),
         }
     }
     model(|| {
-        let flights = Arc::new(Flights::new());
-        let lead = lead(&flights);
-        let (one, other) = (wait(&flights), wait(&flights));
+        let calls = Arc::new(CallTable::new());
+        let lead = lead(&calls);
+        let (one, other) = (wait(&calls), wait(&calls));
         drop(lead);
         let other = thread::spawn(move || again(other));
         let ends = [again(one), other.join().unwrap()];
-        assert!(ends.iter().any(Option::is_none), "nobody leads");
+        assert!(ends.iter().any(Option::is_none), "no leader");
         for waiter in ends.into_iter().flatten() {
             assert_eq!(waiter.end(), Some(7));
         }
-        assert_eq!(flights.snapshot().in_flight, 0);
+        assert_eq!(calls.snapshot().in_flight, 0);
     });
 }
 
 #[test]
-fn loom_who_gives_up_while_it_is_woken_leaves_nothing() {
+fn loom_a_follower_dropped_while_it_is_woken_leaves_no_waker() {
     model(|| {
-        let flights = Arc::new(Flights::new());
-        let lead = lead(&flights);
-        let waiter = Waiter::new(wait(&flights));
+        let calls = Arc::new(CallTable::new());
+        let lead = lead(&calls);
+        let waiter = Waiter::new(wait(&calls));
         let woken = waiter.woken.clone();
         let other = thread::spawn(move || drop(waiter));
-        lead.land(seven);
+        lead.complete(seven);
         other.join().unwrap();
-        assert_eq!(flights.snapshot().in_flight, 0);
+        assert_eq!(calls.snapshot().in_flight, 0);
         assert_eq!(Arc::strong_count(&woken), 1, "a waker is left");
     });
 }

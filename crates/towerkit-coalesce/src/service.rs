@@ -11,17 +11,17 @@ use towerkit_core::{Bypass, KeyFn, KeyType, NoProtocol, Protocol, ShareResponse}
 
 use crate::{
     CoalesceFuture,
-    flights::{Flights, Joined},
-    future::Parked,
-    settings::Settings,
+    call_table::{CallTable, Joined},
+    config::Config,
+    future::Deferred,
 };
 
 /// A service behind a [`CoalesceLayer`](crate::CoalesceLayer).
 pub struct Coalesce<S, X: KeyType, P = NoProtocol> {
     pub(crate) inner: S,
     pub(crate) keys: X,
-    pub(crate) flights: Arc<Flights<X::Key>>,
-    pub(crate) settings: Settings,
+    pub(crate) calls: Arc<CallTable<X::Key>>,
+    pub(crate) config: Config,
     pub(crate) protocol: P,
 }
 
@@ -47,16 +47,16 @@ where
         let exchange = self.protocol.open(&request, kind);
         let Some(key) = self.keys.key(&request) else {
             let call = self.inner.call(request);
-            return CoalesceFuture::calling(call, None, exchange, &self.settings);
+            return CoalesceFuture::calling(call, None, exchange, &self.config);
         };
-        match self.flights.join(key) {
-            Joined::Lead(lead) => {
+        match self.calls.join(key) {
+            Joined::Leader(lead) => {
                 let call = self.inner.call(request);
-                CoalesceFuture::calling(call, Some(lead), exchange, &self.settings)
+                CoalesceFuture::calling(call, Some(lead), exchange, &self.config)
             }
-            Joined::Wait(wait) => {
-                let inner = self.unready();
-                CoalesceFuture::waiting(wait, Parked { inner, request }, exchange, &self.settings)
+            Joined::Follower(wait) => {
+                let inner = self.take_unready();
+                CoalesceFuture::waiting(wait, Deferred { inner, request }, exchange, &self.config)
             }
         }
     }
@@ -73,13 +73,13 @@ where
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
         let call = self.inner.call(request);
-        CoalesceFuture::calling(call, None, exchange, &self.settings)
+        CoalesceFuture::calling(call, None, exchange, &self.config)
     }
 }
 
 impl<S: Clone, X: KeyType, P> Coalesce<S, X, P> {
-    /// Gives back the readiness of the inner service, which a call that waits must not hold; returns an instance for later.
-    fn unready(&mut self) -> S {
+    /// Releases the readiness of the inner service, which a waiting call must not hold, and returns an instance for later.
+    fn take_unready(&mut self) -> S {
         let fresh = self.inner.clone();
         mem::replace(&mut self.inner, fresh).clone()
     }
@@ -90,8 +90,8 @@ impl<S: Clone, X: KeyType + Clone, P: Clone> Clone for Coalesce<S, X, P> {
         Self {
             inner: self.inner.clone(),
             keys: self.keys.clone(),
-            flights: self.flights.clone(),
-            settings: self.settings.clone(),
+            calls: self.calls.clone(),
+            config: self.config.clone(),
             protocol: self.protocol.clone(),
         }
     }
@@ -101,7 +101,7 @@ impl<S: fmt::Debug, X: KeyType, P> fmt::Debug for Coalesce<S, X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coalesce")
             .field("inner", &self.inner)
-            .field("flights", &self.flights)
+            .field("calls", &self.calls)
             .finish_non_exhaustive()
     }
 }

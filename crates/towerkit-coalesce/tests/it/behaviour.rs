@@ -54,7 +54,7 @@ impl Scene {
 }
 
 #[test]
-fn calls_that_ask_for_the_same_share_one_call() {
+fn calls_with_equal_keys_share_one_call() {
     let mut scene = scene(layer(), 100);
     assert_eq!(scene.mock.calls(), [7]);
     scene.mock.respond(0);
@@ -65,13 +65,13 @@ fn calls_that_ask_for_the_same_share_one_call() {
     assert!(shared.iter().all(|result| matches!(result, Ok(0))));
     let snapshot = scene.handle.snapshot();
     assert_eq!(
-        (snapshot.in_flight, snapshot.led, snapshot.shared),
+        (snapshot.in_flight, snapshot.calls, snapshot.shared),
         (0, 1, 99)
     );
 }
 
 #[test]
-fn a_call_after_the_answer_is_made_anew() {
+fn a_call_after_the_response_is_not_shared() {
     let probe = Probe::new();
     let counts = probe.counts();
     let service = one_key().layer(probe);
@@ -85,7 +85,7 @@ fn a_call_after_the_answer_is_made_anew() {
 
 /// One of those who wait leads, the others wait for it.
 #[test]
-fn after_a_failure_one_of_the_others_calls() {
+fn after_a_failure_one_waiter_calls() {
     let mut scene = scene(layer(), 4);
     scene.mock.respond_with(0, Err(MockError));
     assert!(matches!(scene.poll_woken()[..], [Err(_)]));
@@ -99,9 +99,9 @@ fn after_a_failure_one_of_the_others_calls() {
 
 /// Ten callers of a service that always fails are done after three rounds, and not after ten.
 #[test]
-fn a_row_of_failures_holds_nobody_up_for_long() {
+fn repeated_failures_delay_a_waiter_for_a_bounded_time() {
     for waits in [1, 2, 5] {
-        let mut scene = scene(layer().waits(waits).unwrap(), 10);
+        let mut scene = scene(layer().max_waits(waits).unwrap(), 10);
         let mut rounds = 0;
         while !scene.tasks.iter().all(Task::is_over) {
             rounds += 1;
@@ -121,7 +121,7 @@ fn a_row_of_failures_holds_nobody_up_for_long() {
 
 /// T-03
 #[test]
-fn when_the_leader_is_dropped_another_leads() {
+fn when_the_leader_is_dropped_a_waiter_leads() {
     let mut scene = scene(layer(), 3);
     scene.tasks[0].cancel();
     assert!(scene.poll_woken().is_empty());
@@ -136,7 +136,7 @@ fn when_the_leader_is_dropped_another_leads() {
 
 /// T-06
 #[test]
-fn who_waits_is_woken_once_a_round() {
+fn a_waiter_is_woken_once_per_call() {
     let mut scene = scene(layer(), 50);
     assert_eq!(scene.tasks.iter().map(Task::take_wakes).sum::<u32>(), 0);
     scene.mock.respond_with(0, Err(MockError));
@@ -147,7 +147,7 @@ fn who_waits_is_woken_once_a_round() {
 
 /// T-06: also one that is polled again and again in between.
 #[test]
-fn polling_for_no_reason_does_no_harm() {
+fn spurious_polls_are_harmless() {
     let mut scene = scene(layer(), 2);
     for _ in 0..100 {
         assert!(scene.tasks[1].poll().is_pending());
@@ -166,7 +166,7 @@ fn one_key() -> ProbeLayer {
 
 /// T-04
 #[test]
-fn a_panic_of_the_leader_leaves_the_others_to_themselves() {
+fn after_a_panic_of_the_leader_a_waiter_leads() {
     run_paused(async {
         for act in [Action::PanicInCall, Action::PanicInFuture] {
             let probe = Probe::new();
@@ -189,7 +189,7 @@ fn a_panic_of_the_leader_leaves_the_others_to_themselves() {
 
 /// A panic ends the flight even if whoever catches it keeps the future.
 #[test]
-fn a_panic_ends_the_flight_before_the_future_is_dropped() {
+fn a_panic_wakes_waiters_before_the_future_is_dropped() {
     let layer = one_key();
     let mut service = layer.layer(Probe::new());
     let ready = std::future::poll_fn(|cx| service.poll_ready(cx));
@@ -203,7 +203,7 @@ fn a_panic_ends_the_flight_before_the_future_is_dropped() {
 
 /// T-02, T-05: who waits holds no readiness, and gets its own before it calls.
 #[test]
-fn who_waits_holds_no_readiness_and_gets_its_own() {
+fn a_waiter_holds_no_readiness_and_polls_for_its_own() {
     run_paused(async {
         let probe = Probe::ready_after(Duration::from_secs(1));
         let counts = probe.counts();
@@ -229,7 +229,7 @@ fn who_waits_holds_no_readiness_and_gets_its_own() {
 
 /// T-03: a waiter that is dropped at any poll, also when it is about to lead.
 #[test]
-fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
+fn a_waiter_dropped_at_any_poll_strands_no_other() {
     for polls in 0..6 {
         run_paused(async {
             let probe = Probe::ready_after(Duration::from_millis(1));
@@ -260,7 +260,7 @@ fn a_waiter_that_is_dropped_at_any_poll_strands_nobody() {
 }
 
 #[test]
-fn a_rejection_is_for_the_one_who_got_it() {
+fn a_rejection_is_not_shared() {
     run_paused(async {
         let layer = CoalesceLayer::new(|_: &u8| Some(()))
             .share(|_| true)
@@ -285,7 +285,7 @@ fn a_rejection_is_for_the_one_who_got_it() {
 
 /// What is a failure is the protocol's word.
 #[test]
-fn an_answer_that_counts_as_a_failure_is_not_shared_unless_asked_for() {
+fn a_failed_response_is_shared_only_on_request() {
     for (share, calls) in [(None, 2), (Some(true), 1)] {
         run_paused(async {
             let probe = Probe::new();
@@ -306,7 +306,7 @@ fn an_answer_that_counts_as_a_failure_is_not_shared_unless_asked_for() {
 }
 
 #[test]
-fn operations_that_are_not_selected_pass_by() {
+fn unselected_operations_are_not_shared() {
     run_paused(async {
         for (name, calls) in [("read", 1), ("write", 2)] {
             let probe = Probe::new();
@@ -325,7 +325,7 @@ fn operations_that_are_not_selected_pass_by() {
 
 /// One layer around two services: callers of the second are not given what the first answers.
 #[test]
-fn services_with_other_answers_call_for_themselves() {
+fn services_with_other_response_types_call_for_themselves() {
     run_paused(async {
         let layer = CoalesceLayer::new(|_: &u8| Some(())).plain("test");
         let nap = || tokio::time::sleep(Duration::from_secs(1));
@@ -343,7 +343,7 @@ fn services_with_other_answers_call_for_themselves() {
 }
 
 #[test]
-fn services_and_futures_go_where_tower_wants_them() {
+fn services_and_futures_have_the_bounds_of_tower() {
     fn anywhere<T: Send + Sync + 'static>(_: &T) {}
     let layer = one_key();
     let mut service = layer.layer(Probe::new());
@@ -359,8 +359,8 @@ fn services_and_futures_go_where_tower_wants_them() {
 fn a_handle_follows_later_setters() {
     let layer = CoalesceLayer::new(|_: &Action| Some(()));
     let handle = layer.handle();
-    let layer = layer.waits(9).unwrap().max_body(9).unwrap();
+    let layer = layer.max_waits(9).unwrap().max_body(9).unwrap();
     let service = layer.share(|_| true).plain("probe").layer(Probe::new());
     run_paused(service.oneshot(Action::Succeed)).unwrap();
-    assert_eq!(handle.snapshot().led, 1);
+    assert_eq!(handle.snapshot().calls, 1);
 }

@@ -51,17 +51,19 @@ contract!(
 #[test]
 fn nonsense_in_the_configuration_is_rejected() {
     invalid_settings_are_rejected(&[
-        ("0 waits", &|| plain_layer().waits(0).is_err()),
-        ("101 waits", &|| plain_layer().waits(101).is_err()),
-        ("MAX waits", &|| plain_layer().waits(usize::MAX).is_err()),
+        ("0 waits", &|| plain_layer().max_waits(0).is_err()),
+        ("101 waits", &|| plain_layer().max_waits(101).is_err()),
+        ("MAX waits", &|| {
+            plain_layer().max_waits(usize::MAX).is_err()
+        }),
         ("a body of 0", &|| plain_layer().max_body(0).is_err()),
         ("a body of MAX", &|| {
             plain_layer().max_body(usize::MAX).is_err()
         }),
     ]);
-    let error = plain_layer().waits(0).unwrap_err();
+    let error = plain_layer().max_waits(0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a number of waits of 0 is not between 1 and 100"
+        "invalid max_waits 0: expected a number from 1 to 100"
     );
 }

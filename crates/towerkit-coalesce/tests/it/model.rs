@@ -159,7 +159,10 @@ impl Both {
     fn new(waits: usize) -> Self {
         let mock = MockService::default();
         let key: Key = |key| Some(*key);
-        let layer = CoalesceLayer::new(key).waits(waits).unwrap().plain("mock");
+        let layer = CoalesceLayer::new(key)
+            .max_waits(waits)
+            .unwrap()
+            .plain("mock");
         Self {
             service: layer.layer(mock.clone()),
             handle: layer.handle(),
@@ -236,7 +239,7 @@ impl Both {
             snapshot.in_flight,
             self.model.flights.iter().filter(open).count()
         );
-        prop_assert_eq!(snapshot.led, self.model.flights.len() as u64);
+        prop_assert_eq!(snapshot.calls, self.model.flights.len() as u64);
         prop_assert_eq!(snapshot.shared, self.model.shared);
         Ok(())
     }
