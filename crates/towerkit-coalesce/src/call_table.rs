@@ -12,7 +12,6 @@ use std::{
 };
 
 use crate::{
-    CoalesceSnapshot,
     key::{HashedKey, PassThrough},
     shared_call::{CallResult, SharedCall, WaiterId},
     sync::{Arc as Counted, Mutex, lock},
@@ -20,6 +19,18 @@ use crate::{
 
 /// A shared response. Its type depends on the service, which the layer does not know.
 pub(crate) type AnyResponse = Arc<dyn Any + Send + Sync>;
+
+/// The figures of a [`CoalesceLayer`](crate::CoalesceLayer) at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoalesceSnapshot {
+    /// The calls in flight for which others can wait.
+    pub in_flight: usize,
+    /// The calls of the inner service so far, without those that have no key.
+    pub calls: u64,
+    /// The callers that got the response to another's call.
+    pub shared: u64,
+}
 
 /// The shared calls in flight, by key.
 ///

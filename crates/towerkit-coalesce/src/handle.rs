@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
-use crate::call_table::CallTable;
+use crate::call_table::{CallTable, CoalesceSnapshot};
 
 /// Reads the figures of a [`CoalesceLayer`](crate::CoalesceLayer) at run time.
 pub struct CoalesceHandle<K>(pub(crate) Arc<CallTable<K>>);
@@ -25,16 +25,4 @@ impl<K: Hash + Eq> fmt::Debug for CoalesceHandle<K> {
             .field(&self.snapshot())
             .finish()
     }
-}
-
-/// The figures of a [`CoalesceLayer`](crate::CoalesceLayer) at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CoalesceSnapshot {
-    /// The calls in flight for which others can wait.
-    pub in_flight: usize,
-    /// The calls of the inner service so far, without those that have no key.
-    pub calls: u64,
-    /// The callers that got the response to another's call.
-    pub shared: u64,
 }

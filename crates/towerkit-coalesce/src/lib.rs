@@ -94,13 +94,14 @@ mod handle;
 mod key;
 mod layer;
 #[cfg(all(test, towerkit_loom))]
-mod models;
+mod loom_models;
 mod service;
 mod shared_call;
 
 use towerkit_core::sync;
 
+pub use call_table::CoalesceSnapshot;
 pub use future::CoalesceFuture;
-pub use handle::{CoalesceHandle, CoalesceSnapshot};
+pub use handle::CoalesceHandle;
 pub use layer::CoalesceLayer;
 pub use service::Coalesce;

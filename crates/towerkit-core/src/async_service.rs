@@ -266,7 +266,7 @@ where
                     let (begun, parked) = ready!(wait.poll(cx));
                     match begun {
                         Ok(in_flight_call) => {
-                            state.set(State::Readying(Some((parked, in_flight_call))))
+                            state.set(State::Readying(Some((parked, in_flight_call))));
                         }
                         Err(rejection) => {
                             return Poll::Ready(parked.exchange.reject_with(rejection));

@@ -255,7 +255,15 @@ impl<L: IntoPolicy> IntoPolicy for Only<L> {
 }
 
 macro_rules! tuples {
-    ($first:ident) => {};
+    ($first:ident) => {
+        impl<$first: IntoPolicy> IntoPolicy for ($first,) {
+            type Policy = $first::Policy;
+
+            fn into_policy(self) -> Self::Policy {
+                self.0.into_policy()
+            }
+        }
+    };
     ($first:ident $($rest:ident)+) => {
         impl<$first: IntoPolicy, $($rest: IntoPolicy),+> IntoPolicy for ($first, $($rest),+) {
             type Policy = Pair<$first::Policy, tuples!(@policy $($rest)+)>;

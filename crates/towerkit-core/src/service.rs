@@ -22,7 +22,7 @@ use crate::{
 /// service, with two exceptions:
 ///
 /// - If a guard has an [`early_rejection`](crate::Guard::early_rejection), `poll_ready` is ready without polling the inner service,
-/// and the next `call` is rejected. The outer policies observe that call.
+///   and the next `call` is rejected. The outer policies observe that call.
 /// - While a guard applies [`backpressure`](crate::Guard::backpressure), `poll_ready` is pending.
 ///
 /// If a call is rejected after the inner service was polled ready, this instance stays ready for its next call. It holds at most

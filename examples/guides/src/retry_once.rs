@@ -45,7 +45,7 @@ where
 }
 
 /// Sends idempotent requests a second time if they fail.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RetryOnceLayer<P = NoProtocol> {
     protocol: P,
 }
@@ -54,8 +54,7 @@ impl RetryOnceLayer {
     /// Makes a layer without a protocol.
     #[must_use]
     pub fn new() -> Self {
-        let protocol = NoProtocol::default();
-        Self { protocol }
+        Self::default()
     }
 }
 
