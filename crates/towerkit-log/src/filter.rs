@@ -1,11 +1,18 @@
+//! The filter of a [`LogSubscriber`](crate::LogSubscriber), which a [`TargetsHandle`] replaces at run time.
+
 use std::{
     cell::RefCell,
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, PoisonError,
+        atomic::{AtomicU64 as Versions, Ordering},
     },
 };
+
+#[cfg(towerkit_loom)]
+use loom::sync::{Mutex, atomic::AtomicU64};
+#[cfg(not(towerkit_loom))]
+use std::sync::{Mutex, atomic::AtomicU64};
 
 use tracing::{
     Metadata, Subscriber, callsite::rebuild_interest_cache, level_filters::LevelFilter,
@@ -13,9 +20,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::Context};
 
-use crate::versioned::{Seen, Versioned};
-
-/// Reads and changes what a [`LogSubscriber`](crate::LogSubscriber) lets through, while it runs.
+/// Reads and changes the [`Targets`] that a [`LogSubscriber`](crate::LogSubscriber) writes, while it runs.
 ///
 /// ```
 /// use towerkit_log::{Format, Targets};
@@ -31,84 +36,179 @@ use crate::versioned::{Seen, Versioned};
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct TargetsHandle(Arc<Versioned<Targets>>);
+pub struct TargetsHandle(Arc<Reloadable<Targets>>);
 
 impl TargetsHandle {
     pub(crate) fn new(targets: Targets) -> Self {
-        Self(Arc::new(Versioned::new(targets, new_version())))
+        Self(Arc::new(Reloadable::new(targets, next_version())))
     }
 
-    /// Returns what is let through.
+    /// Returns the current [`Targets`].
     #[must_use]
     pub fn targets(&self) -> Targets {
-        Targets::clone(&self.0.current().1)
+        Targets::clone(&self.0.load().1)
     }
 
-    /// Lets `targets` through from now on.
+    /// Replaces the [`Targets`].
     ///
-    /// Every place that logs is asked anew, as when a subscriber is set up: that takes some microseconds for each of them, once. Who
-    /// logs waits for nothing.
+    /// This [rebuilds the interest](rebuild_interest_cache) of every callsite, which takes some microseconds per callsite. Threads that
+    /// log do not wait for it.
     pub fn set_targets(&self, targets: Targets) {
         self.replace(targets);
         rebuild_interest_cache();
     }
 
-    /// As [`set_targets`](Self::set_targets), where nothing logs yet.
+    /// Replaces the [`Targets`] of a subscriber that is not in use yet.
     pub(crate) fn replace(&self, targets: Targets) {
-        self.0.replace(targets, new_version());
+        self.0.store(targets, next_version());
     }
 
-    /// Reads what this thread has seen last, which is of no use only after a change.
-    fn lets_through(&self, metadata: &Metadata<'_>) -> bool {
+    /// Returns true if the targets enable the callsite, by the value that this thread has cached.
+    fn enables(&self, metadata: &Metadata<'_>) -> bool {
         thread_local! {
-            static SEEN: RefCell<Seen<Targets>> = RefCell::default();
+            static CACHE: RefCell<CachedValue<Targets>> = RefCell::default();
         }
-        let reads = |targets: &Targets| targets.would_enable(metadata.target(), metadata.level());
-        let seen = SEEN.try_with(|seen| {
-            let mut seen = seen.borrow_mut();
-            self.0.refresh(&mut seen);
-            reads(&seen.1)
+        let enables = |targets: &Targets| targets.would_enable(metadata.target(), metadata.level());
+        let cached = CACHE.try_with(|cache| {
+            let mut cache = cache.borrow_mut();
+            self.0.refresh(&mut cache);
+            enables(&cache.1)
         });
-        // At the end of a thread there is nothing to keep it in.
-        seen.unwrap_or_else(|_| reads(&self.0.current().1))
+        // An error means that the thread is ending, without a cache.
+        cached.unwrap_or_else(|_| enables(&self.0.load().1))
     }
 }
 
-/// A number that no other value of any handle ever had, as a thread keeps what it has seen of one handle only.
-fn new_version() -> u64 {
-    static VERSIONS: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: that it is another number is all.
+/// Returns a version that no value of any handle has had, because a thread caches one value for all handles.
+fn next_version() -> u64 {
+    static VERSIONS: Versions = Versions::new(1);
+    // Relaxed: versions only have to differ.
     VERSIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 impl fmt::Debug for TargetsHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TargetsHandle")
-            .field(&self.0.current().1)
+            .field(&self.0.load().1)
             .finish()
     }
 }
 
-/// The filter itself, in front of everything else of a subscriber.
+/// The [`Layer`] that enables or disables callsites for all layers of a subscriber.
 #[derive(Debug)]
-pub(crate) struct Filter(pub(crate) TargetsHandle);
+pub(crate) struct TargetsFilter(pub(crate) TargetsHandle);
 
-impl<S: Subscriber> Layer<S> for Filter {
-    /// As long as there is no change the answer stands: then nobody asks again.
+impl<S: Subscriber> Layer<S> for TargetsFilter {
+    /// Returns a fixed interest, which `tracing` caches until the targets are replaced.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.0.lets_through(metadata) {
+        if self.0.enables(metadata) {
             Interest::always()
         } else {
             Interest::never()
         }
     }
 
-    /// Asked only where another layer, or another subscriber, decides event by event.
+    /// Called only if another layer or another subscriber decides for each event.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        self.0.lets_through(metadata)
+        self.0.enables(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Layer::<Registry>::max_level_hint(&*self.0.0.current().1)
+        Layer::<Registry>::max_level_hint(&*self.0.0.load().1)
+    }
+}
+
+/// A value that is read often and replaced rarely.
+///
+/// Readers cache the value with its version, and take the lock only after the version has changed. Versions are never reused.
+struct Reloadable<T> {
+    value: Mutex<Arc<T>>,
+    version: AtomicU64,
+}
+
+/// A version and its value, as a reader caches them.
+type CachedValue<T> = (u64, Arc<T>);
+
+impl<T> Reloadable<T> {
+    fn new(value: T, version: u64) -> Self {
+        Self {
+            value: Mutex::new(Arc::new(value)),
+            version: AtomicU64::new(version),
+        }
+    }
+
+    /// Replaces the value.
+    fn store(&self, value: T, version: u64) {
+        let mut current = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(value);
+        // Under the lock, so that each version belongs to one value. Release: pairs with the load in `refresh`.
+        self.version.store(version, Ordering::Release);
+    }
+
+    /// Returns the current value and its version.
+    fn load(&self) -> CachedValue<T> {
+        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        // Relaxed: the version is written only under this lock.
+        (self.version.load(Ordering::Relaxed), value.clone())
+    }
+
+    /// Updates a cached value if its version is outdated.
+    #[inline]
+    fn refresh(&self, cache: &mut CachedValue<T>) {
+        // Acquire: a thread that sees a version also sees the writes before it.
+        if self.version.load(Ordering::Acquire) != cache.0 {
+            *cache = self.load();
+        }
+    }
+}
+
+#[cfg(all(test, not(towerkit_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_takes_the_lock_only_after_a_change() {
+        let value = Reloadable::new("old", 1);
+        let mut cache = value.load();
+        // A reader that took the lock would find this value.
+        *value.value.lock().unwrap() = Arc::new("unseen");
+        value.refresh(&mut cache);
+        assert_eq!((cache.0, *cache.1), (1, "old"));
+        value.store("new", 2);
+        value.refresh(&mut cache);
+        assert_eq!((cache.0, *cache.1), (2, "new"));
+    }
+}
+
+#[cfg(all(test, towerkit_loom))]
+mod loom_models {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    /// Each version belongs to its value, and a thread that learns of a change never reads the value before it.
+    #[test]
+    fn loom_a_change_is_complete_for_every_thread_that_learns_of_it() {
+        loom::model(|| {
+            let value = Arc::new(Reloadable::new(1, 1));
+            let announced = Arc::new(AtomicU64::new(1));
+            let writer = thread::spawn({
+                let (value, announced) = (value.clone(), announced.clone());
+                move || {
+                    value.store(2, 2);
+                    announced.store(2, Ordering::Release);
+                }
+            });
+            let mut cache = value.load();
+            for _ in 0..2 {
+                let known = announced.load(Ordering::Acquire);
+                value.refresh(&mut cache);
+                assert_eq!(cache.0, *cache.1);
+                assert!(cache.0 >= known, "{} {known}", cache.0);
+            }
+            writer.join().unwrap();
+            value.refresh(&mut cache);
+            assert_eq!(*cache.1, 2);
+        });
     }
 }

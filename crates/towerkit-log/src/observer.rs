@@ -6,39 +6,34 @@ use std::{
 };
 
 use towerkit_core::{
-    Call, CallEnd, Clock, Hex, Observer, Outcome, Policy, ProtocolKind, RejectionReason, Status,
-    TraceIds,
+    Call, CallEnd, Clock, Hex, Name, Observer, Outcome, Policy, ProtocolKind, RejectionReason,
+    Status, TraceIds,
 };
 use tracing::{Level, Value, level_filters::LevelFilter};
 
 use crate::{
     LogCallState,
-    kept::{Kept, Own},
-    layer::Chosen,
-    level_of,
-    own_field::OwnField,
-    sampling::{Kind, Report},
-    sites::{FIELDS, Sites},
+    call_state::{CallRecord, ExtraValue},
+    callsites::{CallsiteSet, FIELDS},
+    config::{ExtraField, LevelFn, level_of},
+    handle::Selection,
+    sampling::{CallClass, LeftOutCounts},
 };
 
-/// Logs calls: the policy behind [`LogLayer`](crate::LogLayer).
+/// The observer of [`LogLayer`](crate::LogLayer), which logs calls at their end.
 #[derive(Clone)]
 pub struct LogObserver {
-    pub(crate) name: &'static str,
+    pub(crate) name: Name,
     pub(crate) clock: Clock,
-    pub(crate) level: Option<Arc<ChooseLevel>>,
-    pub(crate) chosen: Arc<Chosen>,
-    /// The fields that the application adds.
-    own: Arc<[OwnField]>,
-    /// The events with these fields.
-    sites: OnceLock<&'static Sites>,
+    pub(crate) level: Option<Arc<LevelFn>>,
+    pub(crate) selection: Arc<Selection>,
+    extra_fields: Arc<[ExtraField]>,
+    /// The `tracing` callsites for these fields, created at the first call.
+    callsites: OnceLock<&'static CallsiteSet>,
 }
 
-/// Chooses the level of a call at its end.
-pub(crate) type ChooseLevel = dyn Fn(&CallEnd) -> Level + Send + Sync;
-
-/// Logs how many calls were left out.
-macro_rules! left_out {
+/// Logs the number of calls that were left out.
+macro_rules! log_left_out {
     ($level:expr, $name:expr, $count:expr $(, $rejected:ident)?) => {
         tracing::event!(
             target: "towerkit::call",
@@ -54,64 +49,66 @@ macro_rules! left_out {
 impl LogObserver {
     pub(crate) fn new() -> Self {
         Self {
-            name: "call",
+            name: Name::new("call"),
             clock: Clock::default(),
             level: None,
-            chosen: Arc::new(Chosen::all()),
-            own: Arc::default(),
-            sites: OnceLock::new(),
+            selection: Arc::new(Selection::all()),
+            extra_fields: Arc::default(),
+            callsites: OnceLock::new(),
         }
     }
 
-    /// Whether a call that starts now can be logged at its end.
-    #[inline(never)]
-    fn is_enabled(&self) -> bool {
-        self.chosen.threshold.get() != LevelFilter::OFF && self.sites().is_any_enabled()
+    /// Adds a field, or replaces the field of the same name.
+    pub(crate) fn add_field(&mut self, field: ExtraField) {
+        let mut fields = self.extra_fields.to_vec();
+        fields.retain(|other| other.name != field.name);
+        fields.push(field);
+        self.extra_fields = fields.into();
+        self.callsites = OnceLock::new();
     }
 
-    fn sites(&self) -> &'static Sites {
-        self.sites.get_or_init(|| {
-            let own = self.own.iter().filter(|field| !field.takes_a_place());
-            Sites::with(&own.map(|field| field.name).collect::<Vec<_>>())
+    /// Returns true if a call that starts now may be logged at its end.
+    #[inline(never)]
+    fn is_enabled(&self) -> bool {
+        self.selection.threshold.get() != LevelFilter::OFF && self.callsites().is_any_enabled()
+    }
+
+    fn callsites(&self) -> &'static CallsiteSet {
+        self.callsites.get_or_init(|| {
+            let fields = self.extra_fields.iter();
+            let names = fields.filter(|field| !field.is_replacement());
+            CallsiteSet::with_extra_fields(&names.map(|field| field.name).collect::<Vec<_>>())
         })
     }
 
-    /// Adds a field, or changes the one of that name.
-    pub(crate) fn add(&mut self, field: OwnField) {
-        let mut own = self.own.to_vec();
-        own.retain(|other| other.name != field.name);
-        own.push(field);
-        self.own = own.into();
-        self.sites = OnceLock::new();
-    }
-
     #[inline(never)]
-    fn log_and_give_back(&self, held: LogCallState, end: &CallEnd) {
-        if let Some(kept) = held.kept() {
-            // This may run while a panic unwinds, and a subscriber is whatever the program installed.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.log(kept, end)));
+    fn finish_enabled(&self, state: LogCallState, end: &CallEnd) {
+        if let Some(record) = state.record() {
+            // This may run while a panic unwinds, and the subscriber is code of the program.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.log(record, end)));
         }
-        held.give_back();
+        state.return_to_pool();
     }
 
-    fn log(&self, kept: &Kept, end: &CallEnd) {
+    fn log(&self, record: &CallRecord, end: &CallEnd) {
         let level = self.level_of(end);
-        if level > self.chosen.threshold.get() {
+        if level > self.selection.threshold.get() {
             return;
         }
         let now = end.now(&self.clock);
-        if let Some(report) = self.chosen.sampler.report(now) {
-            self.log_left_out(report);
+        let sampler = &self.selection.sampler;
+        if let Some(counts) = sampler.take_report(now) {
+            self.report_left_out(counts);
         }
-        if !self.chosen.sampler.takes(Kind::of(end), now) {
+        if !sampler.samples(CallClass::of(end), now) {
             return;
         }
-        let nanos = now.saturating_sub(kept.start);
-        self.tell(level, kept, end, nanos);
+        let nanos = now.saturating_sub(record.start);
+        self.emit(level, record, end, nanos);
     }
 
-    /// Tells the subscriber of a call.
-    fn tell(&self, level: Level, kept: &Kept, end: &CallEnd, nanos: u64) {
+    /// Dispatches the event of a call to the subscriber.
+    fn emit(&self, level: Level, record: &CallRecord, end: &CallEnd, nanos: u64) {
         let ids = TraceIds::current();
         let trace = ids.map(|ids| Hex::<32>::new(&ids.trace));
         let span = ids.map(|ids| Hex::<16>::new(&ids.span));
@@ -119,19 +116,24 @@ impl LogObserver {
             trace.as_ref().map(Hex::as_str),
             span.as_ref().map(Hex::as_str),
         ];
-        let [method, path] = [text(&kept.method), text(&kept.path)];
-        let [client, request_id] = [text(&kept.client_address), text(&kept.request_id)];
+        let name = self.name.as_str();
+        let [method, path] = [non_empty(&record.method), non_empty(&record.path)];
+        let [client, request_id] = [
+            non_empty(&record.client_address),
+            non_empty(&record.request_id),
+        ];
         let outcome = end.outcome();
         let (status, code) = (http_status(end), grpc_code(end));
-        let bytes = bytes(kept, end);
+        let bytes = bytes(record, end);
         let cancelled = only_true(outcome == Outcome::Cancelled);
         let panicked = only_true(end.has_panicked());
         let rejected = end.rejection_reason().map(RejectionReason::as_str);
-        let deadline = kept.left.map(|left| millis(nanos_of(left)));
+        let deadline = record.time_left.map(|left| millis(saturating_nanos(left)));
         let (outcome, latency) = (outcome.as_str(), millis(nanos));
+        // In the order of `FIELDS`.
         let fields: [Option<&dyn Value>; FIELDS.len()] = [
-            Some(&self.name),
-            Some(&kept.operation),
+            Some(&name),
+            Some(&record.operation),
             value(&method),
             value(&path),
             value(&status),
@@ -148,33 +150,32 @@ impl LogObserver {
             value(&trace),
             value(&span),
         ];
-        let sites = self.sites();
-        match kept.own.get(..sites.own()) {
-            None | Some([]) => sites.tell(level, &fields),
-            Some(own) => tell_with(sites, level, &fields, own),
+        let callsites = self.callsites();
+        match record.extra_values.get(..callsites.extra_fields()) {
+            None | Some([]) => callsites.dispatch(level, &fields),
+            Some(extra) => dispatch_with_extra(callsites, level, &fields, extra),
         }
     }
 
     #[cold]
-    fn log_left_out(
-        &self,
-        Report {
+    fn report_left_out(&self, counts: LeftOutCounts) {
+        let name = self.name.as_str();
+        let LeftOutCounts {
             successes,
             rejected,
-        }: Report,
-    ) {
+        } = counts;
         match rejected {
-            0 => left_out!(Level::INFO, self.name, successes),
-            _ => left_out!(Level::WARN, self.name, successes + rejected, rejected),
+            0 => log_left_out!(Level::INFO, name, successes),
+            _ => log_left_out!(Level::WARN, name, successes + rejected, rejected),
         }
     }
 
     fn level_of(&self, end: &CallEnd) -> Level {
-        let own = self.level.as_ref().and_then(|level| {
+        let chosen = self.level.as_ref().and_then(|level| {
             let level = AssertUnwindSafe(|| level(end));
             catch_unwind(level).ok()
         });
-        own.unwrap_or_else(|| level_of(end))
+        chosen.unwrap_or_else(|| level_of(end))
     }
 }
 
@@ -182,9 +183,9 @@ impl Policy for LogObserver {
     type CallState = LogCallState;
 
     #[inline(always)]
-    fn finish(&self, held: LogCallState, end: &CallEnd) {
-        if !held.is_nothing() {
-            self.log_and_give_back(held, end);
+    fn finish(&self, state: LogCallState, end: &CallEnd) {
+        if !state.is_disabled() {
+            self.finish_enabled(state, end);
         }
     }
 }
@@ -192,12 +193,12 @@ impl Policy for LogObserver {
 impl<Req> Observer<Req> for LogObserver {
     #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> LogCallState {
-        // Where there is no subscriber this is all.
+        // The fast path without a subscriber ends here.
         if LevelFilter::current() == LevelFilter::OFF || !self.is_enabled() {
-            return LogCallState::nothing();
+            return LogCallState::disabled();
         }
         let start = call.now(&self.clock);
-        LogCallState::keep(call, start, &self.own)
+        LogCallState::begin(call, start, &self.extra_fields)
     }
 }
 
@@ -215,45 +216,25 @@ fn grpc_code(end: &CallEnd) -> Option<u16> {
     }
 }
 
-fn nanos_of(left: Duration) -> u64 {
-    u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
+fn bytes(record: &CallRecord, end: &CallEnd) -> Option<u64> {
+    (record.protocol != Some(ProtocolKind::Plain)).then(|| end.bytes())
 }
 
-/// Whole microseconds, as milliseconds.
+fn saturating_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Converts nanoseconds to milliseconds, rounded down to whole microseconds.
 fn millis(nanos: u64) -> f64 {
     (nanos / 1000) as f64 / 1000.0
-}
-
-fn bytes(kept: &Kept, end: &CallEnd) -> Option<u64> {
-    (kept.kind != Some(ProtocolKind::Plain)).then(|| end.bytes())
 }
 
 fn only_true(condition: bool) -> Option<bool> {
     condition.then_some(true)
 }
 
-/// Tells of the application's fields as well; of a few without an allocation.
-#[inline(never)]
-fn tell_with(sites: &'static Sites, level: Level, fields: &[Option<&dyn Value>], own: &[Own]) {
-    const FEW: usize = FIELDS.len() + 16;
-    let own = own.iter().map(|own| {
-        let text: &dyn Value = &own.text;
-        Some(text).filter(|_| own.is_there)
-    });
-    let length = fields.len() + own.len();
-    let all = fields.iter().copied().chain(own);
-    if length > FEW {
-        return sites.tell(level, &all.collect::<Vec<_>>());
-    }
-    let mut few = [None; FEW];
-    few.iter_mut()
-        .zip(all)
-        .for_each(|(place, field)| *place = field);
-    sites.tell(level, &few[..length]);
-}
-
-fn text(kept: &str) -> Option<&str> {
-    Some(kept).filter(|text| !text.is_empty())
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn value<T: Value>(field: &Option<T>) -> Option<&dyn Value> {
@@ -263,11 +244,37 @@ fn value<T: Value>(field: &Option<T>) -> Option<&dyn Value> {
     })
 }
 
+/// Dispatches an event with fields of the application; up to 16 of them need no allocation.
+#[inline(never)]
+fn dispatch_with_extra(
+    callsites: &'static CallsiteSet,
+    level: Level,
+    fields: &[Option<&dyn Value>],
+    extra: &[ExtraValue],
+) {
+    const INLINE: usize = FIELDS.len() + 16;
+    let extra = extra.iter().map(|extra| {
+        let text: &dyn Value = &extra.text;
+        Some(text).filter(|_| extra.is_present)
+    });
+    let length = fields.len() + extra.len();
+    let all = fields.iter().copied().chain(extra);
+    if length > INLINE {
+        return callsites.dispatch(level, &all.collect::<Vec<_>>());
+    }
+    let mut inline = [None; INLINE];
+    inline
+        .iter_mut()
+        .zip(all)
+        .for_each(|(slot, field)| *slot = field);
+    callsites.dispatch(level, &inline[..length]);
+}
+
 impl fmt::Debug for LogObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogObserver")
             .field("name", &self.name)
-            .field("level", &self.chosen.threshold)
+            .field("level", &self.selection.threshold)
             .finish_non_exhaustive()
     }
 }

@@ -5,18 +5,19 @@ use std::{
 
 use towerkit_core::{CallEnd, Outcome};
 
-use crate::window::Window;
+use crate::per_second::PerSecondLimit;
 
-/// Which calls a [`LogLayer`](crate::LogLayer) leaves out: by default none.
+/// Selects the calls that a [`LogLayer`](crate::LogLayer) logs; by default all calls.
 ///
 /// | end of the call | logged |
 /// |---|---|
-/// | success | one of N ([`successes`](Self::successes)) |
-/// | rejected, by this or another layer, or overloaded | a number each second ([`rejections`](Self::rejections)) |
-/// | any other, a panic among them | always |
+/// | success | one of every N ([`successes`](Self::successes)) |
+/// | [rejected](towerkit_core::CallEnd::rejected) or [`Overloaded`](Outcome::Overloaded) | up to N per second ([`rejections`](Self::rejections)) |
+/// | any other, including panics | always |
 ///
-/// Once a second at most, together with the next call that ends, an event says how many were left out: its message is `calls left out`,
-/// its fields are `name`, `left_out` and, if there are any, how many of these were `rejected`; then its level is warn, else info. [`LogSnapshot::left_out`](crate::LogSnapshot::left_out) counts them as well.
+/// The layer counts the calls that it leaves out: [`LogSnapshot::left_out`](crate::LogSnapshot::left_out). At most once per second, when
+/// another call ends, it logs an event with the message `calls left out`, the layer's `name`, the number `left_out` since the last report
+/// and, if any, the number of `rejected` calls among them. The level is `WARN` if rejected calls were left out, otherwise `INFO`.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -36,7 +37,7 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Leaves nothing out.
+    /// Creates a sampling that logs all calls.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -45,14 +46,14 @@ impl Sampling {
         }
     }
 
-    /// Logs one of so many successes, the first among them; all by default.
+    /// Logs one of every `one_of` successes, starting with the first; all successes by default.
     #[must_use]
     pub const fn successes(mut self, one_of: NonZeroU32) -> Self {
         self.one_of = one_of.get();
         self
     }
 
-    /// Logs at most so many calls a second that were rejected, or ended as overloaded; all by default.
+    /// Logs at most `per_second` rejected or overloaded calls per second; all of them by default.
     #[must_use]
     pub const fn rejections(mut self, per_second: u32) -> Self {
         self.rejections = per_second;
@@ -66,37 +67,37 @@ impl Default for Sampling {
     }
 }
 
-/// Chooses the calls that are logged, and counts the others.
+/// Applies a [`Sampling`], and counts the calls that are left out.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     one_of: AtomicU32,
     rejections: AtomicU32,
     successes: AtomicU64,
-    rejected: Window,
+    rejected: PerSecondLimit,
     left_out: AtomicU64,
-    /// Of the successes that were left out, those of which nothing has been said.
-    unsaid: AtomicU64,
-    /// Of the rejected calls.
-    unsaid_rejected: AtomicU64,
-    reports: Window,
+    /// Successes that were left out since the last report.
+    unreported: AtomicU64,
+    /// Rejected calls that were left out since the last report.
+    unreported_rejected: AtomicU64,
+    reports: PerSecondLimit,
 }
 
-/// How many calls were left out.
+/// The number of calls that were left out since the last report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct LeftOutCounts {
     pub(crate) successes: u64,
     pub(crate) rejected: u64,
 }
 
-/// What matters of a call here.
+/// The kinds of call that [`Sampling`] tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum CallClass {
     Success,
     Rejected,
     Other,
 }
 
-impl Kind {
+impl CallClass {
     pub(crate) fn of(end: &CallEnd) -> Self {
         match end.outcome() {
             _ if end.rejection_reason().is_some() => Self::Rejected,
@@ -107,22 +108,22 @@ impl Kind {
     }
 }
 
-/// Every word is by itself, and none is read as a promise about another: hence every ordering is relaxed.
+/// All orderings are relaxed, because the words are independent of each other.
 impl Sampler {
     pub(crate) const fn new() -> Self {
         Self {
             one_of: AtomicU32::new(1),
             rejections: AtomicU32::new(u32::MAX),
             successes: AtomicU64::new(0),
-            rejected: Window::new(),
+            rejected: PerSecondLimit::new(),
             left_out: AtomicU64::new(0),
-            unsaid: AtomicU64::new(0),
-            unsaid_rejected: AtomicU64::new(0),
-            reports: Window::new(),
+            unreported: AtomicU64::new(0),
+            unreported_rejected: AtomicU64::new(0),
+            reports: PerSecondLimit::new(),
         }
     }
 
-    pub(crate) fn change(&self, sampling: Sampling) {
+    pub(crate) fn set_sampling(&self, sampling: Sampling) {
         self.one_of.store(sampling.one_of, Ordering::Relaxed);
         self.rejections
             .store(sampling.rejections, Ordering::Relaxed);
@@ -135,49 +136,49 @@ impl Sampler {
         }
     }
 
-    /// Returns whether a call that ended at `now` is logged; if not, it is counted.
-    pub(crate) fn takes(&self, kind: Kind, now: u64) -> bool {
-        let (takes, unsaid) = match kind {
-            Kind::Success => (self.takes_success(), &self.unsaid),
-            Kind::Rejected => (self.takes_rejected(now), &self.unsaid_rejected),
-            Kind::Other => return true,
+    /// Returns true if a call that ended at `now` is logged, and counts the call otherwise.
+    pub(crate) fn samples(&self, class: CallClass, now: u64) -> bool {
+        let (is_sampled, unreported) = match class {
+            CallClass::Success => (self.samples_success(), &self.unreported),
+            CallClass::Rejected => (self.samples_rejected(now), &self.unreported_rejected),
+            CallClass::Other => return true,
         };
-        if !takes {
+        if !is_sampled {
             self.left_out.fetch_add(1, Ordering::Relaxed);
-            unsaid.fetch_add(1, Ordering::Relaxed);
+            unreported.fetch_add(1, Ordering::Relaxed);
         }
-        takes
+        is_sampled
     }
 
-    fn takes_success(&self) -> bool {
+    fn samples_success(&self) -> bool {
         let one_of = self.one_of.load(Ordering::Relaxed);
-        // Where all are logged, nothing is shared between threads.
+        // If all are logged, threads share no counter.
         one_of == 1 || {
             let before = self.successes.fetch_add(1, Ordering::Relaxed);
             before.is_multiple_of(u64::from(one_of))
         }
     }
 
-    fn takes_rejected(&self, now: u64) -> bool {
+    fn samples_rejected(&self, now: u64) -> bool {
         let rejections = self.rejections.load(Ordering::Relaxed);
         rejections == u32::MAX || self.rejected.admit(now, rejections)
     }
 
-    /// Returns how many were left out since the last report, if any, and if there was none yet in this second.
-    pub(crate) fn report(&self, now: u64) -> Option<Report> {
-        let counts = [&self.unsaid, &self.unsaid_rejected];
-        let is_nothing = |count: &&AtomicU64| count.load(Ordering::Relaxed) == 0;
-        if counts.iter().all(is_nothing) || !self.reports.admit(now, 1) {
+    /// Takes the counts since the last report, if there are any and this second has had no report.
+    pub(crate) fn take_report(&self, now: u64) -> Option<LeftOutCounts> {
+        let counts = [&self.unreported, &self.unreported_rejected];
+        let is_zero = |count: &&AtomicU64| count.load(Ordering::Relaxed) == 0;
+        if counts.iter().all(is_zero) || !self.reports.admit(now, 1) {
             return None;
         }
         let [successes, rejected] = counts.map(|count| count.swap(0, Ordering::Relaxed));
-        (successes + rejected > 0).then_some(Report {
+        (successes + rejected > 0).then_some(LeftOutCounts {
             successes,
             rejected,
         })
     }
 
-    /// Returns how many were ever left out.
+    /// Returns the number of calls that were left out since the start.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
     }
@@ -194,7 +195,7 @@ mod tests {
 
     #[derive(Debug, Clone, Copy)]
     enum Step {
-        Call(Kind),
+        Call(CallClass),
         Report,
         After(u64),
         Change(u32, u32),
@@ -202,64 +203,65 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            4 => Just(Step::Call(Kind::Success)),
-            3 => Just(Step::Call(Kind::Rejected)),
-            1 => Just(Step::Call(Kind::Other)),
+            4 => Just(Step::Call(CallClass::Success)),
+            3 => Just(Step::Call(CallClass::Rejected)),
+            1 => Just(Step::Call(CallClass::Other)),
             2 => Just(Step::Report),
             2 => (0..SECOND).prop_map(Step::After),
-            1 => (1..5_u32, prop_oneof![Just(u32::MAX), 0..4_u32]).prop_map(|(one_of, most)| Step::Change(one_of, most)),
+            1 => (1..5_u32, prop_oneof![Just(u32::MAX), 0..4_u32]).prop_map(|(one_of, max)| Step::Change(one_of, max)),
         ];
         prop::collection::vec(step, 1..40)
     }
 
-    /// All that ever happened, as lists.
+    /// Every call and report, as lists.
     #[derive(Default)]
     struct Model {
-        /// Successes that were counted, which those are not that came while all were logged.
+        /// Successes that were counted, which excludes those that came while all were logged.
         counted: u32,
-        /// The seconds of rejected calls that were logged while there was a cap.
+        /// The seconds of rejected calls that were logged while there was a limit.
         rejected: Vec<u64>,
-        /// Successes and rejected calls that were left out, ever and up to the last report.
+        /// Successes and rejected calls that were left out, in all and up to the last report.
         left_out: [u64; 2],
-        said: [u64; 2],
+        reported: [u64; 2],
         reports: Vec<u64>,
     }
 
     impl Model {
-        fn takes(&mut self, kind: Kind, second: u64, (one_of, most): (u32, u32)) -> bool {
-            let takes = match kind {
-                Kind::Other => true,
-                Kind::Success if one_of == 1 => true,
-                Kind::Rejected if most == u32::MAX => true,
-                Kind::Success => {
+        fn samples(&mut self, kind: CallClass, second: u64, (one_of, max): (u32, u32)) -> bool {
+            let samples = match kind {
+                CallClass::Other => true,
+                CallClass::Success if one_of == 1 => true,
+                CallClass::Rejected if max == u32::MAX => true,
+                CallClass::Success => {
                     self.counted += 1;
                     (self.counted - 1).is_multiple_of(one_of)
                 }
-                Kind::Rejected => {
+                CallClass::Rejected => {
                     let in_second = self
                         .rejected
                         .iter()
                         .filter(|other| **other == second)
                         .count();
-                    let takes = in_second < most as usize;
-                    if takes {
+                    let samples = in_second < max as usize;
+                    if samples {
                         self.rejected.push(second);
                     }
-                    takes
+                    samples
                 }
             };
-            self.left_out[usize::from(kind == Kind::Rejected)] += u64::from(!takes);
-            takes
+            self.left_out[usize::from(kind == CallClass::Rejected)] += u64::from(!samples);
+            samples
         }
 
-        fn report(&mut self, second: u64) -> Option<Report> {
-            let [successes, rejected] = [0, 1].map(|kind| self.left_out[kind] - self.said[kind]);
+        fn report(&mut self, second: u64) -> Option<LeftOutCounts> {
+            let [successes, rejected] =
+                [0, 1].map(|kind| self.left_out[kind] - self.reported[kind]);
             if successes + rejected == 0 || self.reports.contains(&second) {
                 return None;
             }
             self.reports.push(second);
-            self.said = self.left_out;
-            Some(Report {
+            self.reported = self.left_out;
+            Some(LeftOutCounts {
                 successes,
                 rejected,
             })
@@ -270,18 +272,18 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_is_logged_left_out_and_reported_adds_up(start in 0..1000 * SECOND, steps in steps()) {
+        fn calls_logged_left_out_and_reported_add_up(start in 0..1000 * SECOND, steps in steps()) {
             let (sampler, mut model) = (Sampler::new(), Model::default());
-            let (mut now, mut terms) = (start, (1, u32::MAX));
+            let (mut now, mut settings) = (start, (1, u32::MAX));
             for step in steps {
                 let second = now / SECOND;
                 match step {
-                    Step::Call(kind) => prop_assert_eq!(sampler.takes(kind, now), model.takes(kind, second, terms)),
-                    Step::Report => prop_assert_eq!(sampler.report(now), model.report(second)),
+                    Step::Call(kind) => prop_assert_eq!(sampler.samples(kind, now), model.samples(kind, second, settings)),
+                    Step::Report => prop_assert_eq!(sampler.take_report(now), model.report(second)),
                     Step::After(wait) => now += wait,
                     Step::Change(one_of, rejections) => {
-                        terms = (one_of, rejections);
-                        sampler.change(Sampling { one_of, rejections });
+                        settings = (one_of, rejections);
+                        sampler.set_sampling(Sampling { one_of, rejections });
                         prop_assert_eq!(sampler.sampling(), Sampling { one_of, rejections });
                     }
                 }
@@ -291,33 +293,33 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_success_a_rejection_or_neither() {
+    fn an_end_is_a_success_a_rejection_or_another() {
         for (outcome, kind) in [
-            (Outcome::Success, Kind::Success),
-            (Outcome::Overloaded, Kind::Rejected),
-            (Outcome::ClientError, Kind::Other),
-            (Outcome::Failure, Kind::Other),
-            (Outcome::TimedOut, Kind::Other),
-            (Outcome::Cancelled, Kind::Other),
+            (Outcome::Success, CallClass::Success),
+            (Outcome::Overloaded, CallClass::Rejected),
+            (Outcome::ClientError, CallClass::Other),
+            (Outcome::Failure, CallClass::Other),
+            (Outcome::TimedOut, CallClass::Other),
+            (Outcome::Cancelled, CallClass::Other),
         ] {
-            assert_eq!(Kind::of(&CallEnd::new(outcome)), kind, "{outcome:?}");
+            assert_eq!(CallClass::of(&CallEnd::new(outcome)), kind, "{outcome:?}");
         }
         assert_eq!(
-            Kind::of(&CallEnd::rejected_for(RejectionReason::Unauthenticated)),
-            Kind::Rejected
+            CallClass::of(&CallEnd::rejected_for(RejectionReason::Unauthenticated)),
+            CallClass::Rejected
         );
     }
 
     #[test]
     fn calls_of_many_threads_are_each_logged_or_counted() {
         let sampler = Sampler::new();
-        sampler.change(Sampling {
+        sampler.set_sampling(Sampling {
             one_of: 10,
             rejections: 0,
         });
         let call = || {
             (0..1000)
-                .filter(|_| sampler.takes(Kind::Success, 0))
+                .filter(|_| sampler.samples(CallClass::Success, 0))
                 .count()
         };
         let logged: usize = std::thread::scope(|scope| {

@@ -1,4 +1,8 @@
-use std::{error::Error, fmt, io, io::Stderr};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Stderr},
+};
 
 use tracing::{Dispatch, dispatcher, level_filters::LevelFilter};
 use tracing_log::LogTracer;
@@ -6,10 +10,10 @@ use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt,
 
 use crate::{
     Background, Format, LengthLimits, LineFormatter, LogGuard, LogQueue, Redaction, TargetsHandle,
-    filter::Filter,
+    filter::TargetsFilter,
 };
 
-/// Sets up a subscriber that writes events as lines: level `info` and above, to stderr.
+/// Creates a subscriber that writes events of the level `INFO` and more severe to stderr.
 ///
 /// ```no_run
 /// use towerkit_log::{Format, Targets};
@@ -21,59 +25,59 @@ use crate::{
 /// ```
 pub fn subscriber(format: Format) -> LogSubscriber {
     LogSubscriber {
-        lines: LineFormatter::new(format),
-        targets: TargetsHandle::new(all_of(LevelFilter::INFO)),
+        formatter: LineFormatter::new(format),
+        targets: TargetsHandle::new(all_targets(LevelFilter::INFO)),
     }
 }
 
-fn all_of(level: LevelFilter) -> Targets {
+fn all_targets(level: LevelFilter) -> Targets {
     Targets::new().with_default(level)
 }
 
-/// A subscriber that is being set up by [`subscriber`]. Clones share what they let through.
+/// A `tracing` subscriber with one [`LineFormatter`], created by [`subscriber()`]. Clones share their [`Targets`].
 #[derive(Debug, Clone)]
-#[must_use = "it does nothing until `try_init`"]
+#[must_use = "a subscriber has no effect until `try_init`"]
 pub struct LogSubscriber<W = fn() -> Stderr> {
-    lines: LineFormatter<W>,
+    formatter: LineFormatter<W>,
     targets: TargetsHandle,
 }
 
 impl<W> LogSubscriber<W> {
-    /// Logs events of this level and above, whatever their target; `info` by default.
+    /// Sets the least severe level that is written, for all targets; [`LevelFilter::INFO`] by default.
     pub fn level(self, level: impl Into<LevelFilter>) -> Self {
-        self.targets(all_of(level.into()))
+        self.targets(all_targets(level.into()))
     }
 
-    /// Logs the events that `targets` lets through, in the place of [`level`](Self::level).
+    /// Sets the least severe level by target, in place of [`level`](Self::level).
     pub fn targets(self, targets: Targets) -> Self {
         self.targets.replace(targets);
         self
     }
 
-    /// Returns a handle on what is let through, which can be changed while the subscriber runs.
+    /// Returns a handle that changes the [`Targets`] at run time.
     #[must_use]
     pub fn handle(&self) -> TargetsHandle {
         self.targets.clone()
     }
 
-    /// Writes to `writer`; to stderr by default. See [`LineFormatter::writer`].
+    /// Sets the writer; stderr by default. See [`LineFormatter::writer`].
     pub fn writer<V>(self, writer: V) -> LogSubscriber<V>
     where
         V: for<'a> MakeWriter<'a> + 'static,
     {
         LogSubscriber {
-            lines: self.lines.writer(writer),
+            formatter: self.formatter.writer(writer),
             targets: self.targets,
         }
     }
 
-    /// Writes in the background, to the writer that has been set, so that no call ever waits for it; not by default.
+    /// Writes lines in a thread of its own; by default each line is written by the thread that logs. See [`Background`].
     ///
-    /// See [`Background`] for an example. Keep the guard until the end of `main`.
+    /// Keep the guard until the end of `main`.
     ///
     /// # Errors
     ///
-    /// If the thread cannot be started.
+    /// Returns an error if the thread cannot be started.
     pub fn background(
         self,
         background: Background,
@@ -81,35 +85,35 @@ impl<W> LogSubscriber<W> {
     where
         W: for<'a> MakeWriter<'a> + Send + 'static,
     {
-        let (lines, guard) = self.lines.background(background)?;
+        let (formatter, guard) = self.formatter.background(background)?;
         let subscriber = LogSubscriber {
-            lines,
+            formatter,
             targets: self.targets,
         };
         Ok((subscriber, guard))
     }
 
-    /// Shows levels in colours, in logfmt; not by default. See [`LineFormatter::colors`].
+    /// Colors the levels of logfmt lines; off by default. See [`LineFormatter::colors`].
     pub fn colors(mut self, colors: bool) -> Self {
-        self.lines = self.lines.colors(colors);
+        self.formatter = self.formatter.colors(colors);
         self
     }
 
-    /// Sets what is never written; [`Redaction::new`] by default.
+    /// Sets the [`Redaction`] of credentials; [`Redaction::new`] by default.
     pub fn redaction(mut self, redaction: Redaction) -> Self {
-        self.lines = self.lines.redaction(redaction);
+        self.formatter = self.formatter.redaction(redaction);
         self
     }
 
-    /// Sets how long values and lines may become; [`LengthLimits::new`] by default.
-    pub fn length_limits(mut self, caps: LengthLimits) -> Self {
-        self.lines = self.lines.length_limits(caps);
+    /// Sets the [`LengthLimits`] of values and lines; [`LengthLimits::new`] by default.
+    pub fn length_limits(mut self, limits: LengthLimits) -> Self {
+        self.formatter = self.formatter.length_limits(limits);
         self
     }
 
-    /// Adds the fields of spans; not by default. See [`LineFormatter::spans`].
+    /// Appends the fields of enclosing spans; off by default. See [`LineFormatter::spans`].
     pub fn spans(mut self) -> Self {
-        self.lines = self.lines.spans();
+        self.formatter = self.formatter.spans();
         self
     }
 }
@@ -118,28 +122,33 @@ impl<W> LogSubscriber<W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    /// Makes this the subscriber of the process, also for records of the crate [`log`](https://docs.rs/log).
+    /// Installs the subscriber for the process, and for records of the crate [`log`](https://docs.rs/log).
     ///
-    /// A record is an event of the same level and target. If the process has a logger already, that one stays, and gets the records.
+    /// A record becomes an event of the same level and target. If the process has a `log` logger already, that logger stays and
+    /// receives the records.
     ///
     /// # Errors
     ///
-    /// If the process has one already, which stays.
+    /// Returns [`AlreadyInstalled`] if the process has a subscriber, which stays.
     pub fn try_init(self) -> Result<(), AlreadyInstalled> {
         dispatcher::set_global_default(self.dispatch()).map_err(|_| AlreadyInstalled(()))?;
-        // An error says that there is a logger.
+        // An error means that there is a logger, which stays.
         let _ = LogTracer::init();
         Ok(())
     }
 
-    /// Returns the subscriber, for a scope of [`tracing::dispatcher::with_default`].
+    /// Returns the subscriber as a [`Dispatch`], for a scope of [`tracing::dispatcher::with_default`].
     #[must_use]
     pub fn dispatch(self) -> Dispatch {
-        Dispatch::new(registry().with(Filter(self.targets)).with(self.lines))
+        Dispatch::new(
+            registry()
+                .with(TargetsFilter(self.targets))
+                .with(self.formatter),
+        )
     }
 }
 
-/// The process has a tracing subscriber already.
+/// The error of [`LogSubscriber::try_init`] if the process has a `tracing` subscriber.
 #[derive(Debug)]
 pub struct AlreadyInstalled(());
 

@@ -1,20 +1,20 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A time in RFC 3339: UTC, with microseconds, 27 characters.
+/// A time in UTC with microseconds, as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) writes it in 27 characters.
 pub(crate) type Timestamp = [u8; 27];
 
 const TEMPLATE: &Timestamp = b"0000-00-00T00:00:00.000000Z";
-const MICROS_A_DAY: i64 = 86_400_000_000;
-/// 0000-01-01, the first day that RFC 3339 can write.
-const FIRST: i64 = -719_528 * MICROS_A_DAY;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// 0000-01-01, the first day in RFC 3339.
+const FIRST: i64 = -719_528 * MICROS_PER_DAY;
 /// The last microsecond of the year 9999.
-const LAST: i64 = 2_932_897 * MICROS_A_DAY - 1;
+const LAST: i64 = 2_932_897 * MICROS_PER_DAY - 1;
 
-/// Writes `time`; a time outside the years 0 to 9999 is written as the nearest that is inside.
+/// Formats `time`. Times outside the years 0 to 9999 are clamped.
 pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     let micros = micros_since_epoch(time).clamp(FIRST, LAST);
-    let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_A_DAY));
-    let micros = micros.rem_euclid(MICROS_A_DAY);
+    let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
+    let micros = micros.rem_euclid(MICROS_PER_DAY);
     let seconds = micros / 1_000_000;
     let mut text = *TEMPLATE;
     let places = [
@@ -46,10 +46,10 @@ fn micros_since_epoch(time: SystemTime) -> i64 {
     }
 }
 
-/// Returns year, month and day of a count of days since 1970-01-01.
+/// Returns the year, month and day of a number of days since 1970-01-01.
 ///
-/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`: in a year that begins in March the leap day comes
-/// last, and 400 years (an era) have 146,097 days.
+/// This is `civil_from_days` of Howard Hinnant's [date algorithms](https://howardhinnant.github.io/date_algorithms.html): in a year that
+/// begins in March the leap day is the last day, and an era of 400 years has 146,097 days.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -132,8 +132,8 @@ mod tests {
             text(UNIX_EPOCH - 3000 * year),
             "0000-01-01T00:00:00.000000Z"
         );
-        assert_eq!(days_from_civil(0, 1, 1) * MICROS_A_DAY, FIRST);
-        assert_eq!(days_from_civil(10_000, 1, 1) * MICROS_A_DAY - 1, LAST);
+        assert_eq!(days_from_civil(0, 1, 1) * MICROS_PER_DAY, FIRST);
+        assert_eq!(days_from_civil(10_000, 1, 1) * MICROS_PER_DAY - 1, LAST);
     }
 
     proptest! {

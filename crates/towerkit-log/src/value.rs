@@ -1,134 +1,133 @@
 use std::{
     any::Any,
-    fmt,
-    fmt::Write,
-    io,
+    fmt::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use crate::{
     LengthLimits, Redaction,
-    caps::{Capped, beginning},
-    decimal::short_float,
     encode::Encode,
-    sites::FIELDS,
+    length_limits::{LimitedText, prefix, push_omitted_mark},
 };
 
-/// What is done to values before they are written.
+/// Writes values within the [`LengthLimits`] and without the credentials that [`Redaction`] finds.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rules {
+pub(crate) struct ValueWriter {
     pub(crate) redaction: Redaction,
-    pub(crate) caps: LengthLimits,
-    /// Whether a field of calls is a secret, which it is only where it was asked for.
-    pub(crate) hidden: [bool; FIELDS.len()],
+    pub(crate) limits: LengthLimits,
 }
 
-/// Memory for values that cannot be written as they are.
+/// Reused memory for values that have to be formatted, truncated or redacted.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    /// What a value shows of itself.
-    shown: Capped,
-    /// What is left of it without secrets.
-    clean: String,
+pub(crate) struct ValueBuffers {
+    formatted: LimitedText,
+    redacted: String,
 }
 
-impl Scratch {
+impl ValueBuffers {
     pub(crate) const fn new() -> Self {
         Self {
-            shown: Capped::new(),
-            clean: String::new(),
+            formatted: LimitedText::new(),
+            redacted: String::new(),
         }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.shown.text.capacity().max(self.clean.capacity())
+        self.formatted.text.capacity().max(self.redacted.capacity())
     }
 }
 
-impl Rules {
-    pub(crate) fn redact(&mut self, redaction: Redaction) {
-        self.hidden = FIELDS.map(|name| redaction.hides(name));
-        self.redaction = redaction;
-    }
+/// Receives recorded fields, such as a line or the fields of a span.
+pub(crate) trait FieldSink {
+    /// Adds a field, or ignores it without a call to `value`, which appends the encoded value.
+    fn add<E: Encode>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Vec<u8>, &mut ValueBuffers),
+    );
+}
 
-    /// Appends a value that is text.
-    pub(crate) fn text<E: Encode>(&self, out: &mut Vec<u8>, scratch: &mut Scratch, text: &str) {
-        let kept = beginning(text, self.caps.value);
-        self.cut::<E>(out, &mut scratch.clean, kept, text.len() - kept.len());
-    }
-
-    /// Appends what a value shows of itself; if it panics or fails, the error is shown instead, as go-logfmt does.
-    pub(crate) fn shown<E: Encode>(
+impl ValueWriter {
+    /// Appends a text.
+    pub(crate) fn text<E: Encode>(
         &self,
         out: &mut Vec<u8>,
-        scratch: &mut Scratch,
+        buffers: &mut ValueBuffers,
+        text: &str,
+    ) {
+        let kept = prefix(text, self.limits.value);
+        self.push_redacted::<E>(out, &mut buffers.redacted, kept, text.len() - kept.len());
+    }
+
+    /// Appends a formatted value. If formatting panics or fails, appends a description of the failure, as go-logfmt does.
+    pub(crate) fn formatted<E: Encode>(
+        &self,
+        out: &mut Vec<u8>,
+        buffers: &mut ValueBuffers,
         value: fmt::Arguments<'_>,
     ) {
-        let Scratch { shown, clean } = scratch;
-        shown.start(self.caps.value);
-        match catch_unwind(AssertUnwindSafe(|| shown.write_fmt(value))) {
+        let ValueBuffers {
+            formatted,
+            redacted,
+        } = buffers;
+        formatted.reset(self.limits.value);
+        match catch_unwind(AssertUnwindSafe(|| formatted.write_fmt(value))) {
             Ok(Ok(())) => {}
-            // Writing to a string cannot fail, whatever comes of it.
+            // Writing to a string cannot fail, here and below.
             Ok(Err(_)) => {
-                shown.start(self.caps.value);
-                let _ = shown.write_str("ERROR:the value could not be formatted");
+                formatted.reset(self.limits.value);
+                let _ = formatted.write_str("ERROR:the value could not be formatted");
             }
             Err(panic) => {
-                shown.start(self.caps.value);
-                let _ = write!(shown, "PANIC:{}", message(&*panic));
+                formatted.reset(self.limits.value);
+                let _ = write!(formatted, "PANIC:{}", panic_message(&*panic));
             }
         }
-        self.cut::<E>(out, clean, &shown.text, shown.over);
+        self.push_redacted::<E>(out, redacted, &formatted.text, formatted.omitted);
     }
 
-    /// Appends bytes that should be UTF-8; what is not is replaced by U+FFFD.
-    pub(crate) fn bytes<E: Encode>(&self, out: &mut Vec<u8>, scratch: &mut Scratch, bytes: &[u8]) {
-        let Scratch { shown, clean } = scratch;
-        shown.start(self.caps.value);
+    /// Appends bytes as text, with invalid UTF-8 replaced by U+FFFD.
+    pub(crate) fn bytes<E: Encode>(
+        &self,
+        out: &mut Vec<u8>,
+        buffers: &mut ValueBuffers,
+        bytes: &[u8],
+    ) {
+        let ValueBuffers {
+            formatted,
+            redacted,
+        } = buffers;
+        formatted.reset(self.limits.value);
         for chunk in bytes.utf8_chunks() {
-            let _ = shown.write_str(chunk.valid());
+            let _ = formatted.write_str(chunk.valid());
             if !chunk.invalid().is_empty() {
-                let _ = shown.write_char(char::REPLACEMENT_CHARACTER);
+                let _ = formatted.write_char(char::REPLACEMENT_CHARACTER);
             }
         }
-        self.cut::<E>(out, clean, &shown.text, shown.over);
+        self.push_redacted::<E>(out, redacted, &formatted.text, formatted.omitted);
     }
 
-    /// Appends text of which `over` bytes are missing at the end.
-    fn cut<E: Encode>(&self, out: &mut Vec<u8>, clean: &mut String, text: &str, over: usize) {
-        clean.clear();
-        let is_changed = self.redaction.clean(text, over > 0, clean);
-        if over > 0 {
+    /// Appends a text of which the last `omitted` bytes are missing.
+    fn push_redacted<E: Encode>(
+        &self,
+        out: &mut Vec<u8>,
+        redacted: &mut String,
+        text: &str,
+        omitted: usize,
+    ) {
+        redacted.clear();
+        let is_changed = self.redaction.redact_into(text, omitted > 0, redacted);
+        if omitted > 0 {
             if !is_changed {
-                clean.push_str(text);
+                redacted.push_str(text);
             }
-            let _ = write!(clean, "...[+{over} bytes]");
+            push_omitted_mark(redacted, omitted);
         }
-        E::text(out, if clean.is_empty() { text } else { clean });
+        E::text(out, if redacted.is_empty() { text } else { redacted });
     }
 }
 
-/// Appends a value that is the same in every format: a number of at most 64 bits, or a boolean.
-pub(crate) fn literal(out: &mut Vec<u8>, value: impl fmt::Display) {
-    // Writing to memory cannot fail.
-    let _ = io::Write::write_fmt(out, format_args!("{value}"));
-}
-
-/// Appends a float: the shortest number that reads back, or text where JSON has no number.
-pub(crate) fn float<E: Encode>(out: &mut Vec<u8>, value: f64) {
-    if short_float(out, value) {
-        return;
-    }
-    if value.is_finite() {
-        let _ = io::Write::write_fmt(out, format_args!("{value:?}"));
-    } else if value.is_nan() {
-        E::text(out, "NaN");
-    } else {
-        E::text(out, if value > 0.0 { "Infinity" } else { "-Infinity" });
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
     owned
         .or_else(|| panic.downcast_ref::<&str>().copied())

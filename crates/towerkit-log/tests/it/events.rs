@@ -12,9 +12,9 @@ use crate::capture::{Capture, Seen};
 fn all() -> Vec<(Event, Level, String)> {
     let name = "search";
     let outcome = Outcome::TimedOut;
-    let policies = |event, level, fields: &str| (event, level, fields.to_owned());
+    let case = |event, level, fields: &str| (event, level, fields.to_owned());
     vec![
-        policies(
+        case(
             Event::CircuitChanged {
                 name: name.into(),
                 from: "closed",
@@ -23,7 +23,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "circuit changed|name=search|from=closed|to=open",
         ),
-        policies(
+        case(
             Event::CircuitChanged {
                 name: name.into(),
                 from: "open",
@@ -32,7 +32,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "circuit changed|name=search|from=open|to=half_open",
         ),
-        policies(
+        case(
             Event::FallbackUsed {
                 name: name.into(),
                 from: outcome,
@@ -41,7 +41,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "fallback used|name=search|from=timed_out|to=success",
         ),
-        policies(
+        case(
             Event::Hedged {
                 name: name.into(),
                 number: 1,
@@ -49,7 +49,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::DEBUG,
             "hedged|name=search|number=1",
         ),
-        policies(
+        case(
             Event::Retried {
                 name: name.into(),
                 number: 2,
@@ -59,7 +59,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::DEBUG,
             "retried|name=search|number=2|outcome=timed_out|wait_ms=1.5",
         ),
-        policies(
+        case(
             Event::RetryGivenUp {
                 name: name.into(),
                 retries: 3,
@@ -69,7 +69,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "retry given up|name=search|retries=3|outcome=timed_out|reason=budget",
         ),
-        policies(
+        case(
             Event::KeyTableFull {
                 name: name.into(),
                 calls: 4,
@@ -78,7 +78,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "key table full|name=search|calls=4|evicted=5",
         ),
-        policies(
+        case(
             Event::ClientAddressMissing {
                 name: name.into(),
                 calls: 4,
@@ -86,7 +86,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::ERROR,
             "client address missing|name=search|calls=4",
         ),
-        policies(
+        case(
             Event::StoreChanged {
                 name: name.into(),
                 reachable: false,
@@ -94,7 +94,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::WARN,
             "store changed|name=search|reachable=false",
         ),
-        policies(
+        case(
             Event::StoreChanged {
                 name: name.into(),
                 reachable: true,
@@ -102,7 +102,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "store changed|name=search|reachable=true",
         ),
-        policies(
+        case(
             Event::LimitChanged {
                 name: name.into(),
                 from: 10,
@@ -111,7 +111,7 @@ fn all() -> Vec<(Event, Level, String)> {
             Level::INFO,
             "limit changed|name=search|from=10|to=12",
         ),
-        policies(
+        case(
             Event::LimitReached {
                 name: name.into(),
                 limit: 12,
@@ -119,6 +119,16 @@ fn all() -> Vec<(Event, Level, String)> {
             },
             Level::WARN,
             "limit reached|name=search|limit=12|rejected=7",
+        ),
+        case(
+            Event::Other {
+                layer: "auth",
+                name: name.into(),
+                event: "key_rotated",
+                message: "a new key".into(),
+            },
+            Level::INFO,
+            "a new key|layer=auth|name=search|event=key_rotated",
         ),
     ]
 }

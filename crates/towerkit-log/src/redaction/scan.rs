@@ -1,24 +1,24 @@
 use std::ops::Range;
 
-use crate::names::Names;
+use super::name_set::NameSet;
 
-/// Finds the first secret in `text` at `from` or later; see [`Redaction`](crate::Redaction) for what is one.
+/// Finds the first credential in `text` at `from` or later, by the patterns of [`Redaction`](crate::Redaction).
 ///
-/// Of text that was cut off the end is missing: what could be the beginning of a secret there counts as one. The range begins and
-/// ends at a character. The time it takes, over all secrets of a text, is linear.
-pub(crate) fn next_secret(
-    keys: &Names,
+/// If `is_truncated`, the end of the text is missing, and a possible start of a credential at the end counts as one. The range starts
+/// and ends at character boundaries. The total time for all credentials of a text is linear in its length.
+pub(crate) fn next_credential(
+    keys: &NameSet,
     text: &str,
     from: usize,
-    is_cut: bool,
+    is_truncated: bool,
 ) -> Option<Range<usize>> {
     let scan = Scan {
         keys,
         text: text.as_bytes(),
-        is_cut,
+        is_truncated,
     };
     let mut at = from;
-    while let Some(next) = scan.text[at..].iter().position(|byte| is_sign(*byte)) {
+    while let Some(next) = scan.text[at..].iter().position(|byte| is_delimiter(*byte)) {
         at += next;
         let found = match scan.text[at] {
             b'=' => scan.assignment(at),
@@ -27,7 +27,7 @@ pub(crate) fn next_secret(
             b',' => scan.pair(at),
             _ => scan.jwt(at),
         };
-        // A secret may begin before its sign, but not in what has been dealt with.
+        // A credential may begin before its delimiter, but not before `from`.
         if let Some(found) = found.filter(|found| !found.is_empty() && found.start >= from) {
             return Some(found);
         }
@@ -36,86 +36,87 @@ pub(crate) fn next_secret(
     None
 }
 
-/// What every secret has beside it, or inside.
-const fn is_sign(byte: u8) -> bool {
+/// Returns true for the bytes that stand next to a credential, or inside it.
+const fn is_delimiter(byte: u8) -> bool {
     matches!(byte, b'=' | b':' | b',' | b' ' | b'J')
 }
 
+/// The text and the settings of one search.
 struct Scan<'a> {
-    keys: &'a Names,
+    keys: &'a NameSet,
     text: &'a [u8],
-    is_cut: bool,
+    is_truncated: bool,
 }
 
 impl Scan<'_> {
-    /// Names are looked for this far back.
-    const LONGEST_NAME: usize = 64;
-    /// The end of a password that should have been escaped is looked for this far.
-    const LONGEST_PASSWORD: usize = 256;
+    /// The maximum distance in bytes from a delimiter back to the start of its name.
+    const MAX_NAME: usize = 64;
+    /// The maximum length in bytes of a password in a URL that contains unescaped slashes.
+    const MAX_PASSWORD: usize = 256;
 
-    /// `key=value`, as in queries, forms, cookies and connection strings.
-    fn assignment(&self, sign: usize) -> Option<Range<usize>> {
-        let (key, _) = self.name_before(sign)?;
-        if self.byte(sign + 1) == Some(b'=') || !self.keys.contain(key) {
+    /// Finds the value of `key=value`, as in queries, forms, cookies and connection strings.
+    fn assignment(&self, delimiter: usize) -> Option<Range<usize>> {
+        let (key, _) = self.name_before(delimiter)?;
+        if self.byte(delimiter + 1) == Some(b'=') || !self.keys.contains(key) {
             return None;
         }
-        Some(self.quoted(sign + 1).unwrap_or_else(|| {
-            let start = self.skip(sign + 1, b' ', 1);
+        Some(self.quoted(delimiter + 1).unwrap_or_else(|| {
+            let start = self.skip(delimiter + 1, b' ', 1);
             self.run(start, |byte| {
                 !matches!(byte, b'&' | b';' | b'"') && byte > b' '
             })
         }))
     }
 
-    /// `name: value`, as in headers, `Debug` and JSON.
-    fn header(&self, sign: usize) -> Option<Range<usize>> {
-        let (name, is_quoted) = self.name_before(sign)?;
-        if !self.keys.contain(name) {
+    /// Finds the value of `name: value`, as in headers, JSON and [`Debug`](std::fmt::Debug) output.
+    fn header(&self, delimiter: usize) -> Option<Range<usize>> {
+        let (name, is_quoted) = self.name_before(delimiter)?;
+        if !self.keys.contains(name) {
             return None;
         }
-        if let Some(quoted) = self.quoted(sign + 1) {
+        if let Some(quoted) = self.quoted(delimiter + 1) {
             return Some(quoted);
         }
-        let start = self.skip(sign + 1, b' ', 8);
+        let start = self.skip(delimiter + 1, b' ', 8);
         if self.byte(start) == Some(b'[') {
-            // Bytes, as numbers.
+            // A list of bytes as numbers.
             return Some(self.run(start + 1, |byte| byte != b']'));
         }
         let is_whole_line = ends_with(name, b"authorization") || ends_with(name, b"cookie");
         if is_whole_line && !is_quoted {
             return Some(self.run(start, |byte| !matches!(byte, b'\r' | b'\n' | b'"')));
         }
-        // "unexpected token: x" is no secret.
+        // "unexpected token: x" is prose.
         let is_prose = !is_quoted && ends_with(name, b"token");
         let is_in = |byte| byte > b' ' && !matches!(byte, b',' | b'}' | b')' | b']' | b'"' | b';');
         (!is_prose).then(|| self.run(start, is_in))
     }
 
-    /// `("name", "value")`, as `Debug` shows what is in lists.
-    fn pair(&self, sign: usize) -> Option<Range<usize>> {
-        let (name, is_quoted) = self.name_before(sign)?;
-        if !is_quoted || !self.keys.contain(name) {
+    /// Finds the value of `("name", "value")`, as [`Debug`](std::fmt::Debug) writes a list of pairs.
+    fn pair(&self, delimiter: usize) -> Option<Range<usize>> {
+        let (name, is_quoted) = self.name_before(delimiter)?;
+        if !is_quoted || !self.keys.contains(name) {
             return None;
         }
-        self.quoted(sign + 1)
+        self.quoted(delimiter + 1)
     }
 
-    /// `scheme://user:password@host`: all before the `@`.
-    fn userinfo(&self, sign: usize) -> Option<Range<usize>> {
-        if !self.text[sign..].starts_with(b"://") {
+    /// Finds the userinfo of `scheme://user:password@host` ([RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1)).
+    fn userinfo(&self, delimiter: usize) -> Option<Range<usize>> {
+        if !self.text[delimiter..].starts_with(b"://") {
             return None;
         }
-        let start = sign + 3;
+        let start = delimiter + 3;
         let is_word = |byte: u8| byte > b' ' && !matches!(byte, b'"' | b'<' | b'>' | b'`');
         let authority = self.run(start, |byte| is_word(byte) && !b"/?#".contains(&byte));
-        let at_sign = |text: &[u8]| text.iter().rposition(|byte| *byte == b'@');
-        if let Some(at) = at_sign(&self.text[authority.clone()]) {
+        let find_at = |text: &[u8]| text.iter().rposition(|byte| *byte == b'@');
+        if let Some(at) = find_at(&self.text[authority.clone()]) {
             return Some(start..start + at);
         }
-        if self.is_cut && authority.end == self.text.len() {
+        if self.is_truncated && authority.end == self.text.len() {
             return Some(authority);
         }
-        // A password that should have been escaped, and holds a slash.
+        // A password with an unescaped slash.
         let colon = self.text[authority.clone()]
             .iter()
             .position(|b| *b == b':')?;
@@ -123,36 +124,37 @@ impl Scan<'_> {
         if port.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let rest = self.text[start..].iter().take(Self::LONGEST_PASSWORD);
+        let rest = self.text[start..].iter().take(Self::MAX_PASSWORD);
         let word = rest.take_while(|byte| is_word(**byte)).count();
-        at_sign(&self.text[start..start + word]).map(|at| start..start + at)
+        find_at(&self.text[start..start + word]).map(|at| start..start + at)
     }
 
-    /// `Bearer` and eight characters or more, or `Basic` and what looks as if no human had written it.
-    fn credentials(&self, sign: usize) -> Option<Range<usize>> {
-        let before = &self.text[..sign];
+    /// Finds the token after `Bearer` or `Basic`, of eight characters or more. After `Basic` it must look random, unlike a word.
+    fn credentials(&self, delimiter: usize) -> Option<Range<usize>> {
+        let before = &self.text[..delimiter];
         let is_bearer = ends_with(before, b"bearer");
         if !is_bearer && !ends_with(before, b"basic") {
             return None;
         }
-        let token = self.run(sign + 1, |byte| {
+        let token = self.run(delimiter + 1, |byte| {
             byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
         });
         let text = &self.text[token.clone()];
-        let is_odd = text
+        let looks_random = text
             .iter()
             .any(|byte| byte.is_ascii_digit() || *byte == b'=')
             || text
                 .windows(2)
                 .any(|two| two[0].is_ascii_lowercase() && two[1].is_ascii_uppercase());
-        let is_at_cut = self.is_cut && token.end == self.text.len();
+        let is_at_end = self.is_truncated && token.end == self.text.len();
         let is_long = text.len() >= 8;
-        (is_long && (is_bearer || is_odd) || is_at_cut).then_some(token)
+        (is_long && (is_bearer || looks_random) || is_at_end).then_some(token)
     }
 
-    /// `eyJ…`: three or more parts in base64url, of which the first is a JSON object.
-    fn jwt(&self, sign: usize) -> Option<Range<usize>> {
-        let start = sign.checked_sub(2)?;
+    /// Finds a JSON Web Token: three or more base64url parts, the first of which encodes a JSON object and so starts with `eyJ`
+    /// ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)).
+    fn jwt(&self, delimiter: usize) -> Option<Range<usize>> {
+        let start = delimiter.checked_sub(2)?;
         let is_beginning = start == 0 || !is_base64url(self.text[start - 1]);
         if !self.text[start..].starts_with(b"eyJ") || !is_beginning {
             return None;
@@ -162,28 +164,28 @@ impl Scan<'_> {
             .iter()
             .filter(|byte| **byte == b'.')
             .count();
-        let is_at_cut = self.is_cut && all.end == self.text.len();
-        (dots >= 2 || is_at_cut).then_some(all)
+        let is_at_end = self.is_truncated && all.end == self.text.len();
+        (dots >= 2 || is_at_end).then_some(all)
     }
 
-    /// Returns the name that ends before `sign`, and whether it is in quotes.
-    fn name_before(&self, sign: usize) -> Option<(&[u8], bool)> {
-        let text = &self.text[..sign];
+    /// Returns the name that ends before `delimiter`, and true if the name is quoted.
+    fn name_before(&self, delimiter: usize) -> Option<(&[u8], bool)> {
+        let text = &self.text[..delimiter];
         let text = text.strip_suffix(b" ").unwrap_or(text);
         let unquoted = text.strip_suffix(b"\"").or_else(|| text.strip_suffix(b"'"));
         let text = trim_end(unquoted.unwrap_or(text), b'\\');
-        // `user[password]=`, be it escaped.
+        // `user[password]=`, possibly percent-encoded.
         let text = [&b"]"[..], b"%5D", b"%5d"]
             .iter()
             .find_map(|bracket| text.strip_suffix(*bracket))
             .unwrap_or(text);
         let is_in = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        let name = text.iter().rev().take(Self::LONGEST_NAME);
+        let name = text.iter().rev().take(Self::MAX_NAME);
         let length = name.take_while(|byte| is_in(byte)).count();
         (length > 0).then_some((&text[text.len() - length..], unquoted.is_some()))
     }
 
-    /// Returns what is in quotes at `from`, be it inside of something like `Some(`; of a list, all that is in it.
+    /// Returns the quoted text at `from`, possibly inside a wrapper such as `Some(`, or all elements of a list.
     fn quoted(&self, from: usize) -> Option<Range<usize>> {
         let is_wrapping =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'(' | b'[' | b':');
@@ -192,11 +194,11 @@ impl Scan<'_> {
         let wraps = self.text[wrapping.clone()]
             .last()
             .is_some_and(|last| matches!(last, b'(' | b'[' | b'b'));
-        if wraps && wrapping.len() <= Self::LONGEST_NAME {
+        if wraps && wrapping.len() <= Self::MAX_NAME {
             at = wrapping.end;
         }
         let is_list = self.text[wrapping.start..at].contains(&b'[');
-        let start = self.skip(at, b'\\', Self::LONGEST_NAME);
+        let start = self.skip(at, b'\\', Self::MAX_NAME);
         let quote = self
             .byte(start)
             .filter(|byte| matches!(byte, b'"' | b'\''))?;
@@ -204,9 +206,9 @@ impl Scan<'_> {
         Some(start + 1..end)
     }
 
-    /// Returns where a quotation ends, whose quotes have so many backslashes before them.
+    /// Returns the end of a quoted text whose opening quote follows `escapes` backslashes.
     ///
-    /// A quote inside of it has more of them; without any, it has an odd number.
+    /// A quote inside the text follows more backslashes than that, or an odd number if `escapes` is zero.
     fn closing(&self, start: usize, quote: u8, escapes: usize, is_list: bool) -> usize {
         let mut backslashes = 0;
         for (at, byte) in self.text.iter().enumerate().skip(start) {
@@ -231,12 +233,13 @@ impl Scan<'_> {
         self.text.get(at).copied()
     }
 
-    /// Skips a few of `byte`.
-    fn skip(&self, from: usize, byte: u8, most: usize) -> usize {
-        let skipped = self.text[from..].iter().take(most);
+    /// Skips up to `max` repetitions of `byte`.
+    fn skip(&self, from: usize, byte: u8, max: usize) -> usize {
+        let skipped = self.text[from..].iter().take(max);
         from + skipped.take_while(|other| **other == byte).count()
     }
 
+    /// Returns the range of consecutive bytes that fulfil `is_in`.
     fn run(&self, from: usize, is_in: impl Fn(u8) -> bool) -> Range<usize> {
         let length = self.text[from..]
             .iter()
@@ -252,7 +255,7 @@ fn ends_with(text: &[u8], end: &[u8]) -> bool {
 }
 
 fn trim_end(text: &[u8], byte: u8) -> &[u8] {
-    let trimmed = text.iter().rev().take(Scan::LONGEST_NAME);
+    let trimmed = text.iter().rev().take(Scan::MAX_NAME);
     let trimmed = trimmed.take_while(|other| **other == byte).count();
     &text[..text.len() - trimmed]
 }

@@ -1,15 +1,15 @@
-/// Names that are found whatever their spelling, and at the end of longer ones.
+/// A set of names that match in every spelling, and at the end of longer names.
 ///
-/// `api_key` is found in `Api-Key`, `x-api-key`, `request.api_key` and `apiKey`, and a name of five letters or more even where nothing
-/// tells the words apart, as `token` in `accesstoken`.
+/// `api_key` matches `Api-Key`, `x-api-key`, `request.api_key` and `apiKey`. A name of five letters or more also matches inside a word:
+/// `token` matches `accesstoken`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
-    /// By the low bits of their last byte, which are the same in upper and lower case.
+pub(crate) struct NameSet {
+    /// The names by the low bits of their last byte, which are equal for upper and lower case.
     by_end: [Vec<Box<[u8]>>; 32],
 }
 
-impl Names {
-    /// Adds a name; an empty one would be all names, and is not added.
+impl NameSet {
+    /// Adds a name. An empty name is ignored, because it would match every name.
     pub(crate) fn add(&mut self, name: &str) {
         let folded: Box<[u8]> = name.bytes().map(fold).collect();
         if let Some(last) = folded.last() {
@@ -17,36 +17,37 @@ impl Names {
         }
     }
 
+    /// Returns true if `name` is a name of the set, or ends with one as a word.
     #[inline]
-    pub(crate) fn contain(&self, name: &[u8]) -> bool {
+    pub(crate) fn contains(&self, name: &[u8]) -> bool {
         let Some(last) = name.last() else {
             return false;
         };
         let listed = &self.by_end[usize::from(fold(*last) & 31)];
-        listed.iter().any(|listed| is_end(listed, name))
+        listed.iter().any(|listed| is_suffix(listed, name))
     }
 }
 
-/// Whether `name` is `listed`, or ends with it as a word.
-fn is_end(listed: &[u8], name: &[u8]) -> bool {
+/// Returns true if `name` is `listed`, or ends with it as a word.
+fn is_suffix(listed: &[u8], name: &[u8]) -> bool {
     let mut start = name.len();
     // From the end, where most names differ.
     for wanted in listed.iter().rev() {
         if start > 0 && fold(name[start - 1]) == *wanted {
             start -= 1;
         } else if *wanted != b'_' || !name.get(start).is_some_and(u8::is_ascii_uppercase) {
-            // Only between the words of `apiKey` may the mark be missing.
+            // A separator may be missing only before a capital letter, as in `apiKey`.
             return false;
         }
     }
     let begins_word = || fold(name[start - 1]) == b'_' || name[start].is_ascii_uppercase();
-    start == 0 || listed.len() >= DISTINCT || begins_word()
+    start == 0 || listed.len() >= DISTINCTIVE_LENGTH || begins_word()
 }
 
-/// A name of so many letters is no part of another word by chance.
-const DISTINCT: usize = 5;
+/// A name of this length is unlikely to be a part of another word.
+const DISTINCTIVE_LENGTH: usize = 5;
 
-/// Upper and lower case are one, and so are the marks between words.
+/// Maps upper and lower case to one letter, and all separators of words to `_`.
 const fn fold(byte: u8) -> u8 {
     match byte {
         b'-' | b'.' | b' ' => b'_',
@@ -60,13 +61,13 @@ mod tests {
 
     use super::*;
 
-    fn names(list: &[&str]) -> Names {
-        let mut names = Names::default();
+    fn names(list: &[&str]) -> NameSet {
+        let mut names = NameSet::default();
         list.iter().for_each(|name| names.add(name));
         names
     }
 
-    /// Returns the name in lower case, with a mark before some of its capital letters or none: in every way.
+    /// Returns all ways to write the name in lower case, with or without a separator before each capital letter.
     fn spellings(name: &str) -> Vec<String> {
         let mut all = vec![String::new()];
         for c in name.chars() {
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_in_every_spelling_and_only_as_a_word() {
+    fn a_name_is_found_in_every_spelling_but_only_as_a_word() {
         let names = names(&["api_key", "token", "sig", ""]);
         for found in [
             "api_key",
@@ -103,7 +104,7 @@ mod tests {
             "X-Sig",
             "aSig",
         ] {
-            assert!(names.contain(found.as_bytes()), "{found}");
+            assert!(names.contains(found.as_bytes()), "{found}");
         }
         for other in [
             "",
@@ -118,14 +119,14 @@ mod tests {
             "asig",
             "sigs",
         ] {
-            assert!(!names.contain(other.as_bytes()), "{other}");
+            assert!(!names.contains(other.as_bytes()), "{other}");
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// LG-04: as often as the words at the end are those of the name.
+        /// LG-04: a name is found exactly if its last words are those of a listed name.
         #[test]
         fn names_are_found_in_every_spelling(
             listed in "[a-c]{1,3}(_[a-c]{1,3}){0,2}",
@@ -137,10 +138,10 @@ mod tests {
                 *name == listed || name.ends_with(&word) || listed.len() >= 5 && name.ends_with(&listed)
             };
             let is_expected = spellings(&name).iter().any(is_found);
-            prop_assert_eq!(names.contain(name.as_bytes()), is_expected, "{} in {}", listed, name);
-            prop_assert!(names.contain(listed.to_uppercase().as_bytes()));
+            prop_assert_eq!(names.contains(name.as_bytes()), is_expected, "{} in {}", listed, name);
+            prop_assert!(names.contains(listed.to_uppercase().as_bytes()));
             let prefixed = format!("x-{listed}");
-            prop_assert!(names.contain(prefixed.as_bytes()));
+            prop_assert!(names.contains(prefixed.as_bytes()));
         }
     }
 }
