@@ -1,19 +1,18 @@
 use std::time::Duration;
 
-use crate::{
-    InvalidSetting, LimitAlgorithm, Window,
-    algorithm::BACKOFF,
-    invalid::{Problem, nanos},
-};
+use towerkit_core::ConfigError;
 
-/// Additive increase, multiplicative decrease: one more after every good window, a tenth less after a bad one.
+use crate::{LimitAlgorithm, Window, algorithm::BACKOFF, duration::positive_nanos};
+
+/// Raises the limit by one after a good window, and lowers it by a tenth after an overloaded one (AIMD).
 ///
-/// A window is bad if at least one call in a hundred was dropped: rejected by the callee for overload, or timed out. So it needs a callee
-/// that says when it has enough, or a timeout further in, or [`slow_after`](Self::slow_after). It goes up and down for ever, between the
-/// load that is too much and a tenth less.
+/// A window is [overloaded](Window::is_overloaded) if at least 1 % of its calls were rejected by the upstream as overloaded or timed
+/// out. The algorithm needs an upstream that sheds load, a timeout inside the limit, or [`slow_after`](Self::slow_after). The limit
+/// oscillates between the overload and a tenth below it.
 ///
-/// Sources: Chiu and Jain, "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", 1989;
-/// `AIMDLimit` of Netflix's concurrency-limits.
+/// Sources: Chiu and Jain, ["Analysis of the Increase and Decrease Algorithms for Congestion Avoidance in Computer
+/// Networks"](https://doi.org/10.1016/0169-7552(89)90019-6), 1989; `AIMDLimit` of [Netflix's
+/// concurrency-limits](https://github.com/Netflix/concurrency-limits).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Aimd {
     backoff: f64,
@@ -21,7 +20,7 @@ pub struct Aimd {
 }
 
 impl Aimd {
-    /// Makes the default: what is left after a bad window is 0.9, and no call is too slow.
+    /// Creates the algorithm with a backoff of 0.9, without a bound on the mean duration.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -30,27 +29,27 @@ impl Aimd {
         }
     }
 
-    /// Says what is left of the limit after a bad window; 0.9 by default.
+    /// Multiplies the limit by `factor` after an overloaded window; 0.9 by default.
     ///
     /// # Errors
     ///
-    /// If it is not above 0 and below 1.
-    pub fn backoff(mut self, backoff: f64) -> Result<Self, InvalidSetting> {
-        if !(backoff > 0.0 && backoff < 1.0) {
-            let what = "backoff, which must be above 0 and below 1,";
-            return Err(InvalidSetting(Problem::Factor(what, backoff)));
+    /// Returns a [`ConfigError`] unless the factor is above 0 and below 1.
+    pub fn backoff(mut self, factor: f64) -> Result<Self, ConfigError> {
+        if !(factor > 0.0 && factor < 1.0) {
+            let expected = "a number above 0 and below 1";
+            return Err(ConfigError::new("backoff", factor, expected));
         }
-        self.backoff = backoff;
+        self.backoff = factor;
         Ok(self)
     }
 
-    /// Takes a window as bad if its mean duration is above this; never by default.
+    /// Also treats a window as overloaded if its mean duration exceeds `mean`; unbounded by default.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year.
-    pub fn slow_after(mut self, mean: Duration) -> Result<Self, InvalidSetting> {
-        self.slow_after = Duration::from_nanos(nanos("duration that is too slow", mean)?);
+    /// Returns a [`ConfigError`] if it is zero or more than a year.
+    pub fn slow_after(mut self, mean: Duration) -> Result<Self, ConfigError> {
+        self.slow_after = Duration::from_nanos(positive_nanos("slow_after", mean)?);
         Ok(self)
     }
 }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
     Admission, AsyncGuard, Backpressure, Call, CallEnd, Deadline, Guard, Policy, Rejection,
@@ -6,22 +6,20 @@ use towerkit_core::{
 };
 
 use crate::{
-    ConcurrencyLimitPolicy,
-    class::{Class, Sort},
-    limit::Shared,
-    line::LaneNumber,
-    pools::Pools,
-    room::{Pool, Wait},
-    turn::Turn,
-    word::Word,
+    AcquireFuture, ClassifyPriority, SingleClass,
+    classes::ClassIndex,
+    limiter::Enqueued,
+    partitions::Partitions,
+    state::{LimitState, Permit},
 };
 
-/// What a call holds while it is in flight.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Permit {
-    pub(crate) pool: Pool,
-    /// When it was admitted, where durations matter.
-    pub(crate) started: u64,
+/// The [`Guard`] of a [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer), shared by its services.
+///
+/// `K` [classifies](ClassifyPriority) the calls.
+#[derive(Clone)]
+pub struct ConcurrencyLimitPolicy<K = SingleClass> {
+    pub(crate) state: Arc<LimitState>,
+    pub(crate) classifier: K,
 }
 
 impl<K> Policy for ConcurrencyLimitPolicy<K> {
@@ -29,154 +27,118 @@ impl<K> Policy for ConcurrencyLimitPolicy<K> {
 
     #[inline(always)]
     fn finish(&self, permit: Permit, end: &CallEnd) {
-        let shared = &*self.shared;
-        let word = shared.room.leave(permit.pool);
-        if word.is_waiting() || shared.follows_up {
-            shared.follow_up(word, permit, end);
-        }
+        self.state.release(permit, end);
     }
 }
 
-/// Rejects at once where there is no room.
-impl<Req, K: Sort<Req>> Guard<Req> for ConcurrencyLimitPolicy<K> {
+/// Rejects calls above the limit at once.
+impl<Req, K: ClassifyPriority<Req>> Guard<Req> for ConcurrencyLimitPolicy<K> {
     #[inline(always)]
     fn admit(&self, call: &mut Call<'_, Req>) -> Result<Permit, Rejection> {
-        match self.enter(call) {
+        match self.try_acquire(call) {
             Ok(permit) => Ok(permit),
-            Err(_) => Err(self.shared.rejection(RejectionReason::Overloaded)),
+            Err(_) => Err(self.state.rejection(RejectionReason::Overloaded)),
         }
     }
 
     #[inline(always)]
     fn backpressure(&self) -> Option<Backpressure> {
-        let shared = &*self.shared;
         let is_full = || {
-            let word = shared.room.word();
-            word.in_flight() >= word.limit()
+            let state = self.state.limiter.state();
+            state.in_flight() >= state.limit()
         };
-        shared.ready.as_ref()?.backpressure_while(is_full)
+        let waiters = self.state.ready_waiters.as_ref()?;
+        waiters.backpressure_while(is_full)
     }
 }
 
-/// Waits in line where there is no room.
-impl<Req, K: Sort<Req>> AsyncGuard<Req> for ConcurrencyLimitPolicy<K> {
-    type Wait = Turn;
+/// Queues calls above the limit.
+impl<Req, K: ClassifyPriority<Req>> AsyncGuard<Req> for ConcurrencyLimitPolicy<K> {
+    type Wait = AcquireFuture;
 
     #[inline(always)]
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Admission<Permit, Turn>, Rejection> {
-        match self.enter(call) {
+    fn admit(
+        &self,
+        call: &mut Call<'_, Req>,
+    ) -> Result<Admission<Permit, AcquireFuture>, Rejection> {
+        match self.try_acquire(call) {
             Ok(permit) => Ok(Admission::Now(permit)),
-            Err(lane) => self.shared.join(lane, call),
+            Err(class) => enqueue(&self.state, class, call),
         }
     }
 
-    /// The time in line is none of the callee's.
+    /// Starts the measured duration, which excludes the time in the queue.
     fn on_admitted(&self, permit: &mut Permit, call: &mut Call<'_, Req>) {
-        permit.started = self.shared.started(call);
+        permit.started = self.state.started(call);
     }
 }
 
 impl<K> ConcurrencyLimitPolicy<K> {
-    /// Enters, if there is room and nobody waits; or says where to wait.
+    /// Takes a permit if one is free and no call waits; otherwise returns the class to wait in.
     #[inline(always)]
-    fn enter<Req>(&self, call: &mut Call<'_, Req>) -> Result<Permit, LaneNumber>
+    fn try_acquire<Req>(&self, call: &mut Call<'_, Req>) -> Result<Permit, ClassIndex>
     where
-        K: Sort<Req>,
+        K: ClassifyPriority<Req>,
     {
-        let shared = &*self.shared;
-        let pool = if K::SORTS {
-            let lane = shared.lane(self.sort.class(call));
-            let now = shared.time_of_places(call);
-            shared.room.enter_as(lane, now, false).ok_or(lane)?
-        } else if shared.room.enter() {
-            Pools::NONE
+        let state = &*self.state;
+        let origin = if K::HAS_CLASSES {
+            let class = self.classifier.classify(call);
+            let class = state.config.classes.resolve(&class);
+            let now = if state.limiter.is_partitioned() {
+                call.now(&state.config.clock)
+            } else {
+                0
+            };
+            let acquired = state.limiter.try_acquire_as(class, now, false);
+            acquired.ok_or(class)?
+        } else if state.limiter.try_acquire() {
+            Partitions::NONE
         } else {
-            return Err(LaneNumber::ALIKE);
+            return Err(ClassIndex::SINGLE);
         };
         Ok(Permit {
-            pool,
-            started: shared.started(call),
+            origin,
+            started: state.started(call),
         })
     }
 }
 
-impl Shared {
-    fn lane(&self, class: Class) -> LaneNumber {
-        LaneNumber {
-            partition: self.settings.classes.number(class.partition),
-            priority: class.priority,
+/// Adds a call to the queue, unless its [`Deadline`] has passed.
+#[cold]
+#[inline(never)]
+fn enqueue<Req>(
+    state: &Arc<LimitState>,
+    class: ClassIndex,
+    call: &mut Call<'_, Req>,
+) -> Result<Admission<Permit, AcquireFuture>, Rejection> {
+    let deadline = call.deadline();
+    let left = match deadline.as_ref().map(Deadline::remaining) {
+        Some(Duration::ZERO) => return Err(state.rejection(RejectionReason::DeadlineExceeded)),
+        Some(left) => u64::try_from(left.as_nanos()).unwrap_or(u64::MAX),
+        None => u64::MAX,
+    };
+    let now = call.now(&state.config.clock);
+    match state.limiter.enqueue(class, left, now) {
+        Enqueued::Admitted(origin) => Ok(Admission::Now(Permit {
+            origin,
+            started: state.started(call),
+        })),
+        Enqueued::Waiting { key, expires } => {
+            let timeout_reason = if expires == now.saturating_add(left) {
+                RejectionReason::DeadlineExceeded
+            } else {
+                RejectionReason::Overloaded
+            };
+            let state = state.clone();
+            let wait = AcquireFuture::new(state, key, expires, deadline, timeout_reason);
+            Ok(Admission::Later(wait))
         }
+        Enqueued::Full => Err(state.rejection(RejectionReason::Overloaded)),
     }
+}
 
-    /// Puts a call into the line, unless its deadline is over.
-    #[cold]
-    #[inline(never)]
-    fn join<Req>(
-        self: &Arc<Self>,
-        lane: LaneNumber,
-        call: &mut Call<'_, Req>,
-    ) -> Result<Admission<Permit, Turn>, Rejection> {
-        let deadline = call.deadline();
-        let patience = match deadline.as_ref().map(Deadline::remaining) {
-            Some(Duration::ZERO) => return Err(self.rejection(RejectionReason::DeadlineExceeded)),
-            Some(left) => u64::try_from(left.as_nanos()).unwrap_or(u64::MAX),
-            None => u64::MAX,
-        };
-        let now = call.now(&self.settings.clock);
-        match self.room.join(lane, patience, now) {
-            Wait::Admitted(pool) => Ok(Admission::Now(Permit {
-                pool,
-                started: self.started(call),
-            })),
-            Wait::Joined { key, expires } => {
-                let reason = if expires == now.saturating_add(patience) {
-                    RejectionReason::DeadlineExceeded
-                } else {
-                    RejectionReason::Overloaded
-                };
-                let turn = Turn::new(self.clone(), key, expires, deadline, reason);
-                Ok(Admission::Later(turn))
-            }
-            Wait::Full => Err(self.rejection(RejectionReason::Overloaded)),
-        }
-    }
-
-    /// The time, if places depend on it.
-    #[inline(always)]
-    fn time_of_places<Req>(&self, call: &mut Call<'_, Req>) -> u64 {
-        if self.room.is_partitioned() {
-            call.now(&self.settings.clock)
-        } else {
-            0
-        }
-    }
-
-    /// The time, if durations matter.
-    #[inline(always)]
-    fn started<Req>(&self, call: &mut Call<'_, Req>) -> u64 {
-        match self.meter {
-            Some(_) => call.now(&self.settings.clock),
-            None => 0,
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn rejection(&self, reason: RejectionReason) -> Rejection {
-        self.report
-            .reject(self.room.word().limit(), &self.settings.clock);
-        Rejection::new(reason, self.settings.name)
-    }
-
-    /// Gives the room on that a call has left, and learns from how it ended.
-    #[inline(never)]
-    fn follow_up(&self, word: Word, permit: Permit, end: &CallEnd) {
-        if let Some(meter) = &self.meter {
-            self.learn(meter, word.in_flight(), permit, end);
-        }
-        if word.is_waiting() {
-            self.room.hand_over(self.now());
-        }
-        self.wake();
+impl<K> fmt::Debug for ConcurrencyLimitPolicy<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
     }
 }

@@ -1,197 +1,202 @@
 use std::sync::Arc;
 
 use towerkit_core::{
-    AsAsyncGuard, AsGuard, AsyncPolicyService, Call, Clock, EventSink, IntoPolicy, Layer, LayerExt,
-    LayerState, Plain, PolicyAs, PolicyLayer, PolicyService, PolicyShape,
+    AsAsyncGuard, AsGuard, AsyncPolicyService, Call, Clock, ConfigError, EventSink, IntoPolicy,
+    Layer, LayerExt, LayerState, Name, Plain, PolicyAs, PolicyLayer, PolicyService, PolicyShape,
 };
 
 use crate::{
-    Adaptive, Alike, Class, Classes, ConcurrencyLimitHandle, ConcurrencyLimitPolicy,
-    InvalidSetting, Queue, Sorted,
-    limit::{Shared, check_limit},
-    settings::Settings,
+    Adaptive, ConcurrencyLimitHandle, ConcurrencyLimitPolicy, PriorityClass, PriorityClasses,
+    PriorityFn, Queue, SingleClass, config::Config, handle::check_limit, state::LimitState,
 };
 
-/// Limits how many calls are in flight, and rejects the others at once.
+/// Limits the calls in flight, and rejects the calls above the limit.
 ///
-/// All services that one layer makes share one limit. `R` is the part that the limit plays: by default it rejects, after
-/// [`queue`](Self::queue) calls wait.
+/// All services of one layer share the limit. With a [`queue`](Self::queue) calls above the limit wait for a permit, and the type
+/// parameter `R` becomes that of a [`QueuedConcurrencyLimitLayer`].
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimitLayer<P = Plain, R: 'static = AsGuard<ConcurrencyLimitPolicy>> {
     policies: PolicyLayer<R, P>,
-    state: LayerState<Arc<Shared>>,
+    state: LayerState<Arc<LimitState>>,
 }
 
-/// A [`ConcurrencyLimitLayer`] under whose limit calls wait in line.
-pub type QueuedConcurrencyLimitLayer<P = Plain, K = Alike> =
+/// A [`ConcurrencyLimitLayer`] with a [`Queue`].
+pub type QueuedConcurrencyLimitLayer<P = Plain, K = SingleClass> =
     ConcurrencyLimitLayer<P, AsAsyncGuard<ConcurrencyLimitPolicy<K>>>;
 
-/// A service behind a [`ConcurrencyLimitLayer`].
-pub type ConcurrencyLimit<S, P = Plain, K = Alike> =
+/// The service of a [`ConcurrencyLimitLayer`].
+pub type ConcurrencyLimit<S, P = Plain, K = SingleClass> =
     PolicyService<S, AsGuard<ConcurrencyLimitPolicy<K>>, P>;
 
-/// A service behind a [`QueuedConcurrencyLimitLayer`].
-pub type QueuedConcurrencyLimit<S, P = Plain, K = Alike> =
+/// The service of a [`QueuedConcurrencyLimitLayer`].
+pub type QueuedConcurrencyLimit<S, P = Plain, K = SingleClass> =
     AsyncPolicyService<S, AsAsyncGuard<ConcurrencyLimitPolicy<K>>, P>;
 
 impl ConcurrencyLimitLayer {
-    /// Lets `limit` calls be in flight.
+    /// Admits at most `limit` calls at a time.
     ///
     /// # Errors
     ///
-    /// If the limit is not 1 to 2 147 483 647.
-    pub fn new(limit: u32) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if the limit is not 1 to 2 147 483 647.
+    pub fn new(limit: u32) -> Result<Self, ConfigError> {
         check_limit(limit)?;
-        Ok(Self::of(Settings::new(limit)))
+        Ok(Self::from_config(Config::new(limit)))
     }
 
-    /// Lets as many calls be in flight as an algorithm finds good.
+    /// Adjusts the limit to the measured latency or overload of the inner service, as [`Adaptive`] configures it.
     #[must_use]
     pub fn adaptive(adaptive: Adaptive) -> Self {
-        Self::of(Settings {
-            adaptive: Some(adaptive.clone()),
-            ..Settings::new(adaptive.first_limit())
+        let initial = adaptive.initial_limit();
+        Self::from_config(Config {
+            adaptive: Some(adaptive),
+            ..Config::new(initial)
         })
     }
 
-    fn of(settings: Settings) -> Self {
-        let shared = Arc::new(Shared::new(settings));
-        let limit = ConcurrencyLimitPolicy {
-            shared: Arc::clone(&shared),
-            sort: Alike,
+    fn from_config(config: Config) -> Self {
+        let state = Arc::new(LimitState::new(config));
+        let policy = ConcurrencyLimitPolicy {
+            state: Arc::clone(&state),
+            classifier: SingleClass,
         };
         Self {
-            policies: PolicyLayer::new(AsGuard::new(limit), Plain::default()),
-            state: LayerState::new(shared),
+            policies: PolicyLayer::new(AsGuard::new(policy), Plain::default()),
+            state: LayerState::new(state),
         }
     }
 }
 
 impl<P: Clone, K: Clone> ConcurrencyLimitLayer<P, AsGuard<ConcurrencyLimitPolicy<K>>> {
-    /// Lets calls wait for room, instead of rejecting them at once. This ends [`backpressure`](Self::backpressure).
+    /// Queues calls above the limit instead of rejecting them. Disables [`backpressure`](Self::backpressure).
     #[must_use]
     pub fn queue(self, queue: Queue) -> QueuedConcurrencyLimitLayer<P, K> {
-        let set = |settings: &mut Settings| {
-            settings.queue = Some(queue);
-            settings.backpressure = false;
+        let set = |config: &mut Config| {
+            config.queue = Some(queue);
+            config.backpressure = false;
         };
-        self.remade(set, K::clone)
+        self.with_policy(set, K::clone)
     }
 
-    /// Makes services wait in `poll_ready` while the limit is full, instead of rejecting calls; for use under a load balancer.
+    /// Keeps [`poll_ready`](https://docs.rs/tower-service/0.3/tower_service/trait.Service.html#tymethod.poll_ready) pending while the limit is full, instead of rejecting calls; for use
+    /// under a load balancer.
     ///
-    /// A balancer goes by the calls in flight. A full instance that rejects at once answers sooner than any other and draws calls
-    /// that it does not take. With this option it is not ready, and the balancer takes another instance. All services that wait are
-    /// woken when a permit is free.
+    /// A load balancer prefers instances with few calls in flight. A full instance that rejects at once looks idle, and attracts calls
+    /// that it cannot serve. With this option it is not ready, and the balancer chooses another instance. A free permit wakes all
+    /// waiting services.
     ///
-    /// Readiness reserves nothing: of several clones that are ready for one permit, the first to be called gets it, and the others
-    /// are rejected. A call of a [class](Self::classes) that may not use all of the limit is rejected as before, since the class is not
-    /// known before the call.
+    /// Readiness reserves no permit: of several clones that became ready for one permit, the first that is called gets it, and calls
+    /// to the others are rejected. A call of a [class](Self::classes) that may not use the whole limit is also rejected, because the
+    /// class is unknown before the call.
     #[must_use]
     pub fn backpressure(self) -> Self {
-        self.with(|settings| settings.backpressure = true)
+        self.with(|config| config.backpressure = true)
     }
 }
 
 impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<K>, Part>> {
-    /// Sorts calls into classes, and says what each may use of the limit. By default all calls are alike.
+    /// Divides calls into priority classes, and limits the part of the limit that each class may use; one class by default.
     ///
-    /// `class` says which class a call belongs to: a [`Class`] or just a [`Priority`](crate::Priority). It must be quick, and it is
-    /// asked before the call is admitted.
+    /// `classify` returns the [`PriorityClass`] of a call, or only its [`Priority`](crate::Priority). It runs before each call is
+    /// admitted, and should be fast.
     ///
     /// ```
-    /// use towerkit_concurrency::{Class, Classes, ConcurrencyLimitLayer, Priority};
+    /// use towerkit_concurrency::{ConcurrencyLimitLayer, Priority, PriorityClass, PriorityClasses};
     /// use towerkit_core::Call;
     ///
     /// let layer = ConcurrencyLimitLayer::new(100)?.classes(
-    ///     Classes::new().partition("batch", 0.1)?,
+    ///     PriorityClasses::new().partition("batch", 0.1)?,
     ///     |call: &Call<'_, http::Request<()>>| match call.header("x-client") {
-    ///         Some("reports") => Class::new(Priority::Sheddable).partition("batch"),
-    ///         _ => Class::new(Priority::Critical),
+    ///         Some("reports") => PriorityClass::new(Priority::Sheddable).partition("batch"),
+    ///         _ => PriorityClass::new(Priority::Critical),
     ///     },
     /// );
     /// # let _ = layer;
-    /// # Ok::<_, towerkit_concurrency::InvalidSetting>(())
+    /// # Ok::<_, towerkit_core::ConfigError>(())
     /// ```
     #[must_use]
     pub fn classes<Req, F, C>(
         self,
-        classes: Classes,
-        class: F,
-    ) -> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<Sorted<F>>, Part>>
+        classes: PriorityClasses,
+        classify: F,
+    ) -> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<PriorityFn<F>>, Part>>
     where
         F: Fn(&Call<'_, Req>) -> C,
-        C: Into<Class>,
+        C: Into<PriorityClass>,
     {
-        self.remade(
-            |settings| settings.classes = classes,
-            |_| Sorted::new(class),
+        self.with_policy(
+            |config| config.classes = classes,
+            |_| PriorityFn::new(classify),
         )
     }
 
-    /// Names this limit in rejections and events; `concurrency` by default.
+    /// Sets the name in rejections and events; `concurrency` by default.
     #[must_use]
-    pub fn name(self, name: &'static str) -> Self {
-        self.with(|settings| settings.name = name)
+    pub fn name(self, name: impl Into<Name>) -> Self {
+        let name = name.into();
+        self.with(|config| config.name = name)
     }
 
-    /// Reads time from `clock`; [`Clock::monotonic`] by default. A fixed limit reads none for a call that is admitted at once, unless
-    /// there are partitions.
+    /// Sets the source of time; [`Clock::monotonic`] by default.
+    ///
+    /// A fixed limit without partitions reads no clock for a call that is admitted without waiting.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
-        self.with(|settings| settings.clock = clock)
+        self.with(|config| config.clock = clock)
     }
 
-    /// Reports rejections, at most once a second, and an adaptive limit that has changed by a tenth, to `sink`; to no one by default.
+    /// Reports [`LimitReached`](towerkit_core::Event::LimitReached), at most once a second, and
+    /// [`LimitChanged`](towerkit_core::Event::LimitChanged), for changes of an adaptive limit by a tenth, to `sink`.
+    ///
+    /// By default events are discarded.
     #[must_use]
     pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+        self.with(|config| config.sink = Some(Arc::new(sink)))
     }
 
-    /// Returns a handle on the limit, which all services of this layer share.
+    /// Returns a handle that reads and changes the limit that all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyLimitHandle {
         ConcurrencyLimitHandle(self.state.handle())
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        let shared = self.remake(set);
-        self.policies.policy_mut().get_mut().shared = shared;
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        let state = self.replace_state(set);
+        self.policies.policy_mut().get_mut().state = state;
         self
     }
 
-    /// The same layer with another policy.
-    fn remade<L, Other>(
+    /// Changes the type of the policy.
+    fn with_policy<L, Other>(
         mut self,
-        set: impl FnOnce(&mut Settings),
-        sort: impl FnOnce(&K) -> L,
+        set: impl FnOnce(&mut Config),
+        classifier: impl FnOnce(&K) -> L,
     ) -> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimitPolicy<L>, Other>> {
-        let shared = self.remake(set);
-        let remade = |role: PolicyAs<ConcurrencyLimitPolicy<K>, Part>| {
-            let sort = sort(&role.get().sort);
-            PolicyAs::new(ConcurrencyLimitPolicy { shared, sort })
+        let state = self.replace_state(set);
+        let convert = |policy: PolicyAs<ConcurrencyLimitPolicy<K>, Part>| {
+            let classifier = classifier(&policy.get().classifier);
+            PolicyAs::new(ConcurrencyLimitPolicy { state, classifier })
         };
         ConcurrencyLimitLayer {
-            policies: self.policies.map(remade),
+            policies: self.policies.map(convert),
             state: self.state,
         }
     }
 
-    /// Makes the limit anew, also for the handles.
-    fn remake(&mut self, set: impl FnOnce(&mut Settings)) -> Arc<Shared> {
-        let mut settings = self.policies.policy().get().shared.settings.clone();
-        set(&mut settings);
-        let shared = Arc::new(Shared::new(settings));
+    /// Creates the state anew with a changed configuration, also for the handles.
+    fn replace_state(&mut self, set: impl FnOnce(&mut Config)) -> Arc<LimitState> {
+        let mut config = self.policies.policy().get().state.config.clone();
+        set(&mut config);
+        let state = Arc::new(LimitState::new(config));
         if self.policies.is_used() {
             self.state.mark_used();
         }
-        self.state.replace(Arc::clone(&shared));
-        shared
+        self.state.replace(Arc::clone(&state));
+        state
     }
 }
 
 impl<P, R> ConcurrencyLimitLayer<P, R> {
-    /// Leaks the state of this layer, once, see [`PolicyLayer::leak`].
+    /// Leaks the state of this layer once; see [`PolicyLayer::leak`].
     #[must_use]
     pub fn leak(mut self) -> Self {
         self.policies = self.policies.leak();

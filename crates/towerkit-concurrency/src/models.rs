@@ -1,4 +1,4 @@
-//! Models for loom: every interleaving of a few threads, with at most three preemptions.
+//! Models for [`loom`]: every interleaving of a few threads, with at most three preemptions.
 
 use std::{
     sync::{
@@ -12,13 +12,13 @@ use std::{
 use loom::thread;
 
 use crate::{
-    class::Classes,
-    line::{Key, LaneNumber},
-    pools::Pools,
+    classes::{ClassIndex, PriorityClasses},
+    limiter::{Enqueued, Limiter},
+    partitions::{Partitions, PermitOrigin},
     queue::Queue,
-    room::{Pool, Room, Wait},
     sync as watched,
-    tally::Tally,
+    throttle::SlidingWindow,
+    wait_queue::WaiterKey,
 };
 
 /// Checks a model twice, see [`watched`].
@@ -31,26 +31,26 @@ fn model(run: impl Fn() + Copy + Sync + Send + 'static) {
     }
 }
 
-fn room(limit: u32) -> Arc<Room> {
+fn limiter(limit: u32) -> Arc<Limiter> {
     let queue = Queue::new(9, Duration::from_secs(1)).unwrap();
-    Arc::new(Room::new(limit, &Classes::new(), Some(queue)))
+    Arc::new(Limiter::new(limit, &PriorityClasses::new(), Some(queue)))
 }
 
-/// Enters, or joins the line.
-fn begin(room: &Room) -> Result<Pool, Key> {
-    if room.enter() {
-        return Ok(Pools::NONE);
+/// Takes a permit, or enters the queue.
+fn begin(limiter: &Limiter) -> Result<PermitOrigin, WaiterKey> {
+    if limiter.try_acquire() {
+        return Ok(Partitions::NONE);
     }
-    match room.join(LaneNumber::ALIKE, u64::MAX, 0) {
-        Wait::Admitted(pool) => Ok(pool),
-        Wait::Joined { key, .. } => Err(key),
-        Wait::Full => panic!("there is a place in the line"),
+    match limiter.enqueue(ClassIndex::SINGLE, u64::MAX, 0) {
+        Enqueued::Admitted(origin) => Ok(origin),
+        Enqueued::Waiting { key, .. } => Err(key),
+        Enqueued::Full => panic!("the queue is not full"),
     }
 }
 
-fn leave(room: &Room, pool: Pool) {
-    if room.leave(pool).is_waiting() {
-        room.hand_over(0);
+fn release(limiter: &Limiter, origin: PermitOrigin) {
+    if limiter.release(origin).is_waiting() {
+        limiter.serve_queue(0);
     }
 }
 
@@ -63,188 +63,196 @@ impl Wake for Wakes {
     }
 }
 
-fn assert_at_rest(room: &Room) {
-    let word = room.word();
-    assert_eq!((word.in_flight(), room.waiting()), (0, 0));
-    assert!(!word.is_waiting());
+fn assert_idle(limiter: &Limiter) {
+    let state = limiter.state();
+    assert_eq!((state.in_flight(), limiter.waiting()), (0, 0));
+    assert!(!state.is_waiting());
 }
 
 /// LS-01
 #[test]
 fn loom_two_calls_are_not_in_flight_under_a_limit_of_one() {
     model(|| {
-        let room = room(1);
+        let limiter = limiter(1);
         let in_flight = Arc::new(AtomicU32::new(0));
-        let run = |room: &Room, in_flight: &AtomicU32| {
-            if room.enter() {
+        let run = |limiter: &Limiter, in_flight: &AtomicU32| {
+            if limiter.try_acquire() {
                 assert_eq!(in_flight.fetch_add(1, Ordering::SeqCst), 0);
                 thread::yield_now();
                 in_flight.fetch_sub(1, Ordering::SeqCst);
-                leave(room, Pools::NONE);
+                release(limiter, Partitions::NONE);
             }
         };
         let other = thread::spawn({
-            let (room, in_flight) = (room.clone(), in_flight.clone());
-            move || run(&room, &in_flight)
+            let (limiter, in_flight) = (limiter.clone(), in_flight.clone());
+            move || run(&limiter, &in_flight)
         });
-        run(&room, &in_flight);
+        run(&limiter, &in_flight);
         other.join().unwrap();
-        assert!(room.enter(), "the permit was lost");
+        assert!(limiter.try_acquire(), "the permit was lost");
     });
 }
 
-/// LS-12: a call that leaves while another begins to wait hands its room over, and wakes it.
+/// LS-12: a call that ends while another starts to wait passes its permit on, and wakes it.
 #[test]
-fn loom_who_begins_to_wait_is_not_missed_by_who_leaves() {
+fn loom_a_call_that_starts_to_wait_is_not_missed_by_a_release() {
     model(|| {
-        let room = room(1);
-        assert!(room.enter());
+        let limiter = limiter(1);
+        assert!(limiter.try_acquire());
         let other = thread::spawn({
-            let room = room.clone();
-            move || leave(&room, Pools::NONE)
+            let limiter = limiter.clone();
+            move || release(&limiter, Partitions::NONE)
         });
         let wakes = Arc::new(Wakes::default());
-        let pool = match begin(&room) {
-            Ok(pool) => Some(pool),
+        let origin = match begin(&limiter) {
+            Ok(origin) => Some(origin),
             Err(key) => {
-                let looked = room.look(key, Some(&Waker::from(wakes.clone())));
-                let slept = looked.is_none();
+                let polled = limiter.poll_waiter(key, Some(&Waker::from(wakes.clone())));
+                let is_pending = polled.is_none();
                 other.join().unwrap();
-                let result = looked.or_else(|| room.look(key, None));
-                assert!(!slept || wakes.0.load(Ordering::Relaxed) == 1);
-                leave(&room, result.expect("handed over").unwrap());
-                assert_at_rest(&room);
+                let result = polled.or_else(|| limiter.poll_waiter(key, None));
+                assert!(!is_pending || wakes.0.load(Ordering::Relaxed) == 1);
+                release(&limiter, result.expect("resolved").unwrap());
+                assert_idle(&limiter);
                 return;
             }
         };
         other.join().unwrap();
-        leave(&room, pool.unwrap());
-        assert_at_rest(&room);
+        release(&limiter, origin.unwrap());
+        assert_idle(&limiter);
     });
 }
 
-/// A call that comes while another leaves does not get ahead of the one that waits.
+/// A call that arrives while another ends does not overtake the waiting call.
 #[test]
-fn loom_nobody_gets_ahead_of_who_waits() {
+fn loom_no_call_overtakes_a_waiting_call() {
     model(|| {
-        let room = room(1);
-        assert!(room.enter());
-        let first = begin(&room).unwrap_err();
+        let limiter = limiter(1);
+        assert!(limiter.try_acquire());
+        let first = begin(&limiter).unwrap_err();
         let other = thread::spawn({
-            let room = room.clone();
-            move || leave(&room, Pools::NONE)
+            let limiter = limiter.clone();
+            move || release(&limiter, Partitions::NONE)
         });
-        assert!(!room.enter());
+        assert!(!limiter.try_acquire());
         other.join().unwrap();
-        assert!(matches!(room.look(first, None), Some(Ok(_))));
+        assert!(matches!(limiter.poll_waiter(first, None), Some(Ok(_))));
     });
 }
 
-/// LS-12: a call that gives up just when it is admitted passes the permit on.
+/// LS-12: a call that is cancelled when it has just been admitted passes the permit on.
 #[test]
-fn loom_who_gives_up_does_not_keep_the_permit() {
+fn loom_a_cancelled_waiter_does_not_keep_the_permit() {
     model(|| {
-        let room = room(1);
-        assert!(room.enter());
-        let first = begin(&room).unwrap_err();
-        let second = begin(&room).unwrap_err();
+        let limiter = limiter(1);
+        assert!(limiter.try_acquire());
+        let first = begin(&limiter).unwrap_err();
+        let second = begin(&limiter).unwrap_err();
         let other = thread::spawn({
-            let room = room.clone();
-            move || leave(&room, Pools::NONE)
+            let limiter = limiter.clone();
+            move || release(&limiter, Partitions::NONE)
         });
-        room.abandon(first, || 0);
+        limiter.cancel_waiter(first, || 0);
         other.join().unwrap();
-        let pool = room.look(second, None).expect("stranded").unwrap();
-        leave(&room, pool);
-        assert_at_rest(&room);
+        let origin = limiter
+            .poll_waiter(second, None)
+            .expect("stranded")
+            .unwrap();
+        release(&limiter, origin);
+        assert_idle(&limiter);
     });
 }
 
-/// LS-12: the last one in line leaves it while another joins.
+/// LS-12: the last call leaves the queue while another enters it.
 #[test]
-fn loom_the_bit_stays_while_somebody_waits() {
+fn loom_the_waiting_flag_stays_while_a_call_waits() {
     model(|| {
-        let room = room(1);
-        assert!(room.enter());
-        let first = begin(&room).unwrap_err();
+        let limiter = limiter(1);
+        assert!(limiter.try_acquire());
+        let first = begin(&limiter).unwrap_err();
         let other = thread::spawn({
-            let room = room.clone();
-            move || room.abandon(first, || 0)
+            let limiter = limiter.clone();
+            move || limiter.cancel_waiter(first, || 0)
         });
-        let second = begin(&room).unwrap_err();
+        let second = begin(&limiter).unwrap_err();
         assert!(!other.join().unwrap());
-        leave(&room, Pools::NONE);
-        let pool = room.look(second, None).expect("stranded").unwrap();
-        leave(&room, pool);
-        assert_at_rest(&room);
+        release(&limiter, Partitions::NONE);
+        let origin = limiter
+            .poll_waiter(second, None)
+            .expect("stranded")
+            .unwrap();
+        release(&limiter, origin);
+        assert_idle(&limiter);
     });
 }
 
-/// LS-12: a limit that is raised while a call begins to wait.
+/// LS-12: the limit is raised while a call starts to wait.
 #[test]
-fn loom_a_higher_limit_lets_go_ahead_who_waits() {
+fn loom_a_higher_limit_admits_a_waiting_call() {
     model(|| {
-        let room = room(1);
-        assert!(room.enter());
+        let limiter = limiter(1);
+        assert!(limiter.try_acquire());
         let other = thread::spawn({
-            let room = room.clone();
+            let limiter = limiter.clone();
             move || {
-                if room.set_limit(2) {
-                    room.hand_over(0);
+                if limiter.set_limit(2) {
+                    limiter.serve_queue(0);
                 }
             }
         });
-        let begun = begin(&room);
+        let begun = begin(&limiter);
         other.join().unwrap();
-        let pool = begun.or_else(|key| room.look(key, None).expect("stranded").map_err(|_| key));
-        assert!(pool.is_ok());
-        assert_eq!((room.word().in_flight(), room.word().limit()), (2, 2));
+        let origin = begun.or_else(|key| {
+            let result = limiter.poll_waiter(key, None);
+            result.expect("stranded").map_err(|_| key)
+        });
+        assert!(origin.is_ok());
+        let state = limiter.state();
+        assert_eq!((state.in_flight(), state.limit()), (2, 2));
     });
 }
 
-/// LS-12, where there are partitions: a call that holds a place for a moment hides it from another.
+/// LS-12, with partitions: a call that holds a permit for a moment hides it from another.
 #[test]
-fn loom_a_place_in_a_pool_is_not_lost_between_two_calls() {
+fn loom_a_partition_permit_is_not_lost_between_two_calls() {
     model(|| {
-        let classes = Classes::new().partition("web", 1.0).unwrap();
+        let classes = PriorityClasses::new().partition("web", 1.0).unwrap();
         let queue = Queue::new(1, Duration::from_secs(1)).unwrap();
-        let room = Arc::new(Room::new(1, &classes, Some(queue)));
-        let pool = room.enter_as(LaneNumber::ALIKE, 1, false).unwrap();
-        let Wait::Joined { key, .. } = room.join(LaneNumber::ALIKE, u64::MAX, 1) else {
-            panic!("waits");
+        let limiter = Arc::new(Limiter::new(1, &classes, Some(queue)));
+        let acquire = |limiter: &Limiter| limiter.try_acquire_as(ClassIndex::SINGLE, 1, false);
+        let origin = acquire(&limiter).unwrap();
+        let Enqueued::Waiting { key, .. } = limiter.enqueue(ClassIndex::SINGLE, u64::MAX, 1) else {
+            panic!("not queued");
         };
         let other = thread::spawn({
-            let room = room.clone();
-            move || leave(&room, pool)
+            let limiter = limiter.clone();
+            move || release(&limiter, origin)
         });
-        assert!(
-            room.enter_as(LaneNumber::ALIKE, 1, false).is_none(),
-            "ahead of who waits"
-        );
+        assert!(acquire(&limiter).is_none(), "overtook the waiting call");
         other.join().unwrap();
-        let pool = room.look(key, None).expect("stranded").unwrap();
-        leave(&room, pool);
-        assert_at_rest(&room);
+        let origin = limiter.poll_waiter(key, None).expect("stranded").unwrap();
+        release(&limiter, origin);
+        assert_idle(&limiter);
     });
 }
 
-/// The totals of a throttle are the sum of its buckets, whoever counts while they move on.
+/// The totals of a throttle are the sum of its buckets, also if a thread counts while another slides the window.
 #[test]
-fn loom_nothing_that_is_counted_is_lost_or_kept_for_ever() {
+fn loom_counts_are_neither_lost_nor_kept_for_ever() {
     model(|| {
-        let tally = Arc::new(Tally::new(Tally::BUCKETS));
-        assert_eq!(tally.counts(1).calls, 0);
+        let window = Arc::new(SlidingWindow::new(SlidingWindow::BUCKETS));
+        assert_eq!(window.counts(1).calls, 0);
         let other = thread::spawn({
-            let tally = tally.clone();
+            let window = window.clone();
             move || {
-                tally.call();
-                tally.accept(1);
+                window.record_call();
+                window.record_accepted(1);
             }
         });
-        let far = 1 + Tally::BUCKETS;
-        assert!(tally.counts(far).calls <= 1);
+        let far = 1 + SlidingWindow::BUCKETS;
+        assert!(window.counts(far).calls <= 1);
         other.join().unwrap();
-        let left = tally.counts(far + Tally::BUCKETS);
+        let left = window.counts(far + SlidingWindow::BUCKETS);
         assert_eq!((left.calls, left.accepted), (0, 0));
     });
 }

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use crate::{
-    InvalidSetting,
-    invalid::{Problem, nanos},
-};
+use towerkit_core::ConfigError;
 
-/// Where calls wait for room: how many of them, for how long, and who is next.
+use crate::duration::positive_nanos;
+
+/// Bounds the size, the wait time and the order of the queue of a
+/// [`QueuedConcurrencyLimitLayer`](crate::QueuedConcurrencyLimitLayer).
 ///
-/// By default the oldest is next. [`newest_first_after`](Self::newest_first_after) and [`age_under_overload`](Self::age_under_overload)
-/// are for servers whose callers give up before a long queue is worked off.
+/// By default the queue is first in, first out. [`newest_first_after`](Self::newest_first_after) and
+/// [`max_wait_under_overload`](Self::max_wait_under_overload) are for servers whose callers give up before a long queue is served.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,83 +16,86 @@ use crate::{
 ///
 /// let queue = Queue::new(100, Duration::from_millis(50))?
 ///     .newest_first_after(Duration::from_millis(100))?
-///     .age_under_overload(Duration::from_millis(5), Duration::from_millis(100))?;
+///     .max_wait_under_overload(Duration::from_millis(5), Duration::from_millis(100))?;
 /// assert!(Queue::new(0, Duration::from_millis(50)).is_err());
 /// # let _ = queue;
-/// # Ok::<_, towerkit_concurrency::InvalidSetting>(())
+/// # Ok::<_, towerkit_core::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
     pub(crate) size: u32,
-    pub(crate) age: u64,
-    pub(crate) newest_first: Option<u64>,
+    pub(crate) max_wait: u64,
+    pub(crate) newest_first_after: Option<u64>,
     pub(crate) overload: Option<Overload>,
 }
 
+/// A shorter wait time in nanoseconds, and the time for which the queue must be non-empty before it applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overload {
-    pub(crate) age: u64,
+    pub(crate) max_wait: u64,
     pub(crate) after: u64,
 }
 
 impl Queue {
-    /// The longest queue that there may be.
+    /// The largest queue size.
     pub const MAX_SIZE: u32 = 1_000_000;
 
-    /// Lets `size` calls wait, each of them no longer than `age`; a call that has waited so long is rejected and never runs.
+    /// Lets `size` calls wait for at most `max_wait` each; calls that wait longer are rejected and never run.
     ///
-    /// Where there are partitions, each has a queue of that size.
+    /// Each partition has a queue of this size.
     ///
     /// # Errors
     ///
-    /// If the size is 0 or above a million, or the age is zero or more than a year.
-    pub fn new(size: u32, age: Duration) -> Result<Self, InvalidSetting> {
+    /// Returns a [`ConfigError`] if the size is 0 or above [`MAX_SIZE`](Self::MAX_SIZE), or the time is zero or more than a year.
+    pub fn new(size: u32, max_wait: Duration) -> Result<Self, ConfigError> {
         if size == 0 || size > Self::MAX_SIZE {
-            return Err(InvalidSetting(Problem::QueueSize(size)));
+            return Err(ConfigError::new("queue size", size, "1 to 1000000"));
         }
         Ok(Self {
             size,
-            age: nanos("age limit of the queue", age)?,
-            newest_first: None,
+            max_wait: positive_nanos("max_wait", max_wait)?,
+            newest_first_after: None,
             overload: None,
         })
     }
 
-    /// Serves the newest call first once the queue has stood for `standing` without being empty (adaptive LIFO).
+    /// Serves the newest call first while the queue has been non-empty for at least `time` (adaptive LIFO).
     ///
-    /// A queue that stands holds calls that will be too late whatever happens; the newest have the best chance. If it is full then,
-    /// the oldest call is rejected instead of the new one. Source: Maurer, "Fail at Scale", ACM Queue 13(8), 2015.
+    /// In a queue that stays non-empty the oldest calls have probably timed out at the caller, and the newest have the best chance
+    /// of success. If such a queue is full, the oldest call is rejected instead of the new one. Source: Maurer,
+    /// ["Fail at Scale"](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue 13(8), 2015.
     ///
     /// # Errors
     ///
-    /// If the time is zero or more than a year.
-    pub fn newest_first_after(mut self, standing: Duration) -> Result<Self, InvalidSetting> {
-        self.newest_first = Some(nanos("time until the newest is first", standing)?);
+    /// Returns a [`ConfigError`] if the time is zero or more than a year.
+    pub fn newest_first_after(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.newest_first_after = Some(positive_nanos("newest_first_after", time)?);
         Ok(self)
     }
 
-    /// Gives a call that comes once the queue has stood for `standing` without being empty the age limit `age` (controlled delay).
+    /// Limits the wait of new calls to `max_wait` while the queue has been non-empty for at least `after` (controlled delay).
     ///
-    /// A queue that evens out bursts is empty now and then; one that is not only adds delay. Maurer's values are 5 ms and 100 ms.
-    /// Sources: Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012, in the form of Maurer, as above.
+    /// A queue that absorbs bursts is empty from time to time; a queue that stays non-empty only adds latency. Maurer's values are
+    /// 5 ms and 100 ms. Sources: Nichols and Jacobson, ["Controlling Queue Delay"](https://queue.acm.org/detail.cfm?id=2209336),
+    /// ACM Queue 10(5), 2012, in the form of [Maurer](https://queue.acm.org/detail.cfm?id=2839461).
     ///
     /// # Errors
     ///
-    /// If a time is zero or more than a year, or the age is above the one given to [`new`](Self::new).
-    pub fn age_under_overload(
+    /// Returns a [`ConfigError`] if a time is zero or more than a year, or `max_wait` exceeds the one given to [`new`](Self::new).
+    pub fn max_wait_under_overload(
         mut self,
-        age: Duration,
-        standing: Duration,
-    ) -> Result<Self, InvalidSetting> {
+        max_wait: Duration,
+        after: Duration,
+    ) -> Result<Self, ConfigError> {
+        const SETTING: &str = "max_wait_under_overload";
         let overload = Overload {
-            age: nanos("age limit under overload", age)?,
-            after: nanos("time until overload", standing)?,
+            max_wait: positive_nanos(SETTING, max_wait)?,
+            after: positive_nanos("time until overload", after)?,
         };
-        if overload.age > self.age {
-            return Err(InvalidSetting(Problem::Order {
-                age: Duration::from_nanos(self.age),
-                target: age,
-            }));
+        if overload.max_wait > self.max_wait {
+            let usual = Duration::from_nanos(self.max_wait);
+            let expected = format!("at most the usual max_wait of {usual:?}");
+            return Err(ConfigError::new(SETTING, max_wait, expected));
         }
         self.overload = Some(overload);
         Ok(self)

@@ -2,59 +2,66 @@ use fastrand::Rng;
 
 use crate::{LimitAlgorithm, Window, algorithm::BACKOFF};
 
-/// Keeps a short queue at the callee, which it estimates from how much longer calls take than without load.
+/// Keeps a short queue at the upstream, whose length it estimates from the latency.
 ///
 /// ```text
-/// queue = in flight * (1 - duration without load / duration)
+/// queue = in flight * (1 - no-load latency / latency)
 /// ```
 ///
-/// With `s`, the largest of `log10(in flight)`, 3 % of the calls in flight and 1: the limit grows while the queue is shorter than `2 s`,
-/// first by `s` and then by twice as much each time, though never by more than a half; it stays up to `4 s`, and falls by `s` beyond.
+/// Let `s` be the largest of `log10(in flight)`, 3 % of the calls in flight, and 1. The limit grows while the queue is shorter than
+/// `2 s`, first by `s` and then by twice as much in each window, but by at most half of the limit. It stays while the queue is at
+/// most `4 s`, and falls by `s` above.
 ///
-/// The duration without load is the least that was seen, and that is also the trap: if calls come to take longer for another reason
-/// than load, all of them seem to queue; and if there is a queue from the start, it is never seen. So now and then, after 8 to 16
-/// windows, and whenever the queue seems twice too long, the limit is lowered by a quarter for one window. If calls take less time in
-/// proportion, there was a queue, and the limit is halved until that ends. If they do not, this is the duration without load. Either
-/// way the limit is set from it by Little's law: calls in flight that make full use of the callee are its throughput times that
-/// duration. The price is a quarter of the throughput in one window of twelve.
+/// # Probes
 ///
-/// Sources: Brakmo and Peterson, "TCP Vegas: End to End Congestion Avoidance on a Global Internet", 1995, with the alpha and beta of
-/// Linux; `VegasLimit` of Netflix's concurrency-limits for the logarithms; the probes are in the spirit of BBR (Cardwell et al., ACM
-/// Queue 14(5), 2016), and jittered, as Netflix's are, so that a fleet does not probe in step.
+/// The no-load latency is the lowest latency seen. That estimate is wrong if latency rises for another reason than load, because all
+/// calls then seem to queue, or if there is a queue from the start, because it is never seen. So after 8 to 16 windows, and
+/// whenever the queue seems twice too long, the limit is lowered by a quarter for one window. If latency falls in proportion, there was
+/// a queue, and the limit is halved until latency stops falling. Otherwise the current latency is the no-load latency. The limit then
+/// follows from [Little's law](https://en.wikipedia.org/wiki/Little%27s_law): throughput times no-load latency. Probes cost a quarter
+/// of the throughput in one window of twelve.
+///
+/// Sources: Brakmo and Peterson, ["TCP Vegas: End to End Congestion Avoidance on a Global
+/// Internet"](https://doi.org/10.1109/49.464716), 1995, with the alpha and beta of Linux; `VegasLimit` of [Netflix's
+/// concurrency-limits](https://github.com/Netflix/concurrency-limits) for the logarithms. The probes resemble those of
+/// [BBR](https://queue.acm.org/detail.cfm?id=3022184) (Cardwell et al., 2016), with jitter, as Netflix's have, so that the instances of
+/// a fleet do not probe in step.
 #[derive(Debug, Clone)]
 pub struct Vegas {
-    /// The duration without load; 0 as long as nothing was seen.
+    /// The no-load latency in seconds; 0 before the first window.
     no_load: f64,
-    /// For how many windows in a row there has been no queue at all.
+    /// The number of successive windows without a queue.
     growing: i32,
-    /// In how many windows to probe.
+    /// The number of windows until the next probe.
     probe_in: u32,
-    /// What was seen before the limit was lowered, while it is lowered.
-    probing: Option<Seen>,
+    /// The measurements from before the probe, during a probe.
+    before_probe: Option<Measured>,
     random: Rng,
 }
 
+/// The measurements of one [`Window`].
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct Measured {
     limit: f64,
     in_flight: f64,
-    round_trip: f64,
+    latency: f64,
 }
 
-impl Seen {
+impl Measured {
     fn of(window: &Window) -> Self {
         Self {
             limit: window.limit,
             in_flight: f64::from(window.in_flight).min(window.limit).max(1.0),
-            round_trip: window.round_trip(),
+            latency: window.round_trip(),
         }
     }
 
+    /// Returns the estimated length of the queue.
     fn queue(&self, no_load: f64) -> f64 {
-        self.in_flight * (1.0 - (no_load / self.round_trip).min(1.0))
+        self.in_flight * (1.0 - (no_load / self.latency).min(1.0))
     }
 
-    /// Returns the step, of which alpha is 2 and beta 4.
+    /// Returns `s` of the documentation of [`Vegas`].
     fn step(&self) -> f64 {
         self.in_flight.log10().max(self.in_flight * 0.03).max(1.0)
     }
@@ -63,14 +70,16 @@ impl Seen {
 impl Vegas {
     const ALPHA: f64 = 2.0;
     const BETA: f64 = 4.0;
+    /// The part of the limit that a probe leaves.
     const PROBE: f64 = 0.75;
-    /// So far from proportion may a duration be that shrank with the calls in flight: less than if only the tolerated queue went away.
-    const DOUBT: f64 = 0.2;
-    /// A duration without load that has risen by this factor is looked at again, in so many windows.
-    const MORE: f64 = 1.05;
-    const SOON: u32 = 3;
+    /// The tolerated deviation from proportion of a latency that falls with the calls in flight, less than the effect of the tolerated
+    /// queue.
+    const TOLERANCE: f64 = 0.2;
+    /// A no-load latency that rose by this factor is probed again after [`REPROBE_IN`](Self::REPROBE_IN) windows.
+    const RISE: f64 = 1.05;
+    const REPROBE_IN: u32 = 3;
 
-    /// Makes one that has seen nothing yet.
+    /// Creates the algorithm without measurements.
     #[must_use]
     pub fn new() -> Self {
         let mut random = Rng::new();
@@ -78,77 +87,83 @@ impl Vegas {
             no_load: 0.0,
             growing: 0,
             probe_in: next_probe(&mut random),
-            probing: None,
+            before_probe: None,
             random,
         }
     }
 
+    /// Lowers the limit after an overload.
     fn back_off(&mut self, limit: f64) -> f64 {
         self.growing = 0;
-        self.probing = None;
+        self.before_probe = None;
         self.probe_in = next_probe(&mut self.random);
         limit * BACKOFF
     }
 
-    fn cruise(&mut self, seen: Seen) -> f64 {
-        self.look_for_less(seen.round_trip);
-        let (queue, step) = (seen.queue(self.no_load), seen.step());
+    /// Adjusts the limit to the estimated queue, or starts a probe.
+    fn adjust(&mut self, measured: Measured) -> f64 {
+        self.lower_no_load(measured.latency);
+        let (queue, step) = (measured.queue(self.no_load), measured.step());
         self.probe_in -= 1;
         if self.probe_in == 0 || queue > 2.0 * Self::BETA * step {
-            return self.lower(seen, Self::PROBE);
+            return self.probe(measured, Self::PROBE);
         }
         if queue <= Self::ALPHA * step {
-            return self.grow(seen.limit, step);
+            return self.grow(measured.limit, step);
         }
         if queue <= Self::BETA * step {
             self.growing = (self.growing - 1).max(0);
-            seen.limit
+            measured.limit
         } else {
             self.growing = 0;
-            seen.limit - step
+            measured.limit - step
         }
     }
 
-    /// Lowers the duration without load. Half the way, for the least of many means lies below the mean; all of it if it is far.
-    fn look_for_less(&mut self, round_trip: f64) {
-        if self.no_load == 0.0 || round_trip < 0.8 * self.no_load {
-            self.no_load = round_trip;
-        } else if round_trip < self.no_load {
-            self.no_load = self.no_load.midpoint(round_trip);
+    /// Lowers the no-load latency: by half of the difference, because the minimum of many means is below the mean, or by all of a
+    /// large difference.
+    fn lower_no_load(&mut self, latency: f64) {
+        if self.no_load == 0.0 || latency < 0.8 * self.no_load {
+            self.no_load = latency;
+        } else if latency < self.no_load {
+            self.no_load = self.no_load.midpoint(latency);
         }
     }
 
-    /// Grows by twice the last step, but not by more than a half.
+    /// Grows by twice the last step, but by at most half of the limit.
     fn grow(&mut self, limit: f64, step: f64) -> f64 {
         let step = step * f64::from(self.growing.min(16)).exp2();
         self.growing += 1;
         limit + step.min(limit / 2.0)
     }
 
-    fn lower(&mut self, seen: Seen, to: f64) -> f64 {
-        self.probing = Some(seen);
-        seen.in_flight * to
+    /// Starts a probe under a part of the calls in flight.
+    fn probe(&mut self, measured: Measured, part: f64) -> f64 {
+        self.before_probe = Some(measured);
+        measured.in_flight * part
     }
 
-    /// Compares what is seen under the lowered limit with what was seen before.
-    fn probed(&mut self, before: Seen, seen: Seen) -> f64 {
-        let fewer = seen.in_flight / before.in_flight;
-        let faster = seen.round_trip / before.round_trip;
+    /// Compares the measurements of a probe with those before it.
+    fn finish_probe(&mut self, before: Measured, measured: Measured) -> f64 {
+        let load_ratio = measured.in_flight / before.in_flight;
+        let latency_ratio = measured.latency / before.latency;
         self.probe_in = next_probe(&mut self.random);
-        if fewer > 0.95 {
-            // The limit is at its minimum: nothing can be learnt.
-            self.no_load = self.no_load.min(seen.round_trip);
+        if load_ratio > 0.95 {
+            // The limit is at its minimum, so the probe has no result.
+            self.no_load = self.no_load.min(measured.latency);
             return before.limit;
         }
-        if seen.round_trip > Self::MORE * self.no_load {
-            // Calls that had begun before it rose may have been among these.
-            self.probe_in = Self::SOON;
+        if measured.latency > Self::RISE * self.no_load {
+            // The calls of the probe may include some from before the rise.
+            self.probe_in = Self::REPROBE_IN;
         }
-        self.no_load = seen.round_trip;
-        if faster < fewer + Self::DOUBT * (1.0 - fewer) {
+        self.no_load = measured.latency;
+        // There was a queue: probe further down.
+        if latency_ratio < load_ratio + Self::TOLERANCE * (1.0 - load_ratio) {
             self.growing = 0;
-            return self.lower(seen, 0.5);
+            return self.probe(measured, 0.5);
         }
+        // Without a queue the latency is the no-load latency: return to the limit that it allows.
         let (queue, step) = (before.queue(self.no_load), before.step());
         if queue <= Self::BETA * step {
             before.limit
@@ -159,7 +174,7 @@ impl Vegas {
     }
 }
 
-/// Returns in how many windows to probe again: 8 to 16.
+/// Returns the number of windows until the next probe: 8 to 16.
 fn next_probe(random: &mut Rng) -> u32 {
     random.u32(8..=16)
 }
@@ -175,17 +190,17 @@ impl LimitAlgorithm for Vegas {
         if window.samples == 0 || window.is_overloaded() {
             return self.back_off(window.limit);
         }
-        let seen = Seen::of(window);
-        if let Some(before) = self.probing.take() {
-            return self.probed(before, seen);
+        let measured = Measured::of(window);
+        if let Some(before) = self.before_probe.take() {
+            return self.finish_probe(before, measured);
         }
         if window.is_app_limited() {
-            // So few calls do not queue for one another: this is the duration without load.
-            self.no_load = seen.round_trip;
+            // So few calls do not queue, so this is the no-load latency.
+            self.no_load = measured.latency;
             self.growing = 0;
-            return seen.limit;
+            return measured.limit;
         }
-        self.cruise(seen)
+        self.adjust(measured)
     }
 }
 
@@ -207,7 +222,7 @@ mod tests {
                 samples,
                 drops,
                 mean: Duration::from_nanos(mean),
-                least: Duration::ZERO,
+                min: Duration::ZERO,
             },
         )
     }
@@ -219,13 +234,13 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// LS-05: whatever it sees, it asks for a number.
+        /// LS-05: the result is a finite number for every sequence of windows.
         #[test]
         fn a_limit_is_a_number(windows in prop::collection::vec(any_window(), 1..40)) {
             let mut vegas = Vegas::new();
             for window in windows {
-                let asked = vegas.update(&window);
-                prop_assert!(asked.is_finite() && asked >= 0.0, "{asked} after {window:?}");
+                let limit = vegas.update(&window);
+                prop_assert!(limit.is_finite() && limit >= 0.0, "{limit} after {window:?}");
             }
         }
     }

@@ -1,11 +1,11 @@
-//! What a limit allocates once it is made: nothing, for a call that is admitted at once or rejected.
+//! Calls that are admitted or rejected at once allocate no memory.
 
 use std::time::Duration;
 
 use allocation_counter::measure;
 use towerkit_concurrency::{
-    Adaptive, AdaptiveThrottleLayer, Class, Classes, ConcurrencyLimitLayer, Permit, Priority,
-    Queue, Turn, Vegas,
+    AcquireFuture, Adaptive, AdaptiveThrottleLayer, ConcurrencyLimitLayer, Permit, Priority,
+    PriorityClass, PriorityClasses, Queue, Vegas,
 };
 use towerkit_core::{
     Admission, AsyncGuard, Call, CallEnd, Clock, Guard, IntoPolicy, Outcome, Plain, Policy,
@@ -30,21 +30,21 @@ fn allocations<G: Guard<()>>(guard: &G) -> u64 {
 }
 
 #[test]
-fn calls_that_do_not_wait_allocate_nothing() {
+fn a_call_that_does_not_wait_does_not_allocate() {
     let fixed = ConcurrencyLimitLayer::new(1).unwrap();
     assert_eq!(allocations(fixed.clone().into_policy().get()), 0);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let adaptive = ConcurrencyLimitLayer::adaptive(Adaptive::new(Vegas::new())).clock(clock);
     let limit = Limit::of(adaptive);
     for _ in 0..20 {
         assert_eq!(allocations(&limit), 0);
-        hand.advance(Duration::from_secs(1));
+        clock_control.advance(Duration::from_secs(1));
     }
-    let classes = Classes::new().partition("web", 0.5).unwrap();
-    let sorted = fixed.classes(classes, |_: &Call<'_, ()>| {
-        Class::new(Priority::Sheddable).partition("web")
+    let classes = PriorityClasses::new().partition("web", 0.5).unwrap();
+    let classified = fixed.classes(classes, |_: &Call<'_, ()>| {
+        PriorityClass::new(Priority::Sheddable).partition("web")
     });
-    assert_eq!(allocations(sorted.into_policy().get()), 0);
+    assert_eq!(allocations(classified.into_policy().get()), 0);
     assert_eq!(
         allocations(AdaptiveThrottleLayer::new().into_policy().get()),
         0
@@ -52,7 +52,7 @@ fn calls_that_do_not_wait_allocate_nothing() {
 }
 
 #[test]
-fn rejections_allocate_nothing() {
+fn a_rejection_does_not_allocate() {
     let limit = Limit::of(ConcurrencyLimitLayer::new(1).unwrap());
     let protocol = Plain::new("test");
     let _permit = Guard::admit(&limit, &mut Call::new(&mut (), &protocol)).unwrap();
@@ -61,7 +61,7 @@ fn rejections_allocate_nothing() {
 }
 
 #[test]
-fn a_queued_limit_allocates_nothing_while_nobody_waits() {
+fn a_queued_limit_does_not_allocate_while_no_call_waits() {
     let queue = Queue::new(10, Duration::from_secs(1)).unwrap();
     let limit = Limit::of(ConcurrencyLimitLayer::new(1).unwrap().queue(queue));
     let protocol = Plain::new("test");
@@ -69,7 +69,7 @@ fn a_queued_limit_allocates_nothing_while_nobody_waits() {
         for _ in 0..500 {
             match AsyncGuard::admit(&limit, &mut Call::new(&mut (), &protocol)) {
                 Ok(Admission::Now(permit)) => limit.finish(permit, &CallEnd::new(Outcome::Success)),
-                _ => panic!("there is room"),
+                _ => panic!("a permit is free"),
             }
         }
     });
@@ -81,7 +81,7 @@ fn a_queued_limit_allocates_nothing_while_nobody_waits() {
 }
 
 #[test]
-fn what_a_call_holds_is_small() {
+fn permits_and_acquire_futures_are_small() {
     assert_eq!(size_of::<Permit>(), 16);
-    assert!(size_of::<Turn>() <= 88);
+    assert!(size_of::<AcquireFuture>() <= 88);
 }

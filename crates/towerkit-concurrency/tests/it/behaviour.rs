@@ -1,4 +1,4 @@
-//! The limits and the throttle as their callers see them.
+//! The limits and the throttle from the view of their callers.
 
 mod adaptive;
 mod backpressure;

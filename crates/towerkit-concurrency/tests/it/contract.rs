@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use towerkit_concurrency::{
-    Adaptive, AdaptiveThrottleLayer, Aimd, Class, Classes, ConcurrencyLimitLayer, Priority, Queue,
-    QueuedConcurrencyLimitLayer, Vegas,
+    Adaptive, AdaptiveThrottleLayer, Aimd, ConcurrencyLimitLayer, Priority, PriorityClass,
+    PriorityClasses, Queue, QueuedConcurrencyLimitLayer, Vegas,
 };
-use towerkit_core::{Call, LayerExt};
+use towerkit_core::{Call, ConfigError, LayerExt};
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, Subject, contract, laws, tokio_clock};
 
@@ -23,16 +23,16 @@ fn queued() -> QueuedConcurrencyLimitLayer {
     fixed().queue(queue).clock(tokio_clock())
 }
 
-/// Counts the permits of a limit as held.
+/// Reports the calls in flight of a limit as held.
 macro_rules! permits {
     ($layer:expr, $how:ident($($operation:expr)?)) => {{
         let layer = $layer;
         let handle = layer.handle();
-        Subject::new(layer.$how($($operation)?)).count_resources(move || i64::from(handle.in_flight()))
+        Subject::new(layer.$how($($operation)?)).count_resources(move || i64::from(handle.snapshot().in_flight))
     }};
 }
 
-// LS-02, in T-03 and T-04: permits come back whatever becomes of the call.
+// LS-02, in T-03 and T-04: every end of a call releases its permit.
 contract!(fixed_plain, PlainClient, permits!(fixed(), plain("probe")));
 contract!(fixed_http, HttpClient, permits!(fixed(), http()));
 contract!(fixed_grpc, GrpcClient, permits!(fixed(), grpc()));
@@ -54,10 +54,10 @@ contract!(queued_http, HttpClient, permits!(queued(), http()));
 contract!(queued_grpc, GrpcClient, permits!(queued(), grpc()));
 
 contract!(
-    sorted_plain,
+    classified_plain,
     PlainClient,
     permits!(
-        fixed().classes(partitions(), |_: &Call<'_, Action>| Class::new(
+        fixed().classes(partitions(), |_: &Call<'_, Action>| PriorityClass::new(
             Priority::Critical
         )
         .partition("web")),
@@ -77,28 +77,28 @@ fn throttle() -> AdaptiveThrottleLayer {
     AdaptiveThrottleLayer::new().clock(tokio_clock())
 }
 
-fn partitions() -> Classes {
-    Classes::new().partition("web", 0.5).unwrap()
+fn partitions() -> PriorityClasses {
+    PriorityClasses::new().partition("web", 0.5).unwrap()
 }
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let limit = |limit| ConcurrencyLimitLayer::new(limit).is_err();
     let bounds = |min, max| Adaptive::new(Aimd::new()).try_limits(min, max).is_err();
-    let queue = |size, age| Queue::new(size, age).is_err();
-    let waits = || Queue::new(10, Duration::from_millis(10)).unwrap();
-    let share = |share| Classes::new().partition("web", share).is_err();
-    let ceilings = |normal, sheddable| Classes::new().ceilings(normal, sheddable).is_err();
+    let queue = |size, max_wait| Queue::new(size, max_wait).is_err();
+    let valid_queue = || Queue::new(10, Duration::from_millis(10)).unwrap();
+    let share = |share| PriorityClasses::new().partition("web", share).is_err();
+    let ceilings = |normal, sheddable| PriorityClasses::new().ceilings(normal, sheddable).is_err();
     let backoff = |backoff| Aimd::new().backoff(backoff).is_err();
-    let multiple = |multiple| throttle_of(multiple).is_err();
+    let multiplier = |multiplier| throttle_of(multiplier).is_err();
     let (zero, max) = (Duration::ZERO, Duration::MAX);
     laws::invalid_settings_are_rejected(&[
         ("limit 0", &|| limit(0)),
         ("limit MAX", &|| limit(u32::MAX)),
-        ("changed to 0", &|| fixed().handle().change(0).is_err()),
-        ("changed to MAX", &|| {
-            fixed().handle().change(u32::MAX).is_err()
+        ("set to 0", &|| fixed().handle().set_limit(0).is_err()),
+        ("set to MAX", &|| {
+            fixed().handle().set_limit(u32::MAX).is_err()
         }),
         ("bounds 0", &|| bounds(0, 10) && bounds(0, 0)),
         ("min above max", &|| bounds(11, 10)),
@@ -111,22 +111,22 @@ fn nonsense_in_the_configuration_is_rejected() {
         }),
         ("queue of 0", &|| queue(0, Duration::from_secs(1))),
         ("queue of MAX", &|| queue(u32::MAX, Duration::from_secs(1))),
-        ("age 0", &|| queue(10, zero)),
-        ("age MAX", &|| queue(10, max)),
+        ("max_wait 0", &|| queue(10, zero)),
+        ("max_wait MAX", &|| queue(10, max)),
         ("newest first after 0", &|| {
-            waits().newest_first_after(zero).is_err()
+            valid_queue().newest_first_after(zero).is_err()
         }),
         ("newest first after MAX", &|| {
-            waits().newest_first_after(max).is_err()
+            valid_queue().newest_first_after(max).is_err()
         }),
-        ("age under overload 0", &|| {
-            waits()
-                .age_under_overload(zero, Duration::from_secs(1))
+        ("max_wait under overload 0", &|| {
+            valid_queue()
+                .max_wait_under_overload(zero, Duration::from_secs(1))
                 .is_err()
         }),
-        ("age under overload above age", &|| {
-            waits()
-                .age_under_overload(Duration::from_millis(11), Duration::from_secs(1))
+        ("max_wait under overload above max_wait", &|| {
+            valid_queue()
+                .max_wait_under_overload(Duration::from_millis(11), Duration::from_secs(1))
                 .is_err()
         }),
         ("share 0", &|| share(0.0)),
@@ -135,7 +135,7 @@ fn nonsense_in_the_configuration_is_rejected() {
         ("share NaN", &|| share(f64::NAN)),
         ("share ∞", &|| share(f64::INFINITY)),
         ("partition without a name", &|| {
-            Classes::new().partition("", 0.1).is_err()
+            PriorityClasses::new().partition("", 0.1).is_err()
         }),
         ("partition twice", &|| {
             partitions().partition("web", 0.1).is_err()
@@ -144,7 +144,7 @@ fn nonsense_in_the_configuration_is_rejected() {
             partitions().partition("api", 0.6).is_err()
         }),
         ("ceilings 0", &|| ceilings(0.5, 0.0)),
-        ("ceilings the wrong way around", &|| ceilings(0.5, 0.6)),
+        ("sheddable above normal", &|| ceilings(0.5, 0.6)),
         ("ceilings NaN", &|| {
             ceilings(f64::NAN, 0.5) && ceilings(0.5, f64::NAN)
         }),
@@ -156,10 +156,10 @@ fn nonsense_in_the_configuration_is_rejected() {
         }),
         ("slow after 0", &|| Aimd::new().slow_after(zero).is_err()),
         ("slow after MAX", &|| Aimd::new().slow_after(max).is_err()),
-        ("multiple", &|| {
+        ("multiplier", &|| {
             [1.0, 0.0, -1.0, f64::NAN, f64::INFINITY]
                 .into_iter()
-                .all(multiple)
+                .all(multiplier)
         }),
         ("throttle window 0", &|| {
             AdaptiveThrottleLayer::new().window(zero).is_err()
@@ -168,21 +168,19 @@ fn nonsense_in_the_configuration_is_rejected() {
             AdaptiveThrottleLayer::new().window(max).is_err()
         }),
         ("probes every 0", &|| {
-            AdaptiveThrottleLayer::new().probe_every(zero).is_err()
+            AdaptiveThrottleLayer::new().probe_interval(zero).is_err()
         }),
         ("probes every MAX", &|| {
-            AdaptiveThrottleLayer::new().probe_every(max).is_err()
+            AdaptiveThrottleLayer::new().probe_interval(max).is_err()
         }),
     ]);
 }
 
-fn throttle_of(
-    multiple: f64,
-) -> Result<AdaptiveThrottleLayer, towerkit_concurrency::InvalidSetting> {
-    AdaptiveThrottleLayer::new().multiple(multiple)
+fn throttle_of(multiplier: f64) -> Result<AdaptiveThrottleLayer, ConfigError> {
+    AdaptiveThrottleLayer::new().multiplier(multiplier)
 }
 
-/// T-07: what is large but makes sense works.
+/// T-07: the largest valid settings are accepted.
 #[test]
 fn the_largest_settings_work() {
     let largest = i32::MAX as u32;
@@ -190,27 +188,43 @@ fn the_largest_settings_work() {
         ConcurrencyLimitLayer::new(largest)
             .unwrap()
             .handle()
-            .limit(),
+            .snapshot()
+            .limit,
         largest
     );
     let adaptive = Adaptive::new(Aimd::new())
         .try_limits(largest, largest)
         .unwrap();
     assert_eq!(
-        ConcurrencyLimitLayer::adaptive(adaptive).handle().limit(),
+        ConcurrencyLimitLayer::adaptive(adaptive)
+            .handle()
+            .snapshot()
+            .limit,
         largest
     );
-    let mut classes = Classes::new();
-    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
-        classes = classes.partition(name, 0.1).unwrap();
-    }
-    let mut classes = Classes::new();
-    for name in NAMES {
-        classes = classes.partition(name, 1.0 / 16.0).unwrap();
-    }
-    assert!(classes.partition("17th", f64::MIN_POSITIVE).is_err());
+    let classes = |partitions: u32| {
+        let share = 1.0 / f64::from(partitions);
+        let named = |classes: PriorityClasses, number| {
+            classes.partition(format!("partition {number}"), share)
+        };
+        (0..partitions).try_fold(PriorityClasses::new(), named)
+    };
+    assert!(classes(10).is_ok(), "ten times 0.1 is 1");
+    assert!(
+        classes(16)
+            .unwrap()
+            .partition("17th", f64::MIN_POSITIVE)
+            .is_err()
+    );
 }
 
-const NAMES: [&str; 16] = [
-    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
-];
+#[test]
+fn an_error_names_the_setting_and_the_valid_values() {
+    let error = ConcurrencyLimitLayer::new(0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid limit 0: expected 1 to 2147483647"
+    );
+    let error = partitions().partition("web", 0.1).unwrap_err();
+    assert_eq!(error.setting(), "partition name");
+}

@@ -1,17 +1,16 @@
-//! Guards without a service around them, beside their handles.
-
-use std::ops::Deref;
+//! Guards without a service, with their handles.
 
 use towerkit_concurrency::{
-    AdaptiveThrottleHandle, AdaptiveThrottleLayer, AdaptiveThrottlePolicy, ConcurrencyLimitHandle,
-    ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit, SentCall, Turn,
+    AcquireFuture, AdaptiveThrottleHandle, AdaptiveThrottleLayer, AdaptiveThrottlePolicy,
+    AdaptiveThrottleSnapshot, ConcurrencyLimitHandle, ConcurrencyLimitLayer,
+    ConcurrencyLimitPolicy, Permit, SentCall,
 };
 use towerkit_core::{
     Admission, AsyncGuard, Call, CallEnd, Guard, IntoPolicy, Plain, Policy, PolicyAs, PolicyShape,
     Rejection,
 };
 
-/// A limit and its handle.
+/// A [`ConcurrencyLimitPolicy`] and its handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Limit {
     policy: ConcurrencyLimitPolicy,
@@ -32,11 +31,25 @@ impl Limit {
     }
 }
 
-impl Deref for Limit {
-    type Target = ConcurrencyLimitHandle;
+impl Limit {
+    pub(crate) fn limit(&self) -> u32 {
+        self.handle.snapshot().limit
+    }
 
-    fn deref(&self) -> &ConcurrencyLimitHandle {
-        &self.handle
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.handle.snapshot().in_flight
+    }
+
+    pub(crate) fn waiting(&self) -> u32 {
+        self.handle.snapshot().waiting
+    }
+
+    pub(crate) fn rejected(&self) -> u64 {
+        self.handle.snapshot().rejected
+    }
+
+    pub(crate) fn set_limit(&self, limit: u32) {
+        self.handle.set_limit(limit).unwrap();
     }
 }
 
@@ -55,14 +68,17 @@ impl Guard<()> for Limit {
 }
 
 impl AsyncGuard<()> for Limit {
-    type Wait = Turn;
+    type Wait = AcquireFuture;
 
-    fn admit(&self, call: &mut Call<'_, ()>) -> Result<Admission<Permit, Turn>, Rejection> {
+    fn admit(
+        &self,
+        call: &mut Call<'_, ()>,
+    ) -> Result<Admission<Permit, AcquireFuture>, Rejection> {
         AsyncGuard::admit(&self.policy, call)
     }
 }
 
-/// A throttle and its handle.
+/// An [`AdaptiveThrottlePolicy`] and its handle.
 pub(crate) struct Throttle {
     policy: AdaptiveThrottlePolicy,
     handle: AdaptiveThrottleHandle,
@@ -77,23 +93,27 @@ impl Throttle {
     }
 }
 
-impl Deref for Throttle {
-    type Target = AdaptiveThrottleHandle;
+impl Throttle {
+    pub(crate) fn snapshot(&self) -> AdaptiveThrottleSnapshot {
+        self.handle.snapshot()
+    }
 
-    fn deref(&self) -> &AdaptiveThrottleHandle {
-        &self.handle
+    /// Returns the calls in the window, and the accepted ones.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        let snapshot = self.snapshot();
+        (snapshot.calls, snapshot.accepted)
     }
 }
 
 impl Policy for Throttle {
     type CallState = SentCall;
 
-    fn on_response_head(&self, held: &mut SentCall, so_far: &CallEnd) {
-        self.policy.on_response_head(held, so_far);
+    fn on_response_head(&self, sent: &mut SentCall, so_far: &CallEnd) {
+        self.policy.on_response_head(sent, so_far);
     }
 
-    fn finish(&self, held: SentCall, end: &CallEnd) {
-        self.policy.finish(held, end);
+    fn finish(&self, sent: SentCall, end: &CallEnd) {
+        self.policy.finish(sent, end);
     }
 }
 

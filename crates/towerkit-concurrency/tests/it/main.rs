@@ -1,4 +1,4 @@
-//! Limits on the calls in flight: their laws, their costs and their behaviour, and a model of the queue.
+//! Concurrency limits: their laws, costs and behaviour, and a model of the queue.
 
 mod allocations;
 mod behaviour;

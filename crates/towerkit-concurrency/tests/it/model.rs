@@ -1,4 +1,4 @@
-//! Random operations on a queued limit against a model that keeps one list and shares no code with it.
+//! Compares random operations on a queued limit with a model that keeps one list and shares no code with it.
 
 use std::{
     pin::Pin,
@@ -13,8 +13,8 @@ use std::{
 use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use tokio::runtime::{Builder, Runtime};
 use towerkit_concurrency::{
-    Class, Classes, ConcurrencyLimitHandle, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
-    Priority, Queue, Sorted, Turn,
+    AcquireFuture, ConcurrencyLimitHandle, ConcurrencyLimitLayer, ConcurrencyLimitPolicy, Permit,
+    Priority, PriorityClass, PriorityClasses, PriorityFn, Queue,
 };
 use towerkit_core::{
     Admission, AsyncGuard, Call, CallEnd, IntoPolicy, Outcome, Plain, Policy, RejectionReason,
@@ -29,9 +29,9 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// LS-01, LS-04, LS-12: the order, the age, the bound and the priorities of a queue.
+    /// LS-01, LS-04, LS-12: the order, the wait time, the size and the priorities of a queue.
     #[test]
-    fn the_queue_does_what_the_model_does(
+    fn the_queue_agrees_with_the_model(
         options in options(),
         steps in prop::collection::vec(step(), 1..32),
     ) {
@@ -41,7 +41,7 @@ proptest! {
                 both.run(step).await?;
                 both.compare()?;
             }
-            both.wind_up()
+            both.end_all()
         }))?;
     }
 }
@@ -58,7 +58,7 @@ thread_local! {
 struct Options {
     limit: i128,
     size: usize,
-    age: i128,
+    max_wait: i128,
     newest_first: Option<i128>,
     overload: Option<(i128, i128)>,
 }
@@ -67,10 +67,10 @@ fn options() -> impl Strategy<Value = Options> {
     let overload = prop::option::of((1..=5_i128, 1..=9_i128));
     let newest_first = prop::option::of(1..=9_i128);
     (1..=5_i128, 1..=4_usize, 5..=12_i128, newest_first, overload).prop_map(
-        |(limit, size, age, newest_first, overload)| Options {
+        |(limit, size, max_wait, newest_first, overload)| Options {
             limit,
             size,
-            age,
+            max_wait,
             newest_first,
             overload,
         },
@@ -84,7 +84,7 @@ enum Step {
     Poll(Index),
     Drop(Index),
     Advance(u64),
-    Change(u32),
+    SetLimit(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -99,52 +99,52 @@ fn step() -> impl Strategy<Value = Step> {
         8 => any::<Index>().prop_map(Step::Poll),
         2 => any::<Index>().prop_map(Step::Drop),
         5 => (1..6_u64).prop_map(Step::Advance),
-        1 => (1..7_u32).prop_map(Step::Change),
+        1 => (1..7_u32).prop_map(Step::SetLimit),
     ]
 }
 
-/// What has become of a call in the model.
+/// The state of a call in the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
+enum CallState {
     Waits,
     Admitted,
     Rejected,
 }
 
-/// A call of the model that has waited, in order of arrival.
+/// A call of the model that had to wait.
 #[derive(Debug, Clone, Copy)]
 struct Waiter {
     id: usize,
     priority: Priority,
     expires: i128,
-    fate: Fate,
+    state: CallState,
 }
 
-/// One list, from which everything is worked out anew each time. Times are in milliseconds.
+/// A list of calls in order of arrival. Times are in milliseconds.
 struct Model {
     options: Options,
     limit: i128,
     in_flight: i128,
     now: i128,
-    standing_since: i128,
+    nonempty_since: i128,
     list: Vec<Waiter>,
 }
 
 impl Model {
     fn of(&self, priority: Priority) -> impl DoubleEndedIterator<Item = &Waiter> {
         let waits =
-            move |waiter: &&Waiter| waiter.fate == Fate::Waits && waiter.priority == priority;
+            move |waiter: &&Waiter| waiter.state == CallState::Waits && waiter.priority == priority;
         self.list.iter().filter(waits)
     }
 
     fn waiting(&self) -> usize {
         self.list
             .iter()
-            .filter(|waiter| waiter.fate == Fate::Waits)
+            .filter(|waiter| waiter.state == CallState::Waits)
             .count()
     }
 
-    fn has_room(&self, priority: Priority) -> bool {
+    fn has_permit(&self, priority: Priority) -> bool {
         let tenths = match priority {
             Priority::Critical => 10,
             Priority::Normal => 9,
@@ -153,43 +153,43 @@ impl Model {
         self.in_flight < (self.limit * tenths / 10).max(1)
     }
 
-    fn has_stood(&self, time: i128) -> bool {
-        self.waiting() > 0 && self.now - self.standing_since >= time
+    fn was_nonempty_for(&self, time: i128) -> bool {
+        self.waiting() > 0 && self.now - self.nonempty_since >= time
     }
 
     fn newest_first(&self) -> bool {
         self.options
             .newest_first
-            .is_some_and(|time| self.has_stood(time))
+            .is_some_and(|time| self.was_nonempty_for(time))
     }
 
-    /// Returns `None` if the call is rejected, and otherwise whether it is admitted at once.
+    /// Returns true if the call is admitted at once, false if it waits, and [`None`] if it is rejected.
     fn begin(&mut self, id: usize, priority: Priority) -> Option<bool> {
-        if self.waiting() == 0 && self.has_room(priority) {
+        if self.waiting() == 0 && self.has_permit(priority) {
             self.in_flight += 1;
             return Some(true);
         }
         let age = match self.options.overload {
-            Some((age, time)) if self.has_stood(time) => age,
-            _ => self.options.age,
+            Some((age, time)) if self.was_nonempty_for(time) => age,
+            _ => self.options.max_wait,
         };
         if self.waiting() == 0 {
-            self.standing_since = self.now;
+            self.nonempty_since = self.now;
         }
         if self.waiting() == self.options.size {
             let last = self.served_last(priority)?;
-            self.settle(last, Fate::Rejected);
+            self.resolve(last, CallState::Rejected);
         }
         self.list.push(Waiter {
             id,
             priority,
             expires: self.now + age,
-            fate: Fate::Waits,
+            state: CallState::Waits,
         });
         self.serve();
-        match self.list.last().map(|waiter| waiter.fate) {
-            Some(Fate::Waits) => Some(false),
-            Some(Fate::Admitted) => self.list.pop().map(|_| true),
+        match self.list.last().map(|waiter| waiter.state) {
+            Some(CallState::Waits) => Some(false),
+            Some(CallState::Admitted) => self.list.pop().map(|_| true),
             _ => {
                 self.list.pop();
                 None
@@ -197,11 +197,11 @@ impl Model {
         }
     }
 
-    fn served_last(&self, comes: Priority) -> Option<usize> {
+    fn served_last(&self, priority_of_new: Priority) -> Option<usize> {
         let newest_first = self.newest_first();
         for priority in [Priority::Sheddable, Priority::Normal, Priority::Critical] {
             let mut lane = self.of(priority);
-            if priority > comes {
+            if priority > priority_of_new {
                 let last = if newest_first {
                     lane.next()
                 } else {
@@ -210,16 +210,16 @@ impl Model {
                 if let Some(last) = last {
                     return Some(last.id);
                 }
-            } else if priority == comes && newest_first {
+            } else if priority == priority_of_new && newest_first {
                 return lane.next().map(|waiter| waiter.id);
             }
         }
         None
     }
 
-    fn settle(&mut self, id: usize, fate: Fate) {
+    fn resolve(&mut self, id: usize, state: CallState) {
         let waiter = self.list.iter_mut().find(|waiter| waiter.id == id).unwrap();
-        waiter.fate = fate;
+        waiter.state = state;
     }
 
     fn serve(&mut self) {
@@ -237,12 +237,12 @@ impl Model {
                 };
                 drop(lane);
                 if expires <= self.now {
-                    self.settle(id, Fate::Rejected);
+                    self.resolve(id, CallState::Rejected);
                     continue 'again;
                 }
-                if self.has_room(priority) {
+                if self.has_permit(priority) {
                     self.in_flight += 1;
-                    self.settle(id, Fate::Admitted);
+                    self.resolve(id, CallState::Admitted);
                     continue 'again;
                 }
             }
@@ -255,27 +255,27 @@ impl Model {
         self.serve();
     }
 
-    /// Takes a call off the list; what it was admitted to goes to the next.
+    /// Removes a call from the list.
     fn leave(&mut self, id: usize) -> Waiter {
         let at = self.list.iter().position(|waiter| waiter.id == id).unwrap();
         self.list.remove(at)
     }
 }
 
-type ByPriority = fn(&Call<'_, Priority>) -> Class;
+type ClassifyCall = fn(&Call<'_, Priority>) -> PriorityClass;
 
 struct Both {
-    limit: ConcurrencyLimitPolicy<Sorted<ByPriority>>,
+    limit: ConcurrencyLimitPolicy<PriorityFn<ClassifyCall>>,
     handle: ConcurrencyLimitHandle,
     model: Model,
     permits: Vec<Permit>,
-    turns: Vec<Waits>,
+    waiting_calls: Vec<WaitingCall>,
     next_id: usize,
 }
 
-struct Waits {
+struct WaitingCall {
     id: usize,
-    turn: Pin<Box<Turn>>,
+    future: Pin<Box<AcquireFuture>>,
     wakes: Arc<Wakes>,
     polled: bool,
 }
@@ -295,18 +295,18 @@ fn ms(time: i128) -> Duration {
 
 impl Both {
     fn new(options: Options) -> Self {
-        let mut queue = Queue::new(options.size as u32, ms(options.age)).unwrap();
+        let mut queue = Queue::new(options.size as u32, ms(options.max_wait)).unwrap();
         if let Some(time) = options.newest_first {
             queue = queue.newest_first_after(ms(time)).unwrap();
         }
         if let Some((age, time)) = options.overload {
-            queue = queue.age_under_overload(ms(age), ms(time)).unwrap();
+            queue = queue.max_wait_under_overload(ms(age), ms(time)).unwrap();
         }
-        let sort: ByPriority = |call| (*call.request).into();
+        let classify: ClassifyCall = |call| (*call.request).into();
         let layer = ConcurrencyLimitLayer::new(options.limit as u32)
             .unwrap()
             .clock(tokio_clock())
-            .classes(Classes::new(), sort)
+            .classes(PriorityClasses::new(), classify)
             .queue(queue);
         Self {
             handle: layer.handle(),
@@ -316,11 +316,11 @@ impl Both {
                 limit: options.limit,
                 in_flight: 0,
                 now: 0,
-                standing_since: 0,
+                nonempty_since: 0,
                 list: Vec::new(),
             },
             permits: Vec::new(),
-            turns: Vec::new(),
+            waiting_calls: Vec::new(),
             next_id: 0,
         }
     }
@@ -333,10 +333,14 @@ impl Both {
                 self.finish(permit);
                 Ok(())
             }
-            Step::Poll(which) if !self.turns.is_empty() => self.poll(which.index(self.turns.len())),
-            Step::Drop(which) if !self.turns.is_empty() => {
-                let dropped = self.turns.swap_remove(which.index(self.turns.len()));
-                if self.model.leave(dropped.id).fate == Fate::Admitted {
+            Step::Poll(which) if !self.waiting_calls.is_empty() => {
+                self.poll(which.index(self.waiting_calls.len()))
+            }
+            Step::Drop(which) if !self.waiting_calls.is_empty() => {
+                let dropped = self
+                    .waiting_calls
+                    .swap_remove(which.index(self.waiting_calls.len()));
+                if self.model.leave(dropped.id).state == CallState::Admitted {
                     self.model.finish();
                 }
                 Ok(())
@@ -346,8 +350,8 @@ impl Both {
                 self.model.now += i128::from(time);
                 Ok(())
             }
-            Step::Change(limit) => {
-                self.handle.change(limit).unwrap();
+            Step::SetLimit(limit) => {
+                self.handle.set_limit(limit).unwrap();
                 self.model.limit = i128::from(limit);
                 self.model.serve();
                 Ok(())
@@ -371,11 +375,11 @@ impl Both {
                 prop_assert_eq!(expected, Some(true));
                 self.permits.push(permit);
             }
-            Ok(Admission::Later(turn)) => {
+            Ok(Admission::Later(future)) => {
                 prop_assert_eq!(expected, Some(false));
-                self.turns.push(Waits {
+                self.waiting_calls.push(WaitingCall {
                     id,
-                    turn: Box::pin(turn),
+                    future: Box::pin(future),
                     wakes: Arc::default(),
                     polled: false,
                 });
@@ -389,65 +393,74 @@ impl Both {
     }
 
     fn poll(&mut self, at: usize) -> Result<(), TestCaseError> {
-        let waits = &mut self.turns[at];
-        let waker = Waker::from(waits.wakes.clone());
-        let polled = waits.turn.as_mut().poll(&mut Context::from_waker(&waker));
-        waits.polled = true;
+        let waiting_call = &mut self.waiting_calls[at];
+        let waker = Waker::from(waiting_call.wakes.clone());
+        let polled = waiting_call
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker));
+        waiting_call.polled = true;
         let model = *self
             .model
             .list
             .iter()
-            .find(|waiter| waiter.id == waits.id)
+            .find(|waiter| waiter.id == waiting_call.id)
             .unwrap();
         let is_over = model.expires <= self.model.now;
         match polled {
             Poll::Pending => {
-                prop_assert!(model.fate == Fate::Waits && !is_over, "{:?}", model);
+                prop_assert!(model.state == CallState::Waits && !is_over, "{:?}", model);
                 return Ok(());
             }
             Poll::Ready(Ok(permit)) => {
-                prop_assert!(model.fate == Fate::Admitted && !is_over, "{:?}", model);
+                prop_assert!(
+                    model.state == CallState::Admitted && !is_over,
+                    "{:?}",
+                    model
+                );
                 self.permits.push(permit);
                 self.model.leave(model.id);
             }
             Poll::Ready(Err(_)) => {
-                prop_assert!(model.fate == Fate::Rejected || is_over, "{:?}", model);
+                prop_assert!(model.state == CallState::Rejected || is_over, "{:?}", model);
                 self.model.leave(model.id);
-                if model.fate == Fate::Admitted {
+                if model.state == CallState::Admitted {
                     self.model.finish();
                 }
             }
         }
-        self.turns.swap_remove(at);
+        self.waiting_calls.swap_remove(at);
         Ok(())
     }
 
     fn compare(&self) -> Result<(), TestCaseError> {
         let (limit, model) = (&self.handle, &self.model);
-        prop_assert_eq!(i128::from(limit.in_flight()), model.in_flight);
-        prop_assert_eq!(limit.waiting() as usize, model.waiting());
-        for waits in &self.turns {
+        let snapshot = limit.snapshot();
+        prop_assert_eq!(i128::from(snapshot.in_flight), model.in_flight);
+        prop_assert_eq!(snapshot.waiting as usize, model.waiting());
+        for waiting_call in &self.waiting_calls {
             let waiter = model
                 .list
                 .iter()
-                .find(|waiter| waiter.id == waits.id)
+                .find(|waiter| waiter.id == waiting_call.id)
                 .unwrap();
-            let is_due = waiter.fate != Fate::Waits || waiter.expires <= model.now;
-            let wakes = waits.wakes.0.load(Ordering::Relaxed);
+            let is_due = waiter.state != CallState::Waits || waiter.expires <= model.now;
+            let wakes = waiting_call.wakes.0.load(Ordering::Relaxed);
             prop_assert!(wakes <= 2, "T-06");
-            prop_assert_eq!(wakes > 0, is_due && waits.polled, "{:?}", waiter);
+            prop_assert_eq!(wakes > 0, is_due && waiting_call.polled, "{:?}", waiter);
         }
         Ok(())
     }
 
-    /// Ends all calls, and gives all others up: nothing is left.
-    fn wind_up(mut self) -> Result<(), TestCaseError> {
+    /// Ends all calls in flight, and cancels the others.
+    fn end_all(mut self) -> Result<(), TestCaseError> {
         for permit in std::mem::take(&mut self.permits) {
             self.finish(permit);
             self.compare()?;
         }
-        self.turns.clear();
-        prop_assert_eq!((self.handle.in_flight(), self.handle.waiting()), (0, 0));
+        self.waiting_calls.clear();
+        let snapshot = self.handle.snapshot();
+        prop_assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! A limit under a load balancer.
+//! A limit with backpressure, under a load balancer.
 
 use std::{cell::RefCell, rc::Rc, task::Poll, thread, time::Duration};
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_concurrency::{
-    Adaptive, Aimd, Class, Classes, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm,
-    Priority, Queue, Window,
+    Adaptive, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, LimitAlgorithm, Priority,
+    PriorityClass, PriorityClasses, Queue, Window,
 };
 use towerkit_core::{
     BoxError, Call, CallEnd, CarriesRejection, Clock, Guard, IntoPolicy, Outcome, Plain, Policy,
@@ -21,7 +21,7 @@ fn layer(limit: u32) -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(limit).unwrap().backpressure()
 }
 
-/// Closed while other calls hold all permits.
+/// Closes the layer by calls that hold all permits.
 fn held_back<R, G>(
     layer: ConcurrencyLimitLayer<Plain, PolicyAs<G, R>>,
 ) -> BackpressureSubject<ConcurrencyLimitLayer<Plain, PolicyAs<G, R>>>
@@ -72,8 +72,8 @@ fn an_adaptive_limit_loses_no_wake_up() {
 fn a_limit_with_classes_loses_no_wake_up() {
     run_paused(laws::backpressure_loses_no_wake_up::<PlainClient, _>(
         || {
-            let critical = |_: &Call<'_, Action>| Class::new(Priority::Critical);
-            held_back(layer(3).classes(Classes::new(), critical))
+            let critical = |_: &Call<'_, Action>| PriorityClass::new(Priority::Critical);
+            held_back(layer(3).classes(PriorityClasses::new(), critical))
         },
     ));
 }
@@ -97,7 +97,7 @@ fn ready(task: &mut Task<Limited>) -> Limited {
 }
 
 #[test]
-fn a_full_limit_is_ready_when_a_permit_is_free() {
+fn a_full_limit_becomes_ready_when_a_permit_is_released() {
     run_paused(async {
         let service = layer(1).layer(Probe::new());
         let call = ready(&mut waiting(&service)).call(Action::Pend(9));
@@ -106,7 +106,7 @@ fn a_full_limit_is_ready_when_a_permit_is_free() {
         drop(call);
         assert!(
             tasks.iter().all(|task| task.take_wakes() == 1),
-            "all of them"
+            "all waiting services are woken"
         );
         let [gone, other] = tasks;
         drop(gone);
@@ -115,9 +115,8 @@ fn a_full_limit_is_ready_when_a_permit_is_free() {
     });
 }
 
-/// A limit that is raised makes room, by hand or by its algorithm.
 #[test]
-fn a_higher_limit_is_noticed() {
+fn setting_a_higher_limit_wakes_a_waiting_service() {
     run_paused(async {
         let layer = layer(1);
         let handle = layer.handle();
@@ -125,7 +124,7 @@ fn a_higher_limit_is_noticed() {
         let _call = ready(&mut waiting(&service)).call(Action::Pend(9));
         let mut task = waiting(&service);
         assert!(task.poll().is_pending());
-        handle.change(2).unwrap();
+        handle.set_limit(2).unwrap();
         assert_eq!(task.take_wakes(), 1);
         ready(&mut task);
     });
@@ -141,8 +140,8 @@ impl LimitAlgorithm for Twice {
 }
 
 #[test]
-fn a_limit_that_raises_itself_is_noticed() {
-    let (clock, hand) = Clock::manual();
+fn an_adaptive_increase_wakes_a_waiting_service() {
+    let (clock, clock_control) = Clock::manual();
     let adaptive = Adaptive::new(Twice)
         .try_limits(10, 100)
         .unwrap()
@@ -157,7 +156,7 @@ fn a_limit_that_raises_itself_is_noticed() {
     let mut task = waiting(&service);
     assert!(task.poll().is_pending());
     for _ in 0..12 {
-        hand.advance(Duration::from_millis(20));
+        clock_control.advance(Duration::from_millis(20));
         limit.finish(permits.remove(0), &CallEnd::new(Outcome::Success));
         permits.push(admit());
     }
@@ -165,9 +164,9 @@ fn a_limit_that_raises_itself_is_noticed() {
     ready(&mut task);
 }
 
-/// A queue is the other answer to a full limit: its calls wait there, and its services are ready.
+/// Calls wait in the queue instead of in `poll_ready`.
 #[test]
-fn a_queue_ends_it() {
+fn a_queue_disables_backpressure() {
     run_paused(async {
         let queue = Queue::new(1, Duration::from_secs(1)).unwrap();
         let service = layer(1).queue(queue).layer(Probe::new());
@@ -184,7 +183,7 @@ fn a_queue_ends_it() {
 }
 
 #[test]
-fn without_the_option_a_full_limit_is_ready() {
+fn without_backpressure_a_full_limit_is_ready() {
     run_paused(async {
         let service = ConcurrencyLimitLayer::new(1).unwrap().layer(Probe::new());
         let _call = ready(&mut waiting(&service)).call(Action::Pend(9));
@@ -195,9 +194,9 @@ fn without_the_option_a_full_limit_is_ready() {
     });
 }
 
-/// Eight threads take turns at two permits: each call frees one for all others, most of which find it taken again.
+/// Eight threads compete for two permits: each release wakes all others, and most of them find the permit taken again.
 #[test]
-fn no_thread_is_left_waiting() {
+fn no_thread_waits_for_ever() {
     const CALLS: usize = 300;
     let layer = layer(2);
     let handle = layer.handle();
@@ -221,5 +220,5 @@ fn no_thread_is_left_waiting() {
             });
         }
     });
-    assert_eq!(handle.in_flight(), 0);
+    assert_eq!(handle.snapshot().in_flight, 0);
 }

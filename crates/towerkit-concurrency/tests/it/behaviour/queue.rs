@@ -1,4 +1,4 @@
-//! A limit under which calls wait, as its callers see it.
+//! A limit with a queue, from the view of its callers.
 
 use std::{
     future::poll_fn,
@@ -13,8 +13,8 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use towerkit_concurrency::{
-    Adaptive, ConcurrencyLimitLayer, LimitAlgorithm, Permit, Queue, QueuedConcurrencyLimitLayer,
-    Turn, Window,
+    AcquireFuture, Adaptive, ConcurrencyLimitHandle, ConcurrencyLimitLayer, LimitAlgorithm, Permit,
+    Queue, QueuedConcurrencyLimitLayer, Window,
 };
 use towerkit_core::{
     Admission, AsyncGuard, Call, CallEnd, CarriesRejection, Clock, Deadline, DescribeRequest,
@@ -26,7 +26,7 @@ use crate::guards::Limit;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn queue(size: u32) -> Queue {
+fn queue_of(size: u32) -> Queue {
     Queue::new(size, 50 * MS).unwrap()
 }
 
@@ -35,9 +35,9 @@ fn layer(limit: u32, queue: Queue) -> QueuedConcurrencyLimitLayer {
     layer.queue(queue).clock(tokio_clock())
 }
 
-/// A call that waits, polled by hand.
+/// A waiting call that the test polls.
 struct Waiter {
-    turn: Pin<Box<Turn>>,
+    future: Pin<Box<AcquireFuture>>,
     wakes: Arc<Wakes>,
 }
 
@@ -53,7 +53,7 @@ impl Wake for Wakes {
 impl Waiter {
     fn poll(&mut self) -> Poll<Result<Permit, RejectionReason>> {
         let waker = Waker::from(self.wakes.clone());
-        let polled = self.turn.as_mut().poll(&mut Context::from_waker(&waker));
+        let polled = self.future.as_mut().poll(&mut Context::from_waker(&waker));
         polled.map_err(|rejection| rejection.reason())
     }
 
@@ -73,8 +73,8 @@ fn begin_by(
 ) -> Result<Admission<Permit, Waiter>, RejectionReason> {
     match AsyncGuard::admit(limit, &mut Call::new(&mut (), protocol)) {
         Ok(Admission::Now(permit)) => Ok(Admission::Now(permit)),
-        Ok(Admission::Later(turn)) => Ok(Admission::Later(Waiter {
-            turn: Box::pin(turn),
+        Ok(Admission::Later(future)) => Ok(Admission::Later(Waiter {
+            future: Box::pin(future),
             wakes: Arc::default(),
         })),
         Err(rejection) => Err(rejection.reason()),
@@ -97,6 +97,11 @@ fn waiting(limit: &Limit) -> Waiter {
     waiter
 }
 
+fn assert_idle(handle: &ConcurrencyLimitHandle) {
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
+}
+
 fn finish(limit: &Limit, permit: Permit) {
     limit.finish(permit, &CallEnd::new(Outcome::Success));
 }
@@ -109,15 +114,15 @@ fn granted(waiter: &mut Waiter) -> Permit {
 }
 
 #[test]
-fn calls_wait_in_the_order_of_their_arrival() {
+fn calls_are_served_in_the_order_of_their_arrival() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(3)));
+        let limit = Limit::of(layer(1, queue_of(3)));
         let mut permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limit)).collect();
         assert_eq!((limit.in_flight(), limit.waiting()), (1, 3));
-        for turn in 0..3 {
+        for number in 0..3 {
             finish(&limit, permit);
-            let (first, rest) = waiters[turn..].split_first_mut().unwrap();
+            let (first, rest) = waiters[number..].split_first_mut().unwrap();
             assert!(rest.iter_mut().all(|waiter| waiter.poll().is_pending()));
             permit = granted(first);
         }
@@ -130,13 +135,13 @@ fn calls_wait_in_the_order_of_their_arrival() {
 }
 
 #[test]
-fn nobody_gets_ahead_of_those_who_wait() {
+fn no_call_overtakes_a_waiting_call() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(3)));
+        let limit = Limit::of(layer(1, queue_of(3)));
         let permit = admitted(&limit);
         let mut first = waiting(&limit);
         finish(&limit, permit);
-        // The permit is handed over, though nobody has polled yet.
+        // The permit belongs to the first waiter already, before it is polled.
         let mut second = waiting(&limit);
         let permit = granted(&mut first);
         finish(&limit, permit);
@@ -147,7 +152,7 @@ fn nobody_gets_ahead_of_those_who_wait() {
 #[test]
 fn a_full_queue_rejects_at_once() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(2)));
+        let limit = Limit::of(layer(1, queue_of(2)));
         let _permit = admitted(&limit);
         let _waiters = [waiting(&limit), waiting(&limit)];
         assert!(matches!(begin(&limit), Err(RejectionReason::Overloaded)));
@@ -157,11 +162,11 @@ fn a_full_queue_rejects_at_once() {
 
 /// LS-04
 #[test]
-fn a_call_that_grew_too_old_in_the_queue_never_runs() {
+fn a_call_that_waited_too_long_never_runs() {
     run_paused(async {
         let probe = Probe::new();
         let counts = probe.counts();
-        let service = layer(1, queue(100)).layer(probe);
+        let service = layer(1, queue_of(100)).layer(probe);
         let busy = tokio::spawn(service.clone().oneshot(Action::Sleep(51 * MS)));
         tokio::task::yield_now().await;
         let waiters: Vec<_> = (0..100)
@@ -179,11 +184,11 @@ fn a_call_that_grew_too_old_in_the_queue_never_runs() {
     });
 }
 
-/// LS-04: the permit comes, but the executor is late to look.
+/// LS-04: the call gets its permit in time, but is polled late.
 #[test]
-fn a_call_that_grew_too_old_after_it_was_admitted_never_runs_either() {
+fn an_admitted_call_that_is_polled_too_late_never_runs() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(100)));
+        let limit = Limit::of(layer(1, queue_of(100)));
         let permit = admitted(&limit);
         let (mut late, mut next) = (waiting(&limit), waiting(&limit));
         tokio::time::advance(49 * MS).await;
@@ -195,7 +200,7 @@ fn a_call_that_grew_too_old_after_it_was_admitted_never_runs_either() {
     });
 }
 
-/// A protocol that tells of a deadline.
+/// A protocol whose requests have a deadline.
 struct Due(Deadline);
 
 impl DescribeRequest<()> for Due {
@@ -210,9 +215,9 @@ impl DescribeRequest<()> for Due {
 
 /// LS-04
 #[test]
-fn a_deadline_that_passes_in_the_queue_is_a_rejection_then() {
+fn a_call_is_rejected_when_its_deadline_passes_in_the_queue() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(100)));
+        let limit = Limit::of(layer(1, queue_of(100)));
         let _permit = admitted(&limit);
         let due = Due(Deadline::after(&tokio_clock(), 20 * MS));
         let Ok(Admission::Later(mut waiter)) = begin_by(&limit, &due) else {
@@ -231,13 +236,13 @@ fn a_deadline_that_passes_in_the_queue_is_a_rejection_then() {
 }
 
 #[test]
-fn a_deadline_that_is_over_is_a_rejection_at_once() {
+fn a_call_whose_deadline_has_passed_does_not_wait() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(100)));
+        let limit = Limit::of(layer(1, queue_of(100)));
         let _permit = admitted(&limit);
-        let (clock, hand) = Clock::manual();
+        let (clock, clock_control) = Clock::manual();
         let due = Due(Deadline::after(&clock, MS));
-        hand.advance(MS);
+        clock_control.advance(MS);
         let rejected = begin_by(&limit, &due);
         assert!(matches!(rejected, Err(RejectionReason::DeadlineExceeded)));
         assert_eq!(limit.waiting(), 0);
@@ -245,9 +250,9 @@ fn a_deadline_that_is_over_is_a_rejection_at_once() {
 }
 
 #[test]
-fn the_newest_is_first_once_the_queue_has_stood() {
+fn the_newest_call_is_first_in_a_queue_that_stays_nonempty() {
     run_paused(async {
-        let newest_first = queue(3).newest_first_after(10 * MS).unwrap();
+        let newest_first = queue_of(3).newest_first_after(10 * MS).unwrap();
         let limit = Limit::of(layer(1, newest_first));
         let permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limit)).collect();
@@ -264,9 +269,9 @@ fn the_newest_is_first_once_the_queue_has_stood() {
 }
 
 #[test]
-fn the_oldest_makes_room_where_the_newest_is_first() {
+fn a_full_queue_evicts_the_oldest_call_if_the_newest_is_first() {
     run_paused(async {
-        let newest_first = queue(2).newest_first_after(10 * MS).unwrap();
+        let newest_first = queue_of(2).newest_first_after(10 * MS).unwrap();
         let limit = Limit::of(layer(1, newest_first));
         let _permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..2).map(|_| waiting(&limit)).collect();
@@ -282,9 +287,11 @@ fn the_oldest_makes_room_where_the_newest_is_first() {
 }
 
 #[test]
-fn the_age_limit_is_short_once_the_queue_has_stood() {
+fn the_wait_is_short_in_a_queue_that_stays_nonempty() {
     run_paused(async {
-        let codel = queue(9).age_under_overload(5 * MS, 20 * MS).unwrap();
+        let codel = queue_of(9)
+            .max_wait_under_overload(5 * MS, 20 * MS)
+            .unwrap();
         let limit = Limit::of(layer(1, codel));
         let _permit = admitted(&limit);
         let mut early = waiting(&limit);
@@ -300,12 +307,12 @@ fn the_age_limit_is_short_once_the_queue_has_stood() {
 }
 
 #[test]
-fn a_higher_limit_lets_those_go_ahead_who_wait() {
+fn a_higher_limit_admits_waiting_calls() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(9)));
+        let limit = Limit::of(layer(1, queue_of(9)));
         let _permit = admitted(&limit);
         let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limit)).collect();
-        limit.change(3).unwrap();
+        limit.set_limit(3);
         assert!(waiters[0].poll().is_ready() && waiters[1].poll().is_ready());
         assert!(waiters[2].poll().is_pending());
         assert_eq!((limit.in_flight(), limit.waiting()), (3, 1));
@@ -316,7 +323,7 @@ fn a_higher_limit_lets_those_go_ahead_who_wait() {
 #[test]
 fn a_call_that_waits_is_woken_once() {
     run_paused(async {
-        let limit = Limit::of(layer(1, queue(9)));
+        let limit = Limit::of(layer(1, queue_of(9)));
         let permit = admitted(&limit);
         let (mut first, second) = (waiting(&limit), waiting(&limit));
         tokio::time::advance(40 * MS).await;
@@ -329,12 +336,12 @@ fn a_call_that_waits_is_woken_once() {
     });
 }
 
-/// T-06, from the outside: a minute in the queue.
+/// T-06, through the middleware.
 #[test]
 fn a_minute_in_the_queue_takes_three_polls() {
     run_paused(async {
-        let patient = Queue::new(1, 70 * Duration::from_secs(1)).unwrap();
-        let service = layer(1, patient).layer(Probe::new());
+        let queue = Queue::new(1, 70 * Duration::from_secs(1)).unwrap();
+        let service = layer(1, queue).layer(Probe::new());
         let busy = service
             .clone()
             .oneshot(Action::Sleep(Duration::from_secs(60)));
@@ -352,13 +359,13 @@ fn a_minute_in_the_queue_takes_three_polls() {
     });
 }
 
-/// T-03, LS-12: whenever it is dropped, before or after it was admitted.
+/// T-03, LS-12: dropped before or after it was admitted.
 #[test]
-fn a_dropped_call_gives_its_place_and_its_permit_on() {
+fn a_dropped_call_passes_its_place_and_its_permit_on() {
     run_paused(async {
         for polls_before in [0, 1] {
             for admitted_meanwhile in [false, true] {
-                let limit = Limit::of(layer(1, queue(9)));
+                let limit = Limit::of(layer(1, queue_of(9)));
                 let permit = admitted(&limit);
                 let Ok(Admission::Later(mut dropped)) = begin(&limit) else {
                     panic!("did not wait");
@@ -380,13 +387,13 @@ fn a_dropped_call_gives_its_place_and_its_permit_on() {
     });
 }
 
-/// T-03, through the plumbing: dropped at every poll, with a call behind it.
+/// T-03, through the middleware: dropped at every poll, with another call behind it in the queue.
 #[test]
-fn a_service_that_is_dropped_while_it_waits_strands_nobody() {
+fn a_call_that_is_dropped_while_it_waits_strands_no_other() {
     run_paused(async {
         for polls in 0..6 {
-            let layer = layer(1, queue(9));
-            let limit = layer.handle();
+            let layer = layer(1, queue_of(9));
+            let handle = layer.handle();
             let service = layer.layer(Probe::new());
             let first = tokio::spawn(service.clone().oneshot(Action::Sleep(10 * MS)));
             tokio::task::yield_now().await;
@@ -405,17 +412,17 @@ fn a_service_that_is_dropped_while_it_waits_strands_nobody() {
             drop(dropped);
             first.await.unwrap().unwrap();
             behind.await.unwrap().unwrap();
-            assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
+            assert_idle(&handle);
         }
     });
 }
 
 /// LS-12
 #[test]
-fn no_call_is_stranded_whoever_gives_up() {
+fn no_call_is_stranded_by_a_hundred_thousand_cancellations() {
     run_paused(async {
         fastrand::seed(12);
-        let limit = Limit::of(layer(4, queue(64)));
+        let limit = Limit::of(layer(4, queue_of(64)));
         let mut running = Vec::new();
         let mut waiters = Vec::new();
         let mut cancelled = 0;
@@ -457,18 +464,18 @@ fn no_call_is_stranded_whoever_gives_up() {
     });
 }
 
-/// LS-12, on threads.
+/// LS-12, across threads.
 #[test]
-fn no_call_is_stranded_on_threads() {
+fn no_call_is_stranded_across_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_time()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let patient = Queue::new(1_000, Duration::from_secs(600)).unwrap();
-        let layer = ConcurrencyLimitLayer::new(3).unwrap().queue(patient);
-        let limit = layer.handle();
+        let queue = Queue::new(1_000, Duration::from_secs(600)).unwrap();
+        let layer = ConcurrencyLimitLayer::new(3).unwrap().queue(queue);
+        let handle = layer.handle();
         let service = layer.layer(Probe::new());
         let callers: Vec<_> = (0..32)
             .map(|seed| {
@@ -490,17 +497,17 @@ fn no_call_is_stranded_on_threads() {
         for caller in callers {
             caller.await.unwrap();
         }
-        assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
+        assert_idle(&handle);
     });
 }
 
-/// Trap 2: who waits holds no readiness of the inner service.
+/// A waiting call releases the readiness of the inner service.
 #[test]
-fn a_call_that_waits_holds_no_readiness_of_the_inner_service() {
+fn a_waiting_call_holds_no_reservation_of_the_inner_service() {
     run_paused(async {
         let probe = Probe::new();
         let counts = probe.counts();
-        let mut service = layer(1, queue(9)).layer(probe);
+        let mut service = layer(1, queue_of(9)).layer(probe);
         let mut other = service.clone();
         let first = readied(&mut service).await.call(Action::Sleep(10 * MS));
         let second = readied(&mut other).await.call(Action::Succeed);
@@ -516,11 +523,11 @@ async fn readied<S: Service<Action, Error: std::fmt::Debug>>(service: &mut S) ->
     service.ready().await.unwrap()
 }
 
-/// Takes note of the mean durations.
+/// Records the mean durations.
 #[derive(Clone, Default)]
-struct Means(Arc<std::sync::Mutex<Vec<Duration>>>);
+struct RecordedMeans(Arc<std::sync::Mutex<Vec<Duration>>>);
 
-impl LimitAlgorithm for Means {
+impl LimitAlgorithm for RecordedMeans {
     fn update(&mut self, window: &Window) -> f64 {
         self.0.lock().unwrap().push(window.mean);
         window.limit
@@ -528,12 +535,12 @@ impl LimitAlgorithm for Means {
 }
 
 #[test]
-fn an_adaptive_limit_does_not_count_the_time_in_the_queue() {
+fn an_adaptive_limit_excludes_the_time_in_the_queue() {
     run_paused(async {
-        let means = Means::default();
+        let means = RecordedMeans::default();
         let adaptive = Adaptive::new(means.clone()).try_limits(1, 1).unwrap();
-        let patient = Queue::new(100, Duration::from_secs(10)).unwrap();
-        let layer = ConcurrencyLimitLayer::adaptive(adaptive).queue(patient);
+        let queue = Queue::new(100, Duration::from_secs(10)).unwrap();
+        let layer = ConcurrencyLimitLayer::adaptive(adaptive).queue(queue);
         let service = layer.clock(tokio_clock()).layer(Probe::new());
         let calls: Vec<_> = (0..60)
             .map(|_| tokio::spawn(service.clone().oneshot(Action::Sleep(10 * MS))))

@@ -1,31 +1,30 @@
 use std::sync::Arc;
 
-use towerkit_core::{Clock, EventSink};
+use towerkit_core::{Clock, EventSink, Name};
 
-use crate::{Adaptive, Classes, Queue};
+use crate::{Adaptive, PriorityClasses, Queue};
 
-/// What a limit is told before it is shared.
+/// The options of a [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer).
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct Config {
     pub(crate) limit: u32,
     pub(crate) adaptive: Option<Adaptive>,
-    pub(crate) classes: Classes,
+    pub(crate) classes: PriorityClasses,
     pub(crate) queue: Option<Queue>,
-    pub(crate) name: &'static str,
+    pub(crate) name: Name,
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
-    /// Whether services are not ready while there is no room.
     pub(crate) backpressure: bool,
 }
 
-impl Settings {
+impl Config {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             limit,
             adaptive: None,
-            classes: Classes::new(),
+            classes: PriorityClasses::new(),
             queue: None,
-            name: "concurrency",
+            name: Name::new("concurrency"),
             clock: Clock::default(),
             sink: None,
             backpressure: false,

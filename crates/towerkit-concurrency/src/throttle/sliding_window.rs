@@ -1,21 +1,21 @@
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// Calls and how many of them were accepted, over a window that slides by one bucket at a time.
+/// Counts calls, and the accepted ones among them, over a window that slides by one bucket at a time.
 ///
-/// A pair of counts is one word, so that both are always read together. The totals are kept beside the buckets, so that nobody has to
-/// add them up. A count goes into the totals first and comes out of them last, so that the totals never fall below the sum of the
+/// Both counts share one word, so that they are read together. The totals are kept beside the buckets, so that no reader has to sum
+/// them. A count is added to the totals first, and subtracted from them last, so that the totals are never below the sum of the
 /// buckets.
-pub(crate) struct Tally {
+pub(crate) struct SlidingWindow {
     buckets: Box<[AtomicU64]>,
     totals: AtomicU64,
-    /// The number of the bucket that is filled at the moment, counted from the origin of the clock.
+    /// The number of the current bucket since the origin of the clock.
     current: AtomicU64,
-    /// Held by who empties the buckets that have left the window.
-    moving: Mutex<()>,
-    bucket: u64,
+    /// Held by the thread that clears the buckets that left the window.
+    sliding: Mutex<()>,
+    bucket_length: u64,
 }
 
-/// What was counted in the window.
+/// The counts of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) calls: u32,
@@ -25,23 +25,23 @@ pub(crate) struct Counts {
 const CALL: u64 = 1;
 const ACCEPTED: u64 = 1 << 32;
 
-impl Tally {
+impl SlidingWindow {
     pub(crate) const BUCKETS: u64 = 24;
 
-    /// Makes a tally over a window of so many nanoseconds.
-    pub(crate) fn new(window: u64) -> Self {
+    /// Creates an empty window of a length in nanoseconds.
+    pub(crate) fn new(length: u64) -> Self {
         Self {
             buckets: (0..Self::BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             totals: AtomicU64::new(0),
             current: AtomicU64::new(0),
-            moving: Mutex::new(()),
-            bucket: (window / Self::BUCKETS).max(1),
+            sliding: Mutex::new(()),
+            bucket_length: (length / Self::BUCKETS).max(1),
         }
     }
 
-    /// Returns what was counted in the window that ends now.
+    /// Returns the [`Counts`] of the window that ends now.
     pub(crate) fn counts(&self, now: u64) -> Counts {
-        self.move_to(now);
+        self.advance(now);
         let totals = self.totals.load(Ordering::Relaxed);
         Counts {
             calls: totals as u32,
@@ -50,28 +50,28 @@ impl Tally {
     }
 
     /// Counts a call.
-    pub(crate) fn call(&self) {
+    pub(crate) fn record_call(&self) {
         self.add(CALL);
     }
 
-    /// Counts the acceptance of a call.
-    pub(crate) fn accept(&self, now: u64) {
-        self.move_to(now);
+    /// Counts a call that the upstream accepted.
+    pub(crate) fn record_accepted(&self, now: u64) {
+        self.advance(now);
         self.add(ACCEPTED);
     }
 
     fn add(&self, count: u64) {
-        // Relaxed: only the order of these two matters, to who empties the bucket, and Release gives it that.
+        // Relaxed: only the order of these two additions matters, and only to `slide`, to which Release shows it.
         self.totals.fetch_add(count, Ordering::Relaxed);
         self.bucket(self.current.load(Ordering::Relaxed))
             .fetch_add(count, Ordering::Release);
     }
 
-    /// Empties what has left the window, unless another thread does so.
+    /// Moves the window to `now`, unless another thread does.
     #[inline]
-    fn move_to(&self, now: u64) {
-        let number = now / self.bucket;
-        // A clock that steps back moves nothing.
+    fn advance(&self, now: u64) {
+        let number = now / self.bucket_length;
+        // A clock that steps back does not move the window.
         if number > self.current.load(Ordering::Relaxed) {
             self.slide(number);
         }
@@ -79,14 +79,14 @@ impl Tally {
 
     #[cold]
     fn slide(&self, number: u64) {
-        let Ok(_moving) = self.moving.try_lock() else {
+        let Ok(_sliding) = self.sliding.try_lock() else {
             return;
         };
         let current = self.current.load(Ordering::Relaxed);
         let first = number.saturating_sub(Self::BUCKETS - 1).max(current + 1);
-        for old in first..=number {
-            let left = self.bucket(old).swap(0, Ordering::Acquire);
-            self.totals.fetch_sub(left, Ordering::Relaxed);
+        for expired in first..=number {
+            let count = self.bucket(expired).swap(0, Ordering::Acquire);
+            self.totals.fetch_sub(count, Ordering::Relaxed);
         }
         self.current.fetch_max(number, Ordering::Relaxed);
     }
@@ -97,16 +97,16 @@ impl Tally {
 }
 
 impl Counts {
-    /// So few calls say nothing about the callee.
-    const FEW: u32 = 10;
+    /// The number of calls below which the counts are too few to reject calls.
+    const MIN_CALLS: u32 = 10;
 
-    /// Returns the share of calls to reject, so that no more than `multiple` times as many are sent as are accepted.
-    pub(crate) fn rejections(self, multiple: f64) -> f64 {
-        if self.calls < Self::FEW {
+    /// Returns the probability of rejection with which about `multiplier` calls are sent for each accepted call.
+    pub(crate) fn rejection_probability(self, multiplier: f64) -> f64 {
+        if self.calls < Self::MIN_CALLS {
             return 0.0;
         }
         let (calls, accepted) = (f64::from(self.calls), f64::from(self.accepted));
-        ((calls - multiple * accepted) / (calls + 1.0)).max(0.0)
+        ((calls - multiplier * accepted) / (calls + 1.0)).max(0.0)
     }
 }
 
@@ -134,9 +134,9 @@ mod tests {
         ]
     }
 
-    /// The counts of those that lie less than a window of buckets back, from the whole history.
+    /// Counts the calls of the last buckets in the whole history.
     fn model(history: &[(i128, bool)], now: i128) -> (usize, usize) {
-        let oldest = now - (Tally::BUCKETS as i128 - 1);
+        let oldest = now - (SlidingWindow::BUCKETS as i128 - 1);
         let count = |wanted| {
             let counts =
                 |(bucket, accepted): &&(i128, bool)| *bucket >= oldest && *accepted == wanted;
@@ -152,11 +152,11 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// LS-09: what is in the window is counted, and nothing else.
+        /// LS-09: exactly the calls in the window are counted.
         #[test]
-        fn the_tally_does_what_the_model_does(steps in prop::collection::vec(step(), 1..40)) {
+        fn the_sliding_window_agrees_with_the_model(steps in prop::collection::vec(step(), 1..40)) {
             const BUCKET: u64 = 10;
-            let tally = Tally::new(BUCKET * Tally::BUCKETS);
+            let window = SlidingWindow::new(BUCKET * SlidingWindow::BUCKETS);
             let (mut now, mut latest) = (1_000_u64, 0_i128);
             let mut history = Vec::new();
             for step in steps {
@@ -166,14 +166,14 @@ mod tests {
                     _ => {}
                 }
                 latest = latest.max((now / BUCKET).into());
-                let counts = tally.counts(now);
+                let counts = window.counts(now);
                 match step {
                     Step::Call => {
-                        tally.call();
+                        window.record_call();
                         history.push((latest, false));
                     }
                     Step::Accept => {
-                        tally.accept(now);
+                        window.record_accepted(now);
                         history.push((latest, true));
                     }
                     _ => {
@@ -185,9 +185,9 @@ mod tests {
         }
 
         #[test]
-        fn the_share_of_rejections_is_one_at_most(calls: u32, accepted: u32, multiple in 1.0..1e9_f64) {
-            let share = Counts { calls, accepted }.rejections(multiple);
-            prop_assert!((0.0..1.0).contains(&share));
+        fn the_probability_of_rejection_is_below_one(calls: u32, accepted: u32, multiplier in 1.0..1e9_f64) {
+            let probability = Counts { calls, accepted }.rejection_probability(multiplier);
+            prop_assert!((0.0..1.0).contains(&probability));
         }
     }
 }
