@@ -106,7 +106,7 @@ mod layer;
 mod limit_events;
 mod limiter;
 #[cfg(all(test, towerkit_loom))]
-mod models;
+mod loom_models;
 mod partitions;
 mod permits;
 mod queue;
