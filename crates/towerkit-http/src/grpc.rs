@@ -14,9 +14,8 @@ use towerkit_core::{
 
 use crate::{
     CommonErrors, InspectError, ResponseHead, TrackedBodies, TrackedBody, client_address, headers,
-    http_protocol,
     outcome::{OK, code_if_any, code_of, code_of_status, outcome_of_code},
-    rejection_response,
+    rejection_response, response_bodies,
     tracked_body::CallProgress,
 };
 
@@ -199,7 +198,7 @@ impl<B: Body, E: 'static, K: InspectError<E>> TrackResponse<Response<B>, E> for 
         result: Result<Response<B>, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        http_protocol::track::<B, E, R, K, TrackedBodies>(result, in_flight_call, |response| {
+        response_bodies::track::<B, E, R, K, TrackedBodies>(result, in_flight_call, |response| {
             read_head(ResponseHead::of(response))
         })
     }

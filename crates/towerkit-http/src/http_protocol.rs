@@ -14,10 +14,9 @@ use towerkit_core::{
 
 use crate::{
     ByStatus, ClassifyHead, CommonErrors, InspectError, OperationFn, OperationName, RequestHead,
-    ResponseBodies, ResponseHead, TrackedBodies, TrackedBody, Unmatched, client_address, errors,
-    grpc, headers,
+    ResponseBodies, ResponseHead, TrackedBodies, Unmatched, client_address, grpc, headers,
     outcome::{code_if_any, code_of, outcome_of_code, status_of},
-    rejection_response::{self, ResponseHeaders},
+    rejection_response, response_bodies,
     tracked_body::{CallProgress, UNKNOWN_LENGTH},
 };
 
@@ -371,7 +370,7 @@ where
         result: Result<Response<B>, E>,
         in_flight_call: &mut InFlightCall<R>,
     ) -> Result<Self::Response<R>, E> {
-        track::<B, E, R, K, W>(result, in_flight_call, |response| {
+        response_bodies::track::<B, E, R, K, W>(result, in_flight_call, |response| {
             self.read_response(response)
         })
     }
@@ -394,37 +393,6 @@ where
                 W::rejection::<R>,
             )
         })
-    }
-}
-
-/// Tracks a response to the end of its body; `read` reads its head.
-///
-/// A response is about 150 bytes, which this function moves once for both protocols.
-#[inline(always)]
-pub(crate) fn track<B: Body, E, R: PolicyShape, K: InspectError<E>, W: ResponseBodies<B>>(
-    result: Result<Response<B>, E>,
-    in_flight_call: &mut InFlightCall<R>,
-    read: impl FnOnce(&Response<B>) -> CallProgress,
-) -> Result<Response<W::Body<R>>, E> {
-    match result {
-        Ok(response) if !InFlightCall::<R>::IS_TRACKED => {
-            Ok(response.map(|body| W::wrap(body, TrackedBody::untracked)))
-        }
-        Ok(mut response) => {
-            let progress = read(&response);
-            in_flight_call.on_response_head(&progress.end());
-            in_flight_call.add_response_headers(&mut ResponseHeaders(response.headers_mut()));
-            if progress.content_length == 0 || response.body().is_end_stream() {
-                in_flight_call.finish_with(|| progress.without_trailers());
-            }
-            let in_flight_call = in_flight_call.take();
-            let track = |body| TrackedBody::track(body, in_flight_call, progress);
-            Ok(response.map(|body| W::wrap(body, track)))
-        }
-        Err(error) => {
-            in_flight_call.finish_with(|| errors::call_end::<K, E>(&error));
-            Err(error)
-        }
     }
 }
 

@@ -1,8 +1,12 @@
 use bytes::Bytes;
+use http::Response;
 use http_body::Body;
-use towerkit_core::PolicyShape;
+use towerkit_core::{InFlightCall, PolicyShape};
 
-use crate::TrackedBody;
+use crate::{
+    InspectError, TrackedBody, errors, rejection_response::ResponseHeaders,
+    tracked_body::CallProgress,
+};
 
 /// Chooses the type of the response bodies of a layer, where the inner service has bodies of type `B`.
 pub trait ResponseBodies<B: Body> {
@@ -76,6 +80,37 @@ mod of_axum {
 
         fn rejection<R: PolicyShape>(body: Bytes) -> Self::Body<R> {
             R::NeedsEnd::choose(body, TrackedBody::from_rejection, axum::body::Body::from)
+        }
+    }
+}
+
+/// Tracks a response to the end of its body; `read` reads its head.
+///
+/// A response is about 150 bytes, which this function moves once for both protocols.
+#[inline(always)]
+pub(crate) fn track<B: Body, E, R: PolicyShape, K: InspectError<E>, W: ResponseBodies<B>>(
+    result: Result<Response<B>, E>,
+    in_flight_call: &mut InFlightCall<R>,
+    read: impl FnOnce(&Response<B>) -> CallProgress,
+) -> Result<Response<W::Body<R>>, E> {
+    match result {
+        Ok(response) if !InFlightCall::<R>::IS_TRACKED => {
+            Ok(response.map(|body| W::wrap(body, TrackedBody::untracked)))
+        }
+        Ok(mut response) => {
+            let progress = read(&response);
+            in_flight_call.on_response_head(&progress.end());
+            in_flight_call.add_response_headers(&mut ResponseHeaders(response.headers_mut()));
+            if progress.content_length == 0 || response.body().is_end_stream() {
+                in_flight_call.finish_with(|| progress.without_trailers());
+            }
+            let in_flight_call = in_flight_call.take();
+            let track = |body| TrackedBody::track(body, in_flight_call, progress);
+            Ok(response.map(|body| W::wrap(body, track)))
+        }
+        Err(error) => {
+            in_flight_call.finish_with(|| errors::call_end::<K, E>(&error));
+            Err(error)
         }
     }
 }
