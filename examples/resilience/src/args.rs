@@ -1,23 +1,28 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-/// Every way to protect a service and its callers, under load.
+/// The layers that protect a service and its callers, under load.
 #[derive(Debug, Clone, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// What to run; the demo by default.
+    /// The program to run; the demo by default.
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// The flags of the demo.
+    #[command(flatten)]
+    pub demo: Demo,
 }
 
-/// The programs in this one.
+/// The programs of this package.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Calls an upstream that goes from well to down and back, through the stack of a client, and prints each second.
+    /// Calls an upstream that goes from healthy to down and back, through the stack of a client, and prints a line each second.
     Demo(Demo),
-    /// Serves work of which so many at a time can be done, and sheds the rest.
+    /// Serves a limited number of requests at a time, and rejects the others.
     Serve(Serve),
-    /// Sends so many requests a second, whatever becomes of them.
+    /// Sends requests to a server at a constant rate.
     Load(LoadArgs),
 }
 
@@ -28,23 +33,17 @@ pub struct Demo {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
 
-    /// Calls that the limit admits a second.
+    /// Calls a second that the rate limit admits.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
 
-    /// Seconds that the upstream stays in each of its moods.
+    /// Seconds that the upstream stays in each of its states.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-}
 
-impl Default for Demo {
-    fn default() -> Self {
-        Self {
-            rate: 200,
-            limit: 100,
-            seconds: 4,
-        }
-    }
+    /// Also runs the demo without each of the layers, and writes a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// The server under load.
@@ -54,11 +53,11 @@ pub struct Serve {
     #[arg(long, default_value = "127.0.0.1:0")]
     pub addr: SocketAddr,
 
-    /// Pieces of work at a time.
+    /// Requests that are served at a time.
     #[arg(long, default_value_t = 20)]
     pub slots: u32,
 
-    /// Milliseconds that a piece of work takes.
+    /// Milliseconds that each request takes.
     #[arg(long, default_value = "20", value_parser = millis)]
     pub work: Duration,
 }
@@ -66,10 +65,10 @@ pub struct Serve {
 /// The load.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
-    /// The server.
+    /// Address of the server.
     pub addr: SocketAddr,
 
-    /// The path.
+    /// Path of the requests.
     #[arg(long, default_value = "/work")]
     pub path: String,
 
@@ -77,11 +76,11 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: u32,
 
-    /// Seconds to go on for.
+    /// Seconds of load.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
 
-    /// Connections.
+    /// Connections, each of which carries one request at a time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
 }

@@ -1,39 +1,47 @@
-//! Every way to protect a service and its callers, under load.
+//! The layers that protect a service and its callers, under load.
 //!
 //! ```sh
 //! cargo run -p resilience                                     # the demo
-//! cargo run -p resilience -- serve --addr 127.0.0.1:8081      # 20 places of 20 ms each: 1000 calls a second
+//! cargo run -p resilience -- --html resilience.html           # the demo, with plots
+//! cargo run -p resilience -- serve --addr 127.0.0.1:8081      # 20 requests of 20 ms at a time: 1000 calls a second
 //! cargo run -p resilience -- load 127.0.0.1:8081 --rate 10000 # ten times that
 //! ```
 //!
 //! # The demo
 //!
-//! A client calls an upstream 200 times a second, within a limit of 100. The upstream is well at first, then one call in twenty is
-//! slow, then one in four fails, then all do, then it is well again; four seconds each. The stack of the client, outermost first:
+//! A client calls an upstream 200 times a second, with a rate limit of 100. The upstream is healthy at first, then one call in twenty
+//! is slow, then one in four fails, then all fail, then it is healthy again; each state takes four seconds. The stack of the client,
+//! outermost first:
 //!
-//! | layer | what it does here |
-//! |---|---|
-//! | rate limit | admits 100 calls a second, and rejects the rest: `limited` |
-//! | retry | tries a failed call again, up to 20 % of the calls and 10 a second: `retried` |
-//! | hedge | sends a call that takes 50 ms once more, up to 5 % of the calls: `hedged` |
-//! | circuit breaker | spares an upstream that fails half of its calls, and probes it each second: `open` |
-//! | timeout | gives each attempt 200 ms |
+//! | layer | what it does here | column |
+//! |---|---|---|
+//! | rate limit | admits 100 calls a second, and rejects the others | `limited` |
+//! | retry | repeats failed attempts, up to 20 % of the calls and 10 a second | `retried` |
+//! | hedge | sends a call that takes 50 ms once more, up to 5 % of the calls | `hedged` |
+//! | circuit breaker | opens if half of the calls fail, and probes the upstream each second | `open` |
+//! | timeout | limits each attempt to 200 ms | |
 //!
-//! Of the calls that were `admitted`, some are `served`, some find the breaker `open`, and some have `failed` in spite of it all.
-//! `arrived` is what reached the upstream. While it is down that falls to a few calls a second, whatever the callers do.
+//! Of the `admitted` calls, some are `served`, some are rejected because the breaker is `open`, and some have `failed` after all
+//! retries. `arrived` counts the calls that reached the upstream: a few a second while it is down. `p99/ms` is the latency of the
+//! served calls.
 //!
-//! # The server and the load
+//! With `--html`, the scenario runs six times in parallel: with the whole stack, and without each of its layers. The page has the same
+//! plots for each run, and needs no network.
 //!
-//! `serve` does so much work at a time and sheds the rest; its health and metrics are outside of the limit. `load` sends requests at a
-//! rate, whatever becomes of them. Put one against the other in two processes, built with `--release`: at ten times what it can do the
-//! server does as much, and as fast, as at rest, and who is rejected hears so at once.
+//! # The server and the load generator
+//!
+//! `serve` serves a limited number of requests at a time and rejects the others; its health check and its metrics are outside of the
+//! limit. `load` sends requests at a constant rate, also if the server is slow. Run them in two processes, built with `--release`: at
+//! ten times its capacity the server serves as many requests, and as fast, as without the overload, and rejects the others at once.
 
 mod args;
 mod client;
 mod demo;
+mod html;
 mod load;
+mod plot;
+mod second;
 mod serve;
-mod table;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -42,4 +50,4 @@ pub use args::{Args, Command, Demo, LoadArgs, Serve};
 pub use demo::demo;
 pub use load::{Load, Report};
 pub use serve::serve;
-pub use upstream::{Mood, Upstream};
+pub use upstream::{Upstream, UpstreamState};

@@ -1,4 +1,4 @@
-//! Runs the demo, the server or the load.
+//! Runs the demo, the server or the load generator.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -8,9 +8,8 @@ use towerkit::core::BoxError;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let command = Args::parse()
-        .command
-        .unwrap_or(Command::Demo(Default::default()));
+    let args = Args::parse();
+    let command = args.command.unwrap_or(Command::Demo(args.demo));
     let result = match &command {
         Command::Demo(args) => demo(args).await,
         Command::Serve(args) => serve(args).await,

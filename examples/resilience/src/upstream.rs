@@ -10,22 +10,22 @@ use std::{
 use axum::{Router, extract::State, http::StatusCode, routing::any};
 use tokio::{net::TcpListener, time::sleep};
 
-/// An upstream that behaves as it is told.
+/// An upstream with a state that the demo sets.
 #[derive(Debug, Clone, Default)]
 pub struct Upstream(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    mood: AtomicU8,
+    state: AtomicU8,
     calls: AtomicU64,
 }
 
-/// How the upstream behaves.
+/// The state of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    /// Answers within 5 ms.
-    Well,
-    /// Answers one call in twenty after 250 ms.
+pub enum UpstreamState {
+    /// Responds within 5 ms.
+    Healthy,
+    /// Responds to one call in twenty after 250 ms.
     SlowTail,
     /// Fails one call in four at once.
     Flaky,
@@ -33,14 +33,14 @@ pub enum Mood {
     Down,
 }
 
-impl Mood {
-    const ALL: [Self; 4] = [Self::Well, Self::SlowTail, Self::Flaky, Self::Down];
+impl UpstreamState {
+    const ALL: [Self; 4] = [Self::Healthy, Self::SlowTail, Self::Flaky, Self::Down];
 
-    /// Returns the mood in a word.
+    /// Returns the name of the state, in lower case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Well => "well",
+            Self::Healthy => "healthy",
             Self::SlowTail => "slow tail",
             Self::Flaky => "flaky",
             Self::Down => "down",
@@ -49,44 +49,51 @@ impl Mood {
 }
 
 impl Upstream {
-    /// Serves on a free port from now on.
+    /// Starts to serve on a free port.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If no port is free.
     pub async fn serve(&self) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
-        let app = Router::new().fallback(any(answer)).with_state(self.clone());
+        let app = Router::new()
+            .fallback(any(respond))
+            .with_state(self.clone());
         tokio::spawn(axum::serve(listener, app).into_future());
         Ok(addr)
     }
 
-    /// Behaves like this from now on.
-    pub fn be(&self, mood: Mood) {
-        self.0.mood.store(mood as u8, Ordering::Relaxed);
+    /// Sets the state, for all calls that arrive from now on.
+    pub fn set_state(&self, state: UpstreamState) {
+        self.0.state.store(state as u8, Ordering::Relaxed);
     }
 
-    /// Returns how it behaves.
+    /// Returns the current state.
     #[must_use]
-    pub fn mood(&self) -> Mood {
-        Mood::ALL[usize::from(self.0.mood.load(Ordering::Relaxed))]
+    pub fn state(&self) -> UpstreamState {
+        UpstreamState::ALL[usize::from(self.0.state.load(Ordering::Relaxed))]
     }
 
-    /// Returns the calls that arrived so far.
+    /// Returns the number of calls that arrived so far.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Ordering::Relaxed)
     }
 }
 
-async fn answer(State(upstream): State<Upstream>) -> StatusCode {
+async fn respond(State(upstream): State<Upstream>) -> StatusCode {
     upstream.0.calls.fetch_add(1, Ordering::Relaxed);
-    let mood = upstream.mood();
-    if mood == Mood::Down || (mood == Mood::Flaky && fastrand::u8(..4) == 0) {
+    let state = upstream.state();
+    let fails = match state {
+        UpstreamState::Down => true,
+        UpstreamState::Flaky => fastrand::u8(..4) == 0,
+        UpstreamState::Healthy | UpstreamState::SlowTail => false,
+    };
+    if fails {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
-    let is_slow = mood == Mood::SlowTail && fastrand::u8(..20) == 0;
+    let is_slow = state == UpstreamState::SlowTail && fastrand::u8(..20) == 0;
     sleep(Duration::from_millis(if is_slow { 250 } else { 5 })).await;
     StatusCode::OK
 }
