@@ -10,7 +10,7 @@
 //! ```sh
 //! cargo run -p recipes --bin axum-and-tonic-on-one-port
 //! curl -i http://127.0.0.1:3000/   # the fourth request in a minute gets 429
-//! grpcurl -plaintext -import-path examples/tonic-app/proto -proto greeter.proto \\
+//! grpcurl -plaintext -import-path examples/tonic-app/proto -proto greeter.proto \
 //!     -d '{"name": "Ann"}' 127.0.0.1:3000 greeter.Greeter/Hello   # or RESOURCE_EXHAUSTED
 //! ```
 
