@@ -122,7 +122,7 @@ fn one_layer_adds_little_to_the_future() {
                     .http()
                     .layer(inner.clone()),
             ),
-            // A slow call is told by its start, which a breaker keeps.
+            // A breaker keeps the start of a call, to recognise slow calls.
             48,
         ),
         (
@@ -138,7 +138,8 @@ fn one_layer_adds_little_to_the_future() {
         (
             "timeout",
             over_http(&ours::timeout().http().layer(inner)),
-            160,
+            // The timer of tokio, and the name of the layer for a rejection.
+            168,
         ),
     ];
     for (layer, size, most) in sizes {

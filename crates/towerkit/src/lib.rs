@@ -2,7 +2,7 @@
 //!
 //! Every layer fits any `tower::Service`: an axum router, a tonic server or channel, a hyper or reqwest client, or a plain function.
 //! The layers share one vocabulary of outcomes and rejections, so that the log, the metrics and the breaker of a stack agree on every
-//! call. They cost little: an admitted call takes no lock, and guards, timeouts and metrics allocate nothing for it.
+//! call. They cost little: an admitted call takes no lock, and guards, timeouts and metrics do not allocate for it.
 //!
 //! This crate re-exports the other crates of towerkit, each behind a feature of the same name. Each crate can be used alone.
 //!

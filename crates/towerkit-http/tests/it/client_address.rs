@@ -194,7 +194,9 @@ fn invalid_settings_are_typed_errors() {
         let error = ClientAddress::new().trust([network]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("{network:?} is neither an address nor a network")
+            format!(
+                "invalid trusted proxy {network:?}: expected an address or a network such as 10.0.0.0/8"
+            )
         );
     }
     assert!(ClientAddress::new().ipv6_prefix(0).is_err());
