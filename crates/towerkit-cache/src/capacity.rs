@@ -1,6 +1,8 @@
 use std::hash::{Hash, Hasher};
 
-use crate::InvalidCache;
+use towerkit_core::ConfigError;
+
+use crate::config::in_range;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +23,9 @@ impl Capacity {
     /// # Errors
     ///
     /// If it is 0 or more than 2³².
-    pub fn entries(most: u64) -> Result<Self, InvalidCache> {
+    pub fn entries(most: u64) -> Result<Self, ConfigError> {
         Ok(Self {
-            most: InvalidCache::check("a number of entries", most, 1 << 32)?,
+            most: in_range("entries", most, 1 << 32)?,
             unit: Unit::Entries,
         })
     }
@@ -36,9 +38,9 @@ impl Capacity {
     /// # Errors
     ///
     /// If it is 0 or more than 2⁴⁰.
-    pub fn bytes(most: u64) -> Result<Self, InvalidCache> {
+    pub fn bytes(most: u64) -> Result<Self, ConfigError> {
         Ok(Self {
-            most: InvalidCache::check("a number of bytes", most, 1 << 40)?,
+            most: in_range("bytes", most, 1 << 40)?,
             unit: Unit::Bytes,
         })
     }

@@ -3,9 +3,9 @@ use std::{hash::Hash, sync::Arc};
 use towerkit_core::{CallEnd, ShareResponse};
 
 use crate::{
+    config::{Settings, is_error},
     entry::Claim,
     epochs::Stamp,
-    settings::{Settings, is_error},
     store::Store,
 };
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::InvalidCache;
+use towerkit_core::ConfigError;
+
+use crate::config::{check_ttl, check_window};
 
 /// How long an answer is kept and given out.
 ///
@@ -11,7 +13,7 @@ use crate::InvalidCache;
 /// let lifetime = Lifetime::new(Duration::from_secs(60))?
 ///     .stale_while_revalidate(Duration::from_secs(10))?
 ///     .stale_if_error(Duration::from_secs(3600))?;
-/// # Ok::<_, towerkit_cache::InvalidCache>(())
+/// # Ok::<_, towerkit_core::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
@@ -26,9 +28,9 @@ impl Lifetime {
     /// # Errors
     ///
     /// If it is zero or more than a year.
-    pub fn new(ttl: Duration) -> Result<Self, InvalidCache> {
+    pub fn new(ttl: Duration) -> Result<Self, ConfigError> {
         Ok(Self {
-            ttl: InvalidCache::check_ttl(ttl)?,
+            ttl: check_ttl(ttl)?,
             while_revalidate: 0,
             if_error: 0,
         })
@@ -39,8 +41,8 @@ impl Lifetime {
     /// # Errors
     ///
     /// If it is more than a year.
-    pub fn stale_while_revalidate(mut self, window: Duration) -> Result<Self, InvalidCache> {
-        self.while_revalidate = InvalidCache::check_window(window)?;
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Result<Self, ConfigError> {
+        self.while_revalidate = check_window("stale_while_revalidate", window)?;
         Ok(self)
     }
 
@@ -49,8 +51,8 @@ impl Lifetime {
     /// # Errors
     ///
     /// If it is more than a year.
-    pub fn stale_if_error(mut self, window: Duration) -> Result<Self, InvalidCache> {
-        self.if_error = InvalidCache::check_window(window)?;
+    pub fn stale_if_error(mut self, window: Duration) -> Result<Self, ConfigError> {
+        self.if_error = check_window("stale_if_error", window)?;
         Ok(self)
     }
 

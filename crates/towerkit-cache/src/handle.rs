@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
-use crate::{Lifetime, store::Store};
+use crate::{CacheSnapshot, Lifetime, store::Store};
 
 /// Reads and changes what a [`CacheLayer`](crate::CacheLayer) keeps while it runs.
 pub struct CacheHandle<K>(Arc<Store<K>>);
@@ -48,20 +48,4 @@ impl<K> fmt::Debug for CacheHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CacheHandle").field(&self.0).finish()
     }
-}
-
-/// The figures of a [`CacheLayer`](crate::CacheLayer) at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CacheSnapshot {
-    /// How many answers are kept, those among them whose time is over.
-    pub entries: u64,
-    /// What they weigh, in the unit of the capacity.
-    pub weight: u64,
-    /// How many callers got an answer within its time.
-    pub hits: u64,
-    /// How many callers got an answer after its time.
-    pub stale: u64,
-    /// How many callers made a call for an answer to keep.
-    pub misses: u64,
 }

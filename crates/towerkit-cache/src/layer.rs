@@ -1,11 +1,11 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, Clock, KeyFn, KeyType, LayerExt, NoProtocol};
+use towerkit_core::{CallEnd, Clock, ConfigError, KeyFn, KeyType, LayerExt, NoProtocol};
 
 use crate::{
-    Cache, CacheHandle, Capacity, InvalidCache, Lifetime,
-    settings::{KeepPolicy, Settings},
+    Cache, CacheHandle, Capacity, Lifetime,
+    config::{KeepPolicy, Settings, in_range},
     store::Store,
 };
 
@@ -50,8 +50,8 @@ impl<X: KeyType, P> CacheLayer<X, P> {
     /// # Errors
     ///
     /// If it is 0 or more than 1 GiB.
-    pub fn max_body(mut self, bytes: usize) -> Result<Self, InvalidCache> {
-        InvalidCache::check("a body", bytes as u64, 1 << 30)?;
+    pub fn max_body(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        in_range("max_body", bytes as u64, 1 << 30)?;
         self.settings.max_body = bytes;
         Ok(self)
     }

@@ -78,18 +78,17 @@
 //! go-kit has no such middleware.
 
 mod capacity;
+mod config;
 mod entry;
 mod epochs;
 mod errand;
 mod freshness;
 mod future;
 mod handle;
-mod invalid;
 mod layer;
 #[cfg(all(test, towerkit_loom))]
-mod models;
+mod loom_models;
 mod service;
-mod settings;
 mod store;
 
 use towerkit_core::sync;
@@ -97,7 +96,7 @@ use towerkit_core::sync;
 pub use capacity::Capacity;
 pub use freshness::Lifetime;
 pub use future::CacheFuture;
-pub use handle::{CacheHandle, CacheSnapshot};
-pub use invalid::InvalidCache;
+pub use handle::CacheHandle;
 pub use layer::CacheLayer;
 pub use service::Cache;
+pub use store::CacheSnapshot;

@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 use towerkit_core::{Bypass, KeyFn, KeyType, NoProtocol, Protocol, ShareResponse};
 
-use crate::{CacheFuture, errand::Errand, settings::Settings, store::Store};
+use crate::{CacheFuture, config::Settings, errand::Errand, store::Store};
 
 /// A service behind a [`CacheLayer`](crate::CacheLayer).
 pub struct Cache<S, X: KeyType, P = NoProtocol> {

@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use towerkit_core::ShareResponse;
 
 use crate::{
-    CacheSnapshot, Capacity, Lifetime,
+    Capacity, Lifetime,
     entry::{Claim, Entry, Kept},
     epochs::{Epochs, Stamp},
     freshness::Freshness,
@@ -178,4 +178,20 @@ impl Counter {
     fn read(&self) -> u64 {
         self.0.load(atomic::Ordering::Relaxed)
     }
+}
+
+/// The figures of a [`CacheLayer`](crate::CacheLayer) at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheSnapshot {
+    /// How many answers are kept, those among them whose time is over.
+    pub entries: u64,
+    /// What they weigh, in the unit of the capacity.
+    pub weight: u64,
+    /// How many callers got an answer within its time.
+    pub hits: u64,
+    /// How many callers got an answer after its time.
+    pub stale: u64,
+    /// How many callers made a call for an answer to keep.
+    pub misses: u64,
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use towerkit_core::{CallEnd, EventQueue, EventSink, LayerExt, NoProtocol};
 
-use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, settings::Settings};
+use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, config::Settings};
 
 /// Gives calls that fail another answer.
 ///

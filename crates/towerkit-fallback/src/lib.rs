@@ -71,19 +71,21 @@
 //! go-kit passes no fallback to `hystrix.Do`. [`FallbackLayer::function`] around a circuit breaker is what that argument does.
 
 mod answer;
+mod config;
 mod fell_back;
+mod future;
 mod handle;
 mod layer;
 mod other;
 mod other_future;
 mod plan;
 mod service;
-mod settings;
 
 pub use answer::{Function, Other, Substitute, Value};
 pub use fell_back::FellBack;
+pub use future::FallbackFuture;
 pub use handle::{FallbackHandle, Snapshot};
 pub use layer::FallbackLayer;
 pub use other::FallbackTo;
 pub use other_future::FallbackToFuture;
-pub use service::{Fallback, FallbackFuture};
+pub use service::Fallback;

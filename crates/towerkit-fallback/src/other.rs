@@ -8,8 +8,8 @@ use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequ
 
 use crate::{
     FallbackToFuture, Other,
+    config::Settings,
     plan::{Plan, Spare},
-    settings::Settings,
 };
 
 /// A service whose failures are answered by another service.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use towerkit_core::{CallEnd, InspectResult, ReplayRequest};
 
-use crate::{FellBack, settings::Settings};
+use crate::{FellBack, config::Settings};
 
 /// What one call does if it fails.
 pub(crate) struct Plan<O, P: ReplayRequest<Req>, Req> {

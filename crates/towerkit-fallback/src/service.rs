@@ -1,15 +1,12 @@
 use std::{
-    fmt,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use pin_project::pin_project;
 use tower_service::Service;
-use towerkit_core::{Bypass, CallEnd, InspectResult, NoProtocol, Protocol};
+use towerkit_core::{Bypass, InspectResult, NoProtocol, Protocol};
 
-use crate::{FellBack, Substitute, settings::Settings};
+use crate::{FallbackFuture, Substitute, config::Settings, future::Shared};
 
 /// A service whose failures get an answer that is there at once.
 #[derive(Debug)]
@@ -17,13 +14,6 @@ pub struct Fallback<S, A, P = NoProtocol> {
     inner: S,
     shared: Arc<Shared<A>>,
     protocol: P,
-}
-
-/// What the calls of a service share, in one place.
-#[derive(Debug)]
-struct Shared<A> {
-    answer: A,
-    settings: Settings,
 }
 
 impl<S, A: Clone, P: Clone> Fallback<S, A, P> {
@@ -91,59 +81,5 @@ where
             shared: None,
             exchange,
         }
-    }
-}
-
-/// The future of a [`Fallback`].
-#[pin_project]
-pub struct FallbackFuture<F, A, X> {
-    #[pin]
-    inner: F,
-    /// `None` for a call that keeps its answer, whatever it is.
-    shared: Option<Arc<Shared<A>>>,
-    exchange: X,
-}
-
-impl<F, A, X, T, E> Future for FallbackFuture<F, A, X>
-where
-    F: Future<Output = Result<T, E>>,
-    A: Substitute<T, E>,
-    X: InspectResult<T, E>,
-{
-    type Output = Result<T, E>;
-
-    #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let me = self.project();
-        let result = ready!(me.inner.poll(cx));
-        let Some(shared) = me.shared else {
-            return Poll::Ready(result);
-        };
-        let end = me.exchange.inspect(&result);
-        Poll::Ready(if shared.settings.chooses(&end) {
-            shared.replace(me.exchange, result, &end)
-        } else {
-            result
-        })
-    }
-}
-
-impl<A> Shared<A> {
-    #[cold]
-    #[inline(never)]
-    fn replace<T, E, X>(&self, exchange: &X, failed: Result<T, E>, end: &CallEnd) -> Result<T, E>
-    where
-        A: Substitute<T, E>,
-        X: InspectResult<T, E>,
-    {
-        let answer = self.answer.substitute(failed, end);
-        let failed = FellBack::new(self.settings.name, end);
-        self.settings.conclude(exchange, failed, answer)
-    }
-}
-
-impl<F, A, X> fmt::Debug for FallbackFuture<F, A, X> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackFuture").finish_non_exhaustive()
     }
 }

@@ -1,8 +1,6 @@
-use crate::{
-    InvalidSetting,
-    invalid::Problem,
-    sync::{AtomicU64, Ordering},
-};
+use towerkit_core::ConfigError;
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// A cap on hedges: each call brings in a share of one, each hedge costs a whole one, and a burst of them can be saved up.
 ///
@@ -35,14 +33,18 @@ impl Terms {
         burst: 10,
     };
 
-    pub(crate) fn new(ratio: f64, burst: u32) -> Result<Self, InvalidSetting> {
+    pub(crate) fn new(ratio: f64, burst: u32) -> Result<Self, ConfigError> {
         // In range, so that the cast is exact; what is no number is not in range.
         let per_call = (0.0..=1.0)
             .contains(&ratio)
             .then(|| (ratio * 1e6).round() as u32);
         match per_call {
             Some(per_call @ 1..) if burst > 0 => Ok(Self { per_call, burst }),
-            _ => Err(InvalidSetting(Problem::Cap { ratio, burst })),
+            _ => Err(ConfigError::new(
+                "cap",
+                (ratio, burst),
+                "a ratio above 0 and at most 1, and a burst of at least 1",
+            )),
         }
     }
 

@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use towerkit_core::StateHandle;
+use towerkit_core::{ConfigError, StateHandle};
 
-use crate::{InvalidSetting, Percentile, allowance::Terms, percentile::Bounds, state::State};
+use crate::{Percentile, allowance::Terms, percentile::Bounds, state::State};
 
 /// Reads and changes what a [`HedgeLayer`](crate::HedgeLayer) does while it runs.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl HedgeHandle {
     /// # Errors
     ///
     /// If it is less than a microsecond or more than 71 minutes; the old one stays then.
-    pub fn hedge_after(&self, delay: Duration) -> Result<(), InvalidSetting> {
+    pub fn hedge_after(&self, delay: Duration) -> Result<(), ConfigError> {
         self.0.get().delay.fix(Bounds::fixed(delay)?);
         Ok(())
     }
@@ -57,7 +57,7 @@ impl HedgeHandle {
     /// # Errors
     ///
     /// As there; the old one stays then.
-    pub fn cap(&self, ratio: f64, burst: u32) -> Result<(), InvalidSetting> {
+    pub fn cap(&self, ratio: f64, burst: u32) -> Result<(), ConfigError> {
         self.0.get().allowance.change(Terms::new(ratio, burst)?);
         Ok(())
     }

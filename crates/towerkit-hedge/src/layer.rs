@@ -1,15 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use towerkit_core::{Clock, EventSink, LayerExt, LayerState, NoProtocol};
+use towerkit_core::{Clock, ConfigError, EventSink, LayerExt, LayerState, NoProtocol};
 use towerkit_retry::{Always, Budget, ByProtocol};
 
 use crate::{
-    Hedge, HedgeHandle, InvalidSetting, Percentile,
+    Hedge, HedgeHandle, Percentile,
     allowance::Terms,
-    invalid::Problem,
+    config::{Aim, Settings},
     percentile::Bounds,
-    settings::{Aim, Settings},
     state::State,
 };
 
@@ -27,7 +26,7 @@ impl HedgeLayer {
     /// # Errors
     ///
     /// If it is less than a microsecond or more than 71 minutes.
-    pub fn after(delay: Duration) -> Result<Self, InvalidSetting> {
+    pub fn after(delay: Duration) -> Result<Self, ConfigError> {
         Ok(Self::new(Aim::Fixed(Bounds::fixed(delay)?)))
     }
 
@@ -52,9 +51,13 @@ impl<P, I> HedgeLayer<P, I> {
     /// # Errors
     ///
     /// If it is not between 1 and 4: gRPC, too, stops at five attempts.
-    pub fn max_hedges(self, hedges: u8) -> Result<Self, InvalidSetting> {
+    pub fn max_hedges(self, hedges: u8) -> Result<Self, ConfigError> {
         if !(1..=4).contains(&hedges) {
-            return Err(InvalidSetting(Problem::Hedges(hedges)));
+            return Err(ConfigError::new(
+                "max_hedges",
+                hedges,
+                "a number from 1 to 4",
+            ));
         }
         Ok(self.with(|settings| settings.hedges = hedges))
     }
@@ -64,7 +67,7 @@ impl<P, I> HedgeLayer<P, I> {
     /// # Errors
     ///
     /// If `ratio` is not above 0 and at most 1, or `burst` is 0.
-    pub fn cap(self, ratio: f64, burst: u32) -> Result<Self, InvalidSetting> {
+    pub fn cap(self, ratio: f64, burst: u32) -> Result<Self, ConfigError> {
         let cap = Terms::new(ratio, burst)?;
         Ok(self.with(|settings| settings.cap = cap))
     }

@@ -75,7 +75,7 @@
 //! # Errors
 //!
 //! This layer adds none: the result is always one of the inner service's, unchanged. A setting that makes no sense is an
-//! [`InvalidSetting`].
+//! [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Panics
 //!
@@ -96,18 +96,17 @@
 mod allowance;
 mod attempt;
 mod bucket;
+mod config;
 mod delay;
 mod future;
 mod handle;
 mod hedging;
 mod histogram;
-mod invalid;
 mod layer;
 #[cfg(all(test, towerkit_loom))]
-mod models;
+mod loom_models;
 mod percentile;
 mod service;
-mod settings;
 mod state;
 
 use towerkit_core::sync;
@@ -115,7 +114,6 @@ use towerkit_core::sync;
 pub use future::HedgeFuture;
 pub use handle::{HedgeHandle, Snapshot};
 pub use hedging::HEDGE_ATTEMPT;
-pub use invalid::InvalidSetting;
 pub use layer::HedgeLayer;
 pub use percentile::Percentile;
 pub use service::Hedge;

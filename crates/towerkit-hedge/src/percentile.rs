@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{InvalidSetting, invalid::Problem};
+use towerkit_core::ConfigError;
 
 /// A hedging delay that follows how long calls take: a percentile of recent times.
 ///
@@ -27,7 +27,7 @@ impl Percentile {
     /// # Errors
     ///
     /// If it is not between 0 and 1.
-    pub fn new(quantile: f64) -> Result<Self, InvalidSetting> {
+    pub fn new(quantile: f64) -> Result<Self, ConfigError> {
         // In range, so that the cast is exact; what is no number is not in range.
         let millionths = (0.0..1.0)
             .contains(&quantile)
@@ -42,7 +42,11 @@ impl Percentile {
                 },
                 half: 30_000,
             }),
-            _ => Err(InvalidSetting(Problem::Quantile(quantile))),
+            _ => Err(ConfigError::new(
+                "percentile",
+                quantile,
+                "a number between 0 and 1",
+            )),
         }
     }
 
@@ -51,7 +55,7 @@ impl Percentile {
     /// # Errors
     ///
     /// If one is less than a microsecond or more than 71 minutes, or `floor` is above `ceiling`.
-    pub fn between(self, floor: Duration, ceiling: Duration) -> Result<Self, InvalidSetting> {
+    pub fn between(self, floor: Duration, ceiling: Duration) -> Result<Self, ConfigError> {
         let bounds = Bounds::new(floor, ceiling)?;
         Ok(Self { bounds, ..self })
     }
@@ -61,9 +65,13 @@ impl Percentile {
     /// # Errors
     ///
     /// If it is 0.
-    pub fn minimum_samples(self, minimum: u32) -> Result<Self, InvalidSetting> {
+    pub fn minimum_samples(self, minimum: u32) -> Result<Self, ConfigError> {
         if minimum == 0 {
-            return Err(InvalidSetting(Problem::NoSamples));
+            return Err(ConfigError::new(
+                "minimum_samples",
+                minimum,
+                "at least one sample",
+            ));
         }
         Ok(Self { minimum, ..self })
     }
@@ -73,10 +81,14 @@ impl Percentile {
     /// # Errors
     ///
     /// If it is not between a second and 10 minutes.
-    pub fn window(self, window: Duration) -> Result<Self, InvalidSetting> {
+    pub fn window(self, window: Duration) -> Result<Self, ConfigError> {
         let allowed = Duration::from_secs(1)..=Duration::from_secs(600);
         if !allowed.contains(&window) {
-            return Err(InvalidSetting(Problem::Window(window)));
+            return Err(ConfigError::new(
+                "window",
+                window,
+                "a time from 1 s to 10 minutes",
+            ));
         }
         // In range, so that the cast is exact.
         let half = window.as_millis() as u64 / 2;
@@ -92,18 +104,23 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) fn fixed(delay: Duration) -> Result<Self, InvalidSetting> {
-        let micros = micros(delay).ok_or(InvalidSetting(Problem::Delay(delay)))?;
+    pub(crate) fn fixed(delay: Duration) -> Result<Self, ConfigError> {
+        let micros = micros(delay)
+            .ok_or_else(|| ConfigError::new("delay", delay, "a time from 1 µs to 71 minutes"))?;
         Ok(Self {
             floor: micros,
             ceiling: micros,
         })
     }
 
-    fn new(floor: Duration, ceiling: Duration) -> Result<Self, InvalidSetting> {
+    fn new(floor: Duration, ceiling: Duration) -> Result<Self, ConfigError> {
         match (micros(floor), micros(ceiling)) {
             (Some(floor), Some(ceiling)) if floor <= ceiling => Ok(Self { floor, ceiling }),
-            _ => Err(InvalidSetting(Problem::Bounds { floor, ceiling })),
+            _ => Err(ConfigError::new(
+                "between",
+                (floor, ceiling),
+                "an ascending range from 1 µs to 71 minutes",
+            )),
         }
     }
 

@@ -5,8 +5,8 @@ use towerkit_core::{Event, EventQueue};
 use crate::{
     Snapshot,
     allowance::Allowance,
+    config::{Aim, Settings},
     delay::Delay,
-    settings::{Aim, Settings},
     sync::{AtomicU64, Ordering},
 };
 

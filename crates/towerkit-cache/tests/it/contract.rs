@@ -89,11 +89,11 @@ fn what_is_rejected_is_said() {
     let table = [
         (
             Lifetime::new(Duration::ZERO).unwrap_err(),
-            "a time to live of 0ns is not between 1ns and a year",
+            "invalid ttl 0ns: expected a time from 1 ns to 365 days",
         ),
         (
             Capacity::entries(0).unwrap_err(),
-            "a number of entries of 0 is not between 1 and 4294967296",
+            "invalid entries 0: expected a number from 1 to 4294967296",
         ),
     ];
     for (error, message) in table {

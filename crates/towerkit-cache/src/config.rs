@@ -1,6 +1,6 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use towerkit_core::{CallEnd, Clock, Outcome};
+use towerkit_core::{CallEnd, Clock, ConfigError, Outcome};
 
 /// The options of a layer.
 #[derive(Debug, Clone)]
@@ -56,4 +56,38 @@ impl fmt::Debug for KeepPolicy {
 pub(crate) fn is_error(end: &CallEnd) -> bool {
     let outcome = end.outcome();
     end.rejection_reason().is_some() || !matches!(outcome, Outcome::Success | Outcome::ClientError)
+}
+
+const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Returns a time to live in nanoseconds, if it is from 1 ns to 365 days.
+pub(crate) fn check_ttl(ttl: Duration) -> Result<u64, ConfigError> {
+    match nanos(ttl) {
+        Some(nanos) if nanos > 0 => Ok(nanos),
+        _ => Err(ConfigError::new("ttl", ttl, "a time from 1 ns to 365 days")),
+    }
+}
+
+/// Returns a window in nanoseconds, if it is at most 365 days.
+pub(crate) fn check_window(setting: &'static str, window: Duration) -> Result<u64, ConfigError> {
+    nanos(window).ok_or_else(|| ConfigError::new(setting, window, "a time of at most 365 days"))
+}
+
+fn nanos(time: Duration) -> Option<u64> {
+    if time > MAX_TIME {
+        return None;
+    }
+    u64::try_from(time.as_nanos()).ok()
+}
+
+/// Returns `value` if it is from 1 to `max`.
+pub(crate) fn in_range(setting: &'static str, value: u64, max: u64) -> Result<u64, ConfigError> {
+    if (1..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(ConfigError::new(
+        setting,
+        value,
+        format!("a number from 1 to {max}"),
+    ))
 }
