@@ -52,8 +52,8 @@ impl<F> FallbackLayer<Function<F>> {
 impl<O> FallbackLayer<Other<O>> {
     /// Calls `other` with the same request, and answers as it does.
     ///
-    /// It has the response and the error type of the service. Over HTTP it is called, as the service is, with a request whose body is
-    /// a `ReplayBody`.
+    /// It must have the response and error types of the service, and takes the same requests, which are recorded so that they can be
+    /// [replayed](towerkit_core::ReplayRequest).
     #[must_use]
     pub fn service(other: O) -> Self {
         Self::new(Other::new(other))

@@ -12,13 +12,13 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Allowance {
     /// Millionths of a hedge.
     purse: AtomicU64,
-    /// Packed [`Terms`].
+    /// Packed [`CapRates`].
     terms: AtomicU64,
 }
 
 /// What an [`Allowance`] allows, always changed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct CapRates {
     /// Of a hedge for each call, in millionths.
     per_call: u32,
     burst: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Terms {
 
 const HEDGE: u64 = 1_000_000;
 
-impl Terms {
+impl CapRates {
     /// 5 % of the calls, and 10 at once.
     pub(crate) const DEFAULT: Self = Self {
         per_call: 50_000,
@@ -66,7 +66,7 @@ impl Terms {
 
 impl Allowance {
     /// Begins with a full purse.
-    pub(crate) fn new(terms: Terms) -> Self {
+    pub(crate) fn new(terms: CapRates) -> Self {
         Self {
             purse: AtomicU64::new(terms.full()),
             terms: AtomicU64::new(terms.pack()),
@@ -74,7 +74,7 @@ impl Allowance {
     }
 
     /// Changes the terms. What is in the purse stays, up to the new burst.
-    pub(crate) fn change(&self, terms: Terms) {
+    pub(crate) fn change(&self, terms: CapRates) {
         self.terms.store(terms.pack(), Ordering::Relaxed);
     }
 
@@ -112,8 +112,8 @@ impl Allowance {
         self.purse.fetch_add(amount, Ordering::Relaxed);
     }
 
-    fn terms(&self) -> Terms {
-        Terms::unpack(self.terms.load(Ordering::Relaxed))
+    fn terms(&self) -> CapRates {
+        CapRates::unpack(self.terms.load(Ordering::Relaxed))
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
             burst in 1..12u32,
             steps in steps(),
         ) {
-            let allowance = Allowance::new(Terms { per_call, burst });
+            let allowance = Allowance::new(CapRates { per_call, burst });
             let mut history = History {
                 per_call: per_call.into(),
                 burst: burst.into(),
@@ -205,11 +205,11 @@ mod tests {
 
     #[test]
     fn new_terms_hold_at_once_and_keep_what_is_saved() {
-        let allowance = Allowance::new(Terms::new(0.5, 10).unwrap());
-        allowance.change(Terms::new(0.5, 3).unwrap());
+        let allowance = Allowance::new(CapRates::new(0.5, 10).unwrap());
+        allowance.change(CapRates::new(0.5, 3).unwrap());
         assert_eq!(allowance.available(), 3);
         assert_eq!((0..9).filter(|_| allowance.take()).count(), 3);
-        allowance.change(Terms::new(1.0, 100).unwrap());
+        allowance.change(CapRates::new(1.0, 100).unwrap());
         assert_eq!(allowance.available(), 0);
         allowance.deposit();
         assert_eq!(allowance.available(), 1);
@@ -219,10 +219,10 @@ mod tests {
     #[test]
     fn nonsense_is_a_typed_error() {
         for ratio in [0.0, -0.05, 1.01, 1e-9, f64::NAN, f64::INFINITY] {
-            assert!(Terms::new(ratio, 10).is_err(), "{ratio}");
+            assert!(CapRates::new(ratio, 10).is_err(), "{ratio}");
         }
-        assert!(Terms::new(0.05, 0).is_err());
-        let most = Allowance::new(Terms::new(1.0, u32::MAX).unwrap());
+        assert!(CapRates::new(0.05, 0).is_err());
+        let most = Allowance::new(CapRates::new(1.0, u32::MAX).unwrap());
         most.give_back();
         assert_eq!(most.available(), u32::MAX);
     }

@@ -1,41 +1,41 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{Clock, EventSink};
+use towerkit_core::{Clock, EventSink, Name};
 use towerkit_retry::Budget;
 
 use crate::{
-    allowance::Terms,
+    allowance::CapRates,
     percentile::{Bounds, Percentile},
 };
 
-/// What a layer is told before it makes its services.
+/// The options of a layer.
 #[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) name: &'static str,
-    pub(crate) aim: Aim,
+pub(crate) struct Config {
+    pub(crate) name: Name,
+    pub(crate) delay_source: DelaySource,
     pub(crate) hedges: u8,
     pub(crate) replay: usize,
-    pub(crate) cap: Terms,
+    pub(crate) cap: CapRates,
     pub(crate) budget: Option<Budget>,
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
 }
 
-/// What the delay is to be.
+/// The source of the delay.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Aim {
+pub(crate) enum DelaySource {
     Fixed(Bounds),
     Percentile(Percentile),
 }
 
-impl Settings {
-    pub(crate) fn new(aim: Aim) -> Self {
+impl Config {
+    pub(crate) fn new(delay_source: DelaySource) -> Self {
         Self {
-            name: "hedge",
-            aim,
+            name: Name::new("hedge"),
+            delay_source,
             hedges: 1,
             replay: 64 * 1024,
-            cap: Terms::DEFAULT,
+            cap: CapRates::DEFAULT,
             budget: None,
             clock: Clock::default(),
             sink: None,
@@ -43,11 +43,11 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("Config")
             .field("name", &self.name)
-            .field("aim", &self.aim)
+            .field("delay_source", &self.delay_source)
             .field("hedges", &self.hedges)
             .field("cap", &self.cap)
             .finish_non_exhaustive()

@@ -14,7 +14,7 @@ pub(crate) struct Delay {
     /// Packed [`Bounds`].
     bounds: AtomicU64,
     /// The quantile in millionths, and the minimum of samples.
-    aim: AtomicU64,
+    delay_source: AtomicU64,
     /// Half of the window, in milliseconds.
     half: AtomicU64,
     /// The quantile as it was worked out last, and when it is to be worked out again.
@@ -33,7 +33,7 @@ impl Delay {
     pub(crate) fn fixed(bounds: Bounds) -> Self {
         Self {
             bounds: AtomicU64::new(bounds.pack()),
-            aim: AtomicU64::new(0),
+            delay_source: AtomicU64::new(0),
             half: AtomicU64::new(0),
             quantile: AtomicU32::new(Self::UNKNOWN),
             refresh_at: AtomicU64::new(0),
@@ -54,8 +54,8 @@ impl Delay {
 
     /// Follows a percentile from now on, of the samples that are there and of those to come.
     pub(crate) fn follow(&self, percentile: Percentile) {
-        let aim = u64::from(percentile.quantile) << 32 | u64::from(percentile.minimum);
-        self.aim.store(aim, Ordering::Relaxed);
+        let delay_source = u64::from(percentile.quantile) << 32 | u64::from(percentile.minimum);
+        self.delay_source.store(delay_source, Ordering::Relaxed);
         self.half.store(percentile.half, Ordering::Relaxed);
         self.refresh_at.store(0, Ordering::Relaxed);
         self.bounds
@@ -92,8 +92,8 @@ impl Delay {
             self.refresh_at
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
         if turn.is_ok() {
-            let aim = self.aim.load(Ordering::Relaxed);
-            let (millionths, minimum) = ((aim >> 32) as u32, aim as u32);
+            let delay_source = self.delay_source.load(Ordering::Relaxed);
+            let (millionths, minimum) = ((delay_source >> 32) as u32, delay_source as u32);
             let quantile = self
                 .histogram
                 .quantile(now / MILLI, half, millionths, minimum);

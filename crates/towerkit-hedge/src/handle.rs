@@ -2,27 +2,27 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{ConfigError, StateHandle};
 
-use crate::{Percentile, allowance::Terms, percentile::Bounds, state::State};
+use crate::{Percentile, allowance::CapRates, percentile::Bounds, state::State};
 
-/// Reads and changes what a [`HedgeLayer`](crate::HedgeLayer) does while it runs.
+/// Reads and changes a [`HedgeLayer`](crate::HedgeLayer) at run time.
 #[derive(Clone)]
 pub struct HedgeHandle(StateHandle<Arc<State>>);
 
-/// What a [`HedgeLayer`](crate::HedgeLayer) has done, and what it would do now.
+/// The figures of a [`HedgeLayer`](crate::HedgeLayer) at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
-    /// Calls that could have been hedged.
+pub struct HedgeSnapshot {
+    /// The hedgeable calls so far.
     pub calls: u64,
-    /// Hedges that were sent: requests on top of those calls.
+    /// The hedges sent so far, in addition to those calls.
     pub hedges: u64,
-    /// Calls that a hedge answered.
+    /// The calls that ended with the response of a hedge.
     pub wins: u64,
-    /// Hedges that were due and that the cap or the budget did not allow.
+    /// The hedges that the cap or the budget did not allow.
     pub rejected: u64,
-    /// Hedges that the cap would allow at once.
+    /// The hedges that the cap would allow now.
     pub available: u32,
-    /// How long a call that begins now waits before it is hedged.
+    /// The delay before a hedge of a call that begins now.
     pub delay: Duration,
 }
 
@@ -31,34 +31,34 @@ impl HedgeHandle {
         Self(state)
     }
 
-    /// Returns what has been done so far.
+    /// Returns the figures.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> HedgeSnapshot {
         self.0.get().snapshot()
     }
 
-    /// Hedges calls that start from now on after a fixed delay.
+    /// Sets a fixed delay for calls that start from now on.
     ///
     /// # Errors
     ///
-    /// If it is less than a microsecond or more than 71 minutes; the old one stays then.
-    pub fn hedge_after(&self, delay: Duration) -> Result<(), ConfigError> {
+    /// Returns a [`ConfigError`], and keeps the old delay, if the new one is shorter than 1 µs or longer than 71 minutes.
+    pub fn set_delay(&self, delay: Duration) -> Result<(), ConfigError> {
         self.0.get().delay.fix(Bounds::fixed(delay)?);
         Ok(())
     }
 
-    /// Hedges calls that start from now on at a percentile.
-    pub fn hedge_at(&self, percentile: Percentile) {
+    /// Sets a [percentile](Percentile) as the delay of calls that start from now on.
+    pub fn set_percentile(&self, percentile: Percentile) {
         self.0.get().delay.follow(percentile);
     }
 
-    /// Changes the cap, see [`HedgeLayer::cap`](crate::HedgeLayer::cap). What is saved up stays, as far as the new burst allows.
+    /// Sets the [cap](crate::HedgeLayer::cap). Unused hedges are kept, up to the new burst.
     ///
     /// # Errors
     ///
-    /// As there; the old one stays then.
-    pub fn cap(&self, ratio: f64, burst: u32) -> Result<(), ConfigError> {
-        self.0.get().allowance.change(Terms::new(ratio, burst)?);
+    /// Returns a [`ConfigError`], and keeps the old cap, for the values that [`HedgeLayer::cap`](crate::HedgeLayer::cap) does not accept.
+    pub fn set_cap(&self, ratio: f64, burst: u32) -> Result<(), ConfigError> {
+        self.0.get().allowance.change(CapRates::new(ratio, burst)?);
         Ok(())
     }
 }

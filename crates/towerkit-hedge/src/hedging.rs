@@ -76,7 +76,7 @@ where
         (delay, watch): (Duration, Option<Watch>),
     ) -> Self {
         Self {
-            left: shared.state.settings.hedges,
+            left: shared.state.config.hedges,
             shared,
             exchange: means.exchange,
             kept: means.kept,

@@ -1,18 +1,20 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use towerkit_core::{Clock, ConfigError, EventSink, LayerExt, LayerState, NoProtocol};
+use towerkit_core::{Clock, ConfigError, EventSink, LayerExt, LayerState, Name, NoProtocol};
 use towerkit_retry::{Always, Budget, ByProtocol};
 
 use crate::{
     Hedge, HedgeHandle, Percentile,
-    allowance::Terms,
-    config::{Aim, Settings},
+    allowance::CapRates,
+    config::{Config, DelaySource},
     percentile::Bounds,
     state::State,
 };
 
-/// Sends calls that are slow a second time, and takes the answer that comes first.
+/// Sends slow calls a second time, and returns the first response.
+///
+/// See the [crate's documentation](crate) for an example.
 #[derive(Clone)]
 pub struct HedgeLayer<P = NoProtocol, I = ByProtocol> {
     state: LayerState<Arc<State>>,
@@ -21,24 +23,24 @@ pub struct HedgeLayer<P = NoProtocol, I = ByProtocol> {
 }
 
 impl HedgeLayer {
-    /// Hedges calls that have waited for `delay`. Timers of tokio have a resolution of a millisecond.
+    /// Hedges calls after `delay`. Timers of [`tokio::time`] have a resolution of 1 ms.
     ///
     /// # Errors
     ///
-    /// If it is less than a microsecond or more than 71 minutes.
+    /// Returns a [`ConfigError`] if `delay` is shorter than 1 µs or longer than 71 minutes.
     pub fn after(delay: Duration) -> Result<Self, ConfigError> {
-        Ok(Self::new(Aim::Fixed(Bounds::fixed(delay)?)))
+        Ok(Self::new(DelaySource::Fixed(Bounds::fixed(delay)?)))
     }
 
-    /// Hedges calls that have waited for longer than that share of recent calls.
+    /// Hedges calls that have waited longer than a [percentile](Percentile) of recent calls.
     #[must_use]
     pub fn at(percentile: Percentile) -> Self {
-        Self::new(Aim::Percentile(percentile))
+        Self::new(DelaySource::Percentile(percentile))
     }
 
-    fn new(aim: Aim) -> Self {
+    fn new(delay_source: DelaySource) -> Self {
         Self {
-            state: LayerState::new(Arc::new(State::new(Settings::new(aim)))),
+            state: LayerState::new(Arc::new(State::new(Config::new(delay_source)))),
             protocol: NoProtocol::default(),
             idempotence: ByProtocol,
         }
@@ -46,11 +48,11 @@ impl HedgeLayer {
 }
 
 impl<P, I> HedgeLayer<P, I> {
-    /// Says how often one call is hedged at most, after the same delay each time; once by default.
+    /// Limits the hedges of one call, each after the same delay; 1 by default.
     ///
     /// # Errors
     ///
-    /// If it is not between 1 and 4: gRPC, too, stops at five attempts.
+    /// Returns a [`ConfigError`] if the number is not from 1 to 4; gRPC, too, makes at most five attempts.
     pub fn max_hedges(self, hedges: u8) -> Result<Self, ConfigError> {
         if !(1..=4).contains(&hedges) {
             return Err(ConfigError::new(
@@ -59,37 +61,39 @@ impl<P, I> HedgeLayer<P, I> {
                 "a number from 1 to 4",
             ));
         }
-        Ok(self.with(|settings| settings.hedges = hedges))
+        Ok(self.with(|config| config.hedges = hedges))
     }
 
-    /// Allows `ratio` hedges for each call that may be hedged, and `burst` of them on top; 0.05 and 10 by default.
+    /// Limits the hedges of this layer to `ratio` per hedgeable call, plus a burst of `burst`; 0.05 and 10 by default.
     ///
     /// # Errors
     ///
-    /// If `ratio` is not above 0 and at most 1, or `burst` is 0.
+    /// Returns a [`ConfigError`] if `ratio` is not above 0 and at most 1, or if `burst` is 0.
     pub fn cap(self, ratio: f64, burst: u32) -> Result<Self, ConfigError> {
-        let cap = Terms::new(ratio, burst)?;
-        Ok(self.with(|settings| settings.cap = cap))
+        let cap = CapRates::new(ratio, burst)?;
+        Ok(self.with(|config| config.cap = cap))
     }
 
-    /// Takes each hedge out of this budget as well, which retries to the same callee share; no other by default.
+    /// Withdraws each hedge from a [`Budget`] as well, which it shares with retries to the same upstream; no budget by default.
     ///
-    /// Nothing is paid in for calls: that is done by the retry layer outside.
+    /// The outer retry layer makes the deposits for calls.
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
-        self.with(|settings| settings.budget = Some(budget))
+        self.with(|config| config.budget = Some(budget))
     }
 
-    /// Says that every request may be sent twice.
+    /// Declares every request idempotent.
     #[must_use]
     pub fn idempotent(self) -> HedgeLayer<P, Always> {
         self.idempotence(Always)
     }
 
-    /// Says which requests may be sent twice; by default those that the protocol calls idempotent.
+    /// Declares the requests idempotent for which a function returns true; by default the protocol decides.
     ///
-    /// Over HTTP those are the ones with an idempotent method (RFC 9110, section 9.2.2); gRPC and [`Plain`](towerkit_core::Plain) cannot tell, and so
-    /// call none idempotent.
+    /// Over HTTP requests with an [idempotent method] are idempotent; gRPC and [`Plain`](towerkit_core::Plain) cannot tell, and so declare
+    /// no request idempotent.
+    ///
+    /// [idempotent method]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
     #[must_use]
     pub fn idempotent_if<Req, F: Fn(&Req) -> bool>(self, is_idempotent: F) -> HedgeLayer<P, F> {
         self.idempotence(is_idempotent)
@@ -103,41 +107,41 @@ impl<P, I> HedgeLayer<P, I> {
         }
     }
 
-    /// Hedges no call whose request body is longer than that many bytes, which are kept until the call is over; 64 KiB by default.
+    /// Limits the size of a request body that is recorded for a hedge; 64 KiB by default. Calls with larger bodies are not hedged.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
-        self.with(|settings| settings.replay = bytes)
+        self.with(|config| config.replay = bytes)
     }
 
-    /// Reads the time that calls take from `clock`; [`Clock::monotonic`] by default. Where the delay is fixed, none is read.
+    /// Measures latencies with `clock`; [`Clock::monotonic`] by default. With a fixed delay, the clock is not read.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
-        self.with(|settings| settings.clock = clock)
+        self.with(|config| config.clock = clock)
     }
 
     /// Names this layer in events; `hedge` by default.
     #[must_use]
-    pub fn name(self, name: &'static str) -> Self {
-        self.with(|settings| settings.name = name)
+    pub fn name(self, name: impl Into<Name>) -> Self {
+        self.with(|config| config.name = name.into())
     }
 
-    /// Reports every hedge to `sink`; to no one by default.
+    /// Reports each hedge to an [`EventSink`]; no sink by default.
     #[must_use]
     pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+        self.with(|config| config.sink = Some(Arc::new(sink)))
     }
 
-    /// Returns a handle on what all services of this layer share.
+    /// Returns a handle on the state that all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> HedgeHandle {
         HedgeHandle::new(self.state.handle())
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
         self.state.update(|state| {
-            let mut settings = state.settings.clone();
-            set(&mut settings);
-            *state = Arc::new(State::new(settings));
+            let mut config = state.config.clone();
+            set(&mut config);
+            *state = Arc::new(State::new(config));
         });
         self
     }
@@ -173,7 +177,7 @@ impl<P, I> fmt::Debug for HedgeLayer<P, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.get();
         f.debug_struct("HedgeLayer")
-            .field("settings", &state.settings)
+            .field("config", &state.config)
             .field("state", &state.snapshot())
             .finish_non_exhaustive()
     }

@@ -1,8 +1,8 @@
-//! Hedged calls for tower services: a second attempt when the first is slow.
+//! Hedged requests for [tower] clients: a second attempt for a slow call, so that a few slow instances do not set the tail latency.
 //!
-//! A call that has waited longer than most calls take is sent once more, and the answer that comes first is taken. That cuts the slow
-//! end of the latencies at the price of a few more requests (Dean and Barroso, *The Tail at Scale*, 2013): at most one for twenty
-//! calls, unless you say otherwise. Only calls are hedged that do the same twice as once.
+//! Use it for idempotent calls whose slowest few per cent take much longer than the others, if the upstream has capacity for 5 % more
+//! calls. A call that has waited longer than most calls take is sent once more, and the first response wins (Dean and Barroso, [*The Tail
+//! at Scale*], 2013).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,66 +32,70 @@
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP say `.http()` instead (`use towerkit_http::HttpExt`): calls with an idempotent method are then hedged without being marked. The
-//! service inside gets requests whose body is a `ReplayBody`; a hedge carries the header [`HEDGE_ATTEMPT`]. That is not the header
-//! of a retry, because a retry may stand outside, each of whose attempts may be hedged.
+//! Over HTTP use `.http()` (from `towerkit_http::HttpExt`): requests with an [idempotent method] are then hedged without
+//! [`idempotent`](HedgeLayer::idempotent). A hedge carries the header [`HEDGE_ATTEMPT`], which differs from that of a retry, because each
+//! attempt of an outer retry may be hedged.
 //!
 //! # When a call is hedged
 //!
-//! - After a fixed delay, or at a [`Percentile`] of what recent calls took, if neither an answer has come nor the deadline that the
-//!   request carries.
-//! - At once, when an attempt has failed. If the callee asks for time (`grpc-retry-pushback-ms`, `Retry-After`), no hedge is sent
-//!   before that time, and none at all if the callee asks for no further attempt. A call that waits for no other attempt then is not
-//!   kept waiting: the failure is its result, and waiting is for a retry outside. Otherwise these are the rules of gRPC (proposal
-//!   A6). A call that a guard on the way rejected never reached the callee, and is not sent again; one that a timeout ended did.
-//! - Only if the call is idempotent: by its method over HTTP, elsewhere if [`idempotent`](HedgeLayer::idempotent) or
-//!   [`idempotent_if`](HedgeLayer::idempotent_if) says so.
-//! - Only if its body is kept ([`HedgeLayer::replay_up_to`]), and the first attempt has read it to its end.
-//! - Only if the [`cap`](HedgeLayer::cap) of the layer allows it, and the [`budget`](HedgeLayer::budget) that is shared with retries.
-//!   If one of them does not, the call goes on as if there were no hedging, and is not asked for again.
+//! - After a fixed delay, or at a [`Percentile`] of the latency of recent calls, if neither a response nor the request's
+//!   [`Deadline`](towerkit_core::Deadline) has come first.
+//! - At once when an attempt fails, by the rules of [gRPC A6]. If the upstream sends a pushback (`grpc-retry-pushback-ms`,
+//!   [`Retry-After`]), no hedge is sent before that time, or none at all. A call without another attempt in flight then ends with its
+//!   failure, because waiting is the task of an outer retry. A call that an inner guard rejected is not sent again, because it did not
+//!   reach the upstream; a call that timed out is.
+//! - Only if the call is idempotent: by its HTTP method, or by [`idempotent`](HedgeLayer::idempotent) or
+//!   [`idempotent_if`](HedgeLayer::idempotent_if).
+//! - Only if its body can be [replayed](towerkit_core::ReplayRequest), up to [`HedgeLayer::replay_up_to`] bytes; a recorded body also
+//!   needs the first attempt to have read it to its end.
+//! - Only if the [`cap`](HedgeLayer::cap) of the layer and its [`budget`](HedgeLayer::budget), which retries share, allow it. Otherwise
+//!   the call continues without a hedge.
 //!
-//! A success wins, whichever attempt it comes from, and so does an error that is the caller's fault. If all attempts fail, the last
-//! failure is the result.
+//! The first success wins, and so does an error that is the caller's fault. If all attempts fail, the result is the last failure.
 //!
-//! A call that is ready at its first poll costs no timer and no allocation; one that is hedged allocates for each hedge. A layer
-//! with a percentile reads the clock at the start and at the end of a call, and keeps 3.6 KiB of counts.
+//! A call that is ready at its first poll costs no timer and no allocation; a hedged call allocates for each hedge. A layer with a
+//! percentile reads the clock at the start and at the end of a call, and keeps 3.6 KiB of counts.
 //!
 //! # Readiness
 //!
-//! Is the inner service's. The first attempt uses the instance that was polled ready, each hedge a clone, which is polled inside the
-//! future. A hedge whose instance is not ready waits: nobody waits for it. If meanwhile the other attempts succeed or fail, that is
-//! the result, and the hedge is given up, not having cost the budget anything.
+//! [`poll_ready`](tower_service::Service::poll_ready) forwards to the inner service. The first attempt uses the instance that was polled
+//! ready; each hedge uses a clone, which is polled for readiness inside the future. If the other attempts end while a hedge waits for
+//! readiness, the hedge is dropped and costs no budget.
 //!
 //! # Cancellation
 //!
-//! The losers are dropped in the poll that knows the winner, before the result is given out. Dropping the response future drops all
-//! attempts. Over HTTP the head of a response wins; its body is the caller's.
+//! The losing attempts are dropped in the poll in which the winner is known, before the result is returned. Dropping the response future
+//! drops all attempts. Over HTTP the first response head wins, and its body belongs to the caller.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share the cap, the counts and the times of recent calls; a [`HedgeHandle`]
-//! reads and changes them.
+//! All services of one layer, and their clones, share its cap, its counts and its latencies; a [`HedgeHandle`] reads and changes them.
 //!
 //! # Errors
 //!
-//! This layer adds none: the result is always one of the inner service's, unchanged. A setting that makes no sense is an
+//! The layer adds no errors: the result is always one of the inner service's results, unchanged. An invalid setting is a
 //! [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Panics
 //!
-//! The first poll that waits needs a tokio runtime with time enabled, as every timer of tokio does. A panic of a hedge is one of the
-//! call.
+//! The first pending poll needs a tokio runtime with time enabled, as all timers of [`tokio::time`] do. A panic in a hedge is a panic of
+//! the call.
 //!
 //! # Order
 //!
-//! Inside a retry, with which it shares a [`Budget`](towerkit_retry::Budget), so that the two do not multiply. Outside a balancer, so
-//! that a hedge goes to another instance, and outside the breaker, the limits and the time-out of one attempt. Outside a
-//! hedge, a time-out is one of the whole call. An observer outside sees one call, one inside sees each attempt, and the losers as
-//! cancelled.
+//! Put it inside a retry, with which it shares a [`Budget`](towerkit_retry::Budget), so that the two do not multiply; outside a load
+//! balancer, so that a hedge can reach another instance; and outside the breaker, the limits and the timeout of one attempt. A timeout
+//! around it limits the whole call. An outer observer records one call; an inner one records each attempt, and the losers as cancelled.
 //!
 //! # Coming from go-kit
 //!
 //! go-kit has no hedging.
+//!
+//! [tower]: https://docs.rs/tower
+//! [*The Tail at Scale*]: https://research.google/pubs/the-tail-at-scale/
+//! [idempotent method]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
+//! [gRPC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+//! [`Retry-After`]: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
 
 mod allowance;
 mod attempt;
@@ -112,7 +116,7 @@ mod state;
 use towerkit_core::sync;
 
 pub use future::HedgeFuture;
-pub use handle::{HedgeHandle, Snapshot};
+pub use handle::{HedgeHandle, HedgeSnapshot};
 pub use hedging::HEDGE_ATTEMPT;
 pub use layer::HedgeLayer;
 pub use percentile::Percentile;

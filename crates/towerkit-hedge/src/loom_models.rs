@@ -6,7 +6,7 @@ use loom::{
 };
 
 use crate::{
-    allowance::{Allowance, Terms},
+    allowance::{Allowance, CapRates},
     histogram::Histogram,
 };
 
@@ -20,7 +20,7 @@ fn spawn<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
 #[test]
 fn loom_one_hedge_is_taken_once() {
     loom::model(|| {
-        let allowance = Arc::new(Allowance::new(Terms::new(0.5, 1).unwrap()));
+        let allowance = Arc::new(Allowance::new(CapRates::new(0.5, 1).unwrap()));
         let other = spawn({
             let allowance = allowance.clone();
             move || allowance.take()
@@ -34,7 +34,7 @@ fn loom_one_hedge_is_taken_once() {
 #[test]
 fn loom_no_deposit_is_lost_or_counted_twice() {
     loom::model(|| {
-        let allowance = Arc::new(Allowance::new(Terms::new(1.0, 4).unwrap()));
+        let allowance = Arc::new(Allowance::new(CapRates::new(1.0, 4).unwrap()));
         (0..3).for_each(|_| assert!(allowance.take()));
         let other = spawn({
             let allowance = allowance.clone();

@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use towerkit_core::ConfigError;
 
-/// A hedging delay that follows how long calls take: a percentile of recent times.
+/// A hedging delay that follows the latency of the upstream: a percentile of recent calls.
 ///
-/// Read from a histogram whose buckets are a sixteenth wide: never less than the true percentile of the samples, and more by less
-/// than 6.25 %, or a microsecond. It is worked out anew 64 times in a half of the window.
+/// The percentile comes from a histogram with buckets of 1/16 relative width: it is never below the true percentile of the samples, and
+/// exceeds it by less than 6.25 %, or 1 µs. It is computed 64 times per half of the window.
 ///
-/// What is counted is how long *first* attempts take that are hedgeable. One that was answered, also with an error that is the
-/// caller's, counts with its time. One that failed, lost against a hedge or was dropped counts only if it had taken longer than the
-/// delay already: for the percentile it matters how many take longer than that, and not by how much. Failures that are quick, and
-/// callers that go away, therefore do not make the delay shorter, and slow attempts that were beaten do not make it shorter either.
+/// The samples are the latencies of the *first* attempts of hedgeable calls. An attempt with a response, or with an error that is the
+/// caller's fault, counts with its latency. An attempt that failed, lost against a hedge or was dropped counts only if it had already
+/// exceeded the delay, because the percentile depends on the number of slow attempts and not on their latency. So neither quick failures
+/// nor callers that disconnect shorten the delay, and neither do slow attempts that lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentile {
     /// Millionths.
@@ -22,11 +22,11 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// Waits as long as that share of recent calls took at most, for example 0.95; rounded to a millionth.
+    /// Makes a delay at a quantile of recent calls, for example 0.95; rounded to a millionth.
     ///
     /// # Errors
     ///
-    /// If it is not between 0 and 1.
+    /// Returns a [`ConfigError`] if the quantile is not between 0 and 1.
     pub fn new(quantile: f64) -> Result<Self, ConfigError> {
         // In range, so that the cast is exact; what is no number is not in range.
         let millionths = (0.0..1.0)
@@ -50,21 +50,21 @@ impl Percentile {
         }
     }
 
-    /// Waits no less than `floor` and no more than `ceiling`; 1 ms and 1 s by default.
+    /// Bounds the delay; 1 ms and 1 s by default.
     ///
     /// # Errors
     ///
-    /// If one is less than a microsecond or more than 71 minutes, or `floor` is above `ceiling`.
+    /// Returns a [`ConfigError`] if a bound is shorter than 1 µs or longer than 71 minutes, or if `floor` exceeds `ceiling`.
     pub fn between(self, floor: Duration, ceiling: Duration) -> Result<Self, ConfigError> {
         let bounds = Bounds::new(floor, ceiling)?;
         Ok(Self { bounds, ..self })
     }
 
-    /// Waits for the ceiling until there are so many samples; 100 by default.
+    /// Sets the number of samples below which the delay is the ceiling; 100 by default.
     ///
     /// # Errors
     ///
-    /// If it is 0.
+    /// Returns a [`ConfigError`] if the number is 0.
     pub fn minimum_samples(self, minimum: u32) -> Result<Self, ConfigError> {
         if minimum == 0 {
             return Err(ConfigError::new(
@@ -76,11 +76,11 @@ impl Percentile {
         Ok(Self { minimum, ..self })
     }
 
-    /// Forgets samples after half of that time at least, and all of it at most; 60 s by default.
+    /// Sets the time after which samples expire, at the earliest after half of it; 60 s by default.
     ///
     /// # Errors
     ///
-    /// If it is not between a second and 10 minutes.
+    /// Returns a [`ConfigError`] if the time is not from 1 s to 10 minutes.
     pub fn window(self, window: Duration) -> Result<Self, ConfigError> {
         let allowed = Duration::from_secs(1)..=Duration::from_secs(600);
         if !allowed.contains(&window) {
@@ -96,7 +96,7 @@ impl Percentile {
     }
 }
 
-/// The shortest and the longest delay, in microseconds: the same, where the delay is fixed.
+/// The minimum and the maximum delay, in microseconds; equal for a fixed delay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     floor: u32,
@@ -136,7 +136,7 @@ impl Bounds {
         u64::from(self.floor) << 32 | u64::from(self.ceiling)
     }
 
-    /// Returns the delay, if it is always the same.
+    /// Returns the delay, if it is fixed.
     #[inline(always)]
     pub(crate) fn only(self) -> Option<u32> {
         (self.floor == self.ceiling).then_some(self.floor)
@@ -148,7 +148,7 @@ impl Bounds {
     }
 }
 
-/// Returns a delay in microseconds, rounded up. `None` if it is zero, or does not fit.
+/// Returns a delay in microseconds, rounded up; [`None`] if it is zero or out of range.
 fn micros(delay: Duration) -> Option<u32> {
     match u32::try_from(delay.as_nanos().div_ceil(1000)) {
         Ok(0) | Err(_) => None,

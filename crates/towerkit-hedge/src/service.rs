@@ -73,7 +73,7 @@ where
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
-        let (attempt, kept) = protocol.record(request, state.settings.replay);
+        let (attempt, kept) = protocol.record(request, state.config.replay);
         let Some(kept) = kept else {
             return HedgeFuture::new(self.inner.call(attempt), None);
         };

@@ -3,16 +3,16 @@ use std::{sync::Arc, time::Duration};
 use towerkit_core::{Event, EventQueue};
 
 use crate::{
-    Snapshot,
+    HedgeSnapshot,
     allowance::Allowance,
-    config::{Aim, Settings},
+    config::{Config, DelaySource},
     delay::Delay,
     sync::{AtomicU64, Ordering},
 };
 
 /// What all services of a layer share.
 pub(crate) struct State {
-    pub(crate) settings: Settings,
+    pub(crate) config: Config,
     pub(crate) delay: Delay,
     pub(crate) allowance: Allowance,
     outbox: EventQueue,
@@ -24,19 +24,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
-            delay: match settings.aim {
-                Aim::Fixed(bounds) => Delay::fixed(bounds),
-                Aim::Percentile(percentile) => Delay::of(percentile),
+            delay: match config.delay_source {
+                DelaySource::Fixed(bounds) => Delay::fixed(bounds),
+                DelaySource::Percentile(percentile) => Delay::of(percentile),
             },
-            allowance: Allowance::new(settings.cap),
-            outbox: EventQueue::new(settings.sink.clone()),
+            allowance: Allowance::new(config.cap),
+            outbox: EventQueue::new(config.sink.clone()),
             calls: AtomicU64::new(0),
             hedges: AtomicU64::new(0),
             wins: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
-            settings,
+            config,
         }
     }
 
@@ -45,7 +45,7 @@ impl State {
     pub(crate) fn begin(&self) -> (Duration, Option<Watch>) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.allowance.deposit();
-        let (delay, now) = self.delay.of_call(|| self.settings.clock.now());
+        let (delay, now) = self.delay.of_call(|| self.config.clock.now());
         let watch = now.map(|began| Watch { began, delay });
         (Duration::from_micros(u64::from(delay)), watch)
     }
@@ -66,9 +66,9 @@ impl State {
         self.wins.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let (delay, _) = self.delay.of_call(|| self.settings.clock.now());
-        Snapshot {
+    pub(crate) fn snapshot(&self) -> HedgeSnapshot {
+        let (delay, _) = self.delay.of_call(|| self.config.clock.now());
+        HedgeSnapshot {
             calls: self.calls.load(Ordering::Relaxed),
             hedges: self.hedges.load(Ordering::Relaxed),
             wins: self.wins.load(Ordering::Relaxed),
@@ -88,7 +88,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn stop(self, state: &State, is_answered: bool) {
-        let now = state.settings.clock.now();
+        let now = state.config.clock.now();
         state.delay.record(self.began, now, is_answered, self.delay);
     }
 }
@@ -103,18 +103,15 @@ impl Withdrawal {
     /// Takes out of the shared budget what the cap allows: last of all, as that gives nothing back. `false` if it has nothing.
     pub(crate) fn spend(&mut self, number: u8) -> bool {
         let state = &self.state;
-        let budget = state.settings.budget.as_ref();
+        let budget = state.config.budget.as_ref();
         if budget.is_some_and(|budget| !budget.try_withdraw()) {
             state.rejected.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         self.is_spent = true;
         state.hedges.fetch_add(1, Ordering::Relaxed);
-        let name = state.settings.name;
-        state.outbox.push(Event::Hedged {
-            name: name.into(),
-            number,
-        });
+        let name = state.config.name.clone();
+        state.outbox.push(Event::Hedged { name, number });
         state.outbox.deliver();
         true
     }

@@ -122,10 +122,10 @@ fn nonsense_in_the_configuration_is_rejected() {
         }),
         ("a burst of 0", &|| layer().cap(0.05, 0).is_err()),
         ("a ratio of 2, live", &|| {
-            layer().handle().cap(2.0, 10).is_err()
+            layer().handle().set_cap(2.0, 10).is_err()
         }),
         ("a delay of 0, live", &|| {
-            layer().handle().hedge_after(Duration::ZERO).is_err()
+            layer().handle().set_delay(Duration::ZERO).is_err()
         }),
     ]);
 }

@@ -37,12 +37,12 @@ async fn a_handle_changes_the_delay_of_later_calls() {
         backend.times()
     };
     assert_eq!(sent().await[1], 50 * MS);
-    handle.hedge_after(70 * MS).unwrap();
+    handle.set_delay(70 * MS).unwrap();
     assert_eq!(sent().await[1], 70 * MS);
     let percentile = Percentile::new(0.5).unwrap().between(20 * MS, 60 * MS);
-    handle.hedge_at(percentile.unwrap().minimum_samples(1).unwrap());
+    handle.set_percentile(percentile.unwrap().minimum_samples(1).unwrap());
     assert_eq!(sent().await[1], 60 * MS);
-    handle.hedge_after(90 * MS).unwrap();
+    handle.set_delay(90 * MS).unwrap();
     assert_eq!(sent().await.len(), 1);
     assert_eq!(handle.snapshot().delay, 90 * MS);
 }
@@ -51,7 +51,7 @@ async fn a_handle_changes_the_delay_of_later_calls() {
 async fn a_handle_changes_the_cap() {
     let layer = layer();
     let handle = layer.handle();
-    handle.cap(0.5, 1).unwrap();
+    handle.set_cap(0.5, 1).unwrap();
     let backend = Backend::new([reply(80 * MS, 200)]);
     for _ in 0..5 {
         call(&layer, &backend, get()).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_handle_follows_later_setters() {
     let layer = layer();
     let handle = layer.handle();
     let layer = layer.max_hedges(2).unwrap().name("search");
-    handle.hedge_after(20 * MS).unwrap();
+    handle.set_delay(20 * MS).unwrap();
     let slow = reply(300 * MS, 200);
     call(&layer, &Backend::new([slow, reply(10 * MS, 200)]), get())
         .await
