@@ -1,38 +1,38 @@
 use std::{fmt, sync::Arc};
 
-use towerkit_core::{CallEnd, Event, EventQueue, InspectResult, Outcome};
+use towerkit_core::{CallEnd, Event, EventQueue, InspectResult, Name, Outcome};
 
-use crate::{FallbackHandle, FellBack};
+use crate::{FallbackHandle, FallbackUsed};
 
-pub(crate) type Choose = dyn Fn(&CallEnd) -> bool + Send + Sync;
+pub(crate) type Condition = dyn Fn(&CallEnd) -> bool + Send + Sync;
 
-/// What every kind of fallback does alike: to choose, to count and to tell.
+/// The options of a layer, and the steps that all kinds of fallback share.
 #[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) name: &'static str,
-    pub(crate) when: Option<Arc<Choose>>,
-    pub(crate) outbox: Arc<EventQueue>,
+pub(crate) struct Config {
+    pub(crate) name: Name,
+    pub(crate) when: Option<Arc<Condition>>,
+    pub(crate) events: Arc<EventQueue>,
     pub(crate) handle: FallbackHandle,
 }
 
-impl Settings {
+impl Config {
     pub(crate) fn new() -> Self {
         Self {
-            name: "fallback",
+            name: Name::new("fallback"),
             when: None,
-            outbox: Arc::default(),
+            events: Arc::default(),
             handle: FallbackHandle::new(),
         }
     }
 
-    /// Whether a call that ended so gets another answer.
+    /// Returns true if a call with this end falls back.
     #[inline(always)]
-    pub(crate) fn chooses(&self, end: &CallEnd) -> bool {
-        end.outcome() != Outcome::Success && self.handle.is_enabled() && self.is_chosen(end)
+    pub(crate) fn falls_back(&self, end: &CallEnd) -> bool {
+        end.outcome() != Outcome::Success && self.handle.is_enabled() && self.is_selected(end)
     }
 
     #[cold]
-    fn is_chosen(&self, end: &CallEnd) -> bool {
+    fn is_selected(&self, end: &CallEnd) -> bool {
         match &self.when {
             Some(when) => when(end),
             None => matches!(
@@ -42,32 +42,32 @@ impl Settings {
         }
     }
 
-    /// Counts and announces the other answer, and marks it as one.
+    /// Counts, reports and marks the response of the fallback.
     pub(crate) fn conclude<T, E, X>(
         &self,
         exchange: &X,
-        failed: FellBack,
-        mut answer: Result<T, E>,
+        failed: FallbackUsed,
+        mut response: Result<T, E>,
     ) -> Result<T, E>
     where
         X: InspectResult<T, E>,
     {
-        let outcome = exchange.inspect(&answer).outcome();
+        let outcome = exchange.inspect(&response).outcome();
         self.handle.count(outcome);
-        self.outbox.push(Event::FallbackUsed {
-            name: self.name.into(),
+        self.events.push(Event::FallbackUsed {
+            name: self.name.clone(),
             from: failed.outcome(),
             to: outcome,
         });
-        self.outbox.deliver();
-        exchange.insert_extension(&mut answer, failed);
-        answer
+        self.events.deliver();
+        exchange.insert_extension(&mut response, failed);
+        response
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("Config")
             .field("name", &self.name)
             .field("handle", &self.handle)
             .finish_non_exhaustive()

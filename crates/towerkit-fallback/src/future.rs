@@ -8,7 +8,7 @@ use std::{
 use pin_project::pin_project;
 use towerkit_core::{CallEnd, InspectResult};
 
-use crate::{FellBack, Substitute, config::Settings};
+use crate::{FallbackResponse, FallbackUsed, config::Config};
 
 /// The future of a [`Fallback`](crate::Fallback).
 #[pin_project]
@@ -23,7 +23,7 @@ pub struct FallbackFuture<F, A, X> {
 impl<F, A, X, T, E> Future for FallbackFuture<F, A, X>
 where
     F: Future<Output = Result<T, E>>,
-    A: Substitute<T, E>,
+    A: FallbackResponse<T, E>,
     X: InspectResult<T, E>,
 {
     type Output = Result<T, E>;
@@ -36,7 +36,7 @@ where
             return Poll::Ready(result);
         };
         let end = me.exchange.inspect(&result);
-        Poll::Ready(if shared.settings.chooses(&end) {
+        Poll::Ready(if shared.config.falls_back(&end) {
             shared.replace(me.exchange, result, &end)
         } else {
             result
@@ -49,12 +49,12 @@ impl<A> Shared<A> {
     #[inline(never)]
     fn replace<T, E, X>(&self, exchange: &X, failed: Result<T, E>, end: &CallEnd) -> Result<T, E>
     where
-        A: Substitute<T, E>,
+        A: FallbackResponse<T, E>,
         X: InspectResult<T, E>,
     {
-        let answer = self.answer.substitute(failed, end);
-        let failed = FellBack::new(self.settings.name, end);
-        self.settings.conclude(exchange, failed, answer)
+        let response = self.response.respond(failed, end);
+        let failed = FallbackUsed::new(self.config.name.clone(), end);
+        self.config.conclude(exchange, failed, response)
     }
 }
 
@@ -64,9 +64,9 @@ impl<F, A, X> fmt::Debug for FallbackFuture<F, A, X> {
     }
 }
 
-/// What the calls of a service share, in one place.
+/// The state that the calls of a service share.
 #[derive(Debug)]
 pub(crate) struct Shared<A> {
-    pub(crate) answer: A,
-    pub(crate) settings: Settings,
+    pub(crate) response: A,
+    pub(crate) config: Config,
 }

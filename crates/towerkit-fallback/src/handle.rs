@@ -5,7 +5,7 @@ use std::sync::{
 
 use towerkit_core::Outcome;
 
-/// Reads and switches a fallback while it runs.
+/// Reads the figures of a [`FallbackLayer`](crate::FallbackLayer) and switches it at run time.
 #[derive(Debug, Clone)]
 pub struct FallbackHandle(Arc<State>);
 
@@ -13,47 +13,47 @@ pub struct FallbackHandle(Arc<State>);
 struct State {
     answered: AtomicU64,
     failed: AtomicU64,
-    unrepeatable: AtomicU64,
+    not_replayable: AtomicU64,
     is_disabled: AtomicBool,
 }
 
-/// How often a fallback was asked, see [`FallbackHandle::snapshot`].
+/// The figures of a [`FallbackLayer`](crate::FallbackLayer) at one moment; see [`FallbackHandle::snapshot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
-    /// The failed calls to which the fallback had a successful answer.
+pub struct FallbackSnapshot {
+    /// The failed calls for which the fallback succeeded.
     pub answered: u64,
-    /// The failed calls to which it had none: its own error or failed response was returned.
+    /// The failed calls for which the fallback failed, too.
     pub failed: u64,
-    /// The failed calls for which another service would have been called, had there been anything left to call it with.
-    pub unrepeatable: u64,
-    /// Whether failures get another answer at present.
+    /// The failed calls without a fallback, because their request could not be [replayed](towerkit_core::ReplayRequest).
+    pub not_replayable: u64,
+    /// True if the fallback is enabled.
     pub enabled: bool,
 }
 
-// Relaxed throughout: each word stands for itself.
+// Relaxed throughout: each word guards no other data.
 impl FallbackHandle {
     pub(crate) fn new() -> Self {
         Self(Arc::default())
     }
 
-    /// Returns the counts since the layer was made.
+    /// Returns the figures since the layer was made.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> FallbackSnapshot {
+        FallbackSnapshot {
             answered: self.0.answered.load(Ordering::Relaxed),
             failed: self.0.failed.load(Ordering::Relaxed),
-            unrepeatable: self.0.unrepeatable.load(Ordering::Relaxed),
+            not_replayable: self.0.not_replayable.load(Ordering::Relaxed),
             enabled: self.is_enabled(),
         }
     }
 
-    /// Lets failures pass as they are, from now on.
+    /// Disables the fallback: failures are returned unchanged from now on.
     pub fn disable(&self) {
         self.0.is_disabled.store(true, Ordering::Relaxed);
     }
 
-    /// Gives failures another answer again, as at the start.
+    /// Enables the fallback again; it is enabled at first.
     pub fn enable(&self) {
         self.0.is_disabled.store(false, Ordering::Relaxed);
     }
@@ -62,15 +62,15 @@ impl FallbackHandle {
         !self.0.is_disabled.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count(&self, answer: Outcome) {
-        let counter = match answer {
+    pub(crate) fn count(&self, response: Outcome) {
+        let counter = match response {
             Outcome::Success => &self.0.answered,
             _ => &self.0.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_unrepeatable(&self) {
-        self.0.unrepeatable.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_not_replayable(&self) {
+        self.0.not_replayable.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,105 +1,111 @@
 use std::sync::Arc;
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, EventQueue, EventSink, LayerExt, NoProtocol};
+use towerkit_core::{CallEnd, EventQueue, EventSink, LayerExt, Name, NoProtocol};
 
-use crate::{Fallback, FallbackHandle, FallbackTo, Function, Other, Value, config::Settings};
+use crate::{
+    ByFunction, ByService, ByValue, Fallback, FallbackHandle, FallbackService, config::Config,
+};
 
-/// Gives calls that fail another answer.
+/// Replaces the results of failed calls.
 ///
-/// `A` is where that comes from: a [`value`](Self::value), a [`function`](Self::function) or another [`service`](Self::service).
+/// `A` is the source of the replacement: a [`value`](Self::value), a [`function`](Self::function) or another
+/// [`service`](Self::service).
 #[derive(Debug, Clone)]
 pub struct FallbackLayer<A, P = NoProtocol> {
-    answer: A,
-    settings: Settings,
+    response: A,
+    config: Config,
     protocol: P,
 }
 
 impl<A> FallbackLayer<A> {
-    fn new(answer: A) -> Self {
+    fn new(response: A) -> Self {
         Self {
-            answer,
-            settings: Settings::new(),
+            response,
+            config: Config::new(),
             protocol: NoProtocol::default(),
         }
     }
 }
 
-impl<V> FallbackLayer<Value<V>> {
-    /// Answers with a clone of `value`, which is of the service's response type.
+impl<V> FallbackLayer<ByValue<V>> {
+    /// Responds with a clone of `value`, which must be of the service's response type.
     ///
-    /// Over HTTP it answers `HEAD` requests as well, whose answers have no body: hyper's HTTP/2 server breaks a stream that has one.
-    /// Around a server give it no body, or leave such operations out by `.only(..)`.
+    /// Over HTTP this includes [`HEAD`] requests, whose responses must have no body: hyper's HTTP/2 server resets a stream that has one.
+    /// Around a server, use a value without a body, or exclude such operations with
+    /// [`.only(..)`](towerkit_core::LayerExt::only).
+    ///
+    /// [`HEAD`]: https://www.rfc-editor.org/rfc/rfc9110#name-head
     #[must_use]
     pub fn value(value: V) -> Self {
-        Self::new(Value::new(value))
+        Self::new(ByValue::new(value))
     }
 }
 
-impl<F> FallbackLayer<Function<F>> {
-    /// Answers with what `function` makes of the result of a failed call and of how it ended.
+impl<F> FallbackLayer<ByFunction<F>> {
+    /// Responds with the result of `function`, which gets the failed result and the [end](CallEnd) of the call.
     ///
-    /// It may return the result as it came, if it has no answer either.
+    /// The function may return the failed result unchanged.
     #[must_use]
     pub fn function<T, E>(function: F) -> Self
     where
         F: Fn(Result<T, E>, &CallEnd) -> Result<T, E>,
     {
-        Self::new(Function::new(function))
+        Self::new(ByFunction::new(function))
     }
 }
 
-impl<O> FallbackLayer<Other<O>> {
-    /// Calls `other` with the same request, and answers as it does.
+impl<O> FallbackLayer<ByService<O>> {
+    /// Calls another service with the same request, and returns its result.
     ///
     /// It must have the response and error types of the service, and takes the same requests, which are recorded so that they can be
     /// [replayed](towerkit_core::ReplayRequest).
     #[must_use]
-    pub fn service(other: O) -> Self {
-        Self::new(Other::new(other))
+    pub fn service(fallback_service: O) -> Self {
+        Self::new(ByService::new(fallback_service))
     }
 }
 
-impl<O, P> FallbackLayer<Other<O>, P> {
-    /// Keeps at most so many bytes of a request body for the other service, where requests have bodies; 65,536 by default.
+impl<O, P> FallbackLayer<ByService<O>, P> {
+    /// Limits the size of a request body that is recorded for the other service; 64 KiB by default.
     ///
-    /// A call whose request has more than that fails as if there were no fallback.
+    /// A call with a larger body has no fallback.
     #[must_use]
     pub fn replay_up_to(mut self, bytes: usize) -> Self {
-        self.answer.replay_up_to = bytes;
+        self.response.replay_up_to = bytes;
         self
     }
 }
 
 impl<A, P> FallbackLayer<A, P> {
-    /// Chooses the failed calls that get another answer; by default those that failed, were overloaded or timed out, also those that
-    /// a layer further in rejected for such a reason.
+    /// Selects the calls that fall back by their [end](CallEnd); by default calls that failed, were overloaded or timed out, including
+    /// rejections by an inner layer for such a reason.
     ///
-    /// Not asked of a success, which keeps its answer. Over HTTP and gRPC the end is what the head of the response says.
+    /// A success never falls back. Over HTTP and gRPC the end is that of the response head.
     #[must_use]
-    pub fn when(mut self, chooses: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
-        self.settings.when = Some(Arc::new(chooses));
+    pub fn when(mut self, condition: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
+        self.config.when = Some(Arc::new(condition));
         self
     }
 
     /// Names this fallback in events and responses; `fallback` by default.
     #[must_use]
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.settings.name = name;
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.config.name = name.into();
         self
     }
 
-    /// Reports every other answer to `sink`; to no one by default.
+    /// Reports each use of the fallback to an [`EventSink`]; no sink by default.
     #[must_use]
     pub fn events(mut self, sink: impl EventSink + 'static) -> Self {
-        self.settings.outbox = Arc::new(EventQueue::new(Some(Arc::new(sink))));
+        self.config.events = Arc::new(EventQueue::new(Some(Arc::new(sink))));
         self
     }
 
     /// Returns a handle on the fallback, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> FallbackHandle {
-        self.settings.handle.clone()
+        self.config.handle.clone()
     }
 }
 
@@ -113,33 +119,33 @@ impl<A, P> LayerExt for FallbackLayer<A, P> {
 
     fn protocol<Q>(self, protocol: Q) -> FallbackLayer<A, Q> {
         FallbackLayer {
-            answer: self.answer,
-            settings: self.settings,
+            response: self.response,
+            config: self.config,
             protocol,
         }
     }
 }
 
-impl<S, V, P: Clone> Layer<S> for FallbackLayer<Value<V>, P> {
-    type Service = Fallback<S, Value<V>, P>;
+impl<S, V, P: Clone> Layer<S> for FallbackLayer<ByValue<V>, P> {
+    type Service = Fallback<S, ByValue<V>, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Fallback::new(inner, &self.answer, &self.settings, &self.protocol)
+        Fallback::new(inner, &self.response, &self.config, &self.protocol)
     }
 }
 
-impl<S, F, P: Clone> Layer<S> for FallbackLayer<Function<F>, P> {
-    type Service = Fallback<S, Function<F>, P>;
+impl<S, F, P: Clone> Layer<S> for FallbackLayer<ByFunction<F>, P> {
+    type Service = Fallback<S, ByFunction<F>, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Fallback::new(inner, &self.answer, &self.settings, &self.protocol)
+        Fallback::new(inner, &self.response, &self.config, &self.protocol)
     }
 }
 
-impl<S, O: Clone, P: Clone> Layer<S> for FallbackLayer<Other<O>, P> {
-    type Service = FallbackTo<S, O, P>;
+impl<S, O: Clone, P: Clone> Layer<S> for FallbackLayer<ByService<O>, P> {
+    type Service = FallbackService<S, O, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        FallbackTo::new(inner, &self.answer, &self.settings, &self.protocol)
+        FallbackService::new(inner, &self.response, &self.config, &self.protocol)
     }
 }

@@ -1,13 +1,16 @@
-//! Another answer when a call fails: a value, a function, or another service.
+//! Fallbacks for [tower] services: a default value, a computed response or another service in place of a failed call.
 //!
-//! | the answer comes from | made by | keeps of a call |
+//! Use it if an older or simpler response is better for your callers than an error.
+//!
+//! | source of the response | constructor | keeps for a call |
 //! |---|---|---|
-//! | a value | [`FallbackLayer::value`] | nothing |
-//! | a function of the failure | [`FallbackLayer::function`] | nothing |
+//! | a value | [`FallbackLayer::value`] | no state |
+//! | a function of the failure | [`FallbackLayer::function`] | no state |
 //! | another service, called with the same request | [`FallbackLayer::service`] | the request, and a clone of that service |
 //!
-//! A call falls back if it failed, was overloaded or timed out, also where a layer further in rejected it for such a reason; never if
-//! the caller is to blame, and never if it succeeded. [`FallbackLayer::when`] chooses otherwise.
+//! A call falls back if its [outcome](towerkit_core::Outcome) is a failure, overloaded or timed out, including rejections by an inner
+//! layer for such a reason. Errors that are the caller's fault and successes are returned unchanged. [`FallbackLayer::when`] sets another
+//! condition.
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -18,74 +21,79 @@
 //! let replica = service_fn(|user: &'static str| async move {
 //!     if user == "Zoe" { Err(BoxError::from("replica is down")) } else { Ok(format!("{user}, as of yesterday")) }
 //! });
-//! let nobody = FallbackLayer::function(|failed: Result<String, BoxError>, end| {
+//! let unknown = FallbackLayer::function(|failed: Result<String, BoxError>, end| {
 //!     assert_eq!(end.outcome(), Outcome::Failure);
-//!     Ok(format!("nobody ({})", failed.unwrap_err()))
+//!     Ok(format!("unknown ({})", failed.unwrap_err()))
 //! });
 //! let to_replica = FallbackLayer::service(replica);
 //! let handle = to_replica.handle();
 //!
 //! let profile = ServiceBuilder::new()
-//!     .layer(nobody.plain("profile"))
+//!     .layer(unknown.plain("profile"))
 //!     .layer(to_replica.plain("profile"))
 //!     .service_fn(|_user: &'static str| async { Err::<String, _>(BoxError::from("primary is down")) });
 //!
 //! assert_eq!(profile.clone().oneshot("Ann").await?, "Ann, as of yesterday");
-//! assert_eq!(profile.oneshot("Zoe").await?, "nobody (replica is down)");
+//! assert_eq!(profile.oneshot("Zoe").await?, "unknown (replica is down)");
 //! assert_eq!((handle.snapshot().answered, handle.snapshot().failed), (1, 1));
 //! # Ok::<_, BoxError>(()) }).unwrap();
 //! ```
 //!
-//! Over HTTP and gRPC say `.http()` or `.grpc()` instead (`use towerkit_http::HttpExt`). What is judged there is the head of the response; a
-//! body that breaks off later has been handed out already, and so has a gRPC stream whose trailers tell of a failure. A response from a
-//! fallback has [`FellBack`] in its extensions. The other service is called with a body that has been kept, up to
-//! [`replay_up_to`](FallbackLayer::replay_up_to).
+//! Over HTTP and gRPC use `.http()` or `.grpc()` (from `towerkit_http::HttpExt`). The outcome there is that of the response head: a body
+//! that breaks off later, or a gRPC stream with a failure in its trailers, has already reached the caller. The response of a fallback has
+//! [`FallbackUsed`] in its extensions. The other service gets the [replayed](towerkit_core::ReplayRequest) request, with a body of up to
+//! [`replay_up_to`](FallbackLayer::replay_up_to) bytes.
 //!
 //! # Readiness
 //!
-//! Is the inner service's. The other service is asked only when it is needed, and by the call that needs it.
+//! [`poll_ready`](tower_service::Service::poll_ready) forwards to the inner service. The other service is polled for readiness only by a
+//! call that falls back.
 //!
 //! # Cancellation
 //!
-//! Dropping the response future drops whichever future it was waiting for. The first is dropped before the other service is asked; a
-//! short response of it is read to its end while the other answers, so that an HTTP/1 connection is used again. The first may have done its work before it failed: fall back to another service with requests that may be repeated.
+//! Dropping the response future drops the future that it waits for. The failed call is dropped before the other service is called; a
+//! short response of it is [drained](towerkit_core::DrainResponse) meanwhile, so that an HTTP/1 connection can be reused. The failed call
+//! may have done its work before it failed: fall back to another service only for [idempotent] requests.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share the counts and the switch of its [`FallbackHandle`]. Each call that may
-//! fall back to another service clones that service.
+//! All services of one layer, and their clones, share the counts and the switch of its [`FallbackHandle`]. Each call that may fall back
+//! to another service clones that service.
 //!
 //! # Errors
 //!
-//! If the fallback fails itself, its failure is returned and the first one is dropped. A call whose request could not be kept returns
-//! the first. Readiness that fails is no failed call and passes through.
+//! If the fallback fails, its failure is returned, and the original one is dropped. A call with a request that cannot be replayed returns
+//! its original failure. An error from `poll_ready` is returned unchanged.
 //!
 //! # Order
 //!
-//! Outside of a retry, a circuit breaker and a timeout, whose rejections it replaces. Logs and metrics outside see the answer of
-//! the fallback, and those inside the failure. The event [`FellBack`](towerkit_core::Event::FallbackUsed) and the extension tell that an
-//! answer is not the first choice.
+//! Put it outside a retry, a circuit breaker and a timeout, so that it replaces their rejections. Outer logs and metrics record the
+//! response of the fallback, inner ones the failure. The event [`FallbackUsed`](towerkit_core::Event::FallbackUsed) and the extension
+//! tell that a response is a fallback.
 //!
 //! # Coming from go-kit
 //!
-//! go-kit passes no fallback to `hystrix.Do`. [`FallbackLayer::function`] around a circuit breaker is what that argument does.
+//! go-kit passes no fallback to `hystrix.Do`; [`FallbackLayer::function`] around a circuit breaker does the same.
+//!
+//! [tower]: https://docs.rs/tower
+//! [idempotent]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
 
-mod answer;
 mod config;
-mod fell_back;
+mod fallback_service;
+mod fallback_service_future;
+mod fallback_used;
 mod future;
 mod handle;
 mod layer;
-mod other;
-mod other_future;
-mod plan;
+mod pending_fallback;
+mod response;
 mod service;
 
-pub use answer::{Function, Other, Substitute, Value};
-pub use fell_back::FellBack;
+pub use fallback_service::FallbackService;
+pub use fallback_service_future::FallbackServiceFuture;
+pub use fallback_used::FallbackUsed;
 pub use future::FallbackFuture;
-pub use handle::{FallbackHandle, Snapshot};
+pub use handle::{FallbackHandle, FallbackSnapshot};
 pub use layer::FallbackLayer;
-pub use other::FallbackTo;
-pub use other_future::FallbackToFuture;
+pub use response::{ByFunction, ByService, ByValue, FallbackResponse};
 pub use service::Fallback;

@@ -6,9 +6,9 @@ use std::{
 use tower_service::Service;
 use towerkit_core::{Bypass, InspectResult, NoProtocol, Protocol};
 
-use crate::{FallbackFuture, Substitute, config::Settings, future::Shared};
+use crate::{FallbackFuture, FallbackResponse, config::Config, future::Shared};
 
-/// A service whose failures get an answer that is there at once.
+/// A service behind a [`FallbackLayer`](crate::FallbackLayer) with a value or a function.
 #[derive(Debug)]
 pub struct Fallback<S, A, P = NoProtocol> {
     inner: S,
@@ -17,12 +17,12 @@ pub struct Fallback<S, A, P = NoProtocol> {
 }
 
 impl<S, A: Clone, P: Clone> Fallback<S, A, P> {
-    pub(crate) fn new(inner: S, answer: &A, settings: &Settings, protocol: &P) -> Self {
+    pub(crate) fn new(inner: S, response: &A, config: &Config, protocol: &P) -> Self {
         Self {
             inner,
             shared: Arc::new(Shared {
-                answer: answer.clone(),
-                settings: settings.clone(),
+                response: response.clone(),
+                config: config.clone(),
             }),
             protocol: protocol.clone(),
         }
@@ -42,7 +42,7 @@ impl<S: Clone, A, P: Clone> Clone for Fallback<S, A, P> {
 impl<S, A, P, Req> Service<Req> for Fallback<S, A, P>
 where
     S: Service<Req>,
-    A: Substitute<S::Response, S::Error>,
+    A: FallbackResponse<S::Response, S::Error>,
     P: Protocol<Req>,
     P::Exchange: InspectResult<S::Response, S::Error>,
 {
@@ -70,7 +70,7 @@ where
 impl<S, A, P, Req> Bypass<Req> for Fallback<S, A, P>
 where
     S: Service<Req>,
-    A: Substitute<S::Response, S::Error>,
+    A: FallbackResponse<S::Response, S::Error>,
     P: Protocol<Req>,
     P::Exchange: InspectResult<S::Response, S::Error>,
 {

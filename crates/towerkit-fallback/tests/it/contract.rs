@@ -5,7 +5,7 @@
 
 use http::Response;
 use towerkit_core::{CallEnd, LayerExt};
-use towerkit_fallback::{FallbackLayer, Function};
+use towerkit_fallback::{ByFunction, FallbackLayer};
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, Probe, ProbeBody, ProbeError, Subject, contract};
 
@@ -13,7 +13,7 @@ type Answer<T> = Result<T, ProbeError>;
 type GiveBack<T> = fn(Answer<T>, &CallEnd) -> Answer<T>;
 type HttpAnswer = Response<ProbeBody>;
 
-fn function<T>() -> FallbackLayer<Function<GiveBack<T>>> {
+fn function<T>() -> FallbackLayer<ByFunction<GiveBack<T>>> {
     FallbackLayer::function::<T, ProbeError>(|failed, _end| failed)
 }
 

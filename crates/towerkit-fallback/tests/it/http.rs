@@ -17,7 +17,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{CallEnd, Outcome, Rejection, RejectionReason, Status};
-use towerkit_fallback::{FallbackLayer, FellBack};
+use towerkit_fallback::{FallbackLayer, FallbackUsed};
 use towerkit_http::HttpExt;
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
@@ -97,7 +97,7 @@ async fn a_body_that_is_too_long_to_keep_leaves_the_failure_as_it_is() {
             .oneshot(told(500))
             .await;
         assert_eq!(response.status(), status);
-        assert_eq!(handle.snapshot().unrepeatable, u64::from(status == 500));
+        assert_eq!(handle.snapshot().not_replayable, u64::from(status == 500));
     }
 }
 
@@ -105,13 +105,13 @@ async fn a_body_that_is_too_long_to_keep_leaves_the_failure_as_it_is() {
 async fn the_response_says_that_it_is_not_the_first_choice() {
     let layer = FallbackLayer::function(sorry).name("prices").http();
     let Ok(response) = layer.layer(service_fn(as_told)).oneshot(told(503)).await;
-    let fell_back = response.extensions().get::<FellBack>().unwrap();
+    let fell_back = response.extensions().get::<FallbackUsed>().unwrap();
     assert_eq!(fell_back.name(), "prices");
     assert_eq!(fell_back.outcome(), Outcome::Overloaded);
     assert_eq!(fell_back.status(), Some(Status::Http(503)));
-    assert_eq!(fell_back.rejected(), None);
+    assert_eq!(fell_back.rejection_reason(), None);
     let Ok(response) = layer.layer(service_fn(as_told)).oneshot(told(200)).await;
-    assert!(response.extensions().get::<FellBack>().is_none());
+    assert!(response.extensions().get::<FallbackUsed>().is_none());
 }
 
 /// Rejects as a layer further in does.
@@ -137,9 +137,9 @@ async fn a_rejection_further_in_gets_another_answer_unless_the_caller_is_to_blam
         let layer = FallbackLayer::function(sorry).http();
         let Ok(response) = layer.layer(inside).oneshot(told(200)).await;
         assert_eq!(response.status() == 200, is_replaced, "{reason}");
-        let fell_back = response.extensions().get::<FellBack>();
+        let fell_back = response.extensions().get::<FallbackUsed>();
         let expected = is_replaced.then_some(reason);
-        assert_eq!(fell_back.and_then(FellBack::rejected), expected);
+        assert_eq!(fell_back.and_then(FallbackUsed::rejection_reason), expected);
     }
 }
 

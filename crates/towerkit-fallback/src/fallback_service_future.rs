@@ -8,11 +8,11 @@ use pin_project::pin_project;
 use tower_service::Service;
 use towerkit_core::{DrainResponse, InspectResult, ReplayRequest};
 
-use crate::plan::Plan;
+use crate::pending_fallback::PendingFallback;
 
-/// The future of a [`FallbackTo`](crate::FallbackTo).
+/// The future of a [`FallbackService`](crate::FallbackService).
 #[pin_project]
-pub struct FallbackToFuture<S, O, P, Req>
+pub struct FallbackServiceFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<Req>,
@@ -24,8 +24,8 @@ where
     #[pin]
     unwanted: Option<<P::Exchange as DrainResponse<S::Response>>::Drain>,
     exchange: P::Exchange,
-    /// `None` for a call that keeps its answer, whatever it is.
-    plan: Option<Plan<O, P, Req>>,
+    /// `None` for a call without a fallback.
+    pending_fallback: Option<PendingFallback<O, P, Req>>,
 }
 
 #[pin_project(project = PhaseProj)]
@@ -36,7 +36,7 @@ enum Phase<F, O, G, Q> {
     Answering(#[pin] G),
 }
 
-impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
+impl<S, O, P, Req> FallbackServiceFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<Req>,
@@ -45,18 +45,18 @@ where
     pub(crate) fn new(
         inner: S::Future,
         exchange: P::Exchange,
-        plan: Option<Plan<O, P, Req>>,
+        pending_fallback: Option<PendingFallback<O, P, Req>>,
     ) -> Self {
         Self {
             phase: Phase::Trying(inner),
             unwanted: None,
             exchange,
-            plan,
+            pending_fallback,
         }
     }
 }
 
-impl<S, O, P, Req> Future for FallbackToFuture<S, O, P, Req>
+impl<S, O, P, Req> Future for FallbackServiceFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req>,
     S: Service<Req>,
@@ -79,7 +79,7 @@ where
     }
 }
 
-impl<S, O, P, Req> FallbackToFuture<S, O, P, Req>
+impl<S, O, P, Req> FallbackServiceFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req>,
     S: Service<Req>,
@@ -92,50 +92,55 @@ where
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut me = self.project();
         loop {
-            let answer = match me.phase.as_mut().project() {
+            let response = match me.phase.as_mut().project() {
                 PhaseProj::Trying(inner) => {
                     let result = ready!(inner.poll(cx));
                     // The inner future lets go of its request before there is a second.
                     me.phase.set(Phase::Tried);
-                    let Some(plan) = me.plan else {
+                    let Some(pending_fallback) = me.pending_fallback else {
                         return Poll::Ready(result);
                     };
                     let end = me.exchange.inspect(&result);
-                    if !plan.chooses(&end) {
+                    if !pending_fallback.falls_back(&end) {
                         return Poll::Ready(result);
                     }
-                    let Some((other, attempt)) = plan.fall_back(&end) else {
+                    let Some((fallback_service, attempt)) = pending_fallback.fall_back(&end) else {
                         return Poll::Ready(result);
                     };
                     let unwanted = result.ok().map(|failed| me.exchange.drain(failed));
                     me.unwanted.set(unwanted);
-                    me.phase.set(Phase::Readying(other, Some(attempt)));
+                    me.phase
+                        .set(Phase::Readying(fallback_service, Some(attempt)));
                     continue;
                 }
-                PhaseProj::Readying(other, attempt) => match ready!(other.poll_ready(cx)) {
-                    Ok(()) => {
-                        let answer = other.call(attempt.take().expect("called once"));
-                        me.phase.set(Phase::Answering(answer));
-                        continue;
+                PhaseProj::Readying(fallback_service, attempt) => {
+                    match ready!(fallback_service.poll_ready(cx)) {
+                        Ok(()) => {
+                            let response =
+                                fallback_service.call(attempt.take().expect("called once"));
+                            me.phase.set(Phase::Answering(response));
+                            continue;
+                        }
+                        Err(error) => Err(error),
                     }
-                    Err(error) => Err(error),
-                },
-                PhaseProj::Answering(answer) => ready!(answer.poll(cx)),
+                }
+                PhaseProj::Answering(response) => ready!(response.poll(cx)),
                 PhaseProj::Tried => panic!("polled after completion"),
             };
-            let plan = me.plan.as_ref().expect("there was one");
-            return Poll::Ready(plan.conclude(me.exchange, answer));
+            let pending_fallback = me.pending_fallback.as_ref().expect("there was one");
+            return Poll::Ready(pending_fallback.conclude(me.exchange, response));
         }
     }
 }
 
-impl<S, O, P, Req> fmt::Debug for FallbackToFuture<S, O, P, Req>
+impl<S, O, P, Req> fmt::Debug for FallbackServiceFuture<S, O, P, Req>
 where
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
     S: Service<Req>,
     O: Service<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackToFuture").finish_non_exhaustive()
+        f.debug_struct("FallbackServiceFuture")
+            .finish_non_exhaustive()
     }
 }
