@@ -4,7 +4,7 @@ use towerkit_core::ConfigError;
 
 use crate::config::in_range;
 
-/// How much is kept.
+/// The capacity of a cache, in entries or in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     most: u64,
@@ -18,11 +18,11 @@ enum Unit {
 }
 
 impl Capacity {
-    /// Keeps so many answers, 1 to 2³².
+    /// Limits the number of responses, from 1 to 2³².
     ///
     /// # Errors
     ///
-    /// If it is 0 or more than 2³².
+    /// Returns a [`ConfigError`] if the number is out of range.
     pub fn entries(most: u64) -> Result<Self, ConfigError> {
         Ok(Self {
             most: in_range("entries", most, 1 << 32)?,
@@ -30,14 +30,14 @@ impl Capacity {
         })
     }
 
-    /// Keeps so many bytes, 1 to 2⁴⁰: of keys and answers, and of what keeping them takes.
+    /// Limits the bytes of keys, responses and bookkeeping, from 1 to 2⁴⁰.
     ///
-    /// Over HTTP that is head, body and trailers. Over a plain service it is the size of the response type: what stands behind
-    /// pointers is not seen, so that [`entries`](Self::entries) suits better there.
+    /// Over HTTP the size of a response is that of its head, body and trailers. Over a plain service it is the size of the response type,
+    /// without memory behind pointers, so [`entries`](Self::entries) is the better choice there.
     ///
     /// # Errors
     ///
-    /// If it is 0 or more than 2⁴⁰.
+    /// Returns a [`ConfigError`] if the number is out of range.
     pub fn bytes(most: u64) -> Result<Self, ConfigError> {
         Ok(Self {
             most: in_range("bytes", most, 1 << 40)?,
@@ -49,7 +49,7 @@ impl Capacity {
         self.most
     }
 
-    /// Returns what an answer of so many bytes weighs with its key. `None` if there is no room for it, however little else is kept.
+    /// Returns the weight of a response with its key; [`None`] if it exceeds the whole capacity.
     pub(crate) fn weigh<K: Hash>(&self, key: &K, bytes: usize) -> Option<u32> {
         let weight = match self.unit {
             Unit::Entries => 1,
@@ -60,10 +60,10 @@ impl Capacity {
     }
 }
 
-/// What the map, its order of use and its counts take for each entry, about.
+/// The approximate overhead of the map per entry, in bytes.
 const BOOKKEEPING: usize = 256;
 
-/// Returns the bytes of a key, also of those behind pointers: as many as it shows to a hasher.
+/// Returns the bytes of a key, including those behind pointers: the bytes that it feeds to a hasher.
 fn content<K: Hash>(key: &K) -> usize {
     #[derive(Default)]
     struct Count(usize);

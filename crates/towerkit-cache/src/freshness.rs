@@ -4,7 +4,7 @@ use towerkit_core::ConfigError;
 
 use crate::config::{check_ttl, check_window};
 
-/// How long an answer is kept and given out.
+/// The time for which a response is fresh, and for which it may be returned when it is stale.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,11 +23,11 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// Gives an answer out for `ttl` from the moment it was there.
+    /// Makes responses fresh for `ttl`.
     ///
     /// # Errors
     ///
-    /// If it is zero or more than a year.
+    /// Returns a [`ConfigError`] if `ttl` is zero or longer than 365 days.
     pub fn new(ttl: Duration) -> Result<Self, ConfigError> {
         Ok(Self {
             ttl: check_ttl(ttl)?,
@@ -36,27 +36,31 @@ impl Lifetime {
         })
     }
 
-    /// Gives an answer out for so long after its time is over, while one caller fetches the next; not at all by default (RFC 5861).
+    /// Returns a stale response for this time while one caller fetches the next; zero by default.
+    ///
+    /// See [RFC 5861, section 3](https://www.rfc-editor.org/rfc/rfc5861#section-3).
     ///
     /// # Errors
     ///
-    /// If it is more than a year.
+    /// Returns a [`ConfigError`] if the time is longer than 365 days.
     pub fn stale_while_revalidate(mut self, window: Duration) -> Result<Self, ConfigError> {
         self.while_revalidate = check_window("stale_while_revalidate", window)?;
         Ok(self)
     }
 
-    /// Gives an answer out for so long after its time is over to a caller whose own call fails; not at all by default (RFC 5861).
+    /// Returns a stale response for this time to callers whose own call fails; zero by default.
+    ///
+    /// See [RFC 5861, section 4](https://www.rfc-editor.org/rfc/rfc5861#section-4).
     ///
     /// # Errors
     ///
-    /// If it is more than a year.
+    /// Returns a [`ConfigError`] if the time is longer than 365 days.
     pub fn stale_if_error(mut self, window: Duration) -> Result<Self, ConfigError> {
         self.if_error = check_window("stale_if_error", window)?;
         Ok(self)
     }
 
-    /// Returns the terms of an answer that is there at `now`, in nanoseconds.
+    /// Returns the expiry times of a response that arrives at `now`, in nanoseconds.
     pub(crate) fn from(&self, now: u64) -> Terms {
         let over = now.saturating_add(self.ttl);
         Terms {
@@ -67,7 +71,7 @@ impl Lifetime {
     }
 }
 
-/// Until when an answer is good for what, in nanoseconds. They stand from the moment it is kept.
+/// The expiry times of a cached response, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     over: u64,
@@ -75,14 +79,14 @@ pub(crate) struct Terms {
     worthless: u64,
 }
 
-/// What an answer is good for.
+/// The freshness of a cached response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// For all.
+    /// Fresh: returned to every caller.
     Fresh,
-    /// For all but one, who fetches the next.
+    /// Stale: returned to every caller but one, which fetches the next.
     Stale,
-    /// For nobody who does not fail to fetch the next.
+    /// Stale: returned only to callers whose own call fails.
     Over,
 }
 
@@ -97,7 +101,7 @@ impl Terms {
         }
     }
 
-    /// Whether the answer stands in for a call that failed.
+    /// Returns true if the response may replace a failed call.
     pub(crate) fn stands_in(&self, now: u64) -> bool {
         now < self.worthless
     }
@@ -111,7 +115,7 @@ mod tests {
 
     const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
-    /// Times of every magnitude, and those at which something may overflow.
+    /// Times of every magnitude, including those near an overflow.
     fn nanos(most: u64) -> impl Strategy<Value = u64> {
         prop_oneof![
             0..8_u64,
@@ -129,7 +133,7 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// The model counts the age of an answer, and cannot overflow.
+        /// The model computes the age of a response, and cannot overflow.
         #[test]
         fn an_answer_is_good_for_what_its_age_says(
             ttl in nanos(YEAR),

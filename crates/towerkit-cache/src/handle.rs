@@ -2,7 +2,7 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use crate::{CacheSnapshot, Lifetime, store::Store};
 
-/// Reads and changes what a [`CacheLayer`](crate::CacheLayer) keeps while it runs.
+/// Reads and changes the cache of a [`CacheLayer`](crate::CacheLayer) at run time.
 pub struct CacheHandle<K>(Arc<Store<K>>);
 
 impl<K: Hash + Eq + Send + Sync + 'static> CacheHandle<K> {
@@ -10,19 +10,19 @@ impl<K: Hash + Eq + Send + Sync + 'static> CacheHandle<K> {
         Self(store)
     }
 
-    /// Throws away what is kept for a key. An answer that was asked for before is not kept either.
+    /// Removes the response of a key. A response that was requested before is not cached either.
     pub fn invalidate(&self, key: &K) {
         self.0.invalidate(key);
     }
 
-    /// Throws away all that is kept, and does not keep what was asked for before.
+    /// Removes all responses. Responses that were requested before are not cached either.
     pub fn clear(&self) {
         self.0.clear();
     }
 
-    /// Keeps answers that are there from now on for another time. What is kept already stays as it is.
-    pub fn change(&self, lifetime: Lifetime) {
-        self.0.change(lifetime);
+    /// Sets the [`Lifetime`] of responses that arrive from now on. Cached responses keep theirs.
+    pub fn set_lifetime(&self, lifetime: Lifetime) {
+        self.0.set_lifetime(lifetime);
     }
 
     /// Returns the lifetime.
@@ -31,7 +31,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> CacheHandle<K> {
         self.0.lifetime()
     }
 
-    /// Returns the figures of this moment.
+    /// Returns the figures.
     #[must_use]
     pub fn snapshot(&self) -> CacheSnapshot {
         self.0.snapshot()

@@ -9,9 +9,9 @@ use crate::{
     store::Store,
 };
 
-/// Keeps answers for a while, and gives them to callers who ask for the same.
+/// Caches responses by key.
 ///
-/// `X` is what finds the keys, a [`KeyFn`].
+/// `X` is the [key function](KeyFn). See the [crate's documentation](crate) for an example.
 pub struct CacheLayer<X: KeyType, P = NoProtocol> {
     keys: X,
     store: Arc<Store<X::Key>>,
@@ -23,11 +23,10 @@ impl<F, K> CacheLayer<KeyFn<F, K>>
 where
     K: Hash + Eq + Send + Sync + 'static,
 {
-    /// Keeps answers for `lifetime`, no more than `capacity` of them, by the key that `key` finds. A call for which it returns
-    /// `None` is made as if there were no layer.
+    /// Caches responses for a [`Lifetime`] and within a [`Capacity`]. A call for which `key` returns [`None`] is not cached.
     ///
-    /// Equal keys have to mean that the same answer is right for both callers: what the answer depends on, who asks included,
-    /// belongs in the key. Over HTTP `towerkit_http::RequestKey::of` is such a function.
+    /// The key must contain everything on which the response depends, including the caller where it matters. Over HTTP use
+    /// `towerkit_http::RequestKey::of`.
     #[must_use]
     pub fn new<Req>(lifetime: Lifetime, capacity: Capacity, key: F) -> Self
     where
@@ -43,36 +42,36 @@ where
 }
 
 impl<X: KeyType, P> CacheLayer<X, P> {
-    /// Keeps response bodies of up to so many bytes, 1 byte to 1 GiB; 256 KiB by default.
+    /// Limits the size of cached response bodies, from 1 byte to 1 GiB; 256 KiB by default.
     ///
-    /// A response with a longer body is passed on as it comes.
+    /// A response with a larger body is streamed to its caller and not cached.
     ///
     /// # Errors
     ///
-    /// If it is 0 or more than 1 GiB.
+    /// Returns a [`ConfigError`] if the size is out of range.
     pub fn max_body(mut self, bytes: usize) -> Result<Self, ConfigError> {
         in_range("max_body", bytes as u64, 1 << 30)?;
         self.settings.max_body = bytes;
         Ok(self)
     }
 
-    /// Keeps what `keep` returns true for; successes by default.
+    /// Caches responses for which `keep` returns true; successes by default.
     ///
-    /// Errors, which cannot be cloned, and rejections by a layer further in are never kept.
+    /// Errors, which cannot be cloned, and rejections by an inner layer are never cached.
     #[must_use]
     pub fn keep(mut self, keep: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
         self.settings.keep = KeepPolicy::asking(keep);
         self
     }
 
-    /// Reads time from `clock`; [`Clock::monotonic`] by default.
+    /// Measures the age of responses with `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings.clock = clock;
         self
     }
 
-    /// Returns a handle on what is kept, which all services of this layer share.
+    /// Returns a handle on the cache, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> CacheHandle<X::Key> {
         CacheHandle::new(self.store.clone())

@@ -1,9 +1,9 @@
-//! Answers kept for a while, bounded in number and in age.
+//! A response cache for [tower] services, bounded in size and in age.
 //!
-//! Calls have a key. The answer to one is kept for a [`Lifetime`], within a [`Capacity`], and given to all who ask with an equal
-//! key. Past its time it can be given out while one caller fetches the next, or to a caller whose own call fails. Nothing is
-//! spawned: answers are fetched by the callers' own futures, and the map ([`moka`], which keeps what is asked for often) does its
-//! chores on their threads.
+//! Use it to spare an upstream calls for the same response, and to respond with an older one while the upstream fails. The layer caches
+//! the response of a call by its key, for a [`Lifetime`] and within a [`Capacity`]. A stale response can be returned while one caller
+//! fetches the next ([stale-while-revalidate]), or to a caller whose own call failed ([stale-if-error]). No task is spawned: the callers'
+//! own futures fetch responses, and the map ([`moka`], which favours frequently used entries) does its maintenance on their threads.
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,51 +31,62 @@
 //!
 //! # Keys
 //!
-//! Equal keys have to mean that one answer is right for both callers, whoever they are. A call whose key is `None` is made as if
-//! there were no layer. A flood of keys that are asked for once is bounded by the capacity, and does not drive out what is asked
-//! for often.
+//! Calls with equal keys get the same response, so the key must contain everything on which the response depends, including the caller
+//! where it matters. A call with the key [`None`] is not cached. The capacity bounds the number of keys, and a flood of keys that are used
+//! once does not evict frequently used ones.
 //!
 //! # Over HTTP
 //!
-//! **This is not an HTTP cache as RFC 9111 has it.** It does not read `max-age`, `Expires` or the requests' `Cache-Control`, does
-//! not validate, and adds no `Age`: how long an answer is good is what you say. Put a real one in front where origins and clients
-//! rule.
+//! **This is not an HTTP cache as defined by [RFC 9111].** It does not read `max-age`, `Expires` or the `Cache-Control` of requests, does
+//! not validate responses, and adds no `Age`: you set the lifetime. If origins and clients control caching, use an HTTP cache in front.
 //!
-//! Take `towerkit_http::RequestKey::of` for the key, a capacity in bytes, and say `.http()` instead of `.plain(..)`. Kept are answers to a `GET` or
-//! `HEAD` that has neither credentials nor conditions. Bodies are read ahead up to [`max_body`](CacheLayer::max_body), so that a
-//! response begins when all of it is there: choose the operations that profit by `.only(..)`, and leave out those that stream.
+//! Use `towerkit_http::RequestKey::of` as the key function, a capacity in [bytes](Capacity::bytes), and `.http()` as the protocol. The
+//! layer caches responses to `GET` and `HEAD` requests without [credentials] and without [conditional headers]. Response bodies are read
+//! ahead up to [`max_body`](CacheLayer::max_body), so a response begins when it is complete: select the operations with `.only(..)`, and
+//! exclude those that stream.
 //!
-//! Not kept, on the safe side, is a response that sets a cookie, is partial, an event stream or a redirect for now, whose
-//! `Cache-Control` says `private`, `no-store` or `no-cache`, or that varies by a field which is not in the key. What is kept of a
-//! response is its head, body and trailers, but not its extensions.
+//! A response is not cached if it has a [`Set-Cookie`] header, a `Cache-Control` of `private`, `no-store` or `no-cache`, or a [`Vary`]
+//! header that the key does not cover, or if it is partial, an event stream or a temporary redirect. A cached response has the head, body
+//! and trailers of the original, but not its extensions.
 //!
 //! # Readiness
 //!
-//! Is the inner service's. A call that is answered from what is kept gives it back.
+//! [`poll_ready`](tower_service::Service::poll_ready) forwards to the inner service. A call that is answered from the cache releases the
+//! readiness.
 //!
 //! # Cancellation
 //!
-//! A caller that is dropped while it fetches an answer, or panics, leaves that to the next.
+//! If a caller is dropped while it fetches a response, or panics, the next caller fetches it.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and their clones, share what is kept. Services with different answers need keys that differ.
+//! All services of one layer, and their clones, share one cache. Services with different responses need different keys.
 //!
 //! # Errors
 //!
-//! An error is never kept, nor is a rejection by a layer further in. Kept are successes, unless [`keep`](CacheLayer::keep) says
-//! otherwise. An answer that is no failure and is not kept, such as a 404, throws away what was kept before.
+//! Errors and rejections by an inner layer are not cached. Successes are, unless [`keep`](CacheLayer::keep) sets another condition. A
+//! response that is neither a failure nor cached, such as a 404, removes the cached response of its key. An invalid setting is a
+//! [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Order
 //!
-//! Inside authentication, or anyone is given what only some may see; who may see it belongs in the key. Outside
-//! [coalesce](https://docs.rs/towerkit-coalesce), or all who miss the same answer at the same time fetch it: this layer lets one
-//! caller fetch only where the others can have the old answer. Outside retry, circuit breaker and timeout, so that an old answer
-//! can stand in for what they give up on.
+//! Put it inside authentication, and put the caller's permissions into the key, so that no caller gets the response of another. Put it
+//! outside [coalesce], because this layer lets a single caller fetch only if the others can have a stale response. Put it outside retry,
+//! circuit breaker and timeout, so that a stale response can replace their failures.
 //!
 //! # Coming from go-kit
 //!
 //! go-kit has no such middleware.
+//!
+//! [tower]: https://docs.rs/tower
+//! [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
+//! [stale-while-revalidate]: https://www.rfc-editor.org/rfc/rfc5861#section-3
+//! [stale-if-error]: https://www.rfc-editor.org/rfc/rfc5861#section-4
+//! [credentials]: https://www.rfc-editor.org/rfc/rfc9110#field.authorization
+//! [conditional headers]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1
+//! [`Set-Cookie`]: https://www.rfc-editor.org/rfc/rfc6265#section-4.1
+//! [`Vary`]: https://www.rfc-editor.org/rfc/rfc9110#field.vary
+//! [coalesce]: https://docs.rs/towerkit-coalesce
 
 mod capacity;
 mod config;

@@ -14,11 +14,11 @@ use crate::{
     freshness::Freshness,
 };
 
-/// The answers of a layer, by key, within its capacity.
+/// The cached responses of a layer, by key, within its capacity.
 pub(crate) struct Store<K> {
     kept: Cache<Arc<K>, Kept>,
     capacity: Capacity,
-    /// Read when an answer is kept, and not when it is found.
+    /// Read when a response is cached, and not when it is found.
     lifetime: Mutex<Lifetime>,
     epochs: Epochs,
     hasher: RandomState,
@@ -45,7 +45,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         }
     }
 
-    /// Answers from what is kept; otherwise there is a call to make, perhaps with the claim to fetch what comes next.
+    /// Returns a cached response, or the call to make, possibly with the claim to fetch the next response.
     pub(crate) fn look_up<T, E, X: ShareResponse<T, E>>(
         &self,
         exchange: &X,
@@ -65,7 +65,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         Ok(exchange.copy(value))
     }
 
-    /// Answers a call that failed from what is kept by then.
+    /// Returns a stale response for a failed call.
     pub(crate) fn stand_in<T, E, X: ShareResponse<T, E>>(
         &self,
         exchange: &X,
@@ -84,21 +84,20 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         Some(exchange.copy(value))
     }
 
-    /// Finds what is kept for a key, and was not thrown away with all others.
+    /// Finds the response of a key, unless the cache was cleared since.
     ///
-    /// Its type may be another than the caller's: one layer stands around services with different responses, whose keys are equal
-    /// all the same.
+    /// Its type may differ from the caller's if one layer wraps services with different types of response and equal keys.
     fn find(&self, key: &K) -> Option<Kept> {
         let entry = self.kept.get(key)?;
         self.epochs.is_of(entry.generation).then_some(entry)
     }
 
-    /// Takes note of the moment at which an answer is asked for.
+    /// Returns a stamp of the moment of a request, to detect invalidations before its response.
     pub(crate) fn stamp(&self, key: &K) -> Stamp {
         self.epochs.stamp(self.hasher.hash_one(key))
     }
 
-    /// Keeps an answer of so many bytes that was asked for at `stamp`, unless its key was invalidated since.
+    /// Caches a response that was requested at `stamp`, unless its key was invalidated since.
     pub(crate) fn keep<V>(&self, key: K, stamp: &Stamp, value: V, bytes: usize, now: u64)
     where
         V: Send + Sync + 'static,
@@ -119,18 +118,18 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         }
     }
 
-    /// Throws an answer away that has been overtaken by another.
+    /// Removes a response that a newer one replaces.
     pub(crate) fn discard(&self, key: &K) {
         self.kept.invalidate(key);
     }
 
-    /// Throws an answer away, and those that are being fetched.
+    /// Removes the response of a key, including one that is being fetched.
     pub(crate) fn invalidate(&self, key: &K) {
         self.epochs.end(self.hasher.hash_one(key));
         self.discard(key);
     }
 
-    /// Throws all answers away, and those that are being fetched.
+    /// Removes all responses, including those that are being fetched.
     pub(crate) fn clear(&self) {
         self.epochs.end_all();
         self.kept.invalidate_all();
@@ -140,7 +139,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         *self.lifetime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn change(&self, lifetime: Lifetime) {
+    pub(crate) fn set_lifetime(&self, lifetime: Lifetime) {
         *self.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = lifetime;
     }
 
@@ -164,7 +163,7 @@ impl<K> fmt::Debug for Store<K> {
     }
 }
 
-/// A figure for people to read.
+/// A counter.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(atomic::AtomicU64);
 
@@ -184,14 +183,14 @@ impl Counter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheSnapshot {
-    /// How many answers are kept, those among them whose time is over.
+    /// The cached responses, including stale ones.
     pub entries: u64,
-    /// What they weigh, in the unit of the capacity.
+    /// Their weight, in the unit of the capacity.
     pub weight: u64,
-    /// How many callers got an answer within its time.
+    /// The callers that got a fresh response.
     pub hits: u64,
-    /// How many callers got an answer after its time.
+    /// The callers that got a stale response.
     pub stale: u64,
-    /// How many callers made a call for an answer to keep.
+    /// The callers that called the inner service for a response to cache.
     pub misses: u64,
 }

@@ -191,7 +191,7 @@ fn a_handle_changes_the_lifetime_of_later_answers() {
     let mut scene = scene(lifetime());
     scene.fetch(7);
     let shorter = Lifetime::new(SECOND).unwrap();
-    scene.handle.change(shorter);
+    scene.handle.set_lifetime(shorter);
     assert_eq!(scene.handle.lifetime(), shorter);
     scene.fetch(8);
     scene.hand.advance(SECOND);

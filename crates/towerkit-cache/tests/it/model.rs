@@ -227,7 +227,7 @@ struct Both {
 impl Both {
     fn new(lifetime: [u64; 3]) -> Self {
         SUBJECT.handle.clear();
-        SUBJECT.handle.change(lifetime_of(lifetime));
+        SUBJECT.handle.set_lifetime(lifetime_of(lifetime));
         let mock = MockService::default();
         Self {
             service: (SUBJECT.service)(mock.clone()),
@@ -279,7 +279,7 @@ impl Both {
                 self.model.invalidate();
             }
             Step::Change(nanos) => {
-                SUBJECT.handle.change(lifetime_of(nanos));
+                SUBJECT.handle.set_lifetime(lifetime_of(nanos));
                 self.model.lifetime = nanos.map(i128::from);
             }
         }
