@@ -73,7 +73,7 @@ impl Background {
     /// Starts the thread that writes to `writer`, and reports dropped lines in `format`.
     ///
     /// [`LogSubscriber::background`](crate::LogSubscriber::background) calls this. Use it directly to put the queue behind a
-    /// [`LineFormatter`](crate::LineFormatter) or a layer of [`tracing_subscriber::fmt`]; each write into the queue is a line. The thread
+    /// [`LineFormatter`](crate::LineFormatter) or a layer of [`tracing_subscriber::fmt`](mod@tracing_subscriber::fmt); each write into the queue is a line. The thread
     /// calls [`make_writer`](MakeWriter::make_writer) once per batch.
     ///
     /// # Errors

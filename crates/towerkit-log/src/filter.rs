@@ -9,16 +9,13 @@ use std::{
     },
 };
 
-#[cfg(towerkit_loom)]
-use loom::sync::{Mutex, atomic::AtomicU64};
-#[cfg(not(towerkit_loom))]
-use std::sync::{Mutex, atomic::AtomicU64};
-
 use tracing::{
     Metadata, Subscriber, callsite::rebuild_interest_cache, level_filters::LevelFilter,
     subscriber::Interest,
 };
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::Context};
+
+use crate::sync::{AtomicU64, Mutex};
 
 /// Reads and changes the [`Targets`] that a [`LogSubscriber`](crate::LogSubscriber) writes, while it runs.
 ///

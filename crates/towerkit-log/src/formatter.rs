@@ -116,7 +116,7 @@ impl<W> LineFormatter<W> {
         self
     }
 
-    /// Appends the fields of the enclosing [spans](tracing::span) to each event, starting with the innermost; off by default.
+    /// Appends the fields of the enclosing [spans](mod@tracing::span) to each event, starting with the innermost; off by default.
     #[must_use]
     pub fn spans(mut self) -> Self {
         self.options.spans = true;

@@ -113,7 +113,7 @@
 //! # Terminals and syslog
 //!
 //! `subscriber(Format::Logfmt).colors(std::io::stderr().is_terminal())` colors the levels for people. For layouts with columns or
-//! several lines use the layers of [`tracing_subscriber::fmt`], which do not redact credentials.
+//! several lines use the layers of [`tracing_subscriber::fmt`](mod@tracing_subscriber::fmt), which do not redact credentials.
 //!
 //! A [`MakeWriter`] receives the level of each line, except in the background. With [`syslog-tracing`] each line gets the matching
 //! severity in the system log:
@@ -160,7 +160,7 @@
 //! | `log.NewJSONLogger(w)` | [`subscriber(Format::Json).writer(w)`](LogSubscriber::writer); fields are flat and keep their order |
 //! | `log.With(logger, "ts", log.DefaultTimestampUTC)` | built in |
 //! | `level.NewFilter(logger, level.AllowInfo())` | [`level`](LogSubscriber::level), [`targets`](LogSubscriber::targets) |
-//! | `log.With(logger, "component", "x")` | a [span](tracing::span), and [`spans`](LogSubscriber::spans) |
+//! | `log.With(logger, "component", "x")` | a [span](mod@tracing::span), and [`spans`](LogSubscriber::spans) |
 //! | `logger.Log("msg", "hello", "n", 1)` | [`tracing::info!(n = 1, "hello")`](tracing::info); a value cannot be missing |
 //! | `log.SwapLogger` | [`TargetsHandle`], and [`LogHandle`] for calls |
 //! | `log/term` | [`colors`](LogSubscriber::colors) |

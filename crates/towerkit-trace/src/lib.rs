@@ -1,8 +1,9 @@
-//! Spans for the calls of tower services, with strict propagation of W3C and B3 contexts.
+//! Distributed tracing for [tower] services: one span per call, and strict propagation of W3C and B3 contexts.
 //!
-//! [`TraceLayer`] gives each call a place in a trace: it goes on from the context of its caller, decides whether the trace is recorded,
-//! and, if it is, keeps a [`tracing`] span from the call to its end: over HTTP and gRPC that is the end of the body. A call that is not
-//! recorded has ids all the same, which its log lines show and its callees go on from, and allocates nothing.
+//! Use it to see where the time of a call goes over all services that it passes. [`TraceLayer`] continues the caller's trace, or begins a
+//! new one, decides whether the trace is sampled, and keeps a [`tracing`] span from the call to its end: over HTTP and gRPC the end of the
+//! response body. A call that is not sampled still has ids, which its log lines show and its outgoing calls propagate, and does not
+//! allocate.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -15,7 +16,7 @@
 //! let backend = ServiceBuilder::new()
 //!     .layer(TraceLayer::client().http())
 //!     .service_fn(|request: Request<String>| async move {
-//!         // What goes over the wire.
+//!         // The context that is sent.
 //!         let sent = request.headers()["traceparent"].to_str()?.to_owned();
 //!         Ok::<_, BoxError>(Response::new(sent))
 //!     });
@@ -40,89 +41,92 @@
 //!
 //! # Spans
 //!
-//! The span of a call is named by its method and route, by its gRPC method, or by the operation of `.plain(..)`; never by a path or a
-//! method that a caller made up: an unknown HTTP method is `HTTP`, and a gRPC method that a server answers with `UNIMPLEMENTED` is `grpc`.
-//! Names and attributes are those of OpenTelemetry's [semantic conventions] 1.45:
+//! The name of a span is the method and route, the gRPC method, or the operation of `.plain(..)`; never a path or a method that a caller
+//! made up: an unknown HTTP method is `HTTP`, and a gRPC method for which a server returns `UNIMPLEMENTED` is `grpc`. Names and attributes
+//! follow OpenTelemetry's [semantic conventions] 1.45:
 //!
 //! | attribute | calls |
 //! |---|---|
-//! | `http.request.method`, `http.request.method_original` | HTTP; the second where the first is `_OTHER` |
+//! | `http.request.method`, `http.request.method_original` | HTTP; the second if the first is `_OTHER` |
 //! | `http.route`, `url.template` | HTTP: of a server, of a client |
 //! | `url.scheme`, `url.path`, `url.query` | HTTP, of a server |
 //! | `url.full` | HTTP, of a client, if the request has an absolute URL |
-//! | `server.address`, `server.port` | HTTP and gRPC, if the request has an authority or a `Host`, or [`authority`](TraceLayer::authority) says it |
+//! | `server.address`, `server.port` | HTTP and gRPC, if the request has an authority or a `Host`, or [`authority`](TraceLayer::authority) is set |
 //! | `http.request.resend_count` | HTTP and gRPC, of a client behind a retry, from `x-retry-attempt` |
-//! | `http.response.status_code` | HTTP, if there was a head |
-//! | `http.response.body.size` | HTTP; where [`record_body_size`](TraceLayer::record_body_size) asks for it |
+//! | `http.response.status_code` | HTTP, if there was a response |
+//! | `http.response.body.size` | HTTP; with [`record_body_size`](TraceLayer::record_body_size) |
 //! | `rpc.system.name`, `rpc.method`, `rpc.status_code` | gRPC; the code may come in trailers |
-//! | `rpc.method_original` | gRPC, where `rpc.method` is `_OTHER` |
-//! | `http.request.header.<name>`, `rpc.request.header.<name>` | HTTP, gRPC; where `record_headers` asks for it |
-//! | `error.type` | calls that failed: the status, the name of the gRPC code, or the outcome, as [`error_type`] says it for metrics as well |
+//! | `rpc.method_original` | gRPC, if `rpc.method` is `_OTHER` |
+//! | `http.request.header.<name>`, `rpc.request.header.<name>` | HTTP, gRPC; with `record_headers` |
+//! | `error.type` | failed calls: the status, the name of the gRPC code, or the outcome; the same as in metrics ([`error_type`]) |
 //!
-//! A path is cut after 256 bytes, and segments that look like tokens are `REDACTED`; of a query only the names of the parameters are
-//! shown, of user information nothing. [`without_url`](TraceLayer::without_url) and [`without_server`](TraceLayer::without_server) leave
-//! URLs and servers off. The status of a span is an error if `error.type` is there; its description says that the service panicked, or
-//! why a layer rejected the call. On a server a caller's mistake is no error, and neither is a gRPC call that its caller cancels.
+//! A path is truncated to 256 bytes, and segments that look like tokens are `REDACTED`; of a query only the names of its parameters are
+//! recorded, and user information is not. [`without_url`](TraceLayer::without_url) and [`without_server`](TraceLayer::without_server) omit
+//! URLs and servers. The status of a span is an error if `error.type` is present; its description names a panic of the service, or the
+//! reason of a rejection. On a server, a caller's mistake is not an error, and neither is a gRPC call that its caller cancels.
 //!
+//! [tower]: https://docs.rs/tower
 //! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/
 //! [`error_type`]: towerkit_core::error_type()
 //!
 //! # Sampling
 //!
-//! A trace that begins here is recorded if its [`Sampler`] says so, all by default; [`Sampler::set_ratio`] changes the share while calls
-//! run. Where a caller has decided, its decision is followed. It is made before there is a span, so that a trace that is not recorded
-//! costs next to nothing; leave the sampler of the SDK as it is, which records what has a recorded parent, and roots.
+//! The [`Sampler`] decides about a trace that begins here; by default all are sampled. [`Sampler::set_ratio`] changes the share at run
+//! time. If a caller has decided, its decision is followed. The decision is made before a span exists, so that a trace that is not sampled
+//! costs almost no time. Keep the default sampler of the OpenTelemetry SDK, which follows the parent and samples roots.
 //!
 //! # The edge
 //!
-//! By default callers are trusted. Where anybody may call, [`untrusted`](TraceLayer::untrusted) begins a trace for each call, linked to
-//! that of the caller, and [`remote_sampling_limit`](TraceLayer::remote_sampling_limit) limits how many traces a second are recorded because callers say so.
+//! By default callers are trusted. On a public endpoint, [`untrusted`](TraceLayer::untrusted) begins a new trace for each call, with a
+//! link to the caller's, and [`remote_sampling_limit`](TraceLayer::remote_sampling_limit) limits the traces per second that are sampled
+//! at the request of callers.
 //!
 //! # Propagation
 //!
-//! [`TraceLayer::propagation`] chooses the formats: W3C trace context by default, B3 in one field or several. What breaks a rule of its
-//! format begins a new trace and is never an error; a bad `tracestate` is dropped alone. The debug flag of B3 counts as a decision to
-//! record. [`Baggage`] is passed on where a layer says so. A client takes off what a request that is passed on has of other contexts.
+//! [`TraceLayer::propagation`] selects the [formats](Propagation): [W3C trace context] by default, or [B3] in one header or in several. A
+//! malformed context begins a new trace and is never an error; a malformed [`tracestate`](TraceState) is dropped alone. The debug flag of
+//! B3 counts as a decision to sample. [`Baggage`] is propagated if a layer enables it. A client removes the context headers of a request
+//! that it forwards.
 //!
-//! A task that is spawned takes the context along by [`TraceContext::scope`]; messages carry it by [`inject`] and [`extract`] through a
+//! A spawned task keeps the context with [`TraceContext::scope`]; messages carry it with [`inject`] and [`extract`] through a
 //! [`Carrier`].
 //!
 //! # Exporting with OpenTelemetry
 //!
 //! With the feature `opentelemetry` spans have the parents, links and ids that the OpenTelemetry SDK exports. `towerkit-opentelemetry`
-//! sends them to OTLP collectors and Zipkin, and counts the spans that are lost; its documentation shows how.
+//! sends them to OTLP collectors and Zipkin, and counts lost spans. A program with a pipeline of its own uses the layer that `otel_layer`
+//! makes of its tracer.
 //!
-//! A program that has a pipeline of its own takes the layer that `otel_layer` makes of its tracer.
-//!
-//! What happens inside a call that is not recorded is not recorded either. Without the feature spans go to whatever subscriber there is,
-//! as children of the span that the thread is in.
+//! Spans inside a call that is not sampled are not sampled either. Without the feature, spans go to the current subscriber, as children
+//! of the span that the thread is in.
 //!
 //! # Readiness
 //!
-//! Readiness is the inner service's. A span begins with `call`, so that waiting for readiness is not part of it.
+//! `poll_ready` forwards to the inner service. A span begins with `call`, so it does not include
+//! the wait for readiness.
 //!
 //! # Cancellation
 //!
-//! A call that is dropped, before its head or while its body is read, ends its span as an error of the type `cancelled` (over gRPC on a
-//! client only), with the status of its head only if there was one. A future or a body is polled and dropped inside its span.
+//! A call that is dropped before its response, or while its body is read, ends its span as an error of the type `cancelled` (over gRPC
+//! only on a client), with the status of the response if there was one. Futures and bodies are polled and dropped inside their span.
 //!
 //! # Clones
 //!
-//! All services that one layer makes, and clones of the layer, share the sampler and the cap. There is no other state.
+//! All services of one layer, and clones of the layer, share the sampler and the limit. There is no other state.
 //!
 //! # Errors
 //!
-//! Calls never fail because of a trace. Invalid settings are reported as a [`ConfigError`](towerkit_core::ConfigError).
+//! A trace never makes a call fail. An invalid setting is a [`ConfigError`](towerkit_core::ConfigError).
 //!
 //! # Order
 //!
-//! A server's layer stands outside of all others, so that their log lines, metrics and rejections belong to the span. A client's stands
-//! inside of retries and hedges, so that each attempt has a span of its own, and [`TraceLayer::internal`] outside of them, if the call as
-//! a whole is to have one.
+//! On a server, put the layer outside of all others, so that their log lines, metrics and rejections belong to the span. On a client, put
+//! it inside of retries and hedges, so that each attempt has a span, and [`TraceLayer::internal`] outside of them if the whole call should
+//! have one.
 //!
 //! # Coming from go-kit
 //!
-//! | go-kit | here |
+//! | go-kit | towerkit |
 //! |---|---|
 //! | `opentracing.TraceServer(tracer, "op")`, `zipkin.TraceEndpoint` | `TraceLayer::server().plain("op")` |
 //! | `opentracing.TraceClient` | `TraceLayer::client().plain("op")` |
@@ -130,7 +134,10 @@
 //! | `zipkin.HTTPServerTrace(tracer, zipkin.AllowPropagation(false))` | [`untrusted`](TraceLayer::untrusted) |
 //! | `opencensus.WithSampler` | [`sampler`](TraceLayer::sampler) |
 //!
-//! A span always ends, which that of go-kit's `HTTPToContext` does not.
+//! A span always ends; that of go-kit's `HTTPToContext` does not.
+//!
+//! [W3C trace context]: https://www.w3.org/TR/trace-context-2/
+//! [B3]: https://github.com/openzipkin/b3-propagation
 
 mod b3;
 mod baggage;

@@ -29,8 +29,12 @@ type Get = Request<Full<Bytes>>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let by_host =
-        ByText::new(|call: &Call<'_, Get>| call.request.uri().authority().map(|a| a.as_str()));
+    let by_host = ByText::new(|call: &Call<'_, Get>| {
+        call.request
+            .uri()
+            .authority()
+            .map(http::uri::Authority::as_str)
+    });
     let breakers = KeyedCircuitBreakerLayer::new(1_000, by_host)?
         .open_when(OpenWhen::consecutive_failures(2)?)
         .http_client();
