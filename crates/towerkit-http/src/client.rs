@@ -30,7 +30,7 @@ pub type Client<B> = legacy::Client<Connector, B>;
 /// The client itself does not limit the time of a call: a server may take as long for its response as it likes. Add a
 /// [`TimeoutLayer`] for that, and a retry outside of it:
 ///
-/// ```ignore
+/// ```text
 /// let client = ServiceBuilder::new()
 ///     .layer(RetryLayer::new().http_client())
 ///     .layer(TimeoutLayer::new(Duration::from_secs(5))?.http_client())
