@@ -2,12 +2,12 @@ use towerkit_core::Hex;
 
 use crate::{Carrier, Flags, SpanId, TraceId, TraceParent, hex};
 
-/// What a B3 request says of its trace, in one field or in several (openzipkin/b3-propagation).
+/// The B3 context of a request, from one header or from several ([B3 propagation](https://github.com/openzipkin/b3-propagation)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum B3 {
-    /// Nothing, or something that breaks a rule: a new trace.
+    /// Absent or malformed: a new trace.
     Absent,
-    /// Only whether to record.
+    /// Only the decision to sample or not.
     Decision(bool),
     /// Where the call stands. `None` leaves to the callee whether to record.
     Context {

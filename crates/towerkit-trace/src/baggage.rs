@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc};
 
-/// What a caller sends along with a trace: the field `baggage` (W3C baggage), passed on as it came.
+/// The baggage of a caller: the header `baggage` ([W3C Baggage](https://www.w3.org/TR/baggage/)), propagated unchanged.
 ///
-/// Baggage comes from whoever calls and goes to everybody who is called: put no secrets into it, and believe nothing in it. It is off
-/// unless a layer asks for it.
+/// Any caller can set it, and every upstream receives it: put no secrets into it, and do not trust it. A layer propagates it only with
+/// [`TraceLayer::baggage`](crate::TraceLayer::baggage).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Baggage(Arc<str>);
 
@@ -65,7 +65,7 @@ impl BaggageList {
     }
 }
 
-/// A token, an equals sign, and printable characters of which none ends a member.
+/// A token, an equals sign, and printable characters without the separators of members.
 fn checked(member: &[u8]) -> Option<&str> {
     let member = str::from_utf8(member).ok()?;
     let (key, value) = member.split_once('=')?;

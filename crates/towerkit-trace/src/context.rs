@@ -9,44 +9,44 @@ use towerkit_core::TraceIds;
 
 use crate::{Baggage, TraceParent, TraceState};
 
-/// Where the work of this moment stands in its trace, and what travels along.
+/// The trace context of the current call: its [`TraceParent`], [`TraceState`] and [`Baggage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
     parent: TraceParent,
-    carried: Option<Arc<Carried>>,
+    propagated: Option<Arc<Propagated>>,
 }
 
-/// What travels along with a trace.
+/// The parts of a context beside the ids.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Carried {
+pub(crate) struct Propagated {
     pub(crate) state: Option<TraceState>,
     pub(crate) baggage: Option<Baggage>,
 }
 
 thread_local! {
-    /// What the call with this span carries. Of other spans it says nothing, so that a call that carries nothing need not look here.
-    static CARRIED: Cell<Option<([u8; 8], Arc<Carried>)>> = const { Cell::new(None) };
+    /// The propagated parts of the call with this span. For other spans it is ignored, so that a call without such parts need not change it.
+    static PROPAGATED: Cell<Option<([u8; 8], Arc<Propagated>)>> = const { Cell::new(None) };
 }
 
 impl TraceContext {
-    /// A context that carries nothing along.
+    /// Makes a context without state and baggage.
     #[must_use]
     pub const fn new(parent: TraceParent) -> Self {
         Self {
             parent,
-            carried: None,
+            propagated: None,
         }
     }
 
     /// Returns the context of the call that this thread is polling.
     ///
-    /// A task that is spawned has none of its own: take the context along with [`scope`](Self::scope).
+    /// A spawned task has no context of its own: give it one with [`scope`](Self::scope).
     #[must_use]
     pub fn current() -> Option<Self> {
         let ids = TraceIds::current()?;
         Some(Self {
             parent: TraceParent::of_ids(ids)?,
-            carried: carried_by(ids.span),
+            propagated: propagated_by(ids.span),
         })
     }
 
@@ -56,19 +56,19 @@ impl TraceContext {
         self.parent
     }
 
-    /// Returns what other tracing systems have to say of the trace.
+    /// Returns the [`TraceState`], the entries of other tracing systems.
     #[must_use]
     pub fn state(&self) -> Option<&TraceState> {
-        self.carried.as_ref()?.state.as_ref()
+        self.propagated.as_ref()?.state.as_ref()
     }
 
-    /// Returns what the caller sent along.
+    /// Returns the [`Baggage`] of the caller.
     #[must_use]
     pub fn baggage(&self) -> Option<&Baggage> {
-        self.carried.as_ref()?.baggage.as_ref()
+        self.propagated.as_ref()?.baggage.as_ref()
     }
 
-    /// Runs a future in this context, for example one that is spawned; it is dropped in it as well.
+    /// Runs a future in this context, for example in a spawned task; the future is also dropped in it.
     pub fn scope<F: Future>(self, future: F) -> WithContext<F> {
         WithContext {
             future: Some(Box::pin(future)),
@@ -76,50 +76,54 @@ impl TraceContext {
         }
     }
 
-    pub(crate) fn carrying(
+    pub(crate) fn with_propagated(
         parent: TraceParent,
         state: Option<TraceState>,
         baggage: Option<Baggage>,
     ) -> Self {
         let carries = state.is_some() || baggage.is_some();
-        let carried = carries.then(|| Arc::new(Carried { state, baggage }));
-        Self { parent, carried }
+        let propagated = carries.then(|| Arc::new(Propagated { state, baggage }));
+        Self { parent, propagated }
     }
 
     pub(crate) fn with_baggage(self, baggage: Option<Baggage>) -> Self {
         let state = self.state().cloned();
-        Self::carrying(self.parent, state, baggage)
+        Self::with_propagated(self.parent, state, baggage)
     }
 
-    pub(crate) fn into_parts(self) -> (TraceParent, Option<Arc<Carried>>) {
-        (self.parent, self.carried)
+    pub(crate) fn into_parts(self) -> (TraceParent, Option<Arc<Propagated>>) {
+        (self.parent, self.propagated)
     }
 
-    pub(crate) fn of_parts(parent: TraceParent, carried: Option<Arc<Carried>>) -> Self {
-        Self { parent, carried }
+    pub(crate) fn of_parts(parent: TraceParent, propagated: Option<Arc<Propagated>>) -> Self {
+        Self { parent, propagated }
     }
 }
 
-/// Returns what the call with this span carries.
-fn carried_by(span: [u8; 8]) -> Option<Arc<Carried>> {
-    // A thread that ends has nothing to carry.
-    let taken = CARRIED.try_with(Cell::take).ok().flatten();
-    let carried = taken.as_ref().filter(|(of, _)| *of == span);
-    let carried = carried.map(|(_, carried)| carried.clone());
-    let _ = CARRIED.try_with(|cell| cell.set(taken));
-    carried
+/// Returns the propagated parts of the call with this span.
+fn propagated_by(span: [u8; 8]) -> Option<Arc<Propagated>> {
+    // A thread that ends has no context.
+    let taken = PROPAGATED.try_with(Cell::take).ok().flatten();
+    let propagated = taken.as_ref().filter(|(of, _)| *of == span);
+    let propagated = propagated.map(|(_, propagated)| propagated.clone());
+    let _ = PROPAGATED.try_with(|cell| cell.set(taken));
+    propagated
 }
 
-/// Runs something while `carried` travels along with `span`.
-pub(crate) fn carry<R>(span: [u8; 8], carried: &Arc<Carried>, run: impl FnOnce() -> R) -> R {
-    struct Restore(Option<([u8; 8], Arc<Carried>)>);
+/// Runs a function with `propagated` as the parts of the call with this span.
+pub(crate) fn propagate<R>(
+    span: [u8; 8],
+    propagated: &Arc<Propagated>,
+    run: impl FnOnce() -> R,
+) -> R {
+    struct Restore(Option<([u8; 8], Arc<Propagated>)>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            let _ = CARRIED.try_with(|cell| cell.set(self.0.take()));
+            let _ = PROPAGATED.try_with(|cell| cell.set(self.0.take()));
         }
     }
-    let new = Some((span, carried.clone()));
-    let _restore = Restore(CARRIED.try_with(|cell| cell.replace(new)).ok().flatten());
+    let new = Some((span, propagated.clone()));
+    let _restore = Restore(PROPAGATED.try_with(|cell| cell.replace(new)).ok().flatten());
     run()
 }
 
@@ -133,8 +137,8 @@ pub struct WithContext<F> {
 impl TraceContext {
     fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
         let ids = self.parent.ids();
-        TraceIds::enter(Some(ids), || match &self.carried {
-            Some(carried) => carry(ids.span, carried, run),
+        TraceIds::enter(Some(ids), || match &self.propagated {
+            Some(propagated) => propagate(ids.span, propagated, run),
             None => run(),
         })
     }

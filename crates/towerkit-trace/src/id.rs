@@ -87,7 +87,7 @@ impl Flags {
     const SAMPLED: u8 = 0x01;
     const RANDOM: u8 = 0x02;
 
-    /// Takes the flags that level 2 knows; all others are cleared, as it asks of who passes them on.
+    /// Takes the flags that level 2 defines; all others are cleared, as it requires of services that propagate them.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & (Self::SAMPLED | Self::RANDOM))

@@ -6,11 +6,11 @@ use towerkit_core::{
 
 use crate::{
     Propagation, Sampler, TraceObserver,
-    link::Recorded,
-    observer::Edge,
+    link::RecordedHeaders,
+    observer::CallerTrust,
     propagation::Formats,
-    span::{Kind, Shown},
-    surge::Surge,
+    rate_sampler::RateSampler,
+    span::{Kind, SpanOptions},
 };
 
 /// A layer that gives each call a place in a trace and, if the trace is recorded, a span.
@@ -50,10 +50,10 @@ impl TraceLayer {
             kind,
             formats: Formats::default(),
             sampler: Sampler::default(),
-            edge: Edge::Trusted,
+            caller_trust: CallerTrust::Trusted,
             clock: Clock::default(),
-            recorded: Recorded::default(),
-            shown: Shown::default(),
+            recorded: RecordedHeaders::default(),
+            options: SpanOptions::default(),
         };
         Self {
             policies: PolicyLayer::new(AsObserver::new(trace), NoProtocol::default()),
@@ -69,11 +69,11 @@ impl<P> TraceLayer<P> {
         self
     }
 
-    /// Reads the first of these formats that a request has, and writes all of them; [`Propagation::W3c`] by default, and if there is none.
+    /// Reads the first of these formats that a request has, and writes all of them; [`Propagation::W3c`] by default, and for an empty list.
     #[must_use]
     pub fn propagation(mut self, formats: &[Propagation]) -> Self {
         let trace = self.trace();
-        trace.formats = std::mem::take(&mut trace.formats).speaking(formats);
+        trace.formats = std::mem::take(&mut trace.formats).with_formats(formats);
         self
     }
 
@@ -90,7 +90,7 @@ impl<P> TraceLayer<P> {
     /// Takes the place of [`remote_sampling_limit`](Self::remote_sampling_limit).
     #[must_use]
     pub fn untrusted(mut self) -> Self {
-        self.trace().edge = Edge::Untrusted;
+        self.trace().caller_trust = CallerTrust::Untrusted;
         self
     }
 
@@ -109,21 +109,21 @@ impl<P> TraceLayer<P> {
                 "at least 1 trace a second",
             )
         })?;
-        self.trace().edge = Edge::Capped(Surge::new(most));
+        self.trace().caller_trust = CallerTrust::Limited(RateSampler::new(most));
         Ok(self)
     }
 
     /// Leaves `url.scheme`, `url.path`, `url.query` and `url.full` off the spans; they are shown by default, without secrets.
     #[must_use]
     pub fn without_url(mut self) -> Self {
-        self.trace().shown.url = false;
+        self.trace().options.url = false;
         self
     }
 
     /// Leaves `server.address` and `server.port` off the spans; they are shown by default.
     #[must_use]
     pub fn without_server(mut self) -> Self {
-        self.trace().shown.server = false;
+        self.trace().options.server = false;
         self
     }
 
@@ -131,30 +131,30 @@ impl<P> TraceLayer<P> {
     /// it is shown as `server.address` and `server.port`. Not known by default.
     #[must_use]
     pub fn authority(mut self, authority: &str) -> Self {
-        self.trace().shown.authority = Some(authority.into());
+        self.trace().options.authority = Some(authority.into());
         self
     }
 
     /// Shows how many bytes of the response body were delivered, as `http.response.body.size`; not by default.
     #[must_use]
     pub fn record_body_size(mut self) -> Self {
-        self.trace().shown.body_size = true;
+        self.trace().options.body_size = true;
         self
     }
 
-    /// Shows these fields of requests on the spans of their calls, as `http.request.header.<name>` or, over gRPC,
-    /// `rpc.request.header.<name>`; none by default.
+    /// Records request headers on spans, as `http.request.header.<name>` or, over gRPC, `rpc.request.header.<name>`; no headers by
+    /// default.
     ///
-    /// Up to 8 values of a field are shown, and of each the first 256 bytes. A value that looks like credentials, or a URL with some, is
-    /// `REDACTED`.
+    /// Up to 8 values of a header are recorded, each truncated to 256 bytes. A value that looks like credentials, or a URL with
+    /// credentials, is `REDACTED`.
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] if a name is none, or says that the field carries credentials: `authorization`, `cookie`,
-    /// whatever has `auth`, `key`, `secret`, `session` or `token` in its name, and the like.
+    /// Returns a [`ConfigError`] if a name is not a header name, or is that of a header with credentials: `authorization`, `cookie`, and
+    /// names that contain `auth`, `key`, `secret`, `session` or `token`, among others.
     #[cfg(feature = "opentelemetry")]
     pub fn record_headers(mut self, names: &[&str]) -> Result<Self, ConfigError> {
-        self.trace().recorded = Recorded::new(names)?;
+        self.trace().recorded = RecordedHeaders::new(names)?;
         Ok(self)
     }
 

@@ -150,14 +150,15 @@ mod link;
 mod observer;
 #[cfg(feature = "opentelemetry")]
 mod otel;
+mod parent;
 mod propagation;
+mod rate_sampler;
 #[cfg(feature = "opentelemetry")]
-mod recorded;
+mod recorded_headers;
 mod redaction;
 mod sampler;
 mod span;
-mod spare;
-mod surge;
+mod traced_call;
 mod traceparent;
 mod tracestate;
 mod url;

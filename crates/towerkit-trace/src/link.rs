@@ -1,41 +1,25 @@
-//! How a span comes to its parent, and to its ids.
+//! The functions that depend on the feature `opentelemetry`: parents, ids and names of spans.
 
-use crate::TraceParent;
+#[cfg(not(feature = "opentelemetry"))]
+use crate::{TraceParent, parent::Parent};
 #[cfg(feature = "opentelemetry")]
 pub(crate) use crate::{
     otel::{rename, start},
-    recorded::Recorded,
+    recorded_headers::RecordedHeaders,
 };
 
-/// The fields that spans show: none.
+/// The recorded headers of requests: none without the feature.
 #[cfg(not(feature = "opentelemetry"))]
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recorded(());
+pub(crate) struct RecordedHeaders(());
 
 #[cfg(not(feature = "opentelemetry"))]
-impl Recorded {
+impl RecordedHeaders {
     #[inline]
     pub(crate) fn show<Req>(&self, _call: &towerkit_core::Call<'_, Req>, _span: &tracing::Span) {}
 }
 
-/// What a span goes on from.
-#[derive(Debug)]
-#[cfg_attr(
-    not(feature = "opentelemetry"),
-    expect(dead_code, reason = "read where spans have parents of their own")
-)]
-pub(crate) enum Parent {
-    /// Nothing: it is the root of its trace.
-    None,
-    /// A call that this thread is in.
-    Here(TraceParent),
-    /// A span of another process.
-    Remote(TraceParent),
-    /// Nothing, but it is linked to a span of another process.
-    Linked(TraceParent),
-}
-
-/// Starts a span; its ids, where something gives it some.
+/// Starts a span without ids of its own.
 #[cfg(not(feature = "opentelemetry"))]
 pub(crate) fn start(
     _span: &tracing::Span,
@@ -45,7 +29,7 @@ pub(crate) fn start(
     None
 }
 
-/// Gives a span another name.
+/// Renames a span.
 #[cfg(not(feature = "opentelemetry"))]
 pub(crate) fn rename(span: &tracing::Span, name: &'static str) {
     span.record("otel.name", name);

@@ -1,196 +1,198 @@
 use std::sync::Arc;
 
-use towerkit_core::{Call, CallEnd, Clock, Observer, Policy, ProtocolKind, TraceIds, TraceSeed};
+use towerkit_core::{Call, CallEnd, Clock, Observer, Policy, TraceIds, TraceSeed};
 use tracing::Span;
 
 use crate::{
     Baggage, Flags, Sampler, SpanId, TraceContext, TraceId, TraceParent,
-    context::{Carried, carry},
-    link::{self, Parent, Recorded},
-    propagation::{Formats, Remote, Seen, extract_baggage},
-    span::{self, Kind, Shown},
-    spare,
-    surge::Surge,
+    context::Propagated,
+    link::{self, RecordedHeaders},
+    parent::Parent,
+    propagation::{Formats, FoundHeaders, RemoteContext, extract_baggage},
+    rate_sampler::RateSampler,
+    span::{self, Kind, SpanOptions},
+    traced_call::TracedCall,
 };
 
-/// Traces calls: the policy behind [`TraceLayer`](crate::TraceLayer).
+/// The observer of a [`TraceLayer`](crate::TraceLayer).
 #[derive(Debug, Clone)]
 pub struct TraceObserver {
     pub(crate) kind: Kind,
     pub(crate) formats: Formats,
     pub(crate) sampler: Sampler,
-    pub(crate) edge: Edge,
+    pub(crate) caller_trust: CallerTrust,
     pub(crate) clock: Clock,
-    pub(crate) recorded: Recorded,
-    pub(crate) shown: Shown,
+    pub(crate) recorded: RecordedHeaders,
+    pub(crate) options: SpanOptions,
 }
 
-/// What is done about a context that comes from outside.
+/// The trust in the contexts of callers.
 #[derive(Debug, Clone)]
-pub(crate) enum Edge {
-    /// It is gone on from, and its decision is followed.
+pub(crate) enum CallerTrust {
+    /// The context is continued, and its decision is followed.
     Trusted,
-    /// It is gone on from, and its decision to record is followed so many times a second; otherwise the sampler decides.
-    Capped(Surge),
-    /// A new trace begins, which is linked to it.
+    /// The context is continued, and its decision to sample is followed up to a number per second; beyond that, the sampler decides.
+    Limited(RateSampler),
+    /// A new trace begins, with a link to the context.
     Untrusted,
 }
 
-/// What is kept of one call: for one that begins a trace which is not recorded, where its ids come from.
+/// The state of one call: for a call that begins a trace and is not sampled, only the seed of its ids.
 // Two words and no enum, which would be copied in parts.
 #[derive(Debug)]
 pub struct TraceCallState {
     seed: TraceSeed,
-    more: Option<Box<More>>,
+    traced_call: Option<Box<TracedCall>>,
 }
 
-/// What is kept of a call that is recorded, or that goes on from a context.
-#[derive(Debug)]
-pub(crate) struct More {
-    ids: TraceIds,
-    span: Span,
-    protocol: ProtocolKind,
-    /// The gRPC method that was asked for, until it is known whether there is one of that name.
-    method: Option<Box<str>>,
-    carried: Option<Arc<Carried>>,
-}
-
-/// Where a call stands before it has a span of its own.
-struct Place {
+/// The context that a call starts in, before it has a span of its own.
+struct InheritedContext {
     trace: TraceId,
     flags: Flags,
-    carried: Option<Arc<Carried>>,
+    propagated: Option<Arc<Propagated>>,
     parent: Parent,
 }
 
-impl Place {
-    /// At the beginning of a trace.
+impl InheritedContext {
+    /// Begins a trace.
     fn root(seed: TraceSeed, parent: Parent) -> Self {
         Self {
             trace: TraceId::of_seed(seed),
             flags: Flags::NONE.random(true),
-            carried: None,
+            propagated: None,
             parent,
         }
     }
 
-    /// Inside the context of a caller, there or here.
+    /// Continues the context of a caller, in another process or in this one.
     fn inside(context: TraceContext, parent: fn(TraceParent) -> Parent) -> Self {
-        let (at, carried) = context.into_parts();
+        let (at, propagated) = context.into_parts();
         Self {
             trace: at.trace,
             flags: at.flags,
-            carried,
+            propagated,
             parent: parent(at),
         }
     }
 
     fn with_baggage(mut self, baggage: Option<Baggage>) -> Self {
         if baggage.is_some() {
-            let state = self.carried.and_then(|carried| carried.state.clone());
-            self.carried = Some(Arc::new(Carried { state, baggage }));
+            let state = self
+                .propagated
+                .and_then(|propagated| propagated.state.clone());
+            self.propagated = Some(Arc::new(Propagated { state, baggage }));
         }
         self
     }
 }
 
 impl TraceObserver {
-    /// Begins a trace: the path of calls that come without a context.
+    /// Begins a trace: the path of calls without a context.
     #[inline(always)]
     fn begin<Req>(&self, call: &Call<'_, Req>) -> TraceCallState {
         let seed = TraceSeed::next();
         let [_, random] = seed.trace();
-        let more = if self.sampler.samples(random) {
-            self.record_root(call, seed)
+        let traced_call = if self.sampler.samples(random) {
+            self.start_root(call, seed)
         } else {
             None
         };
-        TraceCallState { seed, more }
+        TraceCallState { seed, traced_call }
     }
 
     #[cold]
     #[inline(never)]
-    fn record_root<Req>(&self, call: &Call<'_, Req>, seed: TraceSeed) -> Option<Box<More>> {
-        let mut place = Place::root(seed, Parent::None);
-        place.flags = place.flags.sampled(true);
-        self.stand(call, seed, place)
+    fn start_root<Req>(&self, call: &Call<'_, Req>, seed: TraceSeed) -> Option<Box<TracedCall>> {
+        let mut inherited = InheritedContext::root(seed, Parent::None);
+        inherited.flags = inherited.flags.sampled(true);
+        self.start_call(call, seed, inherited)
     }
 
-    /// Goes on from what the request says, or begins a trace.
+    /// Continues the context of the request, or begins a trace.
     #[inline(never)]
-    fn go_on<Req>(&self, call: &Call<'_, Req>, seen: Seen<'_>) -> TraceCallState {
+    fn continue_trace<Req>(&self, call: &Call<'_, Req>, found: FoundHeaders<'_>) -> TraceCallState {
         let seed = TraceSeed::next();
-        let mut place = match self.formats.read(seen, call) {
-            Remote::Absent => self.root(seed, None, Parent::None),
-            Remote::Decision(decision) => self.root(seed, Some(decision), Parent::None),
-            Remote::Context {
+        let mut inherited = match self.formats.read(found, call) {
+            RemoteContext::Absent => self.root(seed, None, Parent::None),
+            RemoteContext::Decision(decision) => self.root(seed, Some(decision), Parent::None),
+            RemoteContext::Context {
                 context,
                 is_decided,
             } => self.after(seed, context, is_decided),
         };
-        if self.formats.baggage && !matches!(self.edge, Edge::Untrusted) {
-            place = place.with_baggage(extract_baggage(call));
+        if self.formats.baggage && !matches!(self.caller_trust, CallerTrust::Untrusted) {
+            inherited = inherited.with_baggage(extract_baggage(call));
         }
-        let more = self.stand(call, seed, place);
-        TraceCallState { seed, more }
+        let traced_call = self.start_call(call, seed, inherited);
+        TraceCallState { seed, traced_call }
     }
 
-    /// Goes on from the context of the moment, or begins a trace.
-    fn go_on_here<Req>(&self, call: &Call<'_, Req>) -> TraceCallState {
+    /// Continues the current context, or begins a trace.
+    fn continue_current<Req>(&self, call: &Call<'_, Req>) -> TraceCallState {
         match TraceContext::current() {
             Some(context) => {
-                let (seed, place) = (TraceSeed::next(), Place::inside(context, Parent::Here));
-                let more = self.stand(call, seed, place);
-                TraceCallState { seed, more }
+                let (seed, inherited) = (
+                    TraceSeed::next(),
+                    InheritedContext::inside(context, Parent::Here),
+                );
+                let traced_call = self.start_call(call, seed, inherited);
+                TraceCallState { seed, traced_call }
             }
             None => self.begin(call),
         }
     }
 
-    fn after(&self, seed: TraceSeed, context: TraceContext, is_decided: bool) -> Place {
+    fn after(&self, seed: TraceSeed, context: TraceContext, is_decided: bool) -> InheritedContext {
         let remote = context.parent();
-        if matches!(self.edge, Edge::Untrusted) {
+        if matches!(self.caller_trust, CallerTrust::Untrusted) {
             return self.root(seed, None, Parent::Linked(remote));
         }
         let decision = is_decided.then(|| remote.flags.is_sampled());
-        let place = Place::inside(context, Parent::Remote);
-        self.decided(place, decision)
+        let inherited = InheritedContext::inside(context, Parent::Remote);
+        self.decided(inherited, decision)
     }
 
-    fn root(&self, seed: TraceSeed, decision: Option<bool>, parent: Parent) -> Place {
-        self.decided(Place::root(seed, parent), decision)
+    fn root(&self, seed: TraceSeed, decision: Option<bool>, parent: Parent) -> InheritedContext {
+        self.decided(InheritedContext::root(seed, parent), decision)
     }
 
-    /// Follows the decision of a caller, or asks the sampler.
-    fn decided(&self, mut place: Place, decision: Option<bool>) -> Place {
+    /// Follows the decision of the caller, or asks the [`Sampler`].
+    fn decided(&self, mut inherited: InheritedContext, decision: Option<bool>) -> InheritedContext {
         let decision = decision.filter(|is_sampled| self.follows(*is_sampled));
-        let is_sampled = decision.unwrap_or_else(|| self.sampler.samples(place.trace.random()));
-        place.flags = place.flags.sampled(is_sampled);
-        place
+        let is_sampled = decision.unwrap_or_else(|| self.sampler.samples(inherited.trace.random()));
+        inherited.flags = inherited.flags.sampled(is_sampled);
+        inherited
     }
 
     fn follows(&self, is_sampled: bool) -> bool {
-        match &self.edge {
-            Edge::Trusted => true,
-            Edge::Capped(surge) => !is_sampled || surge.admits(self.clock.now()),
-            Edge::Untrusted => false,
+        match &self.caller_trust {
+            CallerTrust::Trusted => true,
+            CallerTrust::Limited(rate_sampler) => {
+                !is_sampled || rate_sampler.admits(self.clock.now())
+            }
+            CallerTrust::Untrusted => false,
         }
     }
 
-    /// Gives the call a span of its own, if its trace is recorded, and an id in any case: that of its seed, where it begins the trace.
-    fn stand<Req>(&self, call: &Call<'_, Req>, seed: TraceSeed, place: Place) -> Option<Box<More>> {
+    /// Gives the call a span if its trace is sampled, and an id in any case: that of its seed if it begins the trace.
+    fn start_call<Req>(
+        &self,
+        call: &Call<'_, Req>,
+        seed: TraceSeed,
+        inherited: InheritedContext,
+    ) -> Option<Box<TracedCall>> {
         let own = TraceParent {
-            trace: place.trace,
+            trace: inherited.trace,
             span: SpanId::of_seed(seed),
-            flags: place.flags,
+            flags: inherited.flags,
         };
-        let begins = matches!(place.parent, Parent::None | Parent::Linked(_));
-        match place.carried {
-            carried if place.flags.is_sampled() => {
-                Some(self.record(call, own.ids(), carried, &place.parent))
+        let begins = matches!(inherited.parent, Parent::None | Parent::Linked(_));
+        match inherited.propagated {
+            propagated if inherited.flags.is_sampled() => {
+                Some(self.record(call, own.ids(), propagated, &inherited.parent))
             }
             None if begins => None,
-            carried => Some(More::new(own.ids(), Span::none(), call, carried)),
+            propagated => Some(TracedCall::new(own.ids(), Span::none(), call, propagated)),
         }
     }
 
@@ -201,67 +203,44 @@ impl TraceObserver {
         &self,
         call: &Call<'_, Req>,
         ids: TraceIds,
-        carried: Option<Arc<Carried>>,
+        propagated: Option<Arc<Propagated>>,
         parent: &Parent,
-    ) -> Box<More> {
-        // Inside its own context, in which a subscriber sees that the trace is recorded.
-        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, &self.shown, call));
+    ) -> Box<TracedCall> {
+        // In its own context, in which a subscriber sees that the trace is sampled.
+        let span = TraceIds::enter(Some(ids), || span::begin(self.kind, &self.options, call));
         self.recorded.show(call, &span);
-        let state = carried.as_ref().and_then(|carried| carried.state.as_ref());
+        let state = propagated
+            .as_ref()
+            .and_then(|propagated| propagated.state.as_ref());
         let started = link::start(&span, parent, state).map(|started| TraceParent {
-            // What the subscriber does not record, the callee need not either.
+            // If the subscriber does not record the span, the upstream need not either.
             flags: Flags::from_bits(ids.flags).sampled(started.flags.is_sampled()),
             ..started
         });
         let ids = started.map_or(ids, TraceParent::ids);
-        let mut more = More::new(ids, span, call, carried);
-        more.method = span::unknown_method(self.kind, call);
-        more
+        let mut traced_call = TracedCall::new(ids, span, call, propagated);
+        traced_call.method = span::unknown_method(self.kind, call);
+        traced_call
     }
 
     #[inline(never)]
-    fn inject<Req>(&self, call: &mut Call<'_, Req>, held: &TraceCallState) {
-        let carried = held.more.as_ref().and_then(|more| more.carried.clone());
-        if let Some(parent) = TraceParent::of_ids(held.ids()) {
+    fn inject<Req>(&self, call: &mut Call<'_, Req>, state: &TraceCallState) {
+        let propagated = state
+            .traced_call
+            .as_ref()
+            .and_then(|traced_call| traced_call.propagated.clone());
+        if let Some(parent) = TraceParent::of_ids(state.ids()) {
             self.formats
-                .inject(&TraceContext::of_parts(parent, carried), call);
+                .inject(&TraceContext::of_parts(parent, propagated), call);
         }
     }
 }
 
 impl TraceCallState {
     fn ids(&self) -> TraceIds {
-        self.more
+        self.traced_call
             .as_ref()
-            .map_or_else(|| self.seed.ids(), |more| more.ids)
-    }
-}
-
-impl More {
-    fn new<Req>(
-        ids: TraceIds,
-        span: Span,
-        call: &Call<'_, Req>,
-        carried: Option<Arc<Carried>>,
-    ) -> Box<Self> {
-        let protocol = call.protocol_kind();
-        spare::boxed(Self {
-            ids,
-            span,
-            protocol,
-            method: None,
-            carried,
-        })
-    }
-
-    fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
-        TraceIds::enter(Some(self.ids), || {
-            let poll = || self.span.in_scope(poll);
-            match &self.carried {
-                Some(carried) => carry(self.ids.span, carried, poll),
-                None => poll(),
-            }
-        })
+            .map_or_else(|| self.seed.ids(), |traced_call| traced_call.ids)
     }
 }
 
@@ -270,47 +249,47 @@ impl Policy for TraceObserver {
     const WRAPS_POLL: bool = true;
 
     #[inline(always)]
-    fn wrap_poll<R>(&self, held: &mut TraceCallState, poll: impl FnOnce() -> R) -> R {
-        match &held.more {
-            None => held.seed.enter(poll),
-            Some(more) => more.enter(poll),
+    fn wrap_poll<R>(&self, state: &mut TraceCallState, poll: impl FnOnce() -> R) -> R {
+        match &state.traced_call {
+            None => state.seed.enter(poll),
+            Some(traced_call) => traced_call.enter(poll),
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: TraceCallState, end: &CallEnd) {
-        if let Some(more) = held.more {
-            finish(self.kind, &self.shown, more, end);
+    fn finish(&self, state: TraceCallState, end: &CallEnd) {
+        if let Some(traced_call) = state.traced_call {
+            finish(self.kind, &self.options, traced_call, end);
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn finish(kind: Kind, shown: &Shown, mut more: Box<More>, end: &CallEnd) {
-    let span = std::mem::replace(&mut more.span, Span::none());
-    more.carried = None;
-    if let Some(method) = more.method.take() {
-        span::tell_method(&span, &method, end);
+fn finish(kind: Kind, options: &SpanOptions, mut traced_call: Box<TracedCall>, end: &CallEnd) {
+    let span = std::mem::replace(&mut traced_call.span, Span::none());
+    traced_call.propagated = None;
+    if let Some(method) = traced_call.method.take() {
+        span::record_method(&span, &method, end);
     }
-    span::end(kind, shown, more.protocol, &span, end);
+    span::end(kind, options, traced_call.protocol, &span, end);
     drop(span);
-    spare::give_back(more);
+    traced_call.recycle();
 }
 
 impl<Req> Observer<Req> for TraceObserver {
     #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> TraceCallState {
         if self.kind == Kind::Server {
-            return match self.formats.glance(call) {
+            return match self.formats.find_headers(call) {
                 None => self.begin(call),
-                Some(seen) => self.go_on(call, seen),
+                Some(found) => self.continue_trace(call, found),
             };
         }
-        let held = self.go_on_here(call);
+        let state = self.continue_current(call);
         if self.kind == Kind::Client {
-            self.inject(call, &held);
+            self.inject(call, &state);
         }
-        held
+        state
     }
 }

@@ -12,20 +12,20 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{Flags, SpanId, TraceId, TraceParent, TraceState, link::Parent};
+use crate::{Flags, SpanId, TraceId, TraceParent, TraceState, parent::Parent};
 
-/// Starts a span; the ids that OpenTelemetry gives it, where a subscriber of [`layer`] is installed.
+/// Starts a span, and returns the ids that OpenTelemetry gives it if a subscriber with a [`layer`] is installed.
 pub(crate) fn start(
     span: &Span,
     parent: &Parent,
     state: Option<&TraceState>,
 ) -> Option<TraceParent> {
-    // That a parent cannot be set means that nothing records the span.
+    // A parent cannot be set if no subscriber records the span.
     match parent {
         Parent::Remote(remote) => {
             let _ = span.set_parent(under(remote, state, true));
         }
-        // A span that the thread is in comes between, unless the call was taken along from another thread.
+        // The span that this thread is in becomes the parent, unless the call moved here from another thread.
         Parent::Here(here) if !is_inside(here) => {
             let _ = span.set_parent(under(here, state, false));
         }
@@ -38,7 +38,7 @@ pub(crate) fn start(
     ids_of(span)
 }
 
-/// Gives a span another name: to all subscribers, and to OpenTelemetry, where the layer does not take it from the field any more.
+/// Renames a span for all subscribers, and for OpenTelemetry, whose layer reads the field only at the start.
 pub(crate) fn rename(span: &Span, name: &'static str) {
     span.record("otel.name", name);
     span.context().span().update_name(name);
@@ -55,7 +55,7 @@ fn ids_of(span: &Span) -> Option<TraceParent> {
     })
 }
 
-/// Whether the span that this thread is in belongs to the trace of `here`.
+/// Returns true if the span that this thread is in belongs to the trace of `here`.
 fn is_inside(here: &TraceParent) -> bool {
     ids_of(&Span::current()).is_some_and(|ids| ids.trace == here.trace)
 }
@@ -64,7 +64,7 @@ fn under(parent: &TraceParent, state: Option<&TraceState>, is_remote: bool) -> C
     Context::new().with_remote_span_context(span_context(parent, state, is_remote))
 }
 
-/// A span elsewhere. It counts as recorded, because that its trace is recorded is decided already.
+/// Returns the context of a span elsewhere, marked as sampled, because its trace is.
 fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: bool) -> SpanContext {
     let state = state.and_then(|state| state.as_str().parse::<otel::TraceState>().ok());
     SpanContext::new(
@@ -76,14 +76,13 @@ fn span_context(parent: &TraceParent, state: Option<&TraceState>, is_remote: boo
     )
 }
 
-/// Makes the layer of a `tracing` subscriber that records spans with `tracer`, those of calls and all spans inside them.
+/// Makes the layer of a [`tracing`] subscriber that records the spans of calls, and all spans inside them, with a [`Tracer`].
 ///
-/// What happens inside a call whose trace is not recorded is not recorded either, so that no part of it stands alone. Events are left
-/// to the log, which has the ids of the call, caps them and redacts credentials: [`layer_with_events`] records them as well.
+/// Spans inside a call that is not sampled are not recorded either, so that no part of a trace is recorded alone. Events are left to the
+/// log, which adds the ids of the call, limits their length and redacts credentials; [`layer_with_events`] records them as well.
 ///
-/// Of where in the program a span begins, its target, its thread, and the time in which it is not polled, nothing is recorded, since each
-/// of them costs every span more than its own attributes do. Who wants them adds the filter [`SampledOnly`] to a layer of
-/// `tracing-opentelemetry`.
+/// The layer records neither the source location of a span nor its target, its thread and its idle time, because each of them costs a span
+/// more than its own attributes. To record them, add the filter [`SampledOnly`] to a layer of [`tracing_opentelemetry`].
 pub fn layer<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -93,8 +92,8 @@ where
     filtered(tracer, SampledOnly::new())
 }
 
-/// Does as [`layer`], and records events as those of the span they are in: whatever the program logs there, as it is, with the line
-/// that `towerkit-log` writes of each call.
+/// Makes the same layer as [`layer`], which also records events in their span: all log lines of the program, unredacted, including the
+/// line that `towerkit-log` writes for each call.
 pub fn layer_with_events<S, T>(tracer: T) -> Filtered<OpenTelemetryLayer<S, T>, SampledOnly, S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -122,38 +121,38 @@ where
         .with_filter(filter)
 }
 
-/// Lets spans through that are outside of calls, or inside of calls whose trace is recorded.
+/// A filter that passes spans outside of calls, and spans inside of sampled calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SampledOnly {
     events: bool,
 }
 
 impl SampledOnly {
-    /// Lets no event through.
+    /// Makes a filter that passes no events.
     #[must_use]
     pub const fn new() -> Self {
         Self { events: false }
     }
 
-    /// Lets events through as it does spans.
+    /// Passes events under the same condition as spans.
     #[must_use]
     pub const fn events(mut self) -> Self {
         self.events = true;
         self
     }
 
-    fn takes(self, metadata: &Metadata<'_>) -> bool {
+    fn passes(self, metadata: &Metadata<'_>) -> bool {
         self.events || metadata.is_span()
     }
 }
 
 impl<S> Filter<S> for SampledOnly {
     fn enabled(&self, metadata: &Metadata<'_>, _context: &LayerContext<'_, S>) -> bool {
-        self.takes(metadata) && TraceIds::decision().unwrap_or(true)
+        self.passes(metadata) && TraceIds::decision().unwrap_or(true)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match self.takes(metadata) {
+        match self.passes(metadata) {
             true => Interest::sometimes(),
             false => Interest::never(),
         }

@@ -6,18 +6,19 @@ use crate::{
     tracestate::TraceStateList,
 };
 
-/// How the context of a trace is written into fields.
+/// The header format of a trace context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
-    /// `traceparent` and `tracestate` (W3C trace context, level 2).
+    /// `traceparent` and `tracestate` ([W3C Trace Context, level 2](https://www.w3.org/TR/trace-context-2/)).
     W3c,
-    /// The field `b3` (openzipkin/b3-propagation); its first value, if it is repeated.
+    /// The header `b3` ([B3 propagation](https://github.com/openzipkin/b3-propagation)); its first value if it is repeated.
     B3Single,
-    /// The fields `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled` (openzipkin/b3-propagation); the first value of each, if it is repeated.
+    /// The headers `x-b3-traceid`, `x-b3-spanid` and `x-b3-sampled` ([B3 propagation](https://github.com/openzipkin/b3-propagation)); the
+    /// first value of each if it is repeated.
     B3Multi,
 }
 
-/// The formats that a layer speaks: all are written, and the first that is there is read.
+/// The formats of a layer: all are written, and the first that is present is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Formats {
     first: Propagation,
@@ -35,70 +36,74 @@ impl Default for Formats {
     }
 }
 
-/// What a request says of the trace that it belongs to.
+/// The context that a request carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Remote {
-    /// Nothing that keeps the rules.
+pub(crate) enum RemoteContext {
+    /// Absent or malformed.
     Absent,
-    /// Only whether to record.
+    /// Only the decision to sample or not.
     Decision(bool),
-    /// The caller's context, and whether the caller has decided.
+    /// The caller's context; `is_decided` is true if it contains a decision.
     Context {
         context: TraceContext,
         is_decided: bool,
     },
 }
 
-/// What is known of a request after a look at it.
+/// The result of a first look at the headers of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Seen<'a> {
-    /// It has a `traceparent`, and nothing else counts; with the value, if it is the only one.
+pub(crate) enum FoundHeaders<'a> {
+    /// The only configured format is W3C, and there is a `traceparent`; with its value, if there is only one.
     Parent(Option<&'a [u8]>),
-    /// Several fields have to be looked for.
+    /// Several headers must be read.
     Unknown,
 }
 
 impl Formats {
-    /// Speaks these formats; W3C's where there is none.
-    pub(crate) fn speaking(mut self, formats: &[Propagation]) -> Self {
+    /// Sets the formats; W3C for an empty list.
+    pub(crate) fn with_formats(mut self, formats: &[Propagation]) -> Self {
         let (first, others) = formats.split_first().unwrap_or((&Propagation::W3c, &[]));
         self.first = *first;
         self.others = others.into();
         self
     }
 
-    /// Looks once whether a request says anything at all.
+    /// Returns `None` if the request has no context at all, at the cost of one look-up.
     #[inline(always)]
-    pub(crate) fn glance<'a>(&self, carrier: &'a impl Carrier) -> Option<Seen<'a>> {
+    pub(crate) fn find_headers<'a>(&self, carrier: &'a impl Carrier) -> Option<FoundHeaders<'a>> {
         let is_plain = self.first == Propagation::W3c && self.others.is_empty() && !self.baggage;
         if !is_plain {
-            return Some(Seen::Unknown);
+            return Some(FoundHeaders::Unknown);
         }
         let (mut count, mut only) = (0, None);
         carrier.for_each_value("traceparent", &mut |value| {
             count += 1;
             only = Some(value);
         });
-        (count > 0).then(|| Seen::Parent(only.filter(|_| count == 1)))
+        (count > 0).then(|| FoundHeaders::Parent(only.filter(|_| count == 1)))
     }
 
-    /// Reads what the request says, baggage aside, after a look at it.
-    pub(crate) fn read<'a>(&self, seen: Seen<'a>, carrier: &'a impl Carrier) -> Remote {
-        match seen {
-            Seen::Parent(parent) => w3c(parent.map(<[u8]>::trim_ascii), carrier),
-            Seen::Unknown => self.extract(carrier),
+    /// Reads the context of a request, without baggage, after the first look.
+    pub(crate) fn read<'a>(
+        &self,
+        found: FoundHeaders<'a>,
+        carrier: &'a impl Carrier,
+    ) -> RemoteContext {
+        match found {
+            FoundHeaders::Parent(parent) => w3c(parent.map(<[u8]>::trim_ascii), carrier),
+            FoundHeaders::Unknown => self.extract(carrier),
         }
     }
 
-    /// Reads what the request says, baggage aside.
-    fn extract(&self, carrier: &impl Carrier) -> Remote {
+    /// Reads the context of a request, without baggage.
+    fn extract(&self, carrier: &impl Carrier) -> RemoteContext {
         let formats = std::iter::once(&self.first).chain(&self.others);
         let mut found = formats.map(|format| format.extract(carrier));
-        let found = found.find(|remote| *remote != Remote::Absent);
-        found.unwrap_or(Remote::Absent)
+        let found = found.find(|remote| *remote != RemoteContext::Absent);
+        found.unwrap_or(RemoteContext::Absent)
     }
 
-    /// Writes a context, in place of what is there.
+    /// Writes a context, and replaces the existing headers.
     pub(crate) fn inject(&self, context: &TraceContext, carrier: &mut impl Carrier) {
         for format in std::iter::once(&self.first).chain(&self.others) {
             format.inject(context, carrier);
@@ -110,7 +115,7 @@ impl Formats {
 }
 
 impl Propagation {
-    fn extract(self, carrier: &impl Carrier) -> Remote {
+    fn extract(self, carrier: &impl Carrier) -> RemoteContext {
         match self {
             Self::W3c => extract_w3c(carrier),
             Self::B3Single => extract_b3_single(carrier),
@@ -135,7 +140,7 @@ impl Propagation {
     }
 }
 
-/// A request that is passed on has the fields of its caller, which say nothing of this context.
+/// A forwarded request has the headers of its caller, which do not describe this context.
 fn set_or_remove(carrier: &mut impl Carrier, name: &'static str, value: Option<&str>) {
     match value {
         Some(value) => carrier.set(name, value),
@@ -152,7 +157,7 @@ fn first<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
     first
 }
 
-/// Returns the only value of a field; several are as good as none.
+/// Returns the only value of a header; `None` if it is absent or repeated.
 fn only<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
     let (mut count, mut only) = (0, None);
     carrier.for_each_value(name, &mut |value| {
@@ -162,15 +167,15 @@ fn only<'a>(carrier: &'a impl Carrier, name: &str) -> Option<&'a [u8]> {
     only.filter(|_| count == 1)
 }
 
-fn extract_w3c(carrier: &impl Carrier) -> Remote {
+fn extract_w3c(carrier: &impl Carrier) -> RemoteContext {
     w3c(only(carrier, "traceparent"), carrier)
 }
 
-fn w3c(parent: Option<&[u8]>, carrier: &impl Carrier) -> Remote {
+fn w3c(parent: Option<&[u8]>, carrier: &impl Carrier) -> RemoteContext {
     match parent.and_then(TraceParent::parse) {
-        None => Remote::Absent,
-        Some(parent) => Remote::Context {
-            context: TraceContext::carrying(parent, extract_state(carrier), None),
+        None => RemoteContext::Absent,
+        Some(parent) => RemoteContext::Context {
+            context: TraceContext::with_propagated(parent, extract_state(carrier), None),
             is_decided: true,
         },
     }
@@ -188,17 +193,19 @@ pub(crate) fn extract_baggage(carrier: &impl Carrier) -> Option<Baggage> {
     list.finish()
 }
 
-fn extract_b3_single(carrier: &impl Carrier) -> Remote {
-    first(carrier, "b3").map_or(Remote::Absent, |value| B3::parse_single(value).into())
+fn extract_b3_single(carrier: &impl Carrier) -> RemoteContext {
+    first(carrier, "b3").map_or(RemoteContext::Absent, |value| {
+        B3::parse_single(value).into()
+    })
 }
 
-fn extract_b3_multi(carrier: &impl Carrier) -> Remote {
+fn extract_b3_multi(carrier: &impl Carrier) -> RemoteContext {
     let field = |name| first(carrier, name);
     let (trace, span) = (field("x-b3-traceid"), field("x-b3-spanid"));
     B3::parse_multi(trace, span, field("x-b3-sampled"), field("x-b3-flags")).into()
 }
 
-impl From<B3> for Remote {
+impl From<B3> for RemoteContext {
     fn from(b3: B3) -> Self {
         match b3 {
             B3::Absent => Self::Absent,
@@ -211,18 +218,20 @@ impl From<B3> for Remote {
     }
 }
 
-/// Reads the context of a message, such as one of a queue, and its baggage; the first of `formats` that it has counts.
+/// Reads the context and the [`Baggage`] of a message, for example of a queue, in the first of `formats` that it has.
 #[must_use]
 pub fn extract(formats: &[Propagation], carrier: &impl Carrier) -> Option<TraceContext> {
-    match Formats::default().speaking(formats).extract(carrier) {
-        Remote::Context { context, .. } => Some(context.with_baggage(extract_baggage(carrier))),
-        Remote::Absent | Remote::Decision(_) => None,
+    match Formats::default().with_formats(formats).extract(carrier) {
+        RemoteContext::Context { context, .. } => {
+            Some(context.with_baggage(extract_baggage(carrier)))
+        }
+        RemoteContext::Absent | RemoteContext::Decision(_) => None,
     }
 }
 
-/// Writes a context and its baggage into a message, in all of `formats`, in place of what it has of them.
+/// Writes a context and its [`Baggage`] into a message, in all of `formats`, and replaces existing ones.
 pub fn inject(formats: &[Propagation], context: &TraceContext, carrier: &mut impl Carrier) {
-    let mut formats = Formats::default().speaking(formats);
+    let mut formats = Formats::default().with_formats(formats);
     formats.baggage = true;
     formats.inject(context, carrier);
 }

@@ -1,4 +1,4 @@
-//! Text of callers as spans show it: cut to a length, and without what looks like a secret.
+//! Text of callers as spans record it: truncated, and without parts that look like secrets.
 
 /// The longest text that is shown of a header, a path or a query, in bytes.
 pub(crate) const LONGEST: usize = 256;

@@ -5,10 +5,10 @@ use std::sync::{
 
 use towerkit_core::ConfigError;
 
-/// Decides whether a trace that begins here is recorded, before any span exists.
+/// Decides if a trace that begins here is sampled, before a span exists.
 ///
-/// The decision is by the random part of the id that the trace has then. It travels in the flags of the context: who is called follows
-/// it, and does not decide again. Clones decide alike, also after a [`set_ratio`](Self::set_ratio).
+/// The decision depends on the random part of the trace id. Upstreams read it from the [`Flags`](crate::Flags) of the context, and follow
+/// it. Clones decide alike, also after a [`set_ratio`](Self::set_ratio).
 #[derive(Debug, Clone)]
 pub struct Sampler(Arc<AtomicU64>);
 
@@ -48,12 +48,12 @@ impl Sampler {
     ///
     /// If the share is not a number from 0 to 1; the old one stays then.
     pub fn set_ratio(&self, share: f64) -> Result<(), ConfigError> {
-        // Relaxed: the word guards nothing but itself.
+        // Relaxed: the word guards no other data.
         self.0.store(threshold(share)?, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether a trace is recorded whose id ends in this number.
+    /// Returns true if a trace with this random part of its id is sampled.
     #[inline]
     pub(crate) fn samples(&self, random: u64) -> bool {
         random % Self::RANDOM < self.0.load(Ordering::Relaxed)

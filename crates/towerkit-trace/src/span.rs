@@ -11,14 +11,14 @@ use crate::{
     url::{self, Server},
 };
 
-/// What a span stands for.
+/// The kind of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A call that came in.
+    /// An incoming call.
     Server,
-    /// A call that goes out: one attempt.
+    /// One attempt of an outgoing call.
     Client,
-    /// A call with all of its attempts, or one that does not leave the process.
+    /// A call with all of its attempts, or a call inside the process.
     Internal,
 }
 
@@ -32,17 +32,17 @@ impl Kind {
     }
 }
 
-/// Which attributes spans have beside those that they always have.
+/// The optional attributes of spans.
 #[derive(Debug, Clone)]
-pub(crate) struct Shown {
+pub(crate) struct SpanOptions {
     pub(crate) url: bool,
     pub(crate) server: bool,
     pub(crate) body_size: bool,
-    /// The server of requests that do not say it themselves.
+    /// The server of requests without an authority.
     pub(crate) authority: Option<Arc<str>>,
 }
 
-impl Default for Shown {
+impl Default for SpanOptions {
     fn default() -> Self {
         Self {
             url: true,
@@ -54,18 +54,18 @@ impl Default for Shown {
 }
 
 /// Begins the span of a call.
-pub(crate) fn begin<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
+pub(crate) fn begin<Req>(kind: Kind, options: &SpanOptions, call: &Call<'_, Req>) -> Span {
     match call.protocol_kind() {
-        ProtocolKind::Grpc => begin_grpc(kind, shown, call),
-        ProtocolKind::Http => begin_http(kind, shown, call),
+        ProtocolKind::Grpc => begin_grpc(kind, options, call),
+        ProtocolKind::Http => begin_http(kind, options, call),
         _ => begin_plain(kind, call.operation()),
     }
 }
 
-/// The field by which `towerkit-retry` counts the attempts of a call.
+/// The header in which `towerkit-retry` counts attempts.
 const ATTEMPT: &str = "x-retry-attempt";
 
-fn begin_http<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
+fn begin_http<Req>(kind: Kind, options: &SpanOptions, call: &Call<'_, Req>) -> Span {
     let method = call.method().unwrap_or_default();
     let known = known_method(method);
     let route = route(call.operation());
@@ -76,8 +76,8 @@ fn begin_http<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
         false => target.scheme,
     };
     let authority = target.authority.or_else(|| call.header("host"));
-    let server = server(kind, shown, authority).with_scheme(scheme);
-    let (of_server, of_client) = (is_server && shown.url, is_client && shown.url);
+    let server = server(kind, options, authority).with_scheme(scheme);
+    let (of_server, of_client) = (is_server && options.url, is_client && options.url);
     named(if known == OTHER { "HTTP" } else { known }, route, |name| {
         tracing::info_span!(
             target: "towerkit::trace",
@@ -104,12 +104,12 @@ fn begin_http<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
     })
 }
 
-fn begin_grpc<Req>(kind: Kind, shown: &Shown, call: &Call<'_, Req>) -> Span {
+fn begin_grpc<Req>(kind: Kind, options: &SpanOptions, call: &Call<'_, Req>) -> Span {
     let method = cut(call.operation(), LONGEST_NAME);
     let target = call.target().unwrap_or_default();
     let server = server(
         kind,
-        shown,
+        options,
         target.authority.or_else(|| call.header("host")),
     );
     tracing::info_span!(
@@ -144,24 +144,24 @@ fn begin_plain(kind: Kind, operation: &str) -> Span {
     )
 }
 
-/// The server of a call between processes.
-fn server<'a>(kind: Kind, shown: &'a Shown, authority: Option<&'a str>) -> Server<'a> {
-    if !shown.server || kind == Kind::Internal {
+/// Returns the server of a call between processes.
+fn server<'a>(kind: Kind, options: &'a SpanOptions, authority: Option<&'a str>) -> Server<'a> {
+    if !options.server || kind == Kind::Internal {
         return Server::default();
     }
-    let authority = authority.or(shown.authority.as_deref());
+    let authority = authority.or(options.authority.as_deref());
     authority.map(Server::of).unwrap_or_default()
 }
 
-/// Returns the method that a caller of gRPC asked a server for, which may not exist: only the end of the call tells.
+/// Returns the gRPC method that a caller requested, which may not exist: the end of the call shows it.
 // An attribute that is set twice is there twice, so it is set at the end.
 pub(crate) fn unknown_method<Req>(kind: Kind, call: &Call<'_, Req>) -> Option<Box<str>> {
     let is_unknown = kind == Kind::Server && call.protocol_kind() == ProtocolKind::Grpc;
     is_unknown.then(|| cut(call.operation(), LONGEST_NAME).into())
 }
 
-/// Says in the span of a server which method was called, or that there is none of that name.
-pub(crate) fn tell_method(span: &Span, method: &str, end: &CallEnd) {
+/// Records the method of a server's call, or that the method is unknown.
+pub(crate) fn record_method(span: &Span, method: &str, end: &CallEnd) {
     if knows_method(end) {
         span.record("rpc.method", method);
         return;
@@ -170,12 +170,18 @@ pub(crate) fn tell_method(span: &Span, method: &str, end: &CallEnd) {
     link::rename(span, GRPC);
 }
 
-/// Says in the span how the call ended.
-pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span, end: &CallEnd) {
+/// Records the end of a call on its span.
+pub(crate) fn end(
+    kind: Kind,
+    options: &SpanOptions,
+    protocol: ProtocolKind,
+    span: &Span,
+    end: &CallEnd,
+) {
     match end.status() {
         Some(Status::Http(status)) => {
             span.record("http.response.status_code", i64::from(status));
-            if shown.body_size {
+            if options.body_size {
                 span.record("http.response.body.size", signed(end.bytes()));
             }
         }
@@ -194,7 +200,7 @@ pub(crate) fn end(kind: Kind, shown: &Shown, protocol: ProtocolKind, span: &Span
     }
 }
 
-/// Says of an error what its type does not.
+/// Records the cause of an error that its type does not show.
 fn describe(span: &Span, end: &CallEnd) {
     if end.has_panicked() {
         span.record("otel.status_description", "the service panicked");
@@ -204,12 +210,12 @@ fn describe(span: &Span, end: &CallEnd) {
     }
 }
 
-/// To OpenTelemetry integers are signed; what is not it records as text.
+/// Converts to a signed integer, because `tracing-opentelemetry` records unsigned ones as text.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Whether nothing says that the service has no such method: whoever calls chooses its name.
+/// Returns true unless the service reported the method, whose name the caller chose, as unknown.
 fn knows_method(end: &CallEnd) -> bool {
     const UNIMPLEMENTED: u16 = 12;
     !matches!(
@@ -218,7 +224,7 @@ fn knows_method(end: &CallEnd) -> bool {
     )
 }
 
-/// Names a span `METHOD route`, or by the method alone where no route is known.
+/// Names a span `METHOD route`, or by the method alone if the route is unknown.
 fn named<R>(method: &str, route: Option<&str>, run: impl FnOnce(&str) -> R) -> R {
     let Some(route) = route else {
         return run(method);
@@ -234,7 +240,7 @@ fn named<R>(method: &str, route: Option<&str>, run: impl FnOnce(&str) -> R) -> R
     run(str::from_utf8(&buffer[..length]).unwrap_or(method))
 }
 
-/// The route; there is none where the protocol knows no router.
+/// Returns the route, if the protocol knows a router.
 fn route(operation: &str) -> Option<&str> {
     (operation != "unmatched").then_some(operation)
 }
@@ -242,10 +248,10 @@ fn route(operation: &str) -> Option<&str> {
 const OTHER: &str = "_OTHER";
 const GRPC: &str = "grpc";
 
-/// The longest name that is shown of what a caller chose, in bytes.
+/// The longest name chosen by a caller that is recorded, in bytes.
 const LONGEST_NAME: usize = 128;
 
-/// The method, or `_OTHER` for one that no standard knows: whoever calls chooses it.
+/// Returns the method, or `_OTHER` for one that HTTP does not define.
 fn known_method(method: &str) -> &'static str {
     const KNOWN: [&str; 10] = [
         "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "QUERY", "CONNECT", "TRACE",
@@ -254,7 +260,7 @@ fn known_method(method: &str) -> &'static str {
     known.unwrap_or(OTHER)
 }
 
-/// How often this request was sent before.
+/// Returns the number of earlier attempts of this request.
 fn resends<Req>(kind: Kind, call: &Call<'_, Req>) -> Option<i64> {
     if kind != Kind::Client {
         return None;

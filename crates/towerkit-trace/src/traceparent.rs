@@ -15,7 +15,7 @@ pub struct TraceParent {
     pub trace: TraceId,
     /// The span that made the call.
     pub span: SpanId,
-    /// What is known of the trace.
+    /// The flags of the trace.
     pub flags: Flags,
 }
 
@@ -25,7 +25,7 @@ impl TraceParent {
 
     /// Reads the value of the field; `None` if the rules of section 3.2 forbid any part of it.
     ///
-    /// Of a later version the part that version 00 defines is read, if what follows is set off by a dash.
+    /// For a later version, the part that version 00 defines is read if a dash or the end of the value follows it.
     #[inline]
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {

@@ -21,26 +21,26 @@ pub(crate) fn path(path: &str) -> Cow<'_, str> {
     segments.collect::<Vec<_>>().join("/").into()
 }
 
-/// Returns the query with the names of its parameters and none of their values, of which nobody can tell which are secrets.
+/// Returns the query with the names of its parameters and without their values, which may be secrets.
 pub(crate) fn query(query: &str) -> String {
-    let mut shown = String::new();
+    let mut options = String::new();
     for parameter in query.split('&') {
         let name = match parameter.split_once('=') {
             Some((name, _)) if !has_secret(name.as_bytes()) => name,
             _ => "",
         };
         let equals = if name.is_empty() { "" } else { "=" };
-        if shown.len() + name.len() + equals.len() + REDACTED.len() + 1 > LONGEST {
+        if options.len() + name.len() + equals.len() + REDACTED.len() + 1 > LONGEST {
             break;
         }
-        if !shown.is_empty() {
-            shown.push('&');
+        if !options.is_empty() {
+            options.push('&');
         }
-        shown.push_str(name);
-        shown.push_str(equals);
-        shown.push_str(REDACTED);
+        options.push_str(name);
+        options.push_str(equals);
+        options.push_str(REDACTED);
     }
-    shown
+    options
 }
 
 /// Returns the absolute URL, where the request has one, with its [path](path()) and [query](query()), and no user information.
@@ -82,7 +82,7 @@ pub(crate) struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// Reads an authority. What cannot be the name of a host is left out, as any caller may have made it up.
+    /// Parses an authority. An invalid host name is omitted, because a caller may have made it up.
     pub(crate) fn of(authority: &'a str) -> Self {
         let host = authority
             .rsplit_once('@')
@@ -159,8 +159,11 @@ mod tests {
             (target.scheme, target.query) = (Some("https"), query);
             target
         };
-        let shown = full(&target("/a", Some("sig=1")), Some("ann:secret@host:8443")).unwrap();
-        assert_eq!(shown, "https://REDACTED:REDACTED@host:8443/a?sig=REDACTED");
+        let options = full(&target("/a", Some("sig=1")), Some("ann:secret@host:8443")).unwrap();
+        assert_eq!(
+            options,
+            "https://REDACTED:REDACTED@host:8443/a?sig=REDACTED"
+        );
         assert_eq!(
             full(&target("/", None), Some("host")).unwrap(),
             "https://host/"

@@ -1,4 +1,4 @@
-//! Fields of requests that are shown on spans.
+//! Request headers that are recorded on spans.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::redaction::{LONGEST, REDACTED, cut, has_secret};
 
-/// The fields that spans show, if any.
+/// The recorded headers, if there are any.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recorded(Option<Arc<[Shown]>>);
+pub(crate) struct RecordedHeaders(Option<Arc<[RecordedHeader]>>);
 
 #[derive(Debug)]
-struct Shown {
+struct RecordedHeader {
     name: String,
     http: Key,
     grpc: Key,
@@ -22,17 +22,18 @@ struct Shown {
 
 const HEADERS: &str = "record_headers";
 
-/// Most values of a field that are shown.
-const MOST: usize = 8;
+/// The maximum number of recorded values of a header.
+const MAX_VALUES: usize = 8;
 
-impl Recorded {
+impl RecordedHeaders {
     pub(crate) fn new(names: &[&str]) -> Result<Self, ConfigError> {
-        let shown: Result<Vec<_>, _> = names.iter().map(|name| Shown::new(name)).collect();
-        let shown = Some(shown?).filter(|shown| !shown.is_empty());
-        Ok(Self(shown.map(Arc::from)))
+        let recorded: Result<Vec<_>, _> =
+            names.iter().map(|name| RecordedHeader::new(name)).collect();
+        let recorded = Some(recorded?).filter(|recorded| !recorded.is_empty());
+        Ok(Self(recorded.map(Arc::from)))
     }
 
-    /// Shows the fields of a request on the span of its call, which has no ids yet.
+    /// Records the headers of a request on the span of its call, which has no ids yet.
     #[inline]
     pub(crate) fn show<Req>(&self, call: &Call<'_, Req>, span: &Span) {
         if let Some(fields) = &self.0 {
@@ -43,7 +44,7 @@ impl Recorded {
     }
 }
 
-impl Shown {
+impl RecordedHeader {
     fn new(name: &str) -> Result<Self, ConfigError> {
         let name = name.to_ascii_lowercase();
         let is_token =
@@ -68,8 +69,8 @@ impl Shown {
     fn show<Req>(&self, call: &Call<'_, Req>, span: &Span) {
         let mut values = Vec::new();
         call.header_values(&self.name, &mut |value| {
-            if values.len() < MOST {
-                values.push(StringValue::from(shown(value)));
+            if values.len() < MAX_VALUES {
+                values.push(StringValue::from(recorded(value)));
             }
         });
         if values.is_empty() {
@@ -83,7 +84,7 @@ impl Shown {
     }
 }
 
-/// Names that say that a value is a secret, or has one, as URLs do.
+/// Parts of header names whose values are or contain secrets, as URLs do.
 const SECRETS: [&str; 15] = [
     "api-key",
     "apikey",
@@ -106,8 +107,8 @@ fn is_credential(name: &str) -> bool {
     SECRETS.iter().any(|secret| name.contains(secret))
 }
 
-/// A value as it is shown: cut, and without a secret that nobody expects there.
-fn shown(value: &[u8]) -> String {
+/// Returns a value as it is recorded: truncated, or redacted if it looks like a secret.
+fn recorded(value: &[u8]) -> String {
     if has_secret(value) {
         return REDACTED.to_owned();
     }

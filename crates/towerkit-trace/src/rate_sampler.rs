@@ -6,18 +6,18 @@ use std::{
     },
 };
 
-/// Admits so many in every second of a clock.
+/// Admits a maximum number of traces in each second of a clock.
 #[derive(Debug, Clone)]
-pub(crate) struct Surge {
-    most: u64,
-    /// The second, and how many it has admitted.
+pub(crate) struct RateSampler {
+    max: u64,
+    /// The current second, and the number of traces admitted in it.
     word: Arc<AtomicU64>,
 }
 
-impl Surge {
-    pub(crate) fn new(most: NonZeroU32) -> Self {
+impl RateSampler {
+    pub(crate) fn new(max: NonZeroU32) -> Self {
         Self {
-            most: u64::from(most.get()),
+            max: u64::from(max.get()),
             word: Arc::default(),
         }
     }
@@ -25,11 +25,11 @@ impl Surge {
     pub(crate) fn admits(&self, now: u64) -> bool {
         let second = (now / 1_000_000_000) << 32;
         let take = |word: u64| {
-            // A clock that steps back goes on in the latest second.
+            // A clock that steps back stays in the latest second.
             let word = word.max(second);
-            ((word & u64::from(u32::MAX)) < self.most).then_some(word + 1)
+            ((word & u64::from(u32::MAX)) < self.max).then_some(word + 1)
         };
-        // Relaxed: the word guards nothing but itself.
+        // Relaxed: the word guards no other data.
         let taken = self
             .word
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn every_second_admits_as_many_and_no_more() {
-        let surge = Surge::new(NonZeroU32::new(3).unwrap());
-        let admitted = |at: u64| (0..10).filter(|_| surge.admits(at)).count();
+        let rate_sampler = RateSampler::new(NonZeroU32::new(3).unwrap());
+        let admitted = |at: u64| (0..10).filter(|_| rate_sampler.admits(at)).count();
         assert_eq!(admitted(5_000_000_000), 3);
         assert_eq!(admitted(5_999_999_999), 0);
         assert_eq!(admitted(6_000_000_000), 3);
