@@ -2,8 +2,6 @@ use std::hash::{Hash, Hasher};
 
 use towerkit_core::ConfigError;
 
-use crate::config::in_range;
-
 /// The capacity of a cache, in entries or in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
@@ -25,7 +23,7 @@ impl Capacity {
     /// Returns a [`ConfigError`] if the number is out of range.
     pub fn entries(most: u64) -> Result<Self, ConfigError> {
         Ok(Self {
-            most: in_range("entries", most, 1 << 32)?,
+            most: ConfigError::check_range("entries", most, 1..=1 << 32)?,
             unit: Unit::Entries,
         })
     }
@@ -40,7 +38,7 @@ impl Capacity {
     /// Returns a [`ConfigError`] if the number is out of range.
     pub fn bytes(most: u64) -> Result<Self, ConfigError> {
         Ok(Self {
-            most: in_range("bytes", most, 1 << 40)?,
+            most: ConfigError::check_range("bytes", most, 1..=1 << 40)?,
             unit: Unit::Bytes,
         })
     }

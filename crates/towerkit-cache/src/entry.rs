@@ -1,28 +1,28 @@
 use std::{any::Any, sync::Arc};
 
 use crate::{
-    freshness::Terms,
+    freshness::Expiry,
     sync::{AtomicBool, Ordering},
 };
 
-/// An answer that is kept. Its type is that of the service, which the layer does not know.
-pub(crate) type Kept = Arc<Entry<dyn Any + Send + Sync>>;
+/// A cached response. Its type is that of the service, which the layer does not know.
+pub(crate) type CachedResponse = Arc<Entry<dyn Any + Send + Sync>>;
 
 #[derive(Debug)]
 pub(crate) struct Entry<V: ?Sized> {
-    pub(crate) terms: Terms,
+    pub(crate) expiry: Expiry,
     pub(crate) weight: u32,
-    /// See [`Epochs`](crate::epochs::Epochs).
+    /// See [`Invalidations`](crate::invalidations::Invalidations).
     pub(crate) generation: u64,
-    /// Whether a caller is fetching the next.
+    /// True while a caller fetches the next response.
     claimed: AtomicBool,
     pub(crate) value: V,
 }
 
 impl<V> Entry<V> {
-    pub(crate) fn new(value: V, terms: Terms, weight: u32, generation: u64) -> Self {
+    pub(crate) fn new(value: V, expiry: Expiry, weight: u32, generation: u64) -> Self {
         Self {
-            terms,
+            expiry,
             weight,
             generation,
             claimed: AtomicBool::new(false),
@@ -31,20 +31,20 @@ impl<V> Entry<V> {
     }
 }
 
-/// The right, and the duty, to fetch what comes after an answer. Dropping it leaves that to the next caller.
+/// The exclusive right to fetch the response that replaces a stale one. Dropping it releases the right.
 #[derive(Debug)]
-pub(crate) struct Claim<V: ?Sized = dyn Any + Send + Sync>(Arc<Entry<V>>);
+pub(crate) struct FetchClaim<V: ?Sized = dyn Any + Send + Sync>(Arc<Entry<V>>);
 
-impl<V: ?Sized> Claim<V> {
-    /// Claims it, unless another has.
+impl<V: ?Sized> FetchClaim<V> {
+    /// Claims the fetch; `None` if another caller has claimed it.
     pub(crate) fn take(entry: &Arc<Entry<V>>) -> Option<Self> {
-        // Nothing else is read through the flag: Relaxed would do, but who takes over sees all that was done under the last claim.
+        // Acquire pairs with the Release of `drop`: the next claimant sees everything that the previous one did.
         let was_claimed = entry.claimed.swap(true, Ordering::Acquire);
         (!was_claimed).then(|| Self(entry.clone()))
     }
 }
 
-impl<V: ?Sized> Drop for Claim<V> {
+impl<V: ?Sized> Drop for FetchClaim<V> {
     fn drop(&mut self) {
         self.0.claimed.store(false, Ordering::Release);
     }

@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use towerkit_core::ConfigError;
 
-use crate::config::{check_ttl, check_window};
-
 /// The time for which a response is fresh, and for which it may be returned when it is stale.
 ///
 /// ```
@@ -30,7 +28,7 @@ impl Lifetime {
     /// Returns a [`ConfigError`] if `ttl` is zero or longer than 365 days.
     pub fn new(ttl: Duration) -> Result<Self, ConfigError> {
         Ok(Self {
-            ttl: check_ttl(ttl)?,
+            ttl: ConfigError::check_duration("ttl", ttl)?,
             while_revalidate: 0,
             if_error: 0,
         })
@@ -61,22 +59,31 @@ impl Lifetime {
     }
 
     /// Returns the expiry times of a response that arrives at `now`, in nanoseconds.
-    pub(crate) fn from(&self, now: u64) -> Terms {
-        let over = now.saturating_add(self.ttl);
-        Terms {
-            over,
-            unusable: over.saturating_add(self.while_revalidate),
-            worthless: over.saturating_add(self.if_error),
+    pub(crate) fn expiry(&self, now: u64) -> Expiry {
+        let stale_at = now.saturating_add(self.ttl);
+        Expiry {
+            stale_at,
+            revalidate_until: stale_at.saturating_add(self.while_revalidate),
+            on_error_until: stale_at.saturating_add(self.if_error),
         }
     }
 }
 
 /// The expiry times of a cached response, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
-    over: u64,
-    unusable: u64,
-    worthless: u64,
+pub(crate) struct Expiry {
+    stale_at: u64,
+    revalidate_until: u64,
+    on_error_until: u64,
+}
+
+/// Returns a window in nanoseconds if it is at most 365 days.
+fn check_window(setting: &'static str, window: Duration) -> Result<u64, ConfigError> {
+    if window.is_zero() {
+        return Ok(0);
+    }
+    ConfigError::check_duration(setting, window)
+        .map_err(|_| ConfigError::new(setting, window, "a time of at most 365 days"))
 }
 
 /// The freshness of a cached response.
@@ -87,23 +94,23 @@ pub(crate) enum Freshness {
     /// Stale: returned to every caller but one, which fetches the next.
     Stale,
     /// Stale: returned only to callers whose own call fails.
-    Over,
+    Expired,
 }
 
-impl Terms {
-    pub(crate) fn at(&self, now: u64) -> Freshness {
-        if now < self.over {
+impl Expiry {
+    pub(crate) fn freshness(&self, now: u64) -> Freshness {
+        if now < self.stale_at {
             Freshness::Fresh
-        } else if now < self.unusable {
+        } else if now < self.revalidate_until {
             Freshness::Stale
         } else {
-            Freshness::Over
+            Freshness::Expired
         }
     }
 
     /// Returns true if the response may replace a failed call.
-    pub(crate) fn stands_in(&self, now: u64) -> bool {
-        now < self.worthless
+    pub(crate) fn is_usable_on_error(&self, now: u64) -> bool {
+        now < self.on_error_until
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
 
         /// The model computes the age of a response, and cannot overflow.
         #[test]
-        fn an_answer_is_good_for_what_its_age_says(
+        fn a_response_is_usable_as_long_as_its_age_allows(
             ttl in nanos(YEAR),
             while_revalidate in nanos(YEAR),
             if_error in nanos(YEAR),
@@ -148,11 +155,11 @@ mod tests {
                 .and_then(|lifetime| lifetime.stale_while_revalidate(window(while_revalidate)))
                 .and_then(|lifetime| lifetime.stale_if_error(window(if_error)))
                 .unwrap();
-            let terms = lifetime.from(stored);
+            let expiry = lifetime.expiry(stored);
             let mut now = stored;
             for later in later {
                 now = now.saturating_add(later);
-                // At the end of time the clock stands still, and nothing is fresh any more.
+                // The clock saturates at its maximum, at which nothing is fresh.
                 let end = i128::from(u64::MAX);
                 let age = i128::from(now) - i128::from(stored);
                 let room = end - i128::from(stored);
@@ -163,18 +170,18 @@ mod tests {
                 } else if within(ttl + i128::from(while_revalidate)) {
                     Freshness::Stale
                 } else {
-                    Freshness::Over
+                    Freshness::Expired
                 };
-                prop_assert_eq!(terms.at(now), expected);
-                prop_assert_eq!(terms.stands_in(now), within(ttl + i128::from(if_error)));
+                prop_assert_eq!(expiry.freshness(now), expected);
+                prop_assert_eq!(expiry.is_usable_on_error(now), within(ttl + i128::from(if_error)));
             }
         }
     }
 
     #[test]
     fn a_clock_that_steps_back_makes_nothing_older() {
-        let terms = Lifetime::new(Duration::from_nanos(5)).unwrap().from(100);
-        assert_eq!(terms.at(99), Freshness::Fresh);
-        assert_eq!(terms.at(0), Freshness::Fresh);
+        let expiry = Lifetime::new(Duration::from_nanos(5)).unwrap().expiry(100);
+        assert_eq!(expiry.freshness(99), Freshness::Fresh);
+        assert_eq!(expiry.freshness(0), Freshness::Fresh);
     }
 }

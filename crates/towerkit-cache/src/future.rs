@@ -9,11 +9,11 @@ use pin_project::pin_project;
 use tower_service::Service;
 use towerkit_core::ShareResponse;
 
-use crate::errand::Errand;
+use crate::fetch::Fetch;
 
 /// The future of a [`Cache`](crate::Cache).
 ///
-/// Dropping it ends the call, if it makes one, and leaves to the next caller what it was to fetch.
+/// Dropping it ends its call. The next caller then fetches the response.
 #[pin_project]
 pub struct CacheFuture<S, K, X, Req>
 where
@@ -31,12 +31,12 @@ where
     S: Service<Req>,
     X: ShareResponse<S::Response, S::Error>,
 {
-    /// It is answered from what is kept.
-    Kept(Option<X::Response>),
-    /// It is calling, for an answer to keep or for its caller alone. Boxed, as all who find an answer do without.
-    Calling(#[pin] S::Future, Option<Box<Errand<K>>>),
-    /// It is reading the answer.
-    Collecting(#[pin] X::Collect, Option<Box<Errand<K>>>),
+    /// The response was in the cache.
+    Cached(Option<X::Response>),
+    /// The inner service was called, with a fetch if its response may be cached. Boxed, so that a hit does not carry its size.
+    Calling(#[pin] S::Future, Option<Box<Fetch<K>>>),
+    /// The response is being read.
+    Collecting(#[pin] X::Collect, Option<Box<Fetch<K>>>),
 }
 
 impl<S, K, X, Req> CacheFuture<S, K, X, Req>
@@ -44,16 +44,16 @@ where
     S: Service<Req>,
     X: ShareResponse<S::Response, S::Error>,
 {
-    pub(crate) fn kept(response: X::Response, exchange: X) -> Self {
+    pub(crate) fn cached(response: X::Response, exchange: X) -> Self {
         Self {
-            state: State::Kept(Some(response)),
+            state: State::Cached(Some(response)),
             exchange,
         }
     }
 
-    pub(crate) fn calling(call: S::Future, errand: Option<Box<Errand<K>>>, exchange: X) -> Self {
+    pub(crate) fn calling(call: S::Future, fetch: Option<Box<Fetch<K>>>, exchange: X) -> Self {
         Self {
-            state: State::Calling(call, errand),
+            state: State::Calling(call, fetch),
             exchange,
         }
     }
@@ -71,22 +71,22 @@ where
         let mut me = self.project();
         loop {
             let next = match me.state.as_mut().project() {
-                StateProj::Kept(response) => {
+                StateProj::Cached(response) => {
                     let response = response.take().expect("not polled after completion");
                     return Poll::Ready(Ok(response));
                 }
-                StateProj::Calling(call, errand) => {
-                    let result = ready!(on_errand(errand, || call.poll(cx)));
-                    let Some(errand) = errand.take() else {
+                StateProj::Calling(call, fetch) => {
+                    let result = ready!(poll_without(fetch, || call.poll(cx)));
+                    let Some(fetch) = fetch.take() else {
                         return Poll::Ready(result.map(|response| me.exchange.pass(response)));
                     };
-                    let collect = me.exchange.collect(result, errand.max_body());
-                    State::Collecting(collect, Some(errand))
+                    let collect = me.exchange.collect(result, fetch.max_body());
+                    State::Collecting(collect, Some(fetch))
                 }
-                StateProj::Collecting(collect, errand) => {
-                    let (result, end) = ready!(on_errand(errand, || collect.poll(cx)));
-                    return Poll::Ready(match errand.take() {
-                        Some(errand) => errand.settle(me.exchange, result, &end),
+                StateProj::Collecting(collect, fetch) => {
+                    let (result, end) = ready!(poll_without(fetch, || collect.poll(cx)));
+                    return Poll::Ready(match fetch.take() {
+                        Some(fetch) => fetch.complete(me.exchange, result, &end),
                         None => result,
                     });
                 }
@@ -96,11 +96,11 @@ where
     }
 }
 
-/// Polls while nobody is on the errand: a panic leaves it to the next caller at once.
-fn on_errand<K, T>(errand: &mut Option<Box<Errand<K>>>, poll: impl FnOnce() -> T) -> T {
-    let held = errand.take();
+/// Polls with the fetch outside of the state, so that a panic drops it and the next caller fetches at once.
+fn poll_without<K, T>(fetch: &mut Option<Box<Fetch<K>>>, poll: impl FnOnce() -> T) -> T {
+    let taken = fetch.take();
     let polled = poll();
-    *errand = held;
+    *fetch = taken;
     polled
 }
 

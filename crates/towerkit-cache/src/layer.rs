@@ -1,13 +1,11 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, Clock, ConfigError, KeyFn, KeyType, LayerExt, NoProtocol};
-
-use crate::{
-    Cache, CacheHandle, Capacity, Lifetime,
-    config::{KeepPolicy, Settings, in_range},
-    store::Store,
+use towerkit_core::{
+    CallEnd, Clock, ConfigError, KeyFn, KeyType, LayerExt, NoProtocol, ShareCondition,
 };
+
+use crate::{Cache, CacheHandle, Capacity, Lifetime, config::Config, store::Store};
 
 /// Caches responses by key.
 ///
@@ -15,7 +13,7 @@ use crate::{
 pub struct CacheLayer<X: KeyType, P = NoProtocol> {
     keys: X,
     store: Arc<Store<X::Key>>,
-    settings: Settings,
+    config: Config,
     protocol: P,
 }
 
@@ -35,7 +33,7 @@ where
         Self {
             keys: KeyFn::new(key),
             store: Arc::new(Store::new(lifetime, capacity)),
-            settings: Settings::default(),
+            config: Config::default(),
             protocol: NoProtocol::default(),
         }
     }
@@ -50,8 +48,7 @@ impl<X: KeyType, P> CacheLayer<X, P> {
     ///
     /// Returns a [`ConfigError`] if the size is out of range.
     pub fn max_body(mut self, bytes: usize) -> Result<Self, ConfigError> {
-        in_range("max_body", bytes as u64, 1 << 30)?;
-        self.settings.max_body = bytes;
+        self.config.max_body = ConfigError::check_range("max_body", bytes, 1..=1 << 30)?;
         Ok(self)
     }
 
@@ -60,14 +57,14 @@ impl<X: KeyType, P> CacheLayer<X, P> {
     /// Errors, which cannot be cloned, and rejections by an inner layer are never cached.
     #[must_use]
     pub fn keep(mut self, keep: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
-        self.settings.keep = KeepPolicy::asking(keep);
+        self.config.keep = ShareCondition::Custom(Arc::new(keep));
         self
     }
 
     /// Measures the age of responses with `clock`; [`Clock::monotonic`] by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.settings.clock = clock;
+        self.config.clock = clock;
         self
     }
 
@@ -90,7 +87,7 @@ impl<X: KeyType, P> LayerExt for CacheLayer<X, P> {
         CacheLayer {
             keys: self.keys,
             store: self.store,
-            settings: self.settings,
+            config: self.config,
             protocol,
         }
     }
@@ -104,7 +101,7 @@ impl<S, X: KeyType + Clone, P: Clone> Layer<S> for CacheLayer<X, P> {
             inner,
             keys: self.keys.clone(),
             store: self.store.clone(),
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             protocol: self.protocol.clone(),
         }
     }
@@ -115,7 +112,7 @@ impl<X: KeyType + Clone, P: Clone> Clone for CacheLayer<X, P> {
         Self {
             keys: self.keys.clone(),
             store: self.store.clone(),
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             protocol: self.protocol.clone(),
         }
     }
@@ -125,7 +122,7 @@ impl<X: KeyType, P> fmt::Debug for CacheLayer<X, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheLayer")
             .field("store", &self.store)
-            .field("settings", &self.settings)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -91,11 +91,11 @@
 mod capacity;
 mod config;
 mod entry;
-mod epochs;
-mod errand;
+mod fetch;
 mod freshness;
 mod future;
 mod handle;
+mod invalidations;
 mod layer;
 #[cfg(all(test, towerkit_loom))]
 mod loom_models;

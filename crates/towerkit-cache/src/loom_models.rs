@@ -5,9 +5,9 @@ use std::sync::Arc;
 use loom::{sync::Mutex, thread};
 
 use crate::{
-    entry::{Claim, Entry},
-    epochs::Epochs,
+    entry::{Entry, FetchClaim},
     freshness::Lifetime,
+    invalidations::Invalidations,
 };
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
@@ -18,7 +18,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 fn entry() -> Arc<Entry<u8>> {
     let lifetime = Lifetime::new(std::time::Duration::from_secs(1)).unwrap();
-    Arc::new(Entry::new(7, lifetime.from(0), 1, 0))
+    Arc::new(Entry::new(7, lifetime.expiry(0), 1, 0))
 }
 
 #[test]
@@ -26,41 +26,41 @@ fn loom_one_of_two_claims() {
     model(|| {
         let entry = entry();
         let other = entry.clone();
-        let other = thread::spawn(move || Claim::take(&other));
-        let claims = [Claim::take(&entry), other.join().unwrap()];
+        let other = thread::spawn(move || FetchClaim::take(&other));
+        let claims = [FetchClaim::take(&entry), other.join().unwrap()];
         assert_eq!(claims.iter().flatten().count(), 1);
     });
 }
 
-/// One keeps an answer that it asked for before another invalidates the key: in the end it is not there.
-fn keep_and_throw_away(throw_away: impl Fn(&Epochs) + Copy + Send + Sync + 'static) {
+/// One thread caches a response that it requested before another invalidates the key: in the end it is not cached.
+fn insert_and_invalidate(invalidate: impl Fn(&Invalidations) + Copy + Send + Sync + 'static) {
     model(move || {
-        let epochs = Arc::new(Epochs::new());
+        let invalidations = Arc::new(Invalidations::new());
         let place = Arc::new(Mutex::new(None));
-        let stamp = epochs.stamp(0);
-        let (their_epochs, their_place) = (epochs.clone(), place.clone());
+        let stamp = invalidations.stamp(0);
+        let (their_invalidations, their_place) = (invalidations.clone(), place.clone());
         let other = thread::spawn(move || {
-            throw_away(&their_epochs);
+            invalidate(&their_invalidations);
             *their_place.lock().unwrap() = None;
         });
-        if epochs.is_current(&stamp) {
+        if invalidations.is_current(&stamp) {
             *place.lock().unwrap() = Some(stamp.generation);
-            if !epochs.is_current(&stamp) {
+            if !invalidations.is_current(&stamp) {
                 *place.lock().unwrap() = None;
             }
         }
         other.join().unwrap();
-        let kept = *place.lock().unwrap();
-        assert!(!kept.is_some_and(|of| epochs.is_of(of)));
+        let cached = *place.lock().unwrap();
+        assert!(!cached.is_some_and(|of| invalidations.is_current_generation(of)));
     });
 }
 
 #[test]
-fn loom_an_answer_that_was_asked_for_before_is_not_kept() {
-    keep_and_throw_away(|epochs| epochs.end(0));
+fn loom_a_response_requested_before_an_invalidation_is_not_cached() {
+    insert_and_invalidate(|invalidations| invalidations.invalidate(0));
 }
 
 #[test]
-fn loom_no_answer_outlives_the_end_of_all() {
-    keep_and_throw_away(Epochs::end_all);
+fn loom_a_response_requested_before_a_clear_is_not_cached() {
+    insert_and_invalidate(Invalidations::invalidate_all);
 }

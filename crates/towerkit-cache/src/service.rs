@@ -8,14 +8,14 @@ use std::{
 use tower_service::Service;
 use towerkit_core::{Bypass, KeyFn, KeyType, NoProtocol, Protocol, ShareResponse};
 
-use crate::{CacheFuture, config::Settings, errand::Errand, store::Store};
+use crate::{CacheFuture, config::Config, fetch::Fetch, store::Store};
 
 /// A service behind a [`CacheLayer`](crate::CacheLayer).
 pub struct Cache<S, X: KeyType, P = NoProtocol> {
     pub(crate) inner: S,
     pub(crate) keys: X,
     pub(crate) store: Arc<Store<X::Key>>,
-    pub(crate) settings: Settings,
+    pub(crate) config: Config,
     pub(crate) protocol: P,
 }
 
@@ -39,24 +39,21 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let kind = self.protocol.kind(&request);
         let exchange = self.protocol.open(&request, kind);
-        let errand = match self.keys.key(&request) {
+        let fetch = match self.keys.key(&request) {
             None => None,
-            Some(key) => match self
-                .store
-                .look_up(&exchange, &key, self.settings.clock.now())
-            {
+            Some(key) => match self.store.look_up(&exchange, &key, self.config.clock.now()) {
                 Ok(response) => {
-                    // The readiness that is not needed is given back.
+                    // Releases the readiness, which the call did not need.
                     self.inner = self.inner.clone();
-                    return CacheFuture::kept(response, exchange);
+                    return CacheFuture::cached(response, exchange);
                 }
                 Err(claim) => {
-                    let (store, settings) = (self.store.clone(), self.settings.clone());
-                    Some(Box::new(Errand::new(store, settings, key, claim)))
+                    let (store, config) = (self.store.clone(), self.config.clone());
+                    Some(Box::new(Fetch::new(store, config, key, claim)))
                 }
             },
         };
-        CacheFuture::calling(self.inner.call(request), errand, exchange)
+        CacheFuture::calling(self.inner.call(request), fetch, exchange)
     }
 }
 
@@ -80,7 +77,7 @@ impl<S: Clone, X: KeyType + Clone, P: Clone> Clone for Cache<S, X, P> {
             inner: self.inner.clone(),
             keys: self.keys.clone(),
             store: self.store.clone(),
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             protocol: self.protocol.clone(),
         }
     }

@@ -9,18 +9,18 @@ use towerkit_core::ShareResponse;
 
 use crate::{
     Capacity, Lifetime,
-    entry::{Claim, Entry, Kept},
-    epochs::{Epochs, Stamp},
+    entry::{CachedResponse, Entry, FetchClaim},
     freshness::Freshness,
+    invalidations::{Invalidations, RequestStamp},
 };
 
 /// The cached responses of a layer, by key, within its capacity.
 pub(crate) struct Store<K> {
-    kept: Cache<Arc<K>, Kept>,
+    responses: Cache<Arc<K>, CachedResponse>,
     capacity: Capacity,
     /// Read when a response is cached, and not when it is found.
     lifetime: Mutex<Lifetime>,
-    epochs: Epochs,
+    invalidations: Invalidations,
     hasher: RandomState,
     pub(crate) hits: Counter,
     pub(crate) stale: Counter,
@@ -29,15 +29,15 @@ pub(crate) struct Store<K> {
 
 impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
     pub(crate) fn new(lifetime: Lifetime, capacity: Capacity) -> Self {
-        let kept = Cache::builder()
+        let responses = Cache::builder()
             .max_capacity(capacity.most())
-            .weigher(|_, entry: &Kept| entry.weight)
+            .weigher(|_, entry: &CachedResponse| entry.weight)
             .build();
         Self {
-            kept,
+            responses,
             capacity,
             lifetime: Mutex::new(lifetime),
-            epochs: Epochs::new(),
+            invalidations: Invalidations::new(),
             hasher: RandomState::new(),
             hits: Counter::default(),
             stale: Counter::default(),
@@ -51,22 +51,22 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
         exchange: &X,
         key: &K,
         now: u64,
-    ) -> Result<X::Response, Option<Claim>> {
+    ) -> Result<X::Response, Option<FetchClaim>> {
         let entry = self.find(key).ok_or(None)?;
         let value = entry.value.downcast_ref().ok_or(None)?;
-        match entry.terms.at(now) {
+        match entry.expiry.freshness(now) {
             Freshness::Fresh => self.hits.add(),
-            Freshness::Stale => match Claim::take(&entry) {
+            Freshness::Stale => match FetchClaim::take(&entry) {
                 None => self.stale.add(),
                 claim => return Err(claim),
             },
-            Freshness::Over => return Err(None),
+            Freshness::Expired => return Err(None),
         }
         Ok(exchange.copy(value))
     }
 
     /// Returns a stale response for a failed call.
-    pub(crate) fn stand_in<T, E, X: ShareResponse<T, E>>(
+    pub(crate) fn stale_response<T, E, X: ShareResponse<T, E>>(
         &self,
         exchange: &X,
         key: &K,
@@ -74,12 +74,12 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
     ) -> Option<X::Response> {
         let entry = self.find(key)?;
         let value = entry.value.downcast_ref()?;
-        if !entry.terms.stands_in(now) {
+        if !entry.expiry.is_usable_on_error(now) {
             return None;
         }
-        match entry.terms.at(now) {
+        match entry.expiry.freshness(now) {
             Freshness::Fresh => self.hits.add(),
-            Freshness::Stale | Freshness::Over => self.stale.add(),
+            Freshness::Stale | Freshness::Expired => self.stale.add(),
         }
         Some(exchange.copy(value))
     }
@@ -87,52 +87,54 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
     /// Finds the response of a key, unless the cache was cleared since.
     ///
     /// Its type may differ from the caller's if one layer wraps services with different types of response and equal keys.
-    fn find(&self, key: &K) -> Option<Kept> {
-        let entry = self.kept.get(key)?;
-        self.epochs.is_of(entry.generation).then_some(entry)
+    fn find(&self, key: &K) -> Option<CachedResponse> {
+        let entry = self.responses.get(key)?;
+        self.invalidations
+            .is_current_generation(entry.generation)
+            .then_some(entry)
     }
 
     /// Returns a stamp of the moment of a request, to detect invalidations before its response.
-    pub(crate) fn stamp(&self, key: &K) -> Stamp {
-        self.epochs.stamp(self.hasher.hash_one(key))
+    pub(crate) fn stamp(&self, key: &K) -> RequestStamp {
+        self.invalidations.stamp(self.hasher.hash_one(key))
     }
 
     /// Caches a response that was requested at `stamp`, unless its key was invalidated since.
-    pub(crate) fn keep<V>(&self, key: K, stamp: &Stamp, value: V, bytes: usize, now: u64)
+    pub(crate) fn insert<V>(&self, key: K, stamp: &RequestStamp, value: V, bytes: usize, now: u64)
     where
         V: Send + Sync + 'static,
     {
-        if !self.epochs.is_current(stamp) {
+        if !self.invalidations.is_current(stamp) {
             return;
         }
         let Some(weight) = self.capacity.weigh(&key, bytes) else {
-            return self.discard(&key);
+            return self.remove(&key);
         };
-        let terms = self.lifetime().from(now);
+        let expiry = self.lifetime().expiry(now);
         let key = Arc::new(key);
-        let entry = Entry::new(value, terms, weight, stamp.generation);
-        self.kept.insert(key.clone(), Arc::new(entry));
+        let entry = Entry::new(value, expiry, weight, stamp.generation);
+        self.responses.insert(key.clone(), Arc::new(entry));
         // Once more: it may have been invalidated in between.
-        if !self.epochs.is_current(stamp) {
-            self.discard(&key);
+        if !self.invalidations.is_current(stamp) {
+            self.remove(&key);
         }
     }
 
-    /// Removes a response that a newer one replaces.
-    pub(crate) fn discard(&self, key: &K) {
-        self.kept.invalidate(key);
+    /// Removes the response of a key, and does not affect one that is being fetched.
+    pub(crate) fn remove(&self, key: &K) {
+        self.responses.invalidate(key);
     }
 
     /// Removes the response of a key, including one that is being fetched.
     pub(crate) fn invalidate(&self, key: &K) {
-        self.epochs.end(self.hasher.hash_one(key));
-        self.discard(key);
+        self.invalidations.invalidate(self.hasher.hash_one(key));
+        self.remove(key);
     }
 
     /// Removes all responses, including those that are being fetched.
     pub(crate) fn clear(&self) {
-        self.epochs.end_all();
-        self.kept.invalidate_all();
+        self.invalidations.invalidate_all();
+        self.responses.invalidate_all();
     }
 
     pub(crate) fn lifetime(&self) -> Lifetime {
@@ -144,10 +146,10 @@ impl<K: Hash + Eq + Send + Sync + 'static> Store<K> {
     }
 
     pub(crate) fn snapshot(&self) -> CacheSnapshot {
-        self.kept.run_pending_tasks();
+        self.responses.run_pending_tasks();
         CacheSnapshot {
-            entries: self.kept.entry_count(),
-            weight: self.kept.weighted_size(),
+            entries: self.responses.entry_count(),
+            weight: self.responses.weighted_size(),
             hits: self.hits.read(),
             stale: self.stale.read(),
             misses: self.misses.read(),

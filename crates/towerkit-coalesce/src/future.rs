@@ -194,7 +194,7 @@ fn outcome_for_followers<T, E, X: ShareResponse<T, E>>(
     end: &CallEnd,
 ) -> CallResult<AnyResponse> {
     match result {
-        Ok(response) if config.share.shares(end) => match exchange.share(response) {
+        Ok(response) if config.share.allows(end) => match exchange.share(response) {
             Some(shared) => CallResult::Shared(Arc::new(shared)),
             None => CallResult::Private,
         },

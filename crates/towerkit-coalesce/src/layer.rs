@@ -1,13 +1,9 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, ConfigError, KeyFn, KeyType, LayerExt, NoProtocol};
+use towerkit_core::{CallEnd, ConfigError, KeyFn, KeyType, LayerExt, NoProtocol, ShareCondition};
 
-use crate::{
-    Coalesce, CoalesceHandle,
-    call_table::CallTable,
-    config::{Config, ShareCondition, in_range},
-};
+use crate::{Coalesce, CoalesceHandle, call_table::CallTable, config::Config};
 
 /// Makes one upstream call for all concurrent calls with the same key.
 ///
@@ -51,7 +47,7 @@ impl<X: KeyType, P> CoalesceLayer<X, P> {
     ///
     /// Returns a [`ConfigError`] if the number is out of range.
     pub fn max_waits(mut self, max_waits: usize) -> Result<Self, ConfigError> {
-        self.config.max_waits = in_range("max_waits", max_waits, 100)?;
+        self.config.max_waits = ConfigError::check_range("max_waits", max_waits, 1..=100)?;
         Ok(self)
     }
 
@@ -63,7 +59,7 @@ impl<X: KeyType, P> CoalesceLayer<X, P> {
     ///
     /// Returns a [`ConfigError`] if the size is out of range.
     pub fn max_body(mut self, bytes: usize) -> Result<Self, ConfigError> {
-        self.config.max_body = in_range("max_body", bytes, 1 << 30)?;
+        self.config.max_body = ConfigError::check_range("max_body", bytes, 1..=1 << 30)?;
         Ok(self)
     }
 
@@ -72,7 +68,7 @@ impl<X: KeyType, P> CoalesceLayer<X, P> {
     /// Errors, which cannot be cloned, and rejections by an inner layer are never shared.
     #[must_use]
     pub fn share(mut self, share: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
-        self.config.share = ShareCondition::new(share);
+        self.config.share = ShareCondition::Custom(Arc::new(share));
         self
     }
 

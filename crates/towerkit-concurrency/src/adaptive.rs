@@ -5,7 +5,6 @@ use towerkit_core::ConfigError;
 use crate::{
     LimitAlgorithm,
     adaptive_limit::{AdaptiveLimit, Bounds, MakeAlgorithm},
-    duration::positive_nanos,
     permits::Permits,
 };
 
@@ -79,7 +78,7 @@ impl Adaptive {
     ///
     /// Returns a [`ConfigError`] if the time is zero or more than a year.
     pub fn window(mut self, window: Duration) -> Result<Self, ConfigError> {
-        self.window = positive_nanos("window", window)?;
+        self.window = ConfigError::check_duration("window", window)?;
         Ok(self)
     }
 

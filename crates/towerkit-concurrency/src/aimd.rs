@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use towerkit_core::ConfigError;
 
-use crate::{LimitAlgorithm, Window, algorithm::BACKOFF, duration::positive_nanos};
+use crate::{LimitAlgorithm, Window, algorithm::BACKOFF};
 
 /// Raises the limit by one after a good window, and lowers it by a tenth after an overloaded one (AIMD).
 ///
@@ -49,7 +49,7 @@ impl Aimd {
     ///
     /// Returns a [`ConfigError`] if it is zero or more than a year.
     pub fn slow_after(mut self, mean: Duration) -> Result<Self, ConfigError> {
-        self.slow_after = Duration::from_nanos(positive_nanos("slow_after", mean)?);
+        self.slow_after = Duration::from_nanos(ConfigError::check_duration("slow_after", mean)?);
         Ok(self)
     }
 }

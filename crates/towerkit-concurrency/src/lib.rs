@@ -98,7 +98,6 @@ mod algorithm;
 mod classes;
 mod classifier;
 mod config;
-mod duration;
 mod fraction;
 mod guard;
 mod handle;

@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use towerkit_core::ConfigError;
 
-use crate::duration::positive_nanos;
-
 /// Bounds the size, the wait time and the order of the queue of a
 /// [`QueuedConcurrencyLimitLayer`](crate::QueuedConcurrencyLimitLayer).
 ///
@@ -53,7 +51,7 @@ impl Queue {
         }
         Ok(Self {
             size,
-            max_wait: positive_nanos("max_wait", max_wait)?,
+            max_wait: ConfigError::check_duration("max_wait", max_wait)?,
             newest_first_after: None,
             overload: None,
         })
@@ -69,7 +67,7 @@ impl Queue {
     ///
     /// Returns a [`ConfigError`] if the time is zero or more than a year.
     pub fn newest_first_after(mut self, time: Duration) -> Result<Self, ConfigError> {
-        self.newest_first_after = Some(positive_nanos("newest_first_after", time)?);
+        self.newest_first_after = Some(ConfigError::check_duration("newest_first_after", time)?);
         Ok(self)
     }
 
@@ -89,8 +87,8 @@ impl Queue {
     ) -> Result<Self, ConfigError> {
         const SETTING: &str = "max_wait_under_overload";
         let overload = Overload {
-            max_wait: positive_nanos(SETTING, max_wait)?,
-            after: positive_nanos("time until overload", after)?,
+            max_wait: ConfigError::check_duration(SETTING, max_wait)?,
+            after: ConfigError::check_duration("time until overload", after)?,
         };
         if overload.max_wait > self.max_wait {
             let usual = Duration::from_nanos(self.max_wait);

@@ -143,7 +143,7 @@ pub use run_policy::{
     PolicyShape, RunPolicy,
 };
 pub use service::{PolicyFuture, PolicyService};
-pub use share::{KeyFn, KeyType, ShareResponse};
+pub use share::{KeyFn, KeyType, ShareCondition, ShareResponse};
 pub use tower_layer::Layer;
 pub use trace_ids::{TraceIds, TraceSeed};
 pub use type_bool::{False, True, TypeBool};

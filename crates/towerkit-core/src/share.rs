@@ -5,9 +5,10 @@ use std::{
     future::{Ready, ready},
     hash::Hash,
     marker::PhantomData,
+    sync::Arc,
 };
 
-use crate::{CallEnd, Classify, InspectResult, PlainExchange};
+use crate::{CallEnd, Classify, InspectResult, Outcome, PlainExchange};
 
 /// Copies responses, for layers that give one response to several callers, such as a cache.
 #[diagnostic::on_unimplemented(
@@ -75,6 +76,37 @@ where
     #[inline(always)]
     fn size(&self, _kept: &T) -> usize {
         size_of::<T>()
+    }
+}
+
+/// The condition under which one response is given to several callers. A rejection never is: it is for its own caller.
+#[doc(hidden)]
+#[derive(Clone)]
+pub enum ShareCondition {
+    /// Responses with one of these outcomes.
+    Outcomes(&'static [Outcome]),
+    /// Responses for which the function returns true.
+    Custom(Arc<dyn Fn(&CallEnd) -> bool + Send + Sync>),
+}
+
+impl ShareCondition {
+    /// Returns true if the response of a call with this end may be given to several callers.
+    #[must_use]
+    pub fn allows(&self, end: &CallEnd) -> bool {
+        end.rejection_reason().is_none()
+            && match self {
+                Self::Outcomes(outcomes) => outcomes.contains(&end.outcome()),
+                Self::Custom(allows) => allows(end),
+            }
+    }
+}
+
+impl fmt::Debug for ShareCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outcomes(outcomes) => f.debug_tuple("Outcomes").field(outcomes).finish(),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
     }
 }
 

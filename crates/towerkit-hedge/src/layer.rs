@@ -54,13 +54,7 @@ impl<P, I> HedgeLayer<P, I> {
     ///
     /// Returns a [`ConfigError`] if the number is not from 1 to 4; gRPC, too, makes at most five attempts.
     pub fn max_hedges(self, hedges: u8) -> Result<Self, ConfigError> {
-        if !(1..=4).contains(&hedges) {
-            return Err(ConfigError::new(
-                "max_hedges",
-                hedges,
-                "a number from 1 to 4",
-            ));
-        }
+        let hedges = ConfigError::check_range("max_hedges", hedges, 1..=4)?;
         Ok(self.with(|config| config.hedges = hedges))
     }
 

@@ -89,10 +89,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
     ///
     /// Returns a [`ConfigError`] unless `size` is 1 to 65,535 and `time` is above zero and at most one hour.
     pub fn lease(self, size: u32, time: Duration) -> Result<Self, ConfigError> {
-        if !(1..=Lease::MAX).contains(&size) {
-            let expected = "a number from 1 to 65535";
-            return Err(ConfigError::new("lease size", size, expected));
-        }
+        let size = ConfigError::check_range("lease size", size, 1..=Lease::MAX)?;
         if time.is_zero() || time > Duration::from_secs(3600) {
             let expected = "a time above 0 and up to an hour";
             return Err(ConfigError::new("lease time", time, expected));
@@ -144,10 +141,7 @@ impl<K, P> RedisRateLimitLayer<K, P> {
     ///
     /// Returns a [`ConfigError`] if `keys` is zero or more than 16,777,216.
     pub fn capacity(self, keys: usize) -> Result<Self, ConfigError> {
-        if !(1..=1 << 24).contains(&keys) {
-            let expected = "a number from 1 to 16777216";
-            return Err(ConfigError::new("capacity", keys, expected));
-        }
+        let keys = ConfigError::check_range("capacity", keys, 1..=1 << 24)?;
         // A capacity of 1 means that no key was configured.
         Ok(self.with(|config| config.capacity = keys.max(2)))
     }

@@ -5,7 +5,10 @@ use towerkit_core::{
     PolicyLayer, Rejection, RejectionReason, policy_layer,
 };
 
-use crate::{TimeoutHandle, config::check_header, wire::Format};
+use crate::{
+    TimeoutHandle,
+    wire::{Format, check_header},
+};
 
 pub(crate) const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";

@@ -8,8 +8,6 @@ use std::{
 
 use towerkit_core::ConfigError;
 
-use crate::config::check_timeout;
-
 /// Reads and changes a timeout at run time.
 ///
 /// Returned by [`TimeoutLayer::handle`](crate::TimeoutLayer::handle) and [`DeadlineLayer::handle`](crate::DeadlineLayer::handle).
@@ -18,7 +16,7 @@ pub struct TimeoutHandle(Arc<AtomicU64>);
 
 impl TimeoutHandle {
     pub(crate) fn new(timeout: Duration) -> Result<Self, ConfigError> {
-        let nanos = check_timeout("timeout", timeout)?;
+        let nanos = ConfigError::check_duration("timeout", timeout)?;
         Ok(Self(Arc::new(AtomicU64::new(nanos))))
     }
 
@@ -36,7 +34,7 @@ impl TimeoutHandle {
     ///
     /// Returns a [`ConfigError`], and keeps the old timeout, if the new one is zero or longer than 365 days.
     pub fn set_timeout(&self, timeout: Duration) -> Result<(), ConfigError> {
-        let nanos = check_timeout("timeout", timeout)?;
+        let nanos = ConfigError::check_duration("timeout", timeout)?;
         self.0.store(nanos, Ordering::Relaxed);
         Ok(())
     }

@@ -22,10 +22,7 @@ use towerkit_core::{
     ProtocolKind, Rejection, RejectionReason, StateHandle,
 };
 
-use crate::{
-    body_timer::{BodyLimits, BodyTimer, Exceeded},
-    config::check_timeout,
-};
+use crate::body_timer::{BodyLimits, BodyTimer, Exceeded};
 
 /// Ends response bodies that stall, or that take too long as a whole.
 ///
@@ -148,13 +145,13 @@ impl Limits {
     }
 
     fn set_idle(&self, idle: Duration) -> Result<(), ConfigError> {
-        let idle = check_timeout("idle", idle)?;
+        let idle = ConfigError::check_duration("idle", idle)?;
         self.idle.store(idle, Ordering::Relaxed);
         Ok(())
     }
 
     fn set_total(&self, total: Option<Duration>) -> Result<(), ConfigError> {
-        let total = total.map_or(Ok(0), |total| check_timeout("total", total))?;
+        let total = total.map_or(Ok(0), |total| ConfigError::check_duration("total", total))?;
         self.total.store(total, Ordering::Relaxed);
         Ok(())
     }

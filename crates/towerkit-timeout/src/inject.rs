@@ -4,9 +4,8 @@ use towerkit_core::{
 };
 
 use crate::{
-    config::check_header,
     deadline::{GRPC_TIMEOUT, REQUEST_TIMEOUT},
-    wire::Format,
+    wire::{Format, check_header},
 };
 
 /// Sends the time that is left until the [`Deadline`](towerkit_core::Deadline) of a request to the upstream.

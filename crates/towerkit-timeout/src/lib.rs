@@ -117,7 +117,6 @@
 
 #[cfg(feature = "http")]
 mod body_timer;
-mod config;
 mod deadline;
 mod future;
 mod handle;

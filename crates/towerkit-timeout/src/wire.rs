@@ -1,6 +1,8 @@
-//! The text formats of a remaining time, as pure functions.
+//! The header and the text formats of a remaining time, as pure functions.
 
 use std::time::Duration;
+
+use towerkit_core::ConfigError;
 
 /// A text format of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +13,20 @@ pub(crate) enum Format {
     Grpc,
     /// Whole milliseconds.
     Millis,
+}
+
+/// Returns a header name, if it is a token ([RFC 9110, section 5.6.2]) in lower case, as HTTP/2 requires.
+///
+/// [RFC 9110, section 5.6.2]: https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+pub(crate) fn check_header(name: &'static str) -> Result<&'static str, ConfigError> {
+    let is_token = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    };
+    if name.is_empty() || !name.bytes().all(is_token) {
+        let expected = "a header name in lower case";
+        return Err(ConfigError::new("header", name, expected));
+    }
+    Ok(name)
 }
 
 /// The largest number of eight digits.

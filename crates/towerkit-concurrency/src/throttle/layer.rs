@@ -8,7 +8,6 @@ use super::{
     guard::{AdaptiveThrottlePolicy, Config},
     handle::AdaptiveThrottleHandle,
 };
-use crate::duration::positive_nanos;
 
 /// Rejects calls in the client that an overloaded upstream would probably reject.
 ///
@@ -85,7 +84,7 @@ impl<P> AdaptiveThrottleLayer<P> {
     ///
     /// Returns a [`ConfigError`] if it is zero or more than a year.
     pub fn window(self, window: Duration) -> Result<Self, ConfigError> {
-        let window = positive_nanos("window", window)?;
+        let window = ConfigError::check_duration("window", window)?;
         Ok(self.with(|config| config.window = window))
     }
 
@@ -95,7 +94,7 @@ impl<P> AdaptiveThrottleLayer<P> {
     ///
     /// Returns a [`ConfigError`] if it is zero or more than a year.
     pub fn probe_interval(self, interval: Duration) -> Result<Self, ConfigError> {
-        let interval = positive_nanos("probe_interval", interval)?;
+        let interval = ConfigError::check_duration("probe_interval", interval)?;
         Ok(self.with(|config| config.probe_interval = interval))
     }
 

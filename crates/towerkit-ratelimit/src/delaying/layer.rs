@@ -56,11 +56,7 @@ impl DelayingRateLimitLayer {
     ///
     /// If `max_wait` is zero or more than a year.
     pub fn new(quota: Quota, max_wait: Duration) -> Result<Self, ConfigError> {
-        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-        if max_wait.is_zero() || max_wait > YEAR {
-            let expected = "more than zero and at most a year";
-            return Err(ConfigError::new("max_wait", max_wait, expected));
-        }
+        ConfigError::check_duration("max_wait", max_wait)?;
         let limit = DelayingState::new(quota, max_wait);
         let options = LimitOptions::new();
         Ok(Self {
