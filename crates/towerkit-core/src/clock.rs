@@ -91,6 +91,21 @@ impl Clock {
         }
     }
 
+    /// Returns the kind of a clock that can be made again without a copy of it; `None` for clocks of a program's own.
+    #[inline(always)]
+    pub(crate) fn shared_kind(&self) -> Option<SharedClock> {
+        match &self.0 {
+            Source::Monotonic(_) => Some(SharedClock::Monotonic),
+            Source::Fast(_) => Some(SharedClock::Fast),
+            Source::Manual(_) | Source::Custom(_) => None,
+        }
+    }
+
+    /// Returns true if readings of the two clocks can be compared.
+    pub(crate) fn has_origin_of(&self, other: &Self) -> bool {
+        self.origin() == other.origin()
+    }
+
     /// Returns a number that differs for clocks with different origins, so that their readings are not mixed.
     #[inline(always)]
     fn origin(&self) -> usize {
@@ -99,6 +114,24 @@ impl Clock {
             Source::Fast(_) => 2,
             Source::Manual(now) => Arc::as_ptr(now).addr(),
             Source::Custom(read) => Arc::as_ptr(read).addr(),
+        }
+    }
+}
+
+/// The clocks of which a process has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SharedClock {
+    Monotonic,
+    Fast,
+}
+
+impl SharedClock {
+    /// Returns the clock.
+    pub(crate) fn clock(self) -> Clock {
+        match self {
+            Self::Monotonic => Clock::monotonic(),
+            Self::Fast => FastClock::shared()
+                .map_or_else(Clock::monotonic, |clock| Clock(Source::Fast(clock))),
         }
     }
 }

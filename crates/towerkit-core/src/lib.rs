@@ -78,6 +78,7 @@ mod check;
 mod clock;
 mod config_error;
 mod deadline;
+mod error_code;
 mod error_type;
 mod event;
 #[cfg_attr(not(feature = "fast-clock"), path = "no_fast_clock.rs")]
@@ -120,6 +121,7 @@ pub use check::{CheckLayer, check, check_layer};
 pub use clock::{Clock, ManualClock};
 pub use config_error::ConfigError;
 pub use deadline::Deadline;
+pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use error_type::{Side, error_type};
 pub use event::{Event, EventQueue, EventSink};
 pub use hex::Hex;

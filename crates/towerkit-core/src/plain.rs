@@ -1,8 +1,8 @@
 use std::{error::Error, marker::PhantomData};
 
 use crate::{
-    CallEnd, CarriesRejection, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol,
-    ProtocolKind, RejectCall, Rejection, RejectionReason, TrackResponse,
+    CallEnd, CarriesRejection, Deadline, DescribeRequest, InFlightCall, Outcome, PolicyShape,
+    Protocol, ProtocolKind, RejectCall, Rejection, RejectionReason, TrackResponse,
     causes::{as_error, causes},
 };
 
@@ -189,6 +189,11 @@ impl<Req, C> DescribeRequest<Req> for Plain<C> {
     #[inline(always)]
     fn operation<'a>(&'a self, _request: &'a Req, _kind: ProtocolKind) -> &'a str {
         self.operation
+    }
+
+    /// Returns the [current](Deadline::current) deadline: a plain request has no place for one.
+    fn deadline(&self, _request: &Req) -> Option<Deadline> {
+        Deadline::current()
     }
 }
 

@@ -145,7 +145,7 @@ impl<B, K> DescribeRequest<Request<B>> for Grpc<K> {
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
-        request.extensions().get().cloned()
+        headers::deadline(request)
     }
 
     fn set_deadline(&self, request: &mut Request<B>, deadline: Deadline) {

@@ -1,7 +1,7 @@
 use std::any::{Any, TypeId};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
-use towerkit_core::TargetUri;
+use towerkit_core::{Deadline, TargetUri};
 
 use crate::rejection_response::header_pair;
 
@@ -24,6 +24,12 @@ pub(crate) fn target<B>(request: &Request<B>) -> TargetUri<'_> {
     target.authority = uri.authority().map(Authority::as_str);
     target.query = uri.query();
     target
+}
+
+/// Returns the deadline in the extensions of the request or, without one, that of the call that sends it.
+pub(crate) fn deadline<B>(request: &Request<B>) -> Option<Deadline> {
+    let own = request.extensions().get().cloned();
+    own.or_else(Deadline::current)
 }
 
 /// Visits every value of a header.

@@ -205,7 +205,7 @@ impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K,
     }
 
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
-        request.extensions().get().cloned()
+        headers::deadline(request)
     }
 
     fn set_deadline(&self, request: &mut Request<B>, deadline: Deadline) {

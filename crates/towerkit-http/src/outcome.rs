@@ -1,5 +1,5 @@
 use http::{HeaderMap, StatusCode};
-use towerkit_core::{ByResult, Outcome, RejectionReason};
+use towerkit_core::{ByResult, ErrorCode, Outcome, RejectionReason};
 
 use crate::ResponseHead;
 
@@ -45,16 +45,11 @@ pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
 }
 
 /// Returns the outcome of a gRPC code.
-///
-/// Server errors are those of the semantic conventions of OpenTelemetry; the other codes are errors of the client.
 pub(crate) fn outcome_of_code(code: u16) -> Outcome {
-    match code {
-        OK => Outcome::Success,
-        1 => Outcome::Cancelled,
-        3 | 5 | 6 | 7 | 9 | 10 | 11 | 16 => Outcome::ClientError,
-        4 => Outcome::TimedOut,
-        8 | 14 => Outcome::Overloaded,
-        _ => Outcome::Failure,
+    match (code, ErrorCode::from_number(code)) {
+        (OK, _) => Outcome::Success,
+        (_, Some(code)) => code.outcome(),
+        (_, None) => Outcome::Failure,
     }
 }
 
@@ -134,26 +129,13 @@ mod axum_body {
 
 /// Returns the HTTP status of a rejection.
 pub(crate) fn status_of(reason: RejectionReason) -> StatusCode {
-    match reason {
-        RejectionReason::RateLimited | RejectionReason::InsufficientCapacity => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
-        RejectionReason::Unauthenticated => StatusCode::UNAUTHORIZED,
-        RejectionReason::Forbidden => StatusCode::FORBIDDEN,
-        RejectionReason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+    let status = ErrorCode::from(reason).http_status();
+    StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// The gRPC code that answers a rejection.
+/// Returns the gRPC code of a rejection.
 pub(crate) fn code_of(reason: RejectionReason) -> u16 {
-    match reason {
-        RejectionReason::RateLimited | RejectionReason::InsufficientCapacity => 8,
-        RejectionReason::Unauthenticated => 16,
-        RejectionReason::Forbidden => 7,
-        RejectionReason::DeadlineExceeded => 4,
-        _ => 14,
-    }
+    ErrorCode::from(reason).number()
 }
 
 #[cfg(test)]

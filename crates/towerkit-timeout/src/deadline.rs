@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsGuard, Call, CallEnd, Clock, ConfigError, Deadline, False, Guard, Name, NoProtocol, Policy,
-    PolicyLayer, Rejection, RejectionReason, policy_layer,
+    AsGuard, Call, CallEnd, Clock, ConfigError, Deadline, Guard, Name, NoProtocol, Policy,
+    PolicyLayer, Rejection, RejectionReason, True, policy_layer,
 };
 
 use crate::{
@@ -23,12 +23,13 @@ pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 /// The layer is a guard, for use in a [`stack`](towerkit_core::stack): inside log and metrics, so that they record its rejections, and
 /// outside every layer that may wait. It does not end a call at its deadline; a [`TimeoutLayer`](crate::TimeoutLayer) inside it does.
 ///
-/// The deadline is kept in the extensions of the request, so a service without a wire protocol has none.
+/// The deadline is stored in the extensions of the request, and it is the [current](Deadline::current) one while the call and its
+/// body are polled. A timeout around a plain service, and a client that sends a request of its own, take it from there.
 ///
 /// [`grpc-timeout`]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
 #[derive(Debug, Clone)]
 pub struct DeadlineLayer<P = NoProtocol> {
-    policies: PolicyLayer<AsGuard<DeadlinePolicy, False>, P>,
+    policies: PolicyLayer<AsGuard<DeadlinePolicy, True>, P>,
 }
 
 /// The guard of a [`DeadlineLayer`].
@@ -91,7 +92,7 @@ impl<P> DeadlineLayer<P> {
     }
 }
 
-policy_layer!(DeadlineLayer, AsGuard<DeadlinePolicy, False>, NoProtocol);
+policy_layer!(DeadlineLayer, AsGuard<DeadlinePolicy, True>, NoProtocol);
 
 impl DeadlinePolicy {
     /// Returns the time of the request: the least of the caller's values and the server's maximum.
@@ -107,25 +108,32 @@ impl DeadlinePolicy {
 }
 
 impl Policy for DeadlinePolicy {
-    type CallState = ();
+    type CallState = Deadline;
     const NEEDS_END: bool = false;
+    const WRAPS_POLL: bool = true;
 
     #[inline(always)]
-    fn finish(&self, (): (), _end: &CallEnd) {}
+    fn wrap_poll<R>(&self, deadline: &mut Deadline, poll: impl FnOnce() -> R) -> R {
+        Deadline::enter(Some(deadline), poll)
+    }
+
+    #[inline(always)]
+    fn finish(&self, _deadline: Deadline, _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for DeadlinePolicy {
-    fn admit(&self, call: &mut Call<'_, Req>) -> Result<(), Rejection> {
+    fn admit(&self, call: &mut Call<'_, Req>) -> Result<Deadline, Rejection> {
         let limit = self.time_limit(call);
         let existing = call.deadline();
         if limit.is_zero() || existing.as_ref().is_some_and(Deadline::has_passed) {
             let name = self.name.clone();
             return Err(Rejection::new(RejectionReason::DeadlineExceeded, name));
         }
-        call.set_deadline(match existing {
+        let deadline = match existing {
             Some(existing) => existing.at_most(limit),
             None => Deadline::after(&self.clock, limit),
-        });
-        Ok(())
+        };
+        call.set_deadline(deadline.clone());
+        Ok(deadline)
     }
 }

@@ -14,7 +14,8 @@ use crate::{
 /// the header already has stays. A request after its deadline, or with a time that rounds down to zero, is rejected with
 /// [`DeadlineExceeded`](RejectionReason::DeadlineExceeded). A request without a deadline is sent unchanged.
 ///
-/// The deadline is read from the extensions of the outgoing request: copy it there from the incoming one.
+/// The deadline is that in the extensions of the outgoing request or, without one, the [current](towerkit_core::Deadline::current)
+/// deadline, which a [`DeadlineLayer`](crate::DeadlineLayer) sets while it polls the incoming call.
 ///
 /// The layer is a guard, for use in a [`stack`](towerkit_core::stack). Inside a retry, each attempt sends its own remaining time.
 #[derive(Debug, Clone)]

@@ -45,7 +45,6 @@
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use towerkit_core::{Deadline, stack};
 //! use towerkit_http::HttpExt;
 //! use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
 //!
@@ -60,17 +59,15 @@
 //! let server = ServiceBuilder::new()
 //!     .layer(DeadlineLayer::new(Duration::from_secs(30))?.http())
 //!     .layer(TimeoutLayer::new(Duration::from_secs(30))?.http())
-//!     .service_fn(move |request: Request<()>| {
-//!         let mut outgoing = Request::new(());
-//!         let deadline = request.extensions().get::<Deadline>().expect("set by the DeadlineLayer");
-//!         outgoing.extensions_mut().insert(deadline.clone());
-//!         client.clone().oneshot(outgoing)
-//!     });
+//!     .service_fn(move |_request: Request<()>| client.clone().oneshot(Request::new(())));
 //!
 //! let request = Request::builder().header("x-request-timeout-ms", "250").body(())?;
 //! assert_eq!(server.oneshot(request).await?.status(), 200);
 //! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
+//!
+//! Inside of a [`DeadlineLayer`], code that knows of no deadline hands it on: the client takes the
+//! [current](towerkit_core::Deadline::current) one. A task that is spawned is outside of the call; give it the deadline of the request.
 //!
 //! A caller can only shorten the server's limit. A malformed value (the format is at most eight digits and one of `H M S m u n`, or only
 //! digits for milliseconds) is ignored, so that the server's limit applies. Values are sent rounded down.

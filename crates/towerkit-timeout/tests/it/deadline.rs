@@ -166,15 +166,12 @@ async fn an_upstream_gets_the_time_left_of_its_callers_deadline() {
         let client = std::sync::Arc::new(tokio::sync::Mutex::new(client));
         let server = ServiceBuilder::new()
             .layer(deadlines().clock(tokio_clock()).http())
-            .service_fn(move |incoming: Request<()>| {
+            .service_fn(move |_incoming: Request<()>| {
                 let client = client.clone();
                 async move {
                     tokio::time::sleep(300 * MILLI).await;
-                    let mut outgoing = made(&[]);
-                    let deadline = incoming.extensions().get::<Deadline>().unwrap();
-                    outgoing.extensions_mut().insert(deadline.clone());
                     let mut client = client.lock().await;
-                    let Ok(response) = client.ready().await?.call(outgoing).await;
+                    let Ok(response) = client.ready().await?.call(made(&[])).await;
                     Ok::<_, Infallible>(response)
                 }
             });
@@ -195,6 +192,33 @@ async fn an_upstream_gets_the_time_left_of_its_callers_deadline() {
             1
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_a_plain_service_ends_at_the_deadline_of_the_caller() {
+    let nap = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(60 * SECOND).unwrap().plain("nap"))
+        .service_fn(|naps: u32| async move {
+            sleep(naps * SECOND).await;
+            Ok::<_, BoxError>(())
+        });
+    let server = ServiceBuilder::new()
+        .layer(deadlines().clock(tokio_clock()).http())
+        .service_fn(move |_: Request<()>| {
+            let nap = nap.clone();
+            async move {
+                let began = Instant::now();
+                let error = nap.oneshot(30).await.unwrap_err();
+                let rejection = error.downcast_ref::<Rejection>().unwrap();
+                assert_eq!(rejection.reason(), RejectionReason::DeadlineExceeded);
+                assert_eq!(began.elapsed(), 2 * SECOND);
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            }
+        });
+    let asked = request(&[("x-request-timeout-ms", "2000")]);
+    let Ok(response) = server.oneshot(asked).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(Deadline::current(), None);
 }
 
 #[tokio::test]
