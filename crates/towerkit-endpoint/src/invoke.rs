@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -7,32 +8,34 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-/// Calls a service by shared reference, as a test or a caller of an endpoint does.
-pub trait EndpointExt<Req>: Service<Req> + Clone {
-    /// Calls a clone of this service once that is ready.
-    fn invoke(&self, request: Req) -> Invoke<Self, Req> {
+use crate::{IntoRpcError, Request, RpcError};
+
+/// Calls an endpoint by shared reference, as a test does, or an endpoint that uses another one.
+pub trait EndpointExt<T>: Service<Request<T>> + Clone {
+    /// Calls a clone of this endpoint once that is ready. A message is a request, too.
+    fn invoke(&self, request: impl Into<Request<T>>) -> Invoke<Self, T> {
         Invoke {
-            state: State::Readying(Some((self.clone(), request))),
+            state: State::Readying(Some((self.clone(), request.into()))),
         }
     }
 }
 
-impl<S: Service<Req> + Clone, Req> EndpointExt<Req> for S {}
+impl<S: Service<Request<T>> + Clone, T> EndpointExt<T> for S {}
 
 /// The future of [`EndpointExt::invoke`].
 #[pin_project]
-pub struct Invoke<S: Service<Req>, Req> {
+pub struct Invoke<S: Service<Request<T>>, T> {
     #[pin]
-    state: State<S, Req>,
+    state: State<S, T>,
 }
 
 #[pin_project(project = StateProj)]
-enum State<S: Service<Req>, Req> {
-    Readying(Option<(S, Req)>),
+enum State<S: Service<Request<T>>, T> {
+    Readying(Option<(S, Request<T>)>),
     Running(#[pin] S::Future),
 }
 
-impl<S: Service<Req>, Req> Future for Invoke<S, Req> {
+impl<S: Service<Request<T>>, T> Future for Invoke<S, T> {
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -52,8 +55,60 @@ impl<S: Service<Req>, Req> Future for Invoke<S, Req> {
     }
 }
 
-impl<S: Service<Req>, Req> fmt::Debug for Invoke<S, Req> {
+impl<S: Service<Request<T>>, T> fmt::Debug for Invoke<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invoke").finish_non_exhaustive()
+    }
+}
+
+/// Calls an endpoint for a transport: any error becomes an [`RpcError`], and a panic an [internal](RpcError::internal) one, so that
+/// the connection and the other calls on it go on.
+///
+/// The policies around the endpoint have recorded the panic by then.
+#[doc(hidden)]
+pub fn serve_call<S, T>(endpoint: S, request: Request<T>) -> ServeCall<S, T>
+where
+    S: Service<Request<T>>,
+{
+    ServeCall {
+        call: Some(Invoke {
+            state: State::Readying(Some((endpoint, request))),
+        }),
+    }
+}
+
+/// The future of [`serve_call`].
+#[doc(hidden)]
+#[pin_project]
+pub struct ServeCall<S: Service<Request<T>>, T> {
+    #[pin]
+    call: Option<Invoke<S, T>>,
+}
+
+impl<S, T> Future for ServeCall<S, T>
+where
+    S: Service<Request<T>, Error: IntoRpcError>,
+{
+    type Output = Result<S::Response, RpcError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut call = self.project().call;
+        let poll = || {
+            let running = call.as_mut().as_pin_mut();
+            running.expect("not polled after its end").poll(cx)
+        };
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(polled) => polled.map_err(IntoRpcError::into_rpc_error),
+            Err(_) => {
+                call.set(None);
+                Poll::Ready(Err(RpcError::internal()))
+            }
+        }
+    }
+}
+
+impl<S: Service<Request<T>>, T> fmt::Debug for ServeCall<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeCall").finish_non_exhaustive()
     }
 }

@@ -45,6 +45,15 @@ pub struct ClientAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
+impl PeerAddress {
+    /// Returns the address in the extensions of a request: a [`PeerAddress`], or axum's `ConnectInfo` with the feature `axum`.
+    #[must_use]
+    pub fn find(extensions: &Extensions) -> Option<SocketAddr> {
+        let peer = extensions.get().map(|Self(peer)| *peer);
+        peer.or_else(|| connected(extensions))
+    }
+}
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl ClientAddress {
@@ -102,7 +111,7 @@ impl ClientAddress {
     /// proxy. If all entries are trusted proxies, the client is the farthest of them.
     #[must_use]
     pub fn find(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-        let mut known = peer(extensions)?.ip().to_canonical();
+        let mut known = PeerAddress::find(extensions)?.ip().to_canonical();
         if !self.trusts(known) {
             return Some(known);
         }
@@ -151,12 +160,6 @@ impl Default for ClientAddress {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Returns the address of the peer, if the server tells it.
-pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    let peer = extensions.get().map(|PeerAddress(peer)| *peer);
-    peer.or_else(|| connected(extensions))
 }
 
 #[cfg(feature = "axum")]

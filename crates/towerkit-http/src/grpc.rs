@@ -13,7 +13,7 @@ use towerkit_core::{
 };
 
 use crate::{
-    CommonErrors, InspectError, ResponseHead, TrackedBodies, TrackedBody, client_address, headers,
+    CommonErrors, InspectError, PeerAddress, ResponseHead, TrackedBodies, TrackedBody, headers,
     outcome::{OK, code_if_any, code_of, code_of_status, outcome_of_code},
     rejection_response, response_bodies,
     tracked_body::CallProgress,
@@ -110,7 +110,7 @@ impl<B, K> DescribeRequest<Request<B>> for Grpc<K> {
     }
 
     fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
-        client_address::peer(request.extensions())
+        PeerAddress::find(request.extensions())
     }
 
     fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {

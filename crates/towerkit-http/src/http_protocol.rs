@@ -13,8 +13,8 @@ use towerkit_core::{
 };
 
 use crate::{
-    ByStatus, ClassifyHead, CommonErrors, InspectError, OperationFn, OperationName, RequestHead,
-    ResponseBodies, ResponseHead, TrackedBodies, Unmatched, client_address, grpc, headers,
+    ByStatus, ClassifyHead, CommonErrors, InspectError, OperationFn, OperationName, PeerAddress,
+    RequestHead, ResponseBodies, ResponseHead, TrackedBodies, Unmatched, grpc, headers,
     outcome::{code_if_any, code_of, outcome_of_code, status_of},
     rejection_response, response_bodies,
     tracked_body::{CallProgress, UNKNOWN_LENGTH},
@@ -170,7 +170,7 @@ impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K,
     }
 
     fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
-        client_address::peer(request.extensions())
+        PeerAddress::find(request.extensions())
     }
 
     fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {

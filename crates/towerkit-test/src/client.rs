@@ -6,6 +6,7 @@ use http_body::Body;
 use http_body_util::Empty;
 use tower_service::Service;
 use towerkit_core::BoxError;
+use towerkit_endpoint::Request as EndpointRequest;
 
 use crate::{Action, BodyContent, ProbeError};
 
@@ -33,6 +34,26 @@ impl<S: Service<Action, Error = ProbeError>> TestClient<S> for PlainClient {
 
     fn request(act: Action) -> Action {
         act
+    }
+
+    async fn read(_response: S::Response, _frames: usize) -> BodyContent {
+        BodyContent::default()
+    }
+
+    fn expected(_act: Action) -> Option<BodyContent> {
+        None
+    }
+}
+
+/// The client of an endpoint.
+#[derive(Debug)]
+pub enum RpcClient {}
+
+impl<S: Service<EndpointRequest<Action>, Error = ProbeError>> TestClient<S> for RpcClient {
+    type Request = EndpointRequest<Action>;
+
+    fn request(act: Action) -> EndpointRequest<Action> {
+        EndpointRequest::new("probe", act)
     }
 
     async fn read(_response: S::Response, _frames: usize) -> BodyContent {

@@ -1,8 +1,8 @@
 /// Makes a module of tests, one for each law, of a [`Subject`](crate::Subject).
 ///
 /// `contract!(name, PlainClient, subject)` takes the name of the module, the [client](crate::TestClient)
-/// ([`PlainClient`](crate::PlainClient), [`HttpClient`](crate::HttpClient) or [`GrpcClient`](crate::GrpcClient)), and an expression
-/// for a new subject, which is evaluated inside of a runtime with paused time.
+/// ([`PlainClient`](crate::PlainClient), [`RpcClient`](crate::RpcClient), [`HttpClient`](crate::HttpClient) or
+/// [`GrpcClient`](crate::GrpcClient)), and an expression for a new subject, which is evaluated inside of a runtime with paused time.
 #[macro_export]
 macro_rules! contract {
     ($name:ident, $calls:ident, $subject:expr) => {

@@ -1,6 +1,7 @@
-use std::{error::Error, fmt, io};
+use std::{borrow::Cow, error::Error, fmt, io};
 
-use towerkit_core::{CarriesRejection, Rejection};
+use towerkit_core::{CarriesRejection, ErrorCode, Rejection};
+use towerkit_endpoint::IntoRpcError;
 
 /// The error of a [`Probe`](crate::Probe). It can carry a rejection, and can be neither cloned nor compared.
 #[derive(Debug)]
@@ -70,5 +71,15 @@ impl CarriesRejection for ProbeError {
             Cause::Panics => panic!("the error panics"),
             Cause::Rejected(rejection) => Some(rejection),
         }
+    }
+}
+
+impl IntoRpcError for ProbeError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Internal
+    }
+
+    fn message(&self) -> Cow<'_, str> {
+        self.to_string().into()
     }
 }

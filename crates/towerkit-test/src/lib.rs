@@ -49,7 +49,7 @@ mod task;
 
 pub use body_content::BodyContent;
 pub use call_counts::CallCounts;
-pub use client::{GrpcClient, HttpClient, HttpRequest, PlainClient, TestClient};
+pub use client::{GrpcClient, HttpClient, HttpRequest, PlainClient, RpcClient, TestClient};
 pub use clock::{run_paused, tokio_clock};
 pub use error::ProbeError;
 pub use events::all_events;

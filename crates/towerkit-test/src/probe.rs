@@ -190,6 +190,21 @@ impl Service<Action> for Probe {
     }
 }
 
+/// Reads the [`Action`] from the message.
+impl Service<towerkit_endpoint::Request<Action>> for Probe {
+    type Response = Action;
+    type Error = ProbeError;
+    type Future = ProbeFuture<Action>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.ready(cx)
+    }
+
+    fn call(&mut self, request: towerkit_endpoint::Request<Action>) -> Self::Future {
+        Service::<Action>::call(self, request.message)
+    }
+}
+
 /// Reads the [`Action`] from the extensions of the request, or else from its body.
 impl<B: 'static> Service<Request<B>> for Probe {
     type Response = Response<ProbeBody>;

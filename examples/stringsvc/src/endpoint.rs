@@ -4,18 +4,19 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::Serialize;
 use tower::Service;
+use towerkit::endpoint::Request;
 use towerkit::endpoint::endpoint_fn;
 
 use crate::StringService;
 
 /// An operation as a tower service: cloned for every call, and never without an answer.
 pub trait Endpoint<Req>:
-    Service<Req, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    Service<Request<Req>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
 impl<S, Req> Endpoint<Req> for S where
-    S: Service<Req, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    S: Service<Request<Req>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
@@ -68,7 +69,7 @@ pub fn count(
 
 #[cfg(test)]
 mod tests {
-    use tower::ServiceExt;
+    use towerkit::endpoint::EndpointExt;
 
     use super::*;
     use crate::Strings;
@@ -81,8 +82,8 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_is_called_without_a_socket() {
         let service = Arc::new(Strings);
-        let uppercase = uppercase(service.clone()).oneshot(request("hello, world"));
-        let count = count(service).oneshot(request("hello, world"));
+        let uppercase = uppercase(service.clone()).invoke(request("hello, world"));
+        let count = count(service).invoke(request("hello, world"));
         assert_eq!(uppercase.await.unwrap().v, "HELLO, WORLD");
         assert_eq!(count.await.unwrap().v, 12);
     }
@@ -90,7 +91,7 @@ mod tests {
     /// A1.3
     #[tokio::test]
     async fn a_business_error_is_an_answer() {
-        let response = uppercase(Arc::new(Strings)).oneshot(request("")).await;
+        let response = uppercase(Arc::new(Strings)).invoke(request("")).await;
         let expected = UppercaseResponse {
             v: String::new(),
             err: Some("empty string".to_owned()),

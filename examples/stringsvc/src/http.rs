@@ -44,7 +44,7 @@ where
 {
     post(async move |body: Body| match decode(body).await {
         Ok(request) => {
-            let Ok(response) = endpoint.oneshot(request).await;
+            let Ok(response) = endpoint.oneshot(request.into()).await;
             encode(&response)
         }
         Err(problem) => problem.respond(),

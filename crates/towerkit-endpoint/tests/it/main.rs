@@ -1,3 +1,4 @@
 //! Endpoints: the behaviour as a caller sees it.
 
 mod behaviour;
+mod contract;
