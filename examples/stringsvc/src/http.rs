@@ -42,7 +42,7 @@ where
     Req: DeserializeOwned + Send + 'static,
     T: Serialize + Send,
 {
-    post(async move |body: Body| match decode(body).await {
+    post(async move |body: Body| match decode::<Req>(body).await {
         Ok(request) => {
             let Ok(response) = endpoint.oneshot(request.into()).await;
             encode(&response)
