@@ -94,13 +94,14 @@ where
                 policies: Some(self.policies.clone()),
                 parked: Some(self.park(request, exchange)),
             }),
-            Ok(Admission::Now(held)) => {
-                if let Some(shut) = self.readiness.take_rejection() {
+            Ok(Admission::Now(call_state)) => {
+                if let Some(rejection) = self.readiness.take_rejection() {
                     // As in `PolicyService`, the inner service was not polled ready. A call that waits polls a clone of its own.
-                    let shut = Started::new(&*self.policies, held).finish_rejected(shut, &call);
-                    State::Running(PolicyFuture::rejected(Box::new(shut), exchange))
+                    let started = Started::new(&*self.policies, call_state);
+                    let rejection = started.finish_rejected(rejection, &call);
+                    State::Running(PolicyFuture::rejected(Box::new(rejection), exchange))
                 } else {
-                    let in_flight_call = InFlightCall::new(&self.policies, held);
+                    let in_flight_call = InFlightCall::new(&self.policies, call_state);
                     State::Running(PolicyFuture::run(in_flight_call, exchange, || {
                         self.inner.call(request)
                     }))
@@ -214,37 +215,33 @@ impl<S, R: RunAsyncPolicy<Req>, P: Protocol<Req>, Req> Wait<S, R, P, Req> {
         let mut call = Call::new(&mut parked.request, &parked.protocol);
         // A panic leaves `policies` empty, so that the drop does not finish them a second time.
         let policies = me.policies.take().expect("shared while it waits");
-        let mut fuse = Fuse {
+        let mut guard = CancelOnPanic {
             policies: &policies,
             wait: me.wait.as_mut(),
-            lit: true,
         };
-        let polled = policies.poll_wait(fuse.wait.as_mut(), cx, &mut call);
-        fuse.lit = false;
-        drop(fuse);
-        let Poll::Ready(begun) = polled else {
+        let polled = policies.poll_wait(guard.wait.as_mut(), cx, &mut call);
+        mem::forget(guard);
+        let Poll::Ready(started) = polled else {
             *me.policies = Some(policies);
             return Poll::Pending;
         };
-        let begun = begun.map(|held| InFlightCall::new(&policies, held));
+        let started = started.map(|call_state| InFlightCall::new(&policies, call_state));
         let parked = me.parked.take().expect("parked while it waits");
-        Poll::Ready((begun, parked))
+        Poll::Ready((started, parked))
     }
 }
 
 /// Finishes the policies that have started if the wait panics.
-struct Fuse<'a, R: RunAsyncPolicy<Req>, Req> {
+struct CancelOnPanic<'a, R: RunAsyncPolicy<Req>, Req> {
     policies: &'a SharedPolicies<R>,
     wait: Pin<&'a mut R::Wait>,
-    lit: bool,
 }
 
-impl<R: RunAsyncPolicy<Req>, Req> Drop for Fuse<'_, R, Req> {
+impl<R: RunAsyncPolicy<Req>, Req> Drop for CancelOnPanic<'_, R, Req> {
+    #[cold]
     fn drop(&mut self) {
-        if self.lit {
-            self.policies
-                .cancel_wait(self.wait.as_mut(), &CallEnd::in_panic());
-        }
+        self.policies
+            .cancel_wait(self.wait.as_mut(), &CallEnd::in_panic());
     }
 }
 
@@ -263,8 +260,8 @@ where
         loop {
             match state.as_mut().project() {
                 StateProj::Waiting(wait) => {
-                    let (begun, parked) = ready!(wait.poll(cx));
-                    match begun {
+                    let (started, parked) = ready!(wait.poll(cx));
+                    match started {
                         Ok(in_flight_call) => {
                             state.set(State::Readying(Some((parked, in_flight_call))));
                         }

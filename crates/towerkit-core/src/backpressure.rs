@@ -40,7 +40,7 @@ pub(crate) struct Readiness<Q>(Option<Box<NotReady<Q>>>);
 
 enum NotReady<Q> {
     /// A guard had an early rejection: the stack is ready, and its next call is rejected.
-    Shut(Q),
+    Rejects(Q),
     /// A guard applies backpressure.
     Waits(Backpressure),
 }
@@ -56,7 +56,7 @@ impl<Q> Readiness<Q> {
         &mut self,
         cx: &mut Context<'_>,
         backpressure: impl Fn() -> Option<Backpressure>,
-        shut: impl FnOnce() -> Option<Q>,
+        early_rejection: impl FnOnce() -> Option<Q>,
     ) -> Poll<bool> {
         if self.0.is_some() {
             ready!(self.poll_again(cx));
@@ -64,9 +64,9 @@ impl<Q> Readiness<Q> {
         while let Some(wait) = backpressure() {
             ready!(self.wait(wait, cx));
         }
-        Poll::Ready(match shut() {
+        Poll::Ready(match early_rejection() {
             Some(rejection) => {
-                self.0 = Some(Box::new(NotReady::Shut(rejection)));
+                self.0 = Some(Box::new(NotReady::Rejects(rejection)));
                 true
             }
             None => false,
@@ -102,7 +102,7 @@ impl<Q> Readiness<Q> {
     #[inline(never)]
     pub(crate) fn take_rejection(&mut self) -> Option<Q> {
         match *self.0.take()? {
-            NotReady::Shut(rejection) => Some(rejection),
+            NotReady::Rejects(rejection) => Some(rejection),
             NotReady::Waits(_) => None,
         }
     }

@@ -19,9 +19,9 @@ use crate::fast_clock::FastClock;
 /// use std::time::Duration;
 /// use towerkit_core::Clock;
 ///
-/// let (clock, hand) = Clock::manual();
+/// let (clock, clock_control) = Clock::manual();
 /// let before = clock.now();
-/// hand.advance(Duration::from_millis(5));
+/// clock_control.advance(Duration::from_millis(5));
 /// assert_eq!(clock.now() - before, 5_000_000);
 /// ```
 #[derive(Clone)]
@@ -232,9 +232,9 @@ mod tests {
 
     #[test]
     fn policies_on_one_kind_of_clock_share_a_reading() {
-        let (clock, hand) = Clock::manual();
+        let (clock, clock_control) = Clock::manual();
         let reading = Reading::default().of(&clock);
-        hand.advance(Duration::from_secs(1));
+        clock_control.advance(Duration::from_secs(1));
         assert_eq!(reading.of(&clock.clone()).nanos(), reading.nanos());
         assert_eq!(
             Reading::default().of(&clock).nanos(),
@@ -245,17 +245,17 @@ mod tests {
     #[test]
     fn a_reading_is_never_taken_for_one_of_another_clock() {
         let (here, _) = Clock::manual();
-        let (there, hand) = Clock::manual();
-        hand.advance(Duration::from_secs(9));
+        let (there, clock_control) = Clock::manual();
+        clock_control.advance(Duration::from_secs(9));
         let reading = Reading::default().of(&here);
         assert_eq!(reading.of(&there).nanos(), there.now());
     }
 
     #[test]
     fn time_saturates() {
-        let (clock, hand) = Clock::manual();
-        hand.advance(Duration::MAX);
-        hand.advance(Duration::MAX);
+        let (clock, clock_control) = Clock::manual();
+        clock_control.advance(Duration::MAX);
+        clock_control.advance(Duration::MAX);
         assert_eq!(clock.now(), u64::MAX);
         assert_eq!(Clock::custom(|| Duration::MAX).now(), u64::MAX);
     }

@@ -17,11 +17,11 @@ use crate::{Clock, clock::SharedClock};
 /// use std::time::Duration;
 /// use towerkit_core::{Clock, Deadline};
 ///
-/// let (clock, hand) = Clock::manual();
+/// let (clock, clock_control) = Clock::manual();
 /// let deadline = Deadline::after(&clock, Duration::from_secs(2));
-/// hand.advance(Duration::from_millis(500));
+/// clock_control.advance(Duration::from_millis(500));
 /// assert_eq!(deadline.remaining(), Duration::from_millis(1500));
-/// hand.advance(Duration::from_secs(5));
+/// clock_control.advance(Duration::from_secs(5));
 /// assert!(deadline.has_passed());
 /// ```
 #[derive(Debug, Clone)]

@@ -215,21 +215,21 @@ mod tests {
     #[test]
     fn events_arrive_in_order_even_from_inside_the_sink() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let outbox = Arc::new_cyclic(|outbox: &std::sync::Weak<EventQueue>| {
-            let (seen, outbox) = (seen.clone(), outbox.clone());
+        let queue = Arc::new_cyclic(|queue: &std::sync::Weak<EventQueue>| {
+            let (seen, queue) = (seen.clone(), queue.clone());
             let sink = move |event: &Event| {
                 seen.lock().unwrap().push(event.clone());
                 if *event == changed("first") {
-                    let outbox = outbox.upgrade().unwrap();
-                    outbox.push(changed("third"));
-                    outbox.deliver();
+                    let queue = queue.upgrade().unwrap();
+                    queue.push(changed("third"));
+                    queue.deliver();
                 }
             };
             EventQueue::new(Some(Arc::new(sink)))
         });
-        outbox.push(changed("first"));
-        outbox.push(changed("second"));
-        outbox.deliver();
+        queue.push(changed("first"));
+        queue.push(changed("second"));
+        queue.deliver();
         let expected = ["first", "second", "third"].map(changed);
         assert_eq!(*seen.lock().unwrap(), expected);
     }
@@ -238,25 +238,25 @@ mod tests {
     fn a_sink_that_panics_is_called_again_for_the_next_event() {
         let seen = Arc::new(Mutex::new(0));
         let count = seen.clone();
-        let outbox = EventQueue::new(Some(Arc::new(move |_: &Event| {
+        let queue = EventQueue::new(Some(Arc::new(move |_: &Event| {
             *count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             panic!("sink");
         })));
         for _ in 0..2 {
-            outbox.push(changed("open"));
-            outbox.deliver();
+            queue.push(changed("open"));
+            queue.deliver();
         }
         assert_eq!(*seen.lock().unwrap_or_else(PoisonError::into_inner), 2);
     }
 
     #[test]
     fn a_busy_sink_does_not_make_the_queue_grow_without_bound() {
-        let outbox = EventQueue::new(Some(Arc::new(|_: &Event| {})));
+        let queue = EventQueue::new(Some(Arc::new(|_: &Event| {})));
         for _ in 0..2 * EventQueue::CAPACITY {
-            outbox.push(changed("open"));
+            queue.push(changed("open"));
         }
-        outbox.push(changed("closed"));
-        assert_eq!(outbox.queue().waiting.len(), EventQueue::CAPACITY);
-        assert_eq!(outbox.queue().waiting.back(), Some(&changed("closed")));
+        queue.push(changed("closed"));
+        assert_eq!(queue.queue().waiting.len(), EventQueue::CAPACITY);
+        assert_eq!(queue.queue().waiting.back(), Some(&changed("closed")));
     }
 }

@@ -12,23 +12,23 @@ impl<T: Policy> Policy for Arc<T> {
     const NEEDS_END: bool = T::NEEDS_END;
 
     #[inline(always)]
-    fn wrap_poll<R>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
-        (**self).wrap_poll(held, poll)
+    fn wrap_poll<R>(&self, state: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
+        (**self).wrap_poll(state, poll)
     }
 
     #[inline(always)]
-    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
-        (**self).on_response_head(held, so_far);
+    fn on_response_head(&self, state: &mut Self::CallState, so_far: &CallEnd) {
+        (**self).on_response_head(state, so_far);
     }
 
     #[inline(always)]
-    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
-        (**self).add_response_headers(held, fields);
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        (**self).add_response_headers(state, headers);
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::CallState, end: &CallEnd) {
-        (**self).finish(held, end);
+    fn finish(&self, state: Self::CallState, end: &CallEnd) {
+        (**self).finish(state, end);
     }
 }
 
@@ -59,8 +59,8 @@ impl<Req, G: AsyncGuard<Req>> AsyncGuard<Req> for Arc<G> {
         (**self).admit(call)
     }
 
-    fn on_admitted(&self, held: &mut Self::CallState, call: &mut Call<'_, Req>) {
-        (**self).on_admitted(held, call);
+    fn on_admitted(&self, state: &mut Self::CallState, call: &mut Call<'_, Req>) {
+        (**self).on_admitted(state, call);
     }
 
     #[inline(always)]

@@ -54,9 +54,9 @@ impl<R: Policy> InFlightCall<R> {
     pub const IS_TRACKED: bool = R::NEEDS_END || R::WRAPS_POLL;
 
     #[inline(always)]
-    pub(crate) fn new(policies: &SharedPolicies<R>, held: R::CallState) -> Self {
+    pub(crate) fn new(policies: &SharedPolicies<R>, state: R::CallState) -> Self {
         if Self::IS_TRACKED {
-            Self(ManuallyDrop::new(Some((policies.clone(), held))))
+            Self(ManuallyDrop::new(Some((policies.clone(), state))))
         } else {
             Self::none()
         }
@@ -91,8 +91,8 @@ impl<R: Policy> InFlightCall<R> {
     /// Finishes the call, if it is not finished yet.
     #[inline(always)]
     pub fn finish(&mut self, end: &CallEnd) {
-        if let Some((policies, held)) = self.0.take() {
-            policies.finish(held, end);
+        if let Some((policies, state)) = self.0.take() {
+            policies.finish(state, end);
         }
     }
 
@@ -111,16 +111,16 @@ impl<R: Policy> InFlightCall<R> {
     /// Passes the head of the response to [`Policy::on_response_head`].
     #[inline(always)]
     pub fn on_response_head(&mut self, so_far: &CallEnd) {
-        if let Some((policies, held)) = &mut *self.0 {
-            policies.on_response_head(held, so_far);
+        if let Some((policies, state)) = &mut *self.0 {
+            policies.on_response_head(state, so_far);
         }
     }
 
     /// Lets the policies add headers to the response, by [`Policy::add_response_headers`].
     #[inline(always)]
-    pub fn add_response_headers(&self, fields: &mut dyn Headers) {
-        if let Some((policies, held)) = &*self.0 {
-            policies.add_response_headers(held, fields);
+    pub fn add_response_headers(&self, headers: &mut dyn Headers) {
+        if let Some((policies, state)) = &*self.0 {
+            policies.add_response_headers(state, headers);
         }
     }
 
@@ -129,7 +129,7 @@ impl<R: Policy> InFlightCall<R> {
     #[inline(always)]
     pub fn poll_with<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         self.finish_on_panic(|in_flight_call| match &mut *in_flight_call.0 {
-            Some((policies, held)) => policies.wrap_poll(held, poll),
+            Some((policies, state)) => policies.wrap_poll(state, poll),
             None => poll(),
         })
     }

@@ -98,31 +98,31 @@ impl<R: Policy> Policy for OnlyPolicy<R> {
     const NEEDS_END: bool = R::NEEDS_END;
 
     #[inline(always)]
-    fn wrap_poll<T>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
-        match held {
-            Some(held) => self.policy.wrap_poll(held, poll),
+    fn wrap_poll<T>(&self, state: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
+        match state {
+            Some(state) => self.policy.wrap_poll(state, poll),
             None => poll(),
         }
     }
 
     #[inline(always)]
-    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
-        if let Some(held) = held {
-            self.policy.on_response_head(held, so_far);
+    fn on_response_head(&self, state: &mut Self::CallState, so_far: &CallEnd) {
+        if let Some(state) = state {
+            self.policy.on_response_head(state, so_far);
         }
     }
 
     #[inline(always)]
-    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
-        if let Some(held) = held {
-            self.policy.add_response_headers(held, fields);
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        if let Some(state) = state {
+            self.policy.add_response_headers(state, headers);
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::CallState, end: &CallEnd) {
-        if let Some(held) = held {
-            self.policy.finish(held, end);
+    fn finish(&self, state: Self::CallState, end: &CallEnd) {
+        if let Some(state) = state {
+            self.policy.finish(state, end);
         }
     }
 }
@@ -165,7 +165,7 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for OnlyPolicy<R> {
             return Ok(Admission::Now(None));
         }
         Ok(match self.policy.start(call)? {
-            Admission::Now(held) => Admission::Now(Some(held)),
+            Admission::Now(state) => Admission::Now(Some(state)),
             Admission::Later(wait) => Admission::Later(wait),
         })
     }

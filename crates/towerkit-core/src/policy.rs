@@ -60,7 +60,7 @@ pub trait Policy {
 /// impl Policy for OddHoursOnly {
 ///     type CallState = ();
 ///     const NEEDS_END: bool = false;
-///     fn finish(&self, _held: (), _end: &CallEnd) {}
+///     fn finish(&self, _state: (), _end: &CallEnd) {}
 /// }
 ///
 /// impl<Req> Guard<Req> for OddHoursOnly {

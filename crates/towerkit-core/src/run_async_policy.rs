@@ -108,9 +108,9 @@ impl<Req, G: AsyncGuard<Req> + 'static, N: TypeBool> RunAsyncPolicy<Req> for AsA
         cx: &mut Context<'_>,
         call: &mut Call<'_, Req>,
     ) -> Poll<Result<Self::CallState, Rejection>> {
-        let mut begun = Started::new(&self.policy, ready!(wait.poll(cx))?);
-        begun.update(|held| self.policy.on_admitted(held, call));
-        Poll::Ready(Ok(begun.into_state()))
+        let mut started = Started::new(&self.policy, ready!(wait.poll(cx))?);
+        started.update(|state| self.policy.on_admitted(state, call));
+        Poll::Ready(Ok(started.into_state()))
     }
 
     fn cancel_wait(&self, _wait: Pin<&mut G::Wait>, _end: &CallEnd) {
@@ -137,7 +137,7 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
             return Ok(Admission::Now(None));
         };
         Ok(match policy.start(call)? {
-            Admission::Now(held) => Admission::Now(Some(held)),
+            Admission::Now(state) => Admission::Now(Some(state)),
             Admission::Later(wait) => Admission::Later(wait),
         })
     }
@@ -203,7 +203,7 @@ impl<Req, A: RunAsyncPolicy<Req>, B: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> fo
         call: &mut Call<'_, Req>,
     ) -> Result<Admission<Self::CallState, Self::Wait>, Self::Rejection> {
         match self.0.start(call).map_err(RejectionType::into_first)? {
-            Admission::Now(held) => begin_second(self, held, call),
+            Admission::Now(state) => start_second(self, state, call),
             Admission::Later(wait) => Ok(Admission::Later(PairWait::First(wait))),
         }
     }
@@ -215,43 +215,43 @@ impl<Req, A: RunAsyncPolicy<Req>, B: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> fo
         call: &mut Call<'_, Req>,
     ) -> Poll<Result<Self::CallState, Self::Rejection>> {
         if let PairWaitProj::First(first) = wait.as_mut().project() {
-            let held =
+            let state =
                 ready!(self.0.poll_wait(first, cx, call)).map_err(RejectionType::into_first)?;
-            match begin_second(self, held, call)? {
-                Admission::Now(held) => return Poll::Ready(Ok(held)),
+            match start_second(self, state, call)? {
+                Admission::Now(state) => return Poll::Ready(Ok(state)),
                 Admission::Later(second) => wait.set(second),
             }
         }
-        let PairWaitProj::Second(held, second) = wait.project() else {
+        let PairWaitProj::Second(state, second) = wait.project() else {
             unreachable!("the second policy waits from here on");
         };
-        let mut begun = Started::new(&self.0, held.take().expect("held while it waits"));
-        match begun.wrap_poll(|| self.1.poll_wait(second, cx, call)) {
+        let mut started = Started::new(&self.0, state.take().expect("there while it waits"));
+        match started.wrap_poll(|| self.1.poll_wait(second, cx, call)) {
             Poll::Pending => {
-                *held = Some(begun.into_state());
+                *state = Some(started.into_state());
                 Poll::Pending
             }
-            Poll::Ready(Ok(second)) => Poll::Ready(Ok((begun.into_state(), second))),
+            Poll::Ready(Ok(second)) => Poll::Ready(Ok((started.into_state(), second))),
             Poll::Ready(Err(rejection)) => Poll::Ready(Err(A::Rejection::from_second(
-                begun.finish_rejected(rejection, call),
+                started.finish_rejected(rejection, call),
             ))),
         }
     }
 
     fn cancel_wait(&self, mut wait: Pin<&mut Self::Wait>, end: &CallEnd) {
-        let held = match wait.as_mut().project() {
+        let first = match wait.as_mut().project() {
             PairWaitProj::First(first) => return self.0.cancel_wait(first, end),
-            PairWaitProj::Second(held, second) => {
-                let held = held.take().map(|held| Started::new(&self.0, held));
+            PairWaitProj::Second(state, second) => {
+                let first = state.take().map(|state| Started::new(&self.0, state));
                 self.1.cancel_wait(second, end);
-                held
+                first
             }
             PairWaitProj::Over => return,
         };
         // The wait is dropped before the policies around it are finished.
         wait.set(PairWait::Over);
-        if let Some(held) = held {
-            self.0.finish(held.into_state(), end);
+        if let Some(first) = first {
+            self.0.finish(first.into_state(), end);
         }
     }
 
@@ -270,22 +270,22 @@ impl<Req, A: RunAsyncPolicy<Req>, B: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> fo
     }
 }
 
-type BegunPair<Req, A, B> = Result<
+type StartedPair<Req, A, B> = Result<
     Admission<<Pair<A, B> as Policy>::CallState, PairWaitOf<Req, A, B>>,
     <Pair<A, B> as PolicyShape>::Rejection,
 >;
 
 /// Starts the second policy of a pair, after its first.
-fn begin_second<Req, A, B>(
+fn start_second<Req, A, B>(
     pair: &Pair<A, B>,
-    held: A::CallState,
+    state: A::CallState,
     call: &mut Call<'_, Req>,
-) -> BegunPair<Req, A, B>
+) -> StartedPair<Req, A, B>
 where
     A: RunAsyncPolicy<Req>,
     B: RunAsyncPolicy<Req>,
 {
-    let mut first = Started::new(&pair.0, held);
+    let mut first = Started::new(&pair.0, state);
     match first.wrap_poll(|| pair.1.start(call)) {
         Ok(Admission::Now(second)) => Ok(Admission::Now((first.into_state(), second))),
         Ok(Admission::Later(wait)) => {

@@ -114,23 +114,23 @@ impl<T: Policy, K> Policy for PolicyAs<T, K> {
     const NEEDS_END: bool = T::NEEDS_END;
 
     #[inline(always)]
-    fn wrap_poll<R>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
-        self.policy.wrap_poll(held, poll)
+    fn wrap_poll<R>(&self, state: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
+        self.policy.wrap_poll(state, poll)
     }
 
     #[inline(always)]
-    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
-        self.policy.on_response_head(held, so_far);
+    fn on_response_head(&self, state: &mut Self::CallState, so_far: &CallEnd) {
+        self.policy.on_response_head(state, so_far);
     }
 
     #[inline(always)]
-    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
-        self.policy.add_response_headers(held, fields);
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        self.policy.add_response_headers(state, headers);
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::CallState, end: &CallEnd) {
-        self.policy.finish(held, end);
+    fn finish(&self, state: Self::CallState, end: &CallEnd) {
+        self.policy.finish(state, end);
     }
 }
 
@@ -197,14 +197,14 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
     const NEEDS_END: bool = A::NEEDS_END || B::NEEDS_END;
 
     #[inline(always)]
-    fn wrap_poll<R>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
-        let (first, second) = held;
+    fn wrap_poll<R>(&self, state: &mut Self::CallState, poll: impl FnOnce() -> R) -> R {
+        let (first, second) = state;
         self.0.wrap_poll(first, || self.1.wrap_poll(second, poll))
     }
 
     #[inline(always)]
-    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
-        let (first, second) = held;
+    fn on_response_head(&self, state: &mut Self::CallState, so_far: &CallEnd) {
+        let (first, second) = state;
         if A::WRAPS_POLL {
             self.0
                 .wrap_poll(first, || self.1.on_response_head(second, so_far));
@@ -215,14 +215,14 @@ impl<A: Policy, B: Policy> Policy for Pair<A, B> {
     }
 
     #[inline(always)]
-    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
-        self.1.add_response_headers(&held.1, fields);
-        self.0.add_response_headers(&held.0, fields);
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        self.1.add_response_headers(&state.1, headers);
+        self.0.add_response_headers(&state.0, headers);
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::CallState, end: &CallEnd) {
-        let (first, second) = held;
+    fn finish(&self, state: Self::CallState, end: &CallEnd) {
+        let (first, second) = state;
         let mut first = Started::new(&self.0, first);
         if A::WRAPS_POLL {
             first.wrap_poll(|| self.1.finish(second, end));
@@ -242,11 +242,11 @@ impl<A: PolicyShape, B: PolicyShape> PolicyShape for Pair<A, B> {
 impl<Req, A: RunPolicy<Req>, B: RunPolicy<Req>> RunPolicy<Req> for Pair<A, B> {
     #[inline(always)]
     fn start(&self, call: &mut Call<'_, Req>) -> Result<Self::CallState, Self::Rejection> {
-        let held = match self.0.start(call) {
-            Ok(held) => held,
+        let state = match self.0.start(call) {
+            Ok(state) => state,
             Err(rejection) => return Err(rejection.into_first()),
         };
-        let mut first = Started::new(&self.0, held);
+        let mut first = Started::new(&self.0, state);
         let second = if A::WRAPS_POLL {
             first.wrap_poll(|| self.1.start(call))
         } else {
@@ -280,29 +280,29 @@ impl<Req, A: RunPolicy<Req>, B: RunPolicy<Req>> RunPolicy<Req> for Pair<A, B> {
 /// The state of a policy that has started, while other code runs. Its drop finishes the policy, since that code has panicked.
 pub(crate) struct Started<'a, R: Policy> {
     policy: &'a R,
-    held: Option<R::CallState>,
+    state: Option<R::CallState>,
 }
 
 impl<'a, R: Policy> Started<'a, R> {
     #[inline(always)]
-    pub(crate) fn new(policy: &'a R, held: R::CallState) -> Self {
+    pub(crate) fn new(policy: &'a R, state: R::CallState) -> Self {
         Self {
             policy,
-            held: Some(held),
+            state: Some(state),
         }
     }
 
     #[inline(always)]
     pub(crate) fn wrap_poll<T>(&mut self, run: impl FnOnce() -> T) -> T {
-        match &mut self.held {
-            Some(held) => self.policy.wrap_poll(held, run),
+        match &mut self.state {
+            Some(state) => self.policy.wrap_poll(state, run),
             None => run(),
         }
     }
 
     pub(crate) fn update(&mut self, update: impl FnOnce(&mut R::CallState)) {
-        if let Some(held) = &mut self.held {
-            update(held);
+        if let Some(state) = &mut self.state {
+            update(state);
         }
     }
 
@@ -322,15 +322,15 @@ impl<'a, R: Policy> Started<'a, R> {
 
     #[inline(always)]
     pub(crate) fn into_state(mut self) -> R::CallState {
-        self.held.take().expect("taken once")
+        self.state.take().expect("taken once")
     }
 }
 
 impl<R: Policy> Drop for Started<'_, R> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            finish_in_panic(self.policy, held);
+        if let Some(state) = self.state.take() {
+            finish_in_panic(self.policy, state);
         }
     }
 }
@@ -339,8 +339,8 @@ impl<R: Policy> Drop for Started<'_, R> {
 /// panic.
 #[cold]
 #[inline(never)]
-fn finish_in_panic<R: Policy>(policy: &R, held: R::CallState) {
-    policy.finish(held, &CallEnd::in_panic());
+fn finish_in_panic<R: Policy>(policy: &R, state: R::CallState) {
+    policy.finish(state, &CallEnd::in_panic());
 }
 
 impl<R: Policy> Policy for Option<R> {
@@ -349,31 +349,31 @@ impl<R: Policy> Policy for Option<R> {
     const NEEDS_END: bool = R::NEEDS_END;
 
     #[inline(always)]
-    fn wrap_poll<T>(&self, held: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
-        match (self, held) {
-            (Some(policy), Some(held)) => policy.wrap_poll(held, poll),
+    fn wrap_poll<T>(&self, state: &mut Self::CallState, poll: impl FnOnce() -> T) -> T {
+        match (self, state) {
+            (Some(policy), Some(state)) => policy.wrap_poll(state, poll),
             _ => poll(),
         }
     }
 
     #[inline(always)]
-    fn on_response_head(&self, held: &mut Self::CallState, so_far: &CallEnd) {
-        if let (Some(policy), Some(held)) = (self, held) {
-            policy.on_response_head(held, so_far);
+    fn on_response_head(&self, state: &mut Self::CallState, so_far: &CallEnd) {
+        if let (Some(policy), Some(state)) = (self, state) {
+            policy.on_response_head(state, so_far);
         }
     }
 
     #[inline(always)]
-    fn add_response_headers(&self, held: &Self::CallState, fields: &mut dyn Headers) {
-        if let (Some(policy), Some(held)) = (self, held) {
-            policy.add_response_headers(held, fields);
+    fn add_response_headers(&self, state: &Self::CallState, headers: &mut dyn Headers) {
+        if let (Some(policy), Some(state)) = (self, state) {
+            policy.add_response_headers(state, headers);
         }
     }
 
     #[inline(always)]
-    fn finish(&self, held: Self::CallState, end: &CallEnd) {
-        if let (Some(policy), Some(held)) = (self, held) {
-            policy.finish(held, end);
+    fn finish(&self, state: Self::CallState, end: &CallEnd) {
+        if let (Some(policy), Some(state)) = (self, state) {
+            policy.finish(state, end);
         }
     }
 }

@@ -99,9 +99,9 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let call = Call::new(&mut request, &self.protocol);
         let exchange = self.protocol.open(call.request, call.protocol_kind());
-        match begin(&*self.policies, &mut self.readiness, call) {
-            Ok(held) => {
-                let in_flight_call = InFlightCall::new(&self.policies, held);
+        match start(&*self.policies, &mut self.readiness, call) {
+            Ok(state) => {
+                let in_flight_call = InFlightCall::new(&self.policies, state);
                 PolicyFuture::run(in_flight_call, exchange, || self.inner.call(request))
             }
             Err(rejection) => PolicyFuture::rejected(rejection, exchange),
@@ -130,14 +130,14 @@ where
 
 /// Starts the call, unless a guard had an early rejection when the service was polled ready.
 #[inline(always)]
-fn begin<Req, R: RunPolicy<Req>>(
+fn start<Req, R: RunPolicy<Req>>(
     policies: &R,
     readiness: &mut Readiness<R::Rejection>,
     mut call: Call<'_, Req>,
 ) -> Result<R::CallState, Box<R::Rejection>> {
     match policies.start(&mut call) {
-        Ok(held) if readiness.is_open() => Ok(held),
-        begun => reject_or_state(policies, readiness, begun, call),
+        Ok(state) if readiness.is_open() => Ok(state),
+        started => reject_or_state(policies, readiness, started, call),
     }
 }
 
@@ -147,17 +147,17 @@ fn begin<Req, R: RunPolicy<Req>>(
 fn reject_or_state<Req, R: RunPolicy<Req>>(
     policies: &R,
     readiness: &mut Readiness<R::Rejection>,
-    begun: Result<R::CallState, R::Rejection>,
+    started: Result<R::CallState, R::Rejection>,
     call: Call<'_, Req>,
 ) -> Result<R::CallState, Box<R::Rejection>> {
-    let shut = readiness.take_rejection();
-    let held = begun.map_err(Box::new)?;
-    match shut {
-        None => Ok(held),
+    let early_rejection = readiness.take_rejection();
+    let state = started.map_err(Box::new)?;
+    match early_rejection {
+        None => Ok(state),
         Some(rejection) => {
             // The inner service was not polled ready: the call is rejected even if the guard would admit calls again.
             Err(Box::new(
-                Started::new(policies, held).finish_rejected(rejection, &call),
+                Started::new(policies, state).finish_rejected(rejection, &call),
             ))
         }
     }

@@ -37,10 +37,10 @@ pub trait ShareResponse<T, E> {
     fn share(&self, response: &Self::Response) -> Option<Self::Shared>;
 
     /// Makes a copy of the response.
-    fn copy(&self, kept: &Self::Shared) -> Self::Response;
+    fn copy(&self, shared: &Self::Shared) -> Self::Response;
 
     /// Returns the size in bytes, as far as the protocol knows it.
-    fn size(&self, kept: &Self::Shared) -> usize;
+    fn size(&self, shared: &Self::Shared) -> usize;
 }
 
 impl<T, E, C> ShareResponse<T, E> for PlainExchange<C>
@@ -69,12 +69,12 @@ where
     }
 
     #[inline(always)]
-    fn copy(&self, kept: &T) -> T {
-        kept.clone()
+    fn copy(&self, shared: &T) -> T {
+        shared.clone()
     }
 
     #[inline(always)]
-    fn size(&self, _kept: &T) -> usize {
+    fn size(&self, _shared: &T) -> usize {
         size_of::<T>()
     }
 }

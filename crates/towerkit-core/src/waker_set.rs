@@ -35,7 +35,7 @@ use crate::{
 /// impl Policy for Switch {
 ///     type CallState = ();
 ///     const NEEDS_END: bool = false;
-///     fn finish(&self, _held: (), _end: &CallEnd) {}
+///     fn finish(&self, _state: (), _end: &CallEnd) {}
 /// }
 ///
 /// impl<Req> Guard<Req> for Switch {

@@ -24,7 +24,7 @@ macro_rules! drain_responses {
     };
 }
 
-drain_responses!([C, K] HttpExchange<C, K>);
+drain_responses!([C, K, W] HttpExchange<C, K, W>);
 drain_responses!([K] GrpcExchange<K>);
 
 /// Reads the rest of an unused response body, up to 64 KiB in 64 frames, and drops it.

@@ -113,13 +113,6 @@ impl<O: AnyLimitOptions, P> RateLimitLayer<O, P> {
     pub fn handle(&self) -> RateLimitHandle {
         RateLimitHandle(self.state.handle())
     }
-
-    fn with(mut self, set: impl FnOnce(&mut RateLimitState)) -> Self {
-        let limit = &mut self.policies.policy_mut().get_mut().limit;
-        set(limit);
-        self.state.replace(limit.clone());
-        self
-    }
 }
 
-limit_layer!(RateLimitLayer, AsGuard<RateLimitPolicy>);
+limit_layer!(RateLimitLayer, AsGuard<RateLimitPolicy>, RateLimitState);

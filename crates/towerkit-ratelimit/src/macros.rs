@@ -1,16 +1,17 @@
-/// Implements the traits that the layers of this crate share.
+/// Implements the methods and traits that the layers of this crate share, besides those of [`policy_layer!`](towerkit_core::policy_layer).
 ///
 /// The layer has two type parameters, its [options](crate::AnyLimitOptions) `O` and its protocol `P`, and the fields
-/// `policies: PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P>` and `state: LayerState<..>`. The policy has a field `options: O`.
+/// `policies: PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P>` and `state: LayerState<..>`. The policy has the fields `limit`, its state,
+/// and `options: O`. If the type of the state is given, the layer gets the method `with`, which changes it.
 macro_rules! limit_layer {
-    ($layer:ident, $run:ident<$policy:ident>) => {
+    ($layer:ident, $run:ident<$policy:ident> $(, $state:ident)?) => {
         impl<O: $crate::AnyLimitOptions, P> $layer<O, P> {
-            /// Leaks the state of this layer, once, see [`PolicyLayer::leak`](towerkit_core::PolicyLayer::leak).
-            #[must_use]
-            pub fn leak(mut self) -> Self {
-                self.policies = self.policies.leak();
+            $(fn with(mut self, set: impl FnOnce(&mut $state)) -> Self {
+                let limit = &mut self.policies.policy_mut().get_mut().limit;
+                set(limit);
+                self.state.replace(limit.clone());
                 self
-            }
+            })?
 
             fn map_options<Q: $crate::AnyLimitOptions>(
                 self,
@@ -47,40 +48,11 @@ macro_rules! limit_layer {
             }
         }
 
-        impl<S, O: $crate::AnyLimitOptions, P: Clone> towerkit_core::Layer<S> for $layer<O, P> {
-            type Service =
-                <PolicyLayer<$run<$policy<O>, O::NeedsEnd>, P> as towerkit_core::Layer<S>>::Service;
-
-            fn layer(&self, inner: S) -> Self::Service {
-                self.state.mark_used();
-                self.policies.layer(inner)
-            }
-        }
-
-        impl<O: $crate::AnyLimitOptions, P> towerkit_core::LayerExt for $layer<O, P> {
-            type Protocol = P;
-            type With<Q> = $layer<O, Q>;
-
-            fn current_protocol(&self) -> &P {
-                self.policies.current_protocol()
-            }
-
-            fn protocol<Q>(self, protocol: Q) -> $layer<O, Q> {
-                $layer {
-                    policies: self.policies.protocol(protocol),
-                    state: self.state,
-                }
-            }
-        }
-
-        impl<O: $crate::AnyLimitOptions> towerkit_core::IntoPolicy for $layer<O, Plain> {
-            type Policy = $run<$policy<O>, O::NeedsEnd>;
-
-            fn into_policy(self) -> Self::Policy {
-                self.state.mark_used();
-                self.policies.into_policy()
-            }
-        }
+        towerkit_core::policy_layer!(
+            $layer<O> { state },
+            $run<$policy<O>, <O as $crate::AnyLimitOptions>::NeedsEnd>,
+            Plain where O: $crate::AnyLimitOptions
+        );
     };
 }
 

@@ -41,11 +41,11 @@ pub(crate) struct Receivers {
     pub(crate) tcp: [SocketAddr; 3],
     pub(crate) statsd: SocketAddr,
     pub(crate) sink: Mutex<Option<Sink>>,
-    held: Mutex<Option<CallState>>,
+    state: Mutex<Option<State>>,
 }
 
-/// What there is until it is killed.
-enum CallState {
+/// The state of the receivers until they are killed.
+enum State {
     Nothing,
     /// Open, and not read from.
     Silent(UdpSocket, PipeReader),
@@ -61,17 +61,17 @@ impl Receivers {
             .map(|listener| listener.local_addr().unwrap());
         let statsd = udp.local_addr().unwrap();
         let (reader, writer) = pipe().unwrap();
-        let (held, sink) = match kind {
-            Kind::Away => (CallState::Nothing, Sink::Pipe(writer)),
+        let (state, sink) = match kind {
+            Kind::Away => (State::Nothing, Sink::Pipe(writer)),
             Kind::Full => (
-                CallState::Nothing,
+                State::Nothing,
                 Sink::File(File::options().write(true).open("/dev/full").unwrap()),
             ),
             Kind::Silent => {
                 for listener in listeners {
                     thread::spawn(move || listener.incoming().collect::<Vec<_>>());
                 }
-                (CallState::Silent(udp, reader), Sink::Pipe(writer))
+                (State::Silent(udp, reader), Sink::Pipe(writer))
             }
             Kind::Killed => (running(listeners, udp, reader), Sink::Pipe(writer)),
         };
@@ -79,19 +79,19 @@ impl Receivers {
             tcp,
             statsd,
             sink: Mutex::new(Some(sink)),
-            held: Mutex::new(Some(held)),
+            state: Mutex::new(Some(state)),
         }
     }
 
     /// Ends those that run.
     pub(crate) fn kill(&self) {
-        let mut held = self.held.lock().unwrap();
-        match held.take() {
-            Some(CallState::Running(runtime, is_killed)) => {
+        let mut state = self.state.lock().unwrap();
+        match state.take() {
+            Some(State::Running(runtime, is_killed)) => {
                 is_killed.store(true, Ordering::Relaxed);
                 runtime.shutdown_background();
             }
-            other => *held = other,
+            other => *state = other,
         }
     }
 }
@@ -99,14 +99,14 @@ impl Receivers {
 impl Drop for Receivers {
     fn drop(&mut self) {
         self.kill();
-        if let Some(CallState::Silent(udp, reader)) = self.held.lock().unwrap().take() {
+        if let Some(State::Silent(udp, reader)) = self.state.lock().unwrap().take() {
             drop((udp, reader));
         }
     }
 }
 
 /// Takes OTLP over HTTP and lines of InfluxDB by the same service: an empty answer is a good one to both.
-fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) -> CallState {
+fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) -> State {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -146,5 +146,5 @@ fn running(listeners: [TcpListener; 3], udp: UdpSocket, mut reader: PipeReader) 
             && reader.read(&mut lines).is_ok_and(|length| length > 0)
         {}
     });
-    CallState::Running(runtime, is_killed)
+    State::Running(runtime, is_killed)
 }

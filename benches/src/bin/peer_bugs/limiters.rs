@@ -84,14 +84,14 @@ async fn bunched<S: Service<u64, Response = u64>>(service: &mut S) -> String {
 
 /// The same schedule by hand, with twice as many attempts at its end.
 fn bunched_by_hand() -> String {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let quota = Quota::per_second(10).expect("a valid quota");
     let mut service = RateLimitLayer::new(quota).clock(clock).layer(plain());
     let mut call = || Handle::current().block_on(service.call(0_u64)).is_ok();
     call();
-    hand.advance(Duration::from_millis(990));
+    clock_control.advance(Duration::from_millis(990));
     let before = (0..9).filter(|_| call()).count();
-    hand.advance(Duration::from_millis(11));
+    clock_control.advance(Duration::from_millis(11));
     let after = (0..10).filter(|_| call()).count();
     format!("{} in 11 ms", before + after)
 }

@@ -26,14 +26,14 @@ fn capacity() -> Capacity {
 /// A layer around a desk.
 struct Scene {
     mock: MockService,
-    hand: ManualClock,
+    clock_control: ManualClock,
     handle: CacheHandle<u8>,
     service: Cache<MockService, Keys<u8>, Plain>,
 }
 
 fn scene(lifetime: Lifetime) -> Scene {
     let mock = MockService::default();
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let key: fn(&u8) -> Option<u8> = |key| Some(*key);
     let layer = CacheLayer::new(lifetime, capacity(), key)
         .clock(clock)
@@ -42,7 +42,7 @@ fn scene(lifetime: Lifetime) -> Scene {
         service: layer.layer(mock.clone()),
         handle: layer.handle(),
         mock,
-        hand,
+        clock_control,
     }
 }
 
@@ -74,9 +74,11 @@ fn an_answer_is_given_to_all_who_ask_within_its_time() {
     assert_eq!(scene.fetch(7), 0);
     assert_eq!(scene.call(7).1, Some(0));
     assert_eq!(scene.fetch(8), 1);
-    scene.hand.advance(10 * SECOND - Duration::from_nanos(1));
+    scene
+        .clock_control
+        .advance(10 * SECOND - Duration::from_nanos(1));
     assert_eq!(scene.call(7).1, Some(0));
-    scene.hand.advance(Duration::from_nanos(1));
+    scene.clock_control.advance(Duration::from_nanos(1));
     assert_eq!(scene.fetch(7), 2);
     assert_eq!(scene.call(7).1, Some(2));
     let seen = scene.handle.snapshot();
@@ -88,7 +90,7 @@ fn an_answer_is_given_to_all_who_ask_within_its_time() {
 fn while_one_fetches_the_next_answer_the_others_get_the_old_one_at_once() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
-    scene.hand.advance(12 * SECOND);
+    scene.clock_control.advance(12 * SECOND);
     let (mut fetching, nothing) = scene.call(7);
     assert_eq!(nothing, None);
     for _ in 0..3 {
@@ -106,7 +108,7 @@ fn while_one_fetches_the_next_answer_the_others_get_the_old_one_at_once() {
 fn the_next_caller_fetches_if_the_first_does_not() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
-    scene.hand.advance(12 * SECOND);
+    scene.clock_control.advance(12 * SECOND);
     let (gone, _) = scene.call(7);
     assert_eq!(scene.call(7).1, Some(0));
     drop(gone);
@@ -123,9 +125,9 @@ fn the_next_caller_fetches_if_the_first_does_not() {
 fn one_who_never_comes_back_holds_nobody_up() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
-    scene.hand.advance(12 * SECOND);
+    scene.clock_control.advance(12 * SECOND);
     let _lost = scene.call(7);
-    scene.hand.advance(3 * SECOND);
+    scene.clock_control.advance(3 * SECOND);
     assert_eq!(scene.fetch(7), 2);
 }
 
@@ -133,13 +135,13 @@ fn one_who_never_comes_back_holds_nobody_up() {
 fn an_old_answer_stands_in_for_a_failure() {
     let mut scene = scene(lifetime().stale_if_error(60 * SECOND).unwrap());
     scene.fetch(7);
-    scene.hand.advance(69 * SECOND);
+    scene.clock_control.advance(69 * SECOND);
     let (mut failing, _) = scene.call(7);
     scene.mock.respond_with(1, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Ok(0))));
     let (mut failing, _) = scene.call(7);
     // It counts when the failure is there, and not when the call began.
-    scene.hand.advance(SECOND);
+    scene.clock_control.advance(SECOND);
     scene.mock.respond_with(2, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     assert_eq!(scene.handle.snapshot().stale, 1);
@@ -165,7 +167,7 @@ fn what_is_invalidated_is_not_given_out_even_if_it_was_asked_for_before() {
         assert!(matches!(asked_before.poll(), Poll::Ready(Ok(1))));
         assert_eq!(scene.fetch(7), 2);
         // Nor does it stand in for a failure.
-        scene.hand.advance(20 * SECOND);
+        scene.clock_control.advance(20 * SECOND);
         let (mut failing, _) = scene.call(7);
         throw_away();
         scene.mock.respond_with(3, Err(MockError));
@@ -194,7 +196,7 @@ fn a_handle_changes_the_lifetime_of_later_answers() {
     scene.handle.set_lifetime(shorter);
     assert_eq!(scene.handle.lifetime(), shorter);
     scene.fetch(8);
-    scene.hand.advance(SECOND);
+    scene.clock_control.advance(SECOND);
     assert_eq!(scene.call(7).1, Some(0));
     assert_eq!(scene.fetch(8), 2);
 }

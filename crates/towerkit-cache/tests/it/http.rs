@@ -106,7 +106,7 @@ impl Service<Asked> for Origin {
 
 struct Scene {
     origin: Origin,
-    hand: ManualClock,
+    clock_control: ManualClock,
     handle: CacheHandle<RequestKey>,
     service: Cache<Origin, Keys, Http>,
 }
@@ -121,13 +121,13 @@ fn minute() -> Lifetime {
 
 fn scene(layer: CacheLayer<Keys>, says: Says) -> Scene {
     let origin = Origin::new(says);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = layer.clock(clock).http();
     Scene {
         service: layer.layer(origin.clone()),
         handle: layer.handle(),
         origin,
-        hand,
+        clock_control,
     }
 }
 
@@ -185,7 +185,7 @@ fn the_second_caller_gets_the_whole_answer_to_the_first() {
         ("0".to_owned(), 200, Some(Bytes::from("hello world")))
     );
     assert_eq!(scene.call(get()), first);
-    scene.hand.advance(Duration::from_secs(60));
+    scene.clock_control.advance(Duration::from_secs(60));
     assert_eq!(scene.call(get()).0, "1");
 }
 
@@ -300,10 +300,10 @@ fn an_old_answer_stands_in_for_an_error() {
         let lifetime = minute().stale_if_error(hour).unwrap();
         let mut scene = scene(layer(lifetime, Capacity::entries(10).unwrap()), GOOD);
         let good = scene.call(get());
-        scene.hand.advance(hour);
+        scene.clock_control.advance(hour);
         scene.origin.says(bad);
         assert_eq!(scene.call(get()), good, "{bad:?}");
-        scene.hand.advance(hour);
+        scene.clock_control.advance(hour);
         assert_ne!(scene.call(get()), good, "{bad:?}");
     }
 }
@@ -326,7 +326,7 @@ fn an_answer_that_is_not_kept_overtakes_the_one_that_is() {
         let lifetime = minute().stale_while_revalidate(hour).unwrap();
         let mut scene = scene(layer(lifetime, Capacity::entries(10).unwrap()), GOOD);
         scene.call(get());
-        scene.hand.advance(Duration::from_secs(90));
+        scene.clock_control.advance(Duration::from_secs(90));
         scene.origin.says(next);
         assert_eq!(scene.call(get()).0, "1");
         assert_eq!(scene.handle.snapshot().entries, 0);

@@ -198,19 +198,19 @@ fn outcome(result: &Result<u64, MockError>) -> Outcome {
 
 /// One layer for all sequences, each of which begins with nothing kept: a map is costly to make.
 struct Subject {
-    hand: ManualClock,
+    clock_control: ManualClock,
     handle: CacheHandle<u8>,
     service: Box<dyn Fn(MockService) -> BoxCloneService<u8, u64, MockError> + Send + Sync>,
 }
 
 static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let capacity = Capacity::entries(100).unwrap();
     let layer = CacheLayer::new(lifetime_of([1, 0, 0]), capacity, |key: &u8| Some(*key))
         .clock(clock)
         .protocol(Plain::new("mock").classify(outcome));
     Subject {
-        hand,
+        clock_control,
         handle: layer.handle(),
         service: Box::new(move |mock| BoxCloneService::new(layer.layer(mock))),
     }
@@ -267,7 +267,7 @@ impl Both {
             }
             Step::Answer(at, answer) => self.answer(at, answer),
             Step::Advance(nanos) => {
-                SUBJECT.hand.advance(Duration::from_nanos(nanos));
+                SUBJECT.clock_control.advance(Duration::from_nanos(nanos));
                 self.model.now += i128::from(nanos);
             }
             Step::Invalidate => {

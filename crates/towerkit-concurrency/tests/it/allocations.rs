@@ -15,8 +15,8 @@ use crate::guards::Limit;
 
 fn call<G: Guard<()>>(guard: &G, outcome: Outcome) {
     let protocol = Plain::new("test");
-    if let Ok(held) = guard.admit(&mut Call::new(&mut (), &protocol)) {
-        guard.finish(held, &CallEnd::new(outcome));
+    if let Ok(state) = guard.admit(&mut Call::new(&mut (), &protocol)) {
+        guard.finish(state, &CallEnd::new(outcome));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the plumbing does for a guard that may have to wait.
+//! The middleware around a guard that may wait.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,7 +16,7 @@ use towerkit_core::{
 use towerkit_test::{Action, Probe, ProbeError, Subject, contract};
 
 /// A scribe before and after a queue, and a gate at the end.
-macro_rules! policies {
+macro_rules! layer {
     ($before:expr, $queue:expr, $gate:expr) => {
         stack((
             observe($before.clone()),
@@ -31,7 +31,7 @@ macro_rules! subject {
     ($then:expr) => {{
         let queue = Arc::new(Queue::new($then));
         let scribe = Arc::new(Scribe::default());
-        let layer = policies!(scribe, queue, Arc::new(Gate::default()));
+        let layer = layer!(scribe, queue, Arc::new(Gate::default()));
         Subject::new(layer).count_resources(move || {
             let queued = queue.waiting.load(Ordering::SeqCst) + queue.held.load(Ordering::SeqCst);
             queued + scribe.in_flight.load(Ordering::SeqCst)
@@ -84,8 +84,8 @@ impl Parts {
 #[tokio::test]
 async fn a_call_that_waited_is_served_and_finished_once() {
     let parts = parts(Then::AdmitAfter(3));
-    let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
-    // The queue's stamp turns the request to fail into one to succeed: it has the last word.
+    let service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    // `on_admitted` of the queue changes the request to fail into one to succeed.
     assert_eq!(
         service.oneshot(Action::Fail).await.unwrap(),
         Action::Succeed
@@ -94,11 +94,11 @@ async fn a_call_that_waited_is_served_and_finished_once() {
     parts.at_rest();
 }
 
-/// The plumbing holds no readiness of the inner service for a call that waits.
+/// The middleware holds no readiness of the inner service for a call that waits.
 #[tokio::test]
 async fn a_call_that_waits_holds_no_readiness_of_the_inner_service() {
     let parts = parts(Then::AdmitAfter(1));
-    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let mut service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
     let counts = parts.probe.counts();
     assert_eq!(counts.reserved(), 1);
@@ -115,8 +115,7 @@ async fn a_call_that_waits_holds_no_readiness_of_the_inner_service() {
 async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
     for polls in 0..=8 {
         let parts = parts(Then::AdmitAfter(4));
-        let mut service =
-            policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+        let mut service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
         ServiceExt::<Action>::ready(&mut service).await.unwrap();
         {
             let mut call = pin!(service.call(Action::Pend(3)));
@@ -137,8 +136,8 @@ async fn a_call_that_is_dropped_while_it_waits_gives_all_back() {
 
 #[tokio::test]
 async fn a_rejection_after_a_wait_is_observed_by_the_outer_policies() {
-    let parts = parts(Then::RefuseAfter(2));
-    let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let parts = parts(Then::RejectAfter(2));
+    let service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     assert!(service.oneshot(Action::Succeed).await.is_err());
     assert_eq!(
         parts.scribe.end().rejected,
@@ -150,8 +149,8 @@ async fn a_rejection_after_a_wait_is_observed_by_the_outer_policies() {
 #[tokio::test]
 async fn a_rejection_by_a_later_policy_finishes_the_policy_that_waited() {
     let parts = parts(Then::AdmitAfter(2));
-    parts.gate.is_shut.store(true, Ordering::SeqCst);
-    let service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    parts.gate.is_closed.store(true, Ordering::SeqCst);
+    let service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     assert!(service.oneshot(Action::Succeed).await.is_err());
     assert_eq!(
         parts.scribe.end().rejected,
@@ -165,7 +164,7 @@ async fn a_rejection_by_a_later_policy_finishes_the_policy_that_waited() {
 #[tokio::test]
 async fn a_panic_while_a_call_waits_finishes_the_outer_policies() {
     let parts = parts(Then::PanicAfter(1));
-    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    let mut service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
     let call = AssertUnwindSafe(|| {
         let mut call = pin!(service.call(Action::Succeed));
@@ -180,7 +179,7 @@ async fn a_panic_while_a_call_waits_finishes_the_outer_policies() {
 #[tokio::test]
 async fn readiness_that_fails_after_a_wait_is_the_error_of_the_call() {
     let parts = parts(Then::AdmitAfter(1));
-    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(Probe::never_ready());
+    let mut service = layer!(parts.scribe, parts.queue, parts.gate).layer(Probe::never_ready());
     let error = service.call(Action::Succeed).await.unwrap_err();
     assert!(error.is_unready());
     assert_eq!(parts.scribe.end().outcome, Outcome::Failure);
@@ -207,7 +206,7 @@ async fn readiness_that_is_rejected_after_a_wait_is_no_failure() {
         }
     }
     let parts = parts(Then::AdmitAfter(1));
-    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(Rejects);
+    let mut service = layer!(parts.scribe, parts.queue, parts.gate).layer(Rejects);
     assert!(service.call(Action::Succeed).await.is_err());
     assert_eq!(
         parts.scribe.end().rejected,
@@ -216,16 +215,16 @@ async fn readiness_that_is_rejected_after_a_wait_is_no_failure() {
     parts.at_rest();
 }
 
-/// CB-07 as the plumbing keeps it, beside a guard that may wait.
+/// CB-07, beside a guard that may wait.
 #[tokio::test]
 async fn an_early_rejection_does_not_poll_the_inner_service() {
     let parts = parts(Then::AtOnce);
-    parts.gate.is_shut.store(true, Ordering::SeqCst);
-    parts.gate.says_so.store(true, Ordering::SeqCst);
-    let mut service = policies!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
+    parts.gate.is_closed.store(true, Ordering::SeqCst);
+    parts.gate.rejects_early.store(true, Ordering::SeqCst);
+    let mut service = layer!(parts.scribe, parts.queue, parts.gate).layer(parts.probe.clone());
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
     // It opens too late: the inner service was not polled ready.
-    parts.gate.is_shut.store(false, Ordering::SeqCst);
+    parts.gate.is_closed.store(false, Ordering::SeqCst);
     assert!(service.call(Action::Succeed).await.is_err());
     assert_eq!(parts.probe.counts().polls(), 0);
     assert_eq!(

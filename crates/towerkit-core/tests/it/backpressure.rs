@@ -59,7 +59,7 @@ impl Slots {
 impl Policy for Slots {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {
+    fn finish(&self, _state: (), _end: &CallEnd) {
         self.free.fetch_add(1, Ordering::SeqCst);
         self.waiting.wake_all();
     }
@@ -116,7 +116,7 @@ fn open_gate() -> PolicyLayer<AsGuard<Arc<Gate>>, Plain> {
 
 keeps_the_law!(alone, |slots| guard(slots.clone()));
 keeps_the_law!(leaked, |slots| guard(slots.clone()).leak());
-keeps_the_law!(outermost_in_a_row, |slots| {
+keeps_the_law!(outermost_in_a_stack, |slots| {
     stack((
         guard(slots.clone()),
         observe(Scribe::default()),
@@ -124,7 +124,7 @@ keeps_the_law!(outermost_in_a_row, |slots| {
     ))
     .plain("probe")
 });
-keeps_the_law!(innermost_in_a_row, |slots| {
+keeps_the_law!(innermost_in_a_stack, |slots| {
     stack((
         observe(Scribe::default()),
         open_gate(),
@@ -157,8 +157,8 @@ fn a_stack_waits_for_each_of_its_guards() {
     let (outer, inner) = (Slots::new(1), Slots::new(1));
     outer.close();
     inner.close();
-    let policies = stack((guard(outer.clone()), guard(inner.clone()))).plain("probe");
-    let service = policies.layer(Probe::new());
+    let layer = stack((guard(outer.clone()), guard(inner.clone()))).plain("probe");
+    let service = layer.layer(Probe::new());
     let mut ready = Task::new(async { service.oneshot(Action::Succeed).await.is_ok() });
     assert!(ready.poll().is_pending());
     inner.open();
@@ -172,17 +172,17 @@ fn a_stack_waits_for_each_of_its_guards() {
     assert_eq!(ready.poll(), std::task::Poll::Ready(true));
 }
 
-/// A guard that is shut answers at once, unless another one of the policy stack holds it back.
+/// A guard with an early rejection is ready at once, unless another guard of the stack applies backpressure.
 #[test]
 fn a_stack_with_backpressure_has_no_early_rejection() {
     let slots = Slots::new(1);
     let gate = Arc::new(Gate::default());
-    for flag in [&gate.is_shut, &gate.says_so] {
+    for flag in [&gate.is_closed, &gate.rejects_early] {
         flag.store(true, Ordering::SeqCst);
     }
     slots.close();
-    let policies = stack((guard(gate), guard(slots.clone()))).plain("probe");
-    let service = policies.layer(Probe::new());
+    let layer = stack((guard(gate), guard(slots.clone()))).plain("probe");
+    let service = layer.layer(Probe::new());
     let mut call = Task::new(async {
         let error = service.oneshot(Action::Succeed).await.unwrap_err();
         error.rejection().map(Rejection::reason)
@@ -219,7 +219,7 @@ struct Tally {
 impl Policy for Tally {
     type CallState = ();
 
-    fn finish(&self, _held: (), end: &CallEnd) {
+    fn finish(&self, _state: (), end: &CallEnd) {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if end.outcome() != Outcome::Success {
             self.failed.fetch_add(1, Ordering::SeqCst);
@@ -235,9 +235,9 @@ fn instance(
     slots: &Arc<Slots>,
     tally: &Arc<Tally>,
 ) -> impl Service<(), Response = (), Error = BoxError, Future: Send> + Send + Sync + 'static {
-    let policies = stack((observe(tally.clone()), guard(slots.clone())));
+    let layer = stack((observe(tally.clone()), guard(slots.clone())));
     let service = tower::service_fn(|()| async { Ok::<_, BoxError>(()) });
-    policies.plain("instance").layer(service)
+    layer.plain("instance").layer(service)
 }
 
 /// tower's own balancer leaves an instance out while it is closed, and takes it back in.

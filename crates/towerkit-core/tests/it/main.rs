@@ -1,4 +1,4 @@
-//! What the plumbing does for every policy, once.
+//! The middleware that runs policies.
 
 mod async_service;
 mod backpressure;

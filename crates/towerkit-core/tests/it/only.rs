@@ -11,10 +11,10 @@ use towerkit_test::{Action, Probe, Subject, contract};
 
 use crate::support::{Queue, Then};
 
-/// Rejects every call, and is shut when it says so.
+/// Rejects every call, also early if `rejects_early`.
 #[derive(Clone)]
 struct Closed {
-    is_shut: bool,
+    rejects_early: bool,
 }
 
 impl Policy for Closed {
@@ -29,13 +29,15 @@ impl<Req> Guard<Req> for Closed {
     }
 
     fn early_rejection(&self) -> Option<Rejection> {
-        self.is_shut
+        self.rejects_early
             .then(|| Rejection::new(RejectionReason::Unavailable, "closed"))
     }
 }
 
 fn closed() -> towerkit_core::PolicyLayer<towerkit_core::AsGuard<Arc<Closed>>, Plain> {
-    guard(Closed { is_shut: false })
+    guard(Closed {
+        rejects_early: false,
+    })
 }
 
 async fn is_served(
@@ -59,7 +61,7 @@ async fn a_layer_looks_after_its_operations_and_lets_others_pass() {
 }
 
 #[tokio::test]
-async fn the_protocol_may_be_said_before_or_after() {
+async fn the_protocol_may_be_chosen_before_or_after() {
     let before = closed().plain("buy").only(OperationSet::exact("buy"));
     assert!(!is_served(before).await);
     let twice = closed().only(OperationSet::prefix("b")).plain("buy");
@@ -70,21 +72,23 @@ async fn the_protocol_may_be_said_before_or_after() {
 
 #[tokio::test]
 async fn inside_a_stack_each_policy_has_operations_of_its_own() {
-    let policies = |name| {
+    let layer = |name| {
         stack((
             closed().only(OperationSet::exact("sell")),
             closed().only(OperationSet::exact("buy")),
         ))
         .plain(name)
     };
-    assert!(!is_served(policies("buy")).await);
-    assert!(!is_served(policies("sell")).await);
-    assert!(is_served(policies("browse")).await);
+    assert!(!is_served(layer("buy")).await);
+    assert!(!is_served(layer("sell")).await);
+    assert!(is_served(layer("browse")).await);
 }
 
 #[tokio::test]
 async fn an_early_rejection_does_not_affect_the_readiness_of_other_operations() {
-    let layer = guard(Closed { is_shut: true });
+    let layer = guard(Closed {
+        rejects_early: true,
+    });
     let only = |name| layer.clone().only(OperationSet::exact("buy")).plain(name);
     assert!(is_served(only("browse")).await);
     assert!(!is_served(only("buy")).await);
@@ -115,16 +119,16 @@ async fn backpressure_does_not_affect_the_readiness_of_other_operations() {
     };
     assert!(is_served(only("browse")).await);
     assert!(!is_served(only("buy")).await);
-    let policies = stack((
+    let layer = stack((
         guard(never.clone()).only(OperationSet::exact("buy")),
         closed(),
     ));
-    assert!(!is_served(policies.plain("browse")).await);
+    assert!(!is_served(layer.plain("browse")).await);
 }
 
 #[tokio::test]
 async fn a_stack_that_may_wait_supports_only() {
-    let queue = Arc::new(Queue::new(Then::RefuseAfter(1)));
+    let queue = Arc::new(Queue::new(Then::RejectAfter(1)));
     let only = |name| {
         async_guard(queue.clone())
             .only(OperationSet::exact("buy"))
@@ -149,7 +153,7 @@ contract!(
     Subject::new(closed().only(OperationSet::exact("other")).plain("probe"))
 );
 contract!(
-    passed_by_in_a_row,
+    passed_by_in_a_stack,
     PlainClient,
     Subject::new(
         stack((

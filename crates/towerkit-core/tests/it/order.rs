@@ -22,7 +22,7 @@ struct Finish(Steps);
 impl Policy for Finish {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {
+    fn finish(&self, _state: (), _end: &CallEnd) {
         self.0.lock().unwrap().push("finish");
     }
 }
@@ -120,7 +120,7 @@ impl Policy for Later {
     type CallState = ();
     const NEEDS_END: bool = false;
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> AsyncGuard<Req> for Later {
@@ -160,8 +160,8 @@ fn a_wait_is_dropped_before_the_policies_are_finished() {
         steps: steps.clone(),
         ends: false,
     };
-    let policies = stack((guard(Finish(steps.clone())), async_guard(later)));
-    let mut call = Task::new(policies.plain("probe").layer(Inner::new(&steps)).call(()));
+    let layer = stack((guard(Finish(steps.clone())), async_guard(later)));
+    let mut call = Task::new(layer.plain("probe").layer(Inner::new(&steps)).call(()));
     assert!(call.poll().is_pending());
     call.cancel();
     assert_eq!(taken(&steps), ["drop", "finish"]);
@@ -179,8 +179,8 @@ fn an_instance_that_gets_ready_is_dropped_before_the_policies_are_finished() {
         steps: steps.clone(),
         ends: true,
     };
-    let policies = stack((guard(Finish(steps.clone())), async_guard(later)));
-    let mut call = Task::new(policies.plain("probe").layer(inner).call(()));
+    let layer = stack((guard(Finish(steps.clone())), async_guard(later)));
+    let mut call = Task::new(layer.plain("probe").layer(inner).call(()));
     assert!(call.poll().is_pending());
     taken(&steps);
     call.cancel();

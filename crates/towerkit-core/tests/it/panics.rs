@@ -28,19 +28,19 @@ const PANICKED: Seen = Seen {
     panicked: true,
 };
 
-/// Counts what it holds, and panics where it is told to.
+/// Counts the permits that it has given, and panics on request.
 #[derive(Debug, Default)]
 struct Permit {
     held: AtomicI64,
     panics_in_finish: bool,
-    panics_in_stamp: bool,
+    panics_in_on_admitted: bool,
     rejects: bool,
 }
 
 impl Policy for Permit {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {
+    fn finish(&self, _state: (), _end: &CallEnd) {
         self.held.fetch_sub(1, Ordering::SeqCst);
         assert!(!self.panics_in_finish, "finish panics");
     }
@@ -62,8 +62,8 @@ struct Later(Permit);
 impl Policy for Later {
     type CallState = ();
 
-    fn finish(&self, held: (), end: &CallEnd) {
-        self.0.finish(held, end);
+    fn finish(&self, state: (), end: &CallEnd) {
+        self.0.finish(state, end);
     }
 }
 
@@ -74,8 +74,8 @@ impl<Req> AsyncGuard<Req> for Later {
         Ok(Admission::Later(ready(Guard::admit(&self.0, call))))
     }
 
-    fn on_admitted(&self, _held: &mut (), _call: &mut Call<'_, Req>) {
-        assert!(!self.0.panics_in_stamp, "stamp panics");
+    fn on_admitted(&self, _state: &mut (), _call: &mut Call<'_, Req>) {
+        assert!(!self.0.panics_in_on_admitted, "on_admitted panics");
     }
 }
 
@@ -94,12 +94,12 @@ where
     assert!(catch_unwind(call).is_err(), "nothing panicked");
 }
 
-/// A policy stack of an observer and a guard around what panics, and that both are finished once.
+/// Runs a call that panics inside of an observer and a guard, and checks that both are finished once.
 macro_rules! both_are_finished {
     ($protocol:expr, $service:expr, $request:expr) => {{
         let (scribe, permit) = (Arc::<Scribe>::default(), Arc::<Permit>::default());
-        let policies = stack((observe(scribe.clone()), guard(permit.clone())));
-        panics(policies.protocol($protocol).layer($service), $request);
+        let layer = stack((observe(scribe.clone()), guard(permit.clone())));
+        panics(layer.protocol($protocol).layer($service), $request);
         assert_eq!(scribe.end(), PANICKED);
         assert_eq!(permit.held.load(Ordering::SeqCst), 0);
     }};
@@ -185,11 +185,11 @@ fn a_future_that_panics_in_its_drop_is_a_panic_of_the_call() {
 fn a_panic_in_on_admitted_finishes_the_admitted_call() {
     let scribe = Arc::<Scribe>::default();
     let later = Arc::new(Later(Permit {
-        panics_in_stamp: true,
+        panics_in_on_admitted: true,
         ..Permit::default()
     }));
-    let policies = stack((observe(scribe.clone()), async_guard(later.clone()))).plain("probe");
-    panics(policies.layer(Probe::new()), Action::Succeed);
+    let layer = stack((observe(scribe.clone()), async_guard(later.clone()))).plain("probe");
+    panics(layer.layer(Probe::new()), Action::Succeed);
     assert_eq!(scribe.end(), PANICKED);
     assert_eq!(later.0.held.load(Ordering::SeqCst), 0);
 }
@@ -201,8 +201,8 @@ fn a_panic_in_finish_still_finishes_the_outer_policies() {
         ..Permit::default()
     };
     let scribe = Arc::<Scribe>::default();
-    let policies = stack((observe(scribe.clone()), guard(broken()))).plain("probe");
-    panics(policies.layer(Probe::new()), Action::Succeed);
+    let layer = stack((observe(scribe.clone()), guard(broken()))).plain("probe");
+    panics(layer.layer(Probe::new()), Action::Succeed);
     assert_eq!(scribe.end(), PANICKED);
 
     // Rejected further in, and with a policy in between that may wait.
@@ -211,16 +211,16 @@ fn a_panic_in_finish_still_finishes_the_outer_policies() {
         rejects: true,
         ..Permit::default()
     };
-    let policies = stack((
+    let layer = stack((
         observe(scribe.clone()),
         async_guard(Later(broken())),
         guard(rejects),
     ));
-    panics(policies.plain("probe").layer(Probe::new()), Action::Succeed);
+    panics(layer.plain("probe").layer(Probe::new()), Action::Succeed);
     assert_eq!(scribe.end(), PANICKED);
 }
 
-/// A protocol that cannot say how it answers a rejection.
+/// A protocol that panics when it is asked for the status of a rejection.
 #[derive(Clone)]
 struct PanicsOnRejection;
 
@@ -247,8 +247,8 @@ fn a_protocol_that_panics_on_a_rejection_finishes_the_outer_policies() {
     macro_rules! is_finished {
         ($($guard:expr),+) => {{
             let scribe = Arc::<Scribe>::default();
-            let policies = stack((observe(scribe.clone()), $($guard),+)).protocol(PanicsOnRejection);
-            panics(policies.layer(Probe::new()), Action::Succeed);
+            let layer = stack((observe(scribe.clone()), $($guard),+)).protocol(PanicsOnRejection);
+            panics(layer.layer(Probe::new()), Action::Succeed);
             assert_eq!(scribe.end(), PANICKED);
         }};
     }

@@ -1,4 +1,4 @@
-//! What the plumbing does for every policy: readiness, rejection, cancellation, panics, exactly one finish.
+//! The middleware around every policy: readiness, rejection, cancellation, panics, exactly one finish.
 
 use std::{
     future::poll_fn,
@@ -34,7 +34,7 @@ fn rejected(reason: RejectionReason) -> Seen {
 
 fn closed_gate() -> Arc<Gate> {
     let gate = Arc::new(Gate::default());
-    gate.is_shut.store(true, Ordering::SeqCst);
+    gate.is_closed.store(true, Ordering::SeqCst);
     gate
 }
 
@@ -125,8 +125,8 @@ async fn a_panic_is_finished_as_a_failure_and_goes_on() {
 #[tokio::test]
 async fn a_panic_in_a_policy_finishes_the_policies_before_it() {
     let scribe = Arc::new(Scribe::default());
-    let policies = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
-    let mut service = policies.layer(Probe::new());
+    let layer = stack((observe(scribe.clone()), guard(Broken))).plain("probe");
+    let mut service = layer.layer(Probe::new());
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
     let call = AssertUnwindSafe(|| drop(service.call(Action::Succeed)));
     assert!(catch_unwind(call).is_err());
@@ -140,16 +140,16 @@ async fn a_rejection_is_observed_by_outer_policies_and_layers_but_not_by_the_ser
         Arc::<Scribe>::default(),
         Arc::<Scribe>::default(),
     );
-    let policies = stack((
+    let layer = stack((
         observe(before.clone()),
         guard(closed_gate()),
         observe(after.clone()),
     ));
     let probe = Probe::new();
     let counts = probe.counts();
-    let inner = policies.plain("probe").layer(probe);
-    let outer_row = stack((observe(outer.clone()), guard(Gate::default())));
-    let service = outer_row.plain("outer").layer(inner);
+    let inner = layer.plain("probe").layer(probe);
+    let outer_layer = stack((observe(outer.clone()), guard(Gate::default())));
+    let service = outer_layer.plain("outer").layer(inner);
     assert!(service.oneshot(Action::Succeed).await.is_err());
     assert_eq!(before.end(), rejected(RejectionReason::Unavailable));
     assert!(after.ends().is_empty());
@@ -190,15 +190,15 @@ async fn a_rejection_in_a_box_is_recognised_however_deep() {
     assert_eq!(outer.end(), rejected(RejectionReason::Unavailable));
 }
 
-/// CB-07 as the plumbing keeps it: a shut guard does not poll the inner service.
+/// CB-07: an early rejection does not poll the inner service.
 #[tokio::test]
 async fn an_early_rejection_does_not_poll_the_inner_service_and_outer_policies_observe_the_call() {
     let (gate, scribe) = (closed_gate(), Arc::new(Scribe::default()));
-    gate.says_so.store(true, Ordering::SeqCst);
+    gate.rejects_early.store(true, Ordering::SeqCst);
     let probe = Probe::ready_after(Duration::from_secs(3600));
     let counts = probe.counts();
-    let policies = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
-    let mut service = policies.layer(probe);
+    let layer = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
+    let mut service = layer.layer(probe);
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
     assert!(service.call(Action::Succeed).await.is_err());
     assert_eq!((counts.polls(), counts.started()), (0, 0));
@@ -208,13 +208,13 @@ async fn an_early_rejection_does_not_poll_the_inner_service_and_outer_policies_o
 #[tokio::test]
 async fn a_guard_that_opens_between_readiness_and_call_still_rejects_the_call() {
     let (gate, scribe) = (closed_gate(), Arc::new(Scribe::default()));
-    gate.says_so.store(true, Ordering::SeqCst);
+    gate.rejects_early.store(true, Ordering::SeqCst);
     let probe = Probe::new();
     let counts = probe.counts();
-    let policies = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
-    let mut service = policies.layer(probe);
+    let layer = stack((observe(scribe.clone()), guard(gate.clone()))).plain("probe");
+    let mut service = layer.layer(probe);
     ServiceExt::<Action>::ready(&mut service).await.unwrap();
-    gate.is_shut.store(false, Ordering::SeqCst);
+    gate.is_closed.store(false, Ordering::SeqCst);
     // A clone starts unready and knows nothing of the rejection.
     assert!(service.clone().oneshot(Action::Succeed).await.is_ok());
     assert!(service.call(Action::Succeed).await.is_err());
@@ -304,15 +304,15 @@ impl Clone for Copied {
 impl towerkit_core::Policy for Copied {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &towerkit_core::CallEnd) {}
+    fn finish(&self, _state: (), _end: &towerkit_core::CallEnd) {}
 }
 
 /// axum makes a service of a layer for each connection: neither copies nor leaks may go along with that.
 #[test]
 fn a_layer_makes_its_policies_once_for_all_services() {
     let copied = Copied::default();
-    let role: towerkit_core::AsGuard<_> = towerkit_core::AsGuard::new(Copied(copied.0.clone()));
-    let counted = PolicyLayer::new(role, towerkit_core::Plain::new("copied"));
+    let policy: towerkit_core::AsGuard<_> = towerkit_core::AsGuard::new(Copied(copied.0.clone()));
+    let counted = PolicyLayer::new(policy, towerkit_core::Plain::new("copied"));
     for layer in [counted.clone(), counted.leak()] {
         let before = copied.0.load(Ordering::SeqCst);
         for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! An observer that writes everything down, a gate that opens and shuts, and one that makes calls wait.
+//! An observer that records every end, a guard that opens and closes, and a guard that makes calls wait.
 
 use std::{
     pin::Pin,
@@ -14,7 +14,7 @@ use towerkit_core::{
 };
 use towerkit_test::Action;
 
-/// What a [`Scribe`] saw of one call's end.
+/// The end of one call, as a [`Scribe`] saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) outcome: Outcome,
@@ -58,14 +58,14 @@ impl Policy for Scribe {
     type CallState = ();
     const WRAPS_POLL: bool = true;
 
-    fn wrap_poll<R>(&self, _held: &mut (), poll: impl FnOnce() -> R) -> R {
+    fn wrap_poll<R>(&self, _state: &mut (), poll: impl FnOnce() -> R) -> R {
         self.entries.fetch_add(1, Ordering::SeqCst);
         self.entered.fetch_add(1, Ordering::SeqCst);
         let _leave = Leave(&self.entered);
         poll()
     }
 
-    fn finish(&self, _held: (), end: &CallEnd) {
+    fn finish(&self, _state: (), end: &CallEnd) {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.ends.lock().unwrap().push(Seen {
             outcome: end.outcome(),
@@ -81,17 +81,17 @@ impl<Req> Observer<Req> for Scribe {
     }
 }
 
-/// Lets calls through while it is open; says so ahead of them.
+/// Admits calls while it is open; has an early rejection while it is closed, if `rejects_early`.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    pub(crate) is_shut: AtomicBool,
-    pub(crate) says_so: AtomicBool,
+    pub(crate) is_closed: AtomicBool,
+    pub(crate) rejects_early: AtomicBool,
 }
 
 impl Gate {
     fn rejection(&self) -> Option<Rejection> {
-        let shut = self.is_shut.load(Ordering::SeqCst);
-        shut.then(|| Rejection::new(RejectionReason::Unavailable, "gate"))
+        let is_closed = self.is_closed.load(Ordering::SeqCst);
+        is_closed.then(|| Rejection::new(RejectionReason::Unavailable, "gate"))
     }
 }
 
@@ -99,7 +99,7 @@ impl Policy for Gate {
     type CallState = ();
     const NEEDS_END: bool = false;
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Gate {
@@ -108,7 +108,7 @@ impl<Req> Guard<Req> for Gate {
     }
 
     fn early_rejection(&self) -> Option<Rejection> {
-        self.says_so.load(Ordering::SeqCst).then_some(())?;
+        self.rejects_early.load(Ordering::SeqCst).then_some(())?;
         self.rejection()
     }
 }
@@ -120,7 +120,7 @@ pub(crate) struct Broken;
 impl Policy for Broken {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Broken {
@@ -129,12 +129,12 @@ impl<Req> Guard<Req> for Broken {
     }
 }
 
-/// What a [`Queue`] does with a call.
+/// The decision of a [`Queue`] on a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Then {
     AtOnce,
     AdmitAfter(u32),
-    RefuseAfter(u32),
+    RejectAfter(u32),
     PanicAfter(u32),
 }
 
@@ -159,7 +159,7 @@ impl Queue {
 impl Policy for Queue {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {
+    fn finish(&self, _state: (), _end: &CallEnd) {
         self.held.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -174,7 +174,7 @@ impl AsyncGuard<Action> for Queue {
                 self.held.fetch_add(1, Ordering::SeqCst);
                 return Ok(Admission::Now(()));
             }
-            Then::AdmitAfter(n) | Then::RefuseAfter(n) | Then::PanicAfter(n) => n,
+            Then::AdmitAfter(n) | Then::RejectAfter(n) | Then::PanicAfter(n) => n,
         };
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let leave = LeaveQueue(self.waiting.clone());
@@ -184,14 +184,14 @@ impl AsyncGuard<Action> for Queue {
                 yield_once().await;
             }
             match then {
-                Then::RefuseAfter(_) => Err(Rejection::new(RejectionReason::Overloaded, "queue")),
+                Then::RejectAfter(_) => Err(Rejection::new(RejectionReason::Overloaded, "queue")),
                 Then::PanicAfter(_) => panic!("the wait panics"),
                 _ => Ok(()),
             }
         })))
     }
 
-    fn on_admitted(&self, _held: &mut (), call: &mut Call<'_, Action>) {
+    fn on_admitted(&self, _state: &mut (), call: &mut Call<'_, Action>) {
         self.held.fetch_add(1, Ordering::SeqCst);
         if *call.request == Action::Fail {
             *call.request = Action::Succeed;

@@ -16,7 +16,7 @@ struct Admits(bool);
 impl Policy for Admits {
     type CallState = ();
     const NEEDS_END: bool = false;
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Admits {
@@ -30,7 +30,7 @@ struct Watches;
 
 impl Policy for Watches {
     type CallState = ();
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Watches {

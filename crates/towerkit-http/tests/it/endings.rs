@@ -41,11 +41,11 @@ impl Scribe {
 impl Policy for Scribe {
     type CallState = ();
 
-    fn add_response_headers(&self, _held: &(), fields: &mut dyn Headers) {
-        fields.set("x-observed", &true);
+    fn add_response_headers(&self, _state: &(), headers: &mut dyn Headers) {
+        headers.set("x-observed", &true);
     }
 
-    fn finish(&self, _held: (), end: &CallEnd) {
+    fn finish(&self, _state: (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.clone());
     }
 }

@@ -17,7 +17,7 @@ struct OperationSet(Mutex<Vec<String>>);
 impl Policy for OperationSet {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for OperationSet {
@@ -71,7 +71,7 @@ struct Parts;
 impl Policy for Parts {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Parts {
@@ -111,7 +111,7 @@ struct Routed(Mutex<Vec<bool>>);
 impl Policy for Routed {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Routed {

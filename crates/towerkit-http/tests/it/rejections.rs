@@ -28,7 +28,7 @@ struct Rejects(Rejection);
 impl Policy for Rejects {
     type CallState = ();
     const NEEDS_END: bool = false;
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Rejects {
@@ -42,7 +42,7 @@ struct Ends(Mutex<Vec<CallEnd>>);
 
 impl Policy for Ends {
     type CallState = ();
-    fn finish(&self, _held: (), end: &CallEnd) {
+    fn finish(&self, _state: (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.clone());
     }
 }
@@ -186,10 +186,10 @@ struct Adds(&'static str);
 
 impl Policy for Adds {
     type CallState = ();
-    fn add_response_headers(&self, _held: &(), fields: &mut dyn Headers) {
-        fields.append("ratelimit", &self.0);
+    fn add_response_headers(&self, _state: &(), headers: &mut dyn Headers) {
+        headers.append("ratelimit", &self.0);
     }
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Observer<Req> for Adds {

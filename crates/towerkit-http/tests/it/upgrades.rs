@@ -28,7 +28,7 @@ struct InFlight {
 impl Policy for InFlight {
     type CallState = ();
 
-    fn finish(&self, _held: (), end: &CallEnd) {
+    fn finish(&self, _state: (), end: &CallEnd) {
         self.calls.fetch_sub(1, Ordering::Relaxed);
         self.ends.lock().unwrap().push(end.clone());
     }

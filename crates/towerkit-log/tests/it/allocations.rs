@@ -16,14 +16,14 @@ use tracing::{Dispatch, dispatcher::with_default};
 
 /// What a call allocates, the first and many later ones, in a thread that logs to `dispatch`.
 fn allocations(dispatch: &Dispatch) -> [u64; 2] {
-    let role = LogLayer::new().into_policy();
+    let policy = LogLayer::new().into_policy();
     let http = Http::new().operation(|head| head.uri.path());
     let mut request = Request::get("/users/and/their/orders").body(()).unwrap();
     let end = CallEnd::new(Outcome::Success).with_status(Some(Status::Http(200)));
     allocations_of(dispatch, || {
         let mut call = Call::new(&mut request, &http);
-        let held = RunPolicy::start(&role, &mut call);
-        Policy::finish(&role, held.unwrap(), &end);
+        let state = RunPolicy::start(&policy, &mut call);
+        Policy::finish(&policy, state.unwrap(), &end);
     })
 }
 
@@ -97,7 +97,7 @@ fn fields_of_the_application_allocate_nothing_in_the_long_run() {
     let layer = LogLayer::new()
         .field("tenant", |call| call.header("x-tenant").map(Into::into))
         .field("agent", |call| call.header("user-agent").map(Into::into));
-    let role = layer.into_policy();
+    let policy = layer.into_policy();
     let http = Http::new();
     let request = Request::get("/no/such/path").header("x-tenant", "acme");
     let request = request.header("x-request-id", "7f3a");
@@ -105,8 +105,8 @@ fn fields_of_the_application_allocate_nothing_in_the_long_run() {
     let mut request = request.extension(peer).body(()).unwrap();
     let [first, later] = in_a_thread(|| {
         allocations_of(&dispatch, || {
-            let held = RunPolicy::start(&role, &mut Call::new(&mut request, &http));
-            Policy::finish(&role, held.unwrap(), &CallEnd::new(Outcome::Success));
+            let state = RunPolicy::start(&policy, &mut Call::new(&mut request, &http));
+            Policy::finish(&policy, state.unwrap(), &CallEnd::new(Outcome::Success));
         })
     });
     assert!(first > 0, "the counter counts");
@@ -120,7 +120,7 @@ fn a_call_that_is_left_out_allocates_nothing() {
     let sampling = Sampling::new().successes(NonZeroU32::new(1000).unwrap());
     // Without a time that passes there is one report of what was left out.
     let (clock, _hand) = Clock::manual();
-    let role = LogLayer::new()
+    let policy = LogLayer::new()
         .sampling(sampling)
         .clock(clock)
         .into_policy();
@@ -128,8 +128,8 @@ fn a_call_that_is_left_out_allocates_nothing() {
     let mut request = Request::new(());
     let [_, later] = in_a_thread(|| {
         allocations_of(&dispatch, || {
-            let held = RunPolicy::start(&role, &mut Call::new(&mut request, &http));
-            Policy::finish(&role, held.unwrap(), &CallEnd::new(Outcome::Success));
+            let state = RunPolicy::start(&policy, &mut Call::new(&mut request, &http));
+            Policy::finish(&policy, state.unwrap(), &CallEnd::new(Outcome::Success));
         })
     });
     assert_eq!(later, 0);

@@ -76,12 +76,12 @@ where
 #[tokio::test]
 async fn an_http_call_is_one_event_at_the_end_of_its_body() {
     let (log, _guard) = capture();
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = LogLayer::new().clock(clock).protocol(by_path());
     let service = layer.layer(service_fn(answer));
     let response = service.oneshot(request("PUT", "/a", 201)).await.unwrap();
     assert_eq!(log.take(), [], "the body goes on");
-    hand.advance(Duration::from_nanos(1_234_567));
+    clock_control.advance(Duration::from_nanos(1_234_567));
     response.into_body().collect().await.unwrap();
     let expected = [
         ("message", "call"),

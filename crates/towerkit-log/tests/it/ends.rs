@@ -115,19 +115,19 @@ async fn a_code_in_the_trailers_is_the_outcome() {
 #[tokio::test]
 async fn a_deadline_shows_what_was_left_when_the_call_began() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let mut request = Request::new(towerkit_test::Action::Succeed);
     request
         .extensions_mut()
         .insert(Deadline::after(&clock, Duration::from_micros(2500)));
-    hand.advance(Duration::from_millis(1));
+    clock_control.advance(Duration::from_millis(1));
     let response = LogLayer::new()
         .http()
         .layer(Probe::new())
         .oneshot(request)
         .await
         .unwrap();
-    hand.advance(Duration::from_millis(1));
+    clock_control.advance(Duration::from_millis(1));
     drop(response);
     assert_eq!(log.only().field("deadline_ms"), Some("1.5"));
     let plain = LogLayer::new().plain("probe").layer(Probe::new());

@@ -166,7 +166,7 @@ fn no_event_is_forgotten() {
 #[test]
 fn a_flood_of_events_of_calls_is_capped_each_second_and_counted() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let sink = EventLog::new().clock(clock).per_second(3);
     let hedged = Event::Hedged {
         name: "search".into(),
@@ -191,7 +191,7 @@ fn a_flood_of_events_of_calls_is_capped_each_second_and_counted() {
                 .iter()
                 .all(|seen| seen.field("left_out").is_none())
         );
-        hand.advance(Duration::from_secs(1));
+        clock_control.advance(Duration::from_secs(1));
     }
 }
 

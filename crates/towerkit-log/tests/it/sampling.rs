@@ -54,7 +54,7 @@ fn one_success_of_many_is_logged_and_every_failure() {
 #[test]
 fn rejections_have_a_cap_each_second_and_failures_none() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = LogLayer::new()
         .clock(clock)
         .sampling(Sampling::new().rejections(2));
@@ -63,7 +63,7 @@ fn rejections_have_a_cap_each_second_and_failures_none() {
         (0..3).for_each(|_| fail(&layer));
         let expected = ["overloaded", "overloaded", "failure", "failure", "failure"];
         assert_eq!(outcomes(&log), expected);
-        hand.advance(Duration::from_secs(1));
+        clock_control.advance(Duration::from_secs(1));
     }
     assert_eq!(layer.handle().snapshot().left_out, 3 * 998);
 }
@@ -71,7 +71,7 @@ fn rejections_have_a_cap_each_second_and_failures_none() {
 #[test]
 fn what_was_left_out_is_told_once_a_second_at_most() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = LogLayer::new()
         .name("words")
         .clock(clock)
@@ -89,7 +89,7 @@ fn what_was_left_out_is_told_once_a_second_at_most() {
                 told.push(count.to_owned());
             }
         }
-        hand.advance(Duration::from_secs(1));
+        clock_control.advance(Duration::from_secs(1));
     }
     // The first is told with the second call that follows it, and later ones with the first of a new second.
     assert_eq!(told, ["1", "8", "20", "30"]);
@@ -99,13 +99,13 @@ fn what_was_left_out_is_told_once_a_second_at_most() {
 #[test]
 fn rejected_calls_that_were_left_out_are_told_as_a_warning() {
     let (log, _guard) = Capture::start(LevelFilter::WARN);
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let sampling = one_of(10).rejections(1);
     let layer = LogLayer::new().clock(clock).sampling(sampling);
     (0..10).for_each(|_| reject(&layer));
     (0..10).for_each(|_| succeed(&layer));
     log.take();
-    hand.advance(Duration::from_secs(1));
+    clock_control.advance(Duration::from_secs(1));
     succeed(&layer);
     let seen = log.only();
     assert_eq!(seen.level, Level::WARN);

@@ -14,15 +14,15 @@ fn allocations<Req>(
     mut request: Req,
     status: Status,
 ) -> [u64; 2] {
-    let role = layer.clone().registry(Registry::new()).into_policy();
+    let policy = layer.clone().registry(Registry::new()).into_policy();
     let end = CallEnd::new(Outcome::Success)
         .with_status(Some(status))
         .with_head_outcome(Some(Outcome::Success));
     let mut once = || {
         let mut call = Call::new(&mut request, protocol);
-        let mut held = RunPolicy::start(&role, &mut call).unwrap();
-        role.on_response_head(&mut held, &end);
-        role.finish(held, &end);
+        let mut state = RunPolicy::start(&policy, &mut call).unwrap();
+        policy.on_response_head(&mut state, &end);
+        policy.finish(state, &end);
     };
     [measure(&mut once), measure(&mut once)].map(|info| info.count_total)
 }

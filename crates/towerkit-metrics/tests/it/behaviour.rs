@@ -20,11 +20,11 @@ use towerkit_test::{Action, Probe};
 #[tokio::test]
 async fn a_plain_call_is_counted_and_timed() {
     let (layer, registry) = recorded();
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let buckets = Buckets::new([0.25, 1.0]).unwrap();
     let layer = layer.buckets(buckets).clock(clock).plain("uppercase");
     let service = layer.layer(service_fn(|word: &'static str| {
-        hand.advance(Duration::from_millis(500));
+        clock_control.advance(Duration::from_millis(500));
         async move { Ok::<_, Infallible>(word.to_uppercase()) }
     }));
     assert_eq!(service.oneshot("abc").await.unwrap(), "ABC");

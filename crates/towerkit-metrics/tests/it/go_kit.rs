@@ -82,12 +82,12 @@ fn every_series_arrives_exactly_once() {
 /// GK-MT-9, A8.8: a timer is two readings of a clock, and its unit is the second.
 #[test]
 fn a_duration_is_observed_in_seconds() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     for (slept, expected) in [(0, 0.0), (100, 0.1), (250, 0.25)] {
         let registry = Registry::new();
         let waits = registry.histogram("wait_seconds", "", &[], &Buckets::default());
         let begun = clock.now();
-        hand.advance(Duration::from_millis(slept));
+        clock_control.advance(Duration::from_millis(slept));
         waits.unwrap().observe_nanos(clock.now() - begun);
         let waited = distribution(&registry, "wait_seconds");
         assert_eq!((waited.count(), waited.sum()), (1, expected));

@@ -20,7 +20,7 @@ use crate::scrape::Scraped;
 #[tokio::test(start_paused = true)]
 async fn an_outage_shows_in_every_metric() {
     let registry = Registry::new();
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let breaker = CircuitBreakerLayer::new()
         .name("search")
         .open_when(OpenWhen::consecutive_failures(3).unwrap())
@@ -59,7 +59,7 @@ async fn an_outage_shows_in_every_metric() {
     assert_eq!(shown("towerkit_calls_rejected_total", &rejected), Some(1.0));
 
     is_well.store(true, Relaxed);
-    hand.advance(Duration::from_secs(5));
+    clock_control.advance(Duration::from_secs(5));
     service.oneshot(()).await.unwrap();
     assert_eq!(
         (in_state("open"), in_state("half_open")),

@@ -49,15 +49,15 @@ fn only(registry: &Registry, name: &str) -> Option<(f64, f64)> {
 #[tokio::test]
 async fn the_head_and_the_end_of_the_body_are_timed_apart() {
     let (layer, registry) = recorded();
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = layer.time_to_head().clock(clock).http();
     let service = layer.layer(service_fn(|request| {
-        hand.advance(Duration::from_millis(250));
+        clock_control.advance(Duration::from_millis(250));
         answer(request)
     }));
     let response = service.oneshot(post(None)).await.unwrap();
     assert_eq!(only(&registry, HEAD), Some((0.25, 1.0)));
-    hand.advance(Duration::from_millis(500));
+    clock_control.advance(Duration::from_millis(500));
     response.into_body().collect().await.unwrap();
     let duration = "http_server_request_duration_seconds";
     assert_eq!(only(&registry, duration), Some((0.75, 1.0)));

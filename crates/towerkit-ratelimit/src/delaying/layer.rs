@@ -134,16 +134,10 @@ impl<O: AnyLimitOptions, P> DelayingRateLimitLayer<O, P> {
     pub fn handle(&self) -> DelayingRateLimitHandle {
         DelayingRateLimitHandle(self.state.handle())
     }
-
-    fn with(mut self, set: impl FnOnce(&mut DelayingState)) -> Self {
-        let limit = &mut self.policies.policy_mut().get_mut().limit;
-        set(limit);
-        self.state.replace(limit.clone());
-        self
-    }
 }
 
 limit_layer!(
     DelayingRateLimitLayer,
-    AsAsyncGuard<DelayingRateLimitPolicy>
+    AsAsyncGuard<DelayingRateLimitPolicy>,
+    DelayingState
 );

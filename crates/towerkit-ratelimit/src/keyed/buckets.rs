@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Quota,
-    atomic_gcra::{AtomicGcra, PolicyHeader},
+    atomic_gcra::AtomicGcra,
     config::BucketKey,
     gcra::{BucketState, Gcra, InsufficientTokens},
     sync::{AtomicU64, Mutex, lock},
@@ -47,13 +47,13 @@ struct KnownBucket<'a> {
     gcra: &'a AtomicGcra,
 }
 
-/// The state of the bucket after a call took from it, and its quota.
-pub(crate) type Taken = (BucketState, PolicyHeader);
+/// The state of the bucket after a call took from it, and its parameters.
+pub(crate) type Taken<'a> = (BucketState, &'a AtomicGcra);
 
 /// The reason for which a call takes no tokens.
-pub(crate) enum Denied {
+pub(crate) enum Denied<'a> {
     /// The bucket of the key, or the shared one, has too few tokens.
-    ByKey(InsufficientTokens, PolicyHeader),
+    ByKey(InsufficientTokens, &'a AtomicGcra),
     /// The bucket for all keys together has too few tokens.
     ByTotal(InsufficientTokens),
     /// The key finds no slot.
@@ -95,15 +95,15 @@ impl KeyedBuckets {
         now: u64,
         cost: u32,
         clock: impl Fn() -> u64,
-    ) -> Result<Taken, Denied> {
+    ) -> Result<Taken<'_>, Denied<'_>> {
         if self.total.is_none()
             && let Some(known) = self.find(key)
         {
             match known.take(now, cost) {
-                Ok(state) => return Ok((state, known.gcra.policy_header())),
+                Ok(state) => return Ok((state, known.gcra)),
                 Err(insufficient) if insufficient.is_stale => {}
                 Err(insufficient) => {
-                    return Err(Denied::ByKey(insufficient, known.gcra.policy_header()));
+                    return Err(Denied::ByKey(insufficient, known.gcra));
                 }
             }
         }
@@ -118,7 +118,7 @@ impl KeyedBuckets {
         now: u64,
         cost: u32,
         clock: &dyn Fn() -> u64,
-    ) -> Result<Taken, Denied> {
+    ) -> Result<Taken<'_>, Denied<'_>> {
         let Some(total) = &self.total else {
             return self.take_by_key(key, now, cost);
         };
@@ -127,22 +127,22 @@ impl KeyedBuckets {
             && let Err(insufficient) = known.check(now, cost)
             && !insufficient.is_stale
         {
-            return Err(Denied::ByKey(insufficient, known.gcra.policy_header()));
+            return Err(Denied::ByKey(insufficient, known.gcra));
         }
         total.take(now, cost).map_err(Denied::ByTotal)?;
         self.take_by_key(key, now, cost)
             .inspect_err(|_| total.refund(now, clock(), cost))
     }
 
-    fn take_by_key(&self, key: BucketKey, now: u64, cost: u32) -> Result<Taken, Denied> {
+    fn take_by_key(&self, key: BucketKey, now: u64, cost: u32) -> Result<Taken<'_>, Denied<'_>> {
         let tier = self.tier(key);
         let (gcra, share) = (&tier.gcra, tier.share(key));
         let first = |full_at| gcra.take_first(share, full_at, now, cost);
         loop {
-            let (taken, policy) = match self.find(key) {
-                Some(known) => (known.take(now, cost), known.gcra.policy_header()),
+            let (taken, gcra) = match self.find(key) {
+                Some(known) => (known.take(now, cost), known.gcra),
                 None => match self.table.claim(key.0, now, first) {
-                    Ok(Claim::Made(state)) => (Ok(state), gcra.policy_header()),
+                    Ok(Claim::Made(state)) => (Ok(state), gcra),
                     Ok(Claim::Known) => continue,
                     Ok(Claim::Full(lock)) => {
                         let taken = self.take_without_slot(key, now, cost);
@@ -150,14 +150,14 @@ impl KeyedBuckets {
                         self.reporter.on_overflow(now, self.table.evicted());
                         return taken;
                     }
-                    Err(insufficient) => (Err(insufficient), gcra.policy_header()),
+                    Err(insufficient) => (Err(insufficient), gcra),
                 },
             };
             match taken {
-                Ok(state) => return Ok((state, policy)),
+                Ok(state) => return Ok((state, gcra)),
                 // Another call of this key may be about to claim the slot.
                 Err(insufficient) if insufficient.is_stale => self.table.wait_for_claim(key.0),
-                Err(insufficient) => return Err(Denied::ByKey(insufficient, policy)),
+                Err(insufficient) => return Err(Denied::ByKey(insufficient, gcra)),
             }
         }
     }
@@ -166,25 +166,32 @@ impl KeyedBuckets {
     ///
     /// The shared bucket holds no more than the key would have in a bucket of its own: it is read at a time no earlier than the last
     /// eviction, and a slot that the key gets later [lacks](AtomicGcra::take_first) the tokens that the key has taken here.
-    fn take_without_slot(&self, key: BucketKey, now: u64, cost: u32) -> Result<Taken, Denied> {
+    fn take_without_slot(
+        &self,
+        key: BucketKey,
+        now: u64,
+        cost: u32,
+    ) -> Result<Taken<'_>, Denied<'_>> {
         let tier = self.tier(key);
         let gcra = &tier.gcra;
-        let policy = gcra.policy_header();
         match self.when_full {
             WhenFull::Reject => Err(Denied::TableFull),
             WhenFull::Bypass => {
-                let (_, gcra) = gcra.read(&tier.overflow);
-                let until_full = 0;
-                Ok((BucketState { until_full, gcra }, policy))
+                let (_, parameters) = gcra.read(&tier.overflow);
+                let state = BucketState {
+                    until_full: 0,
+                    gcra: parameters,
+                };
+                Ok((state, gcra))
             }
             WhenFull::Share => {
                 let now = now.max(self.table.evicted_at());
                 match gcra.take(&tier.overflow, now, cost, || true) {
                     Ok(state) => {
                         gcra.charge(tier.share(key), now, cost, || true);
-                        Ok((state, policy))
+                        Ok((state, gcra))
                     }
-                    Err(insufficient) => Err(Denied::ByKey(insufficient, policy)),
+                    Err(insufficient) => Err(Denied::ByKey(insufficient, gcra)),
                 }
             }
         }

@@ -121,7 +121,11 @@ where
         let key = buckets.key(tag, self.options.tier.tier(call));
         let cost = self.options.cost.cost(call);
         match buckets.take(key, now, cost, || clock.now()) {
-            Ok((state, policy)) => Ok(N::CallState::new(|| AdmittedCall { state, policy, key })),
+            Ok((state, gcra)) => Ok(N::CallState::new(|| AdmittedCall {
+                state,
+                policy: gcra.policy_header(),
+                key,
+            })),
             Err(denied) => Err(self.reject(denied, call.protocol_kind())),
         }
     }
@@ -130,11 +134,11 @@ where
 impl<O: AnyLimitOptions> KeyedRateLimitPolicy<O> {
     #[cold]
     #[inline(never)]
-    fn reject(&self, denied: Denied, kind: ProtocolKind) -> Rejection {
+    fn reject(&self, denied: Denied<'_>, kind: ProtocolKind) -> Rejection {
         let name = &self.limit.config.name;
         match denied {
-            Denied::ByKey(insufficient, policy) => {
-                let bucket = (&insufficient.state, policy);
+            Denied::ByKey(insufficient, gcra) => {
+                let bucket = (&insufficient.state, gcra.policy_header());
                 let wait = insufficient.retry_after();
                 self.options.end().reject(name, wait, bucket, kind)
             }

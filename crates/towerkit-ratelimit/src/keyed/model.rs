@@ -31,7 +31,7 @@ fn bucket_key(keyed: &KeyedBuckets, key: u64) -> BucketKey {
     keyed.key(tag, 0)
 }
 
-fn take(keyed: &KeyedBuckets, key: u64, now: u64, cost: u32) -> Result<(), Denied> {
+fn take(keyed: &KeyedBuckets, key: u64, now: u64, cost: u32) -> Result<(), Denied<'_>> {
     let key = bucket_key(keyed, key);
     keyed.take(key, now, cost, || now).map(drop)
 }

@@ -19,8 +19,8 @@ fn call<G: Guard<u64>>(guard: &G) {
     let protocol = Plain::new("test");
     let mut admitted = 0;
     for mut key in 0..CALLS {
-        if let Ok(held) = guard.admit(&mut Call::new(&mut key, &protocol)) {
-            guard.finish(held, &CallEnd::new(Outcome::Success));
+        if let Ok(state) = guard.admit(&mut Call::new(&mut key, &protocol)) {
+            guard.finish(state, &CallEnd::new(Outcome::Success));
             admitted += 1;
         }
     }

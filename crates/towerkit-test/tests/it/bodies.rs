@@ -83,13 +83,13 @@ impl Service<HttpRequest> for FaultyService {
     }
 
     fn call(&mut self, request: HttpRequest) -> Self::Future {
-        let held = CallState::new(&self.layer);
+        let state = CallState::new(&self.layer);
         let call = self.inner.call(request);
         Box::pin(async move {
             let response = call.await?;
             Ok(response.map(|inner| FaultyBody {
                 inner,
-                held: Some(held),
+                state: Some(state),
                 frames: 0,
                 again: None,
             }))
@@ -116,14 +116,16 @@ impl Drop for CallState {
 struct FaultyBody {
     #[pin]
     inner: ProbeBody,
-    held: Option<CallState>,
+    state: Option<CallState>,
     frames: usize,
     again: Option<Bytes>,
 }
 
 impl FaultyBody {
     fn fault(&self) -> Fault {
-        self.held.as_ref().map_or(Fault::Sound, |held| held.0.fault)
+        self.state
+            .as_ref()
+            .map_or(Fault::Sound, |state| state.0.fault)
     }
 }
 
@@ -204,7 +206,7 @@ impl PinnedDrop for FaultyBody {
             _ => false,
         };
         if is_kept {
-            std::mem::forget(me.held.take());
+            std::mem::forget(me.state.take());
         }
     }
 }

@@ -87,7 +87,7 @@ impl Service<Action> for FaultyService {
         if self.layer.fault != Fault::ReservesInPollReady {
             self.layer.add(1);
         }
-        let held = CallState(self.layer.clone());
+        let state = CallState(self.layer.clone());
         let inner = if self.layer.fault == Fault::CallsACloneThatIsNotReady {
             self.inner.clone().call(act)
         } else {
@@ -95,7 +95,7 @@ impl Service<Action> for FaultyService {
         };
         FaultyFuture {
             inner,
-            held: Some(held),
+            state: Some(state),
         }
     }
 }
@@ -121,7 +121,7 @@ impl Drop for CallState {
 struct FaultyFuture {
     #[pin]
     inner: <Probe as Service<Action>>::Future,
-    held: Option<CallState>,
+    state: Option<CallState>,
 }
 
 impl Future for FaultyFuture {
@@ -129,7 +129,10 @@ impl Future for FaultyFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
-        let fault = me.held.as_ref().map_or(Fault::Sound, |held| held.0.fault);
+        let fault = me
+            .state
+            .as_ref()
+            .map_or(Fault::Sound, |state| state.0.fault);
         let inner = me.inner;
         if fault == Fault::SwallowsPanics {
             let poll = AssertUnwindSafe(|| inner.poll(cx));
@@ -140,12 +143,12 @@ impl Future for FaultyFuture {
             cx.waker().wake_by_ref();
         }
         let result = ready!(polled);
-        let held = me.held.take();
+        let state = me.state.take();
         if asks_and_forgets(fault, &result) {
-            std::mem::forget(held);
+            std::mem::forget(state);
             panic!("the answer panicked when it was asked");
         }
-        drop(held);
+        drop(state);
         Poll::Ready(match result {
             Err(_) if fault == Fault::WrapsErrors => {
                 let reason = towerkit_core::RejectionReason::Unavailable;
@@ -161,10 +164,10 @@ impl Future for FaultyFuture {
 #[pinned_drop]
 impl PinnedDrop for FaultyFuture {
     fn drop(self: Pin<&mut Self>) {
-        if let Some(held) = self.project().held.take()
-            && held.0.fault == Fault::KeepsWhatADroppedCallHeld
+        if let Some(state) = self.project().state.take()
+            && state.0.fault == Fault::KeepsWhatADroppedCallHeld
         {
-            std::mem::forget(held);
+            std::mem::forget(state);
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Several layers together, as the facade brings them.
 
+mod axum_drivers;
 mod pairs;
 mod share;

@@ -40,7 +40,7 @@ struct Last(Mutex<Option<CallEnd>>);
 impl Policy for Last {
     type CallState = ();
 
-    fn finish(&self, _held: (), end: &CallEnd) {
+    fn finish(&self, _state: (), end: &CallEnd) {
         *self.0.lock().unwrap() = Some(end.clone());
     }
 }
@@ -54,7 +54,7 @@ struct Rejects(RejectionReason);
 impl Policy for Rejects {
     type CallState = ();
 
-    fn finish(&self, _held: (), _end: &CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 impl<Req> Guard<Req> for Rejects {

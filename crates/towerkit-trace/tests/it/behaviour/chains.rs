@@ -149,7 +149,7 @@ fn an_untrusted_caller_is_linked_to_and_decides_nothing() {
 /// TR-05
 #[test]
 fn callers_have_no_more_traces_recorded_than_the_cap_allows() {
-    let (clock, hand) = Clock::manual();
+    let (clock, clock_control) = Clock::manual();
     let layer = TraceLayer::server().sampler(Sampler::never()).clock(clock);
     let layer = layer.remote_sampling_limit(5).unwrap().http();
     let recorded = |layer: &TraceLayer<Http>| {
@@ -169,7 +169,7 @@ fn callers_have_no_more_traces_recorded_than_the_cap_allows() {
     // All of them say that they are recorded, and 5 in a second are.
     assert_eq!(recorded(&layer), 5);
     assert_eq!(recorded(&layer), 0, "clones of the layer share the cap");
-    hand.advance(Duration::from_secs(1));
+    clock_control.advance(Duration::from_secs(1));
     assert_eq!(recorded(&layer), 5);
 }
 

@@ -247,17 +247,18 @@ fn a_panic_inside_of_a_call_leaves_nothing_behind() {
         (Sampler::never(), None),
         (Sampler::always(), Some(NOT)),
     ] {
-        let role = TraceLayer::server().sampler(sampler).into_policy();
+        let policy = TraceLayer::server().sampler(sampler).into_policy();
         let mut request = Request::new(());
         if let Some(parent) = parent {
             let parent = HeaderValue::from_static(parent);
             request.headers_mut().insert("traceparent", parent);
         }
-        let mut held = RunPolicy::start(&role, &mut Call::new(&mut request, &http)).unwrap();
-        let panics = AssertUnwindSafe(|| Policy::wrap_poll(&role, &mut held, || panic!("inside")));
+        let mut state = RunPolicy::start(&policy, &mut Call::new(&mut request, &http)).unwrap();
+        let panics =
+            AssertUnwindSafe(|| Policy::wrap_poll(&policy, &mut state, || panic!("inside")));
         assert!(catch_unwind(panics).is_err());
         assert_eq!(TraceIds::current(), None);
-        Policy::finish(&role, held, &CallEnd::new(Outcome::Success));
+        Policy::finish(&policy, state, &CallEnd::new(Outcome::Success));
         assert_eq!(TraceIds::current(), None);
     }
 }
