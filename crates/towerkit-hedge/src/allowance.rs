@@ -170,7 +170,7 @@ mod tests {
 
         /// HG-02
         #[test]
-        fn hedges_are_the_ratio_of_the_calls_of_any_stretch_and_a_burst(
+        fn hedges_in_any_period_are_at_most_the_ratio_of_its_calls_plus_the_burst(
             per_call in prop_oneof![Just(50_000u32), 1..=1_000_000u32],
             burst in 1..12u32,
             steps in steps(),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn new_terms_hold_at_once_and_keep_what_is_saved() {
+    fn a_new_cap_applies_at_once_and_keeps_the_saved_hedges() {
         let allowance = Allowance::new(CapRates::new(0.5, 10).unwrap());
         allowance.change(CapRates::new(0.5, 3).unwrap());
         assert_eq!(allowance.available(), 3);
@@ -217,7 +217,7 @@ mod tests {
 
     /// T-07
     #[test]
-    fn nonsense_is_a_typed_error() {
+    fn an_invalid_cap_is_an_error() {
         for ratio in [0.0, -0.05, 1.01, 1e-9, f64::NAN, f64::INFINITY] {
             assert!(CapRates::new(ratio, 10).is_err(), "{ratio}");
         }

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_live_for_two_epochs_also_where_the_number_wraps() {
+    fn counts_live_for_two_generations_also_where_the_number_wraps() {
         let counted = Bucket {
             epoch: u16::MAX,
             before: 1,

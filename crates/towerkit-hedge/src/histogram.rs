@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_time_falls_into_a_bucket_that_is_narrow_enough() {
+    fn every_time_falls_into_a_bucket_of_at_most_a_sixteenth() {
         let edges = (0..u32::BITS).flat_map(|bit| {
             let power = 1u32 << bit;
             [power - 1, power, power + power / 3, power + (power - 1)]
@@ -256,7 +256,7 @@ mod tests {
 
         /// Against a sorted list of all samples, also when the clock steps back.
         #[test]
-        fn a_quantile_is_never_too_small_and_less_than_a_sixteenth_too_great(
+        fn a_quantile_is_rounded_up_by_less_than_a_sixteenth(
             start in prop_oneof![50_000..1_000_000u64, Just(u64::MAX / 1_000_000)],
             steps in steps(),
         ) {
@@ -287,7 +287,7 @@ mod tests {
     /// The table that every sliding structure keeps: jumps of no half, one, one less and one more than the window, an hour, and back;
     /// with a sample that took an hour itself, which is worth one like any other.
     #[test]
-    fn whatever_time_jumps_by_no_sample_outlives_the_window() {
+    fn no_sample_outlives_the_window_after_any_jump_of_the_clock() {
         const HALF: u64 = 30_000;
         const START: u64 = 100 * HALF;
         const HOUR: u32 = 3_600_000_000;
@@ -336,7 +336,7 @@ mod tests {
 
     /// A bucket that was used once does not come back when the number of its half does.
     #[test]
-    fn what_is_forgotten_stays_forgotten() {
+    fn an_expired_sample_stays_expired() {
         let histogram = Histogram::new();
         histogram.record(1000, 1000, 7);
         for half in 1..40_000 {
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_of_time_nothing_wraps() {
+    fn the_end_of_time_does_not_wrap_around() {
         let histogram = Histogram::new();
         for now in [u64::MAX - 1, u64::MAX, u64::MAX] {
             histogram.record(now, u64::MAX, 1);

@@ -52,7 +52,7 @@ fn loom_no_deposit_is_lost_or_counted_twice() {
 
 /// Two samples in a half that is over as both come: none is lost, and the one before is still there.
 #[test]
-fn loom_no_sample_is_lost_when_the_half_turns() {
+fn loom_no_sample_is_lost_when_the_window_rotates() {
     loom::model(|| {
         let histogram = Arc::new(Histogram::with(2));
         histogram.record(0, HALF, 1);
@@ -70,7 +70,7 @@ fn loom_no_sample_is_lost_when_the_half_turns() {
 
 /// A sample that is older than both halves is never counted, whoever turns first.
 #[test]
-fn loom_what_is_too_old_is_not_counted() {
+fn loom_an_expired_sample_is_not_counted() {
     loom::model(|| {
         let histogram = Arc::new(Histogram::with(2));
         histogram.record(0, HALF, 1);
