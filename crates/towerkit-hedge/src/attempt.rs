@@ -9,12 +9,12 @@ use towerkit_core::Deadline;
 
 use crate::state::Withdrawal;
 
-/// A hedge: it waits until an instance of its own is ready, and is sent then.
+/// A hedge, which waits for the readiness of its own clone of the service and is then sent.
 #[pin_project(project = AttemptProject)]
 pub(crate) enum Attempt<S, F, A> {
     Waiting {
         service: S,
-        /// Taken when it is sent.
+        /// Present until the hedge is sent.
         request: Option<A>,
         number: u8,
         withdrawal: Withdrawal,
@@ -27,12 +27,12 @@ pub(crate) enum Attempt<S, F, A> {
 }
 
 impl<S: Service<A>, A> Attempt<S, S::Future, A> {
-    /// Whether the request has gone out.
+    /// Returns true if the request was sent.
     pub(crate) fn is_sent(&self) -> bool {
         matches!(self, Self::Sent { .. })
     }
 
-    /// Returns the result, or `None` if the hedge will never be sent.
+    /// Returns the result, or [`None`] if the hedge will never be sent.
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -48,8 +48,8 @@ impl<S: Service<A>, A> Attempt<S, S::Future, A> {
                     deadline,
                 } => {
                     let is_ready = ready!(service.poll_ready(cx)).is_ok();
-                    let is_late = deadline.as_ref().is_some_and(Deadline::has_passed);
-                    if !is_ready || is_late || !withdrawal.spend(*number) {
+                    let is_too_late = deadline.as_ref().is_some_and(Deadline::has_passed);
+                    if !is_ready || is_too_late || !withdrawal.spend(*number) {
                         return Poll::Ready(None);
                     }
                     let request = request.take().expect("a hedge is sent once");

@@ -4,8 +4,8 @@ use towerkit_core::{Clock, EventSink, Name};
 use towerkit_retry::Budget;
 
 use crate::{
-    allowance::CapRates,
     percentile::{Bounds, Percentile},
+    token_bucket::Cap,
 };
 
 /// The options of a layer.
@@ -15,7 +15,7 @@ pub(crate) struct Config {
     pub(crate) delay_source: DelaySource,
     pub(crate) hedges: u8,
     pub(crate) replay: usize,
-    pub(crate) cap: CapRates,
+    pub(crate) cap: Cap,
     pub(crate) budget: Option<Budget>,
     pub(crate) clock: Clock,
     pub(crate) sink: Option<Arc<dyn EventSink>>,
@@ -35,7 +35,7 @@ impl Config {
             delay_source,
             hedges: 1,
             replay: 64 * 1024,
-            cap: CapRates::DEFAULT,
+            cap: Cap::DEFAULT,
             budget: None,
             clock: Clock::default(),
             sink: None,

@@ -18,12 +18,12 @@ where
     S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
-    /// The first attempt, until it has ended.
+    /// The first attempt, until it ends.
     #[pin]
     first: Option<S::Future>,
     #[pin]
     timer: Option<Sleep>,
-    /// `None` if the call is never hedged.
+    /// [`None`] if the call cannot be hedged.
     hedging: Option<Hedging<S, P, Req>>,
 }
 
@@ -42,8 +42,8 @@ where
     }
 }
 
-/// The result of the first attempt, and whether it is that of the call.
-type Ended<T, E> = (bool, Result<T, E>);
+/// The result of the first attempt, with true if it is the result of the call.
+type FirstResult<T, E> = (bool, Result<T, E>);
 
 impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
@@ -60,7 +60,7 @@ where
             let first = me.first.as_pin_mut();
             return first.expect("not polled after completion").poll(cx);
         };
-        if hedging.is_first_last() {
+        if hedging.begins_with_hedges() {
             return self.poll_hedges_first(cx);
         }
         let failed = match self.as_mut().poll_first(cx) {
@@ -68,7 +68,7 @@ where
             Poll::Ready((false, result)) => Some(result),
             Poll::Pending => None,
         };
-        self.race(failed, cx)
+        self.poll_hedges(failed, cx)
     }
 }
 
@@ -78,12 +78,12 @@ where
     P::Exchange: InspectResult<S::Response, S::Error> + DrainResponse<S::Response>,
     S: Service<Req> + Clone,
 {
-    /// Polls the first attempt, unless it has ended.
+    /// Polls the first attempt, or is pending if it has ended.
     #[inline(always)]
     fn poll_first(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Ended<S::Response, S::Error>> {
+    ) -> Poll<FirstResult<S::Response, S::Error>> {
         let mut me = self.project();
         let (Some(first), Some(hedging)) = (me.first.as_mut().as_pin_mut(), &mut *me.hedging)
         else {
@@ -92,29 +92,32 @@ where
         let result = ready!(first.poll(cx));
         me.first.set(None);
         me.timer.set(None);
-        let is_the_result = hedging.first_ended(&result);
-        if is_the_result {
+        let ends_call = hedging.on_first_result(&result);
+        if ends_call {
             *me.hedging = None;
         }
-        Poll::Ready((is_the_result, result))
+        Poll::Ready((ends_call, result))
     }
 
     /// Polls the hedges, with the result of an attempt that has just failed.
     #[inline(never)]
-    fn race(
+    fn poll_hedges(
         self: Pin<&mut Self>,
         failed: Option<Result<S::Response, S::Error>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut me = self.project();
-        let hedging = me.hedging.as_mut().expect("only such a call races");
-        let raced = hedging.race(me.timer, me.first.is_some(), failed, cx);
-        if raced.is_ready() {
-            // Before anyone learns who won.
+        let hedging = me
+            .hedging
+            .as_mut()
+            .expect("only a hedgeable call polls hedges");
+        let result = hedging.poll_hedges(me.timer, me.first.is_some(), failed, cx);
+        if result.is_ready() {
+            // The losing attempts are dropped before the result is returned.
             me.first.set(None);
             *me.hedging = None;
         }
-        raced
+        result
     }
 
     #[cold]
@@ -122,13 +125,13 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, S::Error>> {
-        let raced = self.as_mut().race(None, cx);
-        if raced.is_ready() {
-            return raced;
+        let result = self.as_mut().poll_hedges(None, cx);
+        if result.is_ready() {
+            return result;
         }
         match ready!(self.as_mut().poll_first(cx)) {
             (true, result) => Poll::Ready(result),
-            (false, result) => self.race(Some(result), cx),
+            (false, result) => self.poll_hedges(Some(result), cx),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{ConfigError, StateHandle};
 
-use crate::{Percentile, allowance::CapRates, percentile::Bounds, state::State};
+use crate::{Percentile, percentile::Bounds, state::State, token_bucket::Cap};
 
 /// Reads and changes a [`HedgeLayer`](crate::HedgeLayer) at run time.
 #[derive(Clone)]
@@ -26,6 +26,19 @@ pub struct HedgeSnapshot {
     pub delay: Duration,
 }
 
+impl HedgeSnapshot {
+    pub(crate) fn of(state: &State) -> Self {
+        Self {
+            calls: state.calls.get(),
+            hedges: state.hedges.get(),
+            wins: state.wins.get(),
+            rejected: state.rejected.get(),
+            available: state.tokens.available(),
+            delay: state.current_delay(),
+        }
+    }
+}
+
 impl HedgeHandle {
     pub(crate) fn new(state: StateHandle<Arc<State>>) -> Self {
         Self(state)
@@ -34,7 +47,7 @@ impl HedgeHandle {
     /// Returns the figures.
     #[must_use]
     pub fn snapshot(&self) -> HedgeSnapshot {
-        self.0.get().snapshot()
+        HedgeSnapshot::of(&self.0.get())
     }
 
     /// Sets a fixed delay for calls that start from now on.
@@ -43,13 +56,13 @@ impl HedgeHandle {
     ///
     /// Returns a [`ConfigError`], and keeps the old delay, if the new one is shorter than 1 µs or longer than 71 minutes.
     pub fn set_delay(&self, delay: Duration) -> Result<(), ConfigError> {
-        self.0.get().delay.fix(Bounds::fixed(delay)?);
+        self.0.get().delay.set_fixed(Bounds::fixed(delay)?);
         Ok(())
     }
 
     /// Sets a [percentile](Percentile) as the delay of calls that start from now on.
     pub fn set_percentile(&self, percentile: Percentile) {
-        self.0.get().delay.follow(percentile);
+        self.0.get().delay.set_percentile(percentile);
     }
 
     /// Sets the [cap](crate::HedgeLayer::cap). Unused hedges are kept, up to the new burst.
@@ -58,7 +71,7 @@ impl HedgeHandle {
     ///
     /// Returns a [`ConfigError`], and keeps the old cap, for the values that [`HedgeLayer::cap`](crate::HedgeLayer::cap) does not accept.
     pub fn set_cap(&self, ratio: f64, burst: u32) -> Result<(), ConfigError> {
-        self.0.get().allowance.change(CapRates::new(ratio, burst)?);
+        self.0.get().tokens.set_cap(Cap::new(ratio, burst)?);
         Ok(())
     }
 }

@@ -16,50 +16,53 @@ use towerkit_core::{
     ReplayRequest,
 };
 
-use crate::{attempt::Attempt, service::Shared, state::Watch};
+use crate::{
+    attempt::Attempt,
+    state::{LatencyTimer, SharedState},
+};
 
-/// The header of a hedge: its number among those of the call, from 1. A first attempt has none.
+/// The header of a hedge, with its number within the call, from 1. A first attempt has no such header.
 pub const HEDGE_ATTEMPT: &str = "x-hedge-attempt";
 
-/// What a call has besides its first attempt, if it may be hedged.
+/// The hedges of a call, and everything that the call needs to send more of them.
 pub(crate) struct Hedging<S, P, Req>
 where
     S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
-    shared: Arc<Shared<P>>,
+    shared: Arc<SharedState<P>>,
     exchange: P::Exchange,
-    kept: P::Recorded,
+    recorded: P::Recorded,
     /// Cloned for each hedge.
     service: S,
     deadline: Option<Deadline>,
-    /// How many hedges have been begun, and how many may still be.
-    begun: u8,
-    left: u8,
+    /// The number of hedges that were started, and of those that may still be.
+    started: u8,
+    remaining: u8,
     delay: Duration,
-    /// The time before the next hedge: the delay, unless the callee asks for another.
+    /// The time before the next hedge: the delay, or the time of a pushback.
     wait: Duration,
-    watch: Option<Watch>,
-    /// At most one of them, the last, is not sent yet.
-    hedges: Vec<Begun<S, Req>>,
-    /// Whether one that is not sent must not be any more.
-    is_pushed_back: bool,
-    /// Whether the first attempt was polled after the hedges.
-    was_first_last: bool,
-    /// The last response that failed while others go on.
-    unwanted: Option<Unwanted<P::Exchange, S::Response>>,
+    timer: Option<LatencyTimer>,
+    /// At most one hedge, the last, waits for readiness.
+    hedges: Vec<AttemptFuture<S, Req>>,
+    /// A pushback cancels the hedge that waits for readiness.
+    has_pushback: bool,
+    /// The last poll began with the hedges.
+    began_with_hedges: bool,
+    /// The last failed response, drained while other attempts run.
+    drain: Option<DrainFuture<P::Exchange, S::Response>>,
 }
 
-type Unwanted<X, T> = Pin<Box<<X as DrainResponse<T>>::Drain>>;
+type DrainFuture<X, T> = Pin<Box<<X as DrainResponse<T>>::Drain>>;
 
-/// In a box, so that a call that is not hedged, as nearly all are, carries no room for it.
-type Begun<S, A> = Pin<Box<Attempt<S, <S as Service<A>>::Future, A>>>;
+/// Boxed, so that a call without hedges, as most calls are, stays small.
+type AttemptFuture<S, A> = Pin<Box<Attempt<S, <S as Service<A>>::Future, A>>>;
 
-/// What a call is hedged with, and by when.
-pub(crate) struct Means<S, X, K> {
+/// The parts of a call from which [`Hedging`] makes hedges.
+pub(crate) struct HedgeParts<S, X, K> {
     pub(crate) service: S,
     pub(crate) exchange: X,
-    pub(crate) kept: K,
+    pub(crate) recorded: K,
     pub(crate) deadline: Option<Deadline>,
 }
 
@@ -71,63 +74,64 @@ where
 {
     #[inline(always)]
     pub(crate) fn new(
-        shared: Arc<Shared<P>>,
-        means: Means<S, P::Exchange, P::Recorded>,
-        (delay, watch): (Duration, Option<Watch>),
+        shared: Arc<SharedState<P>>,
+        parts: HedgeParts<S, P::Exchange, P::Recorded>,
+        (delay, timer): (Duration, Option<LatencyTimer>),
     ) -> Self {
         Self {
-            left: shared.state.config.hedges,
+            remaining: shared.state.config.hedges,
             shared,
-            exchange: means.exchange,
-            kept: means.kept,
-            service: means.service,
-            deadline: means.deadline,
-            begun: 0,
+            exchange: parts.exchange,
+            recorded: parts.recorded,
+            service: parts.service,
+            deadline: parts.deadline,
+            started: 0,
             delay,
             wait: delay,
-            watch,
+            timer,
             hedges: Vec::new(),
-            is_pushed_back: false,
-            was_first_last: false,
-            unwanted: None,
+            has_pushback: false,
+            began_with_hedges: false,
+            drain: None,
         }
     }
 
-    /// Whether the first attempt is to be polled after the hedges: every other time, as whichever is polled first may use up the
+    /// Returns true if this poll begins with the hedges: every second poll does, because the attempt that is polled first may use up the
     /// cooperative budget of the task.
     #[inline(always)]
-    pub(crate) fn is_first_last(&mut self) -> bool {
-        self.was_first_last = !self.was_first_last && !self.hedges.is_empty();
-        self.was_first_last
+    pub(crate) fn begins_with_hedges(&mut self) -> bool {
+        self.began_with_hedges = !self.began_with_hedges && !self.hedges.is_empty();
+        self.began_with_hedges
     }
 
-    /// Takes note of the result of the first attempt, and returns whether it is that of the call.
+    /// Records the result of the first attempt, and returns true if it is the result of the call.
     #[inline(always)]
-    pub(crate) fn first_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
+    pub(crate) fn on_first_result(&mut self, result: &Result<S::Response, S::Error>) -> bool {
         let end = self.exchange.inspect(result);
-        if let Some(watch) = self.watch.take() {
-            let is_answered = matches!(end.outcome(), Outcome::Success | Outcome::ClientError);
-            watch.stop(&self.shared.state, is_answered);
+        if let Some(timer) = self.timer.take() {
+            let has_response = matches!(end.outcome(), Outcome::Success | Outcome::ClientError);
+            timer.stop(&self.shared.state, has_response);
         }
-        self.settles(&end, result)
+        self.ends_call(&end, result)
     }
 
-    fn hedge_ended(&mut self, result: &Result<S::Response, S::Error>) -> bool {
+    fn on_hedge_result(&mut self, result: &Result<S::Response, S::Error>) -> bool {
         let end = self.exchange.inspect(result);
         if end.outcome() == Outcome::Success {
             self.shared.state.count_win();
         }
-        self.settles(&end, result)
+        self.ends_call(&end, result)
     }
 
-    /// Whether a result is that of the call, whatever the other attempts would come to. After one that is not, hedges the call at
-    /// once, if nothing speaks against it.
-    fn settles(&mut self, end: &CallEnd, result: &Result<S::Response, S::Error>) -> bool {
+    /// Returns true if a result is that of the call, without regard to the other attempts. After any other result the next hedge is
+    /// started at once, unless it is not allowed.
+    fn ends_call(&mut self, end: &CallEnd, result: &Result<S::Response, S::Error>) -> bool {
         use Outcome::{Cancelled, ClientError, Success};
         if matches!(end.outcome(), Success | ClientError | Cancelled) {
             return true;
         }
-        // What was rejected on the way never reached the callee: a hedge would meet the same guard. What timed out did.
+        // A call that an inner guard rejected did not reach the upstream, and the guard would reject a hedge too. A call that timed out
+        // may have reached it.
         let is_rejected = end
             .rejection_reason()
             .is_some_and(|r| r != RejectionReason::DeadlineExceeded);
@@ -135,128 +139,129 @@ where
             _ if is_rejected => self.push_back(None),
             Some(Pushback::Never) => self.push_back(None),
             Some(Pushback::After(wait)) if !wait.is_zero() => self.push_back(Some(wait)),
-            _ => self.hedge(),
+            _ => self.start_hedge(),
         }
         false
     }
 
-    /// Sends no hedge before that time, or none at all.
+    /// Delays the next hedge, or prevents all further hedges.
     fn push_back(&mut self, wait: Option<Duration>) {
-        self.is_pushed_back = true;
+        self.has_pushback = true;
         match wait {
             Some(wait) => self.wait = wait,
-            None => self.left = 0,
+            None => self.remaining = 0,
         }
     }
 
-    /// Polls the hedges, and begins another one when it is time; ready with the result of the call.
+    /// Polls the hedges, and starts the next one after the delay; ready with the result of the call.
     ///
-    /// `failed` is that of an attempt that has just failed. It is the result of the call if no other attempt goes on, and dropped if
-    /// one does, since that one will say how the call ends.
-    pub(crate) fn race(
+    /// `failed` is the result of an attempt that has just failed. It is the result of the call if no other attempt is in flight;
+    /// otherwise it is dropped.
+    pub(crate) fn poll_hedges(
         &mut self,
-        mut timer: Pin<&mut Option<Sleep>>,
-        is_first_going_on: bool,
+        mut sleep: Pin<&mut Option<Sleep>>,
+        is_first_in_flight: bool,
         mut failed: Option<Result<S::Response, S::Error>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, S::Error>> {
-        let mut at = 0;
+        let mut index = 0;
         loop {
-            if mem::take(&mut self.is_pushed_back) {
+            if mem::take(&mut self.has_pushback) {
                 self.hedges.retain(|hedge| hedge.is_sent());
-                at = 0;
+                index = 0;
             }
-            if let Some(hedge) = self.hedges.get_mut(at) {
+            if let Some(hedge) = self.hedges.get_mut(index) {
                 let Poll::Ready(ended) = hedge.as_mut().poll(cx) else {
-                    at += 1;
+                    index += 1;
                     continue;
                 };
-                drop(self.hedges.swap_remove(at));
-                timer.set(None);
+                drop(self.hedges.swap_remove(index));
+                sleep.set(None);
                 match ended {
-                    Some(result) if self.hedge_ended(&result) => return Poll::Ready(result),
+                    Some(result) if self.on_hedge_result(&result) => return Poll::Ready(result),
                     Some(result) => failed = Some(result),
-                    None => self.left = 0,
+                    None => self.remaining = 0,
                 }
                 continue;
             }
-            let goes_on = is_first_going_on || self.hedges.iter().any(|hedge| hedge.is_sent());
+            let is_in_flight =
+                is_first_in_flight || self.hedges.iter().any(|hedge| hedge.is_sent());
             match failed.take() {
-                Some(result) if !goes_on => return Poll::Ready(result),
+                Some(result) if !is_in_flight => return Poll::Ready(result),
                 Some(Ok(response)) => {
-                    self.unwanted = Some(Box::pin(self.exchange.drain(response)));
+                    self.drain = Some(Box::pin(self.exchange.drain(response)));
                 }
                 _ => {}
             }
-            self.poll_unwanted(cx);
-            ready!(self.poll_timer(timer.as_mut(), cx));
-            self.hedge();
+            self.poll_drain(cx);
+            ready!(self.poll_sleep(sleep.as_mut(), cx));
+            self.start_hedge();
         }
     }
 
-    /// Reads on in a response that is of no use, so that its connection can be used again.
-    fn poll_unwanted(&mut self, cx: &mut Context<'_>) {
-        if let Some(unwanted) = &mut self.unwanted
-            && unwanted.as_mut().poll(cx).is_ready()
+    /// Reads the rest of a failed response, so that its connection can be used again.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) {
+        if let Some(drain) = &mut self.drain
+            && drain.as_mut().poll(cx).is_ready()
         {
-            self.unwanted = None;
+            self.drain = None;
         }
     }
 
-    /// Waits until the next hedge is due. The first call that waits makes the timer.
-    fn poll_timer(&mut self, mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until the next hedge is due. The first call that waits creates the timer.
+    fn poll_sleep(&mut self, mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
         if timer.is_none() {
-            if self.is_past(self.wait) {
-                self.left = 0;
+            if self.has_deadline_within(self.wait) {
+                self.remaining = 0;
             }
-            if self.left == 0 || self.is_one_waiting() {
+            if self.remaining == 0 || self.has_unsent_hedge() {
                 return Poll::Pending;
             }
             timer.set(Some(sleep(self.wait)));
         }
         if let Some(sleep) = timer.as_mut().as_pin_mut() {
-            // The attempts may have used up the cooperative budget of the task, as they may at every poll.
+            // The attempts may use up the cooperative budget of the task in every poll.
             ready!(pin!(unconstrained(sleep)).poll(cx));
         }
         timer.set(None);
         Poll::Ready(())
     }
 
-    /// Whether a hedge waits for its instance: there is only one at a time.
-    fn is_one_waiting(&self) -> bool {
+    /// Returns true if a hedge waits for readiness.
+    fn has_unsent_hedge(&self) -> bool {
         !self.hedges.iter().all(|hedge| hedge.is_sent())
     }
 
-    /// Whether nobody waits any more for an answer, that much later.
-    fn is_past(&self, later: Duration) -> bool {
+    /// Returns true if the deadline passes within this time.
+    fn has_deadline_within(&self, time: Duration) -> bool {
         let deadline = self.deadline.as_ref();
-        deadline.is_some_and(|deadline| deadline.remaining() <= later)
+        deadline.is_some_and(|deadline| deadline.remaining() <= time)
     }
 
-    /// Begins a hedge. What speaks against it now will still do so later, so that the call is not hedged again.
-    fn hedge(&mut self) {
+    /// Starts a hedge. If it is not allowed now, no later one is, and the call is not hedged again.
+    fn start_hedge(&mut self) {
         self.wait = self.delay;
-        if self.is_one_waiting() {
+        if self.has_unsent_hedge() {
             return;
         }
         match self.next_hedge() {
             Some(hedge) => {
-                self.begun += 1;
-                self.left -= 1;
+                self.started += 1;
+                self.remaining -= 1;
                 self.hedges.push(hedge);
             }
-            None => self.left = 0,
+            None => self.remaining = 0,
         }
     }
 
-    fn next_hedge(&mut self) -> Option<Begun<S, Req>> {
-        if self.left == 0 || self.is_past(Duration::ZERO) {
+    fn next_hedge(&mut self) -> Option<AttemptFuture<S, Req>> {
+        if self.remaining == 0 || self.has_deadline_within(Duration::ZERO) {
             return None;
         }
         let withdrawal = self.shared.state.withdraw()?;
         let protocol = &self.shared.protocol;
-        let mut request = protocol.replay(&self.kept)?;
-        let number = self.begun + 1;
+        let mut request = protocol.replay(&self.recorded)?;
+        let number = self.started + 1;
         protocol.set_header(&mut request, HEDGE_ATTEMPT, &number.to_string());
         Some(Box::pin(Attempt::Waiting {
             service: self.service.clone(),
@@ -268,15 +273,15 @@ where
     }
 }
 
-/// A first attempt that is dropped was beaten by a hedge, or given up by its caller.
+/// Records a first attempt that is dropped because a hedge won, or because the caller dropped the call.
 impl<S, P, Req> Drop for Hedging<S, P, Req>
 where
     S: Service<Req>,
     P: ReplayRequest<Req, Exchange: DrainResponse<S::Response>>,
 {
     fn drop(&mut self) {
-        if let Some(watch) = self.watch.take() {
-            watch.stop(&self.shared.state, false);
+        if let Some(timer) = self.timer.take() {
+            timer.stop(&self.shared.state, false);
         }
     }
 }

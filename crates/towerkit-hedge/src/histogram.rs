@@ -3,85 +3,87 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// The times of recent calls, counted in buckets whose width grows with the time: what a quantile is read from.
+/// A histogram of the latencies of recent calls, in buckets whose width grows with the latency.
 ///
-/// The window has two halves. When the current half is over it becomes the one before, whose counts are forgotten, so that a sample
-/// lives for one half at least and two at most. Each bucket carries the number of the half it was last counted in and so turns by
-/// itself, in one compare-and-swap: no sample is lost, and none is counted in a half that is not its own, whichever thread turns
-/// first. No lock, no allocation, 3.6 KiB, and as much work for the millionth sample as for the first.
+/// The window has two intervals. When the current interval ends, it becomes the previous one, and the counts of the previous one expire, so
+/// that a sample lives for one interval at least and for two at most. Each [`Bucket`] has the generation of its last sample, and rotates by
+/// itself in one compare-and-swap. So every sample is counted, in its own interval, whichever thread rotates first. The histogram has no
+/// lock, allocates only when it is created, takes 3.6 KiB, and records every sample in constant time.
 ///
-/// All orderings are relaxed: no word is read as a promise about another.
+/// All orderings are relaxed: no word says anything about another one.
 pub(crate) struct Histogram {
     buckets: Box<[AtomicU64]>,
-    /// A packed [`Half`].
-    half: AtomicU64,
+    /// A packed [`Interval`].
+    current: AtomicU64,
 }
 
-/// The current half of the window. Both parts stand in one word, so that nobody sees the end of one half with the number of another.
+/// The current interval of the window, in one word, so that its end is never read with the generation of another interval.
 #[derive(Debug, Clone, Copy)]
-struct Half {
-    epoch: u16,
-    /// When it is over, in milliseconds.
-    ends: u64,
+struct Interval {
+    generation: u16,
+    /// The end, in milliseconds.
+    end: u64,
 }
 
-impl Half {
-    /// 48 bits of milliseconds: more than [`u64`] nanoseconds have.
-    const ENDS: u32 = 48;
-    const LAST: u64 = (1 << Self::ENDS) - 1;
+impl Interval {
+    /// 48 bits of milliseconds hold more than [`u64::MAX`] nanoseconds.
+    const END_BITS: u32 = 48;
+    const MAX_END: u64 = (1 << Self::END_BITS) - 1;
 
     fn unpack(word: u64) -> Self {
         Self {
-            epoch: (word >> Self::ENDS) as u16,
-            ends: word & Self::LAST,
+            generation: (word >> Self::END_BITS) as u16,
+            end: word & Self::MAX_END,
         }
     }
 
     fn pack(self) -> u64 {
-        u64::from(self.epoch) << Self::ENDS | self.ends.min(Self::LAST)
+        u64::from(self.generation) << Self::END_BITS | self.end.min(Self::MAX_END)
     }
 
-    /// Returns the half that follows at `now`; after a gap of a half or more, one in which nothing is left of what was before.
+    /// Returns the interval that contains `now`. After a gap of an interval or more, all earlier samples have expired.
     fn next(self, now: u64, length: u64) -> Self {
-        let is_next = now - self.ends < length;
+        let is_next = now - self.end < length;
         Self {
-            epoch: self.epoch.wrapping_add(if is_next { 1 } else { 2 }),
-            ends: if is_next { self.ends } else { now }.saturating_add(length),
+            generation: self.generation.wrapping_add(if is_next { 1 } else { 2 }),
+            end: if is_next { self.end } else { now }.saturating_add(length),
         }
     }
 }
 
 impl Histogram {
-    /// There are 16 buckets between a power of two and the next, so that a bucket is as wide as a sixteenth of what is in it.
+    /// There are 16 buckets between a power of two and the next, so that a bucket is at most a sixteenth wide.
     const BITS: u32 = 4;
 
-    /// All of [`u32`] microseconds.
+    /// The number of buckets for every [`u32`] of microseconds.
     const BUCKETS: usize = ((u32::BITS - Self::BITS + 1) << Self::BITS) as usize;
 
     pub(crate) fn new() -> Self {
-        Self::with(Self::BUCKETS)
+        Self::with_buckets(Self::BUCKETS)
     }
 
-    pub(crate) fn with(buckets: usize) -> Self {
+    pub(crate) fn with_buckets(buckets: usize) -> Self {
         Self {
             buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
-            half: AtomicU64::new(0),
+            current: AtomicU64::new(0),
         }
     }
 
-    /// Counts a sample of so many microseconds at `now`, in halves of that length, both in milliseconds.
+    /// Records a latency at `now`, in a window of two intervals of `length`; both times are in milliseconds.
     pub(crate) fn record(&self, now: u64, length: u64, micros: u32) {
-        let epoch = self.epoch(now, length);
+        let generation = self.generation(now, length);
         if let Some(bucket) = self.buckets.get(index(micros)) {
-            // It never rejects.
+            // The closure never rejects.
             let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some(Bucket::unpack(word).at(epoch).plus_one().pack())
+                Some(Bucket::unpack(word).at(generation).increment().pack())
             });
         }
     }
 
-    /// Returns the smallest time, in microseconds, within which at least `millionths` of the samples fell: rounded up to the end of
-    /// its bucket, and so never too small, and too great by less than a sixteenth. `None` if there are fewer than `minimum` samples.
+    /// Returns the latency, in microseconds, that at least `millionths` of the samples do not exceed, or [`None`] for fewer than `minimum`
+    /// samples.
+    ///
+    /// The latency is rounded up to the end of its bucket, by less than a sixteenth.
     pub(crate) fn quantile(
         &self,
         now: u64,
@@ -90,73 +92,73 @@ impl Histogram {
         minimum: u32,
     ) -> Option<u32> {
         let mut counts = [0; Self::BUCKETS];
-        let samples = self.copy(self.epoch(now, length), &mut counts);
+        let samples = self.copy_counts(self.generation(now, length), &mut counts);
         if samples < u64::from(minimum) {
             return None;
         }
         let rank = (samples * u64::from(millionths)).div_ceil(1_000_000);
-        let mut seen = 0;
-        let at = counts.iter().position(|count| {
-            seen += u64::from(*count);
-            seen >= rank.max(1)
+        let mut cumulative = 0;
+        let index = counts.iter().position(|count| {
+            cumulative += u64::from(*count);
+            cumulative >= rank.max(1)
         });
-        at.map(last)
+        index.map(last)
     }
 
-    /// Copies the counts of one moment, more or less, and returns their sum.
-    fn copy(&self, epoch: u16, counts: &mut [u32]) -> u64 {
+    /// Copies the counts, while other threads may record, and returns their sum.
+    fn copy_counts(&self, generation: u16, counts: &mut [u32]) -> u64 {
         let mut sum = 0;
         for (bucket, count) in self.buckets.iter().zip(counts) {
             let word = bucket.load(Ordering::Relaxed);
-            *count = Bucket::unpack(word).at(epoch).total();
+            *count = Bucket::unpack(word).at(generation).total();
             sum += u64::from(*count);
         }
         sum
     }
 
-    /// Returns the number of the half that `now` is in.
+    /// Returns the generation of the interval that contains `now`.
     #[inline(always)]
-    fn epoch(&self, now: u64, length: u64) -> u16 {
-        let word = self.half.load(Ordering::Relaxed);
-        let half = Half::unpack(word);
-        if now < half.ends {
-            return half.epoch;
+    fn generation(&self, now: u64, length: u64) -> u16 {
+        let word = self.current.load(Ordering::Relaxed);
+        let interval = Interval::unpack(word);
+        if now < interval.end {
+            return interval.generation;
         }
-        self.turn(word, half.next(now, length))
+        self.rotate(word, interval.next(now, length))
     }
 
-    /// Begins the next half, unless another thread has done so, and returns its number.
+    /// Starts the next interval, unless another thread has done so, and returns the current generation.
     #[cold]
     #[inline(never)]
-    fn turn(&self, over: u64, next: Half) -> u16 {
-        let turned =
-            self.half
-                .compare_exchange(over, next.pack(), Ordering::Relaxed, Ordering::Relaxed);
-        match turned {
-            Ok(_) => self.sweep(next.epoch),
-            Err(word) => return Half::unpack(word).epoch,
+    fn rotate(&self, ended: u64, next: Interval) -> u16 {
+        let swapped =
+            self.current
+                .compare_exchange(ended, next.pack(), Ordering::Relaxed, Ordering::Relaxed);
+        match swapped {
+            Ok(_) => self.rotate_buckets(next.generation),
+            Err(word) => return Interval::unpack(word).generation,
         }
-        next.epoch
+        next.generation
     }
 
-    /// Turns the buckets that no sample falls into, so that none is ever taken for a newer one when the 16 bits wrap.
-    fn sweep(&self, epoch: u16) {
+    /// Rotates the buckets without samples, so that their generation is never taken for a later one when its 16 bits wrap.
+    fn rotate_buckets(&self, generation: u16) {
         for bucket in &self.buckets {
             let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                let turned = Bucket::unpack(word).at(epoch).pack();
-                (turned != word).then_some(turned)
+                let rotated = Bucket::unpack(word).at(generation).pack();
+                (rotated != word).then_some(rotated)
             });
         }
     }
 }
 
-/// Returns the bucket of a time: the first 16 have one each, then come 16 for each power of two.
+/// Returns the index of the bucket for a latency: one bucket for each of the first 16 values, and 16 for each later power of two.
 fn index(micros: u32) -> usize {
     let shift = (micros.max(1).ilog2()).saturating_sub(Histogram::BITS);
     ((shift << Histogram::BITS) + (micros >> shift)) as usize
 }
 
-/// Returns the longest time that falls into a bucket.
+/// Returns the highest latency of a bucket.
 fn last(index: usize) -> u32 {
     let (octave, part) = (index >> Histogram::BITS, index & 0xF);
     match octave.checked_sub(1) {
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_time_falls_into_a_bucket_that_is_narrow_enough() {
+    fn every_time_falls_into_a_bucket_of_at_most_a_sixteenth() {
         let edges = (0..u32::BITS).flat_map(|bit| {
             let power = 1u32 << bit;
             [power - 1, power, power + power / 3, power + (power - 1)]
@@ -189,39 +191,42 @@ mod tests {
         assert_eq!(index(u32::MAX), Histogram::BUCKETS - 1);
     }
 
-    /// All samples ever, each with the number of the half it fell in.
+    /// All samples, each with the number of its interval.
     #[derive(Default)]
     struct History {
         samples: Vec<(i128, u32)>,
-        half: i128,
-        began: Option<i128>,
+        interval: i128,
+        started: Option<i128>,
     }
 
     impl History {
-        const HALF: i128 = 1000;
+        const INTERVAL: i128 = 1000;
 
-        /// Halves follow one another; after a gap of one or more they begin anew.
-        fn turn(&mut self, now: i128) {
-            let began = *self.began.get_or_insert(now);
-            let passed = (now - began).div_euclid(Self::HALF).max(0);
-            self.half += passed.min(2);
+        /// The next interval starts at the end of the last one, or now after a gap of an interval or more.
+        fn rotate(&mut self, now: i128) {
+            let started = *self.started.get_or_insert(now);
+            let passed = (now - started).div_euclid(Self::INTERVAL).max(0);
+            self.interval += passed.min(2);
             match passed {
                 0 => {}
-                1 => self.began = Some(began + Self::HALF),
-                _ => self.began = Some(now),
+                1 => self.started = Some(started + Self::INTERVAL),
+                _ => self.started = Some(now),
             }
         }
 
         fn record(&mut self, now: i128, micros: u32) {
-            self.turn(now);
-            self.samples.push((self.half, micros));
+            self.rotate(now);
+            self.samples.push((self.interval, micros));
         }
 
-        /// The smallest sample that at least so many of the sorted samples do not exceed.
+        /// Returns the smallest sample that at least `millionths` of the samples do not exceed.
         fn quantile(&mut self, now: i128, millionths: i128) -> Option<u32> {
-            self.turn(now);
-            let recent = |half: i128| (self.half - 1..=self.half).contains(&half);
-            let samples = self.samples.iter().filter(|(half, _)| recent(*half));
+            self.rotate(now);
+            let recent = |interval: i128| (self.interval - 1..=self.interval).contains(&interval);
+            let samples = self
+                .samples
+                .iter()
+                .filter(|(interval, _)| recent(*interval));
             let mut sorted: Vec<u32> = samples.map(|(_, micros)| *micros).collect();
             sorted.sort_unstable();
             let count = sorted.len() as i128;
@@ -233,20 +238,20 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Record(u32, u8),
-        Ask(u32),
-        After(u64),
-        Before(u64),
+        Quantile(u32),
+        Advance(u64),
+        StepBack(u64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let micros = prop_oneof![0..40u32, 900..1100u32, any::<u32>()];
         let step = prop_oneof![
             6 => (micros, 1..20u8).prop_map(|(micros, times)| Step::Record(micros, times)),
-            3 => (1..1_000_000u32).prop_map(Step::Ask),
-            1 => Just(Step::Ask(950_000)),
-            2 => (0..700u64).prop_map(Step::After),
-            1 => (700..5000u64).prop_map(Step::After),
-            1 => (0..1500u64).prop_map(Step::Before),
+            3 => (1..1_000_000u32).prop_map(Step::Quantile),
+            1 => Just(Step::Quantile(950_000)),
+            2 => (0..700u64).prop_map(Step::Advance),
+            1 => (700..5000u64).prop_map(Step::Advance),
+            1 => (0..1500u64).prop_map(Step::StepBack),
         ];
         prop::collection::vec(step, 1..25)
     }
@@ -254,72 +259,72 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Against a sorted list of all samples, also when the clock steps back.
+        /// Compares with a sorted list of all samples, also when the clock steps back.
         #[test]
-        fn a_quantile_is_never_too_small_and_less_than_a_sixteenth_too_great(
+        fn a_quantile_is_rounded_up_by_less_than_a_sixteenth(
             start in prop_oneof![50_000..1_000_000u64, Just(u64::MAX / 1_000_000)],
             steps in steps(),
         ) {
-            const HALF: u64 = History::HALF as u64;
+            const INTERVAL: u64 = History::INTERVAL as u64;
             let (histogram, mut history) = (Histogram::new(), History::default());
             let mut now = start;
             for step in steps {
                 match step {
                     Step::Record(micros, times) => for _ in 0..times {
-                        histogram.record(now, HALF, micros);
+                        histogram.record(now, INTERVAL, micros);
                         history.record(now.into(), micros);
                     },
-                    Step::Ask(millionths) => {
-                        let seen = histogram.quantile(now, HALF, millionths, 1);
+                    Step::Quantile(millionths) => {
+                        let seen = histogram.quantile(now, INTERVAL, millionths, 1);
                         let exact = history.quantile(now.into(), millionths.into());
                         prop_assert_eq!(seen.is_some(), exact.is_some());
                         if let (Some(seen), Some(exact)) = (seen, exact) {
                             prop_assert!(seen >= exact && seen - exact <= exact / 16, "{} {}", seen, exact);
                         }
                     }
-                    Step::After(wait) => now += wait,
-                    Step::Before(wait) => now = now.saturating_sub(wait),
+                    Step::Advance(wait) => now += wait,
+                    Step::StepBack(wait) => now = now.saturating_sub(wait),
                 }
             }
         }
     }
 
-    /// The table that every sliding structure keeps: jumps of no half, one, one less and one more than the window, an hour, and back;
-    /// with a sample that took an hour itself, which is worth one like any other.
+    /// The clock jumps by zero intervals, by one, by a little less and more than the window, by an hour, and back. One of the samples is a
+    /// latency of an hour, which counts as one sample.
     #[test]
-    fn whatever_time_jumps_by_no_sample_outlives_the_window() {
-        const HALF: u64 = 30_000;
-        const START: u64 = 100 * HALF;
+    fn no_sample_outlives_the_window_after_any_jump_of_the_clock() {
+        const INTERVAL: u64 = 30_000;
+        const START: u64 = 100 * INTERVAL;
         const HOUR: u32 = 3_600_000_000;
         let table = [
             (START, true),
             (START + 1, true),
-            (START + HALF - 1, true),
-            (START + HALF, true),
-            (START + 2 * HALF - 1, true),
-            (START + 2 * HALF, false),
-            (START + 2 * HALF + 1, false),
-            (START + 3 * HALF, false),
-            (START + 120 * HALF, false),
-            (START - 50 * HALF, true),
+            (START + INTERVAL - 1, true),
+            (START + INTERVAL, true),
+            (START + 2 * INTERVAL - 1, true),
+            (START + 2 * INTERVAL, false),
+            (START + 2 * INTERVAL + 1, false),
+            (START + 3 * INTERVAL, false),
+            (START + 120 * INTERVAL, false),
+            (START - 50 * INTERVAL, true),
             (u64::MAX / 1_000_000, false),
         ];
         for (now, is_left) in table {
             let histogram = Histogram::new();
-            (0..99).for_each(|_| histogram.record(START, HALF, 7));
-            histogram.record(START, HALF, HOUR);
-            let all = histogram.quantile(now, HALF, 990_000, 100);
+            (0..99).for_each(|_| histogram.record(START, INTERVAL, 7));
+            histogram.record(START, INTERVAL, HOUR);
+            let all = histogram.quantile(now, INTERVAL, 990_000, 100);
             assert_eq!(all, is_left.then_some(7), "{now}");
-            (0..99).for_each(|_| histogram.record(now, HALF, 9));
+            (0..99).for_each(|_| histogram.record(now, INTERVAL, 9));
             let before = if is_left { 100 } else { 0 };
             assert!(
                 histogram
-                    .quantile(now, HALF, 500_000, 99 + before)
+                    .quantile(now, INTERVAL, 500_000, 99 + before)
                     .is_some()
             );
             assert!(
                 histogram
-                    .quantile(now, HALF, 500_000, 100 + before)
+                    .quantile(now, INTERVAL, 500_000, 100 + before)
                     .is_none()
             );
         }
@@ -334,19 +339,19 @@ mod tests {
         assert_eq!(histogram.quantile(5000, 1000, 500_000, 10), Some(7));
     }
 
-    /// A bucket that was used once does not come back when the number of its half does.
+    /// A bucket with one old sample stays empty when the generation wraps around.
     #[test]
-    fn what_is_forgotten_stays_forgotten() {
+    fn an_expired_sample_stays_expired() {
         let histogram = Histogram::new();
         histogram.record(1000, 1000, 7);
-        for half in 1..40_000 {
-            let seen = histogram.quantile(1000 * half, 1000, 500_000, 1);
-            assert_eq!(seen.is_some(), half < 3, "{half}");
+        for interval in 1..40_000 {
+            let seen = histogram.quantile(1000 * interval, 1000, 500_000, 1);
+            assert_eq!(seen.is_some(), interval < 3, "{interval}");
         }
     }
 
     #[test]
-    fn at_the_end_of_time_nothing_wraps() {
+    fn the_end_of_time_does_not_wrap_around() {
         let histogram = Histogram::new();
         for now in [u64::MAX - 1, u64::MAX, u64::MAX] {
             histogram.record(now, u64::MAX, 1);

@@ -5,11 +5,11 @@ use towerkit_core::{Clock, ConfigError, EventSink, LayerExt, LayerState, Name, N
 use towerkit_retry::{Always, Budget, ByProtocol};
 
 use crate::{
-    Hedge, HedgeHandle, Percentile,
-    allowance::CapRates,
+    Hedge, HedgeHandle, HedgeSnapshot, Percentile,
     config::{Config, DelaySource},
     percentile::Bounds,
     state::State,
+    token_bucket::Cap,
 };
 
 /// Sends slow calls a second time, and returns the first response.
@@ -64,7 +64,7 @@ impl<P, I> HedgeLayer<P, I> {
     ///
     /// Returns a [`ConfigError`] if `ratio` is not above 0 and at most 1, or if `burst` is 0.
     pub fn cap(self, ratio: f64, burst: u32) -> Result<Self, ConfigError> {
-        let cap = CapRates::new(ratio, burst)?;
+        let cap = Cap::new(ratio, burst)?;
         Ok(self.with(|config| config.cap = cap))
     }
 
@@ -172,7 +172,7 @@ impl<P, I> fmt::Debug for HedgeLayer<P, I> {
         let state = self.state.get();
         f.debug_struct("HedgeLayer")
             .field("config", &state.config)
-            .field("state", &state.snapshot())
+            .field("state", &HedgeSnapshot::of(&state))
             .finish_non_exhaustive()
     }
 }

@@ -97,7 +97,6 @@
 //! [gRPC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 //! [`Retry-After`]: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
 
-mod allowance;
 mod attempt;
 mod bucket;
 mod config;
@@ -112,6 +111,7 @@ mod loom_models;
 mod percentile;
 mod service;
 mod state;
+mod token_bucket;
 
 use towerkit_core::sync;
 

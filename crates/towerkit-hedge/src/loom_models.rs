@@ -1,4 +1,4 @@
-//! Models for loom: every interleaving of a few threads, with at most three preemptions.
+//! Models for [loom](https://docs.rs/loom), which runs every interleaving of a few threads with at most three preemptions.
 
 use loom::{
     sync::Arc,
@@ -6,11 +6,11 @@ use loom::{
 };
 
 use crate::{
-    allowance::{Allowance, CapRates},
     histogram::Histogram,
+    token_bucket::{Cap, TokenBucket},
 };
 
-const HALF: u64 = 100;
+const INTERVAL: u64 = 100;
 
 fn spawn<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     thread::spawn(run)
@@ -18,69 +18,69 @@ fn spawn<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
 
 /// HG-02
 #[test]
-fn loom_one_hedge_is_taken_once() {
+fn loom_one_token_is_withdrawn_once() {
     loom::model(|| {
-        let allowance = Arc::new(Allowance::new(CapRates::new(0.5, 1).unwrap()));
+        let bucket = Arc::new(TokenBucket::new(Cap::new(0.5, 1).unwrap()));
         let other = spawn({
-            let allowance = allowance.clone();
-            move || allowance.take()
+            let bucket = bucket.clone();
+            move || bucket.withdraw()
         });
-        let here = allowance.take();
+        let here = bucket.withdraw();
         assert_eq!(usize::from(here) + usize::from(other.join().unwrap()), 1);
     });
 }
 
-/// What two calls pay in while a hedge is taken and given back is all there.
+/// Two calls deposit while a hedge withdraws a token and refunds it.
 #[test]
 fn loom_no_deposit_is_lost_or_counted_twice() {
     loom::model(|| {
-        let allowance = Arc::new(Allowance::new(CapRates::new(1.0, 4).unwrap()));
-        (0..3).for_each(|_| assert!(allowance.take()));
+        let bucket = Arc::new(TokenBucket::new(Cap::new(1.0, 4).unwrap()));
+        (0..3).for_each(|_| assert!(bucket.withdraw()));
         let other = spawn({
-            let allowance = allowance.clone();
+            let bucket = bucket.clone();
             move || {
-                allowance.deposit();
-                allowance.deposit();
+                bucket.deposit();
+                bucket.deposit();
             }
         });
-        assert!(allowance.take());
-        allowance.give_back();
+        assert!(bucket.withdraw());
+        bucket.refund();
         other.join().unwrap();
-        assert_eq!(allowance.available(), 3);
+        assert_eq!(bucket.available(), 3);
     });
 }
 
-/// Two samples in a half that is over as both come: none is lost, and the one before is still there.
+/// Two threads record a sample after the end of an interval: both are counted, and so is the sample of the previous interval.
 #[test]
-fn loom_no_sample_is_lost_when_the_half_turns() {
+fn loom_no_sample_is_lost_when_the_window_rotates() {
     loom::model(|| {
-        let histogram = Arc::new(Histogram::with(2));
-        histogram.record(0, HALF, 1);
+        let histogram = Arc::new(Histogram::with_buckets(2));
+        histogram.record(0, INTERVAL, 1);
         let other = spawn({
             let histogram = histogram.clone();
-            move || histogram.record(HALF, HALF, 1)
+            move || histogram.record(INTERVAL, INTERVAL, 1)
         });
-        histogram.record(HALF, HALF, 1);
+        histogram.record(INTERVAL, INTERVAL, 1);
         other.join().unwrap();
-        let all = |minimum| histogram.quantile(HALF, HALF, 500_000, minimum);
+        let all = |minimum| histogram.quantile(INTERVAL, INTERVAL, 500_000, minimum);
         assert_eq!(all(3), Some(1));
         assert_eq!(all(4), None);
     });
 }
 
-/// A sample that is older than both halves is never counted, whoever turns first.
+/// A sample from before both intervals is not counted, whichever thread rotates first.
 #[test]
-fn loom_what_is_too_old_is_not_counted() {
+fn loom_an_expired_sample_is_not_counted() {
     loom::model(|| {
-        let histogram = Arc::new(Histogram::with(2));
-        histogram.record(0, HALF, 1);
+        let histogram = Arc::new(Histogram::with_buckets(2));
+        histogram.record(0, INTERVAL, 1);
         let other = spawn({
             let histogram = histogram.clone();
-            move || histogram.record(2 * HALF, HALF, 1)
+            move || histogram.record(2 * INTERVAL, INTERVAL, 1)
         });
-        histogram.record(2 * HALF, HALF, 0);
+        histogram.record(2 * INTERVAL, INTERVAL, 0);
         other.join().unwrap();
-        let all = |minimum| histogram.quantile(2 * HALF, HALF, 999_999, minimum);
+        let all = |minimum| histogram.quantile(2 * INTERVAL, INTERVAL, 999_999, minimum);
         assert_eq!(all(2), Some(1));
         assert_eq!(all(3), None);
     });

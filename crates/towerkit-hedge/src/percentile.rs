@@ -13,12 +13,12 @@ use towerkit_core::ConfigError;
 /// nor callers that disconnect shorten the delay, and neither do slow attempts that lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentile {
-    /// Millionths.
+    /// The quantile, in millionths.
     pub(crate) quantile: u32,
     pub(crate) minimum: u32,
     pub(crate) bounds: Bounds,
     /// Half of the window, in milliseconds.
-    pub(crate) half: u64,
+    pub(crate) interval: u64,
 }
 
 impl Percentile {
@@ -28,7 +28,7 @@ impl Percentile {
     ///
     /// Returns a [`ConfigError`] if the quantile is not between 0 and 1.
     pub fn new(quantile: f64) -> Result<Self, ConfigError> {
-        // In range, so that the cast is exact; what is no number is not in range.
+        // The cast is exact within the range, which excludes NaN.
         let millionths = (0.0..1.0)
             .contains(&quantile)
             .then(|| (quantile * 1e6).round() as u32);
@@ -40,7 +40,7 @@ impl Percentile {
                     floor: 1_000,
                     ceiling: 1_000_000,
                 },
-                half: 30_000,
+                interval: 30_000,
             }),
             _ => Err(ConfigError::new(
                 "percentile",
@@ -90,9 +90,9 @@ impl Percentile {
                 "a time from 1 s to 10 minutes",
             ));
         }
-        // In range, so that the cast is exact.
-        let half = window.as_millis() as u64 / 2;
-        Ok(Self { half, ..self })
+        // The cast is exact within the range.
+        let interval = window.as_millis() as u64 / 2;
+        Ok(Self { interval, ..self })
     }
 }
 
@@ -136,9 +136,9 @@ impl Bounds {
         u64::from(self.floor) << 32 | u64::from(self.ceiling)
     }
 
-    /// Returns the delay, if it is fixed.
+    /// Returns the delay if it is fixed.
     #[inline(always)]
-    pub(crate) fn only(self) -> Option<u32> {
+    pub(crate) fn as_fixed(self) -> Option<u32> {
         (self.floor == self.ceiling).then_some(self.floor)
     }
 

@@ -10,26 +10,20 @@ use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
     HedgeFuture,
-    hedging::{Hedging, Means},
-    state::State,
+    hedging::{HedgeParts, Hedging},
+    state::{SharedState, State},
 };
 
 /// A service behind a [`HedgeLayer`](crate::HedgeLayer).
 pub struct Hedge<S, P = NoProtocol, I = ByProtocol> {
     inner: S,
-    shared: Arc<Shared<P>>,
+    shared: Arc<SharedState<P>>,
     idempotence: I,
-}
-
-/// What a call takes along that may be hedged, in one reference.
-pub(crate) struct Shared<P> {
-    pub(crate) state: Arc<State>,
-    pub(crate) protocol: P,
 }
 
 impl<S, P, I> Hedge<S, P, I> {
     pub(crate) fn new(inner: S, state: Arc<State>, protocol: P, idempotence: I) -> Self {
-        let shared = Arc::new(Shared { state, protocol });
+        let shared = Arc::new(SharedState { state, protocol });
         Self {
             inner,
             shared,
@@ -37,15 +31,15 @@ impl<S, P, I> Hedge<S, P, I> {
         }
     }
 
-    /// Whether a call may be sent more than once.
+    /// Returns true if the request is idempotent.
     #[inline(always)]
-    fn may_hedge<Req>(&self, request: &Req) -> bool
+    fn is_idempotent<Req>(&self, request: &Req) -> bool
     where
         P: ReplayRequest<Req>,
         I: Idempotence<Req>,
     {
-        let said = self.shared.protocol.is_idempotent(request);
-        self.idempotence.is_idempotent(request, said)
+        let by_protocol = self.shared.protocol.is_idempotent(request);
+        self.idempotence.is_idempotent(request, by_protocol)
     }
 }
 
@@ -67,26 +61,26 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Shared { protocol, state } = &*self.shared;
-        if !self.may_hedge(&request) {
+        let SharedState { protocol, state } = &*self.shared;
+        if !self.is_idempotent(&request) {
             return HedgeFuture::new(self.inner.call(request), None);
         }
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
-        let (attempt, kept) = protocol.record(request, state.config.replay);
-        let Some(kept) = kept else {
+        let (attempt, recorded) = protocol.record(request, state.config.replay);
+        let Some(recorded) = recorded else {
             return HedgeFuture::new(self.inner.call(attempt), None);
         };
-        let delay = state.begin();
+        let delay = state.start_call();
         let first = self.inner.call(attempt);
-        let means = Means {
-            // Cloned after the call, which has used the readiness up that a clone must not count on.
+        let parts = HedgeParts {
+            // Cloned after the call, so that a clone does not rely on the readiness that the call has used up.
             service: self.inner.clone(),
             exchange,
-            kept,
+            recorded,
             deadline,
         };
-        HedgeFuture::new(first, Some(Hedging::new(self.shared.clone(), means, delay)))
+        HedgeFuture::new(first, Some(Hedging::new(self.shared.clone(), parts, delay)))
     }
 }
 

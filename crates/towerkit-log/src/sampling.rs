@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_success_a_rejection_or_another() {
+    fn each_end_belongs_to_one_class() {
         for (outcome, kind) in [
             (Outcome::Success, CallClass::Success),
             (Outcome::Overloaded, CallClass::Rejected),

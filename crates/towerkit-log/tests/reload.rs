@@ -21,7 +21,7 @@ fn log() {
 }
 
 #[test]
-fn what_is_let_through_changes_while_threads_log() {
+fn targets_change_while_threads_log() {
     let page = Page::default();
     let writer = page.clone();
     let subscriber = subscriber(Format::Logfmt).writer(move || writer.clone());

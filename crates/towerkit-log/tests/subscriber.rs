@@ -19,7 +19,7 @@ impl fmt::Display for Logs {
 }
 
 #[test]
-fn the_first_subscriber_of_a_process_stays_and_a_second_is_an_error() {
+fn a_second_global_subscriber_is_an_error() {
     let (mut log, writer) = pipe().unwrap();
     let targets: Targets = "warn,chatty=debug,quiet=off".parse().unwrap();
     subscriber(Format::Logfmt)

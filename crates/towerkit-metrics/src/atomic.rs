@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_too_large_and_none_spoils_the_sum() {
+    fn extreme_values_do_not_corrupt_the_sum() {
         let histogram = AtomicHistogram::new(&Buckets::new([-1.0, 1.0]).unwrap());
         histogram.observe(f64::NAN);
         histogram.observe(-2.0);
@@ -269,7 +269,7 @@ mod tests {
 
     /// Each thread adds to its own copy, and the value is the sum of the copies.
     #[test]
-    fn what_many_threads_add_is_counted_once() {
+    fn values_added_by_many_threads_are_counted_once() {
         let (counter, gauge) = (AtomicCounter::new(), AtomicGauge::new());
         let histogram = AtomicHistogram::new(&Buckets::new([1.0]).unwrap());
         thread::scope(|scope| {

@@ -66,7 +66,7 @@ mod tests {
 
     /// The headers that Prometheus 3 and Prometheus 2.42 send.
     #[test]
-    fn prometheus_wants_open_metrics() {
+    fn the_header_of_prometheus_selects_open_metrics() {
         assert!(wants(&[
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
              application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_ask_gets_the_text_that_everyone_reads() {
+    fn the_prometheus_text_format_is_the_default() {
         for accept in [
             &[][..],
             &["*/*"],
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_gets_open_metrics() {
+    fn a_preference_for_open_metrics_is_honoured() {
         for accept in [
             &["application/openmetrics-text"][..],
             &["Application/OpenMetrics-Text ; Version=\"1.0.0\" ; Q=0.001"],

@@ -120,7 +120,7 @@ mod tests {
 
     /// The examples of the specification.
     #[test]
-    fn bounds_are_written_as_the_specification_writes_them() {
+    fn bounds_are_written_as_in_the_specification() {
         let examples = "0.0 0.001 0.002 0.01 0.1 0.9 0.95 0.99 0.999 1.0 1.7 10.0 1e-10 1e-09 1e-05 0.0001 100000.0 \
                         1e+06 1e+10 1e+23 1.1e+23 -1.0 -1e-05 1.048576e+06 262144.0 +Inf";
         for example in examples.split(' ') {
@@ -133,7 +133,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_bound_is_read_back_as_it_was(bound in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
+        fn a_written_bound_is_parsed_back_unchanged(bound in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
             let text = CanonicalNumber(bound).to_string();
             prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bound.to_bits());
             prop_assert!(text.contains(['.', 'e']));

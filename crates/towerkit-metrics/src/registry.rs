@@ -351,7 +351,7 @@ mod tests {
 
     /// A8.10: a call of a known series takes no lock, and neither does an event, even while another thread holds the lock.
     #[test]
-    fn what_is_known_is_recorded_without_the_lock() {
+    fn a_known_series_is_recorded_without_the_lock() {
         let registry = Registry::new();
         let layer = MetricsLayer::new().registry(registry.clone()).plain("op");
         let service = layer.layer(service_fn(|()| async { Ok::<_, Infallible>(()) }));

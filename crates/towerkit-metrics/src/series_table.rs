@@ -160,7 +160,7 @@ mod tests {
 
         /// The model is a [`HashMap`] that rejects new keys when it is full.
         #[test]
-        fn it_is_a_map_with_a_cap(
+        fn the_table_is_a_map_with_a_maximum_size(
             most in 0_u16..12,
             keys in proptest::collection::vec((0_u8..3, 0_usize..40), 0..40),
         ) {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn similar_keys_do_not_crowd() {
+    fn similar_keys_are_spread_over_the_table() {
         let table = SeriesTable::new(1000);
         for n in 0..1000 {
             table.insert(1, &format!("/orders/{n}"), || ());

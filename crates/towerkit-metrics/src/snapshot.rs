@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_has_every_series_with_its_labels_as_they_were_given() {
+    fn a_snapshot_has_every_series_with_its_original_labels() {
         let registry = Registry::new();
         let odd = "a\\\"\n,=ü";
         let counter = |labels: &[(&str, &str)]| registry.counter("c_total", "Calls.", labels);
@@ -249,7 +249,7 @@ mod tests {
 
     /// MT-05: a snapshot that is taken among threads shows a state between two observations.
     #[test]
-    fn snapshots_rise_while_threads_record() {
+    fn counts_in_snapshots_never_fall_while_threads_record() {
         const EACH: u64 = 5_000;
         let registry = Registry::new();
         let buckets = Buckets::new([1.0]).unwrap();

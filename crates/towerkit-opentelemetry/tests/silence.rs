@@ -112,7 +112,7 @@ fn over_grpc() -> OverGrpc {
 }
 
 #[test]
-fn what_is_sent_is_neither_traced_nor_logged() {
+fn an_export_is_neither_traced_nor_logged() {
     const LONG: Duration = Duration::from_secs(20);
     let (noise, noises) = channel();
     let noisy = SpanPipeline::new("shop")

@@ -31,7 +31,7 @@ where
 
 /// Nothing but what the map's housekeeping takes now and then.
 #[test]
-fn an_answer_that_is_kept_costs_no_allocation() {
+fn a_hit_allocates_nothing() {
     let mut service = layer(|_| Some(7)).layer(Probe::new());
     call(&mut service);
     let seen = measure(|| (0..1_000).for_each(|_| call(&mut service)));
@@ -41,7 +41,7 @@ fn an_answer_that_is_kept_costs_no_allocation() {
 }
 
 #[test]
-fn a_call_that_passes_by_allocates_nothing() {
+fn a_bypassing_call_allocates_nothing() {
     let mut service = layer(|_| None::<u8>).layer(Probe::new());
     let seen = measure(|| call(&mut service));
     assert_eq!(seen.count_total, 0);

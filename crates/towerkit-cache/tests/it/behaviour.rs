@@ -69,7 +69,7 @@ impl Scene {
 }
 
 #[test]
-fn an_answer_is_given_to_all_who_ask_within_its_time() {
+fn a_fresh_response_is_returned_to_every_caller() {
     let mut scene = scene(lifetime());
     assert_eq!(scene.fetch(7), 0);
     assert_eq!(scene.call(7).1, Some(0));
@@ -87,7 +87,7 @@ fn an_answer_is_given_to_all_who_ask_within_its_time() {
 }
 
 #[test]
-fn while_one_fetches_the_next_answer_the_others_get_the_old_one_at_once() {
+fn while_one_caller_fetches_the_others_get_the_stale_response_at_once() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(12 * SECOND);
@@ -105,7 +105,7 @@ fn while_one_fetches_the_next_answer_the_others_get_the_old_one_at_once() {
 
 /// T-03: the one who fetches goes away, or fails.
 #[test]
-fn the_next_caller_fetches_if_the_first_does_not() {
+fn the_next_caller_fetches_after_a_fetch_is_dropped_or_fails() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(12 * SECOND);
@@ -122,7 +122,7 @@ fn the_next_caller_fetches_if_the_first_does_not() {
 
 /// Past the window nobody gets the old answer, though one has been fetching the next all the time.
 #[test]
-fn one_who_never_comes_back_holds_nobody_up() {
+fn a_fetch_that_never_ends_delays_no_other_caller() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(12 * SECOND);
@@ -132,7 +132,7 @@ fn one_who_never_comes_back_holds_nobody_up() {
 }
 
 #[test]
-fn an_old_answer_stands_in_for_a_failure() {
+fn a_stale_response_replaces_a_failure() {
     let mut scene = scene(lifetime().stale_if_error(60 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(69 * SECOND);
@@ -148,7 +148,7 @@ fn an_old_answer_stands_in_for_a_failure() {
 }
 
 #[test]
-fn what_is_invalidated_is_not_given_out_even_if_it_was_asked_for_before() {
+fn a_response_that_was_requested_before_an_invalidation_is_not_cached() {
     for clear in [false, true] {
         let mut scene = scene(lifetime().stale_if_error(60 * SECOND).unwrap());
         scene.fetch(7);
@@ -176,7 +176,7 @@ fn what_is_invalidated_is_not_given_out_even_if_it_was_asked_for_before() {
 }
 
 #[test]
-fn a_key_that_is_invalidated_leaves_the_others() {
+fn an_invalidation_of_one_key_keeps_the_others() {
     let mut scene = scene(lifetime());
     for key in 0..200 {
         scene.fetch(key);
@@ -189,7 +189,7 @@ fn a_key_that_is_invalidated_leaves_the_others() {
 }
 
 #[test]
-fn a_handle_changes_the_lifetime_of_later_answers() {
+fn a_handle_changes_the_lifetime_of_later_responses() {
     let mut scene = scene(lifetime());
     scene.fetch(7);
     let shorter = Lifetime::new(SECOND).unwrap();
@@ -203,7 +203,7 @@ fn a_handle_changes_the_lifetime_of_later_answers() {
 
 /// A crowd of keys that nobody asks for twice stays within the capacity, and leaves those that are asked for often.
 #[test]
-fn a_flood_of_keys_is_bounded() {
+fn many_keys_stay_within_the_capacity() {
     let capacity = Capacity::entries(100).unwrap();
     let layer = CacheLayer::new(lifetime(), capacity, |key: &u64| Some(*key)).plain("echo");
     let handle = layer.handle();
@@ -257,7 +257,7 @@ fn a_hit_holds_no_readiness() {
 
 /// T-03, T-04: dropped at any poll, or in a panic, a caller leaves what it was to fetch to the next.
 #[test]
-fn a_caller_that_does_not_end_leaves_its_errand_to_the_next() {
+fn a_caller_that_is_dropped_or_panics_leaves_the_fetch_to_the_next() {
     for ending in 0..7 {
         run_paused(async {
             let probe = Probe::new();
@@ -302,7 +302,7 @@ fn a_caller_that_does_not_end_leaves_its_errand_to_the_next() {
 
 /// What is a success is the protocol's word.
 #[test]
-fn only_successes_are_kept_unless_asked_for() {
+fn only_successes_are_cached_by_default() {
     for (keep_all, calls) in [(false, 2), (true, 1)] {
         run_paused(async {
             let probe = Probe::new();
@@ -328,7 +328,7 @@ fn only_successes_are_kept_unless_asked_for() {
 }
 
 #[test]
-fn a_rejection_is_not_kept_and_an_old_answer_stands_in_for_it() {
+fn a_rejection_is_not_cached_and_is_replaced_by_a_stale_response() {
     run_paused(async {
         let lifetime = lifetime().stale_if_error(60 * SECOND).unwrap();
         let layer = CacheLayer::new(lifetime, capacity(), |_: &bool| Some(()))
@@ -353,7 +353,7 @@ fn a_rejection_is_not_kept_and_an_old_answer_stands_in_for_it() {
 }
 
 #[test]
-fn operations_that_are_not_selected_pass_by() {
+fn operations_that_are_not_selected_bypass_the_cache() {
     run_paused(async {
         for (name, calls) in [("read", 1), ("write", 2)] {
             let probe = Probe::new();
@@ -376,7 +376,7 @@ fn operations_that_are_not_selected_pass_by() {
 
 /// What one caller at a time is for a stale answer, coalescing is for one that is missing.
 #[test]
-fn with_coalesce_inside_all_who_miss_an_answer_make_one_call() {
+fn with_coalescing_inside_concurrent_misses_make_one_call() {
     run_paused(async {
         let probe = Probe::new();
         let counts = probe.counts();
@@ -392,7 +392,7 @@ fn with_coalesce_inside_all_who_miss_an_answer_make_one_call() {
 
 /// One layer around two services: callers of the second are not given what the first answers.
 #[test]
-fn services_with_other_answers_fetch_their_own() {
+fn services_with_different_response_types_share_no_responses() {
     run_paused(async {
         let layer = CacheLayer::new(lifetime(), capacity(), |_: &u8| Some(())).plain("test");
         let numbers = layer.layer(tower::service_fn(async |_: u8| Ok::<_, BoxError>(1)));
@@ -404,7 +404,7 @@ fn services_with_other_answers_fetch_their_own() {
 }
 
 #[test]
-fn services_and_futures_go_where_tower_wants_them() {
+fn services_and_futures_are_send() {
     fn anywhere<T: Send + Sync + 'static>(_: &T) {}
     fn sent<T: Send>(_: &T) {}
     let layer = one_key();

@@ -85,7 +85,7 @@ fn nonsense_in_the_configuration_is_rejected() {
 }
 
 #[test]
-fn what_is_rejected_is_said() {
+fn an_error_names_the_setting_and_its_range() {
     let table = [
         (
             Lifetime::new(Duration::ZERO).unwrap_err(),

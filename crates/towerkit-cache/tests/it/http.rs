@@ -177,7 +177,7 @@ impl Scene {
 }
 
 #[test]
-fn the_second_caller_gets_the_whole_answer_to_the_first() {
+fn the_second_caller_gets_the_whole_cached_response() {
     let mut scene = of(GOOD);
     let first = scene.call(get());
     assert_eq!(
@@ -209,7 +209,7 @@ fn a_cache_fits_around_coalescing() {
 
 /// What other layers attached belongs to the call that was made.
 #[test]
-fn extensions_are_not_kept() {
+fn extensions_are_not_cached() {
     let mut scene = of(GOOD);
     for expected in [Some(0_u64), None] {
         let response = run_paused(async { scene.service.call(get()).await.unwrap() });
@@ -218,7 +218,7 @@ fn extensions_are_not_kept() {
 }
 
 #[test]
-fn only_whole_successes_that_are_for_anyone_are_kept() {
+fn only_complete_public_successes_are_cached() {
     let field = |name, value| Says {
         field: (name, value),
         ..GOOD
@@ -253,7 +253,7 @@ fn only_whole_successes_that_are_for_anyone_are_kept() {
 }
 
 #[test]
-fn requests_that_say_who_asks_pass_by() {
+fn requests_with_credentials_or_a_range_bypass_the_cache() {
     assert!(of(GOOD).keeps(|| with("user-agent", "x")));
     assert!(!of(GOOD).keeps(|| with("authorization", "Bearer ann")));
     assert!(!of(GOOD).keeps(|| with("cookie", "id=1")));
@@ -269,7 +269,7 @@ fn requests_that_say_who_asks_pass_by() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_passed_on_and_not_kept() {
+fn a_body_over_the_limit_is_passed_on_and_not_cached() {
     for (limit, is_kept) in [(10, false), (11, true)] {
         let layer = layer(minute(), Capacity::bytes(1 << 20).unwrap());
         let mut scene = scene(layer.max_body(limit).unwrap(), GOOD);
@@ -280,7 +280,7 @@ fn a_body_over_the_limit_is_passed_on_and_not_kept() {
 
 /// RFC 5861: also for an answer that breaks off on the way.
 #[test]
-fn an_old_answer_stands_in_for_an_error() {
+fn a_stale_response_replaces_an_error() {
     let bad = [
         Says {
             status: 500,
@@ -310,7 +310,7 @@ fn an_old_answer_stands_in_for_an_error() {
 
 /// A page that is gone, or that is for one caller from now on, must not come back for others.
 #[test]
-fn an_answer_that_is_not_kept_overtakes_the_one_that_is() {
+fn a_response_that_cannot_be_cached_removes_the_cached_one() {
     let next = [
         Says {
             status: 404,
@@ -336,7 +336,7 @@ fn an_answer_that_is_not_kept_overtakes_the_one_that_is() {
 
 /// Long queries weigh what they are, so that a flood of them takes no more than the capacity.
 #[test]
-fn a_flood_of_long_queries_stays_within_the_bytes() {
+fn many_long_queries_stay_within_the_capacity() {
     let mut scene = scene(layer(minute(), Capacity::bytes(1 << 20).unwrap()), GOOD);
     let long = "x".repeat(8_000);
     for at in 0..1_000 {
@@ -352,7 +352,7 @@ fn a_flood_of_long_queries_stays_within_the_bytes() {
 
 /// hyper cuts the connection of such a response: whoever gets it knows that it is not whole.
 #[test]
-fn a_body_that_ends_before_its_declared_length_is_not_kept() {
+fn a_body_that_ends_before_its_declared_length_is_not_cached() {
     for (length, is_kept) in [("100", false), ("11", true)] {
         let field = ("content-length", length);
         let mut scene = of(Says { field, ..GOOD });

@@ -338,7 +338,7 @@ proptest! {
     /// T-03: every caller gets what the model says, one fetches while the others have the old answer, and nothing outlives its
     /// invalidation.
     #[test]
-    fn the_layer_does_what_the_model_does(
+    fn the_layer_agrees_with_the_model(
         lifetime in lifetime(),
         steps in prop::collection::vec(step(), 1..25),
     ) {

@@ -30,7 +30,7 @@ async fn load(layer: &HedgeLayer<Http>, backend: &Backend, calls: usize) -> usiz
 
 /// HG-02: a minute, after some seconds of health.
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_slows_down_as_a_whole_gets_a_twentieth_more() {
+async fn a_slow_backend_gets_at_most_a_twentieth_more_calls() {
     const CALLS: usize = 6000;
     let percentile = Percentile::new(0.95).unwrap();
     let at = HedgeLayer::at(percentile).clock(tokio_clock()).http();
@@ -47,7 +47,7 @@ async fn a_backend_that_slows_down_as_a_whole_gets_a_twentieth_more() {
 
 /// HG-03
 #[tokio::test(start_paused = true)]
-async fn a_call_that_may_not_be_hedged_is_answered_as_if_nothing_were() {
+async fn a_call_whose_hedge_is_rejected_waits_for_its_first_attempt() {
     let layer = layer().cap(0.05, 1).unwrap();
     let backend = Backend::new([reply(300 * MS, 200)]);
     call(&layer, &backend, get()).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_rejection_by_the_cap_spends_nothing_of_the_shared_budget() {
 
 /// Retries and hedges multiply without it: three attempts, each of them hedged, are six.
 #[tokio::test(start_paused = true)]
-async fn a_retry_outside_and_its_hedges_share_what_there_is() {
+async fn a_retry_outside_and_its_hedges_share_a_budget() {
     let attempts = async |budget: Budget| {
         let hedge = layer().budget(budget.clone());
         let retry = RetryLayer::new().budget(budget).http();

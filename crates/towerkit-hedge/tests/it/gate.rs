@@ -53,7 +53,7 @@ async fn a_post_that_failed_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_caller_takes_for_idempotent_is_hedged() {
+async fn a_request_that_the_idempotence_function_accepts_is_hedged() {
     let backend = slow();
     let layer = layer().idempotent();
     call(&layer, &backend, request(Method::POST, "a search"))
@@ -74,7 +74,7 @@ async fn what_the_caller_takes_for_idempotent_is_hedged() {
 
 /// HG-04
 #[tokio::test(start_paused = true)]
-async fn what_the_protocol_cannot_tell_is_not_hedged_unless_marked() {
+async fn a_request_of_unknown_idempotence_is_hedged_only_if_marked() {
     let layer = || HedgeLayer::after(50 * MS).unwrap();
     assert_eq!(plain_attempts(layer()).await, 1);
     assert_eq!(plain_attempts(layer().idempotent()).await, 2);
@@ -102,7 +102,7 @@ async fn grpc_attempts<I: Idempotence<Get> + Clone>(layer: HedgeLayer<NoProtocol
 
 /// HG-04
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_not_kept_is_not_sent_again() {
+async fn a_body_that_is_not_recorded_is_not_replayed() {
     let put = || request(Method::PUT, "0123456789");
     for (cap, attempts) in [(9, 1), (10, 2)] {
         let backend = slow();

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_tells_calls_hedges_and_wins() {
+async fn a_snapshot_counts_calls_hedges_and_wins() {
     let layer = layer();
     let handle = layer.handle();
     let (quick, slow) = (reply(10 * MS, 200), reply(300 * MS, 200));

@@ -64,7 +64,7 @@ async fn number(response: Response<Full<Bytes>>) -> usize {
 }
 
 #[test]
-fn what_calls_pass_between_threads_can_pass() {
+fn services_and_futures_are_send() {
     fn send_sync<T: Send + Sync>() {}
     fn send<T: Send>() {}
     send_sync::<HedgeLayer<Http>>();

@@ -125,7 +125,7 @@ proptest! {
 
     /// HG-01, HG-05
     #[test]
-    fn a_race_goes_as_the_rules_say(
+    fn a_race_agrees_with_the_model(
         script in scripts(),
         hedges in 1..=4usize,
         deadline in prop_oneof![10..400u32, Just(1_000_000)],

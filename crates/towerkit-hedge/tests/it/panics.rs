@@ -42,7 +42,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_that_panics_leaves_nothing_behind() {
+async fn a_callback_that_panics_does_not_affect_later_calls() {
     let layer = || HedgeLayer::after(50 * MS).unwrap().plain("probe");
     let burn = fuse();
     let idempotent = move |_: &Action| {

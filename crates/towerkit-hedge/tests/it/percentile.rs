@@ -36,7 +36,7 @@ fn is_about(delay: Duration, expected: Duration) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn until_there_are_enough_samples_the_ceiling_holds() {
+async fn the_delay_is_the_maximum_until_there_are_enough_samples() {
     let (layer, handle) = layer(percentile().minimum_samples(10).unwrap());
     answered(&layer, 10 * MS, 9).await;
     sleep(Duration::from_secs(1)).await;
@@ -60,7 +60,7 @@ async fn the_delay_follows_and_stays_within_its_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn samples_are_forgotten() {
+async fn samples_expire() {
     let (layer, handle) = layer(percentile());
     answered(&layer, 10 * MS, 200).await;
     sleep(Duration::from_secs(1)).await;
@@ -71,7 +71,7 @@ async fn samples_are_forgotten() {
 
 /// Times of 1 to 96 ms, all as frequent, and of half a second: hedges beat the slowest ones, over and over.
 #[tokio::test(start_paused = true)]
-async fn what_a_hedge_beats_does_not_make_the_delay_shorter() {
+async fn an_attempt_that_lost_to_a_hedge_does_not_shorten_the_delay() {
     let (layer, handle) = layer(percentile());
     let layer = layer.cap(1.0, 1000).unwrap();
     let handle = (drop(handle), layer.handle()).1;
@@ -94,7 +94,7 @@ async fn what_a_hedge_beats_does_not_make_the_delay_shorter() {
 
 /// Failures at once, and callers that go away.
 #[tokio::test(start_paused = true)]
-async fn attempts_without_an_answer_do_not_make_the_delay_shorter() {
+async fn failed_attempts_do_not_shorten_the_delay() {
     let (layer, handle) = layer(percentile().minimum_samples(20).unwrap());
     let layer = layer.cap(0.01, 1).unwrap();
     let handle = (drop(handle), layer.handle()).1;
@@ -115,7 +115,7 @@ async fn attempts_without_an_answer_do_not_make_the_delay_shorter() {
 
 /// Callers that go away after the delay make it longer: their calls were slow.
 #[tokio::test(start_paused = true)]
-async fn calls_that_were_given_up_late_count_as_slow() {
+async fn calls_that_were_cancelled_late_count_as_slow() {
     let (layer, handle) = layer(percentile());
     answered(&layer, 10 * MS, 200).await;
     let hanging = Backend::new([reply(Duration::from_secs(9), 200)]);

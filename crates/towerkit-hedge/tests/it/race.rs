@@ -47,7 +47,7 @@ async fn the_losers_are_dropped_in_the_poll_that_knows_the_winner() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_quick_is_sent_once() {
+async fn a_call_that_ends_before_the_delay_is_sent_once() {
     for after in [0, 49] {
         let backend = Backend::new([reply(after * MS, 200)]);
         call(&layer(), &backend, get()).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_call_that_is_quick_is_sent_once() {
 
 /// A call that is ready at once needs no timer, and so no runtime.
 #[test]
-fn a_call_that_is_ready_at_once_makes_no_timer() {
+fn a_call_that_is_ready_at_once_creates_no_timer() {
     let clocked = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -69,7 +69,7 @@ fn a_call_that_is_ready_at_once_makes_no_timer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hedges_are_numbered_and_follow_at_the_same_distance() {
+async fn hedges_are_numbered_and_sent_at_equal_intervals() {
     let backend = Backend::new([reply(500 * MS, 200)]);
     let layer = layer().max_hedges(3).unwrap();
     let began = Instant::now();
@@ -101,7 +101,7 @@ async fn after_a_failure_the_next_hedge_is_sent_at_once() {
 
 /// HG-05: the hedge that a failure brings forward begins the delay of the next one anew.
 #[tokio::test(start_paused = true)]
-async fn after_a_hedge_the_delay_begins_anew() {
+async fn the_delay_restarts_after_a_hedge() {
     let backend = Backend::new([reply(30 * MS, 500), reply(500 * MS, 200)]);
     let layer = layer().max_hedges(2).unwrap();
     let response = call(&layer, &backend, get()).await.unwrap();
@@ -111,7 +111,7 @@ async fn after_a_hedge_the_delay_begins_anew() {
 
 /// HG-05
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_caller_ends_the_race() {
+async fn a_client_error_ends_the_race() {
     for status in [400, 404, 499] {
         let backend = Backend::new([reply(500 * MS, 200), reply(20 * MS, status)]);
         let began = Instant::now();
@@ -151,7 +151,7 @@ async fn if_all_fail_the_last_failure_is_the_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_asks_not_to_be_called_again_is_not() {
+async fn a_pushback_without_a_time_ends_hedging() {
     let never = reply(20 * MS, 503).with_field("grpc-retry-pushback-ms", "-1");
     let backend = Backend::new([never, reply(Duration::ZERO, 200)]);
     let response = call(&layer(), &backend, get()).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_callee_that_asks_not_to_be_called_again_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_asks_for_time_gets_it() {
+async fn a_pushback_with_a_time_delays_the_next_hedge() {
     let later = |millis| reply(20 * MS, 503).with_field("grpc-retry-pushback-ms", millis);
     let layer = layer().max_hedges(2).unwrap();
     for (millis, next) in [("200", 270), ("10", 80), ("0", 70)] {
@@ -190,7 +190,7 @@ fn rejection(reason: RejectionReason) -> Reply {
 
 /// As RT-14 for retries.
 #[tokio::test(start_paused = true)]
-async fn what_a_guard_on_the_way_rejects_is_not_sent_again() {
+async fn a_rejection_by_an_inner_guard_is_not_hedged() {
     let backend = Backend::new([
         rejection(RejectionReason::CircuitOpen),
         reply(Duration::ZERO, 200),
@@ -211,7 +211,7 @@ async fn what_a_guard_on_the_way_rejects_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_timeout_ended_did_reach_the_callee() {
+async fn a_timeout_by_an_inner_layer_is_hedged() {
     let backend = Backend::new([rejection(RejectionReason::DeadlineExceeded), reply(MS, 200)]);
     let response = call(&layer(), &backend, get()).await.unwrap();
     assert_eq!(number(response).await, 1);
@@ -243,7 +243,7 @@ async fn no_hedge_is_sent_past_the_deadline() {
 
 /// A first attempt that uses up tokio's cooperative budget at every poll holds up neither the timer nor the hedge.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_never_yields_by_itself_is_hedged() {
+async fn an_attempt_that_uses_up_the_cooperative_budget_is_hedged() {
     let mut attempts = 0;
     let inner = service_fn(move |()| {
         attempts += 1;
@@ -275,7 +275,7 @@ async fn an_attempt_that_never_yields_by_itself_is_hedged() {
 
 /// As a connection of HTTP/1 is used again only then.
 #[tokio::test(start_paused = true)]
-async fn a_failed_response_is_read_to_its_end_while_others_go_on() {
+async fn a_failed_response_is_drained_while_other_attempts_run() {
     let (read, attempts) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
     let seen = read.clone();
     let attempts = Arc::new(attempts);

@@ -30,7 +30,7 @@ async fn every_attempt_comes_after_a_readiness_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_waits_for_its_instance_and_holds_up_nobody() {
+async fn a_hedge_waits_for_readiness_without_delaying_the_first_attempt() {
     let late = reply(10 * MS, 200).ready_after(100 * MS);
     for (first, winner, at) in [(120, 0, 120), (500, 1, 160)] {
         let backend = Backend::new([reply(first * MS, 200), late]);
@@ -45,7 +45,7 @@ async fn a_hedge_waits_for_its_instance_and_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_one_hedge_waits_for_an_instance_no_other_is_begun() {
+async fn only_one_hedge_waits_for_readiness_at_a_time() {
     let late = reply(10 * MS, 200).ready_after(500 * MS);
     let backend = Backend::new([reply(300 * MS, 200), late, reply(Duration::ZERO, 200)]);
     let layer = layer().max_hedges(4).unwrap();
@@ -54,7 +54,7 @@ async fn while_one_hedge_waits_for_an_instance_no_other_is_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_does_not_wait_for_a_hedge_that_is_not_sent() {
+async fn a_failure_does_not_wait_for_a_hedge_that_is_not_ready() {
     let late = reply(10 * MS, 200).ready_after(100 * MS);
     for failed_at in [20, 80] {
         let backend = Backend::new([reply(failed_at * MS, 500), late]);
@@ -68,7 +68,7 @@ async fn a_failure_does_not_wait_for_a_hedge_that_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_is_gone_does_not_harm_the_call() {
+async fn a_readiness_error_of_a_hedge_does_not_fail_the_call() {
     let gone = reply(Duration::ZERO, 200).never_ready();
     let layer = layer().max_hedges(4).unwrap();
     for status in [200, 500] {
@@ -84,7 +84,7 @@ async fn an_instance_that_is_gone_does_not_harm_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_that_waits_is_given_up_when_the_callee_pushes_back() {
+async fn a_pushback_cancels_a_hedge_that_waits_for_readiness() {
     let late = reply(Duration::ZERO, 200).ready_after(100 * MS);
     let pushing = reply(70 * MS, 503).with_field("grpc-retry-pushback-ms", "-1");
     let layer = layer().max_hedges(2).unwrap();
@@ -95,7 +95,7 @@ async fn a_hedge_that_waits_is_given_up_when_the_callee_pushes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_whose_instance_is_ready_past_the_deadline_is_not_sent() {
+async fn a_hedge_that_becomes_ready_after_the_deadline_is_not_sent() {
     let late = reply(Duration::ZERO, 200).ready_after(100 * MS);
     let clock = towerkit_test::tokio_clock();
     for (left, attempts) in [(140, 1), (160, 2)] {
@@ -110,7 +110,7 @@ async fn a_hedge_whose_instance_is_ready_past_the_deadline_is_not_sent() {
 
 /// T-03: dropped at every point of a call with two hedges, of which one is still waiting for its instance.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_with_hedges_under_way_releases_all() {
+async fn a_call_dropped_with_hedges_in_flight_releases_all() {
     for polls in 0..40 {
         let late = reply(300 * MS, 200).ready_after(100 * MS);
         let backend = Backend::new([reply(350 * MS, 200), reply(300 * MS, 500), late]);

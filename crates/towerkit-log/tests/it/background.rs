@@ -114,7 +114,7 @@ fn values(text: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_was_logged_is_there_after_a_flush_and_after_the_end() {
+fn all_lines_are_written_after_a_flush_and_after_the_guard_is_dropped() {
     let (sink, dispatch, guard) = sink(Background::new());
     log(&dispatch, 1);
     log(&dispatch, 2);
@@ -177,7 +177,7 @@ fn the_queue_is_a_writer_for_other_formats() {
 
 /// LG-05: nor does the end wait for a pipe that stays blocked.
 #[test]
-fn the_end_waits_for_a_blocked_pipe_as_long_as_it_is_told() {
+fn the_guard_waits_for_a_blocked_pipe_until_the_shutdown_timeout() {
     let (reader, writer) = pipe().unwrap();
     let patience = Duration::from_millis(50);
     let (dispatch, guard) = start(
@@ -197,7 +197,7 @@ fn the_end_waits_for_a_blocked_pipe_as_long_as_it_is_told() {
 
 /// LG-05
 #[test]
-fn a_sink_that_takes_nothing_loses_the_lines_and_nothing_else() {
+fn a_writer_that_always_fails_loses_only_its_lines() {
     let full = Arc::new(File::options().write(true).open("/dev/full").unwrap());
     let (reader, closed) = pipe().unwrap();
     drop(reader);
@@ -220,7 +220,7 @@ fn a_sink_that_takes_nothing_loses_the_lines_and_nothing_else() {
 
 /// LG-05: and what comes after the trouble is whole.
 #[test]
-fn a_line_that_was_torn_does_not_swallow_the_next() {
+fn an_incomplete_line_is_separated_from_the_next() {
     for (trouble, kept) in [
         (&[Trouble::Error(ErrorKind::StorageFull)][..], 0),
         (&[Trouble::Panic], 0),
@@ -249,7 +249,7 @@ fn a_line_that_was_torn_does_not_swallow_the_next() {
 }
 
 #[test]
-fn a_sink_that_asks_for_patience_gets_it() {
+fn a_write_that_would_block_is_retried() {
     let (sink, dispatch, guard) = sink(Background::new());
     let trouble = [
         Trouble::Error(ErrorKind::WouldBlock),
@@ -264,7 +264,7 @@ fn a_sink_that_asks_for_patience_gets_it() {
 }
 
 #[test]
-fn a_line_that_can_never_fit_is_dropped() {
+fn a_line_longer_than_the_queue_is_dropped() {
     let background = Background::new().bytes(NonZeroUsize::new(150).unwrap());
     let (sink, dispatch, guard) = sink(background.lines(NonZeroUsize::MIN));
     with_default(&dispatch, || info!(value = "long ".repeat(100)));
@@ -276,7 +276,7 @@ fn a_line_that_can_never_fit_is_dropped() {
 }
 
 #[test]
-fn a_report_that_is_lost_is_made_again() {
+fn a_lost_report_of_dropped_lines_is_repeated() {
     let background = Background::new().bytes(NonZeroUsize::new(150).unwrap());
     let (sink, dispatch, guard) = sink(background);
     let too_long = || with_default(&dispatch, || info!(value = "long ".repeat(100)));
@@ -294,7 +294,7 @@ fn a_report_that_is_lost_is_made_again() {
 
 /// A writer that logs, to itself, is no reason to hang or to grow.
 #[test]
-fn a_writer_that_logs_only_feeds_itself() {
+fn a_writer_that_logs_neither_hangs_nor_recurses() {
     static DISPATCH: OnceLock<Dispatch> = OnceLock::new();
     struct Logs;
     impl Write for Logs {
@@ -315,7 +315,7 @@ fn a_writer_that_logs_only_feeds_itself() {
 }
 
 #[test]
-fn the_writer_is_dropped_when_nobody_can_write_any_more() {
+fn the_writer_is_dropped_with_the_last_queue() {
     struct Last(Arc<AtomicBool>);
     impl Drop for Last {
         fn drop(&mut self) {
@@ -337,7 +337,7 @@ fn the_writer_is_dropped_when_nobody_can_write_any_more() {
 
 /// While one line is being written those that follow are gathered.
 #[test]
-fn lines_are_written_many_at_a_time() {
+fn lines_are_written_in_batches() {
     struct Slow(mpsc::Sender<usize>, Arc<Mutex<mpsc::Receiver<()>>>);
     impl Write for &Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -154,7 +154,7 @@ async fn a_call_that_is_dropped_is_logged_as_cancelled() {
 }
 
 #[tokio::test]
-async fn a_rejection_is_logged_with_its_reason_from_the_same_row_and_from_further_in() {
+async fn a_rejection_by_the_same_stack_or_an_inner_layer_is_logged_with_its_reason() {
     let (log, _guard) = capture();
     let limit = || RateLimitLayer::new(Quota::per_second(1).unwrap());
     let policies = stack((LogLayer::new(), limit())).http();
@@ -235,7 +235,7 @@ async fn a_function_chooses_the_level() {
 }
 
 #[tokio::test]
-async fn a_handle_changes_the_least_level_while_calls_run() {
+async fn a_handle_changes_the_minimum_level_at_run_time() {
     let (log, _guard) = capture();
     let layer = LogLayer::new();
     let handle = layer.handle();
@@ -257,7 +257,7 @@ async fn a_handle_changes_the_least_level_while_calls_run() {
 }
 
 #[tokio::test]
-async fn a_subscriber_gets_the_levels_that_it_wants() {
+async fn a_subscriber_gets_only_the_levels_that_it_enables() {
     let (log, _guard) = Capture::start(LevelFilter::WARN);
     let service = LogLayer::new().http().layer(service_fn(answer));
     for (status, events) in [(200, 0), (503, 1), (500, 1)] {
@@ -268,12 +268,12 @@ async fn a_subscriber_gets_the_levels_that_it_wants() {
 
 /// A response that is held counts against its memory, logged or not.
 #[test]
-fn what_is_kept_of_a_call_is_one_word() {
+fn the_state_of_a_call_is_one_word() {
     assert_eq!(size_of::<LogCallState>(), size_of::<usize>());
 }
 
 #[tokio::test]
-async fn memory_of_an_earlier_call_shows_nothing_of_it() {
+async fn a_pooled_state_contains_no_data_of_an_earlier_call() {
     let (log, _guard) = capture();
     let service = LogLayer::new()
         .protocol(by_path())
@@ -295,7 +295,7 @@ async fn memory_of_an_earlier_call_shows_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn calls_in_flight_at_once_are_kept_apart() {
+async fn concurrent_calls_are_logged_separately() {
     let (log, _guard) = capture();
     let service = LogLayer::new()
         .protocol(by_path())
@@ -319,7 +319,7 @@ async fn calls_in_flight_at_once_are_kept_apart() {
 
 /// A second panic in the drop of a call that unwinds would end the process.
 #[test]
-fn a_subscriber_that_panics_costs_the_event_and_nothing_else() {
+fn a_subscriber_that_panics_loses_only_the_event() {
     struct Panics;
     impl tracing::Subscriber for Panics {
         fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
@@ -345,7 +345,7 @@ fn a_subscriber_that_panics_costs_the_event_and_nothing_else() {
 
 /// A7.8
 #[tokio::test]
-async fn a_call_that_is_traced_shows_its_ids() {
+async fn a_traced_call_logs_its_trace_ids() {
     let (log, _guard) = capture();
     let ids = TraceIds {
         trace: [0x01; 16],
@@ -363,7 +363,7 @@ async fn a_call_that_is_traced_shows_its_ids() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_traced_shows_no_ids() {
+async fn a_call_without_a_trace_logs_no_trace_ids() {
     let (log, _guard) = capture();
     let service = LogLayer::new().plain("uppercase").layer(Probe::new());
     service.oneshot(Action::Succeed).await.unwrap();

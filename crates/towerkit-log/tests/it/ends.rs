@@ -71,7 +71,7 @@ async fn call(frames: Vec<Result<Frame<Bytes>, BoxError>>, grpc: bool, reads: us
 
 /// A4.5
 #[tokio::test]
-async fn a_body_that_fails_is_a_failure_though_its_head_was_good() {
+async fn a_body_that_fails_is_a_failure_after_a_successful_head() {
     let seen = call(vec![data("hello"), Err("broken".into())], false, 2).await;
     assert_eq!(seen.level, Level::ERROR);
     assert_eq!(seen.field("outcome"), Some("failure"));
@@ -91,7 +91,7 @@ async fn a_stream_is_logged_at_its_end_with_all_its_bytes() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_reader_goes_away_is_cancelled_with_what_it_got() {
+async fn a_stream_that_the_client_drops_is_cancelled_with_the_bytes_sent() {
     let seen = call(vec![data("a"), data("bc"), data("def")], false, 2).await;
     assert_eq!(
         (seen.field("outcome"), seen.field("bytes")),
@@ -113,7 +113,7 @@ async fn a_code_in_the_trailers_is_the_outcome() {
 }
 
 #[tokio::test]
-async fn a_deadline_shows_what_was_left_when_the_call_began() {
+async fn a_deadline_is_logged_as_the_time_left_at_the_start() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let (clock, clock_control) = Clock::manual();
     let mut request = Request::new(towerkit_test::Action::Succeed);

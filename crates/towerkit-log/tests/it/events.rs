@@ -143,7 +143,7 @@ fn fields(seen: &Seen) -> String {
 }
 
 #[test]
-fn every_event_has_a_level_and_fields_of_its_own() {
+fn every_kind_of_event_is_logged_with_its_level_and_fields() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     for (event, level, expected) in all() {
         EventLog::new().emit(&event);
@@ -155,7 +155,7 @@ fn every_event_has_a_level_and_fields_of_its_own() {
 
 /// Each needs a level and fields in `src/events.rs`, and a policy stack above.
 #[test]
-fn no_event_is_forgotten() {
+fn the_samples_cover_every_kind_of_event() {
     let kind = |event: &Event| std::mem::discriminant(event);
     let known: Vec<_> = all().iter().map(|(event, ..)| kind(event)).collect();
     for event in towerkit_test::all_events("search") {
@@ -164,7 +164,7 @@ fn no_event_is_forgotten() {
 }
 
 #[test]
-fn a_flood_of_events_of_calls_is_capped_each_second_and_counted() {
+fn events_of_calls_are_limited_per_second_and_counted() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let (clock, clock_control) = Clock::manual();
     let sink = EventLog::new().clock(clock).per_second(3);

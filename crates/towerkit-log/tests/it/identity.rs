@@ -46,7 +46,7 @@ fn get(path: &str) -> Request<()> {
 }
 
 #[tokio::test]
-async fn a_call_without_a_route_shows_its_path_and_one_with_a_route_does_not() {
+async fn only_a_call_without_a_route_logs_its_path() {
     let seen = logged(LogLayer::new(), get("/no/such/path?token=1")).await;
     assert_eq!(seen.field("operation"), Some("unmatched"));
     assert_eq!(seen.field("path"), Some("/no/such/path"));
@@ -62,7 +62,7 @@ async fn a_call_without_a_route_shows_its_path_and_one_with_a_route_does_not() {
 }
 
 #[tokio::test]
-async fn a_long_path_and_a_long_id_are_cut_and_say_so() {
+async fn a_long_path_and_a_long_request_id_are_truncated_with_a_mark() {
     let path = "/segment".repeat(1000);
     let mut request = get(&path);
     let id = "0123456789".repeat(20).parse().unwrap();
@@ -76,7 +76,7 @@ async fn a_long_path_and_a_long_id_are_cut_and_say_so() {
 }
 
 #[tokio::test]
-async fn a_call_shows_its_client_and_its_id() {
+async fn a_call_logs_its_client_address_and_request_id() {
     let mut request = get("/");
     let seen = logged(LogLayer::new(), request.clone()).await;
     assert_eq!(seen.field("client_address"), None);
@@ -103,7 +103,7 @@ async fn a_call_shows_its_client_and_its_id() {
 struct Tenant(&'static str);
 
 #[tokio::test]
-async fn an_application_adds_fields_of_its_own() {
+async fn an_application_adds_fields() {
     let layer = LogLayer::new()
         .field("tenant", |call| {
             let tenant: &Tenant = call.part::<Extensions>()?.get()?;
@@ -131,7 +131,7 @@ async fn an_application_adds_fields_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_field_takes_the_place_of_an_earlier_one_and_of_the_layers_own() {
+async fn a_field_replaces_an_earlier_one_of_the_same_name() {
     let layer = LogLayer::new()
         .field("tenant", |_| Some("first".into()))
         .field("request_id", |_| Some("mine".into()))
@@ -156,7 +156,7 @@ async fn a_field_takes_the_place_of_an_earlier_one_and_of_the_layers_own() {
 }
 
 #[tokio::test]
-async fn there_may_be_any_number_of_fields() {
+async fn the_number_of_extra_fields_is_unlimited() {
     const NAMES: [&str; 40] = [
         "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1", "b2", "b3", "b4",
         "b5", "b6", "b7", "b8", "b9", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9",
@@ -169,7 +169,7 @@ async fn there_may_be_any_number_of_fields() {
 
 /// Both by the layer that writes lines and by any other: here a name that a line has already, and secrets.
 #[test]
-fn fields_of_the_application_are_escaped_and_redacted_as_all_are() {
+fn fields_of_the_application_are_escaped_and_redacted() {
     let layer = LogLayer::new()
         .field("status", |_| Some("a\nlevel=error".into()))
         .field("msg", |_| Some("https://ann:secret@example.org/".into()))

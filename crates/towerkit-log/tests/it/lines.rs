@@ -53,7 +53,7 @@ fn is_harmless(c: char) -> bool {
 proptest! {
     /// LG-01, LG-03: also `Debug` and `Display`, which are written in another way.
     #[test]
-    fn any_text_reads_back_from_one_harmless_line(value in hostile(), message in hostile()) {
+    fn any_text_is_parsed_back_from_one_safe_line(value in hostile(), message in hostile()) {
         for format in FORMATS {
             let line = line(format, || {
                 info!(text = value.as_str(), shown = %value, debug = ?value, end = 1, "{message}");
@@ -70,7 +70,7 @@ proptest! {
 
     /// LG-02, LG-09: whatever a name, and bytes that are no text.
     #[test]
-    fn any_name_and_any_bytes_make_a_record_of_one_field(
+    fn any_name_and_any_bytes_make_one_field(
         name in hostile(),
         bytes in vec(prop_oneof![any::<u8>(), 0..0x20_u8, Just(b'"')], 0..24),
     ) {
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn any_number_reads_back(
+    fn any_number_is_parsed_back(
         float in any::<f64>(),
         integer in any::<i64>(),
         natural in any::<u64>(),
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn fields_stand_in_the_order_in_which_they_were_recorded() {
+fn fields_keep_the_order_in_which_they_were_recorded() {
     let log = || info!(zebra = 1, apple = 2.5, mango = "a b", "it is done");
     let text = line(Format::Logfmt, log);
     let (time, rest) = text.split_once(' ').unwrap();
@@ -125,7 +125,7 @@ fn fields_stand_in_the_order_in_which_they_were_recorded() {
 
 /// LG-01
 #[test]
-fn a_value_cannot_begin_a_line_of_its_own() {
+fn a_value_cannot_start_a_new_line() {
     let attack = "a\r\nlevel=error msg=pwn";
     let text = line(Format::Logfmt, || info!(user = attack));
     assert!(
@@ -137,7 +137,7 @@ fn a_value_cannot_begin_a_line_of_its_own() {
 
 /// LG-02
 #[test]
-fn no_key_breaks_the_record() {
+fn no_name_breaks_the_line() {
     let log = || info!({ "a b" = 1, "c=\"d\r\n" = 2, "" = 3, "\u{1b}\u{9b}\u{202e}e" = 4 });
     let text = line(Format::Logfmt, log);
     assert!(text.ends_with(" ab=1 cd=2 _=3 e=4"), "{text}");
@@ -154,7 +154,7 @@ fn no_key_breaks_the_record() {
 
 /// LG-06
 #[test]
-fn a_value_that_panics_or_fails_is_shown_as_that() {
+fn a_value_that_panics_or_fails_is_replaced_by_a_note() {
     struct Panics;
     impl fmt::Display for Panics {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,7 +183,7 @@ fn a_value_that_panics_or_fails_is_shown_as_that() {
 
 /// LG-09
 #[test]
-fn numbers_that_json_does_not_have_are_text() {
+fn numbers_that_json_cannot_represent_are_strings() {
     let value = json(|| {
         info!(
             nan = f64::NAN,
@@ -216,7 +216,7 @@ fn numbers_that_json_does_not_have_are_text() {
 
 /// LG-09: duplicate keys. Nor can a field pass for the level.
 #[test]
-fn a_second_field_of_one_name_gets_another() {
+fn a_repeated_name_gets_a_suffix() {
     let value = json(|| info!(level = "error", ts = 0, msg = "not it", "it"));
     assert_eq!(
         (&value["level"], &value["level_2"]),
@@ -236,7 +236,7 @@ fn a_second_field_of_one_name_gets_another() {
 }
 
 #[test]
-fn an_error_is_shown_with_its_sources() {
+fn an_error_is_logged_with_its_sources() {
     #[derive(Debug)]
     struct Outer(fmt::Error);
     impl fmt::Display for Outer {
@@ -255,7 +255,7 @@ fn an_error_is_shown_with_its_sources() {
 }
 
 #[test]
-fn spans_give_their_fields_the_nearest_first() {
+fn fields_of_spans_are_added_innermost_first() {
     for format in FORMATS {
         let text = written(format, true, || {
             let outer = info_span!("outer", id = 1, user = Empty, "quoted" = "a \"b\"");
@@ -284,7 +284,7 @@ fn spans_give_their_fields_the_nearest_first() {
 }
 
 #[test]
-fn a_long_line_is_whole_and_leaves_nothing_behind() {
+fn a_long_line_is_complete_and_does_not_affect_the_next() {
     let long = "long ".repeat(100_000);
     let caps = LengthLimits::new().value(usize::MAX).line(usize::MAX);
     let dispatch = |writer| {
@@ -306,14 +306,14 @@ fn a_long_line_is_whole_and_leaves_nothing_behind() {
 
 /// GK-LG-6: nothing is escaped for the sake of HTML.
 #[test]
-fn text_of_html_stands_as_it_is() {
+fn html_is_not_escaped() {
     let text = line(Format::Json, || info!(k = "<&>"));
     assert!(text.ends_with(r#""k":"<&>"}"#), "{text}");
 }
 
 /// GK-TM-1
 #[test]
-fn colours_are_for_levels_in_logfmt_and_for_nothing_else() {
+fn only_levels_in_logfmt_are_coloured() {
     for (format, colors, level) in [
         (Format::Logfmt, true, "level=\x1b[33mwarn\x1b[0m "),
         (Format::Logfmt, false, "level=warn "),

@@ -52,7 +52,7 @@ fn one_success_of_many_is_logged_and_every_failure() {
 }
 
 #[test]
-fn rejections_have_a_cap_each_second_and_failures_none() {
+fn rejections_are_limited_per_second_and_failures_are_not() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let (clock, clock_control) = Clock::manual();
     let layer = LogLayer::new()
@@ -69,7 +69,7 @@ fn rejections_have_a_cap_each_second_and_failures_none() {
 }
 
 #[test]
-fn what_was_left_out_is_told_once_a_second_at_most() {
+fn calls_left_out_are_reported_at_most_once_per_second() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let (clock, clock_control) = Clock::manual();
     let layer = LogLayer::new()
@@ -97,7 +97,7 @@ fn what_was_left_out_is_told_once_a_second_at_most() {
 }
 
 #[test]
-fn rejected_calls_that_were_left_out_are_told_as_a_warning() {
+fn rejected_calls_left_out_are_reported_as_a_warning() {
     let (log, _guard) = Capture::start(LevelFilter::WARN);
     let (clock, clock_control) = Clock::manual();
     let sampling = one_of(10).rejections(1);
@@ -115,7 +115,7 @@ fn rejected_calls_that_were_left_out_are_told_as_a_warning() {
 }
 
 #[test]
-fn a_handle_changes_what_is_left_out_while_calls_run() {
+fn a_handle_changes_the_sampling_at_run_time() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let layer = LogLayer::new();
     let handle = layer.handle();
@@ -134,7 +134,7 @@ fn a_handle_changes_what_is_left_out_while_calls_run() {
 }
 
 #[test]
-fn a_call_below_the_least_level_is_not_counted_as_left_out() {
+fn a_call_below_the_minimum_level_is_not_counted_as_left_out() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);
     let layer = LogLayer::new().sampling(one_of(1000));
     layer.handle().set_level(Level::WARN);

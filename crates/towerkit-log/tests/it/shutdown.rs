@@ -14,7 +14,7 @@ use towerkit_log::{Background, Format, LogLayer, subscriber};
 
 /// Tells this test that it is the process that ends, and how it logs.
 const VARIABLE: &str = "TOWERKIT_CUT_OFF";
-const NAME: &str = "shutdown::a_call_that_is_cut_off_by_the_end_of_its_process_leaves_a_line";
+const NAME: &str = "shutdown::a_call_in_flight_at_the_end_of_the_process_is_logged";
 
 async fn answer(request: Request<()>) -> Result<Response<Channel<Bytes>>, BoxError> {
     if request.uri().path() == "/head" {
@@ -58,7 +58,7 @@ async fn main(in_background: bool) {
 }
 
 #[test]
-fn a_call_that_is_cut_off_by_the_end_of_its_process_leaves_a_line() {
+fn a_call_in_flight_at_the_end_of_the_process_is_logged() {
     if let Ok(how) = env::var(VARIABLE) {
         let runtime = Builder::new_current_thread().build().unwrap();
         // As `#[tokio::main]` does: the guard is dropped with the future, and the calls with the runtime, after it.

@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// LG-05
 #[test]
-fn a_sink_that_fails_fails_nobody() {
+fn a_failing_writer_fails_no_call() {
     struct Panics;
     impl Write for Panics {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -38,7 +38,7 @@ fn a_sink_that_fails_fails_nobody() {
 
 /// GK-SY-1: so that a system log can have the severity that belongs to a line.
 #[test]
-fn a_writer_is_told_the_level_of_each_line() {
+fn a_writer_gets_the_metadata_of_each_line() {
     #[derive(Clone, Default)]
     struct Severities(Arc<Mutex<Vec<Level>>>);
     impl<'a> MakeWriter<'a> for Severities {

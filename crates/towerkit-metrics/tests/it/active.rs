@@ -115,7 +115,7 @@ async fn to_the_first_panic(future: impl Future<Output = ()>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_gauge_is_zero_again_however_a_call_ends() {
+async fn the_gauge_returns_to_zero_after_every_kind_of_end() {
     for (deed, inner_timeout, expected) in [
         (Deed::Hang, false, "cancelled"),
         (Deed::Hang, true, "failure"),
@@ -159,7 +159,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A real client of a real server, which goes away before the head and in the middle of the body.
 #[tokio::test]
-async fn a_client_that_disconnects_is_not_active_any_more() {
+async fn a_client_that_disconnects_is_no_longer_active() {
     let registry = Registry::new();
     let endless = || ready(Response::new(Body::new(Endless)));
     let router = Router::new()

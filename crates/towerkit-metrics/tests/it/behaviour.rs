@@ -93,7 +93,7 @@ async fn a_cancelled_call_is_counted_without_a_made_up_status() {
 
 /// A8.4
 #[tokio::test]
-async fn a_call_that_a_guard_further_in_rejects_is_counted_as_the_caller_sees_it() {
+async fn a_rejection_by_an_inner_guard_is_counted_with_the_response_status() {
     let (metrics, registry) = recorded();
     let (clock, _hand) = Clock::manual();
     let limit = RateLimitLayer::new(Quota::per_second(1).unwrap()).clock(clock);
@@ -174,7 +174,7 @@ async fn grpc_calls_are_counted_by_method_and_code() {
 }
 
 #[tokio::test]
-async fn a_client_has_metrics_of_its_own() {
+async fn a_client_has_separate_metrics() {
     let (layer, registry) = recorded();
     let layer = layer.client();
     let http = Http::new().operation(|_| "/users/{id}");
@@ -199,7 +199,7 @@ async fn a_client_has_metrics_of_its_own() {
 
 /// A8.6
 #[tokio::test]
-async fn two_services_of_a_process_can_be_told_apart_or_added_up() {
+async fn two_services_can_have_separate_or_shared_registries() {
     let (here, one) = recorded();
     let (there, other) = recorded();
     let also_there = MetricsLayer::new().registry(other.clone());
@@ -214,7 +214,7 @@ async fn two_services_of_a_process_can_be_told_apart_or_added_up() {
 
 /// A name that is taken costs the metric and nothing else.
 #[tokio::test]
-async fn calls_are_served_though_the_registry_rejects_the_metric() {
+async fn calls_succeed_if_the_registry_rejects_a_metric() {
     let (layer, registry) = recorded();
     let taken = registry.counter("towerkit_calls_active", "", &[]);
     taken.unwrap().add(7);

@@ -96,7 +96,7 @@ fn the_series_of_a_router_are_bounded_for_a_million_requests() {
 
 /// MT-01: the path of a gRPC request is whatever the caller says.
 #[tokio::test]
-async fn grpc_methods_that_the_service_does_not_know_share_a_series() {
+async fn unknown_grpc_methods_share_a_series() {
     let (layer, registry) = recorded();
     let layer = layer.http();
     let service = layer.layer(service_fn(answer_grpc));
@@ -117,7 +117,7 @@ async fn grpc_methods_that_the_service_does_not_know_share_a_series() {
 
 /// MT-02: names without bounds are capped.
 #[tokio::test]
-async fn operations_beyond_the_cap_share_a_series_and_are_counted() {
+async fn operations_beyond_the_limit_share_a_series_and_are_counted() {
     let (layer, registry) = recorded();
     let http = Http::new().operation(|head| head.uri.path());
     let layer = layer.max_operations(10).protocol(http);
@@ -143,7 +143,7 @@ async fn operations_beyond_the_cap_share_a_series_and_are_counted() {
 
 /// A proxy passes on whatever status its upstream gives.
 #[tokio::test]
-async fn statuses_beyond_the_cap_share_a_series_for_each_outcome() {
+async fn statuses_beyond_the_limit_share_a_series_for_each_outcome() {
     let (layer, registry) = recorded();
     let service = layer.http().layer(service_fn(answer));
     for code in 200..800 {

@@ -151,7 +151,7 @@ fn every_kind_of_event_has_its_metrics() {
 }
 
 #[test]
-fn no_event_is_forgotten() {
+fn the_samples_cover_every_kind_of_event() {
     let kind = |event: &Event| std::mem::discriminant(event);
     let known: Vec<_> = every_kind().iter().map(|(event, _)| kind(event)).collect();
     for event in towerkit_test::all_events("search") {
@@ -160,7 +160,7 @@ fn no_event_is_forgotten() {
 }
 
 #[test]
-fn labels_tell_events_of_a_kind_apart() {
+fn events_of_one_kind_differ_by_their_labels() {
     let registry = Registry::new();
     for from in Outcome::ALL {
         registry.emit(&retried(from));
@@ -176,7 +176,7 @@ fn labels_tell_events_of_a_kind_apart() {
 
 /// A state that is left counts off, so that the gauge says where the circuits are now.
 #[test]
-fn circuits_are_counted_by_the_state_that_they_are_in() {
+fn circuits_are_counted_by_their_state() {
     let registry = Registry::new();
     let state = |state| {
         let labels = [("name", "search"), ("state", state)];
@@ -195,7 +195,7 @@ fn circuits_are_counted_by_the_state_that_they_are_in() {
 }
 
 #[test]
-fn a_state_that_no_event_told_of_is_not_counted_off() {
+fn a_state_before_the_first_event_is_not_subtracted() {
     let registry = Registry::new();
     registry.emit(&changed("forced_open", "closed"));
     assert_eq!(Scraped::of(&registry).all("towerkit_circuits"), [0.0]);
@@ -203,7 +203,7 @@ fn a_state_that_no_event_told_of_is_not_counted_off() {
 
 /// A storm of retries must not become one of allocations.
 #[test]
-fn an_event_that_is_known_allocates_nothing() {
+fn a_known_event_allocates_nothing() {
     let registry = Registry::new();
     let metrics = EventMetrics::new(Registry::new());
     for (event, _) in every_kind() {
@@ -220,7 +220,7 @@ fn an_event_that_is_known_allocates_nothing() {
 
 /// More than is kept is counted all the same: by the registry, which has its own cap.
 #[test]
-fn what_is_not_kept_is_counted_as_well() {
+fn events_beyond_the_cached_series_are_counted() {
     let registry = Registry::new();
     for name in 0..600 {
         let name: &'static str = Box::leak(name.to_string().into_boxed_str());
@@ -270,7 +270,7 @@ fn events_of_many_threads_are_counted_exactly() {
 }
 
 #[test]
-fn a_name_that_is_taken_costs_the_metric_and_nothing_else() {
+fn a_taken_name_loses_only_its_metric() {
     let registry = Registry::new();
     let taken = registry.counter("towerkit_hedges_total", "", &[]);
     taken.unwrap().add(7);

@@ -106,7 +106,7 @@ fn the_layer_records_through_the_facade() {
 
 /// A8.9, GK-MT-8: what goes in comes out, in order.
 #[test]
-fn the_three_instruments_pass_on_what_they_are_told() {
+fn the_three_instruments_forward_their_values() {
     let notes = Notes::default();
     with_local_recorder(&notes, || {
         let counter = Facade.counter("c", "", &[("a", "b")]).unwrap();

@@ -69,7 +69,7 @@ impl Provider for Notes {
 
 /// A8.9, GK-MT-8: three children, and each sees all, in order.
 #[test]
-fn each_of_three_backends_is_told_everything_in_order() {
+fn each_of_three_backends_gets_every_value_in_order() {
     let notes = Arc::new(Mutex::new(Vec::new()));
     let child = |name| Notes {
         name,
@@ -120,7 +120,7 @@ async fn a_layer_and_its_events_go_to_all_backends() {
 }
 
 #[tokio::test]
-async fn without_a_backend_everything_is_discarded() {
+async fn without_a_backend_all_values_are_discarded() {
     let layer = MetricsLayer::new().registry(Fanout::new());
     let service = layer.plain("op").layer(Probe::new());
     service.oneshot(Action::Succeed).await.unwrap();
@@ -130,7 +130,7 @@ async fn without_a_backend_everything_is_discarded() {
 
 /// A8.6
 #[test]
-fn a_metric_is_rejected_where_all_reject_it() {
+fn a_metric_is_rejected_only_if_all_backends_reject_it() {
     let [here, there] = [Registry::new(), Registry::new()];
     let tee = Fanout::new().and(here.clone()).and(there.clone());
     here.counter("words_total", "", &[("a", "b")])

@@ -133,7 +133,7 @@ fn a_hundred_threads_observe_and_read_one_histogram() {
 
 /// GK-MT-10, GK-MT-11, A8.7: a handle with labels leaves its siblings alone, and a walk meets each label set once.
 #[test]
-fn a_walk_meets_every_label_set_once() {
+fn a_snapshot_has_every_label_set_once() {
     let registry = Registry::new();
     let walk = || {
         let snapshot = registry.snapshot();

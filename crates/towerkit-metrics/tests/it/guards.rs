@@ -18,7 +18,7 @@ use crate::scrape::Scraped;
 
 /// A client whose callee fails until it is well: retries are made and given up, the breaker opens, rejects, probes and closes.
 #[tokio::test(start_paused = true)]
-async fn an_outage_shows_in_every_metric() {
+async fn an_outage_is_visible_in_every_metric() {
     let registry = Registry::new();
     let (clock, clock_control) = Clock::manual();
     let breaker = CircuitBreakerLayer::new()

@@ -33,7 +33,7 @@ fn observe(histogram: &dyn Histogram, ids: Option<TraceIds>, value: f64) {
 
 /// A8.1
 #[test]
-fn the_whole_format_at_once() {
+fn open_metrics_text_has_every_kind_of_metric() {
     let registry = Registry::new();
     let sent = registry.counter("sent_bytes_total", "Bytes \"sent\"\\\n.", &[("to", "ü\"")]);
     sent.unwrap().add(7);
@@ -72,7 +72,7 @@ wait_seconds_sum 3.75
 }
 
 #[test]
-fn a_counter_that_cannot_lose_its_suffix_is_of_unknown_type() {
+fn a_counter_without_the_suffix_total_is_of_unknown_type() {
     let registry = Registry::new();
     for name in ["calls", "words_total", "_total"] {
         registry.counter(name, "", &[]).unwrap().add(1);
@@ -87,7 +87,7 @@ fn a_counter_that_cannot_lose_its_suffix_is_of_unknown_type() {
 
 /// MT-03
 #[test]
-fn a_sum_that_may_fall_is_left_out_with_its_count() {
+fn a_sum_that_may_decrease_is_omitted_with_its_count() {
     let registry = Registry::new();
     let histogram = |name, bounds: &[f64], values: &[f64]| {
         let buckets = Buckets::new(bounds.iter().copied()).unwrap();
@@ -136,7 +136,7 @@ fn each_bucket_keeps_the_last_value_of_a_recorded_trace() {
 }
 
 #[test]
-fn exemplars_have_their_room_once() {
+fn the_memory_of_exemplars_is_allocated_once() {
     let registry = Registry::new();
     let histogram = registry.histogram("h", "", &[], &Buckets::default());
     let histogram = histogram.unwrap();
@@ -173,7 +173,7 @@ fn exemplars_of_many_threads_are_never_mixed() {
 
 /// A layer that traces outside of the metrics shows them its calls.
 #[tokio::test]
-async fn a_call_that_is_traced_is_the_exemplar_of_its_duration() {
+async fn a_traced_call_is_the_exemplar_of_its_duration() {
     for (flags, expected) in [("00", 0), ("01", 1)] {
         let registry = Registry::new();
         let metrics = MetricsLayer::new().registry(registry.clone());

@@ -77,7 +77,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 /// A8.1, MT-03
 #[test]
 #[ignore = "needs promtool"]
-fn promtool_has_nothing_to_say_about_what_is_written() {
+fn promtool_accepts_the_output() {
     let mut promtool = command("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -96,7 +96,7 @@ fn promtool_has_nothing_to_say_about_what_is_written() {
 /// MT-03: what a server stores is what was observed, with the exemplars, so that it chose OpenMetrics.
 #[test]
 #[ignore = "needs prometheus"]
-fn prometheus_stores_what_was_observed() {
+fn prometheus_stores_the_observed_values() {
     let registry = everything();
     let waits = registry.histogram("wait_seconds", "Waits.", &[], &Buckets::default());
     let ids = TraceIds {

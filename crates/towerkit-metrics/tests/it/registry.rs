@@ -48,7 +48,7 @@ fn the_same_labels_are_the_same_series_in_any_order() {
 
 /// A8.6: never a panic, and never a line that reads as another metric's.
 #[test]
-fn a_metric_that_does_not_fit_is_an_error() {
+fn an_invalid_or_conflicting_metric_is_an_error() {
     let registry = Registry::new();
     let counter = |name, labels: &[(&str, &str)]| registry.counter(name, "", labels);
     let histogram =
@@ -91,7 +91,7 @@ fn a_metric_that_does_not_fit_is_an_error() {
 
 /// MT-02.
 #[test]
-fn a_label_without_bounds_is_capped_and_the_rest_is_counted() {
+fn an_unbounded_label_is_limited_and_the_rest_is_counted() {
     let registry = Registry::with_max_series(NonZeroUsize::new(10).unwrap());
     for user in 0..1000 {
         let user = user.to_string();
@@ -113,7 +113,7 @@ fn a_label_without_bounds_is_capped_and_the_rest_is_counted() {
 
 /// MT-05: 64 threads, exact counts, and a histogram that agrees with itself.
 #[test]
-fn nothing_is_lost_among_64_threads() {
+fn no_value_of_64_threads_is_lost() {
     const EACH: u64 = if cfg!(debug_assertions) {
         2_000
     } else {
@@ -196,7 +196,7 @@ fn a_histogram_follows_the_distribution_of_its_values() {
 
 /// MT-03.
 #[test]
-fn infinite_values_are_shown_and_a_nan_is_left_out() {
+fn infinite_values_are_written_and_a_nan_is_omitted() {
     let registry = Registry::new();
     let buckets = Buckets::new([1.0]).unwrap();
     let histogram = registry.histogram("h", "", &[], &buckets).unwrap();
@@ -211,7 +211,7 @@ fn infinite_values_are_shown_and_a_nan_is_left_out() {
 }
 
 #[test]
-fn two_registries_do_not_mix_and_the_global_one_is_one() {
+fn registries_are_independent_and_the_global_one_is_unique() {
     let [one, other] = [Registry::new(), Registry::new()];
     one.counter("c_total", "", &[]).unwrap().add(1);
     assert_eq!(other.render(), "");

@@ -23,7 +23,7 @@ fn histogram(registry: &Registry, name: &str) -> Result<(), MetricError> {
 
 /// Every suffix with every type of metric.
 #[test]
-fn a_reserved_suffix_is_rejected_where_it_means_something_else() {
+fn a_reserved_suffix_is_rejected_on_a_metric_of_another_type() {
     for (suffix, of_counters, of_gauges, of_histograms) in [
         ("_total", true, false, false),
         ("_created", false, false, false),
@@ -53,7 +53,7 @@ fn a_reserved_suffix_is_rejected_where_it_means_something_else() {
 
 /// Whichever of the two comes first.
 #[test]
-fn two_metrics_whose_lines_could_be_taken_for_each_other_are_rejected() {
+fn two_metrics_with_colliding_line_names_are_rejected() {
     let clashing: [(Make, &str, Make, &str); 7] = [
         (counter, "x_total", gauge, "x"),
         (counter, "x_total", histogram, "x"),

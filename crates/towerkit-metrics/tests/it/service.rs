@@ -51,7 +51,7 @@ async fn only_get_and_head_are_allowed() {
 
 /// Pieces are bounded, whatever there is to show, and together they are what is written at once.
 #[tokio::test]
-async fn many_series_are_written_as_they_are_read() {
+async fn a_large_scrape_is_written_in_chunks_as_it_is_read() {
     const MOST: usize = 32 * 1024 + 4096;
     let registry = Registry::new();
     for route in 0..2000 {
@@ -89,7 +89,7 @@ async fn many_series_are_written_as_they_are_read() {
 
 /// A value is read when it is written, and a series that comes later is not in it.
 #[tokio::test]
-async fn a_scrape_shows_the_series_that_there_were_with_the_values_of_the_moment() {
+async fn a_scrape_has_the_series_of_its_start_with_current_values() {
     let registry = Registry::new();
     let counters: Vec<_> = (0..4000)
         .map(|n| {
@@ -115,7 +115,7 @@ async fn a_scrape_shows_the_series_that_there_were_with_the_values_of_the_moment
 }
 
 #[tokio::test]
-async fn the_scraper_chooses_the_format() {
+async fn the_accept_header_selects_the_format() {
     let registry = Registry::new();
     registry.counter("words_total", "", &[]).unwrap().add(3);
     let scrape = async |accept: Option<&str>| {

@@ -47,7 +47,7 @@ fn only(registry: &Registry, name: &str) -> Option<(f64, f64)> {
 }
 
 #[tokio::test]
-async fn the_head_and_the_end_of_the_body_are_timed_apart() {
+async fn the_head_and_the_end_of_the_body_are_timed_separately() {
     let (layer, registry) = recorded();
     let (clock, clock_control) = Clock::manual();
     let layer = layer.time_to_head().clock(clock).http();
@@ -172,7 +172,7 @@ async fn grpc_has_a_time_to_the_head_and_the_size_of_a_response() {
 }
 
 #[tokio::test]
-async fn a_plain_call_has_neither() {
+async fn a_plain_call_has_no_time_to_the_head_and_no_size() {
     let (layer, registry) = recorded();
     let layer = layer.time_to_head().body_sizes(Buckets::bytes());
     let service = layer.plain("op").layer(Probe::new());

@@ -278,7 +278,7 @@ fn a_time_before_the_epoch_is_the_first_microsecond() {
 }
 
 #[test]
-fn a_client_says_whom_it_calls() {
+fn a_client_span_has_the_address_of_its_peer() {
     let mut span = span_of_a_client();
     span.attributes = vec![
         KeyValue::new("server.address", "10.0.0.7"),

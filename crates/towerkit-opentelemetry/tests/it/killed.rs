@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn a_receiver_is_killed_and_comes_back() {
+fn spans_arrive_again_after_a_receiver_was_killed() {
     let receiver = grpc_spans(anywhere());
     let spans = pipeline().otlp_grpc(&receiver.endpoint()).unwrap();
     arrives(&spans);
@@ -70,7 +70,7 @@ impl Drop for Process {
 }
 
 #[test]
-fn a_receiver_is_stopped_and_goes_on() {
+fn spans_arrive_after_a_receiver_was_suspended() {
     let (process, endpoint) = Process::start();
     let spans = pipeline().otlp_grpc(&endpoint).unwrap();
     arrives(&spans);

@@ -183,7 +183,7 @@ fn metrics_arrive_by_otlp_over_http_with_the_names_of_the_conventions() {
 }
 
 #[test]
-fn metrics_of_the_programs_own_arrive_every_interval() {
+fn metrics_of_the_application_arrive_every_interval() {
     let receiver = grpc_metrics(anywhere());
     let meters = MetricPipeline::new("shop").interval(Duration::from_millis(20));
     let meters = meters.otlp_grpc(&receiver.endpoint()).unwrap();
@@ -210,7 +210,7 @@ fn metrics_of_the_programs_own_arrive_every_interval() {
 }
 
 #[test]
-fn what_is_no_metric_is_rejected() {
+fn an_invalid_metric_is_rejected() {
     let meters = MetricPipeline::new("shop")
         .otlp_grpc("http://127.0.0.1:1")
         .unwrap();
@@ -245,7 +245,7 @@ fn what_is_no_metric_is_rejected() {
 }
 
 #[test]
-fn a_receiver_that_never_answers_holds_up_nobody() {
+fn a_receiver_of_metrics_that_never_answers_delays_no_call() {
     let listener = TcpListener::bind(anywhere()).unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let pipeline = || {
@@ -271,7 +271,7 @@ fn a_receiver_that_never_answers_holds_up_nobody() {
 }
 
 #[test]
-fn a_series_that_is_known_allocates_nothing() {
+fn a_known_series_allocates_nothing() {
     let meters = MetricPipeline::new("shop")
         .otlp_grpc("http://127.0.0.1:1")
         .unwrap();

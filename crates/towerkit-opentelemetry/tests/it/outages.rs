@@ -80,7 +80,7 @@ fn loses_all(spans: &SpanExporterHandle) -> Result<(), FlushError> {
 }
 
 #[test]
-fn nobody_listens() {
+fn an_unreachable_endpoint_delays_no_call() {
     let port = TcpListener::bind(anywhere()).unwrap().local_addr().unwrap();
     for spans in pipelines(&format!("http://{port}")) {
         // There may be none left that are still to be sent.
@@ -89,7 +89,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn somebody_listens_and_never_answers() {
+fn a_receiver_that_never_answers_delays_no_call() {
     let listener = TcpListener::bind(anywhere()).unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -122,7 +122,7 @@ pub(crate) fn is_lost(spans: &SpanExporterHandle) {
 }
 
 #[test]
-fn a_receiver_over_http_is_killed_and_comes_back() {
+fn spans_arrive_again_after_a_receiver_over_http_restarts() {
     for start in POSTS {
         let receiver = posts(anywhere(), StatusCode::OK);
         let spans = start(pipeline(), &receiver.endpoint()).unwrap();
@@ -148,7 +148,7 @@ impl SpanExporter for Panics {
 }
 
 #[test]
-fn an_exporter_that_panics_takes_its_pipeline_along_and_nothing_else() {
+fn an_exporter_that_panics_ends_only_its_pipeline() {
     let spans = pipeline().exporter(Panics).unwrap();
     record(&spans, 50);
     eventually("all are counted", || spans.snapshot().held() == 0);
@@ -169,7 +169,7 @@ impl SpanExporter for Endless {
 }
 
 #[test]
-fn an_export_that_does_not_end_is_given_up() {
+fn an_export_ends_at_its_timeout() {
     let short = Duration::from_millis(50);
     let spans = pipeline().timeout(short).exporter(Endless).unwrap();
     record(&spans, 20);
@@ -189,7 +189,7 @@ impl SpanExporter for Blocks {
 }
 
 #[test]
-fn a_shutdown_counts_what_an_exporter_holds_that_blocks_its_thread() {
+fn a_shutdown_counts_the_spans_of_an_exporter_that_blocks_its_thread() {
     let spans = pipeline().exporter(Blocks).unwrap();
     record(&spans, 50);
     assert!(spans.shutdown(LIMIT).unwrap_err().is_timeout());
@@ -201,7 +201,7 @@ fn a_shutdown_counts_what_an_exporter_holds_that_blocks_its_thread() {
 
 /// OTLP asks a receiver again that says that it is busy, while there is time; Zipkin does not.
 #[test]
-fn a_shutdown_loses_what_a_receiver_does_not_take_in_time() {
+fn a_shutdown_counts_spans_that_were_not_sent_in_time_as_lost() {
     let receiver = posts(anywhere(), StatusCode::SERVICE_UNAVAILABLE);
     for start in POSTS {
         let spans = start(sends_at_shutdown(), &receiver.endpoint()).unwrap();
@@ -214,7 +214,7 @@ fn a_shutdown_loses_what_a_receiver_does_not_take_in_time() {
 }
 
 #[test]
-fn a_shutdown_gives_up_what_is_being_sent() {
+fn a_shutdown_cancels_the_export_in_progress() {
     let spans = pipeline().exporter(Endless).unwrap();
     record(&spans, 50);
     assert!(shut_down(&spans).unwrap_err().is_timeout());
@@ -223,7 +223,7 @@ fn a_shutdown_gives_up_what_is_being_sent() {
 }
 
 #[test]
-fn what_a_receiver_rejects_is_counted() {
+fn spans_that_a_receiver_rejects_are_counted() {
     let receiver = posts(anywhere(), StatusCode::BAD_REQUEST);
     for start in POSTS {
         let spans = start(sends_at_shutdown(), &receiver.endpoint()).unwrap();

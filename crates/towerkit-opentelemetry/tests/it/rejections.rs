@@ -69,7 +69,7 @@ mod metrics {
 
     #[cfg(feature = "otlp-grpc")]
     #[test]
-    fn an_export_of_which_points_are_rejected_over_grpc_has_failed() {
+    fn an_export_with_rejected_points_over_grpc_has_failed() {
         let receiver = crate::receiver::grpc_metrics_but(anywhere(), 1);
         check(
             &MetricPipeline::new("shop")
@@ -80,7 +80,7 @@ mod metrics {
 
     #[cfg(feature = "otlp-http")]
     #[test]
-    fn an_export_of_which_points_are_rejected_over_http_has_failed() {
+    fn an_export_with_rejected_points_over_http_has_failed() {
         use prost::Message;
 
         let answer = metrics_but(1).encode_to_vec().into();

@@ -224,7 +224,7 @@ fn a_batch_is_sent_when_it_is_full_and_the_rest_after_the_delay() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_the_runtime_it_blocks() {
+fn a_shutdown_that_blocks_the_runtime_still_ends() {
     let receiver = grpc_spans(anywhere());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
