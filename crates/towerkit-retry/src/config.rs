@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
@@ -9,10 +9,13 @@ use std::{
 
 use towerkit_core::{
     CallEnd, ConfigError, Event, EventQueue, Name, Outcome, Pushback, RejectionReason, Status,
-    sync::lock,
 };
 
-use crate::{Budget, GiveUpReason, backoff::Backoff};
+use crate::{
+    Budget, GiveUpReason,
+    backoff::Backoff,
+    sync::{Mutex, lock},
+};
 
 /// The settings, the budget and the counts that all services of a layer share.
 pub(crate) struct Config {

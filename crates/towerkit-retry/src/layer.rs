@@ -10,6 +10,7 @@ use crate::{
     Always, Budget, ByProtocol, Retry, RetryHandle,
     backoff::{Backoff, checked_delay},
     config::{Config, checked_attempts},
+    sync::Mutex,
 };
 
 /// Retries failed calls that are idempotent, within a budget.
@@ -63,7 +64,7 @@ impl<P, I> RetryLayer<P, I> {
     /// [full jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     pub fn backoff(self, base: Duration, cap: Duration) -> Result<Self, ConfigError> {
         let backoff = Backoff::new(base, cap)?;
-        Ok(self.with(|config| config.backoff = backoff.into()))
+        Ok(self.with(|config| config.backoff = Mutex::new(backoff)))
     }
 
     /// Limits the delay that an upstream may ask for; 10 seconds by default.
