@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use towerkit_core::{CallEnd, Clock, ConfigError, EventSink, Name};
+use towerkit_core::{CallEnd, Clock, ConfigError, EventQueue, Name};
 
 use crate::{
     count_as::CountAs,
@@ -104,7 +104,7 @@ pub(crate) struct Config {
     pub(crate) seed: Option<u64>,
     pub(crate) name: Name,
     pub(crate) clock: Clock,
-    pub(crate) sink: Option<Arc<dyn EventSink>>,
+    pub(crate) events: EventQueue,
     pub(crate) count_as: Option<Arc<CountAsFn>>,
     /// True if services are not ready while the breaker rejects calls.
     pub(crate) backpressure: bool,
@@ -140,7 +140,7 @@ impl Default for Config {
             seed: None,
             name: Name::new("circuitbreaker"),
             clock: Clock::default(),
-            sink: None,
+            events: EventQueue::default(),
             count_as: None,
             backpressure: false,
         }

@@ -113,7 +113,7 @@ macro_rules! setters {
         }
 
         layer_setters!(
-            /// Give each breaker the name of its upstream, so that rejections and events tell them apart.
+            /// Rejections and events carry the name: give each breaker that of its upstream.
             name = "circuitbreaker",
             /// A closed breaker reads it only for windows over time, at the end of each call, and for slow calls, also at the start.
             clock,

@@ -78,7 +78,7 @@ impl StateMachine {
             let_through: AtomicU64::new(0),
             name: config.name.clone(),
             transition: Mutex::new(transition),
-            events: EventQueue::new(config.sink.clone()),
+            events: config.events.clone(),
             wakers: config.backpressure.then(WakerSet::new),
         }
     }

@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use towerkit_core::{Clock, EventSink, Name};
+use towerkit_core::{Clock, EventQueue, Name};
 
 use crate::{Adaptive, PriorityClasses, Queue};
 
@@ -13,7 +11,7 @@ pub(crate) struct Config {
     pub(crate) queue: Option<Queue>,
     pub(crate) name: Name,
     pub(crate) clock: Clock,
-    pub(crate) sink: Option<Arc<dyn EventSink>>,
+    pub(crate) events: EventQueue,
     pub(crate) backpressure: bool,
 }
 
@@ -26,7 +24,7 @@ impl Config {
             queue: None,
             name: Name::new("concurrency"),
             clock: Clock::default(),
-            sink: None,
+            events: EventQueue::default(),
             backpressure: false,
         }
     }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use towerkit_core::{
-    AsAsyncGuard, AsGuard, AsyncPolicyService, Call, Clock, ConfigError, EventSink, IntoPolicy,
-    Layer, LayerExt, LayerState, Name, Plain, PolicyAs, PolicyLayer, PolicyService, PolicyShape,
+    AsAsyncGuard, AsGuard, AsyncPolicyService, Call, ConfigError, IntoPolicy, Layer, LayerExt,
+    LayerState, Plain, PolicyAs, PolicyLayer, PolicyService, PolicyShape, layer_setters,
 };
 
 use crate::{
@@ -129,29 +129,15 @@ impl<P: Clone, K: Clone, Part> ConcurrencyLimitLayer<P, PolicyAs<ConcurrencyLimi
         )
     }
 
-    /// Sets the name in rejections and events; `concurrency` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        let name = name.into();
-        self.with(|config| config.name = name)
-    }
-
-    /// Sets the source of time; [`Clock::monotonic`] by default.
-    ///
-    /// A fixed limit without partitions reads no clock for a call that is admitted without waiting.
-    #[must_use]
-    pub fn clock(self, clock: Clock) -> Self {
-        self.with(|config| config.clock = clock)
-    }
-
-    /// Reports [`LimitReached`](towerkit_core::Event::LimitReached), at most once a second, and
-    /// [`LimitChanged`](towerkit_core::Event::LimitChanged), for changes of an adaptive limit by a tenth, to `sink`.
-    ///
-    /// By default events are discarded.
-    #[must_use]
-    pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|config| config.sink = Some(Arc::new(sink)))
-    }
+    layer_setters!(
+        /// Rejections and events carry the name.
+        name = "concurrency",
+        /// A fixed limit without partitions reads no clock for a call that is admitted without waiting.
+        clock,
+        /// These are [`LimitReached`](towerkit_core::Event::LimitReached), at most once a second, and
+        /// [`LimitChanged`](towerkit_core::Event::LimitChanged), for changes of an adaptive limit by a tenth.
+        events
+    );
 
     /// Returns a handle that reads and changes the limit that all services of this layer share.
     #[must_use]

@@ -8,7 +8,7 @@ use crate::{
 /// Counts rejections, and reports them and limit changes to the [`EventSink`](towerkit_core::EventSink) of a layer.
 pub(crate) struct LimitEvents {
     name: Name,
-    events: Option<EventQueue>,
+    events: EventQueue,
     rejected: AtomicU64,
     /// The value of `rejected` at the last report, and its time.
     reported: AtomicU64,
@@ -24,7 +24,7 @@ impl LimitEvents {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             name: config.name.clone(),
-            events: (config.sink.clone()).map(|sink| EventQueue::new(Some(sink))),
+            events: config.events.clone(),
             rejected: AtomicU64::new(0),
             reported: AtomicU64::new(0),
             reported_at: AtomicU64::new(0),
@@ -42,7 +42,9 @@ impl LimitEvents {
     /// Counts a rejection, and reports all since the last report if that was a second ago.
     pub(crate) fn rejected(&self, limit: u32, clock: &Clock) {
         let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(events) = &self.events else { return };
+        if !self.events.has_sink() {
+            return;
+        }
         let (now, last) = (clock.now().max(1), self.reported_at.load(Ordering::Relaxed));
         if last != 0 && now.saturating_sub(last) < Self::INTERVAL {
             return;
@@ -51,18 +53,20 @@ impl LimitEvents {
             (self.reported_at).compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
         if swapped.is_ok() {
             let before = self.reported.swap(rejected, Ordering::Relaxed);
-            events.push(Event::LimitReached {
+            self.events.push(Event::LimitReached {
                 name: self.name.clone(),
                 limit,
                 rejected: rejected.saturating_sub(before),
             });
-            events.deliver();
+            self.events.deliver();
         }
     }
 
     /// Reports a limit that differs by a tenth or more from the last reported one.
     pub(crate) fn limit_changed(&self, limit: u32) {
-        let Some(events) = &self.events else { return };
+        if !self.events.has_sink() {
+            return;
+        }
         let last = self.limit.load(Ordering::Relaxed);
         if u64::from(limit.abs_diff(last)) * 10 < u64::from(last) {
             return;
@@ -70,12 +74,12 @@ impl LimitEvents {
         let swapped =
             (self.limit).compare_exchange(last, limit, Ordering::Relaxed, Ordering::Relaxed);
         if swapped.is_ok() && limit != last {
-            events.push(Event::LimitChanged {
+            self.events.push(Event::LimitChanged {
                 name: self.name.clone(),
                 from: last,
                 to: limit,
             });
-            events.deliver();
+            self.events.deliver();
         }
     }
 }

@@ -98,7 +98,7 @@ where
                 if let Some(rejection) = self.readiness.take_rejection() {
                     // As in `PolicyService`, the inner service was not polled ready. A call that waits polls a clone of its own.
                     let started = Started::new(&*self.policies, call_state);
-                    let rejection = started.finish_rejected(rejection, &call);
+                    let rejection = started.finish_rejected(rejection, &mut call);
                     State::Running(PolicyFuture::rejected(Box::new(rejection), exchange))
                 } else {
                     let in_flight_call = InFlightCall::new(&self.policies, call_state);

@@ -134,6 +134,8 @@ pub struct Call<'a, Req> {
     protocol: &'a dyn DescribeRequest<Req>,
     kind: ProtocolKind,
     reading: Reading,
+    /// The end of the call if it is rejected, which all policies that have started share.
+    rejected: Option<CallEnd>,
 }
 
 impl<'a, Req> Call<'a, Req> {
@@ -146,6 +148,7 @@ impl<'a, Req> Call<'a, Req> {
             protocol,
             kind,
             reading: Reading::default(),
+            rejected: None,
         }
     }
 
@@ -176,7 +179,7 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.is_routed(self.request, self.kind)
     }
 
-    /// Returns the path that the caller sent, where the protocol has one. It may be any text of any length.
+    /// Returns the path that the caller sent, if the protocol has paths. It is untrusted text of any length.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.protocol.path(self.request)
@@ -251,14 +254,14 @@ impl<'a, Req> Call<'a, Req> {
         self.protocol.part(self.request, part)
     }
 
-    /// Returns the end of this call if it is rejected for `reason`.
-    pub(crate) fn rejected(&self, reason: RejectionReason) -> CallEnd {
-        let Self { request, kind, .. } = self;
-        let status = self.protocol.rejection_status(*kind, reason);
-        let bytes = self.protocol.rejection_bytes(request, *kind, reason);
-        CallEnd::rejected_for(reason)
-            .with_status(status)
-            .with_bytes(bytes)
+    /// Returns the end of this call, which was rejected for `reason`. Makes it only once, so that the policies share its clock reading.
+    pub(crate) fn rejected(&mut self, reason: RejectionReason) -> &CallEnd {
+        let (request, protocol, kind) = (&*self.request, self.protocol, self.kind);
+        self.rejected.get_or_insert_with(|| {
+            CallEnd::rejected_for(reason)
+                .with_status(protocol.rejection_status(kind, reason))
+                .with_bytes(protocol.rejection_bytes(request, kind, reason))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use crate::{Call, ProtocolKind};
 
-/// A call as it starts, without the type of its request: for functions that are asked of calls of any protocol.
+/// A call at its start without the type of its request, for functions of calls of any protocol.
 #[derive(Clone, Copy)]
 pub struct CallView<'a>(&'a dyn View);
 
@@ -17,31 +17,31 @@ impl CallView<'_> {
         self.0.operation()
     }
 
-    /// Returns the protocol that the request speaks.
+    /// Returns the kind of protocol of the request.
     #[must_use]
     pub fn protocol_kind(&self) -> ProtocolKind {
         self.0.protocol_kind()
     }
 
-    /// Returns the HTTP method, where there is one.
+    /// Returns the HTTP method, if the protocol has methods.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         self.0.method()
     }
 
-    /// Returns the path that the caller sent, where the protocol has one.
+    /// Returns the path that the caller sent, if the protocol has paths.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.0.path()
     }
 
-    /// Returns the address at the other end of the connection, where the server has attached it.
+    /// Returns the address of the peer, if the server has added it to the request.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.0.peer()
     }
 
-    /// Returns the value of a request header, if it is there and is text.
+    /// Returns the value of a request header, if it exists and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.header(name)

@@ -159,9 +159,15 @@ impl EventQueue {
         }
     }
 
+    /// Returns true if there is a sink, so that a layer makes no event that would be dropped.
+    #[must_use]
+    pub fn has_sink(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// Appends an event. Calls no user code.
     pub fn push(&self, event: Event) {
-        if self.sink.is_some() {
+        if self.has_sink() {
             let mut queue = self.queue();
             if queue.waiting.len() == Self::CAPACITY {
                 queue.waiting.pop_front();
@@ -189,6 +195,13 @@ impl EventQueue {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes an empty queue for the same sink.
+impl Clone for EventQueue {
+    fn clone(&self) -> Self {
+        Self::new(self.sink.clone())
     }
 }
 
@@ -258,5 +271,21 @@ mod tests {
         queue.push(changed("closed"));
         assert_eq!(queue.queue().waiting.len(), EventQueue::CAPACITY);
         assert_eq!(queue.queue().waiting.back(), Some(&changed("closed")));
+    }
+
+    #[test]
+    fn a_clone_has_the_sink_and_no_events() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let events = seen.clone();
+        let queue = EventQueue::new(Some(Arc::new(move |event: &Event| {
+            events.lock().unwrap().push(event.clone());
+        })));
+        queue.push(changed("first"));
+        let clone = queue.clone();
+        assert!(clone.has_sink());
+        clone.push(changed("second"));
+        clone.deliver();
+        assert_eq!(*seen.lock().unwrap(), [changed("second")]);
+        assert!(!EventQueue::default().clone().has_sink());
     }
 }

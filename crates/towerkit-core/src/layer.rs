@@ -176,7 +176,7 @@ impl<R, P> LayerExt for PolicyLayer<R, P> {
 
 /// A layer that can be part of a [`stack`]: a guard or an observer without a protocol of its own, or a tuple of them.
 ///
-/// [`policy_layer!`](crate::policy_layer) implements it. `Option<L>` is a layer, too: `None` does nothing.
+/// [`policy_layer!`](crate::policy_layer) implements it. `Option<L>` can be part of a stack, too: `None` does nothing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a policy stack",
     label = "not a guard or an observer without a protocol",

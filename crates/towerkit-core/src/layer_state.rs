@@ -13,7 +13,6 @@ use std::{
 /// get a state of their own; the handle keeps the old state.
 ///
 /// Clones of `T` are cheap and share their contents, such as those of an [`Arc`].
-/// `T` is cheap to clone and shares what it holds, such as an [`Arc`].
 pub struct LayerState<T> {
     slot: Arc<Slot<T>>,
     /// Counts the clones of this layer; handles do not count.

@@ -1,7 +1,7 @@
 //! The common part of towerkit's layers, and the traits to write a layer of your own.
 //!
 //! To use a layer you need its crate and, to choose a protocol for it, [`LayerExt`]; [`stack`] combines several layers into one. The
-//! rest of this crate is for authors of layers:
+//! rest of this crate is for authors of layers.
 //!
 //! - A [`Guard`] admits or rejects each call, an [`AsyncGuard`] may let it wait first, and an [`Observer`] records calls. They are
 //!   *policies*: plain data and decisions, without futures, wakers or bodies. [`PolicyService`] runs them, and does the rest:

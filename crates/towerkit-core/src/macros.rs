@@ -31,7 +31,10 @@
 /// }
 ///
 /// impl<P> MaintenanceLayer<P> {
-///     layer_setters!(name = "maintenance");
+///     layer_setters!(
+///         /// Rejections carry the name.
+///         name = "maintenance"
+///     );
 ///
 ///     fn with(mut self, set: impl FnOnce(&mut Maintenance)) -> Self {
 ///         set(self.policies.policy_mut().get_mut());
@@ -112,14 +115,14 @@ macro_rules! policy_layer {
 /// |---|---|
 /// | `name = ".."` | `name: `[`Name`](crate::Name) |
 /// | `clock` | `clock: `[`Clock`](crate::Clock) |
-/// | `events` | `sink: Option<Arc<dyn `[`EventSink`](crate::EventSink)`>>` |
+/// | `events` | `events: `[`EventQueue`](crate::EventQueue) |
 ///
 /// Doc attributes in front of a setter follow its first line. [`policy_layer!`](crate::policy_layer) shows an example.
 #[macro_export]
 macro_rules! layer_setters {
     () => {};
     ($(#[$doc:meta])* name = $default:literal $(, $($rest:tt)*)?) => {
-        #[doc = concat!("Names this layer in rejections and events; `", $default, "` by default.")]
+        #[doc = concat!("Names this layer; `", $default, "` by default.")]
         ///
         $(#[$doc])*
         #[must_use]
@@ -144,7 +147,8 @@ macro_rules! layer_setters {
         $(#[$doc])*
         #[must_use]
         pub fn events(self, sink: impl $crate::EventSink + 'static) -> Self {
-            self.with(|config| config.sink = Some(::std::sync::Arc::new(sink)))
+            let events = $crate::EventQueue::new(Some(::std::sync::Arc::new(sink)));
+            self.with(|config| config.events = events)
         }
         $($crate::layer_setters!($($rest)*);)?
     };

@@ -11,7 +11,7 @@ use crate::{
 /// [`LayerExt`](crate::LayerExt).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not read requests of type `{Req}`",
-    label = "how this layer reads calls is not said, or does not fit these requests",
+    label = "this layer has no protocol yet, or one that does not fit these requests",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)"
 )]

@@ -312,11 +312,11 @@ impl<'a, R: Policy> Started<'a, R> {
     pub(crate) fn finish_rejected<Req, Q: RejectionType>(
         self,
         rejection: Q,
-        call: &Call<'_, Req>,
+        call: &mut Call<'_, Req>,
     ) -> Q {
         let end = call.rejected(rejection.as_rejection().reason());
         let policy = self.policy;
-        policy.finish(self.into_state(), &end);
+        policy.finish(self.into_state(), end);
         rejection
     }
 

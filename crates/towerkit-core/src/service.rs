@@ -148,7 +148,7 @@ fn reject_or_state<Req, R: RunPolicy<Req>>(
     policies: &R,
     readiness: &mut Readiness<R::Rejection>,
     started: Result<R::CallState, R::Rejection>,
-    call: Call<'_, Req>,
+    mut call: Call<'_, Req>,
 ) -> Result<R::CallState, Box<R::Rejection>> {
     let early_rejection = readiness.take_rejection();
     let state = started.map_err(Box::new)?;
@@ -157,7 +157,7 @@ fn reject_or_state<Req, R: RunPolicy<Req>>(
         Some(rejection) => {
             // The inner service was not polled ready: the call is rejected even if the guard would admit calls again.
             Err(Box::new(
-                Started::new(policies, state).finish_rejected(rejection, &call),
+                Started::new(policies, state).finish_rejected(rejection, &mut call),
             ))
         }
     }

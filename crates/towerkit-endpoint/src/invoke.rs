@@ -95,16 +95,22 @@ where
         let mut call = self.project().call;
         let poll = || {
             let running = call.as_mut().as_pin_mut();
-            running.expect("not polled after its end").poll(cx)
+            Ok(running.expect("not polled after its end").poll(cx))
         };
-        match catch_unwind(AssertUnwindSafe(poll)) {
+        match catch_panic(poll) {
             Ok(polled) => polled.map_err(IntoRpcError::into_rpc_error),
-            Err(_) => {
+            Err(panic) => {
                 call.set(None);
-                Poll::Ready(Err(RpcError::internal()))
+                Poll::Ready(Err(panic))
             }
         }
     }
+}
+
+/// Runs code of a user for a transport. A panic becomes an [internal](RpcError::internal) error.
+#[doc(hidden)]
+pub fn catch_panic<R>(run: impl FnOnce() -> Result<R, RpcError>) -> Result<R, RpcError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(RpcError::internal()))
 }
 
 impl<S: Service<Request<T>>, T> fmt::Debug for ServeCall<S, T> {

@@ -70,6 +70,13 @@ pub trait IntoRpcError: CarriesRejection {
         self.rejection()?.retry_after()
     }
 
+    /// Returns the HTTP status of a response for the error; that of its code by default.
+    ///
+    /// Only a status of 400 to 599 has an effect. Other transports use the code.
+    fn http_status(&self) -> u16 {
+        self.code().http_status()
+    }
+
     /// Returns true if the request certainly never reached the upstream; false by default.
     fn is_unsent(&self) -> bool {
         false
@@ -80,10 +87,14 @@ pub trait IntoRpcError: CarriesRejection {
     where
         Self: Sized,
     {
-        match self.rejection() {
-            Some(rejection) => rejection.clone().into(),
-            None => RpcError::new(self.code(), self.message().into_owned()),
+        if let Some(rejection) = self.rejection() {
+            return rejection.clone().into();
         }
+        let error = RpcError::new(self.code(), self.message().into_owned());
+        let mut error = error.with_http_status(self.http_status());
+        error.0.retry_after = self.retry_after();
+        error.0.is_unsent = self.is_unsent();
+        error
     }
 }
 
@@ -109,6 +120,7 @@ struct Parts {
     message: Cow<'static, str>,
     rejection: Option<Rejection>,
     retry_after: Option<Duration>,
+    http_status: u16,
     is_unsent: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -122,6 +134,7 @@ impl RpcError {
             message: message.into(),
             rejection: None,
             retry_after: None,
+            http_status: code.http_status(),
             is_unsent: false,
             source: None,
         }))
@@ -137,6 +150,17 @@ impl RpcError {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Sets the HTTP status of the response, where it says more than that of the code: 413 instead of 400, for example.
+    ///
+    /// A status outside of 400 to 599 has no effect.
+    #[must_use]
+    pub fn with_http_status(mut self, status: u16) -> Self {
+        if let 400..=599 = status {
+            self.0.http_status = status;
+        }
         self
     }
 
@@ -166,6 +190,10 @@ impl IntoRpcError for RpcError {
 
     fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    fn http_status(&self) -> u16 {
+        self.0.http_status
     }
 
     fn is_unsent(&self) -> bool {
@@ -261,6 +289,13 @@ impl IntoRpcError for BoxError {
         }
     }
 
+    fn http_status(&self) -> u16 {
+        match (self.rejection(), rpc_error(self)) {
+            (None, Some(error)) => error.http_status(),
+            _ => self.code().http_status(),
+        }
+    }
+
     fn is_unsent(&self) -> bool {
         rpc_error(self).is_some_and(RpcError::is_unsent)
     }
@@ -298,11 +333,14 @@ mod tests {
         let wait = Duration::from_secs(3);
         let error = RpcError::new(ErrorCode::NotFound, "no such profile")
             .with_retry_after(wait)
+            .with_http_status(410)
+            .with_http_status(200)
             .unsent();
         let boxed = BoxError::from(error);
         assert_eq!(boxed.code(), ErrorCode::NotFound);
         assert_eq!(boxed.message(), "no such profile");
         assert_eq!(boxed.retry_after(), Some(wait));
+        assert_eq!(boxed.http_status(), 410);
         assert!(boxed.is_unsent());
         assert_eq!(boxed.into_rpc_error().retry_after(), Some(wait));
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, EventQueue, EventSink, LayerExt, Name, NoProtocol};
+use towerkit_core::{CallEnd, EventQueue, EventSink, LayerExt, NoProtocol, layer_setters};
 
 use crate::{
     ByFunction, ByService, ByValue, Fallback, FallbackHandle, FallbackService, config::Config,
@@ -83,29 +83,31 @@ impl<A, P> FallbackLayer<A, P> {
     ///
     /// A success never falls back. Over HTTP and gRPC the end is that of the response head.
     #[must_use]
-    pub fn when(mut self, condition: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
-        self.config.when = Some(Arc::new(condition));
-        self
+    pub fn when(self, condition: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.when = Some(Arc::new(condition)))
     }
 
-    /// Names this fallback in events and responses; `fallback` by default.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.config.name = name.into();
-        self
-    }
+    layer_setters!(
+        /// Events and responses carry the name.
+        name = "fallback"
+    );
 
-    /// Reports each use of the fallback to an [`EventSink`]; no sink by default.
+    /// Reports each use of the fallback to `sink`, as a [`FallbackUsed`](towerkit_core::Event::FallbackUsed); to no sink by default.
     #[must_use]
-    pub fn events(mut self, sink: impl EventSink + 'static) -> Self {
-        self.config.events = Arc::new(EventQueue::new(Some(Arc::new(sink))));
-        self
+    pub fn events(self, sink: impl EventSink + 'static) -> Self {
+        let events = Arc::new(EventQueue::new(Some(Arc::new(sink))));
+        self.with(|config| config.events = events)
     }
 
     /// Returns a handle on the fallback, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> FallbackHandle {
         self.config.handle.clone()
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
     }
 }
 

@@ -218,13 +218,18 @@ impl<B: Body + Unpin> Body for CollectedBody<B> {
             Rest::Failed(_) | Rest::WrongLength => SizeHint::new(),
             Rest::Unread(body) => body.size_hint(),
         };
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(ahead));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
-            hint.set_upper(upper);
-        }
-        hint
+        size_hint_after(ahead, &rest)
     }
+}
+
+/// Returns the size hint of a body that has `ahead` bytes in memory before a rest with its own hint.
+pub(crate) fn size_hint_after(ahead: u64, rest: &SizeHint) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(ahead));
+    if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
+        hint.set_upper(upper);
+    }
+    hint
 }
 
 impl<B: Body> fmt::Debug for CollectedBody<B> {

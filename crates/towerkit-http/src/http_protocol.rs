@@ -32,7 +32,7 @@ use crate::{
 /// # gRPC
 ///
 /// The response decides if a call is read as gRPC, so that a client cannot turn the response of an ordinary route into a failure by the
-/// content type of its request. A rejection is answered in the protocol of the request.
+/// content type of its request. A rejection is a response in the protocol of the request.
 ///
 /// A gRPC-Web response has the outcome of `grpc-status` if that is in its headers. Otherwise the code is in the last bytes of the body,
 /// which are not read, and the outcome is that of the HTTP status. Layers inside of `tonic_web::GrpcWebLayer` see plain gRPC.

@@ -114,8 +114,9 @@ pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unmat
 pub use outcome::{ByStatus, ClassifyHead};
 pub use problem::Problem;
 pub use recorded_body::{BodyRecording, RecordedBody};
+pub use rejection_response::{rejection_response, retry_after_value};
 pub use replay_body::ReplayBody;
-pub use replay_request::RecordedRequest;
+pub use replay_request::{RecordedRequest, retry_after};
 pub use request_key::RequestKey;
 #[cfg(feature = "reqwest")]
 pub use reqwest_service::{Reqwest, ReqwestFuture};

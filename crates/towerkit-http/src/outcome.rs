@@ -99,20 +99,15 @@ pub(crate) fn outcome_of_body_error<E: 'static>(error: &E) -> (Outcome, Option<R
 
 #[cfg(feature = "axum")]
 mod axum_body {
-    use std::{any::Any, error::Error};
+    use std::any::Any;
 
-    use towerkit_core::{Rejection, RejectionReason};
+    use towerkit_core::{Rejection, RejectionReason, causes};
 
     /// Finds a rejection in an [`axum::Error`], in which axum boxes every error of a body.
     pub(super) fn rejection(error: &dyn Any) -> Option<RejectionReason> {
-        let mut cause: &(dyn Error + 'static) = error.downcast_ref::<axum::Error>()?;
-        while let Some(error) = cause.source() {
-            if let Some(rejection) = error.downcast_ref::<Rejection>() {
-                return Some(rejection.reason());
-            }
-            cause = error;
-        }
-        None
+        let rejection = causes(error.downcast_ref::<axum::Error>()?)
+            .find_map(|cause| cause.downcast_ref::<Rejection>())?;
+        Some(rejection.reason())
     }
 }
 

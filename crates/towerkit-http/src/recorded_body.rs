@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::collected_body::size_hint_after;
+
 /// A request body that records its frames while an attempt reads them.
 ///
 /// The recording holds references to the same [`Bytes`], and no copies. An attempt that is dropped half read leaves the rest of the
@@ -262,12 +264,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RecordedBody<B> {
             Some(source) => source.size_hint(),
             None => SizeHint::with_exact(0),
         };
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(ahead));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
-            hint.set_upper(upper);
-        }
-        hint
+        size_hint_after(ahead, &rest)
     }
 }
 

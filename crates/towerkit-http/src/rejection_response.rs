@@ -16,6 +16,13 @@ pub(crate) fn problem(reason: RejectionReason) -> Problem {
         .code(reason.as_str())
 }
 
+/// Makes the HTTP response to a rejected call whose method is not `HEAD`.
+#[doc(hidden)]
+#[must_use]
+pub fn rejection_response<B: From<Bytes>>(rejection: Rejection) -> Response<B> {
+    http_response(rejection, false, B::from)
+}
+
 /// Makes the HTTP response to a rejected call; the response to a `HEAD` has no body.
 pub(crate) fn http_response<B>(
     rejection: Rejection,
@@ -26,7 +33,7 @@ pub(crate) fn http_response<B>(
     let mut response = problem(reason).answer(is_head, body);
     let headers = response.headers_mut();
     if let Some(wait) = rejection.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        headers.insert(header::RETRY_AFTER, retry_after_value(wait));
     }
     let mut response = attach(rejection, response);
     if reason == RejectionReason::Unauthenticated {
@@ -64,6 +71,13 @@ fn attach<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
     }
     response.extensions_mut().insert(rejection);
     response
+}
+
+/// Makes the value of `Retry-After`.
+#[doc(hidden)]
+#[must_use]
+pub fn retry_after_value(wait: Duration) -> HeaderValue {
+    HeaderValue::from(seconds(wait))
 }
 
 /// Returns whole seconds, at least 1, rounded up so that a caller that waits that long is admitted.

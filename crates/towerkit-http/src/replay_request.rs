@@ -146,16 +146,22 @@ fn pushback(headers: &HeaderMap) -> Option<Pushback> {
             Pushback::After(Duration::from_millis(u64::from(millis)))
         }));
     }
+    retry_after(headers).map(Pushback::After)
+}
+
+/// Parses `Retry-After` (RFC 9110, section 10.2.3).
+#[doc(hidden)]
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    let wait = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
         // A date is compared with the wall clock. A past date asks for no delay.
-        Err(_) => httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(SystemTime::now())
-            .unwrap_or_default(),
-    };
-    Some(Pushback::After(wait))
+        Err(_) => {
+            let date = httpdate::parse_http_date(value).ok()?;
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
 }
 
 #[cfg(test)]

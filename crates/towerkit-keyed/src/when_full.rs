@@ -8,6 +8,8 @@ pub enum WhenFull {
     /// The call is rejected as [`Overloaded`](towerkit_core::RejectionReason::Overloaded), 503 over HTTP.
     Reject,
     /// The call goes on without a slot: a circuit breaker admits it and does not count it, a local rate limit admits it without taking
-    /// tokens, and a rate limit on Redis asks Redis for this call alone.
+    /// tokens of a key (a [total] still applies), and a rate limit on Redis asks Redis for this call alone.
+    ///
+    /// [total]: https://docs.rs/towerkit-ratelimit/latest/towerkit_ratelimit/struct.KeyedRateLimitLayer.html#method.total
     Bypass,
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{Clock, EventSink, Name};
+use towerkit_core::{Clock, EventQueue, Name};
 use towerkit_keyed::WhenFull;
 use towerkit_ratelimit::Quota;
 
@@ -28,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) capacity: usize,
     pub(crate) when_full: WhenFull,
     pub(crate) fallback: Fallback,
-    pub(crate) sink: Option<Arc<dyn EventSink>>,
+    pub(crate) events: EventQueue,
 }
 
 /// The decision about a call while Redis is unreachable.
@@ -55,7 +55,7 @@ impl Config {
             capacity: 1,
             when_full: WhenFull::Bypass,
             fallback: Fallback::Local(Gcra::of(&quota)),
-            sink: None,
+            events: EventQueue::default(),
         }
     }
 

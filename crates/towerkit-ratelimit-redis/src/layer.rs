@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsAsyncGuard, AsyncPolicyService, Clock, ConfigError, EventSink, False, IntoPolicy, Layer,
-    LayerExt, LayerState, Name, Plain, PolicyLayer,
+    AsAsyncGuard, AsyncPolicyService, ConfigError, False, IntoPolicy, Layer, LayerExt, LayerState,
+    Plain, PolicyLayer, layer_setters,
 };
 use towerkit_keyed::{NoKey, WhenFull};
 use towerkit_ratelimit::Quota;
@@ -164,23 +164,14 @@ impl<K, P> RedisRateLimitLayer<K, P> {
         self.with(|config| config.prefix = prefix.into())
     }
 
-    /// Names this limit in rejections and events; `ratelimit` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        self.with(|config| config.name = name.into())
-    }
-
-    /// Reads the time of leases from `clock`; [`Clock::monotonic`] by default. Buckets on Redis use the clock of the server.
-    #[must_use]
-    pub fn clock(self, clock: Clock) -> Self {
-        self.with(|config| config.clock = clock)
-    }
-
-    /// Reports to `sink` when Redis becomes [unreachable or reachable](towerkit_core::Event::StoreChanged).
-    #[must_use]
-    pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|config| config.sink = Some(Arc::new(sink)))
-    }
+    layer_setters!(
+        /// Rejections and events carry the name.
+        name = "ratelimit",
+        /// It is the time of leases. Buckets on Redis use the clock of the server.
+        clock,
+        /// These are [`StoreChanged`](towerkit_core::Event::StoreChanged), when Redis becomes unreachable or reachable.
+        events
+    );
 
     /// Returns a handle that reads and changes the limit while it runs.
     #[must_use]

@@ -61,7 +61,7 @@ impl Limiter {
             health: Health::new(),
             health_change: Mutex::new(()),
             shared_local: LocalBucket::new(),
-            events: EventQueue::new(config.sink.clone()),
+            events: config.events.clone(),
             config,
         }
     }

@@ -61,7 +61,7 @@ impl Gcra {
 
 /// The tokens of a bucket at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct BucketState {
+pub(crate) struct BucketState {
     /// The time until the bucket is full, in units.
     pub(crate) until_full: u64,
     pub(crate) gcra: Gcra,
@@ -69,7 +69,7 @@ pub struct BucketState {
 
 /// The answer of a bucket that has too few tokens for a call.
 #[derive(Debug, Clone, Copy)]
-pub struct InsufficientTokens {
+pub(crate) struct InsufficientTokens {
     pub(crate) state: BucketState,
     /// The price of the call, in units.
     pub(crate) price: u64,
@@ -94,7 +94,8 @@ impl BucketState {
 }
 
 impl InsufficientTokens {
-    const EMPTY: Self = Self {
+    /// After the latest time a bucket has no tokens.
+    pub(crate) const AFTER_END: Self = Self {
         state: BucketState {
             until_full: u64::MAX,
             gcra: Gcra {
@@ -106,18 +107,14 @@ impl InsufficientTokens {
         is_stale: false,
     };
 
-    /// After the latest time a bucket has no tokens.
-    pub(crate) const AFTER_END: Self = Self::EMPTY;
-
     /// The slot belongs to another key now.
     pub(crate) const STALE: Self = Self {
         is_stale: true,
-        ..Self::EMPTY
+        ..Self::AFTER_END
     };
 
     /// Returns the time after which there will be enough tokens; `None` if the call costs more than the burst.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         let until_full = self.state.gcra.burst_tolerance.checked_sub(self.price)?;
         let wait = self.state.until_full.saturating_sub(until_full);
         Some(Duration::from_nanos(Gcra::nanos(wait)))

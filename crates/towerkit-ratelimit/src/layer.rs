@@ -1,6 +1,5 @@
 use towerkit_core::{
-    AsGuard, Call, CallEnd, Clock, ConfigError, LayerState, Name, Plain, PolicyLayer,
-    PolicyService, True,
+    AsGuard, Call, CallEnd, Clock, ConfigError, LayerState, Plain, PolicyLayer, PolicyService, True,
 };
 use towerkit_keyed::NoKey;
 
@@ -96,11 +95,10 @@ impl<O: AnyLimitOptions, P> RateLimitLayer<O, P> {
         self.with(|limit| limit.has_backpressure = true)
     }
 
-    /// Names this limit in rejections; `ratelimit` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        self.with(|limit| limit.name = name.into())
-    }
+    towerkit_core::layer_setters!(
+        /// Rejections carry the name.
+        name = "ratelimit"
+    );
 
     /// Reads time from `clock`; [`Clock::monotonic`] by default.
     #[must_use]

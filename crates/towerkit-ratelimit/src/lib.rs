@@ -123,17 +123,16 @@ mod macros;
 mod quota;
 mod token_bucket;
 
-#[doc(hidden)]
 use towerkit_core::sync;
 
-pub use config::{AdmittedCall, CallState, EndOptions, NeedsEnd};
-pub use config::{AnyLimitOptions, CallCost, CallTier, LimitOptions, OneTier, OneToken};
+pub use config::{
+    AdmittedCall, AnyLimitOptions, CallCost, CallState, CallTier, EndOptions, LimitOptions,
+    NeedsEnd, OneTier, OneToken,
+};
 pub use delaying::{
     AcquireFuture, DelayingRateLimit, DelayingRateLimitHandle, DelayingRateLimitLayer,
     DelayingRateLimitPolicy, DelayingRateLimitSnapshot,
 };
-#[doc(hidden)]
-pub use gcra::{BucketState, InsufficientTokens};
 pub use guard::RateLimitPolicy;
 pub use handle::{RateLimitHandle, RateLimitSnapshot};
 pub use keyed::{
@@ -142,8 +141,6 @@ pub use keyed::{
 };
 pub use layer::{RateLimit, RateLimitLayer};
 pub use quota::Quota;
-#[doc(hidden)]
-pub use token_bucket::TokenBucket;
 #[cfg(feature = "http")]
 pub use towerkit_keyed::ByClientAddress;
 pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, NoKey, WhenFull};

@@ -95,11 +95,7 @@ impl Quota {
             }
             _ if Gcra::new(count, period, burst).is_none() => {
                 let fills = "a rate and a burst whose bucket fills within two years";
-                error(
-                    "quota",
-                    &format_args!("{count} per {period:?}, burst {burst}"),
-                    fills,
-                )
+                error("quota", &format_args!("{self}"), fills)
             }
             _ => Ok(self),
         }

@@ -12,7 +12,7 @@ mod model;
 ///
 /// Times are the nanoseconds of a [`Clock`](towerkit_core::Clock).
 #[derive(Debug)]
-pub struct TokenBucket {
+pub(crate) struct TokenBucket {
     pub(crate) word: AtomicU64,
     pub(crate) gcra: AtomicGcra,
     /// Serializes changes.
@@ -21,8 +21,7 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// Makes a full bucket.
-    #[must_use]
-    pub fn new(quota: Quota) -> Self {
+    pub(crate) fn new(quota: Quota) -> Self {
         Self {
             word: AtomicU64::new(0),
             gcra: AtomicGcra::new(&quota),
@@ -36,7 +35,7 @@ impl TokenBucket {
     ///
     /// If there are not enough tokens; the error tells [after which time](InsufficientTokens::retry_after) there will be.
     #[inline(always)]
-    pub fn take(&self, now: u64, cost: u32) -> Result<BucketState, InsufficientTokens> {
+    pub(crate) fn take(&self, now: u64, cost: u32) -> Result<BucketState, InsufficientTokens> {
         self.gcra.take(&self.word, now, cost, || true)
     }
 
@@ -72,13 +71,12 @@ impl TokenBucket {
     }
 
     /// Returns the quota.
-    #[must_use]
-    pub fn quota(&self) -> Quota {
+    pub(crate) fn quota(&self) -> Quota {
         *lock(&self.quota)
     }
 
     /// Changes the quota. The bucket keeps its tokens, up to the new burst, or its debt.
-    pub fn set_quota(&self, quota: Quota, now: u64) {
+    pub(crate) fn set_quota(&self, quota: Quota, now: u64) {
         let mut current = lock(&self.quota);
         *current = quota;
         self.gcra.set_quota(&quota);

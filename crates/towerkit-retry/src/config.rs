@@ -1,18 +1,21 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use towerkit_core::{
-    CallEnd, ConfigError, Event, EventQueue, EventSink, Name, Outcome, Pushback, RejectionReason,
-    Status,
+    CallEnd, ConfigError, Event, EventQueue, Name, Outcome, Pushback, RejectionReason, Status,
 };
 
-use crate::{Budget, GiveUpReason, backoff::Backoff};
+use crate::{
+    Budget, GiveUpReason,
+    backoff::Backoff,
+    sync::{Mutex, lock},
+};
 
 /// The settings, the budget and the counts that all services of a layer share.
 pub(crate) struct Config {
@@ -25,8 +28,7 @@ pub(crate) struct Config {
     /// The user's replacement for [`is_retryable_by_default`].
     pub(crate) is_retryable: Option<Arc<IsRetryable>>,
     pub(crate) budget: Budget,
-    sink: Option<Arc<dyn EventSink>>,
-    events: EventQueue,
+    pub(crate) events: EventQueue,
     pub(crate) retries: AtomicU64,
     pub(crate) exhausted: AtomicU64,
 }
@@ -72,16 +74,11 @@ impl Config {
     }
 
     fn backoff(&self) -> Backoff {
-        *self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.backoff)
     }
 
     pub(crate) fn set_backoff(&self, backoff: Backoff) {
-        *self.backoff.lock().unwrap_or_else(PoisonError::into_inner) = backoff;
-    }
-
-    pub(crate) fn set_sink(&mut self, sink: Arc<dyn EventSink>) {
-        self.events = EventQueue::new(Some(sink.clone()));
-        self.sink = Some(sink);
+        *lock(&self.backoff) = backoff;
     }
 
     pub(crate) fn emit(&self, event: Event) {
@@ -123,7 +120,6 @@ impl Default for Config {
             unless_retried: false,
             is_retryable: None,
             budget: Budget::default(),
-            sink: None,
             events: EventQueue::default(),
             retries: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
@@ -143,8 +139,7 @@ impl Clone for Config {
             unless_retried: self.unless_retried,
             is_retryable: self.is_retryable.clone(),
             budget: self.budget.clone(),
-            sink: self.sink.clone(),
-            events: EventQueue::new(self.sink.clone()),
+            events: self.events.clone(),
             retries: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
         }

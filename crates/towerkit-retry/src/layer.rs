@@ -4,12 +4,13 @@ use std::{
 };
 
 use tower_layer::Layer;
-use towerkit_core::{CallEnd, ConfigError, EventSink, LayerExt, LayerState, Name, NoProtocol};
+use towerkit_core::{CallEnd, ConfigError, LayerExt, LayerState, NoProtocol, layer_setters};
 
 use crate::{
     Always, Budget, ByProtocol, Retry, RetryHandle,
     backoff::{Backoff, checked_delay},
     config::{Config, checked_attempts},
+    sync::Mutex,
 };
 
 /// Retries failed calls that are idempotent, within a budget.
@@ -48,7 +49,7 @@ impl<P, I> RetryLayer<P, I> {
     /// Returns a [`ConfigError`] for 0.
     pub fn attempts(self, attempts: u8) -> Result<Self, ConfigError> {
         let attempts = AtomicU8::new(checked_attempts(attempts)?);
-        Ok(self.update(|config| config.attempts = attempts))
+        Ok(self.with(|config| config.attempts = attempts))
     }
 
     /// Sets the delays before retries: up to `base` before the first, twice that before the second, and so on up to `cap`.
@@ -63,7 +64,7 @@ impl<P, I> RetryLayer<P, I> {
     /// [full jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     pub fn backoff(self, base: Duration, cap: Duration) -> Result<Self, ConfigError> {
         let backoff = Backoff::new(base, cap)?;
-        Ok(self.update(|config| config.backoff = backoff.into()))
+        Ok(self.with(|config| config.backoff = Mutex::new(backoff)))
     }
 
     /// Limits the delay that an upstream may ask for; 10 seconds by default.
@@ -79,19 +80,19 @@ impl<P, I> RetryLayer<P, I> {
     /// [`grpc-retry-pushback-ms`]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
     pub fn max_pushback(self, delay: Duration) -> Result<Self, ConfigError> {
         let delay = checked_delay("max pushback", delay)?;
-        Ok(self.update(|config| config.max_pushback = delay))
+        Ok(self.with(|config| config.max_pushback = delay))
     }
 
     /// Limits the size of request bodies that are sent again; 65,536 bytes by default. A longer body is sent once.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
-        self.update(|config| config.max_replay_bytes = bytes)
+        self.with(|config| config.max_replay_bytes = bytes)
     }
 
     /// Shares a budget with other layers; by default the layer has a [`Budget::default`] of its own.
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
-        self.update(|config| config.budget = budget)
+        self.with(|config| config.budget = budget)
     }
 
     /// Decides which results are retryable; by default the table in the [crate docs](crate#retryable-results).
@@ -100,7 +101,7 @@ impl<P, I> RetryLayer<P, I> {
     /// by inner layers ([`CallEnd::rejection_reason`]).
     #[must_use]
     pub fn when(self, is_retryable: impl Fn(&CallEnd) -> bool + Send + Sync + 'static) -> Self {
-        self.update(|config| config.is_retryable = Some(Arc::new(is_retryable)))
+        self.with(|config| config.is_retryable = Some(Arc::new(is_retryable)))
     }
 
     /// Takes every request for idempotent.
@@ -131,22 +132,15 @@ impl<P, I> RetryLayer<P, I> {
     /// Leaves calls alone that another tier has already retried; see the [crate docs](crate#several-tiers).
     #[must_use]
     pub fn unless_retried(self) -> Self {
-        self.update(|config| config.unless_retried = true)
+        self.with(|config| config.unless_retried = true)
     }
 
-    /// Names this layer in events; `retry` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        let name = name.into();
-        self.update(|config| config.name = name)
-    }
-
-    /// Reports [`Event::Retried`](towerkit_core::Event::Retried) and
-    /// [`Event::RetryGivenUp`](towerkit_core::Event::RetryGivenUp) to `sink`; there is no sink by default.
-    #[must_use]
-    pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.update(|config| config.set_sink(Arc::new(sink)))
-    }
+    layer_setters!(
+        /// Events carry the name.
+        name = "retry",
+        /// These are [`Retried`](towerkit_core::Event::Retried) and [`RetryGivenUp`](towerkit_core::Event::RetryGivenUp).
+        events
+    );
 
     /// Returns a handle that reads and changes the retries of all services of this layer.
     #[must_use]
@@ -154,7 +148,7 @@ impl<P, I> RetryLayer<P, I> {
         RetryHandle(self.config.handle())
     }
 
-    fn update(mut self, set: impl FnOnce(&mut Config)) -> Self {
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
         self.config.update(|config| set(Arc::make_mut(config)));
         self
     }

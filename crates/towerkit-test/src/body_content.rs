@@ -3,7 +3,7 @@ use std::{error::Error, future::poll_fn, pin::Pin};
 use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, SizeHint};
-use towerkit_core::BoxError;
+use towerkit_core::{BoxError, causes};
 
 use crate::{Action, ProbeBody, ProbeError};
 
@@ -42,9 +42,9 @@ impl BodyContent {
         B: Body<Error: Into<BoxError>> + ?Sized,
     {
         let mut content = Self::default();
-        let mut said = Vec::new();
+        let mut announced = Vec::new();
         for _ in 0..frames {
-            said.push((
+            announced.push((
                 content.data.len() as u64,
                 body.size_hint(),
                 body.is_end_stream(),
@@ -61,14 +61,14 @@ impl BodyContent {
                 Some(Err(error)) => {
                     let error = error.into();
                     assert!(
-                        is_the_probes(error.as_ref()),
+                        is_probe_error(error.as_ref()),
                         "the error of a body became {error}"
                     );
                     content.has_failed = true;
                     return content;
                 }
                 None => {
-                    content.check(&said);
+                    content.check(&announced);
                     return content;
                 }
             }
@@ -77,9 +77,9 @@ impl BodyContent {
     }
 
     /// Checks the size hint and the announced end of the body before each frame by the frames that followed.
-    fn check(&self, said: &[(u64, SizeHint, bool)]) {
-        let frames = said.len() - 1;
-        for (frame, (before, hint, is_over)) in said.iter().enumerate() {
+    fn check(&self, announced: &[(u64, SizeHint, bool)]) {
+        let frames = announced.len() - 1;
+        for (frame, (before, hint, is_over)) in announced.iter().enumerate() {
             let left = self.data.len() as u64 - before;
             let upper = hint.upper().unwrap_or(u64::MAX);
             let is_true = (hint.lower()..=upper).contains(&left);
@@ -91,13 +91,6 @@ impl BodyContent {
 }
 
 /// Returns true if an error is, or was caused by, the error of the probe.
-fn is_the_probes(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.to_string() == ProbeError::FAILED {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn is_probe_error(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.to_string() == ProbeError::FAILED)
 }

@@ -1,11 +1,11 @@
-/// Makes a module of tests, one for each law, of a [`Subject`](crate::Subject).
+/// Makes a module of tests of a [`Subject`](crate::Subject), one for each law that needs only the layer: all but T-02, T-07 and T-12.
 ///
 /// `contract!(name, PlainClient, subject)` takes the name of the module, the [client](crate::TestClient)
 /// ([`PlainClient`](crate::PlainClient), [`RpcClient`](crate::RpcClient), [`HttpClient`](crate::HttpClient) or
 /// [`GrpcClient`](crate::GrpcClient)), and an expression for a new subject, which is evaluated inside of a runtime with paused time.
 #[macro_export]
 macro_rules! contract {
-    ($name:ident, $calls:ident, $subject:expr) => {
+    ($name:ident, $client:ident, $subject:expr) => {
         mod $name {
             use super::*;
 
@@ -13,7 +13,7 @@ macro_rules! contract {
             #[test]
             fn calls_come_after_readiness() {
                 $crate::run_paused(async {
-                    $crate::laws::calls_come_after_readiness::<$crate::$calls, _>($subject).await;
+                    $crate::laws::calls_come_after_readiness::<$crate::$client, _>($subject).await;
                 });
             }
 
@@ -21,7 +21,7 @@ macro_rules! contract {
             #[test]
             fn a_dropped_call_releases_all() {
                 $crate::run_paused(async {
-                    $crate::laws::a_dropped_call_releases_all::<$crate::$calls, _>(|| $subject)
+                    $crate::laws::a_dropped_call_releases_all::<$crate::$client, _>(|| $subject)
                         .await;
                 });
             }
@@ -30,7 +30,7 @@ macro_rules! contract {
             #[test]
             fn a_panic_releases_all() {
                 $crate::run_paused(async {
-                    $crate::laws::a_panic_releases_all::<$crate::$calls, _>(|| $subject).await;
+                    $crate::laws::a_panic_releases_all::<$crate::$client, _>(|| $subject).await;
                 });
             }
 
@@ -38,7 +38,7 @@ macro_rules! contract {
             #[test]
             fn readiness_without_a_call_is_released() {
                 $crate::run_paused(async {
-                    $crate::laws::readiness_without_a_call_is_released::<$crate::$calls, _>(
+                    $crate::laws::readiness_without_a_call_is_released::<$crate::$client, _>(
                         $subject,
                     )
                     .await;
@@ -49,7 +49,7 @@ macro_rules! contract {
             #[test]
             fn waiting_does_not_spin() {
                 $crate::run_paused(async {
-                    $crate::laws::waiting_does_not_spin::<$crate::$calls, _>(|| $subject).await;
+                    $crate::laws::waiting_does_not_spin::<$crate::$client, _>(|| $subject).await;
                 });
             }
 
@@ -57,7 +57,7 @@ macro_rules! contract {
             #[test]
             fn errors_pass_unchanged() {
                 $crate::run_paused(async {
-                    $crate::laws::errors_pass_unchanged::<$crate::$calls, _>(|| $subject).await;
+                    $crate::laws::errors_pass_unchanged::<$crate::$client, _>(|| $subject).await;
                 });
             }
 
@@ -65,7 +65,7 @@ macro_rules! contract {
             #[test]
             fn bodies_pass_unchanged() {
                 $crate::run_paused(async {
-                    $crate::laws::bodies_pass_unchanged::<$crate::$calls, _>(|| $subject).await;
+                    $crate::laws::bodies_pass_unchanged::<$crate::$client, _>(|| $subject).await;
                 });
             }
         }

@@ -1,6 +1,6 @@
 //! Test services and the laws that every towerkit layer passes.
 //!
-//! Three lines test a layer by all laws, around a plain service, over HTTP or over gRPC:
+//! One line tests a layer by the laws that need only the layer, around a plain service, over HTTP or over gRPC:
 //!
 //! ```
 //! use towerkit_core::guard;
@@ -14,8 +14,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! [`contract!`] makes a module of tests, one for each law, of the layer around a [`Probe`]. The laws are functions in [`laws`], for
-//! layers that need another setup. The tests of this crate contain a broken layer for each law, which the law must find.
+//! [`contract!`] makes a module of tests of the layer around a [`Probe`], one for each of these laws. All laws are functions in
+//! [`laws`]: a test calls T-02, T-07 and T-12 there, which need more than the layer. The tests of this crate contain a broken layer for
+//! each law, which the law must find.
 //!
 //! [`MockService`] is an inner service to which a test responds by hand, and [`run_paused`] runs a test with the paused time of tokio.
 //!

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use towerkit_core::{
     AsGuard, Call, CallEnd, Clock, ConfigError, Deadline, Guard, Name, NoProtocol, Policy,
-    PolicyLayer, Rejection, RejectionReason, True, policy_layer,
+    PolicyLayer, Rejection, RejectionReason, True, layer_setters, policy_layer,
 };
 
 use crate::{
@@ -66,29 +66,27 @@ impl<P> DeadlineLayer<P> {
     /// # Errors
     ///
     /// Returns a [`ConfigError`] if `name` is not a header name in lower case.
-    pub fn header(mut self, name: &'static str) -> Result<Self, ConfigError> {
-        self.policies.policy_mut().get_mut().header = check_header(name)?;
-        Ok(self)
+    pub fn header(self, name: &'static str) -> Result<Self, ConfigError> {
+        let header = check_header(name)?;
+        Ok(self.with(|policy| policy.header = header))
     }
 
-    /// Names this layer in rejections; `deadline` by default.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.policies.policy_mut().get_mut().name = name.into();
-        self
-    }
-
-    /// Measures deadlines with `clock`; [`Clock::monotonic`] by default.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.policies.policy_mut().get_mut().clock = clock;
-        self
-    }
+    layer_setters!(
+        /// Rejections carry the name.
+        name = "deadline",
+        /// Deadlines are measured on it.
+        clock
+    );
 
     /// Returns a handle on the maximum time of a request, which all services of this layer share.
     #[must_use]
     pub fn handle(&self) -> TimeoutHandle {
         self.policies.policy().get().max.clone()
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut DeadlinePolicy)) -> Self {
+        set(self.policies.policy_mut().get_mut());
+        self
     }
 }
 

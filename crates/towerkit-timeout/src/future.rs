@@ -19,7 +19,8 @@ pub struct TimeoutFuture<F, X> {
     #[pin]
     timer: Option<Sleep>,
     limit: Limit,
-    name: Name,
+    /// The name in the rejection; `None` for a call without a limit.
+    name: Option<Name>,
     exchange: X,
 }
 
@@ -30,7 +31,19 @@ impl<F, X> TimeoutFuture<F, X> {
             inner: Some(inner),
             timer: None,
             limit,
-            name,
+            name: Some(name),
+            exchange,
+        }
+    }
+
+    /// Creates the future of a call without a limit.
+    #[inline(always)]
+    pub(crate) fn unlimited(inner: F, exchange: X) -> Self {
+        Self {
+            inner: Some(inner),
+            timer: None,
+            limit: Limit::Never,
+            name: None,
             exchange,
         }
     }
@@ -42,7 +55,7 @@ impl<F, X> TimeoutFuture<F, X> {
             inner: None,
             timer: None,
             limit: Limit::Never,
-            name,
+            name: Some(name),
             exchange,
         }
     }
@@ -68,7 +81,11 @@ where
             }
             me.inner.set(None);
         }
-        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, me.name.clone());
+        let name = me
+            .name
+            .take()
+            .expect("a call with a limit is rejected once");
+        let rejection = Rejection::new(RejectionReason::DeadlineExceeded, name);
         Poll::Ready(me.exchange.reject(rejection))
     }
 }

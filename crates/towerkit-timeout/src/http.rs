@@ -235,8 +235,7 @@ where
         BodyTimeoutFuture {
             exchange: protocol.open(&request, kind),
             is_grpc: kind == ProtocolKind::Grpc,
-            name: self.name.clone(),
-            limits: Some(limits),
+            limits: Some((limits, self.name.clone())),
             inner: self.inner.call(request),
         }
     }
@@ -254,7 +253,6 @@ where
         BodyTimeoutFuture {
             exchange: protocol.open(&request, kind),
             is_grpc: kind == ProtocolKind::Grpc,
-            name: self.name.clone(),
             limits: None,
             inner: self.inner.call(request),
         }
@@ -268,8 +266,8 @@ pub struct BodyTimeoutFuture<F, X> {
     inner: F,
     exchange: X,
     is_grpc: bool,
-    name: Name,
-    limits: Option<BodyLimits>,
+    /// The limits of the body, and the name in its error.
+    limits: Option<(BodyLimits, Name)>,
 }
 
 impl<F, X, B, E> Future for BodyTimeoutFuture<F, X>
@@ -284,12 +282,14 @@ where
         let result = ready!(me.inner.poll(cx));
         // A gRPC head without a status has the status in its trailers.
         let has_trailers = *me.is_grpc && me.exchange.inspect(&result).status().is_none();
-        let timer = me.limits.as_ref().map(BodyLimits::start);
+        let timer = me
+            .limits
+            .take()
+            .map(|(limits, name)| (limits.start(), name));
         Poll::Ready(result.map(|response| {
             response.map(|body| TimeoutBody {
                 inner: Some(body),
                 timer,
-                name: me.name.clone(),
                 has_trailers,
             })
         }))
@@ -309,8 +309,8 @@ pub struct TimeoutBody<B> {
     /// `None` once the body has timed out.
     #[pin]
     inner: Option<B>,
-    timer: Option<BodyTimer>,
-    name: Name,
+    /// The timer, and the name in the error.
+    timer: Option<(BodyTimer, Name)>,
     has_trailers: bool,
 }
 
@@ -327,18 +327,16 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
             return Poll::Ready(None);
         };
         let polled = body.poll_frame(cx);
-        let exceeded = match (polled, me.timer) {
-            (Poll::Pending, None) => return Poll::Pending,
-            (Poll::Pending, Some(timer)) => ready!(timer.poll(cx)),
-            (Poll::Ready(Some(Ok(frame))), Some(timer))
-                if frame.is_data() && timer.is_past_end() =>
-            {
+        let Some((timer, name)) = me.timer else {
+            return polled.map_err(Into::into);
+        };
+        let exceeded = match polled {
+            Poll::Pending => ready!(timer.poll(cx)),
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && timer.is_past_end() => {
                 Exceeded::Total
             }
-            (Poll::Ready(frame), timer) => {
-                if let Some(timer) = timer {
-                    timer.progressed();
-                }
+            Poll::Ready(frame) => {
+                timer.progressed();
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
             }
         };
@@ -346,7 +344,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimeoutBody<B> {
         Poll::Ready(Some(if *me.has_trailers {
             Ok(Frame::trailers(deadline_exceeded()))
         } else {
-            Err(Box::new(BodyTimedOut::new(me.name.clone(), exceeded)))
+            Err(Box::new(BodyTimedOut::new(name.clone(), exceeded)))
         }))
     }
 

@@ -1,6 +1,6 @@
 use towerkit_core::{
     AsGuard, Call, CallEnd, ConfigError, False, Guard, Name, NoProtocol, Policy, PolicyLayer,
-    ProtocolKind, Rejection, RejectionReason, policy_layer,
+    ProtocolKind, Rejection, RejectionReason, layer_setters, policy_layer,
 };
 
 use crate::{
@@ -56,15 +56,18 @@ impl<P> DeadlineInjectLayer<P> {
     /// # Errors
     ///
     /// Returns a [`ConfigError`] if `name` is not a header name in lower case.
-    pub fn header(mut self, name: &'static str) -> Result<Self, ConfigError> {
-        self.policies.policy_mut().get_mut().header = check_header(name)?;
-        Ok(self)
+    pub fn header(self, name: &'static str) -> Result<Self, ConfigError> {
+        let header = check_header(name)?;
+        Ok(self.with(|policy| policy.header = header))
     }
 
-    /// Names this layer in rejections; `deadline` by default.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.policies.policy_mut().get_mut().name = name.into();
+    layer_setters!(
+        /// Rejections carry the name.
+        name = "deadline"
+    );
+
+    fn with(mut self, set: impl FnOnce(&mut DeadlineInjectPolicy)) -> Self {
+        set(self.policies.policy_mut().get_mut());
         self
     }
 }

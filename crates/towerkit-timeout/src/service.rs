@@ -76,7 +76,6 @@ where
     #[inline(always)]
     fn bypass(&mut self, request: Req) -> Self::Future {
         let exchange = self.protocol.open(&request, self.protocol.kind(&request));
-        let name = self.name.clone();
-        TimeoutFuture::new(self.inner.call(request), exchange, name, Limit::Never)
+        TimeoutFuture::unlimited(self.inner.call(request), exchange)
     }
 }

@@ -99,7 +99,8 @@
 //! |---|---|---|
 //! | – | [`core`] | [`stack`](core::stack), and the traits for layers of your own |
 //! | `http` | [`http`] | `.http()` and `.grpc()` on every layer, problem details, request bodies that can be replayed |
-//! | `endpoint` | [`endpoint`] | functions as services, services as functions |
+//! | `endpoint` | [`endpoint`] | operations as services, with one request and one error type for all transports; `.rpc()` on every layer |
+//! | `transport-http` | [`transport_http`] | endpoints served and called over HTTP, with JSON |
 //! | `ratelimit` | [`ratelimit`] | limits by token bucket, for all callers or by key |
 //! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
 //! | `circuitbreaker` | [`circuitbreaker`] | circuit breakers, also by key |
@@ -131,6 +132,7 @@
 //! | `opentelemetry-metrics` | metrics exported to a collector |
 //! | `opentelemetry-otlp-grpc`, `opentelemetry-otlp-http`, `opentelemetry-zipkin` | the protocol of the exporter |
 //! | `ratelimit-redis-cluster`, `ratelimit-redis-tls` | Redis Cluster, TLS to Redis |
+//! | `transport-http-form`, `transport-http-protobuf`, `transport-http-xml` | codecs beside JSON |
 //!
 //! # Where to read on
 //!
@@ -173,3 +175,5 @@ pub use towerkit_retry as retry;
 pub use towerkit_timeout as timeout;
 #[cfg(feature = "trace")]
 pub use towerkit_trace as trace;
+#[cfg(feature = "transport-http")]
+pub use towerkit_transport_http as transport_http;

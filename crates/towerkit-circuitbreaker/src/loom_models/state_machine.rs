@@ -9,7 +9,7 @@ use std::{
 };
 
 use loom::thread;
-use towerkit_core::{Event, EventSink};
+use towerkit_core::{Event, EventQueue, EventSink};
 
 use super::model;
 use crate::{
@@ -49,7 +49,7 @@ fn machine(probes: u16) -> (Arc<StateMachine>, Changes) {
     let machine = StateMachine::new(&Config {
         options: options(probes),
         seed: Some(1),
-        sink: Some(sink),
+        events: EventQueue::new(Some(sink)),
         ..Config::default()
     });
     (Arc::new(machine), changes)

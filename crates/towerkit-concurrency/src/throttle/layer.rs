@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsGuard, Clock, ConfigError, LayerState, Name, Plain, PolicyLayer, PolicyService, policy_layer,
+    AsGuard, ConfigError, LayerState, Plain, PolicyLayer, PolicyService, layer_setters,
+    policy_layer,
 };
 
 use super::{
@@ -98,18 +99,11 @@ impl<P> AdaptiveThrottleLayer<P> {
         Ok(self.with(|config| config.probe_interval = interval))
     }
 
-    /// Sets the name in rejections; `throttle` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        let name = name.into();
-        self.with(|config| config.name = name)
-    }
-
-    /// Sets the source of time; [`Clock::monotonic`] by default.
-    #[must_use]
-    pub fn clock(self, clock: Clock) -> Self {
-        self.with(|config| config.clock = clock)
-    }
+    layer_setters!(
+        /// Rejections carry the name.
+        name = "throttle",
+        clock
+    );
 
     /// Returns a handle that reads the state that all services of this layer share.
     #[must_use]

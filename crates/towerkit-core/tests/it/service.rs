@@ -4,16 +4,19 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Waker},
     time::Duration,
 };
 
-use crate::support::{Broken, Gate, Scribe, Seen};
+use crate::support::{Broken, Gate, Queue, Scribe, Seen, Then};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_core::{
-    BoxError, CarriesRejection, LayerExt, Outcome, PolicyLayer, RejectionReason, guard, observe,
-    stack,
+    BoxError, Call, CallEnd, CarriesRejection, Clock, LayerExt, Observer, Outcome, Policy,
+    PolicyLayer, RejectionReason, async_guard, guard, observe, stack,
 };
 use towerkit_test::{Action, Probe, Subject, contract};
 
@@ -155,6 +158,51 @@ async fn a_rejection_is_observed_by_outer_policies_and_layers_but_not_by_the_ser
     assert!(after.ends().is_empty());
     assert_eq!(counts.started(), 0);
     assert_eq!(outer.end(), rejected(RejectionReason::Unavailable));
+}
+
+/// Reads its clock at the end of each call.
+struct ReadsClock(Clock);
+
+impl Policy for ReadsClock {
+    type CallState = ();
+
+    fn finish(&self, _state: (), end: &CallEnd) {
+        let _ = end.now(&self.0);
+    }
+}
+
+impl<Req> Observer<Req> for ReadsClock {
+    fn start(&self, _call: &mut Call<'_, Req>) {}
+}
+
+#[tokio::test]
+async fn the_policies_of_a_rejected_call_share_one_reading_of_the_clock() {
+    let readings = Arc::new(AtomicU64::new(0));
+    let clock = Clock::custom({
+        let readings = readings.clone();
+        move || Duration::from_nanos(readings.fetch_add(1, Ordering::SeqCst))
+    });
+    let reads = || observe(ReadsClock(clock.clone()));
+    let layer = stack((reads(), reads(), reads(), guard(closed_gate()))).plain("probe");
+    assert!(
+        layer
+            .layer(Probe::new())
+            .oneshot(Action::Succeed)
+            .await
+            .is_err()
+    );
+    assert_eq!(readings.swap(0, Ordering::SeqCst), 1);
+
+    let queue = async_guard(Queue::new(Then::RejectAfter(1)));
+    let layer = stack((reads(), reads(), queue)).plain("probe");
+    assert!(
+        layer
+            .layer(Probe::new())
+            .oneshot(Action::Succeed)
+            .await
+            .is_err()
+    );
+    assert_eq!(readings.load(Ordering::SeqCst), 1);
 }
 
 /// FIX-10: a policy stack of observers alone does not know the service's own error type, unless it is told that this can tell.
@@ -301,10 +349,10 @@ impl Clone for Copied {
     }
 }
 
-impl towerkit_core::Policy for Copied {
+impl Policy for Copied {
     type CallState = ();
 
-    fn finish(&self, _state: (), _end: &towerkit_core::CallEnd) {}
+    fn finish(&self, _state: (), _end: &CallEnd) {}
 }
 
 /// axum makes a service of a layer for each connection: neither copies nor leaks may go along with that.

@@ -265,8 +265,11 @@ fn at_the_head_if_a_tunnel_begins() {
     let connect = || Request::connect("example.com:443").body(()).unwrap();
     let (scribe, _response) = call(connect(), Response::new(Script::of([data("unread")])));
     assert_eq!(scribe.end().outcome(), Outcome::Success);
-    let rejected = Response::builder().status(502);
-    let (scribe, response) = call(connect(), rejected.body(Script::of([data("no")])).unwrap());
+    let bad_gateway = Response::builder().status(502);
+    let (scribe, response) = call(
+        connect(),
+        bad_gateway.body(Script::of([data("no")])).unwrap(),
+    );
     assert_eq!(scribe.count(), 0);
     read(response);
     assert_eq!(scribe.end().bytes(), 2);

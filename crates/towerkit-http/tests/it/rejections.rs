@@ -51,9 +51,9 @@ impl<Req> Observer<Req> for Ends {
     fn start(&self, _call: &mut Call<'_, Req>) {}
 }
 
-type AnswerRejection = Response<Full<Bytes>>;
+type EmptyResponse = Response<Full<Bytes>>;
 
-async fn never(_request: Request<Empty<Bytes>>) -> Result<AnswerRejection, Infallible> {
+async fn never(_request: Request<Empty<Bytes>>) -> Result<EmptyResponse, Infallible> {
     panic!("a rejected call never reaches the service");
 }
 
@@ -80,7 +80,7 @@ async fn a_rejected_head_leaves_the_http_2_connection_usable() {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let rejects = guard(Rejects(rejection(RejectionReason::Overloaded))).http();
     let service = rejects.layer(service_fn(async |_: Request<hyper::body::Incoming>| {
-        Ok::<_, Infallible>(AnswerRejection::default())
+        Ok::<_, Infallible>(EmptyResponse::default())
     }));
     let server = server::conn::http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(ours), TowerToHyperService::new(service));
@@ -200,9 +200,7 @@ impl<Req> Observer<Req> for Adds {
 async fn layers_that_append_to_a_list_header_keep_earlier_values() {
     let add = |member| observe(Adds(member));
     let answer =
-        service_fn(
-            async |_: Request<Empty<Bytes>>| Ok::<_, Infallible>(AnswerRejection::default()),
-        );
+        service_fn(async |_: Request<Empty<Bytes>>| Ok::<_, Infallible>(EmptyResponse::default()));
     let listed = |response: &http::HeaderMap| {
         let values = response.get_all("ratelimit").iter();
         values

@@ -48,9 +48,9 @@ fn only_a_refused_connection_is_unsent() {
         assert!(!is_unsent(io::Error::from(kind)), "{kind}");
         assert!(!is_unsent(BoxError::from(io::Error::from(kind))), "{kind}");
     }
-    let rejected = || io::Error::from(ErrorKind::ConnectionRefused);
-    assert!(is_unsent(rejected()));
-    assert!(is_unsent(BoxError::from(io::Error::other(rejected()))));
+    let refused = || io::Error::from(ErrorKind::ConnectionRefused);
+    assert!(is_unsent(refused()));
+    assert!(is_unsent(BoxError::from(io::Error::other(refused()))));
     assert!(!is_unsent("an error of some type"));
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use towerkit_core::{
-    AsAsyncGuard, AsyncPolicyService, Call, CallEnd, Clock, ConfigError, LayerState, Name, Plain,
+    AsAsyncGuard, AsyncPolicyService, Call, CallEnd, Clock, ConfigError, LayerState, Plain,
     PolicyLayer, True,
 };
 use towerkit_keyed::NoKey;
@@ -117,11 +117,10 @@ impl<O: AnyLimitOptions, P> DelayingRateLimitLayer<O, P> {
         Ok(self.with(|limit| limit.queue.max_len = calls))
     }
 
-    /// Names this limit in rejections; `ratelimit` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        self.with(|limit| limit.name = name.into())
-    }
+    towerkit_core::layer_setters!(
+        /// Rejections carry the name.
+        name = "ratelimit"
+    );
 
     /// Reads time from `clock`; [`Clock::monotonic`] by default. It must run at the pace of [`tokio::time`], whose timers end a wait.
     #[must_use]

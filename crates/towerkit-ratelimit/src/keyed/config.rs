@@ -1,6 +1,6 @@
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use towerkit_core::{Clock, EventSink, Name};
+use towerkit_core::{Clock, EventQueue, Name};
 use towerkit_keyed::{KeyHasher, WhenFull};
 
 use crate::Quota;
@@ -15,7 +15,7 @@ pub(crate) struct KeyedConfig {
     pub(crate) capacity: usize,
     pub(crate) when_full: WhenFull,
     pub(crate) name: Name,
-    pub(crate) events: Option<Arc<dyn EventSink>>,
+    pub(crate) events: EventQueue,
     pub(crate) clock: Clock,
     pub(crate) hasher: KeyHasher,
     /// The keys that have a quota of their own, by tag.
@@ -32,7 +32,7 @@ impl KeyedConfig {
             capacity: 100_000,
             when_full: WhenFull::Share,
             name: Name::new("ratelimit"),
-            events: None,
+            events: EventQueue::default(),
             clock: Clock::default(),
             hasher: KeyHasher::new(),
             overrides: HashMap::new(),

@@ -81,7 +81,7 @@ impl KeyedRateLimitHandle {
         let limit = self.0.get();
         let Some(total) = &limit.buckets().total else {
             let expected = "a layer that was made with a total";
-            return Err(ConfigError::new("total", quota.to_string(), expected));
+            return Err(ConfigError::new("total", format_args!("{quota}"), expected));
         };
         total.set_quota(quota, limit.config.clock.now());
         Ok(())

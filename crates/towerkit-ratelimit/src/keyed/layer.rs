@@ -1,8 +1,5 @@
-use std::sync::Arc;
-
 use towerkit_core::{
-    AsGuard, Call, CallEnd, Clock, ConfigError, EventSink, LayerState, Name, Plain, PolicyLayer,
-    PolicyService, True,
+    AsGuard, Call, CallEnd, ConfigError, LayerState, Plain, PolicyLayer, PolicyService, True,
 };
 use towerkit_keyed::WhenFull;
 
@@ -156,25 +153,15 @@ impl<O: AnyLimitOptions, P> KeyedRateLimitLayer<O, P> {
         self.with(|config| config.total = Some(quota))
     }
 
-    /// Names this limit in rejections and events; `ratelimit` by default.
-    #[must_use]
-    pub fn name(self, name: impl Into<Name>) -> Self {
-        self.with(|config| config.name = name.into())
-    }
-
-    /// Reads time from `clock`; [`Clock::monotonic`] by default.
-    #[must_use]
-    pub fn clock(self, clock: Clock) -> Self {
-        self.with(|config| config.clock = clock)
-    }
-
-    /// Reports [`KeyTableFull`](towerkit_core::Event::KeyTableFull) to `sink` when keys find no slot, and
-    /// [`ClientAddressMissing`](towerkit_core::Event::ClientAddressMissing) when the server does not attach the addresses of its
-    /// clients, each at most once a second; not reported by default.
-    #[must_use]
-    pub fn events(self, sink: impl EventSink + 'static) -> Self {
-        self.with(|config| config.events = Some(Arc::new(sink)))
-    }
+    towerkit_core::layer_setters!(
+        /// Rejections and events carry the name.
+        name = "ratelimit",
+        clock,
+        /// These are [`KeyTableFull`](towerkit_core::Event::KeyTableFull) when keys find no slot, and
+        /// [`ClientAddressMissing`](towerkit_core::Event::ClientAddressMissing) when the server does not attach the addresses of its
+        /// clients, each at most once a second.
+        events
+    );
 
     /// Returns a handle on the buckets, which all services of this layer share.
     #[must_use]

@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use towerkit_core::{Event, EventQueue, EventSink, Name};
+use towerkit_core::{Event, EventQueue, Name};
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -14,8 +12,7 @@ pub(crate) struct OverflowReporter {
     /// The time from which the next event of each kind may be sent.
     next_crowded: AtomicU64,
     next_keyless: AtomicU64,
-    /// `None` if there is no sink for events.
-    events: Option<EventQueue>,
+    events: EventQueue,
 }
 
 /// A count, and the part of it that was reported.
@@ -28,7 +25,7 @@ struct ReportedCount {
 const SECOND: u64 = 1_000_000_000;
 
 impl OverflowReporter {
-    pub(crate) fn new(name: Name, events: Option<Arc<dyn EventSink>>) -> Self {
+    pub(crate) fn new(name: Name, events: EventQueue) -> Self {
         Self {
             name,
             overflowed: ReportedCount::new(),
@@ -36,7 +33,7 @@ impl OverflowReporter {
             keyless: ReportedCount::new(),
             next_crowded: AtomicU64::new(0),
             next_keyless: AtomicU64::new(0),
-            events: events.map(|sink| EventQueue::new(Some(sink))),
+            events,
         }
     }
 
@@ -60,7 +57,9 @@ impl OverflowReporter {
     }
 
     fn report(&self, next: &AtomicU64, now: u64, event: impl FnOnce() -> Event) {
-        let Some(events) = &self.events else { return };
+        if !self.events.has_sink() {
+            return;
+        }
         let due = next.load(Ordering::Relaxed);
         let after = now.saturating_add(SECOND);
         // Relaxed: the thread that wins the exchange reports for this second.
@@ -69,8 +68,8 @@ impl OverflowReporter {
                 .compare_exchange(due, after, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            events.push(event());
-            events.deliver();
+            self.events.push(event());
+            self.events.deliver();
         }
     }
 

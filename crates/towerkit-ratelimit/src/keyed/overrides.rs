@@ -114,7 +114,13 @@ impl Overrides {
     ///
     /// The bucket of a new key is full. A key that comes back before its bucket was full keeps the bucket.
     pub(crate) fn set(&self, tag: u64, quota: Quota, now: u64) -> Result<(), ConfigError> {
-        let full = || ConfigError::new("override", quota.to_string(), "at most 1000 overrides");
+        let full = || {
+            ConfigError::new(
+                "override",
+                format_args!("{quota}"),
+                "at most 1000 overrides",
+            )
+        };
         let mut quotas = lock(&self.quotas);
         if !quotas.contains_key(&tag) && quotas.len() >= Self::MAX {
             return Err(full());

@@ -1,0 +1,3 @@
+//! Endpoints over HTTP: the behaviour as a caller sees it.
+
+mod server;
