@@ -70,15 +70,15 @@ fn said_by(program: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Appends a run to the document, which keeps them all.
+/// Appends a run to the document, which contains all earlier runs.
 fn append(file: &Path, report: &str) -> io::Result<()> {
-    let kept = fs::read_to_string(file).unwrap_or_default();
-    let number = kept
+    let document = fs::read_to_string(file).unwrap_or_default();
+    let number = document
         .lines()
         .filter(|line| line.starts_with("## Run "))
         .count()
         + 1;
-    let header = if kept.is_empty() { HEADER } else { "" };
+    let header = if document.is_empty() { HEADER } else { "" };
     let machine = Machine::here();
     let run = format!(
         "{header}\n## Run {number}\n\n{machine}.\n\n{}\n",

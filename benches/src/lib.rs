@@ -13,13 +13,13 @@ mod inner;
 mod loopback;
 mod machine;
 mod measure;
+mod noise;
 pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
 mod runtime;
 mod served;
 mod table;
-mod yardstick;
 
 pub use app::app;
 pub use case::Clocked;

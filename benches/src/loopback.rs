@@ -13,30 +13,30 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Connections that are kept alive, each with one request under way.
+/// Persistent connections, each with one request in flight.
 const CONNECTIONS: usize = 32;
-/// How long one server is loaded before it is the other's turn: short, so that whoever disturbs them disturbs both.
-const TURN: Duration = Duration::from_millis(200);
-/// Turns of each server in a pair.
-const TURNS: usize = 8;
+/// The time for which one server is loaded before the other: short, so that a disturbance affects both.
+const PERIOD: Duration = Duration::from_millis(200);
+/// The periods of each server in a pair.
+const PERIODS: usize = 8;
 /// Pairs.
 const PAIRS: usize = 7;
 
 const REQUEST: &[u8] = b"POST /uppercase HTTP/1.1\r\nhost: localhost\r\n\
     content-type: application/json\r\ncontent-length: 20\r\n\r\n{\"s\":\"hello, world\"}";
 
-/// A server in a process of its own, which ends with this value.
+/// A server in a separate process, which ends when this value is dropped.
 pub struct Server {
     process: Child,
     addr: SocketAddr,
 }
 
 impl Server {
-    /// Starts a server that says on the first line of its standard output where it listens.
+    /// Starts a server that prints its address in the first line of its standard output.
     ///
     /// # Errors
     ///
-    /// If it does not start, or says nothing of the kind.
+    /// Returns an error if the server does not start, or prints no address.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let mut process = command
             .stdin(Stdio::null())
@@ -49,7 +49,7 @@ impl Server {
         let addr = line.split_whitespace().find_map(|word| word.parse().ok());
         match addr {
             Some(addr) => Ok(Self { process, addr }),
-            None => Err(io::Error::other("the server does not say where it listens")),
+            None => Err(io::Error::other("the server prints no address")),
         }
     }
 }
@@ -67,35 +67,35 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What two servers answered in turn.
+/// The requests per second of two servers that were loaded alternately.
 #[derive(Debug)]
 pub struct Pairs(Vec<(f64, f64)>);
 
 impl Pairs {
-    /// Loads two servers in turn.
+    /// Loads two servers alternately.
     ///
     /// # Errors
     ///
-    /// If one cannot be reached.
+    /// Returns an error if a server cannot be reached.
     pub fn measure(bare: &Server, full: &Server) -> io::Result<Self> {
         // The first pair warms them up.
         let pairs = (0..=PAIRS).map(|_| pair(bare, full)).skip(1);
         pairs.collect::<io::Result<_>>().map(Self)
     }
 
-    /// Returns the requests a second of the first: the median.
+    /// Returns the median requests per second of the first server.
     #[must_use]
     pub fn bare(&self) -> f64 {
         self.median(|(bare, _)| bare)
     }
 
-    /// Returns the requests a second of the second: the median.
+    /// Returns the median requests per second of the second server.
     #[must_use]
     pub fn full(&self) -> f64 {
         self.median(|(_, full)| full)
     }
 
-    /// Returns the second's share of the first's: the median of the pairs.
+    /// Returns the median ratio of the second server's rate to that of the first.
     #[must_use]
     pub fn share(&self) -> f64 {
         self.median(|(bare, full)| full / bare)
@@ -107,11 +107,11 @@ impl Pairs {
     }
 }
 
-/// Loads both servers, turn by turn and each first as often as the other, and returns their requests a second.
+/// Loads both servers alternately, each first equally often, and returns their requests per second.
 fn pair(bare: &Server, full: &Server) -> io::Result<(f64, f64)> {
     let (mut of_bare, mut of_full) = (0.0, 0.0);
-    for turn in 0..TURNS {
-        if turn % 2 == 0 {
+    for period in 0..PERIODS {
+        if period % 2 == 0 {
             of_bare += load(bare.addr)?;
             of_full += load(full.addr)?;
         } else {
@@ -119,10 +119,10 @@ fn pair(bare: &Server, full: &Server) -> io::Result<(f64, f64)> {
             of_bare += load(bare.addr)?;
         }
     }
-    Ok((of_bare / TURNS as f64, of_full / TURNS as f64))
+    Ok((of_bare / PERIODS as f64, of_full / PERIODS as f64))
 }
 
-/// Loads a server for one turn, and returns how many answers of status 200 it gave a second.
+/// Loads a server for one period, and returns its responses with status 200 per second.
 fn load(addr: SocketAddr) -> io::Result<f64> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let start = Instant::now();
@@ -137,13 +137,13 @@ fn load(addr: SocketAddr) -> io::Result<f64> {
     Ok(good as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Sends requests one after the other; how many were answered with 200.
+/// Sends requests one after the other, and returns the number of responses with status 200.
 async fn connection(addr: SocketAddr, start: Instant) -> io::Result<u64> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(4096);
     let mut good = 0;
-    while start.elapsed() < TURN {
+    while start.elapsed() < PERIOD {
         stream.write_all(REQUEST).await?;
         buffer.clear();
         while !is_whole(&buffer) {
@@ -156,7 +156,7 @@ async fn connection(addr: SocketAddr, start: Instant) -> io::Result<u64> {
     Ok(good)
 }
 
-/// Whether a response is there to its end.
+/// Returns true if the response is complete.
 fn is_whole(response: &[u8]) -> bool {
     let Some(end) = find(response, b"\r\n\r\n") else {
         return false;

@@ -15,7 +15,7 @@ use tracing::{Dispatch, dispatcher::with_default};
 use crate::{
     Group, HttpRequest, Label, Measured, Visit, call_http, call_key, call_plain, call_router,
     group::{Runs, compare},
-    yardstick::Yardstick,
+    noise::NoiseDetector,
 };
 
 /// How often a group is measured: more than the nine interleaved runs that a ratio needs.
@@ -33,7 +33,7 @@ pub struct Bench {
     title: String,
     cases: Vec<Case>,
     subscriber: Option<Dispatch>,
-    yardstick: Yardstick,
+    noise: NoiseDetector,
     groups: Vec<Group>,
 }
 
@@ -54,7 +54,7 @@ impl Bench {
             title: String::new(),
             cases: Vec::new(),
             subscriber: None,
-            yardstick: Yardstick::new(),
+            noise: NoiseDetector::new(),
             groups: Vec::new(),
         }
     }
@@ -72,7 +72,7 @@ impl Bench {
         if !cases.is_empty() && self.title.contains(&self.filter) {
             self.groups.push(Group {
                 title: std::mem::take(&mut self.title),
-                cases: run(cases, &mut self.yardstick),
+                cases: run(cases, &mut self.noise),
             });
         }
     }
@@ -202,15 +202,15 @@ where
     this.1.max(that.1) - this.0.min(that.0)
 }
 
-fn run(mut cases: Vec<Case>, yardstick: &mut Yardstick) -> Vec<Measured> {
+fn run(mut cases: Vec<Case>, noise: &mut NoiseDetector) -> Vec<Measured> {
     for case in &mut cases {
         case.calibrate();
     }
     for run in 0..RUNS {
-        // Every run begins elsewhere, so that nobody always comes after the same neighbour.
+        // Every run begins with another case, so that the order of the cases has no effect.
         let length = cases.len();
-        for place in 0..length {
-            cases[(place + run) % length].measure(yardstick);
+        for index in 0..length {
+            cases[(index + run) % length].measure(noise);
         }
     }
     let runs = cases.into_iter().map(|case| Runs {
@@ -222,7 +222,7 @@ fn run(mut cases: Vec<Case>, yardstick: &mut Yardstick) -> Vec<Measured> {
 }
 
 impl Case {
-    /// Finds how many calls fill a batch, which also warms it up.
+    /// Finds the number of calls of a batch, and warms it up.
     fn calibrate(&mut self) {
         let (mut calls, mut spent) = (64, Duration::ZERO);
         while spent < BATCH / 2 {
@@ -233,18 +233,18 @@ impl Case {
         self.calls = (BATCH.as_secs_f64() / per_call) as u32;
     }
 
-    /// Takes the fastest of some batches before and after which nobody disturbed or, if there are none, the fastest of all.
-    fn measure(&mut self, yardstick: &mut Yardstick) {
+    /// Records the fastest of the undisturbed batches, or of all batches if there are none.
+    fn measure(&mut self, noise: &mut NoiseDetector) {
         let (mut quiet, mut disturbed) = (Vec::new(), Vec::new());
         while quiet.len() < BATCHES && disturbed.len() < TRIES {
-            let was_quiet = yardstick.is_quiet();
+            let was_quiet = noise.is_quiet();
             let batch = (self.batch)(self.calls);
-            let kept = if was_quiet && yardstick.is_quiet() {
+            let batches = if was_quiet && noise.is_quiet() {
                 &mut quiet
             } else {
                 &mut disturbed
             };
-            kept.push(batch);
+            batches.push(batch);
         }
         let fastest = quiet.iter().min().or(disturbed.iter().min());
         let fastest = fastest.expect("there is a batch");

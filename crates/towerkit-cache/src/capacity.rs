@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_the_capacity_weighs_nothing() {
+    fn a_response_above_the_capacity_has_no_weight() {
         let bytes = Capacity::bytes(10_000).unwrap();
         assert_eq!(bytes.weigh(&0_u8, 10_000), None);
         assert_eq!(bytes.weigh(&"a".repeat(10_000), 0), None);

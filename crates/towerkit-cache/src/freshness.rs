@@ -159,7 +159,7 @@ mod tests {
             let mut now = stored;
             for later in later {
                 now = now.saturating_add(later);
-                // The clock saturates at its maximum, at which nothing is fresh.
+                // The clock saturates at its maximum, at which every response has expired.
                 let end = i128::from(u64::MAX);
                 let age = i128::from(now) - i128::from(stored);
                 let room = end - i128::from(stored);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_makes_nothing_older() {
+    fn a_clock_that_steps_back_makes_no_response_older() {
         let expiry = Lifetime::new(Duration::from_nanos(5)).unwrap().expiry(100);
         assert_eq!(expiry.freshness(99), Freshness::Fresh);
         assert_eq!(expiry.freshness(0), Freshness::Fresh);

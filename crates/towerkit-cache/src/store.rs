@@ -172,7 +172,7 @@ pub(crate) struct Counter(atomic::AtomicU64);
 impl Counter {
     #[inline]
     pub(crate) fn add(&self) {
-        // Relaxed: nothing is read through it.
+        // Relaxed: no other memory depends on the count.
         self.0.fetch_add(1, atomic::Ordering::Relaxed);
     }
 

@@ -240,7 +240,7 @@ mod tests {
         Record(u32, u8),
         Quantile(u32),
         Advance(u64),
-        StepBack(u64),
+        Rewind(u64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -251,7 +251,7 @@ mod tests {
             1 => Just(Step::Quantile(950_000)),
             2 => (0..700u64).prop_map(Step::Advance),
             1 => (700..5000u64).prop_map(Step::Advance),
-            1 => (0..1500u64).prop_map(Step::StepBack),
+            1 => (0..1500u64).prop_map(Step::Rewind),
         ];
         prop::collection::vec(step, 1..25)
     }
@@ -283,7 +283,7 @@ mod tests {
                         }
                     }
                     Step::Advance(wait) => now += wait,
-                    Step::StepBack(wait) => now = now.saturating_sub(wait),
+                    Step::Rewind(wait) => now = now.saturating_sub(wait),
                 }
             }
         }

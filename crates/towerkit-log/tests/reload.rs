@@ -1,4 +1,4 @@
-//! What a subscriber lets through, changed while it runs. Of a process there is one subscriber: so there is one test here.
+//! The targets of a subscriber change while it runs. A process has one global subscriber, so this file has one test.
 
 #[expect(dead_code, reason = "this test needs a part of it")]
 #[path = "it/page.rs"]

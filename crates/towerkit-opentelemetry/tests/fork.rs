@@ -1,6 +1,6 @@
 //! TR-10: a process that was forked has other ids.
 //!
-//! Without the harness of tests, whose threads would be lost in the middle of what they do.
+//! Runs without the test harness, whose threads a fork would lose.
 
 use std::{collections::HashSet, error::Error, fs, process};
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().collect();
     let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     if has("--list") {
-        // As a harness lists its tests, of which none is ignored.
+        // Lists the tests as a harness does; no test is ignored.
         if !has("--ignored") {
             println!("{TEST}: test");
         }
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 const TEST: &str = "a_process_that_was_forked_has_other_ids";
 
 fn check() -> Result<(), Box<dyn Error>> {
-    // What a thread draws first asks the system, so it is asked before.
+    // The first random number of a thread asks the system, so draw it before the fork.
     let before = draw()?;
     let path = std::env::temp_dir().join(format!("towerkit-forked-{}", process::id()));
     match fork()? {

@@ -1,4 +1,4 @@
-//! What is sent is not itself something to send.
+//! An export creates no spans and no events.
 //!
 //! In a process of its own: it has a subscriber of the whole process, which sees all threads.
 
@@ -132,7 +132,7 @@ fn an_export_is_neither_traced_nor_logged() {
     let report = noisy.snapshot();
     assert_eq!((report.sent(), report.lost()), (1, 0), "{report:?}");
 
-    // Not before: the receivers are of this process as well, and what they trace is recorded.
+    // Installed only now, because the receivers are in this process, too, and their spans would be recorded.
     let receiver = posts(anywhere(), http::StatusCode::OK);
     let posting = POSTS
         .iter()

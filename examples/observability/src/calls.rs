@@ -18,7 +18,7 @@ use towerkit::{
 type Plain = Client<HttpConnector, Full<Bytes>>;
 type TracedClient = Trace<Plain, Http>;
 
-/// What was called, and how it went.
+/// The calls that were made, with the status of each response.
 #[derive(Debug)]
 pub(crate) struct Calls(Vec<(&'static str, u16)>);
 
@@ -27,13 +27,13 @@ impl Calls {
     pub(crate) async fn make(relay: SocketAddr, strings: SocketAddr) -> Result<Self, BoxError> {
         let client = TraceLayer::client().http().layer(plain());
         let word = json!({"s": "hello, world"});
-        let errands = ["uppercase", "count"]
+        let outgoing = ["uppercase", "count"]
             .map(|name| json!({"url": format!("http://{strings}/{name}"), "arguments": word}));
         let calls = [
             (
-                "two errands",
+                "two relayed calls",
                 format!("{relay}/test"),
-                json!(errands).to_string(),
+                json!(outgoing).to_string(),
             ),
             ("a good call", format!("{strings}/count"), word.to_string()),
             ("half of a JSON", format!("{strings}/count"), "{".to_owned()),

@@ -13,17 +13,17 @@ use towerkit_core::BoxError;
 use towerkit_http::{Http, HttpExt};
 use towerkit_trace::{Trace, TraceLayer};
 
-/// A client that says in which trace it calls.
+/// A client that sends its trace context.
 type TracedClient = Trace<Client<HttpConnector, Full<Bytes>>, Http>;
 
-/// One call that is to be made.
+/// A call that the relay makes.
 #[derive(Debug, Deserialize)]
-struct Errand {
+struct OutgoingCall {
     url: String,
     arguments: Value,
 }
 
-/// Makes the service.
+/// Creates the service.
 pub fn app() -> Router {
     let client = Client::builder(TokioExecutor::new()).build_http();
     Router::new()
@@ -33,20 +33,20 @@ pub fn app() -> Router {
 }
 
 async fn relay(State(client): State<TracedClient>, body: Bytes) -> StatusCode {
-    let Ok(errands) = serde_json::from_slice::<Vec<Errand>>(&body) else {
+    let Ok(calls) = serde_json::from_slice::<Vec<OutgoingCall>>(&body) else {
         return StatusCode::BAD_REQUEST;
     };
-    for errand in errands {
-        if run(client.clone(), errand).await.is_err() {
+    for call in calls {
+        if run(client.clone(), call).await.is_err() {
             return StatusCode::BAD_GATEWAY;
         }
     }
     StatusCode::OK
 }
 
-async fn run(client: TracedClient, errand: Errand) -> Result<(), BoxError> {
-    let arguments = serde_json::to_vec(&errand.arguments)?;
-    let request = Request::post(errand.url)
+async fn run(client: TracedClient, call: OutgoingCall) -> Result<(), BoxError> {
+    let arguments = serde_json::to_vec(&call.arguments)?;
+    let request = Request::post(call.url)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::from(arguments))?;
     let response = client.oneshot(request).await?;

@@ -1,4 +1,4 @@
-//! Over real sockets: what goes out belongs to the trace that came in.
+//! Over real sockets, outgoing calls belong to the trace of the incoming request.
 
 use axum::{Router, routing::post};
 use http::{HeaderMap, Request, StatusCode};
@@ -15,7 +15,7 @@ async fn serve(app: Router) -> String {
 }
 
 #[tokio::test]
-async fn each_errand_has_a_span_of_its_own_in_the_trace_of_the_caller() {
+async fn each_outgoing_call_has_its_own_span_in_the_trace_of_the_caller() {
     let (seen, mut received) = mpsc::unbounded_channel();
     let backend = post(move |headers: HeaderMap, body: String| {
         let _ = seen.send((headers, body));
@@ -24,7 +24,7 @@ async fn each_errand_has_a_span_of_its_own_in_the_trace_of_the_caller() {
     let backend = serve(Router::new().route("/callback", backend)).await;
     let relay = serve(trace_relay::app()).await;
 
-    let errand = format!(r#"{{"url": "{backend}/callback", "arguments": [1, "two"]}}"#);
+    let outgoing = format!(r#"{{"url": "{backend}/callback", "arguments": [1, "two"]}}"#);
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
     let call = |body: String| {
         let request = Request::post(format!("{relay}/test"))
@@ -36,7 +36,7 @@ async fn each_errand_has_a_span_of_its_own_in_the_trace_of_the_caller() {
             .body(Full::from(body));
         client.request(request.unwrap())
     };
-    let response = call(format!("[{errand}, {errand}]")).await.unwrap();
+    let response = call(format!("[{outgoing}, {outgoing}]")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let mut spans = Vec::new();
     for _ in 0..2 {
@@ -55,9 +55,9 @@ async fn each_errand_has_a_span_of_its_own_in_the_trace_of_the_caller() {
         call("{}".to_owned()).await.unwrap().status(),
         StatusCode::BAD_REQUEST
     );
-    let nobody = r#"[{"url": "http://127.0.0.1:1/", "arguments": []}]"#.to_owned();
+    let unreachable = r#"[{"url": "http://127.0.0.1:1/", "arguments": []}]"#.to_owned();
     assert_eq!(
-        call(nobody).await.unwrap().status(),
+        call(unreachable).await.unwrap().status(),
         StatusCode::BAD_GATEWAY
     );
 }

@@ -1,7 +1,7 @@
-//! LG-05, and its like for spans and metrics: while all who are told are away, silent or killed, no call fails, none waits, memory stays
-//! what it is, and what is lost is counted.
+//! LG-05, and the same for spans and metrics: while all receivers are unreachable, silent or killed, no call fails or waits, memory is
+//! bounded, and losses are counted.
 //!
-//! A process of its own, since it measures the memory of the whole of it.
+//! A separate binary, because it measures the memory of the process.
 
 mod load;
 mod receivers;
@@ -13,23 +13,23 @@ use load::{poll, serve};
 use receivers::{Kind, Receivers};
 use telemetry::{Telemetry, eventually};
 
-/// Most that memory may grow by in a run, in bytes: the queues, and what an allocator keeps.
+/// The highest growth of memory in a run, in bytes: the queues, and the free memory of the allocator.
 const GROWTH: usize = 48 << 20;
 
-/// After which a receiver is given up that does not answer.
+/// The timeout for receivers that do not answer.
 const SOON: Duration = Duration::from_millis(100);
 
-/// The same where nobody may be given up, or waited for.
+/// A timeout that no test reaches.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Returns the bytes of memory that the process holds.
+/// Returns the memory of the process in bytes.
 fn memory() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096
 }
 
-/// Puts a service that tells these receivers of everything under load.
+/// Loads a service that exports to these receivers.
 fn check(kind: Kind) {
     let receivers = Receivers::start(kind);
     let telemetry = Telemetry::start(&receivers, SOON);
@@ -45,21 +45,21 @@ fn check(kind: Kind) {
     telemetry.check(kind);
 }
 
-/// One after the other, since they measure.
+/// One after the other, because they measure memory.
 #[test]
-fn receivers_that_are_away_silent_full_or_killed_make_no_call_fail() {
+fn receivers_that_are_unreachable_silent_full_or_killed_fail_no_call() {
     for kind in [Kind::Away, Kind::Silent, Kind::Full, Kind::Killed] {
         check(kind);
     }
 }
 
-/// Whoever waited for a receiver here would wait for an hour: that is how a machine of any speed shows that nobody does.
+/// A call that waited for a receiver would wait for an hour, which the test detects on a machine of any speed.
 #[test]
-fn receivers_that_never_answer_hold_up_no_call() {
+fn receivers_that_never_answer_delay_no_call() {
     let receivers = Receivers::start(Kind::Silent);
     let telemetry = Telemetry::start(&receivers, NEVER);
     let service = telemetry.service();
-    // More than fills every queue, also while its thread hangs in what it sends.
+    // Enough to fill every queue while its thread blocks in an export.
     for _ in 0..10 {
         poll(&service, 1000);
     }

@@ -20,17 +20,17 @@ use tokio::{
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nobody listens, and the pipe of the log is closed.
+    /// The receivers are unreachable, and the pipe of the log is closed.
     Away,
-    /// They accept and do not read, and neither does the reader of the pipe.
+    /// The receivers accept connections and do not read, and neither does the reader of the pipe.
     Silent,
-    /// Nobody listens, and the disk of the log is full.
+    /// The receivers are unreachable, and the disk of the log is full.
     Full,
-    /// They do as they should, and die halfway.
+    /// The receivers work, and are killed halfway.
     Killed,
 }
 
-/// Where a log goes.
+/// The destination of a log.
 pub(crate) enum Sink {
     Pipe(PipeWriter),
     File(File),

@@ -75,7 +75,7 @@ fn idle_handles() -> Bug {
     }
 }
 
-/// A response whose body nobody has read yet is still being sent.
+/// A response is still being sent until its body has been read.
 fn streams() -> Bug {
     fn streaming<S, B>(mut service: S) -> String
     where

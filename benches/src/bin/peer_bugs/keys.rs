@@ -51,7 +51,7 @@ fn every_key_is_kept() -> Bug {
     }
 }
 
-/// One caller that nobody vouches for says each time that it is somebody else.
+/// One untrusted caller claims another address in each request.
 fn forged_addresses() -> Bug {
     let config = GovernorConfigBuilder::default()
         .per_second(3600)

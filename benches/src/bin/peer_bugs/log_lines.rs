@@ -68,7 +68,7 @@ fn values_grow() -> Bug {
     }
 }
 
-/// U+202E turns around what a terminal shows after it.
+/// U+202E reverses the text after it on a terminal.
 fn text_is_turned_around() -> Bug {
     let written = |make: fn(&Out) -> Dispatch| {
         let line = logged(make, || tracing::info!(value = "a\u{202e}b", "hello"));

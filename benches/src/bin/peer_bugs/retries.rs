@@ -29,36 +29,38 @@ pub(crate) fn bugs() -> Vec<Bug> {
     vec![truncated_ratio(), overspent(), one_jitter_for_all()]
 }
 
-/// A call pays in, a retry takes out.
-trait Purse: Sync {
-    fn pay_in(&self);
-    fn take_out(&self) -> bool;
+/// A retry budget: a call deposits, and a retry withdraws.
+trait RetryBudget: Sync {
+    fn deposit_for_call(&self);
+    fn withdraw_for_retry(&self) -> bool;
 }
 
-impl Purse for TpsBudget {
-    fn pay_in(&self) {
+impl RetryBudget for TpsBudget {
+    fn deposit_for_call(&self) {
         self.deposit();
     }
 
-    fn take_out(&self) -> bool {
+    fn withdraw_for_retry(&self) -> bool {
         self.withdraw()
     }
 }
 
-impl Purse for Budget {
-    fn pay_in(&self) {
+impl RetryBudget for Budget {
+    fn deposit_for_call(&self) {
         self.deposit();
     }
 
-    fn take_out(&self) -> bool {
+    fn withdraw_for_retry(&self) -> bool {
         self.try_withdraw()
     }
 }
 
 fn truncated_ratio() -> Bug {
-    fn retries(purse: &impl Purse) -> String {
-        (0..1000).for_each(|_| purse.pay_in());
-        let retries = (0..2000).take_while(|_| purse.take_out()).count();
+    fn retries(budget: &impl RetryBudget) -> String {
+        (0..1000).for_each(|_| budget.deposit_for_call());
+        let retries = (0..2000)
+            .take_while(|_| budget.withdraw_for_retry())
+            .count();
         retries.to_string()
     }
     Bug {
@@ -71,23 +73,23 @@ fn truncated_ratio() -> Bug {
     }
 }
 
-/// Two threads go for one token, again and again.
+/// Two threads withdraw one token, in many rounds.
 fn overspent() -> Bug {
-    fn overspends<P: Purse>(make: impl Fn() -> P) -> String {
+    fn overspends<P: RetryBudget>(make: impl Fn() -> P) -> String {
         const ROUNDS: usize = 20_000;
-        let purses: Vec<P> = (0..ROUNDS).map(|_| make()).collect();
-        purses.iter().for_each(Purse::pay_in);
+        let budgets: Vec<P> = (0..ROUNDS).map(|_| make()).collect();
+        budgets.iter().for_each(RetryBudget::deposit_for_call);
         let arrivals = AtomicUsize::new(0);
         let run = || -> Vec<bool> {
-            let take = |(round, purse): (usize, &P)| {
-                // Both begin each round at the same time.
+            let take = |(round, budget): (usize, &P)| {
+                // Both threads start each round at the same time.
                 arrivals.fetch_add(1, Ordering::AcqRel);
                 while arrivals.load(Ordering::Acquire) < 2 * (round + 1) {
                     thread::yield_now();
                 }
-                purse.take_out()
+                budget.withdraw_for_retry()
             };
-            purses.iter().enumerate().map(take).collect()
+            budgets.iter().enumerate().map(take).collect()
         };
         let (one, other) = thread::scope(|threads| {
             let other = threads.spawn(run);
@@ -109,7 +111,7 @@ fn overspent() -> Bug {
     }
 }
 
-/// Four calls that fail at the same time: how many different pauses they make before their first retry.
+/// The number of different delays before the first retries of four calls that fail at the same time.
 fn one_jitter_for_all() -> Bug {
     Bug {
         id: "RT-07",

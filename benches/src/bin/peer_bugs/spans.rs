@@ -158,29 +158,29 @@ fn status(run: impl FnOnce()) -> String {
     .to_owned()
 }
 
-/// Runs something under the OpenTelemetry SDK; the spans that it recorded.
+/// Runs `run` under the OpenTelemetry SDK, and returns the spans that it recorded.
 fn recorded(sampler: Sampler, run: impl FnOnce()) -> Vec<SpanData> {
-    let kept = Kept::default();
+    let sink = SpanSink::default();
     let provider = SdkTracerProvider::builder()
-        .with_span_processor(kept.clone())
+        .with_span_processor(sink.clone())
         .with_sampler(sampler)
         .build();
     let layer = towerkit_trace::otel_layer(provider.tracer("peer_bugs"));
     let subscriber = tracing_subscriber::registry().with(layer);
     with_default(&tracing::Dispatch::new(subscriber), run);
-    std::mem::take(&mut kept.0.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut sink.0.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Keeps the spans that are over.
+/// Collects the spans that have ended.
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
+struct SpanSink(Arc<Mutex<Vec<SpanData>>>);
 
-impl SpanProcessor for Kept {
+impl SpanProcessor for SpanSink {
     fn on_start(&self, _span: &mut sdk::Span, _context: &opentelemetry::Context) {}
 
     fn on_end(&self, span: SpanData) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(span);
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.push(span);
     }
 
     fn force_flush(&self) -> OTelSdkResult {

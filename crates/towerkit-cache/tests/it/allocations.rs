@@ -1,4 +1,4 @@
-//! What a cache allocates for a call.
+//! The allocations of a call.
 
 use std::{future::poll_fn, pin::pin, task, time::Duration};
 
@@ -29,7 +29,7 @@ where
     CacheLayer::new(lifetime, Capacity::entries(10).unwrap(), key).plain("probe")
 }
 
-/// Nothing but what the map's housekeeping takes now and then.
+/// The housekeeping of the map allocates now and then.
 #[test]
 fn a_hit_allocates_nothing() {
     let mut service = layer(|_| Some(7)).layer(Probe::new());

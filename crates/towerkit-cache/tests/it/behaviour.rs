@@ -1,4 +1,4 @@
-//! A cache as callers see it.
+//! The behaviour of a cache, in the order of the docs.
 
 use std::{task::Poll, time::Duration};
 
@@ -23,7 +23,7 @@ fn capacity() -> Capacity {
     Capacity::entries(1_000).unwrap()
 }
 
-/// A layer around a desk.
+/// A layer around a mock service, with a manual clock.
 struct Scene {
     mock: MockService,
     clock_control: ManualClock,
@@ -50,20 +50,20 @@ impl Scene {
     /// Calls, and polls once.
     fn call(&mut self, key: u8) -> (Task<Result<u64, MockError>>, Option<u64>) {
         let mut task = Task::new(self.service.call(key));
-        let answer = match task.poll() {
+        let response = match task.poll() {
             Poll::Ready(result) => result.ok(),
             Poll::Pending => None,
         };
-        (task, answer)
+        (task, response)
     }
 
-    /// Calls, answers the call that is made of it, and so has the answer kept.
+    /// Calls, and answers the call of the inner service, whose response is then cached.
     fn fetch(&mut self, key: u8) -> u64 {
-        let (mut task, answer) = self.call(key);
-        assert_eq!(answer, None, "it was kept already");
+        let (mut task, response) = self.call(key);
+        assert_eq!(response, None, "it was cached already");
         let call = self.mock.calls().len() - 1;
         self.mock.respond(call);
-        assert!(matches!(task.poll(), Poll::Ready(Ok(answer)) if answer == call as u64));
+        assert!(matches!(task.poll(), Poll::Ready(Ok(response)) if response == call as u64));
         call as u64
     }
 }
@@ -91,8 +91,8 @@ fn while_one_caller_fetches_the_others_get_the_stale_response_at_once() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(12 * SECOND);
-    let (mut fetching, nothing) = scene.call(7);
-    assert_eq!(nothing, None);
+    let (mut fetching, response) = scene.call(7);
+    assert_eq!(response, None);
     for _ in 0..3 {
         assert_eq!(scene.call(7).1, Some(0));
     }
@@ -103,15 +103,15 @@ fn while_one_caller_fetches_the_others_get_the_stale_response_at_once() {
     assert_eq!(scene.handle.snapshot().stale, 3);
 }
 
-/// T-03: the one who fetches goes away, or fails.
+/// T-03
 #[test]
 fn the_next_caller_fetches_after_a_fetch_is_dropped_or_fails() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(12 * SECOND);
-    let (gone, _) = scene.call(7);
+    let (dropped, _) = scene.call(7);
     assert_eq!(scene.call(7).1, Some(0));
-    drop(gone);
+    drop(dropped);
     let (mut failing, _) = scene.call(7);
     assert_eq!(scene.mock.calls().len(), 3);
     scene.mock.respond_with(2, Err(MockError));
@@ -120,13 +120,13 @@ fn the_next_caller_fetches_after_a_fetch_is_dropped_or_fails() {
     assert_eq!(scene.mock.calls().len(), 4);
 }
 
-/// Past the window nobody gets the old answer, though one has been fetching the next all the time.
+/// After the window callers fetch for themselves, although an earlier fetch is still in flight.
 #[test]
 fn a_fetch_that_never_ends_delays_no_other_caller() {
     let mut scene = scene(lifetime().stale_while_revalidate(5 * SECOND).unwrap());
     scene.fetch(7);
     scene.clock_control.advance(12 * SECOND);
-    let _lost = scene.call(7);
+    let _in_flight = scene.call(7);
     scene.clock_control.advance(3 * SECOND);
     assert_eq!(scene.fetch(7), 2);
 }
@@ -140,7 +140,7 @@ fn a_stale_response_replaces_a_failure() {
     scene.mock.respond_with(1, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Ok(0))));
     let (mut failing, _) = scene.call(7);
-    // It counts when the failure is there, and not when the call began.
+    // The window is compared with the time of the failure, not of the call.
     scene.clock_control.advance(SECOND);
     scene.mock.respond_with(2, Err(MockError));
     assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
@@ -153,23 +153,23 @@ fn a_response_that_was_requested_before_an_invalidation_is_not_cached() {
         let mut scene = scene(lifetime().stale_if_error(60 * SECOND).unwrap());
         scene.fetch(7);
         let handle = scene.handle.clone();
-        let throw_away = || {
+        let invalidate = || {
             if clear {
                 handle.clear();
             } else {
                 handle.invalidate(&7);
             }
         };
-        throw_away();
-        let (mut asked_before, _) = scene.call(7);
-        throw_away();
+        invalidate();
+        let (mut requested_before, _) = scene.call(7);
+        invalidate();
         scene.mock.respond(1);
-        assert!(matches!(asked_before.poll(), Poll::Ready(Ok(1))));
+        assert!(matches!(requested_before.poll(), Poll::Ready(Ok(1))));
         assert_eq!(scene.fetch(7), 2);
-        // Nor does it stand in for a failure.
+        // Nor does it replace a failure.
         scene.clock_control.advance(20 * SECOND);
         let (mut failing, _) = scene.call(7);
-        throw_away();
+        invalidate();
         scene.mock.respond_with(3, Err(MockError));
         assert!(matches!(failing.poll(), Poll::Ready(Err(MockError))));
     }
@@ -201,7 +201,7 @@ fn a_handle_changes_the_lifetime_of_later_responses() {
     assert_eq!(scene.fetch(8), 2);
 }
 
-/// A crowd of keys that nobody asks for twice stays within the capacity, and leaves those that are asked for often.
+/// Keys that are requested once stay within the capacity, and do not evict those that are requested often.
 #[test]
 fn many_keys_stay_within_the_capacity() {
     let capacity = Capacity::entries(100).unwrap();
@@ -227,7 +227,7 @@ fn one_key() -> ProbeLayer {
     CacheLayer::new(lifetime(), capacity(), key).plain("probe")
 }
 
-/// T-05: a call that is answered from what is kept gives back the readiness that it did not need.
+/// T-05: a call that is answered from the cache releases the unused readiness.
 #[test]
 fn a_hit_holds_no_readiness() {
     run_paused(async {
@@ -255,7 +255,7 @@ fn a_hit_holds_no_readiness() {
     });
 }
 
-/// T-03, T-04: dropped at any poll, or in a panic, a caller leaves what it was to fetch to the next.
+/// T-03, T-04: the caller is dropped after any number of polls, or panics.
 #[test]
 fn a_caller_that_is_dropped_or_panics_leaves_the_fetch_to_the_next() {
     for ending in 0..7 {
@@ -268,39 +268,39 @@ fn a_caller_that_is_dropped_or_panics_leaves_the_fetch_to_the_next() {
                 .clock(tokio_clock())
                 .plain("probe");
             let mut service = layer.layer(probe);
-            let answer = service.ready().await.unwrap().call(Action::Succeed).await;
-            assert_eq!(answer.unwrap(), Action::Succeed);
+            let response = service.ready().await.unwrap().call(Action::Succeed).await;
+            assert_eq!(response.unwrap(), Action::Succeed);
             tokio::time::advance(20 * SECOND).await;
 
-            let act = if ending < 5 {
+            let action = if ending < 5 {
                 Action::Pend(4)
             } else {
                 Action::PanicInFuture
             };
             let mut other = service.clone();
-            let mut lost = Task::new(other.ready().await.unwrap().call(act));
+            let mut fetching = Task::new(other.ready().await.unwrap().call(action));
             if ending < 5 {
                 for _ in 0..ending {
-                    assert!(lost.poll().is_pending());
+                    assert!(fetching.poll().is_pending());
                 }
             } else {
-                let poll = std::panic::AssertUnwindSafe(|| lost.poll());
+                let poll = std::panic::AssertUnwindSafe(|| fetching.poll());
                 assert!(std::panic::catch_unwind(poll).is_err());
             }
             if ending < 6 {
-                lost.cancel();
+                fetching.cancel();
             }
             let next = service.ready().await.unwrap().call(Action::Pend(1)).await;
             assert_eq!(next.unwrap(), Action::Pend(1), "{ending}");
-            let kept = service.ready().await.unwrap().call(Action::Succeed).await;
-            assert_eq!(kept.unwrap(), Action::Pend(1), "{ending}");
-            drop(lost);
+            let cached = service.ready().await.unwrap().call(Action::Succeed).await;
+            assert_eq!(cached.unwrap(), Action::Pend(1), "{ending}");
+            drop(fetching);
             assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
         });
     }
 }
 
-/// What is a success is the protocol's word.
+/// The protocol classifies responses; `keep` overrides it.
 #[test]
 fn only_successes_are_cached_by_default() {
     for (keep_all, calls) in [(false, 2), (true, 1)] {
@@ -374,7 +374,7 @@ fn operations_that_are_not_selected_bypass_the_cache() {
     });
 }
 
-/// What one caller at a time is for a stale answer, coalescing is for one that is missing.
+/// The cache limits fetches to one per key for stale responses; coalescing does so for missing ones.
 #[test]
 fn with_coalescing_inside_concurrent_misses_make_one_call() {
     run_paused(async {
@@ -390,7 +390,7 @@ fn with_coalescing_inside_concurrent_misses_make_one_call() {
     });
 }
 
-/// One layer around two services: callers of the second are not given what the first answers.
+/// One layer wraps two services with equal keys.
 #[test]
 fn services_with_different_response_types_share_no_responses() {
     run_paused(async {

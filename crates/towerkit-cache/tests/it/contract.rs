@@ -1,4 +1,4 @@
-//! The laws that every layer keeps, for this one: for calls that fetch an answer, and for calls that pass by.
+//! The laws of every layer, for calls that fetch a response and for calls that bypass the cache.
 
 use std::{
     sync::{
@@ -23,14 +23,14 @@ fn capacity() -> Capacity {
 
 type Keys<Req> = KeyFn<fn(&Req) -> Option<u64>, u64>;
 
-/// Every call has another key, so that all of a law reach the probe.
+/// Every call has another key, so that all calls of a law reach the probe.
 fn layer<Req>() -> CacheLayer<KeyFn<impl Fn(&Req) -> Option<u64> + Clone, u64>> {
     let calls = Arc::new(AtomicU64::new(0));
     let key = move |_: &Req| Some(calls.fetch_add(1, Ordering::Relaxed));
     CacheLayer::new(lifetime(), capacity(), key)
 }
 
-fn passing_by_layer<Req>() -> CacheLayer<Keys<Req>> {
+fn bypassing_layer<Req>() -> CacheLayer<Keys<Req>> {
     CacheLayer::new(lifetime(), capacity(), |_| None)
 }
 
@@ -50,14 +50,14 @@ contract!(
     Subject::new(layer::<HttpRequest>().grpc())
 );
 contract!(
-    passing_by,
+    bypassing,
     PlainClient,
-    Subject::new(passing_by_layer::<Action>().plain("probe"))
+    Subject::new(bypassing_layer::<Action>().plain("probe"))
 );
 contract!(
-    passing_by_over_http,
+    bypassing_over_http,
     HttpClient,
-    Subject::new(passing_by_layer::<HttpRequest>().http())
+    Subject::new(bypassing_layer::<HttpRequest>().http())
 );
 
 /// T-07

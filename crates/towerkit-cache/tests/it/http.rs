@@ -1,4 +1,4 @@
-//! A cache over HTTP: whole answers within a limit, and none that says that it is not for others.
+//! A cache over HTTP: complete responses within a limit that are not private.
 
 use std::{
     convert::Infallible,
@@ -21,10 +21,10 @@ use towerkit_core::{Clock, KeyFn, ManualClock};
 use towerkit_http::{Http, HttpExt, RequestKey};
 use towerkit_test::run_paused;
 
-type Asked = Request<Empty<Bytes>>;
+type Get = Request<Empty<Bytes>>;
 type Body = StreamBody<Frames>;
-type Keys = KeyFn<fn(&Asked) -> Option<RequestKey>, RequestKey>;
-type Field = (&'static str, &'static str);
+type Keys = KeyFn<fn(&Get) -> Option<RequestKey>, RequestKey>;
+type Header = (&'static str, &'static str);
 
 /// Two frames and trailers, or a frame and an error.
 #[derive(Debug)]
@@ -44,35 +44,35 @@ impl futures_util::Stream for Frames {
     }
 }
 
-/// What an origin says next.
+/// The next response of an origin.
 #[derive(Debug, Clone, Copy)]
-struct Says {
+struct OriginResponse {
     status: u16,
-    field: Field,
-    breaks_off: bool,
+    header: Header,
+    is_cut_short: bool,
 }
 
-const GOOD: Says = Says {
+const GOOD: OriginResponse = OriginResponse {
     status: 200,
-    field: ("x-a", "1"),
-    breaks_off: false,
+    header: ("x-a", "1"),
+    is_cut_short: false,
 };
 
-/// Answers each call with its number in a field.
+/// Answers each call with its number in the header `call`.
 #[derive(Debug, Clone)]
-struct Origin(Arc<(AtomicU64, Mutex<Says>)>);
+struct Origin(Arc<(AtomicU64, Mutex<OriginResponse>)>);
 
 impl Origin {
-    fn new(says: Says) -> Self {
-        Self(Arc::new((AtomicU64::new(0), Mutex::new(says))))
+    fn new(next: OriginResponse) -> Self {
+        Self(Arc::new((AtomicU64::new(0), Mutex::new(next))))
     }
 
-    fn says(&self, says: Says) {
-        *self.0.1.lock().unwrap() = says;
+    fn set_next(&self, next: OriginResponse) {
+        *self.0.1.lock().unwrap() = next;
     }
 }
 
-impl Service<Asked> for Origin {
+impl Service<Get> for Origin {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
@@ -81,8 +81,8 @@ impl Service<Asked> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _request: Asked) -> Self::Future {
-        let says = *self.0.1.lock().unwrap();
+    fn call(&mut self, _request: Get) -> Self::Future {
+        let next = *self.0.1.lock().unwrap();
         let call = self.0.0.fetch_add(1, Ordering::Relaxed);
         let mut trailers = HeaderMap::new();
         trailers.insert("checksum", HeaderValue::from_static("7"));
@@ -91,13 +91,13 @@ impl Service<Asked> for Origin {
             Ok(Frame::data(Bytes::from_static(b"world"))),
             Ok(Frame::trailers(trailers)),
         ];
-        if says.breaks_off {
+        if next.is_cut_short {
             frames[1] = Err(Broken);
         }
         let response = Response::builder()
-            .status(says.status)
+            .status(next.status)
             .header("call", call)
-            .header(says.field.0, says.field.1)
+            .header(next.header.0, next.header.1)
             .extension(call)
             .body(StreamBody::new(Frames(frames.into_iter())));
         std::future::ready(Ok(response.unwrap()))
@@ -119,8 +119,8 @@ fn minute() -> Lifetime {
     Lifetime::new(Duration::from_secs(60)).unwrap()
 }
 
-fn scene(layer: CacheLayer<Keys>, says: Says) -> Scene {
-    let origin = Origin::new(says);
+fn scene(layer: CacheLayer<Keys>, next: OriginResponse) -> Scene {
+    let origin = Origin::new(next);
     let (clock, clock_control) = Clock::manual();
     let layer = layer.clock(clock).http();
     Scene {
@@ -131,26 +131,26 @@ fn scene(layer: CacheLayer<Keys>, says: Says) -> Scene {
     }
 }
 
-fn of(says: Says) -> Scene {
-    scene(layer(minute(), Capacity::bytes(1 << 20).unwrap()), says)
+fn scene_of(next: OriginResponse) -> Scene {
+    scene(layer(minute(), Capacity::bytes(1 << 20).unwrap()), next)
 }
 
-fn get() -> Asked {
+fn get() -> Get {
     Request::new(Empty::new())
 }
 
-fn with(name: &'static str, value: &'static str) -> Asked {
+fn with(name: &'static str, value: &'static str) -> Get {
     let mut request = get();
     let value = HeaderValue::from_static(value);
     request.headers_mut().insert(name, value);
     request
 }
 
-/// What a caller gets: the number of the call, the status, and the body unless it breaks off.
-type Got = (String, u16, Option<Bytes>);
+/// The number of the call, the status, and the body unless it is cut short.
+type Received = (String, u16, Option<Bytes>);
 
 impl Scene {
-    fn call(&mut self, request: Asked) -> Got {
+    fn call(&mut self, request: Get) -> Received {
         run_paused(async {
             let response = self
                 .service
@@ -170,15 +170,15 @@ impl Scene {
         })
     }
 
-    /// Calls twice; returns whether the second got what the first did.
-    fn keeps(&mut self, request: fn() -> Asked) -> bool {
+    /// Calls twice, and returns true if both calls got the same response.
+    fn caches(&mut self, request: fn() -> Get) -> bool {
         self.call(request()).0 == self.call(request()).0
     }
 }
 
 #[test]
 fn the_second_caller_gets_the_whole_cached_response() {
-    let mut scene = of(GOOD);
+    let mut scene = scene_of(GOOD);
     let first = scene.call(get());
     assert_eq!(
         first,
@@ -189,7 +189,7 @@ fn the_second_caller_gets_the_whole_cached_response() {
     assert_eq!(scene.call(get()).0, "1");
 }
 
-/// Each reads the body ahead for itself, and the second finds it whole.
+/// Both layers read the body, and the second gets it complete.
 #[test]
 fn a_cache_fits_around_coalescing() {
     run_paused(async {
@@ -207,10 +207,10 @@ fn a_cache_fits_around_coalescing() {
     });
 }
 
-/// What other layers attached belongs to the call that was made.
+/// The extensions of a response belong to its own call.
 #[test]
 fn extensions_are_not_cached() {
-    let mut scene = of(GOOD);
+    let mut scene = scene_of(GOOD);
     for expected in [Some(0_u64), None] {
         let response = run_paused(async { scene.service.call(get()).await.unwrap() });
         assert_eq!(response.extensions().get().copied(), expected);
@@ -219,11 +219,11 @@ fn extensions_are_not_cached() {
 
 #[test]
 fn only_complete_public_successes_are_cached() {
-    let field = |name, value| Says {
-        field: (name, value),
+    let header = |name, value| OriginResponse {
+        header: (name, value),
         ..GOOD
     };
-    let status = |status| Says { status, ..GOOD };
+    let status = |status| OriginResponse { status, ..GOOD };
     let table = [
         (GOOD, true),
         (status(204), true),
@@ -231,67 +231,67 @@ fn only_complete_public_successes_are_cached() {
         (status(404), false),
         (status(429), false),
         (status(500), false),
-        (field("cache-control", "no-store"), false),
-        (field("cache-control", "private"), false),
-        (field("cache-control", "no-cache"), false),
-        (field("cache-control", "max-age=1"), true),
-        (field("set-cookie", "id=1"), false),
-        (field("vary", "accept"), true),
-        (field("vary", "cookie"), false),
-        (field("content-type", "text/event-stream"), false),
+        (header("cache-control", "no-store"), false),
+        (header("cache-control", "private"), false),
+        (header("cache-control", "no-cache"), false),
+        (header("cache-control", "max-age=1"), true),
+        (header("set-cookie", "id=1"), false),
+        (header("vary", "accept"), true),
+        (header("vary", "cookie"), false),
+        (header("content-type", "text/event-stream"), false),
         (
-            Says {
-                breaks_off: true,
+            OriginResponse {
+                is_cut_short: true,
                 ..GOOD
             },
             false,
         ),
     ];
-    for (says, is_kept) in table {
-        assert_eq!(of(says).keeps(get), is_kept, "{says:?}");
+    for (response, is_cached) in table {
+        assert_eq!(scene_of(response).caches(get), is_cached, "{response:?}");
     }
 }
 
 #[test]
 fn requests_with_credentials_or_a_range_bypass_the_cache() {
-    assert!(of(GOOD).keeps(|| with("user-agent", "x")));
-    assert!(!of(GOOD).keeps(|| with("authorization", "Bearer ann")));
-    assert!(!of(GOOD).keeps(|| with("cookie", "id=1")));
-    assert!(!of(GOOD).keeps(|| with("range", "bytes=0-1")));
+    assert!(scene_of(GOOD).caches(|| with("user-agent", "x")));
+    assert!(!scene_of(GOOD).caches(|| with("authorization", "Bearer ann")));
+    assert!(!scene_of(GOOD).caches(|| with("cookie", "id=1")));
+    assert!(!scene_of(GOOD).caches(|| with("range", "bytes=0-1")));
     let post = || {
         let mut request = get();
         *request.method_mut() = http::Method::POST;
         request
     };
-    assert!(!of(GOOD).keeps(post));
-    let passing = of(GOOD).handle.snapshot();
-    assert_eq!((passing.misses, passing.entries), (0, 0));
+    assert!(!scene_of(GOOD).caches(post));
+    let bypassed = scene_of(GOOD).handle.snapshot();
+    assert_eq!((bypassed.misses, bypassed.entries), (0, 0));
 }
 
 #[test]
 fn a_body_over_the_limit_is_passed_on_and_not_cached() {
-    for (limit, is_kept) in [(10, false), (11, true)] {
+    for (limit, is_cached) in [(10, false), (11, true)] {
         let layer = layer(minute(), Capacity::bytes(1 << 20).unwrap());
         let mut scene = scene(layer.max_body(limit).unwrap(), GOOD);
         assert_eq!(scene.call(get()).2.unwrap(), "hello world");
-        assert_eq!(scene.keeps(get), is_kept);
+        assert_eq!(scene.caches(get), is_cached);
     }
 }
 
-/// RFC 5861: also for an answer that breaks off on the way.
+/// RFC 5861: a response that is cut short counts as an error.
 #[test]
 fn a_stale_response_replaces_an_error() {
     let bad = [
-        Says {
+        OriginResponse {
             status: 500,
             ..GOOD
         },
-        Says {
+        OriginResponse {
             status: 503,
             ..GOOD
         },
-        Says {
-            breaks_off: true,
+        OriginResponse {
+            is_cut_short: true,
             ..GOOD
         },
     ];
@@ -301,23 +301,23 @@ fn a_stale_response_replaces_an_error() {
         let mut scene = scene(layer(lifetime, Capacity::entries(10).unwrap()), GOOD);
         let good = scene.call(get());
         scene.clock_control.advance(hour);
-        scene.origin.says(bad);
+        scene.origin.set_next(bad);
         assert_eq!(scene.call(get()), good, "{bad:?}");
         scene.clock_control.advance(hour);
         assert_ne!(scene.call(get()), good, "{bad:?}");
     }
 }
 
-/// A page that is gone, or that is for one caller from now on, must not come back for others.
+/// A resource that is gone, or has become private, must not be returned from the cache.
 #[test]
 fn a_response_that_cannot_be_cached_removes_the_cached_one() {
     let next = [
-        Says {
+        OriginResponse {
             status: 404,
             ..GOOD
         },
-        Says {
-            field: ("cache-control", "private"),
+        OriginResponse {
+            header: ("cache-control", "private"),
             ..GOOD
         },
     ];
@@ -327,14 +327,14 @@ fn a_response_that_cannot_be_cached_removes_the_cached_one() {
         let mut scene = scene(layer(lifetime, Capacity::entries(10).unwrap()), GOOD);
         scene.call(get());
         scene.clock_control.advance(Duration::from_secs(90));
-        scene.origin.says(next);
+        scene.origin.set_next(next);
         assert_eq!(scene.call(get()).0, "1");
         assert_eq!(scene.handle.snapshot().entries, 0);
         assert_eq!(scene.call(get()).0, "2");
     }
 }
 
-/// Long queries weigh what they are, so that a flood of them takes no more than the capacity.
+/// Keys count with their size.
 #[test]
 fn many_long_queries_stay_within_the_capacity() {
     let mut scene = scene(layer(minute(), Capacity::bytes(1 << 20).unwrap()), GOOD);
@@ -350,13 +350,13 @@ fn many_long_queries_stay_within_the_capacity() {
     assert!(seen.entries > 50, "{seen:?}");
 }
 
-/// hyper cuts the connection of such a response: whoever gets it knows that it is not whole.
+/// hyper closes the connection of such a response, so that its receiver knows that it is incomplete.
 #[test]
 fn a_body_that_ends_before_its_declared_length_is_not_cached() {
-    for (length, is_kept) in [("100", false), ("11", true)] {
-        let field = ("content-length", length);
-        let mut scene = of(Says { field, ..GOOD });
-        assert_eq!(scene.keeps(get), is_kept, "{length}");
-        assert_eq!(scene.handle.snapshot().entries, u64::from(is_kept));
+    for (length, is_cached) in [("100", false), ("11", true)] {
+        let header = ("content-length", length);
+        let mut scene = scene_of(OriginResponse { header, ..GOOD });
+        assert_eq!(scene.caches(get), is_cached, "{length}");
+        assert_eq!(scene.handle.snapshot().entries, u64::from(is_cached));
     }
 }

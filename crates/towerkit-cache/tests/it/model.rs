@@ -1,4 +1,4 @@
-//! Random callers, answers and invalidations against a model that remembers every answer and shares no code with the layer.
+//! Random calls, responses and invalidations, compared with a model that shares no code with the layer.
 
 use std::{sync::LazyLock, task::Poll, time::Duration};
 
@@ -9,11 +9,11 @@ use towerkit_cache::{CacheHandle, CacheLayer, CacheSnapshot, Capacity, Lifetime}
 use towerkit_core::{Clock, Layer, LayerExt, ManualClock, Outcome, Plain};
 use towerkit_test::{MockError, MockService, Task};
 
-/// The answers from here on count as client errors: the callee says that there is nothing to keep.
+/// Responses from here on count as client errors, which are not cached.
 const GONE: u64 = 1 << 32;
 
 #[derive(Debug, Clone, Copy)]
-enum Answer {
+enum MockResponse {
     Good,
     Gone,
     Failed,
@@ -24,11 +24,11 @@ enum Step {
     Call,
     Poll(Index),
     Drop(Index),
-    Answer(Index, Answer),
+    Respond(Index, MockResponse),
     Advance(u64),
     Invalidate,
     Clear,
-    Change([u64; 3]),
+    SetLifetime([u64; 3]),
 }
 
 fn lifetime() -> impl Strategy<Value = [u64; 3]> {
@@ -36,50 +36,51 @@ fn lifetime() -> impl Strategy<Value = [u64; 3]> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let answer = prop_oneof![
-        4 => Just(Answer::Good),
-        1 => Just(Answer::Gone),
-        3 => Just(Answer::Failed),
+    let response = prop_oneof![
+        4 => Just(MockResponse::Good),
+        1 => Just(MockResponse::Gone),
+        3 => Just(MockResponse::Failed),
     ];
     prop_oneof![
         5 => Just(Step::Call),
         8 => any::<Index>().prop_map(Step::Poll),
         1 => any::<Index>().prop_map(Step::Drop),
-        6 => (any::<Index>(), answer).prop_map(|(at, answer)| Step::Answer(at, answer)),
+        6 => (any::<Index>(), response).prop_map(|(at, response)| Step::Respond(at, response)),
         3 => (0..8_u64).prop_map(Step::Advance),
         2 => Just(Step::Invalidate),
         1 => Just(Step::Clear),
-        1 => lifetime().prop_map(Step::Change),
+        1 => lifetime().prop_map(Step::SetLifetime),
     ]
 }
 
-/// An answer that was kept.
+/// A response that was cached.
 #[derive(Debug, Clone, Copy)]
-struct Kept {
-    answer: u64,
-    since: i128,
+struct CachedResponse {
+    response: u64,
+    stored_at: i128,
     lifetime: [i128; 3],
-    /// Who fetches the next.
+    /// The caller that fetches the next response.
     claimed_by: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Caller {
-    Has(u64),
-    /// Makes that call, asked for after so many invalidations.
-    Calls(usize, u64),
-    Over,
+    /// Has a cached response.
+    Cached(u64),
+    /// Waits for a call of the inner service, made after this number of invalidations.
+    Fetching(usize, u64),
+    Ended,
 }
 
 #[derive(Debug, Default)]
 struct Model {
     now: i128,
     lifetime: [i128; 3],
-    /// Everything that was ever kept, and which of it is kept now.
-    kept: Vec<Kept>,
+    /// All responses that were cached, and the index of the current one.
+    cached: Vec<CachedResponse>,
     current: Option<usize>,
     invalidations: u64,
-    answers: Vec<Option<Answer>>,
+    responses: Vec<Option<MockResponse>>,
     callers: Vec<Caller>,
     hits: u64,
     stale: u64,
@@ -89,72 +90,72 @@ struct Model {
 impl Model {
     fn call(&mut self) {
         let caller = match self.find() {
-            Some(answer) => Caller::Has(answer),
+            Some(response) => Caller::Cached(response),
             None => {
                 self.misses += 1;
-                self.answers.push(None);
-                Caller::Calls(self.answers.len() - 1, self.invalidations)
+                self.responses.push(None);
+                Caller::Fetching(self.responses.len() - 1, self.invalidations)
             }
         };
         self.callers.push(caller);
     }
 
     fn find(&mut self) -> Option<u64> {
-        let kept = &mut self.kept[self.current?];
-        let age = self.now - kept.since;
-        let [ttl, revalidate, _] = kept.lifetime;
+        let cached = &mut self.cached[self.current?];
+        let age = self.now - cached.stored_at;
+        let [ttl, revalidate, _] = cached.lifetime;
         if age < ttl {
             self.hits += 1;
-            return Some(kept.answer);
+            return Some(cached.response);
         }
         if age >= ttl + revalidate {
             return None;
         }
-        if kept.claimed_by.is_some() {
+        if cached.claimed_by.is_some() {
             self.stale += 1;
-            return Some(kept.answer);
+            return Some(cached.response);
         }
-        kept.claimed_by = Some(self.callers.len());
+        cached.claimed_by = Some(self.callers.len());
         None
     }
 
-    /// What a poll returns: pending, an answer, or a failure.
+    /// Returns the expected result of a poll: pending, a response, or a failure.
     fn poll(&mut self, at: usize) -> Option<Option<u64>> {
         let result = match self.callers[at] {
-            Caller::Over => unreachable!("not polled"),
-            Caller::Has(answer) => Some(answer),
-            Caller::Calls(call, asked) => match self.answers[call]? {
-                Answer::Failed => self.stand_in(),
-                Answer::Gone => {
+            Caller::Ended => unreachable!("not polled"),
+            Caller::Cached(response) => Some(response),
+            Caller::Fetching(call, invalidations) => match self.responses[call]? {
+                MockResponse::Failed => self.stale_response(),
+                MockResponse::Gone => {
                     self.current = None;
                     Some(call as u64 + GONE)
                 }
-                Answer::Good => {
-                    if asked == self.invalidations {
-                        self.keep(call as u64);
+                MockResponse::Good => {
+                    if invalidations == self.invalidations {
+                        self.store(call as u64);
                     }
                     Some(call as u64)
                 }
             },
         };
-        self.leave(at);
+        self.end(at);
         Some(result)
     }
 
-    fn keep(&mut self, answer: u64) {
-        self.current = Some(self.kept.len());
-        self.kept.push(Kept {
-            answer,
-            since: self.now,
+    fn store(&mut self, response: u64) {
+        self.current = Some(self.cached.len());
+        self.cached.push(CachedResponse {
+            response,
+            stored_at: self.now,
             lifetime: self.lifetime,
             claimed_by: None,
         });
     }
 
-    fn stand_in(&mut self) -> Option<u64> {
-        let kept = self.kept[self.current?];
-        let age = self.now - kept.since;
-        let [ttl, _, error] = kept.lifetime;
+    fn stale_response(&mut self) -> Option<u64> {
+        let cached = self.cached[self.current?];
+        let age = self.now - cached.stored_at;
+        let [ttl, _, error] = cached.lifetime;
         if age >= ttl + error {
             return None;
         }
@@ -163,15 +164,15 @@ impl Model {
         } else {
             self.stale += 1;
         }
-        Some(kept.answer)
+        Some(cached.response)
     }
 
-    /// A caller is over, and claims nothing any more.
-    fn leave(&mut self, at: usize) {
-        self.callers[at] = Caller::Over;
-        let claimed = |kept: &&mut Kept| kept.claimed_by == Some(at);
-        for kept in self.kept.iter_mut().filter(claimed) {
-            kept.claimed_by = None;
+    /// Ends a caller, and releases its claim.
+    fn end(&mut self, at: usize) {
+        self.callers[at] = Caller::Ended;
+        let claimed = |cached: &&mut CachedResponse| cached.claimed_by == Some(at);
+        for cached in self.cached.iter_mut().filter(claimed) {
+            cached.claimed_by = None;
         }
     }
 
@@ -190,13 +191,13 @@ fn lifetime_of(nanos: [u64; 3]) -> Lifetime {
 
 fn outcome(result: &Result<u64, MockError>) -> Outcome {
     match result {
-        Ok(answer) if *answer >= GONE => Outcome::ClientError,
+        Ok(response) if *response >= GONE => Outcome::ClientError,
         Ok(_) => Outcome::Success,
         Err(_) => Outcome::Failure,
     }
 }
 
-/// One layer for all sequences, each of which begins with nothing kept: a map is costly to make.
+/// One layer for all sequences, each of which starts with an empty cache, because the map is expensive to create.
 struct Subject {
     clock_control: ManualClock,
     handle: CacheHandle<u8>,
@@ -241,11 +242,11 @@ impl Both {
         }
     }
 
-    /// Picks one of those who go on.
+    /// Picks a caller that has not ended.
     fn pick(&self, at: Index) -> Option<usize> {
-        let goes_on = |at: &usize| !self.tasks[*at].is_over();
-        let on: Vec<_> = (0..self.tasks.len()).filter(goes_on).collect();
-        (!on.is_empty()).then(|| on[at.index(on.len())])
+        let is_pending = |at: &usize| !self.tasks[*at].is_over();
+        let pending: Vec<_> = (0..self.tasks.len()).filter(is_pending).collect();
+        (!pending.is_empty()).then(|| pending[at.index(pending.len())])
     }
 
     fn run(&mut self, step: Step) -> Result<(), TestCaseError> {
@@ -262,10 +263,10 @@ impl Both {
             Step::Drop(at) => {
                 if let Some(at) = self.pick(at) {
                     self.tasks[at].cancel();
-                    self.model.leave(at);
+                    self.model.end(at);
                 }
             }
-            Step::Answer(at, answer) => self.answer(at, answer),
+            Step::Respond(at, response) => self.respond(at, response),
             Step::Advance(nanos) => {
                 SUBJECT.clock_control.advance(Duration::from_nanos(nanos));
                 self.model.now += i128::from(nanos);
@@ -278,12 +279,12 @@ impl Both {
                 SUBJECT.handle.clear();
                 self.model.invalidate();
             }
-            Step::Change(nanos) => {
+            Step::SetLifetime(nanos) => {
                 SUBJECT.handle.set_lifetime(lifetime_of(nanos));
                 self.model.lifetime = nanos.map(i128::from);
             }
         }
-        prop_assert_eq!(self.mock.calls().len(), self.model.answers.len());
+        prop_assert_eq!(self.mock.calls().len(), self.model.responses.len());
         Ok(())
     }
 
@@ -297,19 +298,19 @@ impl Both {
         Ok(())
     }
 
-    fn answer(&mut self, at: Index, answer: Answer) {
+    fn respond(&mut self, at: Index, response: MockResponse) {
         let open = self.mock.pending();
         if open.is_empty() {
             return;
         }
         let call = open[at.index(open.len())];
-        let result = match answer {
-            Answer::Good => Ok(call as u64),
-            Answer::Gone => Ok(call as u64 + GONE),
-            Answer::Failed => Err(MockError),
+        let result = match response {
+            MockResponse::Good => Ok(call as u64),
+            MockResponse::Gone => Ok(call as u64 + GONE),
+            MockResponse::Failed => Err(MockError),
         };
         self.mock.respond_with(call, result);
-        self.model.answers[call] = Some(answer);
+        self.model.responses[call] = Some(response);
     }
 
     fn compare(&self) -> Result<(), TestCaseError> {
@@ -335,8 +336,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// T-03: every caller gets what the model says, one fetches while the others have the old answer, and nothing outlives its
-    /// invalidation.
+    /// T-03: every caller gets the result of the model, one caller fetches while the others get the stale response, and no response
+    /// outlives its invalidation.
     #[test]
     fn the_layer_agrees_with_the_model(
         lifetime in lifetime(),

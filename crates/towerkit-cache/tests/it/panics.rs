@@ -1,4 +1,4 @@
-//! Callbacks that panic leave nothing behind, and the next caller fetches the answer.
+//! A callback that panics releases the claim of its caller, and the next caller fetches the response.
 
 use std::sync::{
     Arc,
@@ -13,16 +13,16 @@ use towerkit_test::{Action, Probe, ProbeError, run_paused, tokio_clock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Panics when it has been lit, once.
+/// Panics once after it was armed.
 #[derive(Clone, Default)]
-struct Fuse(Arc<AtomicBool>);
+struct PanicOnce(Arc<AtomicBool>);
 
-impl Fuse {
-    fn light(&self) {
+impl PanicOnce {
+    fn arm(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    fn burn(&self) {
+    fn check(&self) {
         assert!(!self.0.swap(false, Ordering::SeqCst), "a callback panics");
     }
 }
@@ -34,8 +34,8 @@ fn new<F: Fn(&Action) -> Option<u8>>(key: F) -> CacheLayer<towerkit_core::KeyFn<
     CacheLayer::new(lifetime, Capacity::entries(10).unwrap(), key).clock(tokio_clock())
 }
 
-/// Makes a callback panic in the call that fetches what comes after a stale answer: the next call fetches it.
-fn check<X: KeyType, P>(layer: CacheLayer<X, P>, fuse: &Fuse)
+/// Makes a callback panic in the call that fetches the response after a stale one.
+fn check<X: KeyType, P>(layer: CacheLayer<X, P>, panics: &PanicOnce)
 where
     CacheLayer<X, P>: Layer<
             Probe,
@@ -52,37 +52,41 @@ where
         let call = || tokio::spawn(service.clone().oneshot(Action::Succeed));
         call().await.unwrap().unwrap();
         tokio::time::advance(2 * SECOND).await;
-        fuse.light();
+        panics.arm();
         assert!(call().await.is_err_and(|error| error.is_panic()));
         assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
-        let made = counts.started();
+        let started = counts.started();
         call().await.unwrap().unwrap();
-        assert_eq!(counts.started(), made + 1, "it fetches the next answer");
+        assert_eq!(
+            counts.started(),
+            started + 1,
+            "it fetches the next response"
+        );
         call().await.unwrap().unwrap();
-        assert_eq!(counts.started(), made + 1, "which is there");
+        assert_eq!(counts.started(), started + 1, "the response is cached");
     });
 }
 
 #[test]
-fn a_callback_that_panics_leaves_nothing_behind() {
-    let fuse = Fuse::default();
+fn after_a_callback_panics_the_next_call_fetches() {
+    let panics = PanicOnce::default();
     let layer = || new(|_| Some(1));
-    let burning = fuse.clone();
+    let panicking = panics.clone();
     let key = move |_: &Action| {
-        burning.burn();
+        panicking.check();
         Some(1)
     };
-    check(new(key).plain("probe"), &fuse);
-    let burning = fuse.clone();
+    check(new(key).plain("probe"), &panics);
+    let panicking = panics.clone();
     let keep = move |_: &towerkit_core::CallEnd| {
-        burning.burn();
+        panicking.check();
         true
     };
-    check(layer().keep(keep).plain("probe"), &fuse);
-    let burning = fuse.clone();
+    check(layer().keep(keep).plain("probe"), &panics);
+    let panicking = panics.clone();
     let plain = Plain::new("probe").classify(move |_: &Result<Action, ProbeError>| {
-        burning.burn();
+        panicking.check();
         Outcome::Success
     });
-    check(layer().protocol(plain), &fuse);
+    check(layer().protocol(plain), &panics);
 }

@@ -1,4 +1,4 @@
-//! Many callers on many threads while answers are invalidated: nobody gets an answer that was invalidated before the call.
+//! Many threads call while responses are invalidated: no call returns a response that was invalidated before it.
 
 use std::{
     sync::{
@@ -26,18 +26,18 @@ fn run<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn nobody_gets_what_was_invalidated_before() {
+fn no_call_returns_a_response_that_was_invalidated_before() {
     const KEYS: usize = 4;
     const ROUNDS: u64 = 20_000;
-    // What each key stands for now: only ever more.
-    let truth: Arc<[AtomicU64; KEYS]> = Arc::default();
-    let read = truth.clone();
+    // The current value of each key, which only grows.
+    let values: Arc<[AtomicU64; KEYS]> = Arc::default();
+    let read = values.clone();
     let inner = tower::service_fn(move |key: usize| {
         let read = read.clone();
         async move {
             let value = read[key].load(Ordering::SeqCst);
             let mut is_first = true;
-            // The answer is on its way for a moment, in which it may become an old one.
+            // The response is pending once, and may be invalidated meanwhile.
             std::future::poll_fn(|_| {
                 let is_ready = !std::mem::take(&mut is_first);
                 if is_ready {
@@ -52,27 +52,27 @@ fn nobody_gets_what_was_invalidated_before() {
     });
     let lifetime = Lifetime::new(Duration::from_secs(3600)).unwrap();
     let capacity = Capacity::entries(100).unwrap();
-    let layer = CacheLayer::new(lifetime, capacity, |key: &usize| Some(*key)).plain("truth");
+    let layer = CacheLayer::new(lifetime, capacity, |key: &usize| Some(*key)).plain("values");
     let handle = layer.handle();
     let service = layer.layer(inner);
     thread::scope(|scope| {
         for _ in 0..3 {
             let mut service = service.clone();
-            let truth = truth.clone();
+            let values = values.clone();
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     let key = round as usize % KEYS;
-                    // Known to be invalidated when this is read: the writer invalidates before it counts on.
-                    let known = truth[key].load(Ordering::SeqCst).saturating_sub(1);
+                    // All earlier values are invalidated, because the writer invalidates a value before it stores the next but one.
+                    let oldest = values[key].load(Ordering::SeqCst).saturating_sub(1);
                     let value = run(service.call(key)).unwrap();
-                    assert!(value >= known, "{value} was invalidated, {known} was there");
+                    assert!(value >= oldest, "{value} was invalidated before {oldest}");
                 }
             });
         }
         scope.spawn(|| {
             for round in 0..ROUNDS {
                 let key = round as usize % KEYS;
-                truth[key].fetch_add(1, Ordering::SeqCst);
+                values[key].fetch_add(1, Ordering::SeqCst);
                 if round % 64 == 0 {
                     handle.clear();
                 } else {

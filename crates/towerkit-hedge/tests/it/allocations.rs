@@ -1,4 +1,4 @@
-//! What a call costs that is not hedged: no allocation.
+//! A call without a hedge does not allocate.
 
 use std::{
     future::ready,
@@ -30,7 +30,7 @@ fn allocations<I: Idempotence<u32> + Clone>(layer: HedgeLayer<NoProtocol, I>) ->
 
 #[test]
 fn a_call_that_is_ready_at_once_allocates_nothing() {
-    let (clock, _hand) = Clock::manual();
+    let (clock, _clock_control) = Clock::manual();
     let after = HedgeLayer::after(Duration::from_millis(50)).unwrap();
     let at = HedgeLayer::at(Percentile::new(0.95).unwrap()).clock(clock);
     assert_eq!(allocations(after.clone()), 0);

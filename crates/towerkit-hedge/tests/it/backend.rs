@@ -1,4 +1,4 @@
-//! A backend that answers each attempt as it is told, and keeps count.
+//! A backend that sends a configured reply to each attempt, and records the attempts.
 
 use std::{
     pin::Pin,
@@ -17,12 +17,12 @@ use towerkit_core::{BoxError, Rejection, RejectionReason};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
-/// How one attempt is answered.
+/// The reply to one attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reply {
     after: Duration,
     status: u16,
-    field: Option<(&'static str, &'static str)>,
+    header: Option<(&'static str, &'static str)>,
     rejected: Option<RejectionReason>,
     ready_after: Option<Duration>,
     reads_body: bool,
@@ -32,7 +32,7 @@ pub(crate) fn reply(after: Duration, status: u16) -> Reply {
     Reply {
         after,
         status,
-        field: None,
+        header: None,
         rejected: None,
         ready_after: Some(Duration::ZERO),
         reads_body: true,
@@ -40,12 +40,12 @@ pub(crate) fn reply(after: Duration, status: u16) -> Reply {
 }
 
 impl Reply {
-    pub(crate) fn with_field(mut self, name: &'static str, value: &'static str) -> Self {
-        self.field = Some((name, value));
+    pub(crate) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.header = Some((name, value));
         self
     }
 
-    /// By a guard on the way to the callee.
+    /// Makes a rejection by a guard between the hedge and the upstream.
     pub(crate) fn rejected(mut self, reason: RejectionReason) -> Self {
         self.rejected = Some(reason);
         self
@@ -67,7 +67,7 @@ impl Reply {
     }
 }
 
-/// What reached the backend.
+/// An attempt that reached the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) at: Duration,
@@ -83,7 +83,7 @@ struct Log {
     readied: usize,
 }
 
-/// An instance is for one attempt: the first instance for the first, and so on, as they are made ready.
+/// Each instance serves one attempt, in the order in which the instances become ready.
 pub(crate) struct Backend {
     log: Arc<Mutex<Log>>,
     reply: Option<Reply>,
@@ -92,7 +92,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// The last reply is that of all attempts to come.
+    /// Creates a backend that repeats the last reply.
     pub(crate) fn new(replies: impl Into<Vec<Reply>>) -> Self {
         Self::of(Arc::new(Mutex::new(Log {
             start: Instant::now(),
@@ -120,7 +120,7 @@ impl Backend {
         self.log().seen.clone()
     }
 
-    /// When attempts arrived.
+    /// Returns the times at which attempts arrived.
     pub(crate) fn times(&self) -> Vec<Duration> {
         self.seen().iter().map(|seen| seen.at).collect()
     }
@@ -203,14 +203,14 @@ fn respond(reply: Reply, number: usize) -> Result<Response<Full<Bytes>>, BoxErro
     }
     let mut response = Response::new(Full::from(number.to_string()));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
-    if let Some((name, value)) = reply.field {
+    if let Some((name, value)) = reply.header {
         let name = HeaderName::from_static(name);
         response.headers_mut().insert(name, value.parse().unwrap());
     }
     Ok(response)
 }
 
-/// Counts an attempt until its future is gone.
+/// Counts an attempt until its future is dropped.
 struct GoingOn(Arc<Mutex<Log>>);
 
 impl GoingOn {

@@ -1,4 +1,4 @@
-//! How many hedges there are.
+//! The cap and the shared budget.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     call, get, layer, number, request,
 };
 
-/// Calls every 10 ms, without waiting for answers, and returns how many requests reached the backend.
+/// Calls every 10 ms without waiting for responses, and returns the number of requests that reached the backend.
 async fn load(layer: &HedgeLayer<Http>, backend: &Backend, calls: usize) -> usize {
     let before = backend.times().len();
     let mut running = tokio::task::JoinSet::new();
@@ -28,7 +28,7 @@ async fn load(layer: &HedgeLayer<Http>, backend: &Backend, calls: usize) -> usiz
     backend.times().len() - before
 }
 
-/// HG-02: a minute, after some seconds of health.
+/// HG-02: one minute of slow responses follows ten seconds of fast ones.
 #[tokio::test(start_paused = true)]
 async fn a_slow_backend_gets_at_most_a_twentieth_more_calls() {
     const CALLS: usize = 6000;
@@ -40,7 +40,7 @@ async fn a_slow_backend_gets_at_most_a_twentieth_more_calls() {
         let sent = load(&layer, &Backend::new([reply(200 * MS, 200)]), CALLS).await;
         assert!(sent <= CALLS + CALLS / 20 + 10, "{sent}");
     }
-    // The fixed delay uses all it is allowed.
+    // With a fixed delay the layer uses its whole cap.
     let sent = load(&layer(), &Backend::new([reply(200 * MS, 200)]), CALLS).await;
     assert!(sent >= CALLS + CALLS / 20, "{sent}");
 }
@@ -69,7 +69,7 @@ async fn a_call_whose_hedge_is_rejected_waits_for_its_first_attempt() {
     assert_eq!(layer.handle().snapshot().rejected, 11);
 }
 
-/// HG-03, for the budget that retries share.
+/// HG-03, for the budget that is shared with retries.
 #[tokio::test(start_paused = true)]
 async fn the_shared_budget_must_allow_a_hedge_as_well() {
     let budget = Budget::new(1.0, 0).unwrap().clock(tokio_clock());
@@ -81,7 +81,7 @@ async fn the_shared_budget_must_allow_a_hedge_as_well() {
         assert_eq!(number(response).await, 0);
         assert_eq!(backend.times().len(), attempts);
     }
-    // What the cap allowed and the budget did not is given back to the cap, and the rest of the first call's twentieth with it.
+    // The cap gets a refund for the hedge that the budget rejected.
     let snapshot = layer.handle().snapshot();
     assert_eq!(
         (snapshot.hedges, snapshot.rejected, snapshot.available),
@@ -90,9 +90,9 @@ async fn the_shared_budget_must_allow_a_hedge_as_well() {
     assert_eq!(budget.snapshot().withdrawn, 1);
 }
 
-/// A cap that rejects costs the shared budget nothing.
+/// The cap is asked first.
 #[tokio::test(start_paused = true)]
-async fn a_rejection_by_the_cap_spends_nothing_of_the_shared_budget() {
+async fn a_rejection_by_the_cap_withdraws_no_token_of_the_shared_budget() {
     let budget = Budget::new(1.0, 0).unwrap().clock(tokio_clock());
     (0..5).for_each(|_| budget.deposit());
     let layer = layer().budget(budget.clone()).cap(0.05, 1).unwrap();
@@ -103,7 +103,7 @@ async fn a_rejection_by_the_cap_spends_nothing_of_the_shared_budget() {
     assert_eq!(budget.snapshot().withdrawn, 1);
 }
 
-/// Retries and hedges multiply without it: three attempts, each of them hedged, are six.
+/// Without a shared budget they multiply: three attempts, each with a hedge, are six.
 #[tokio::test(start_paused = true)]
 async fn a_retry_outside_and_its_hedges_share_a_budget() {
     let attempts = async |budget: Budget| {

@@ -1,4 +1,4 @@
-//! The laws that every layer keeps, for this one.
+//! The laws of every layer.
 
 use std::time::Duration;
 

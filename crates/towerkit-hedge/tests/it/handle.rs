@@ -1,4 +1,4 @@
-//! What a handle shows and changes, and what is reported.
+//! The handle, and the reported events.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,11 +1,11 @@
-//! Hedging: the laws, the costs, and the behaviour as a caller sees it, in the order of the docs.
+//! The laws, the costs and the behaviour of hedging, in the order of the docs.
 
 mod allocations;
 mod backend;
 mod budgets;
 mod contract;
-mod gate;
 mod handle;
+mod idempotence;
 mod model;
 mod panics;
 mod percentile;
@@ -51,13 +51,13 @@ async fn call<I: Idempotence<Get> + Clone>(
     layer.layer(backend.clone()).oneshot(request).await
 }
 
-/// Calls a service that is ready, so that its own future is in hand.
+/// Calls the service when it is ready, and returns its future.
 async fn start(service: &mut Hedge<Backend, Http>) -> HedgeFuture<Backend, Http, Get> {
     let service = ServiceExt::<Get>::ready(service).await.unwrap();
     service.call(get())
 }
 
-/// Which attempt a response comes from, the first being 0.
+/// Returns the number of the attempt that sent the response, from 0.
 async fn number(response: Response<Full<Bytes>>) -> usize {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     std::str::from_utf8(&body).unwrap().parse().unwrap()

@@ -1,4 +1,4 @@
-//! The race against a model: a list of what happens when.
+//! A model of hedging, as a list of events with their times.
 
 use std::time::Duration;
 
@@ -12,38 +12,38 @@ use crate::{
     call, get, layer, number,
 };
 
-/// How an attempt ends.
+/// The end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
+enum AttemptEnd {
     Success,
     ClientError,
     Failure,
     PushedBack(u32),
-    PushedBackForGood,
+    PushedBackForever,
 }
 
-/// After so many milliseconds.
-type Script = Vec<(u32, Ends)>;
+/// The attempts, each with its duration in milliseconds.
+type Script = Vec<(u32, AttemptEnd)>;
 
-/// What is to be seen: when the call ends, by which attempt, and when attempts were sent.
+/// The end of a call, the attempt whose result it returned, and the times at which attempts were sent.
 #[derive(Debug, PartialEq, Eq)]
-struct Course {
-    at: u32,
-    by: usize,
+struct CallRecord {
+    ended_at: u32,
+    winner: usize,
     sent: Vec<u32>,
 }
 
 const DELAY: u32 = 50;
 
-/// Goes through time from one thing that happens to the next. `None` if two happen at once, whose order is nobody's business.
-fn expected(script: &Script, hedges: usize, deadline: u32) -> Option<Course> {
-    let (mut sent, mut left) = (vec![0], hedges);
+/// Steps from event to event. Returns [`None`] if two events coincide, because their order is unspecified.
+fn expected(script: &Script, hedges: usize, deadline: u32) -> Option<CallRecord> {
+    let (mut sent, mut remaining) = (vec![0], hedges);
     let mut running = vec![(script[0].0, 0)];
     let mut due = Some(DELAY);
     loop {
         // The timer is not set for a time past the deadline.
-        due = due.filter(|due| left > 0 && *due < deadline);
-        left = if due.is_none() { 0 } else { left };
+        due = due.filter(|due| remaining > 0 && *due < deadline);
+        remaining = if due.is_none() { 0 } else { remaining };
         let ends = running.iter().map(|(at, _)| *at).min()?;
         let now = due.map_or(ends, |due| due.min(ends));
         let times = running.iter().map(|(at, _)| *at).chain(due);
@@ -53,46 +53,58 @@ fn expected(script: &Script, hedges: usize, deadline: u32) -> Option<Course> {
         let mut sends = Some(now) == due;
         if now == ends {
             let at = running.iter().position(|(at, _)| *at == now)?;
-            let (_, by) = running.swap_remove(at);
-            due = due.filter(|_| left > 0).map(|_| now + DELAY);
-            match script[by].1 {
-                Ends::Success | Ends::ClientError => return Some(Course { at: now, by, sent }),
-                Ends::Failure | Ends::PushedBack(0) => sends = left > 0 && now < deadline,
-                Ends::PushedBack(wait) => due = due.map(|_| now + wait),
-                Ends::PushedBackForGood => due = None,
+            let (_, winner) = running.swap_remove(at);
+            due = due.filter(|_| remaining > 0).map(|_| now + DELAY);
+            match script[winner].1 {
+                AttemptEnd::Success | AttemptEnd::ClientError => {
+                    return Some(CallRecord {
+                        ended_at: now,
+                        winner,
+                        sent,
+                    });
+                }
+                AttemptEnd::Failure | AttemptEnd::PushedBack(0) => {
+                    sends = remaining > 0 && now < deadline;
+                }
+                AttemptEnd::PushedBack(wait) => due = due.map(|_| now + wait),
+                AttemptEnd::PushedBackForever => due = None,
             }
             if running.is_empty() && !sends {
-                return Some(Course { at: now, by, sent });
+                return Some(CallRecord {
+                    ended_at: now,
+                    winner,
+                    sent,
+                });
             }
         }
         if sends {
             running.push((now + script[sent.len()].0, sent.len()));
             sent.push(now);
-            left -= 1;
+            remaining -= 1;
             due = Some(now + DELAY);
         }
     }
 }
 
 fn replies(script: &Script) -> Vec<Reply> {
-    let reply = |(after, ends): &(u32, Ends)| {
+    let reply = |(after, ends): &(u32, AttemptEnd)| {
         let reply = |status| reply(*after * MS, status);
         let pushed_back =
-            |wait: &'static str| reply(503).with_field("grpc-retry-pushback-ms", wait);
+            |wait: &'static str| reply(503).with_header("grpc-retry-pushback-ms", wait);
         match ends {
-            Ends::Success => reply(200),
-            Ends::ClientError => reply(404),
-            Ends::Failure => reply(500),
-            Ends::PushedBack(0) => pushed_back("0"),
-            Ends::PushedBack(20) => pushed_back("20"),
-            Ends::PushedBack(_) => pushed_back("130"),
-            Ends::PushedBackForGood => pushed_back("-1"),
+            AttemptEnd::Success => reply(200),
+            AttemptEnd::ClientError => reply(404),
+            AttemptEnd::Failure => reply(500),
+            AttemptEnd::PushedBack(0) => pushed_back("0"),
+            AttemptEnd::PushedBack(20) => pushed_back("20"),
+            AttemptEnd::PushedBack(_) => pushed_back("130"),
+            AttemptEnd::PushedBackForever => pushed_back("-1"),
         }
     };
     script.iter().map(reply).collect()
 }
 
-async fn seen(script: &Script, hedges: usize, deadline: u32) -> Course {
+async fn seen(script: &Script, hedges: usize, deadline: u32) -> CallRecord {
     let backend = Backend::new(replies(script));
     let layer = layer().max_hedges(hedges as u8).unwrap();
     let mut request = get();
@@ -102,20 +114,20 @@ async fn seen(script: &Script, hedges: usize, deadline: u32) -> Course {
     let response = call(&layer, &backend, request).await.unwrap();
     assert_eq!(backend.in_flight(), 0);
     let millis = |time: Duration| time.as_millis() as u32;
-    Course {
-        at: millis(start.elapsed()),
-        by: number(response).await,
+    CallRecord {
+        ended_at: millis(start.elapsed()),
+        winner: number(response).await,
         sent: backend.times().into_iter().map(millis).collect(),
     }
 }
 
 fn scripts() -> impl Strategy<Value = Script> {
     let ends = prop_oneof![
-        3 => Just(Ends::Success),
-        1 => Just(Ends::ClientError),
-        4 => Just(Ends::Failure),
-        1 => prop_oneof![Just(0), Just(20), Just(130)].prop_map(Ends::PushedBack),
-        1 => Just(Ends::PushedBackForGood),
+        3 => Just(AttemptEnd::Success),
+        1 => Just(AttemptEnd::ClientError),
+        4 => Just(AttemptEnd::Failure),
+        1 => prop_oneof![Just(0), Just(20), Just(130)].prop_map(AttemptEnd::PushedBack),
+        1 => Just(AttemptEnd::PushedBackForever),
     ];
     prop::collection::vec((1..300u32, ends), 5)
 }

@@ -1,4 +1,4 @@
-//! Callbacks that panic leave nothing behind, and the next call is served.
+//! A callback that panics releases everything, and the next call is served.
 
 use std::sync::{
     Arc,
@@ -12,13 +12,13 @@ use towerkit_test::{Action, Probe, ProbeError};
 
 use crate::backend::MS;
 
-/// Panics once.
-fn fuse() -> impl Fn() + Clone + Send + Sync + 'static {
+/// Returns a function that panics once.
+fn panic_once() -> impl Fn() + Clone + Send + Sync + 'static {
     let is_new = Arc::new(AtomicBool::new(true));
     move || assert!(!is_new.swap(false, Ordering::SeqCst), "a callback panics")
 }
 
-/// Makes a call that is hedged, in which a callback panics, and another.
+/// Makes a hedged call in which a callback panics, and another call.
 async fn check<P, I>(layer: HedgeLayer<P, I>, is_panic: bool)
 where
     HedgeLayer<P, I>: Layer<Probe, Service = Hedge<Probe, P, I>>,
@@ -38,23 +38,30 @@ where
     assert_eq!((counts.in_flight(), counts.reserved()), (0, 0));
     let snapshot = handle.snapshot();
     let spent = u64::from(10 - snapshot.available);
-    assert_eq!(spent, snapshot.hedges, "what was taken was sent");
+    assert_eq!(
+        spent, snapshot.hedges,
+        "a token for each hedge that was sent"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_panics_does_not_affect_later_calls() {
     let layer = || HedgeLayer::after(50 * MS).unwrap().plain("probe");
-    let burn = fuse();
+    let panic_first = panic_once();
     let idempotent = move |_: &Action| {
-        burn();
+        panic_first();
         true
     };
     check(layer().idempotent_if(idempotent), true).await;
-    let burn = fuse();
-    check(layer().events(move |_: &Event| burn()).idempotent(), false).await;
-    let burn = fuse();
+    let panic_first = panic_once();
+    check(
+        layer().events(move |_: &Event| panic_first()).idempotent(),
+        false,
+    )
+    .await;
+    let panic_first = panic_once();
     let plain = Plain::new("probe").classify(move |_: &Result<Action, ProbeError>| {
-        burn();
+        panic_first();
         Outcome::Success
     });
     check(layer().protocol(plain).idempotent(), true).await;

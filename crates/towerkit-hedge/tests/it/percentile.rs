@@ -1,4 +1,4 @@
-//! A delay that follows how long calls take.
+//! A delay that follows the latency of recent calls.
 
 use std::time::Duration;
 
@@ -23,14 +23,14 @@ fn layer(percentile: Percentile) -> (HedgeLayer<Http>, HedgeHandle) {
     (layer, handle)
 }
 
-async fn answered(layer: &HedgeLayer<Http>, after: Duration, calls: usize) {
+async fn call_times(layer: &HedgeLayer<Http>, after: Duration, calls: usize) {
     let backend = Backend::new([reply(after, 200)]);
     for _ in 0..calls {
         call(layer, &backend, get()).await.unwrap();
     }
 }
 
-/// Within what the histogram and the millisecond of a timer allow.
+/// Returns true within the error of the histogram and the resolution of a timer.
 fn is_about(delay: Duration, expected: Duration) -> bool {
     (expected..=expected + expected / 16 + MS).contains(&delay)
 }
@@ -38,10 +38,10 @@ fn is_about(delay: Duration, expected: Duration) -> bool {
 #[tokio::test(start_paused = true)]
 async fn the_delay_is_the_maximum_until_there_are_enough_samples() {
     let (layer, handle) = layer(percentile().minimum_samples(10).unwrap());
-    answered(&layer, 10 * MS, 9).await;
+    call_times(&layer, 10 * MS, 9).await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(handle.snapshot().delay, 1000 * MS);
-    answered(&layer, 10 * MS, 1).await;
+    call_times(&layer, 10 * MS, 1).await;
     sleep(Duration::from_secs(1)).await;
     assert!(is_about(handle.snapshot().delay, 10 * MS));
 }
@@ -51,7 +51,7 @@ async fn the_delay_follows_and_stays_within_its_bounds() {
     let (layer, handle) = layer(percentile().minimum_samples(20).unwrap());
     for (taken, expected) in [(10, 10), (200, 200), (0, 1), (2000, 1000)] {
         for _ in 0..40 {
-            answered(&layer, taken * MS, 50).await;
+            call_times(&layer, taken * MS, 50).await;
             sleep(Duration::from_secs(1)).await;
         }
         let delay = handle.snapshot().delay;
@@ -62,14 +62,14 @@ async fn the_delay_follows_and_stays_within_its_bounds() {
 #[tokio::test(start_paused = true)]
 async fn samples_expire() {
     let (layer, handle) = layer(percentile());
-    answered(&layer, 10 * MS, 200).await;
+    call_times(&layer, 10 * MS, 200).await;
     sleep(Duration::from_secs(1)).await;
     assert!(is_about(handle.snapshot().delay, 10 * MS));
     sleep(Duration::from_secs(20)).await;
     assert_eq!(handle.snapshot().delay, 1000 * MS);
 }
 
-/// Times of 1 to 96 ms, all as frequent, and of half a second: hedges beat the slowest ones, over and over.
+/// Latencies of 1 to 96 ms are equally frequent, and a few are half a second, so that their hedges always win.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_lost_to_a_hedge_does_not_shorten_the_delay() {
     let (layer, handle) = layer(percentile());
@@ -92,14 +92,14 @@ async fn an_attempt_that_lost_to_a_hedge_does_not_shorten_the_delay() {
     assert!(handle.snapshot().wins > 200);
 }
 
-/// Failures at once, and callers that go away.
+/// Calls fail at once, or are cancelled early.
 #[tokio::test(start_paused = true)]
 async fn failed_attempts_do_not_shorten_the_delay() {
     let (layer, handle) = layer(percentile().minimum_samples(20).unwrap());
     let layer = layer.cap(0.01, 1).unwrap();
     let handle = (drop(handle), layer.handle()).1;
     for _ in 0..20 {
-        answered(&layer, 100 * MS, 5).await;
+        call_times(&layer, 100 * MS, 5).await;
         let failing = Backend::new([reply(MS, 500)]);
         let slow = Backend::new([reply(100 * MS, 200)]);
         for _ in 0..100 {
@@ -113,11 +113,11 @@ async fn failed_attempts_do_not_shorten_the_delay() {
     assert!(is_about(delay, 100 * MS), "{delay:?}");
 }
 
-/// Callers that go away after the delay make it longer: their calls were slow.
+/// Calls that are cancelled after the delay were slow, and increase it.
 #[tokio::test(start_paused = true)]
 async fn calls_that_were_cancelled_late_count_as_slow() {
     let (layer, handle) = layer(percentile());
-    answered(&layer, 10 * MS, 200).await;
+    call_times(&layer, 10 * MS, 200).await;
     let hanging = Backend::new([reply(Duration::from_secs(9), 200)]);
     for _ in 0..50 {
         timeout(200 * MS, call(&layer, &hanging, get()))

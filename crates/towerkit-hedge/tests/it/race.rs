@@ -1,4 +1,4 @@
-//! Who wins, and what becomes of the others.
+//! The first success wins, and the other attempts are dropped.
 
 use std::{
     pin::pin,
@@ -31,17 +31,17 @@ use crate::{
 /// HG-01
 #[tokio::test(start_paused = true)]
 async fn the_losers_are_dropped_in_the_poll_that_knows_the_winner() {
-    // The winner, and when it has won.
+    // The winner, and the time of its response.
     for (first, hedge, winner, at) in [(500, 20, 1, 70), (60, 500, 0, 60)] {
         let backend = Backend::new([reply(first * MS, 200), reply(hedge * MS, 200)]);
         let mut service = layer().layer(backend.clone());
-        let began = Instant::now();
+        let started = Instant::now();
         let mut call = pin!(start(&mut service).await);
         let response = call.as_mut().await.unwrap();
-        // The future is still there.
+        // The future has not been dropped.
         assert_eq!(backend.in_flight(), 0);
         assert_eq!(backend.times().len(), 2);
-        assert_eq!(began.elapsed(), at * MS);
+        assert_eq!(started.elapsed(), at * MS);
         assert_eq!(number(response).await, winner);
     }
 }
@@ -58,11 +58,11 @@ async fn a_call_that_ends_before_the_delay_is_sent_once() {
 /// A call that is ready at once needs no timer, and so no runtime.
 #[test]
 fn a_call_that_is_ready_at_once_creates_no_timer() {
-    let clocked = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap();
-    let backend = clocked.block_on(async { Backend::new([reply(Duration::ZERO, 200)]) });
+    let backend = runtime.block_on(async { Backend::new([reply(Duration::ZERO, 200)]) });
     let mut call = pin!(layer().layer(backend).oneshot(get()));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(call.as_mut().poll(&mut cx).is_ready());
@@ -72,9 +72,9 @@ fn a_call_that_is_ready_at_once_creates_no_timer() {
 async fn hedges_are_numbered_and_sent_at_equal_intervals() {
     let backend = Backend::new([reply(500 * MS, 200)]);
     let layer = layer().max_hedges(3).unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     let response = call(&layer, &backend, get()).await.unwrap();
-    assert_eq!(began.elapsed(), 500 * MS);
+    assert_eq!(started.elapsed(), 500 * MS);
     assert_eq!(number(response).await, 0);
     let hedges: Vec<_> = backend.seen().into_iter().map(|seen| seen.hedge).collect();
     assert_eq!(
@@ -99,7 +99,7 @@ async fn after_a_failure_the_next_hedge_is_sent_at_once() {
     }
 }
 
-/// HG-05: the hedge that a failure brings forward begins the delay of the next one anew.
+/// HG-05: a hedge that is sent early because of a failure restarts the delay.
 #[tokio::test(start_paused = true)]
 async fn the_delay_restarts_after_a_hedge() {
     let backend = Backend::new([reply(30 * MS, 500), reply(500 * MS, 200)]);
@@ -114,10 +114,10 @@ async fn the_delay_restarts_after_a_hedge() {
 async fn a_client_error_ends_the_race() {
     for status in [400, 404, 499] {
         let backend = Backend::new([reply(500 * MS, 200), reply(20 * MS, status)]);
-        let began = Instant::now();
+        let started = Instant::now();
         let response = call(&layer(), &backend, get()).await.unwrap();
         assert_eq!(response.status(), status);
-        assert_eq!((began.elapsed(), backend.in_flight()), (70 * MS, 0));
+        assert_eq!((started.elapsed(), backend.in_flight()), (70 * MS, 0));
     }
 }
 
@@ -152,12 +152,12 @@ async fn if_all_fail_the_last_failure_is_the_result() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pushback_without_a_time_ends_hedging() {
-    let never = reply(20 * MS, 503).with_field("grpc-retry-pushback-ms", "-1");
+    let never = reply(20 * MS, 503).with_header("grpc-retry-pushback-ms", "-1");
     let backend = Backend::new([never, reply(Duration::ZERO, 200)]);
     let response = call(&layer(), &backend, get()).await.unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(backend.times().len(), 1);
-    // What is under way goes on.
+    // Attempts in flight continue.
     let backend = Backend::new([reply(300 * MS, 200), never]);
     let layer = layer().max_hedges(4).unwrap();
     let response = call(&layer, &backend, get()).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_pushback_without_a_time_ends_hedging() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pushback_with_a_time_delays_the_next_hedge() {
-    let later = |millis| reply(20 * MS, 503).with_field("grpc-retry-pushback-ms", millis);
+    let later = |millis| reply(20 * MS, 503).with_header("grpc-retry-pushback-ms", millis);
     let layer = layer().max_hedges(2).unwrap();
     for (millis, next) in [("200", 270), ("10", 80), ("0", 70)] {
         let backend = Backend::new([reply(400 * MS, 200), later(millis), reply(400 * MS, 200)]);
@@ -175,7 +175,7 @@ async fn a_pushback_with_a_time_delays_the_next_hedge() {
         let times = backend.times();
         assert_eq!(times, [Duration::ZERO, 50 * MS, next * MS], "{millis}");
     }
-    // Nobody else is under way: it is for a retry to wait.
+    // No other attempt is in flight: an outer retry has to wait.
     let backend = Backend::new([later("200"), reply(Duration::ZERO, 200)]);
     let response = call(&layer, &backend, get()).await.unwrap();
     assert_eq!(
@@ -188,7 +188,7 @@ fn rejection(reason: RejectionReason) -> Reply {
     reply(10 * MS, 0).rejected(reason)
 }
 
-/// As RT-14 for retries.
+/// RT-14 requires the same of retries.
 #[tokio::test(start_paused = true)]
 async fn a_rejection_by_an_inner_guard_is_not_hedged() {
     let backend = Backend::new([
@@ -201,7 +201,7 @@ async fn a_rejection_by_an_inner_guard_is_not_hedged() {
         (reason, backend.times().len()),
         (Some(RejectionReason::CircuitOpen), 1)
     );
-    // And does not end a call that goes on.
+    // A rejected hedge does not end the call.
     let backend = Backend::new([
         reply(300 * MS, 200),
         rejection(RejectionReason::CircuitOpen),
@@ -232,7 +232,7 @@ async fn no_hedge_is_sent_past_the_deadline() {
         call(&layer, &backend, within(left, &clock)).await.unwrap();
         assert_eq!(backend.times().len(), attempts, "{left}");
     }
-    // Nor is one after a failure that came too late.
+    // Nor is one sent after a failure that comes too late.
     let backend = Backend::new([reply(30 * MS, 500), reply(Duration::ZERO, 200)]);
     let response = call(&layer(), &backend, within(30, &clock)).await.unwrap();
     assert_eq!(
@@ -241,7 +241,7 @@ async fn no_hedge_is_sent_past_the_deadline() {
     );
 }
 
-/// A first attempt that uses up tokio's cooperative budget at every poll holds up neither the timer nor the hedge.
+/// A first attempt that uses up tokio's [cooperative budget](tokio::task::coop) in every poll delays neither the timer nor the hedge.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_uses_up_the_cooperative_budget_is_hedged() {
     let mut attempts = 0;
@@ -259,7 +259,7 @@ async fn an_attempt_that_uses_up_the_cooperative_budget_is_hedged() {
         }
     });
     let layer = HedgeLayer::after(50 * MS).unwrap().plain("greedy");
-    // What is cloned begins to count where the first attempt has.
+    // A clone continues the count of the first attempt.
     let service = layer.idempotent().layer(inner);
     let call = tokio::spawn(service.oneshot(()));
     for _ in 0..2 {
@@ -273,7 +273,7 @@ async fn an_attempt_that_uses_up_the_cooperative_budget_is_hedged() {
     call.await.unwrap().unwrap();
 }
 
-/// As a connection of HTTP/1 is used again only then.
+/// A connection of HTTP/1 is reused only after the response was read.
 #[tokio::test(start_paused = true)]
 async fn a_failed_response_is_drained_while_other_attempts_run() {
     let (read, attempts) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Each attempt has a readiness of its own.
+//! Each attempt has its own readiness.
 
 use std::{
     pin::pin,
@@ -19,7 +19,7 @@ use crate::{
 
 /// T-02
 #[tokio::test(start_paused = true)]
-async fn every_attempt_comes_after_a_readiness_of_its_own() {
+async fn each_attempt_has_its_own_readiness() {
     let probe = Probe::new();
     let counts = probe.counts();
     let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
@@ -35,10 +35,13 @@ async fn a_hedge_waits_for_readiness_without_delaying_the_first_attempt() {
     for (first, winner, at) in [(120, 0, 120), (500, 1, 160)] {
         let backend = Backend::new([reply(first * MS, 200), late]);
         let layer = layer();
-        let began = Instant::now();
+        let started = Instant::now();
         let response = call(&layer, &backend, get()).await.unwrap();
-        assert_eq!((began.elapsed(), number(response).await), (at * MS, winner));
-        // What was not sent was not paid.
+        assert_eq!(
+            (started.elapsed(), number(response).await),
+            (at * MS, winner)
+        );
+        // Only hedges that were sent cost a token.
         let spent = 10 - layer.handle().snapshot().available;
         assert_eq!(spent as usize, backend.times().len() - 1);
     }
@@ -58,10 +61,10 @@ async fn a_failure_does_not_wait_for_a_hedge_that_is_not_ready() {
     let late = reply(10 * MS, 200).ready_after(100 * MS);
     for failed_at in [20, 80] {
         let backend = Backend::new([reply(failed_at * MS, 500), late]);
-        let began = Instant::now();
+        let started = Instant::now();
         let response = call(&layer(), &backend, get()).await.unwrap();
         assert_eq!(
-            (response.status().as_u16(), began.elapsed()),
+            (response.status().as_u16(), started.elapsed()),
             (500, failed_at * MS)
         );
     }
@@ -69,10 +72,10 @@ async fn a_failure_does_not_wait_for_a_hedge_that_is_not_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_readiness_error_of_a_hedge_does_not_fail_the_call() {
-    let gone = reply(Duration::ZERO, 200).never_ready();
+    let broken = reply(Duration::ZERO, 200).never_ready();
     let layer = layer().max_hedges(4).unwrap();
     for status in [200, 500] {
-        let backend = Backend::new([reply(300 * MS, status), gone]);
+        let backend = Backend::new([reply(300 * MS, status), broken]);
         let response = call(&layer, &backend, get()).await.unwrap();
         assert_eq!(
             (response.status().as_u16(), backend.times().len()),
@@ -86,7 +89,7 @@ async fn a_readiness_error_of_a_hedge_does_not_fail_the_call() {
 #[tokio::test(start_paused = true)]
 async fn a_pushback_cancels_a_hedge_that_waits_for_readiness() {
     let late = reply(Duration::ZERO, 200).ready_after(100 * MS);
-    let pushing = reply(70 * MS, 503).with_field("grpc-retry-pushback-ms", "-1");
+    let pushing = reply(70 * MS, 503).with_header("grpc-retry-pushback-ms", "-1");
     let layer = layer().max_hedges(2).unwrap();
     // The first hedge, sent at 50 ms, pushes back at 120 ms, when the second has been waiting since 100 ms.
     let backend = Backend::new([reply(400 * MS, 200), pushing, late]);
@@ -108,7 +111,7 @@ async fn a_hedge_that_becomes_ready_after_the_deadline_is_not_sent() {
     }
 }
 
-/// T-03: dropped at every point of a call with two hedges, of which one is still waiting for its instance.
+/// T-03: the call is dropped after any number of polls, with two hedges, of which one waits for readiness.
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_with_hedges_in_flight_releases_all() {
     for polls in 0..40 {
@@ -136,23 +139,23 @@ async fn a_call_dropped_with_hedges_in_flight_releases_all() {
     }
 }
 
-/// T-04: a panic of a hedge is one of the call.
+/// T-04: a panic of a hedge is a panic of the call.
 #[tokio::test(start_paused = true)]
 async fn a_hedge_that_panics_releases_all() {
     let probe = Probe::new();
     let counts = probe.counts();
     let layer = HedgeLayer::after(50 * MS).unwrap().idempotent();
-    // The first attempt sleeps; the hedge, which is told apart by being the second, panics.
+    // The first attempt sleeps, and the hedge panics.
     let mut attempts = 0;
-    let told = tower::util::MapRequest::new(probe, move |act| {
+    let service = tower::util::MapRequest::new(probe, move |action| {
         attempts += 1;
         if attempts == 1 {
             Action::PanicInFuture
         } else {
-            act
+            action
         }
     });
-    let service = layer.plain("nap").layer(told);
+    let service = layer.plain("nap").layer(service);
     let call = tokio::spawn(service.oneshot(Action::Sleep(300 * MS)));
     assert!(call.await.unwrap_err().is_panic());
     assert_eq!(counts.in_flight(), 0);

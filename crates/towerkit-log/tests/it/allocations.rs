@@ -1,4 +1,4 @@
-//! What a logged call allocates: nothing, in the long run.
+//! A logged call allocates nothing in the long run.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use towerkit_http::{Http, PeerAddress};
 use towerkit_log::{Background, Format, LogLayer, Sampling, subscriber};
 use tracing::{Dispatch, dispatcher::with_default};
 
-/// What a call allocates, the first and many later ones, in a thread that logs to `dispatch`.
+/// Returns the allocations of the first call and of many later ones in a thread that logs to `dispatch`.
 fn allocations(dispatch: &Dispatch) -> [u64; 2] {
     let policy = LogLayer::new().into_policy();
     let http = Http::new().operation(|head| head.uri.path());
@@ -113,12 +113,12 @@ fn fields_of_the_application_allocate_nothing_in_the_long_run() {
     assert_eq!(later, 0);
 }
 
-/// What is left out costs no more.
+/// A call that is left out costs no more.
 #[test]
 fn a_call_that_is_left_out_allocates_nothing() {
     let dispatch = subscriber(Format::Json).writer(io::sink).dispatch();
     let sampling = Sampling::new().successes(NonZeroU32::new(1000).unwrap());
-    // Without a time that passes there is one report of what was left out.
+    // The clock stands still, so that there is one report of the calls left out.
     let (clock, _hand) = Clock::manual();
     let policy = LogLayer::new()
         .sampling(sampling)

@@ -1,4 +1,4 @@
-//! A writer in the background, as those see it who log, and its reader.
+//! The background writer, for the threads that log and for the reader of the log.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::read::pairs;
 
-/// Nothing here takes as long, unless it hangs.
+/// The limit of all waits, which only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(30);
 
 fn start<W>(format: Format, background: Background, writer: W) -> (Dispatch, LogGuard)
@@ -36,70 +36,71 @@ fn small() -> Background {
     Background::new().bytes(NonZeroUsize::new(4096).unwrap())
 }
 
-/// A sink that fails as it is told, and keeps what it takes.
+/// A writer with configured faults, which records the written bytes.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Kept>>);
+struct FaultyWriter(Arc<Mutex<Written>>);
 
 #[derive(Default)]
-struct Kept {
+struct Written {
     text: Vec<u8>,
-    /// What happens to the next writes, before all go well.
-    trouble: Vec<Trouble>,
+    /// The faults of the next writes, the last one first.
+    faults: Vec<Fault>,
     flushes: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Trouble {
+enum Fault {
     Error(ErrorKind),
-    Nothing,
+    /// No byte is written, without an error.
+    Zero,
     Panic,
-    /// None this time.
-    Fine,
-    /// So many bytes are taken.
+    /// The write succeeds.
+    Success,
+    /// Only this number of bytes is written.
     Short(usize),
 }
 
-impl Sink {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+impl FaultyWriter {
+    fn written(&self) -> MutexGuard<'_, Written> {
         self.0.lock().unwrap()
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.kept().text.clone()).unwrap()
+        String::from_utf8(self.written().text.clone()).unwrap()
     }
 
-    /// The last comes first.
-    fn trouble(&self, trouble: &[Trouble]) {
-        self.kept().trouble = trouble.to_vec();
+    /// Sets the faults of the next writes, the last one first.
+    fn set_faults(&self, faults: &[Fault]) {
+        self.written().faults = faults.to_vec();
     }
 }
 
-impl Write for Sink {
+impl Write for FaultyWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut kept = self.kept();
-        match kept.trouble.pop() {
-            Some(Trouble::Error(kind)) => Err(kind.into()),
-            Some(Trouble::Nothing) => Ok(0),
-            Some(Trouble::Panic) => {
-                drop(kept);
+        let mut written = self.written();
+        match written.faults.pop() {
+            Some(Fault::Error(kind)) => Err(kind.into()),
+            Some(Fault::Zero) => Ok(0),
+            Some(Fault::Panic) => {
+                drop(written);
                 panic!("writer")
             }
-            Some(Trouble::Short(count)) => kept.text.write(&bytes[..count]),
-            Some(Trouble::Fine) | None => kept.text.write(bytes),
+            Some(Fault::Short(count)) => written.text.write(&bytes[..count]),
+            Some(Fault::Success) | None => written.text.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.kept().flushes += 1;
+        self.written().flushes += 1;
         Ok(())
     }
 }
 
-fn sink(background: Background) -> (Sink, Dispatch, LogGuard) {
-    let sink = Sink::default();
-    let writer = sink.clone();
-    let (dispatch, guard) = start(Format::Logfmt, background, move || writer.clone());
-    (sink, dispatch, guard)
+fn start_faulty(background: Background) -> (FaultyWriter, Dispatch, LogGuard) {
+    let writer = FaultyWriter::default();
+    let clone = writer.clone();
+    let (dispatch, guard) = start(Format::Logfmt, background, move || clone.clone());
+    (writer, dispatch, guard)
 }
 
 fn log(dispatch: &Dispatch, n: u64) {
@@ -115,20 +116,20 @@ fn values(text: &str, name: &str) -> Vec<String> {
 
 #[test]
 fn all_lines_are_written_after_a_flush_and_after_the_guard_is_dropped() {
-    let (sink, dispatch, guard) = sink(Background::new());
+    let (writer, dispatch, guard) = start_faulty(Background::new());
     log(&dispatch, 1);
     log(&dispatch, 2);
     assert!(guard.queue().flush(LONG));
-    assert_eq!(values(&sink.text(), "n"), ["1", "2"]);
-    assert!(guard.queue().flush(LONG), "there is nothing to wait for");
-    assert!(sink.kept().flushes > 0);
+    assert_eq!(values(&writer.text(), "n"), ["1", "2"]);
+    assert!(guard.queue().flush(LONG), "no line is waiting");
+    assert!(writer.written().flushes > 0);
     log(&dispatch, 3);
     let queue = guard.queue().clone();
     drop(guard);
-    assert_eq!(values(&sink.text(), "n"), ["1", "2", "3"]);
+    assert_eq!(values(&writer.text(), "n"), ["1", "2", "3"]);
     assert_eq!(queue.dropped(), 0);
     log(&dispatch, 4);
-    assert_eq!(values(&sink.text(), "n"), ["1", "2", "3", "4"], "at once");
+    assert_eq!(values(&writer.text(), "n"), ["1", "2", "3", "4"], "at once");
     assert_eq!(queue.dropped(), 0);
     assert!(queue.flush(LONG));
 }
@@ -152,18 +153,18 @@ fn a_blocked_pipe_blocks_no_call_and_dropped_lines_are_reported() {
     drop((guard, dispatch));
     let text = read.join().unwrap();
     let written = values(&text, "n").len() as u64;
-    let told: u64 = values(&text, "dropped")
+    let reported: u64 = values(&text, "dropped")
         .iter()
         .map(|count| count.parse::<u64>().unwrap())
         .sum();
-    assert_eq!((written + told, told), (logged, queue.dropped()));
+    assert_eq!((written + reported, reported), (logged, queue.dropped()));
 }
 
-/// Whatever else writes lines can write them into the queue.
+/// Other writers of lines can write into the queue.
 #[test]
 fn the_queue_is_a_writer_for_other_formats() {
-    let sink = Sink::default();
-    let writer = sink.clone();
+    let written = FaultyWriter::default();
+    let writer = written.clone();
     let (queue, guard) = Background::default()
         .start(Format::Logfmt, move || writer.clone())
         .unwrap();
@@ -172,17 +173,21 @@ fn the_queue_is_a_writer_for_other_formats() {
         .with_writer(queue);
     tracing::subscriber::with_default(subscriber.finish(), || info!(n = 1, "other"));
     drop(guard);
-    assert!(sink.text().ends_with("other n=1\n"), "{}", sink.text());
+    assert!(
+        written.text().ends_with("other n=1\n"),
+        "{}",
+        written.text()
+    );
 }
 
-/// LG-05: nor does the end wait for a pipe that stays blocked.
+/// LG-05: the end does not wait forever for a blocked pipe.
 #[test]
 fn the_guard_waits_for_a_blocked_pipe_until_the_shutdown_timeout() {
     let (reader, writer) = pipe().unwrap();
-    let patience = Duration::from_millis(50);
+    let timeout = Duration::from_millis(50);
     let (dispatch, guard) = start(
         Format::Logfmt,
-        small().shutdown_timeout(patience),
+        small().shutdown_timeout(timeout),
         Arc::new(writer),
     );
     while guard.queue().dropped() == 0 || guard.queue().flush(Duration::from_millis(20)) {
@@ -191,7 +196,7 @@ fn the_guard_waits_for_a_blocked_pipe_until_the_shutdown_timeout() {
     let began = Instant::now();
     drop(guard);
     let took = began.elapsed();
-    assert!(took >= patience && took < LONG, "{took:?}");
+    assert!(took >= timeout && took < LONG, "{took:?}");
     drop(reader);
 }
 
@@ -204,7 +209,7 @@ fn a_writer_that_always_fails_loses_only_its_lines() {
     for (dispatch, guard) in [
         start(Format::Json, Background::new(), full),
         start(Format::Json, Background::new(), Arc::new(closed)),
-        start(Format::Json, Background::new(), || -> Sink {
+        start(Format::Json, Background::new(), || -> FaultyWriter {
             panic!("no writer")
         }),
     ] {
@@ -214,63 +219,68 @@ fn a_writer_that_always_fails_loses_only_its_lines() {
         log(&dispatch, 100);
         let queue = guard.queue().clone();
         drop(guard);
-        assert_eq!(queue.dropped(), 101, "the thread goes on");
+        assert_eq!(queue.dropped(), 101, "the thread continues");
     }
 }
 
-/// LG-05: and what comes after the trouble is whole.
+/// LG-05: the lines after a fault are complete.
 #[test]
 fn an_incomplete_line_is_separated_from_the_next() {
-    for (trouble, kept) in [
-        (&[Trouble::Error(ErrorKind::StorageFull)][..], 0),
-        (&[Trouble::Panic], 0),
-        (&[Trouble::Nothing], 0),
-        (
-            &[Trouble::Error(ErrorKind::BrokenPipe), Trouble::Short(7)],
-            8,
-        ),
-        (&[Trouble::Panic, Trouble::Short(30)], 31),
+    for (faults, kept_bytes) in [
+        (&[Fault::Error(ErrorKind::StorageFull)][..], 0),
+        (&[Fault::Panic], 0),
+        (&[Fault::Zero], 0),
+        (&[Fault::Error(ErrorKind::BrokenPipe), Fault::Short(7)], 8),
+        (&[Fault::Panic, Fault::Short(30)], 31),
     ] {
-        let (sink, dispatch, guard) = sink(Background::new());
-        sink.trouble(trouble);
+        let (writer, dispatch, guard) = start_faulty(Background::new());
+        writer.set_faults(faults);
         log(&dispatch, 1);
         assert!(guard.queue().flush(LONG));
         assert_eq!(guard.queue().dropped(), 1);
         log(&dispatch, 2);
         let queue = guard.queue().clone();
         drop(guard);
-        let text = sink.text();
-        assert_eq!(text.lines().count(), 2 + usize::from(kept > 0), "{text}");
-        assert_eq!(values(&text[kept..], "n"), ["2"], "{text}");
-        assert_eq!(values(&text[kept..], "dropped"), ["1"], "{text}");
-        assert_eq!(values(&text[kept..], "msg"), ["lines dropped"], "{text}");
+        let text = writer.text();
+        assert_eq!(
+            text.lines().count(),
+            2 + usize::from(kept_bytes > 0),
+            "{text}"
+        );
+        assert_eq!(values(&text[kept_bytes..], "n"), ["2"], "{text}");
+        assert_eq!(values(&text[kept_bytes..], "dropped"), ["1"], "{text}");
+        assert_eq!(
+            values(&text[kept_bytes..], "msg"),
+            ["lines dropped"],
+            "{text}"
+        );
         assert_eq!(queue.dropped(), 1);
     }
 }
 
 #[test]
 fn a_write_that_would_block_is_retried() {
-    let (sink, dispatch, guard) = sink(Background::new());
-    let trouble = [
-        Trouble::Error(ErrorKind::WouldBlock),
-        Trouble::Short(3),
-        Trouble::Error(ErrorKind::Interrupted),
-        Trouble::Error(ErrorKind::WouldBlock),
+    let (writer, dispatch, guard) = start_faulty(Background::new());
+    let faults = [
+        Fault::Error(ErrorKind::WouldBlock),
+        Fault::Short(3),
+        Fault::Error(ErrorKind::Interrupted),
+        Fault::Error(ErrorKind::WouldBlock),
     ];
-    sink.trouble(&trouble);
+    writer.set_faults(&faults);
     log(&dispatch, 1);
     drop(guard);
-    assert_eq!(values(&sink.text(), "n"), ["1"]);
+    assert_eq!(values(&writer.text(), "n"), ["1"]);
 }
 
 #[test]
 fn a_line_longer_than_the_queue_is_dropped() {
     let background = Background::new().bytes(NonZeroUsize::new(150).unwrap());
-    let (sink, dispatch, guard) = sink(background.lines(NonZeroUsize::MIN));
+    let (writer, dispatch, guard) = start_faulty(background.lines(NonZeroUsize::MIN));
     with_default(&dispatch, || info!(value = "long ".repeat(100)));
     log(&dispatch, 2);
     drop(guard);
-    let text = sink.text();
+    let text = writer.text();
     assert_eq!(values(&text, "n"), ["2"]);
     assert_eq!(values(&text, "dropped"), ["1"]);
 }
@@ -278,21 +288,21 @@ fn a_line_longer_than_the_queue_is_dropped() {
 #[test]
 fn a_lost_report_of_dropped_lines_is_repeated() {
     let background = Background::new().bytes(NonZeroUsize::new(150).unwrap());
-    let (sink, dispatch, guard) = sink(background);
+    let (writer, dispatch, guard) = start_faulty(background);
     let too_long = || with_default(&dispatch, || info!(value = "long ".repeat(100)));
     too_long();
-    sink.trouble(&[Trouble::Error(ErrorKind::StorageFull), Trouble::Fine]);
+    writer.set_faults(&[Fault::Error(ErrorKind::StorageFull), Fault::Success]);
     log(&dispatch, 1);
     assert!(guard.queue().flush(LONG));
     too_long();
     log(&dispatch, 2);
     drop(guard);
-    let text = sink.text();
+    let text = writer.text();
     assert_eq!(values(&text, "n"), ["1", "2"]);
     assert_eq!(values(&text, "dropped"), ["2"]);
 }
 
-/// A writer that logs, to itself, is no reason to hang or to grow.
+/// The writer logs into its own queue.
 #[test]
 fn a_writer_that_logs_neither_hangs_nor_recurses() {
     static DISPATCH: OnceLock<Dispatch> = OnceLock::new();
@@ -311,7 +321,7 @@ fn a_writer_that_logs_neither_hangs_nor_recurses() {
     assert!(guard.queue().flush(LONG));
     let queue = guard.queue().clone();
     drop(guard);
-    assert!(queue.dropped() > 0, "it came too late");
+    assert!(queue.dropped() > 0, "lines after the end are dropped");
 }
 
 #[test]
@@ -335,7 +345,7 @@ fn the_writer_is_dropped_with_the_last_queue() {
     assert!(is_dropped.load(Ordering::SeqCst));
 }
 
-/// While one line is being written those that follow are gathered.
+/// Lines accumulate while one line is being written.
 #[test]
 fn lines_are_written_in_batches() {
     struct Slow(mpsc::Sender<usize>, Arc<Mutex<mpsc::Receiver<()>>>);

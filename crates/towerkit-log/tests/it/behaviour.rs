@@ -1,4 +1,4 @@
-//! The layer, as a subscriber sees what it logs.
+//! The events of the layer, as a subscriber gets them.
 
 use std::{
     convert::Infallible,

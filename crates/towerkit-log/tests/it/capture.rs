@@ -1,4 +1,4 @@
-//! A subscriber that keeps what it is told.
+//! A subscriber that records its events.
 
 use std::{
     fmt, mem,
@@ -43,7 +43,7 @@ impl Capture {
         (capture.clone(), tracing::subscriber::set_default(capture))
     }
 
-    /// Takes what was seen since the last time.
+    /// Takes the events since the last call.
     pub(crate) fn take(&self) -> Vec<Seen> {
         mem::take(&mut self.seen.lock().unwrap())
     }

@@ -5,7 +5,7 @@ use towerkit_http::HttpExt;
 use towerkit_log::{Format, LogLayer};
 use towerkit_test::{Subject, contract};
 
-/// Logs indeed: without a subscriber the layer would keep nothing of a call.
+/// Adds a subscriber, without which the layer would have no state for a call.
 fn layer() -> LogLayer {
     static LOGS: std::sync::Once = std::sync::Once::new();
     LOGS.call_once(|| {

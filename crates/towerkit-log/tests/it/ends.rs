@@ -1,4 +1,4 @@
-//! How calls end whose response goes on after its head, as a subscriber sees it.
+//! The events of calls whose response continues after its head.
 
 use std::{
     collections::VecDeque,

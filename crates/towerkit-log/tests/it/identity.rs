@@ -1,4 +1,4 @@
-//! What tells a call from others of its operation.
+//! Fields that identify a call among those of its operation.
 
 use std::{
     convert::Infallible,
@@ -122,7 +122,7 @@ async fn an_application_adds_fields() {
     let expected = expected.map(|(name, value)| (name, value.to_owned()));
     assert_eq!(own, expected.iter().collect::<Vec<_>>());
 
-    // What an earlier call left shows in no later one, and a layer without fields shows none.
+    // A later call, and a layer without fields, log no value of an earlier call.
     let seen = logged(layer, get("/")).await;
     assert_eq!((seen.field("tenant"), seen.field("agent")), (None, None));
     assert_eq!(seen.field("length"), Some("1"));

@@ -1,4 +1,4 @@
-//! Lines, as their reader sees them: whatever goes in comes out again, and nothing breaks a line.
+//! Lines, as a reader parses them: every value is read back, and no value breaks a line.
 
 use std::{error::Error, fmt};
 
@@ -14,7 +14,7 @@ use crate::{
 
 const FORMATS: [Format; 2] = [Format::Logfmt, Format::Json];
 
-/// What one event becomes, without its time.
+/// Returns the line of one event without its time.
 fn line(format: Format, log: impl FnOnce()) -> String {
     let text = written(format, false, log);
     let line = text.strip_suffix('\n').unwrap();
@@ -304,7 +304,7 @@ fn a_long_line_is_complete_and_does_not_affect_the_next() {
     assert_eq!(lines, [long.as_str(), "1"]);
 }
 
-/// GK-LG-6: nothing is escaped for the sake of HTML.
+/// GK-LG-6
 #[test]
 fn html_is_not_escaped() {
     let text = line(Format::Json, || info!(k = "<&>"));

@@ -14,7 +14,7 @@ use tracing::{dispatcher::with_default, info};
 
 use crate::page::written;
 
-/// LG-07: what many threads log at once arrives whole, once, and in the order of each thread, or is counted.
+/// LG-07: each line of many threads is written complete, once, and in the order of its thread, or is counted.
 fn many_threads(threads: usize, lines: u64, background: Background) {
     let (reader, writer) = pipe().unwrap();
     let subscriber = subscriber(Format::Json).writer(Arc::new(writer));

@@ -19,7 +19,7 @@ pub(crate) fn pairs(format: Format, line: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The fields of a JSON object, none of them twice.
+/// Returns the fields of a JSON object, whose names are unique.
 struct Pairs(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -68,7 +68,7 @@ fn logfmt(line: &str) -> Result<Vec<(String, String)>, String> {
     }
 }
 
-/// Returns the value that `text` begins with, and what comes after it.
+/// Returns the value at the start of `text`, and the rest.
 fn read_value(text: &str) -> Result<(String, &str), String> {
     if let Some(quoted) = text.strip_prefix('"') {
         return unquote(quoted);

@@ -1,4 +1,4 @@
-//! Secrets and sizes, as the reader of a log sees what is left of them.
+//! Redaction and length limits, as the reader of a log sees them.
 
 use std::{error::Error, fmt};
 
@@ -112,7 +112,7 @@ fn no_credential_is_written() {
         for part in [CANARY, "Canary7", "1234567", "12.5"] {
             assert!(!text.contains(part), "{part} in {text}");
         }
-        // What is no secret is still there.
+        // Other text is unchanged.
         for kept in [
             "x=1&token=REDACTED&sig=REDACTED&y=2",
             "https://REDACTED@example.org/a",
@@ -138,7 +138,7 @@ fn no_credential_is_written() {
     }
 }
 
-/// LG-04: a call shows nothing of its request but what the docs say, whatever the request holds.
+/// LG-04: a call logs only the documented parts of its request.
 #[test]
 fn a_call_logs_no_credential_of_its_request() {
     for format in FORMATS {

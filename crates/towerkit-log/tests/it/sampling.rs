@@ -145,7 +145,7 @@ fn a_call_below_the_minimum_level_is_not_counted_as_left_out() {
     );
 }
 
-/// A handle that is taken before the setters changes what the services log all the same; a clone has a sampling of its own.
+/// A handle that was created before the setters still changes the services; a clone of the layer has its own sampling.
 #[tokio::test]
 async fn a_handle_follows_later_setters() {
     let (log, _guard) = Capture::start(LevelFilter::TRACE);

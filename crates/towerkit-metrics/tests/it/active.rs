@@ -28,7 +28,7 @@ use crate::scrape::Scraped;
 const ACTIVE: &str = "http_server_active_requests";
 const COUNT: &str = "http_server_request_duration_seconds_count";
 
-/// What the service does with a call.
+/// The behaviour of the service in one call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Deed {
     Hang,
@@ -40,7 +40,7 @@ enum Deed {
     PanicInBody,
 }
 
-/// A body of one frame, and then what was asked for.
+/// A body of one frame, followed by the configured end.
 struct Frames(Deed, bool);
 
 impl http_body::Body for Frames {
@@ -146,15 +146,15 @@ impl http_body::Body for Endless {
     }
 }
 
-/// Waits for what is true in a moment.
+/// Waits until a condition holds, for at most two minutes.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if condition() {
-            return;
+    let wait = async {
+        while !condition() {
+            sleep(Duration::from_millis(10)).await;
         }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not in ten seconds: {what}");
+    };
+    let waited = timeout(Duration::from_secs(120), wait).await;
+    assert!(waited.is_ok(), "not in time: {what}");
 }
 
 /// A real client of a real server, which goes away before the head and in the middle of the body.

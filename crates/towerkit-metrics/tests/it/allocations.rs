@@ -1,4 +1,4 @@
-//! What a call allocates: nothing, once its series is known (A8.10).
+//! A call of a known series allocates nothing (A8.10).
 
 use allocation_counter::measure;
 use http::{HeaderValue, Request};

@@ -1,4 +1,4 @@
-//! The layer, as who reads its metrics sees it.
+//! The metrics of the layer, as a scraper reads them.
 
 use std::{convert::Infallible, thread, time::Duration};
 
@@ -16,7 +16,7 @@ use towerkit_metrics::{Buckets, MetricsLayer};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_test::{Action, Probe};
 
-/// The whole of what one call leaves behind.
+/// All metrics of one call.
 #[tokio::test]
 async fn a_plain_call_is_counted_and_timed() {
     let (layer, registry) = recorded();
@@ -212,7 +212,7 @@ async fn two_services_can_have_separate_or_shared_registries() {
     assert_eq!(count(&other), [2.0]);
 }
 
-/// A name that is taken costs the metric and nothing else.
+/// A name that is already taken loses only its metric.
 #[tokio::test]
 async fn calls_succeed_if_the_registry_rejects_a_metric() {
     let (layer, registry) = recorded();

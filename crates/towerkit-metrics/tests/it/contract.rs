@@ -1,4 +1,4 @@
-//! The laws that every layer keeps, for this one: what it holds is the gauge of active calls.
+//! The laws of every layer. The state of a call is its part of the gauge of active calls.
 
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;

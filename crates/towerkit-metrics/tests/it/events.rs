@@ -1,4 +1,4 @@
-//! What happens inside of policies, as who reads the metrics sees it (A8.4).
+//! The metrics of events inside of policies (A8.4).
 
 use std::{thread, time::Duration};
 
@@ -53,7 +53,7 @@ fn other(event: &'static str) -> Event {
     }
 }
 
-/// One event of every kind, and what it leaves behind.
+/// One event of every kind, and its metrics.
 fn every_kind() -> Vec<(Event, &'static str)> {
     let name = "search";
     vec![
@@ -218,7 +218,7 @@ fn a_known_event_allocates_nothing() {
     }
 }
 
-/// More than is kept is counted all the same: by the registry, which has its own cap.
+/// The sink caches a limited number of series; the registry counts the others, up to its own limit.
 #[test]
 fn events_beyond_the_cached_series_are_counted() {
     let registry = Registry::new();

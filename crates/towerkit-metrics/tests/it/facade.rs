@@ -14,7 +14,7 @@ use towerkit_core::LayerExt;
 use towerkit_metrics::{Facade, MetricsLayer, Provider};
 use towerkit_test::{Action, Probe};
 
-/// Writes down what it is told.
+/// Records all calls.
 #[derive(Default)]
 struct Notes(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
@@ -104,7 +104,7 @@ fn the_layer_records_through_the_facade() {
     assert_eq!(seen, ["saw 0", "saw 0"]);
 }
 
-/// A8.9, GK-MT-8: what goes in comes out, in order.
+/// A8.9, GK-MT-8
 #[test]
 fn the_three_instruments_forward_their_values() {
     let notes = Notes::default();

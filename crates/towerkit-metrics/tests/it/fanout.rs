@@ -12,7 +12,7 @@ use towerkit_test::{Action, Probe};
 
 use crate::scrape::Scraped;
 
-/// Writes down what it is told, together with who it is.
+/// Records all calls with its own number.
 #[derive(Debug, Clone)]
 struct Notes {
     name: &'static str,

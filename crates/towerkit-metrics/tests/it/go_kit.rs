@@ -1,4 +1,4 @@
-//! What go-kit's own tests show of its metrics, shown of these.
+//! The properties that go-kit's tests check of its metrics.
 
 use std::{thread, time::Duration};
 
@@ -17,7 +17,7 @@ fn distribution(registry: &Registry, name: &str) -> HistogramSnapshot {
     }
 }
 
-/// GK-MT-1: what is read is the sum of what was added. A counter goes on where it was read, since every reader remembers for itself.
+/// GK-MT-1: a read returns the sum of all additions, and does not reset the counter.
 #[test]
 fn a_counter_is_the_sum_of_random_deltas_however_often_it_is_read() {
     let registry = Registry::new();

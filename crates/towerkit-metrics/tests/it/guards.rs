@@ -1,4 +1,4 @@
-//! A8.4: what real guards and drivers leave in the registry, which is their sink of events.
+//! A8.4: the events of real guards and drivers, with the registry as their sink.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use towerkit_retry::RetryLayer;
 
 use crate::scrape::Scraped;
 
-/// A client whose callee fails until it is well: retries are made and given up, the breaker opens, rejects, probes and closes.
+/// A client of an upstream that fails and then recovers: calls are retried and give up, and the breaker opens, rejects, probes and closes.
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_visible_in_every_metric() {
     let registry = Registry::new();

@@ -66,7 +66,7 @@ fn assert_consistent(registry: &Registry) {
     assert_eq!(series, OPERATIONS * STATUSES);
 }
 
-/// 20,000 calls a second are recorded meanwhile. The times are for a release build on a machine that has nothing else to do.
+/// 20,000 calls a second are recorded meanwhile. The times are for a release build on an idle machine.
 #[test]
 #[ignore = "measures time"]
 fn a_scrape_of_ten_thousand_series_takes_a_tenth_of_a_second() {

@@ -145,7 +145,7 @@ fn the_memory_of_exemplars_is_allocated_once() {
     assert_eq!([0.001, 0.1, 5.0, 100.0].map(sampled), [0; 4]);
 }
 
-/// MT-05: what is shown together was observed together.
+/// MT-05: the value and the labels of an exemplar belong together.
 #[test]
 fn exemplars_of_many_threads_are_never_mixed() {
     let registry = Registry::new();
@@ -198,7 +198,7 @@ async fn a_traced_call_is_the_exemplar_of_its_duration() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
+    /// MT-03: a parser reads back any text of labels and HELP.
     #[test]
     fn any_text_survives_the_format(
         help in "\\PC{0,12}|[\\\\\"\na\r\t\0#]{0,9}",

@@ -1,4 +1,4 @@
-//! What Prometheus itself makes of the formats: its checker `promtool`, and a server that scrapes.
+//! The formats, read by Prometheus itself: by its checker `promtool`, and by a server that scrapes.
 
 use std::{convert::Infallible, io::Write, process::Stdio, thread, time::Duration};
 
@@ -93,7 +93,7 @@ fn promtool_accepts_the_output() {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-/// MT-03: what a server stores is what was observed, with the exemplars, so that it chose OpenMetrics.
+/// MT-03: the server stores the observed values with their exemplars, which shows that it chose OpenMetrics.
 #[test]
 #[ignore = "needs prometheus"]
 fn prometheus_stores_the_observed_values() {

@@ -223,7 +223,7 @@ fn registries_are_independent_and_the_global_one_is_unique() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// MT-03: whatever stands in labels and HELP, what a parser reads is what was written.
+    /// MT-03: a parser reads back any text of labels and HELP.
     #[test]
     fn any_text_survives_the_format(
         help in "\\PC{0,12}|[\\\\\"\na\r\t\0#]{0,9}",

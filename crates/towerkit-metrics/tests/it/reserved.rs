@@ -72,7 +72,7 @@ fn two_metrics_with_colliding_line_names_are_rejected() {
             let expected =
                 format!("metric {b:?}: its samples could be read as those of metric {a:?}");
             assert_eq!((error.to_string(), error.name()), (expected, b));
-            // What was rejected takes no name from others, and the first goes on.
+            // A rejected metric reserves no name, and the first one still works.
             first(&registry, a).unwrap();
         }
     }

@@ -49,7 +49,7 @@ async fn only_get_and_head_are_allowed() {
     assert_eq!(rejected.headers()[ALLOW], "GET, HEAD");
 }
 
-/// Pieces are bounded, whatever there is to show, and together they are what is written at once.
+/// The frames are bounded for any number of series, and together equal the text that is written at once.
 #[tokio::test]
 async fn a_large_scrape_is_written_in_chunks_as_it_is_read() {
     const MOST: usize = 32 * 1024 + 4096;

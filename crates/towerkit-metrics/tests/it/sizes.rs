@@ -1,4 +1,4 @@
-//! What is recorded when it is asked for: the time to the head, and the sizes of bodies (MT-07).
+//! The optional metrics: the time to the head, and the sizes of bodies (MT-07).
 
 use std::{convert::Infallible, time::Duration};
 
@@ -67,7 +67,7 @@ async fn the_head_and_the_end_of_the_body_are_timed_separately() {
     assert_eq!(scraped.value(&format!("{HEAD}_count"), &labels), Some(1.0));
 }
 
-/// MT-04: what ends without a head has no time to one.
+/// MT-04
 #[tokio::test(start_paused = true)]
 async fn a_call_without_a_head_has_no_time_to_it_and_no_size_of_a_response() {
     let (layer, registry) = recorded();
@@ -95,7 +95,7 @@ async fn bodies_are_measured_as_declared_and_as_delivered() {
         let response = service.clone().oneshot(post(length)).await.unwrap();
         response.into_body().collect().await.unwrap();
     }
-    // Dropped before its end: nothing of it was delivered.
+    // Dropped before its first frame was delivered.
     drop(service.oneshot(post(None)).await.unwrap());
     let scraped = Scraped::of(&registry);
     let ended = |name: &str, part, outcome| {

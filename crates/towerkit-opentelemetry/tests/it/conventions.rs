@@ -44,7 +44,7 @@ enum Column {
     GrpcClient,
 }
 
-/// What the conventions say of an attribute on a span.
+/// The conventions for an attribute of a span.
 fn requirement(attribute: &str, column: Column) -> &'static str {
     let mut stacks = stacks::<6>();
     let policies = stacks.find(|[name, ..]| match name.strip_suffix('.') {
@@ -108,7 +108,7 @@ async fn answer(
     Ok(response.map(|()| body.map_err(BoxError::from).boxed()))
 }
 
-/// Makes calls of all kinds through layers that record what they can, or only what they do by default.
+/// Makes calls of all kinds through layers that record everything, or only the defaults.
 fn calls(is_all: bool) -> (Vec<SpanData>, InMemoryMetricExporter) {
     let spans = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder()

@@ -26,7 +26,7 @@ fn spans_arrive_again_after_a_receiver_was_killed() {
 
 const PROCESS: &str = "TOWERKIT_TEST_RECEIVER";
 
-/// Receives until it is killed, where the test below asks for it; otherwise it does nothing.
+/// Receives until it is killed, in the process that the test below starts; does nothing otherwise.
 #[test]
 fn a_process_that_receives() {
     if std::env::var_os(PROCESS).is_none() {

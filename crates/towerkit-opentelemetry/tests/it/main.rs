@@ -1,4 +1,4 @@
-//! Spans and metrics as real receivers get them, and what becomes of those that they do not get, by each protocol that is compiled in.
+//! Spans and metrics as real receivers get them, and as they are lost, by each protocol that is compiled in.
 
 #[cfg(all(feature = "metrics", feature = "otlp-grpc", feature = "otlp-http"))]
 mod conventions;

@@ -1,4 +1,4 @@
-//! A receiver that is away, silent, stopped or killed: no call fails or waits, memory is bounded, and what is lost is counted.
+//! A receiver that is unreachable, silent, suspended or killed: no call fails or waits, memory is bounded, and lost spans are counted.
 
 use std::{
     net::TcpListener,
@@ -55,7 +55,7 @@ fn pipelines(endpoint: &str) -> impl Iterator<Item = SpanExporterHandle> {
     starts.map(|start| start(pipeline(), endpoint).unwrap())
 }
 
-/// Records so many spans; none of them may wait.
+/// Records spans without waiting.
 pub(crate) fn record(spans: &SpanExporterHandle, count: usize) {
     let tracer = spans.tracer();
     let start = Instant::now();
@@ -67,7 +67,7 @@ pub(crate) fn record(spans: &SpanExporterHandle, count: usize) {
     assert!(took < Duration::from_secs(5), "{count} spans took {took:?}");
 }
 
-/// Records into what nobody answers; everything is lost, and everything is counted.
+/// Records spans for a receiver that never answers: all are lost, and all are counted.
 fn loses_all(spans: &SpanExporterHandle) -> Result<(), FlushError> {
     const COUNT: usize = 5000;
     record(spans, COUNT);
@@ -83,7 +83,7 @@ fn loses_all(spans: &SpanExporterHandle) -> Result<(), FlushError> {
 fn an_unreachable_endpoint_delays_no_call() {
     let port = TcpListener::bind(anywhere()).unwrap().local_addr().unwrap();
     for spans in pipelines(&format!("http://{port}")) {
-        // There may be none left that are still to be sent.
+        // All spans may have been sent already.
         let _ = loses_all(&spans);
     }
 }
@@ -176,7 +176,7 @@ fn an_export_ends_at_its_timeout() {
     eventually("both batches failed", || spans.snapshot().failed() == 20);
 }
 
-/// An exporter that blocks its thread, on which nothing else can run then.
+/// An exporter that blocks its thread.
 #[derive(Debug)]
 struct Blocks;
 

@@ -26,7 +26,7 @@ use tokio::{
 };
 use tonic::{Response, Status, transport::server::TcpIncoming};
 
-/// What was received, and the runtime that receives: dropped, the receiver is gone with all of its connections.
+/// The received requests, and the runtime of the receiver. A drop closes the receiver and all its connections.
 pub(crate) struct Receiver<T> {
     pub(crate) address: SocketAddr,
     received: Received<T>,
@@ -35,7 +35,7 @@ pub(crate) struct Receiver<T> {
 
 type Received<T> = Arc<Mutex<Vec<T>>>;
 
-/// What was posted: the path, the content type, the body.
+/// A posted request: the path, the content type and the body.
 pub(crate) type Post = (String, String, Bytes);
 
 impl<T: Send + 'static> Receiver<T> {
@@ -200,11 +200,14 @@ impl MetricsService for Take<ExportMetricsServiceRequest> {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds, for at most two minutes.
 pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "not in time: {what}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

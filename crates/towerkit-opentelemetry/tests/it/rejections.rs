@@ -1,4 +1,4 @@
-//! A receiver that takes a part of what it gets and rejects the rest: the partial success of OTLP.
+//! A receiver that accepts some spans and rejects the others: the partial success of OTLP.
 #![cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 
 use std::time::Duration;

@@ -132,7 +132,7 @@ fn number(text: &str) -> f64 {
     }
 }
 
-/// Reads labels up to and with the closing brace; returns what follows.
+/// Reads labels up to and including the closing brace, and returns the rest.
 fn label_set(mut rest: &str) -> (Labels, &str) {
     let mut labels = Labels::new();
     loop {
@@ -149,7 +149,7 @@ fn label_set(mut rest: &str) -> (Labels, &str) {
     }
 }
 
-/// Reads an escaped value up to and with its closing quote; returns what follows.
+/// Reads an escaped value up to and including its closing quote, and returns the rest.
 fn quoted(text: &str) -> (String, &str) {
     let mut escaped = false;
     for (at, character) in text.char_indices() {

@@ -1,6 +1,6 @@
 //! A small parser of OpenMetrics 1.0.0, written after its specification and not after the code that it tests.
 //!
-//! It panics on what is not in the format.
+//! It panics on text that violates the format.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which calls may be sent twice.
+//! Only idempotent calls with a replayable body are hedged.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn only_idempotent_methods_are_hedged() {
     }
 }
 
-/// HG-04: nor is a failure a reason.
+/// HG-04: also after a failure.
 #[tokio::test(start_paused = true)]
 async fn a_post_that_failed_is_not_sent_again() {
     let backend = Backend::new([reply(MS, 503), reply(MS, 200)]);
@@ -111,7 +111,7 @@ async fn a_body_that_is_not_recorded_is_not_replayed() {
             .unwrap();
         assert_eq!(backend.times().len(), attempts, "{cap}");
     }
-    // A recorded body is replayed once the first attempt has read it to its end, a clone at any time.
+    // A recorded body is replayed only after the first attempt has read it to its end, and a clone at any time.
     let backend = Backend::new([reply(300 * MS, 200).without_reading()]);
     let layer = layer();
     let boxed = put().map(BodyExt::boxed_unsync);
