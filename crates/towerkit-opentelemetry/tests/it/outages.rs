@@ -236,7 +236,7 @@ fn what_a_receiver_rejects_is_counted() {
 }
 
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let zero = || pipeline().delay(Duration::ZERO);
     let endless = || pipeline().timeout(Duration::MAX);
     for start in STARTS {
