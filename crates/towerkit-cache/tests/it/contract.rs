@@ -11,7 +11,7 @@ use std::{
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
 use towerkit_core::{KeyFn, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Action, HttpRequest, Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Action, HttpRequest, Subject, contract, laws};
 
 fn lifetime() -> Lifetime {
     Lifetime::new(Duration::from_secs(60)).unwrap()
@@ -62,9 +62,9 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let max = Duration::MAX;
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("a ttl of 0", &|| Lifetime::new(Duration::ZERO).is_err()),
         ("a ttl of MAX", &|| Lifetime::new(max).is_err()),
         ("a window of MAX", &|| {

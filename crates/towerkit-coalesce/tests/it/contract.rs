@@ -3,7 +3,7 @@
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::{KeyFn, LayerExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Action, HttpRequest, Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Action, HttpRequest, Subject, contract, laws};
 
 /// Makes a layer with a key for each [`Action`], so that every call of a law reaches the probe.
 fn layer<Req>(
@@ -49,8 +49,8 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
-    invalid_settings_are_rejected(&[
+fn invalid_settings_are_rejected() {
+    laws::invalid_settings_are_rejected(&[
         ("0 waits", &|| plain_layer().max_waits(0).is_err()),
         ("101 waits", &|| plain_layer().max_waits(101).is_err()),
         ("MAX waits", &|| {

@@ -6,7 +6,7 @@ use towerkit_core::{LayerExt, NoProtocol};
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
 use towerkit_retry::Always;
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
+use towerkit_test::{Subject, contract, laws, tokio_clock};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -71,10 +71,10 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let layer = || HedgeLayer::after(MINUTE).unwrap();
     let percentile = || Percentile::new(0.5).unwrap();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("a delay of 0", &|| {
             HedgeLayer::after(Duration::ZERO).is_err()
         }),

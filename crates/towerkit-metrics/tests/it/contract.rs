@@ -3,7 +3,7 @@
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Subject, contract, laws};
 
 use crate::scrape::Scraped;
 
@@ -33,9 +33,9 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let rejected = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).is_err();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("no bound", &|| rejected(&[])),
         ("NaN", &|| rejected(&[f64::NAN])),
         ("infinite", &|| rejected(&[f64::INFINITY])),

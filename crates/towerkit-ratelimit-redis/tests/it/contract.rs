@@ -45,7 +45,7 @@ fn the_laws_hold_while_calls_try_to_connect() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let lease = |size, time| layer().lease(size, time).is_err();
     let timeout = |time| layer().timeout(time).is_err();
     let capacity = |keys| layer().capacity(keys).is_err();

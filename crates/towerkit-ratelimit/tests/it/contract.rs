@@ -8,7 +8,7 @@ use towerkit_ratelimit::{
     ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, LimitOptions, NoKey, OneToken, Quota,
     RateLimitLayer,
 };
-use towerkit_test::{Action, Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
+use towerkit_test::{Action, Subject, contract, laws, tokio_clock};
 
 fn quota() -> Quota {
     Quota::per_second(1000).unwrap()
@@ -76,13 +76,13 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let burst = |burst| Quota::per_second(1).and_then(|quota| quota.burst(burst));
     let keyed = || KeyedRateLimitLayer::new(quota(), ByHeader::new("k"));
     let tiers = |count| keyed().tiers(vec![quota(); count], |_: &Call<'_, Action>| 0);
     let delay = |wait| DelayingRateLimitLayer::new(quota(), wait);
     let queue = |calls| delay(Duration::from_secs(1)).unwrap().queue(calls);
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("count 0", &|| Quota::per_second(0).is_err()),
         ("burst 0", &|| burst(0).is_err()),
         ("period 0", &|| Quota::new(1, Duration::ZERO).is_err()),

@@ -5,11 +5,7 @@ use std::time::Duration;
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, RetryLayer};
-use towerkit_test::{
-    Subject, contract,
-    laws::{self, invalid_settings_are_rejected},
-    run_paused,
-};
+use towerkit_test::{Subject, contract, laws, run_paused};
 
 contract!(
     plain,
@@ -43,11 +39,11 @@ fn each_attempt_has_its_own_readiness() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let second = Duration::from_secs(1);
     let layer = RetryLayer::new;
     let handle = || layer().handle();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("0 attempts", &|| layer().attempts(0).is_err()),
         ("no pause", &|| {
             layer().backoff(Duration::ZERO, second).is_err()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower::layer::util::Stack;
 use towerkit_core::LayerExt;
 use towerkit_http::HttpExt;
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Subject, contract, laws};
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
 
 fn layer() -> TimeoutLayer {
@@ -72,8 +72,8 @@ mod body {
 
     /// T-07
     #[test]
-    fn nonsense_in_the_configuration_is_rejected() {
-        invalid_settings_are_rejected(&[
+    fn invalid_settings_are_rejected() {
+        laws::invalid_settings_are_rejected(&[
             ("idle 0", &|| BodyTimeoutLayer::new(Duration::ZERO).is_err()),
             ("idle MAX", &|| {
                 BodyTimeoutLayer::new(Duration::MAX).is_err()
@@ -86,8 +86,8 @@ mod body {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
-    invalid_settings_are_rejected(&[
+fn invalid_settings_are_rejected() {
+    laws::invalid_settings_are_rejected(&[
         ("0", &|| TimeoutLayer::new(Duration::ZERO).is_err()),
         ("MAX", &|| TimeoutLayer::new(Duration::MAX).is_err()),
         ("u64::MAX s", &|| {
