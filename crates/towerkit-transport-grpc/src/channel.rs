@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::Body;
 use pin_project::pin_project;
 use tonic::{Status, client::GrpcService};
@@ -13,8 +13,8 @@ use tower_service::Service;
 use towerkit_core::{BoxError, Rejection};
 
 use crate::{
-    messages::{MessageLimitBody, remove_invalid_details},
-    status::status,
+    messages::{GRPC, MessageLimitBody, remove_invalid_details},
+    status::{http_status, status},
 };
 
 /// A channel that returns the rejections of layers around it as errors, and that limits the size of messages.
@@ -76,10 +76,20 @@ where
         {
             return Poll::Ready(Err(status(rejection).into()));
         }
+        if is_of_another_protocol(&response) {
+            return Poll::Ready(Err(http_status(response.status()).into()));
+        }
         remove_invalid_details(response.headers_mut());
         let max = *this.max;
         Poll::Ready(Ok(response.map(|body| MessageLimitBody::new(body, max))))
     }
+}
+
+/// Returns true for the response of a proxy, with a body that is no gRPC.
+fn is_of_another_protocol<B>(response: &Response<B>) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(GRPC));
+    !is_grpc && !response.headers().contains_key(Status::GRPC_STATUS)
 }
 
 /// Returns true if the head says that the call failed.

@@ -4,7 +4,7 @@ use http::{Request, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::messages::MessageLimitBody;
+use crate::messages::{GRPC, MessageLimitBody};
 
 /// Limits the size of the messages that a gRPC server reads, for servers with generated code.
 ///
@@ -59,8 +59,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> S::Future {
         let content_type = request.headers().get(header::CONTENT_TYPE);
-        let is_grpc =
-            content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(GRPC));
         self.inner.call(request.map(|body| {
             if is_grpc {
                 MessageLimitBody::new(body, self.max)

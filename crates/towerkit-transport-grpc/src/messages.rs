@@ -19,6 +19,9 @@ use towerkit_core::BoxError;
 /// The limit of gRPC for a message, in bytes.
 pub(crate) const DEFAULT_MAX_MESSAGE: usize = 4 << 20;
 
+/// The prefix of the content types of gRPC.
+pub(crate) const GRPC: &[u8] = b"application/grpc";
+
 /// Follows the messages in a body, without a copy of them.
 #[derive(Debug, Clone)]
 struct MessageScanner {

@@ -1,7 +1,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use h2::Reason;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use towerkit_core::{CarriesRejection, ErrorCode, Rejection, causes};
 use towerkit_endpoint::{IntoRpcError, RpcError};
@@ -112,6 +112,21 @@ fn local_error(status: Status) -> RpcError {
 
 pub(crate) fn deadline_exceeded() -> RpcError {
     RpcError::new(ErrorCode::DeadlineExceeded, "deadline exceeded")
+}
+
+/// Returns the status of a response without one, such as that of a proxy ([HTTP to gRPC Status Code Mapping]).
+///
+/// [HTTP to gRPC Status Code Mapping]: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+pub(crate) fn http_status(status: StatusCode) -> Status {
+    let code = match status.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("HTTP status {status} without a gRPC status"))
 }
 
 fn code_of(status: &Status) -> ErrorCode {

@@ -155,7 +155,11 @@ async fn metadata_reaches_the_endpoint_as_headers() {
             let tenant = metadata.get("x-tenant").unwrap().to_str().unwrap();
             let bytes = metadata.get_bin("x-bytes-bin").unwrap();
             let bytes = bytes.to_bytes().unwrap();
-            Ok(Text(format!("{} {tenant} {:?}", request.operation, &bytes[..])))
+            Ok(Text(format!(
+                "{} {tenant} {:?}",
+                request.operation,
+                &bytes[..]
+            )))
         }
     })))
     .await;
