@@ -100,6 +100,7 @@
 //! | – | [`core`] | [`stack`](core::stack), and the traits for layers of your own |
 //! | `http` | [`http`] | `.http()` and `.grpc()` on every layer, problem details, request bodies that can be replayed |
 //! | `endpoint` | [`endpoint`] | functions as services, services as functions |
+//! | `transport-grpc` | [`transport_grpc`] | endpoints served over gRPC, and clients as endpoints |
 //! | `ratelimit` | [`ratelimit`] | limits by token bucket, for all callers or by key |
 //! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
 //! | `circuitbreaker` | [`circuitbreaker`] | circuit breakers, also by key |
@@ -173,3 +174,5 @@ pub use towerkit_retry as retry;
 pub use towerkit_timeout as timeout;
 #[cfg(feature = "trace")]
 pub use towerkit_trace as trace;
+#[cfg(feature = "transport-grpc")]
+pub use towerkit_transport_grpc as transport_grpc;

@@ -19,11 +19,13 @@ use tower::ServiceBuilder;
 use towerkit_core::{
     BoxError, Call, CallEnd, Deadline, ErrorCode, Observer, Policy, RejectionReason, observe,
 };
-use towerkit_endpoint::{Endpoint, Request, RpcError, RpcExt, call_fn, endpoint, endpoint_fn};
+use towerkit_endpoint::{
+    Endpoint, EndpointExt, Request, RpcError, RpcExt, call_fn, endpoint, endpoint_fn,
+};
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_timeout::DeadlineLayer;
-use towerkit_transport_grpc::serve;
+use towerkit_transport_grpc::{client, serve};
 
 use crate::math::Server;
 
@@ -279,4 +281,49 @@ async fn a_call_that_the_client_drops_is_dropped_in_the_endpoint() {
     assert_eq!(seen.recv().await, Some("begun"));
     call.abort();
     assert_eq!(seen.recv().await, Some("dropped"));
+}
+
+/// GK-GR-1: go-kit's before and after functions, on both sides.
+#[tokio::test]
+async fn metadata_of_a_response_is_set_by_the_method_and_read_around_the_channel() {
+    struct Correlated(Endpoint<Name, Text, RpcError>);
+
+    #[tonic::async_trait]
+    impl Greeter for Correlated {
+        async fn hello(
+            &self,
+            request: tonic::Request<HelloRequest>,
+        ) -> Result<tonic::Response<HelloReply>, Status> {
+            let id = request.metadata().get("correlation-id").cloned();
+            let mut response = serve("hello", &self.0, request).await?;
+            if let Some(id) = id {
+                response.metadata_mut().insert("consumed", id);
+            }
+            Ok(response)
+        }
+    }
+
+    let server = Server::start(|incoming| {
+        let service = GreeterServer::new(Correlated(greet()));
+        let server = TonicServer::builder().add_service(service);
+        server.serve_with_incoming(incoming)
+    })
+    .await;
+    let seen = Arc::new(Mutex::new(None));
+    let consumed = seen.clone();
+    let channel = ServiceBuilder::new()
+        .map_response(move |response: http::Response<tonic::body::Body>| {
+            *consumed.lock().unwrap() = response.headers().get("consumed").cloned();
+            response
+        })
+        .service(server.channel().await);
+    let path = "/greeter.Greeter/Hello";
+    let client = client::<HelloRequest, HelloReply, HelloRequest, HelloReply, _>(channel, path);
+    let mut request = Request::new("hello", hello("Ann"));
+    let id = "request-1".parse().unwrap();
+    request.headers.insert("correlation-id", id);
+    let reply = client.unwrap().invoke(request).await.unwrap();
+    assert_eq!(reply.text, "hello, Ann");
+    let seen = seen.lock().unwrap().take();
+    assert_eq!(seen.unwrap(), "request-1");
 }
