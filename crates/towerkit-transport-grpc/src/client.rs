@@ -62,7 +62,7 @@ pub struct Client<C, M, N, T, U> {
     path: PathAndQuery,
     max_decoding_message_size: usize,
     max_encoding_message_size: usize,
-    messages: PhantomData<fn(T, M) -> (N, U)>,
+    messages: PhantomData<fn(T, M, N) -> U>,
 }
 
 impl<C, M, N, T, U> Client<C, M, N, T, U> {
