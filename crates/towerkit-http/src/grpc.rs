@@ -1,7 +1,7 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
     DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
@@ -129,12 +129,44 @@ pub(crate) fn read_head(head: ResponseHead<'_>) -> CallProgress {
     };
     let mut progress = CallProgress::new(outcome_of_code(code), Some(Status::Grpc(code)));
     if code != OK
-        && let Some(rejection) = head.extensions.get::<Rejection>()
+        && let Some(reason) = rejection_reason(head.extensions)
     {
-        progress.outcome = rejection.reason().outcome();
-        progress.rejection_reason = Some(rejection.reason());
+        progress.outcome = reason.outcome();
+        progress.rejection_reason = Some(reason);
     }
     progress
+}
+
+/// Returns the reason of a rejection by an inner layer: its response has the rejection in the extensions.
+fn rejection_reason(extensions: &Extensions) -> Option<RejectionReason> {
+    let rejection = extensions.get().map(Rejection::reason);
+    rejection.or_else(|| tonic_status::rejection_reason(extensions))
+}
+
+#[cfg(feature = "tonic")]
+mod tonic_status {
+    use std::error::Error;
+
+    use http::Extensions;
+    use towerkit_core::{Rejection, RejectionReason, causes};
+
+    /// Finds a rejection among the causes of the [`Status`](tonic::Status) that tonic puts into the extensions of a response. A method
+    /// of a tonic server can return a rejection only as a status.
+    pub(super) fn rejection_reason(extensions: &Extensions) -> Option<RejectionReason> {
+        let status: &tonic::Status = extensions.get()?;
+        let rejection = causes(status).find_map(<dyn Error>::downcast_ref);
+        rejection.map(Rejection::reason)
+    }
+}
+
+#[cfg(not(feature = "tonic"))]
+mod tonic_status {
+    use http::Extensions;
+    use towerkit_core::RejectionReason;
+
+    pub(super) fn rejection_reason(_extensions: &Extensions) -> Option<RejectionReason> {
+        None
+    }
 }
 
 impl<B: Body, E: 'static, K: InspectError<E>> TrackResponse<Response<B>, E> for GrpcExchange<K> {
