@@ -38,13 +38,15 @@ struct Data {
     retry_after_ms: Option<u64>,
 }
 
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
 const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
 const INTERNAL_ERROR: i64 = -32603;
 
 impl ErrorObject {
-    pub(crate) const PARSE_ERROR: Self = Self::specified(-32700, "Parse error");
-    pub(crate) const INVALID_REQUEST: Self = Self::specified(-32600, "Invalid Request");
+    pub(crate) const PARSE_ERROR: Self = Self::specified(PARSE_ERROR, "Parse error");
+    pub(crate) const INVALID_REQUEST: Self = Self::specified(INVALID_REQUEST, "Invalid Request");
 
     /// Makes an error that the specification describes completely, and that has no data therefore.
     const fn specified(code: i64, message: &'static str) -> Self {
@@ -116,6 +118,17 @@ fn number(code: ErrorCode) -> i64 {
         ErrorCode::InvalidArgument => INVALID_PARAMS,
         ErrorCode::Internal => INTERNAL_ERROR,
         code => -32000 - i64::from(code.number()),
+    }
+}
+
+/// Returns the code of an error with this number, if the specification has it.
+#[cfg(feature = "client")]
+pub(crate) fn code_of(number: i64) -> Option<ErrorCode> {
+    match number {
+        METHOD_NOT_FOUND => Some(ErrorCode::Unimplemented),
+        PARSE_ERROR | INVALID_REQUEST | INVALID_PARAMS => Some(ErrorCode::InvalidArgument),
+        INTERNAL_ERROR => Some(ErrorCode::Internal),
+        _ => None,
     }
 }
 

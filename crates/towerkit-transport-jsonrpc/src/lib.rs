@@ -5,12 +5,12 @@ mod client;
 mod error_object;
 mod message;
 mod method;
+#[cfg(feature = "client")]
+mod reply;
 mod server;
 
 #[cfg(feature = "client")]
-pub use client::{
-    JsonRpcBatchClient, JsonRpcBatchFuture, JsonRpcClient, JsonRpcClientFuture, client,
-};
+pub use client::{JsonRpcBatchClient, JsonRpcClient, JsonRpcClientFuture, client};
 pub use error_object::ErrorObject;
 pub use method::RawEndpoint;
 pub use server::{JsonRpc, JsonRpcFuture};
