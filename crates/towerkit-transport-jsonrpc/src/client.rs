@@ -231,7 +231,8 @@ where
         let sender = &mut self.sender;
         let first_id = sender.take_ids(1);
         let call = sender.encode_call(first_id, &request.message);
-        let encoded = call.and_then(|call| sender.encode(&call, request.headers, request.extensions));
+        let encoded =
+            call.and_then(|call| sender.encode(&call, request.headers, request.extensions));
         let expected = Expected {
             first_id,
             calls: 1,
