@@ -2,13 +2,12 @@ use std::{
     error::Error,
     fmt,
     marker::PhantomData,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri, header, response};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri, header, request, response};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
@@ -126,12 +125,14 @@ where
 
     fn call(&mut self, request: towerkit_endpoint::Request<T>) -> Self::Future {
         let state = match self.encode(request) {
-            Ok(request) => State::Calling(self.http.call(request)),
+            Ok(request) => {
+                let call = self.http.call(request);
+                State::Exchanging(Exchange::new(call, self.response_limit))
+            }
             Err(error) => State::Failed(Some(error)),
         };
         HttpClientFuture {
             codec: self.codec.clone(),
-            response_limit: self.response_limit,
             state,
             response: PhantomData,
         }
@@ -146,15 +147,32 @@ impl<H, C, T, U> HttpClient<H, C, T, U> {
     where
         C: EncodeRequest<T>,
     {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = self.method.clone();
-        head.uri = self.uri.clone();
-        head.headers = request.headers;
-        head.extensions = request.extensions;
-        remove_connection_headers(&mut head.headers);
+        let mut head = client_head(
+            self.method.clone(),
+            self.uri.clone(),
+            request.headers,
+            request.extensions,
+        );
         let body = self.codec.encode_request(request.message, &mut head)?;
         Ok(Request::from_parts(head, Full::new(body)))
     }
+}
+
+/// Makes the head of a request from the context of a call. Headers that belong to one connection are left out.
+#[doc(hidden)]
+pub fn client_head(
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> request::Parts {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = method;
+    head.uri = uri;
+    head.headers = headers;
+    head.extensions = extensions;
+    remove_connection_headers(&mut head.headers);
+    head
 }
 
 /// Removes the headers of an incoming request that must not be sent on: those of one connection ([RFC 9110, section 7.6.1]), and those
@@ -200,7 +218,6 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 #[pin_project]
 pub struct HttpClientFuture<F, C, U, B: Body> {
     codec: C,
-    response_limit: usize,
     #[pin]
     state: State<F, B>,
     response: PhantomData<fn() -> U>,
@@ -208,12 +225,7 @@ pub struct HttpClientFuture<F, C, U, B: Body> {
 
 #[pin_project(project = StateProj)]
 enum State<F, B: Body> {
-    Calling(#[pin] F),
-    Reading {
-        head: response::Parts,
-        #[pin]
-        body: ReadBody<B>,
-    },
+    Exchanging(#[pin] Exchange<F, B>),
     Failed(Option<RpcError>),
 }
 
@@ -227,10 +239,66 @@ where
     type Output = Result<U, RpcError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = self.project();
+        let (head, body) = match me.state.project() {
+            StateProj::Exchanging(exchange) => ready!(exchange.poll(cx))?,
+            StateProj::Failed(error) => {
+                return Poll::Ready(Err(error.take().expect("not polled after its end")));
+            }
+        };
+        Poll::Ready(if head.status.is_success() {
+            me.codec.decode_response(&head, body)
+        } else {
+            Err(read_error(&head, &body))
+        })
+    }
+}
+
+/// Awaits a response of any status, and reads its body up to a limit.
+///
+/// The error is that of a request without a response: the HTTP service failed, a layer on this side rejected the request, or the body
+/// did not arrive.
+#[doc(hidden)]
+#[pin_project]
+pub struct Exchange<F, B: Body> {
+    response_limit: usize,
+    #[pin]
+    state: ExchangeState<F, B>,
+}
+
+#[pin_project(project = ExchangeStateProj)]
+enum ExchangeState<F, B: Body> {
+    Calling(#[pin] F),
+    Reading {
+        head: Option<response::Parts>,
+        #[pin]
+        body: ReadBody<B>,
+    },
+}
+
+impl<F, B: Body> Exchange<F, B> {
+    /// Reads the response of this future, with a body of at most this number of bytes.
+    pub fn new(response: F, response_limit: usize) -> Self {
+        Self {
+            response_limit,
+            state: ExchangeState::Calling(response),
+        }
+    }
+}
+
+impl<F, B, E> Future for Exchange<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Error: Into<BoxError>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<(response::Parts, Bytes), RpcError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
         loop {
             match me.state.as_mut().project() {
-                StateProj::Calling(call) => {
+                ExchangeStateProj::Calling(call) => {
                     let result = ready!(call.poll(cx));
                     let response = result.map_err(|error| transport_error(error.into()))?;
                     let (head, body) = response.into_parts();
@@ -239,22 +307,22 @@ where
                         return Poll::Ready(Err(rejection.clone().into()));
                     }
                     let body = ReadBody::new(body, *me.response_limit);
-                    me.state.set(State::Reading { head, body });
+                    let head = Some(head);
+                    me.state.set(ExchangeState::Reading { head, body });
                 }
-                StateProj::Reading { head, body } => {
+                ExchangeStateProj::Reading { head, body } => {
                     let body = ready!(body.poll(cx)).map_err(response_body_error)?;
-                    let head = mem::replace(head, Response::new(()).into_parts().0);
-                    return Poll::Ready(if head.status.is_success() {
-                        me.codec.decode_response(&head, body)
-                    } else {
-                        Err(read_error(&head, &body))
-                    });
-                }
-                StateProj::Failed(error) => {
-                    return Poll::Ready(Err(error.take().expect("not polled after its end")));
+                    let head = head.take().expect("not polled after its end");
+                    return Poll::Ready(Ok((head, body)));
                 }
             }
         }
+    }
+}
+
+impl<F, B: Body> fmt::Debug for Exchange<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").finish_non_exhaustive()
     }
 }
 
@@ -265,7 +333,8 @@ impl<F, C, U, B: Body> fmt::Debug for HttpClientFuture<F, C, U, B> {
 }
 
 /// Converts the error of an HTTP service that returned no response. Its text, which may name addresses, is in the source only.
-fn transport_error(error: BoxError) -> RpcError {
+#[doc(hidden)]
+pub fn transport_error(error: BoxError) -> RpcError {
     if let Some(rejection) = error.rejection() {
         return rejection.clone().into();
     }
@@ -301,7 +370,8 @@ fn response_body_error<E: Into<BoxError>>(error: ReadBodyError<E>) -> RpcError {
 ///
 /// The code is that of the member `code` if the body is JSON with one, and otherwise that of the status. The message is the member
 /// `detail`, or go-kit's `error`, or the reason phrase of the status.
-fn read_error(head: &response::Parts, body: &Bytes) -> RpcError {
+#[doc(hidden)]
+pub fn read_error(head: &response::Parts, body: &Bytes) -> RpcError {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let status = head.status;
     let code = json["code"].as_str().and_then(parse_code);
@@ -318,7 +388,8 @@ fn read_error(head: &response::Parts, body: &Bytes) -> RpcError {
 }
 
 /// Parses the name of a code, or of the reason of a rejection.
-fn parse_code(name: &str) -> Option<ErrorCode> {
+#[doc(hidden)]
+pub fn parse_code(name: &str) -> Option<ErrorCode> {
     let has_name = |reason: &RejectionReason| reason.as_str() == name;
     let of_reason = || {
         RejectionReason::ALL

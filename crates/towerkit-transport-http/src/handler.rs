@@ -104,9 +104,6 @@ impl Options {
         {
             return Err(Failed::Method(allowed.clone()));
         }
-        if request.body().size_hint().lower() > self.body_limit as u64 {
-            return Err(Failed::Error(too_long(self.body_limit)));
-        }
         Ok(())
     }
 
@@ -160,8 +157,10 @@ fn too_long(limit: usize) -> RpcError {
     RpcError::new(ErrorCode::InvalidArgument, message).with_http_status(413)
 }
 
-/// Converts the error of a body that could not be read.
-pub(crate) fn body_error<E: Into<BoxError>>(error: ReadBodyError<E>, limit: usize) -> RpcError {
+/// Converts the error of a request's body that could not be read within the limit: to one with the HTTP status 413, 408 or 400, or to
+/// the rejection of a layer.
+#[doc(hidden)]
+pub fn body_error<E: Into<BoxError>>(error: ReadBodyError<E>, limit: usize) -> RpcError {
     let error = match error {
         ReadBodyError::TooLong => return too_long(limit),
         ReadBodyError::Body(error) => error.into(),

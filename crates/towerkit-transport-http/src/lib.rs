@@ -113,18 +113,22 @@ mod response_body;
 mod xml;
 
 #[cfg(feature = "client")]
-pub use client::{HttpClient, HttpClientFuture, client};
+pub use client::{
+    Exchange, HttpClient, HttpClientFuture, client, client_head, parse_code, read_error,
+    transport_error,
+};
 pub use codec::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse};
 pub use error_response::problem;
 #[cfg(feature = "axum")]
 pub use extract::ExtractHandler;
 #[cfg(feature = "form")]
 pub use form::{Form, Query};
-pub use handler::{HandlerFuture, HttpHandler, serve};
+pub use handler::{HandlerFuture, HttpHandler, body_error, serve};
 #[cfg(feature = "json")]
 pub use json::Json;
 #[cfg(feature = "protobuf")]
 pub use protobuf::Protobuf;
+pub use read_body::{ReadBody, ReadBodyError};
 pub use response_body::ResponseBody;
 #[cfg(feature = "xml")]
 pub use xml::Xml;

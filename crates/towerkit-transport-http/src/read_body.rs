@@ -1,5 +1,5 @@
 use std::{
-    mem,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,9 +11,11 @@ use pin_project::pin_project;
 /// The largest number of frames that one poll reads, so that a body of many small frames does not keep its thread.
 const FRAMES_PER_POLL: usize = 64;
 
-/// Reads a body up to a limit, without a copy if it is one frame. Trailers are dropped.
+/// Reads a body up to a limit, without a copy if it is one frame. Trailers are dropped, and a body whose declared length is over the
+/// limit is not read.
+#[doc(hidden)]
 #[pin_project]
-pub(crate) struct ReadBody<B> {
+pub struct ReadBody<B> {
     #[pin]
     body: B,
     limit: usize,
@@ -26,13 +28,19 @@ enum Read {
     Frames(BytesMut),
 }
 
-pub(crate) enum ReadBodyError<E> {
+/// The error of [`ReadBody`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum ReadBodyError<E> {
+    /// The body is longer than the limit.
     TooLong,
+    /// The body ended with this error.
     Body(E),
 }
 
 impl<B: Body> ReadBody<B> {
-    pub(crate) fn new(body: B, limit: usize) -> Self {
+    /// Reads a body of at most this number of bytes.
+    pub fn new(body: B, limit: usize) -> Self {
         Self {
             body,
             limit,
@@ -80,6 +88,10 @@ impl<B: Body> Future for ReadBody<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
+        let left = *me.limit - me.read.len();
+        if me.body.size_hint().lower() > left as u64 {
+            return Poll::Ready(Err(ReadBodyError::TooLong));
+        }
         for _ in 0..FRAMES_PER_POLL {
             let Some(frame) = ready!(me.body.as_mut().poll_frame(cx)) else {
                 return Poll::Ready(Ok(me.read.take()));
@@ -96,6 +108,14 @@ impl<B: Body> Future for ReadBody<B> {
         // Frames were read, and the next one is read at the next poll.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl<B> fmt::Debug for ReadBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadBody")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,11 @@
+//! Endpoints over JSON-RPC: the behaviour as a caller sees it.
+
+mod client;
+mod harness;
+mod hostile;
+mod ids;
+mod layers;
+mod limits;
+mod params;
+mod server;
+mod specification;
