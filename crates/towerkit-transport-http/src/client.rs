@@ -2,7 +2,6 @@ use std::{
     error::Error,
     fmt,
     marker::PhantomData,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -66,8 +65,8 @@ const DEFAULT_RESPONSE_LIMIT: usize = 4 * 1024 * 1024;
 /// [`Unavailable`](ErrorCode::Unavailable), with the cause as its source, and marked as unsent if the request certainly never reached
 /// the upstream.
 ///
-/// Headers and extensions of the endpoint's request are sent with it, except for headers that belong to one connection. Dropping the
-/// future ends the request.
+/// Headers and extensions of the endpoint's request are sent with it, credentials such as `Authorization` included. Headers that belong
+/// to one connection or to one body are not, so that an endpoint may pass a request on. Dropping the future ends the request.
 pub struct HttpClient<H, C, T, U> {
     http: H,
     method: Method,
@@ -151,17 +150,17 @@ impl<H, C, T, U> HttpClient<H, C, T, U> {
         head.uri = self.uri.clone();
         head.headers = request.headers;
         head.extensions = request.extensions;
-        remove_connection_headers(&mut head.headers);
+        remove_unforwardable_headers(&mut head.headers);
         let body = self.codec.encode_request(request.message, &mut head)?;
         Ok(Request::from_parts(head, Full::new(body)))
     }
 }
 
-/// Removes the headers of an incoming request that must not be sent on: those of one connection ([RFC 9110, section 7.6.1]), and those
-/// of its body and its host.
+/// Removes the headers of an incoming request that must not be sent on: those of one connection ([RFC 9110, section 7.6.1]), those of
+/// its body and its host, and those that ask for a part of the response, or for none if the caller has it.
 ///
 /// [RFC 9110, section 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
-fn remove_connection_headers(headers: &mut HeaderMap) {
+fn remove_unforwardable_headers(headers: &mut HeaderMap) {
     if headers.is_empty() {
         return;
     }
@@ -186,9 +185,16 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,
         header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_LOCATION,
+        header::CONTENT_RANGE,
         header::ACCEPT_ENCODING,
         header::EXPECT,
         header::HOST,
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
     ] {
         headers.remove(name);
     }
@@ -242,12 +248,13 @@ where
                     me.state.set(State::Reading { head, body });
                 }
                 StateProj::Reading { head, body } => {
-                    let body = ready!(body.poll(cx)).map_err(response_body_error)?;
-                    let head = mem::replace(head, Response::new(()).into_parts().0);
+                    let body = ready!(body.poll(cx));
                     return Poll::Ready(if head.status.is_success() {
-                        me.codec.decode_response(&head, body)
+                        let body = body.map_err(response_body_error)?;
+                        me.codec.decode_response(head, body)
                     } else {
-                        Err(read_error(&head, &body))
+                        // The status is known, whether the body arrives or not.
+                        Err(read_error(head, &body.unwrap_or_default()))
                     });
                 }
                 StateProj::Failed(error) => {
