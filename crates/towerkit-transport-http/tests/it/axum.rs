@@ -275,7 +275,7 @@ async fn dropping_the_call_drops_the_extractor_or_the_endpoint() {
             let dropped: &Dropped = head.extensions.get().unwrap();
             let _guard = dropped.guard();
             if head.uri.path() == "/extract" {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Ok(Self)
         }

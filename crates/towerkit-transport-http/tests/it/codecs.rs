@@ -253,7 +253,7 @@ async fn a_pair_of_codecs_serves_and_calls() {
     };
     let uri = Uri::from_static("http://cats.example/birthday?unused");
     let queried = client(
-        serve("birthday", (Query, Json), birthday.clone()),
+        serve("birthday", (Query, Json), birthday),
         Method::GET,
         uri.clone(),
         (Query, Json),

@@ -38,8 +38,8 @@ fn text(status: u16, text: &'static str) -> Response<ResponseBody> {
     response
 }
 
-fn double((): (), n: u32) -> impl Future<Output = Result<Value, RpcError>> + Send + use<> {
-    async move { Ok(json!({ "v": 2 * n })) }
+async fn double((): (), n: u32) -> Result<Value, RpcError> {
+    Ok(json!({ "v": 2 * n }))
 }
 
 /// GK-HS-5
