@@ -176,7 +176,7 @@ pub use towerkit_retry as retry;
 pub use towerkit_timeout as timeout;
 #[cfg(feature = "trace")]
 pub use towerkit_trace as trace;
-#[cfg(feature = "transport-http")]
-pub use towerkit_transport_http as transport_http;
 #[cfg(feature = "transport-grpc")]
 pub use towerkit_transport_grpc as transport_grpc;
+#[cfg(feature = "transport-http")]
+pub use towerkit_transport_http as transport_http;

@@ -10,6 +10,7 @@ use std::{
 
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
 use towerkit_core::{KeyFn, LayerExt};
+use towerkit_endpoint::{Request, RpcExt};
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, HttpRequest, Subject, contract, laws};
 
@@ -40,6 +41,11 @@ contract!(
     Subject::new(layer::<Action>().plain("probe"))
 );
 contract!(
+    rpc,
+    RpcClient,
+    Subject::new(layer::<Request<Action>>().rpc())
+);
+contract!(
     http,
     HttpClient,
     Subject::new(layer::<HttpRequest>().http())
@@ -53,6 +59,11 @@ contract!(
     bypassing,
     PlainClient,
     Subject::new(bypassing_layer::<Action>().plain("probe"))
+);
+contract!(
+    bypassing_over_rpc,
+    RpcClient,
+    Subject::new(bypassing_layer::<Request<Action>>().rpc())
 );
 contract!(
     bypassing_over_http,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towerkit_core::{LayerExt, NoProtocol};
+use towerkit_endpoint::RpcExt;
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
 use towerkit_retry::Always;
@@ -33,6 +34,7 @@ contract!(
     PlainClient,
     Subject::new(slower_than_the_call().plain("probe"))
 );
+contract!(rpc, RpcClient, Subject::new(slower_than_the_call().rpc()));
 contract!(
     http,
     HttpClient,
@@ -49,6 +51,11 @@ contract!(
     Subject::new(faster_than_the_call().plain("probe"))
 );
 contract!(
+    hedged_rpc,
+    RpcClient,
+    Subject::new(faster_than_the_call().rpc())
+);
+contract!(
     hedged_http,
     HttpClient,
     Subject::new(faster_than_the_call().http())
@@ -62,6 +69,11 @@ contract!(
     percentile,
     PlainClient,
     Subject::new(at_percentile().plain("probe"))
+);
+contract!(
+    percentile_rpc,
+    RpcClient,
+    Subject::new(at_percentile().rpc())
 );
 contract!(
     not_idempotent,

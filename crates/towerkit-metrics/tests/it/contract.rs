@@ -1,6 +1,7 @@
 //! The laws of every layer. The state of a call is its part of the gauge of active calls.
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
 use towerkit_test::{Subject, contract, laws};
@@ -19,6 +20,11 @@ contract!(
     plain,
     PlainClient,
     subject("towerkit_calls_active", |layer| layer.plain("probe"))
+);
+contract!(
+    rpc,
+    RpcClient,
+    subject("towerkit_calls_active", |layer| layer.rpc())
 );
 contract!(
     http,

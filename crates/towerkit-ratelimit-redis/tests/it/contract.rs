@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tower::{Layer, ServiceExt};
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::Quota;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::Client};
@@ -29,6 +30,7 @@ contract!(
     PlainClient,
     Subject::new(unreachable_layer().plain("probe"))
 );
+contract!(rpc, RpcClient, Subject::new(unreachable_layer().rpc()));
 contract!(http, HttpClient, Subject::new(unreachable_layer().http()));
 contract!(grpc, GrpcClient, Subject::new(unreachable_layer().grpc()));
 

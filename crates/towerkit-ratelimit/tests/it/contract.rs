@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towerkit_core::{Call, LayerExt, True};
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{
     ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, LimitOptions, NoKey, OneToken, Quota,
@@ -42,10 +43,16 @@ contract!(
     Subject::new(layer().backpressure().plain("probe"))
 );
 contract!(
+    held_back_rpc,
+    RpcClient,
+    Subject::new(layer().backpressure().rpc())
+);
+contract!(
     held_back_http,
     HttpClient,
     Subject::new(layer().backpressure().http())
 );
+contract!(rpc, RpcClient, Subject::new(layer().rpc()));
 contract!(http, HttpClient, Subject::new(layer().http()));
 contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 contract!(
@@ -53,15 +60,22 @@ contract!(
     PlainClient,
     Subject::new(with_end().plain("probe"))
 );
+contract!(with_end_rpc, RpcClient, Subject::new(with_end().rpc()));
 contract!(with_end_http, HttpClient, Subject::new(with_end().http()));
 contract!(with_end_grpc, GrpcClient, Subject::new(with_end().grpc()));
 contract!(delaying_plain, PlainClient, delaying());
+contract!(delaying_rpc, RpcClient, over(delaying(), RpcExt::rpc));
 contract!(delaying_http, HttpClient, over(delaying(), HttpExt::http));
 contract!(delaying_grpc, GrpcClient, over(delaying(), HttpExt::grpc));
 contract!(
     keyed_plain,
     PlainClient,
     Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Action>| Some(7)).plain("probe"))
+);
+contract!(
+    keyed_rpc,
+    RpcClient,
+    Subject::new(KeyedRateLimitLayer::new(quota(), ByHeader::new("x-api-key")).rpc())
 );
 contract!(
     keyed_http,

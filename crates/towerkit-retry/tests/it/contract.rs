@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, RetryLayer};
 use towerkit_test::{Subject, contract, laws, run_paused};
@@ -17,6 +18,16 @@ contract!(
     PlainClient,
     Subject::new(RetryLayer::new().plain("probe"))
 );
+contract!(
+    rpc,
+    RpcClient,
+    Subject::new(RetryLayer::new().rpc().idempotent())
+);
+contract!(
+    rpc_tried_once,
+    RpcClient,
+    Subject::new(RetryLayer::new().rpc())
+);
 contract!(http, HttpClient, Subject::new(RetryLayer::new().http()));
 contract!(
     grpc,
@@ -28,10 +39,11 @@ contract!(
 #[test]
 fn each_attempt_has_its_own_readiness() {
     use laws::each_attempt_has_its_own_readiness as law;
-    use towerkit_test::{GrpcClient, HttpClient, PlainClient};
+    use towerkit_test::{GrpcClient, HttpClient, PlainClient, RpcClient};
     let layer = || RetryLayer::new().idempotent();
     run_paused(async {
         law::<PlainClient, _>(|| Subject::new(layer().plain("probe"))).await;
+        law::<RpcClient, _>(|| Subject::new(layer().rpc())).await;
         law::<HttpClient, _>(|| Subject::new(layer().http())).await;
         law::<GrpcClient, _>(|| Subject::new(layer().grpc())).await;
     });

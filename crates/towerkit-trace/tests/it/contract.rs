@@ -1,6 +1,7 @@
 //! The laws that every layer keeps, for this one.
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_test::{Subject, contract, laws};
 use towerkit_trace::{Sampler, TraceLayer};
@@ -10,6 +11,7 @@ contract!(
     PlainClient,
     Subject::new(TraceLayer::internal().plain("probe"))
 );
+contract!(rpc, RpcClient, Subject::new(TraceLayer::server().rpc()));
 contract!(http, HttpClient, Subject::new(TraceLayer::server().http()));
 contract!(grpc, GrpcClient, Subject::new(TraceLayer::client().grpc()));
 contract!(
