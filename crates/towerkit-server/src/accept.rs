@@ -16,10 +16,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts connections and spawns a task for each, until the server drains.
-pub(crate) async fn accept<L: Listener, S: HttpService>(
-    listener: L,
-    connections: Connections<S>,
-) {
+pub(crate) async fn accept<L: Listener, S: HttpService>(listener: L, connections: Connections<S>) {
     let stopped = connections.follower.clone().reached(Phase::Draining);
     tokio::select! {
         biased;
@@ -28,15 +25,11 @@ pub(crate) async fn accept<L: Listener, S: HttpService>(
     }
 }
 
-async fn accept_all<L: Listener, S: HttpService>(
-    mut listener: L,
-    connections: Connections<S>,
-) {
-    let slots = Arc::new(Semaphore::new(connections.config.max_connections));
+async fn accept_all<L: Listener, S: HttpService>(mut listener: L, connections: Connections<S>) {
     let mut pause = PAUSE;
     loop {
         // Connections over the limit wait in the backlog of the listener.
-        let permit = acquire(&slots).await;
+        let permit = acquire(&connections.slots).await;
         match listener.accept().await {
             Ok(handshake) => {
                 pause = PAUSE;
@@ -62,6 +55,11 @@ async fn acquire(slots: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 /// Returns true if the client gave up before its connection was accepted.
 fn is_of_client(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    let kinds = [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted];
+    let kinds = [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        Interrupted,
+    ];
     kinds.contains(&error.kind())
 }

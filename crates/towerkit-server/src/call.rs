@@ -188,9 +188,13 @@ fn rejection(problem: Problem, method: MethodKind, is_http2: bool) -> Response<F
 
 /// Returns true for bodies that may pause for as long as they like.
 fn is_stream(headers: &HeaderMap) -> bool {
-    ["text/event-stream", "application/grpc", "application/grpc-web"]
-        .iter()
-        .any(|expected| has_type(headers, expected))
+    [
+        "text/event-stream",
+        "application/grpc",
+        "application/grpc-web",
+    ]
+    .iter()
+    .any(|expected| has_type(headers, expected))
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -20,7 +20,7 @@ use hyper_util::{
 use pin_project::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use tower_service::Service;
@@ -63,17 +63,18 @@ where
     type Body = B;
 }
 
-/// The connections and the calls that were cut off.
-#[derive(Debug, Default)]
-pub(crate) struct CutOffCounts {
-    calls: AtomicUsize,
-    connections: AtomicUsize,
-}
+/// The number of calls that were cut off.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CutOffCalls(Arc<AtomicUsize>);
 
-impl CutOffCounts {
-    /// Returns the calls and the connections.
-    pub(crate) fn get(&self) -> (usize, usize) {
-        (self.calls.load(Relaxed), self.connections.load(Relaxed))
+impl CutOffCalls {
+    // Relaxed: the server reads the count after each task has added its calls and dropped its follower.
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    fn add(&self, calls: usize) {
+        self.0.fetch_add(calls, Relaxed);
     }
 }
 
@@ -90,7 +91,9 @@ pub(crate) struct Connections<S> {
     pub(crate) config: Arc<Config>,
     pub(crate) service: S,
     pub(crate) follower: PhaseFollower,
-    pub(crate) cut_off: Arc<CutOffCounts>,
+    pub(crate) cut_off: CutOffCalls,
+    /// One permit for each connection, until it is closed.
+    pub(crate) slots: Arc<Semaphore>,
 }
 
 impl<S: HttpService> Connections<S> {
@@ -136,9 +139,7 @@ impl<S: HttpService> Connections<S> {
                 .into_owned();
             let timer = ConnectionTimer::new(with_jitter(config.limits));
             if let Ended::CutOff { calls } = run(connection, timer, &activity, follower).await {
-                // Relaxed: the server reads the counts after this task has dropped its follower.
-                cut_off.calls.fetch_add(calls, Relaxed);
-                cut_off.connections.fetch_add(1, Relaxed);
+                cut_off.add(calls);
             }
             streams.shut_down().await;
         }
@@ -242,7 +243,8 @@ impl Alarm {
 fn with_jitter(mut limits: Limits) -> Limits {
     if let Some((age, _)) = &mut limits.age {
         let tenth = age.as_nanos() as u64 / 10;
-        *age = *age - Duration::from_nanos(tenth) + Duration::from_nanos(fastrand::u64(0..=2 * tenth));
+        *age =
+            *age - Duration::from_nanos(tenth) + Duration::from_nanos(fastrand::u64(0..=2 * tenth));
     }
     limits
 }

@@ -169,7 +169,10 @@ impl ConnectionTimer {
             Some(closing) if closing.with_calls || !has_calls => closing.cut_at,
             _ => NEVER,
         };
-        let age = self.limits.age.map_or(NEVER, |(age, grace)| age.saturating_add(grace));
+        let age = self
+            .limits
+            .age
+            .map_or(NEVER, |(age, grace)| age.saturating_add(grace));
         head.min(write).min(half_closed).min(closing).min(age)
     }
 
@@ -352,7 +355,10 @@ mod tests {
             ..calls(1, in_flight)
         };
         let mut late = timer();
-        assert_eq!(late.update(secs(1), half_closed(1, false)), Step::Wait(secs(6)));
+        assert_eq!(
+            late.update(secs(1), half_closed(1, false)),
+            Step::Wait(secs(6))
+        );
         assert_eq!(late.update(secs(6), half_closed(1, false)), Step::Cut);
         let mut early = timer();
         early.update(secs(1), half_closed(1, false));

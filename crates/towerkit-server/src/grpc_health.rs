@@ -12,7 +12,8 @@ use futures_util::{
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
     health_server::{Health as HealthRpc, HealthServer},
 };
 

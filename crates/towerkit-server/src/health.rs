@@ -99,7 +99,9 @@ impl Health {
     pub async fn stopping(&self) {
         let mut states = self.0.subscribe();
         // The sender lives in `self`.
-        let _ = states.wait_for(|state| state.stage == Stage::Stopping).await;
+        let _ = states
+            .wait_for(|state| state.stage == Stage::Stopping)
+            .await;
     }
 
     /// Returns a service that answers `GET` and `HEAD` of `/livez` and `/readyz` with 200 or 503.
@@ -169,7 +171,9 @@ impl HealthService {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE).respond_to(request.method())
         };
         let no_store = HeaderValue::from_static("no-store");
-        response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_store);
         response
     }
 }

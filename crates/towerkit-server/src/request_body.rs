@@ -87,7 +87,9 @@ impl Stall {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RequestBodyError> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(self.limit)));
         timer.as_mut().poll(cx).map(|()| {
             self.stalled.set();
             RequestBodyError(Kind::Stalled(self.limit))

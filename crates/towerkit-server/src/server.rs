@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -14,7 +14,7 @@ use towerkit_core::{BoxError, ConfigError, EventQueue, EventSink, Name};
 use crate::{
     accept::accept,
     config::{Config, Events, MAX_HEADER_BYTES, MIN_HEADER_BYTES},
-    connection::{Connections, CutOffCounts},
+    connection::{Connections, CutOffCalls},
     drained::Drained,
     health::Health,
     listener::Listener,
@@ -37,12 +37,12 @@ pub struct Server {
 
 type AcceptLoop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Everything that the listeners of a server share.
-#[derive(Clone)]
+/// Everything that a server gives to each of its listeners.
 struct Shared {
     config: Arc<Config>,
     follower: PhaseFollower,
-    cut_off: Arc<CutOffCounts>,
+    cut_off: CutOffCalls,
+    slots: Arc<Semaphore>,
 }
 
 /// The time that dropped calls have to end; only a call that blocks its thread needs it.
@@ -302,6 +302,7 @@ impl Server {
                 service,
                 follower: shared.follower,
                 cut_off: shared.cut_off,
+                slots: shared.slots,
             };
             Box::pin(accept(listener, connections))
         }));
@@ -332,19 +333,23 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
         let config = Arc::new(self.config);
         let (phase, phases) = watch::channel(Phase::Serving);
-        let shared = Shared {
-            config: config.clone(),
-            follower: PhaseFollower::new(phases),
-            cut_off: Arc::default(),
+        let mut open = Open {
+            phase,
+            calls: CutOffCalls::default(),
+            slots: Vec::new(),
         };
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
-            accepting.spawn(listener(shared.clone()));
+            let slots = Arc::new(Semaphore::new(config.max_connections));
+            open.slots.push(slots.clone());
+            accepting.spawn(listener(Shared {
+                config: config.clone(),
+                follower: PhaseFollower::new(phases.clone()),
+                cut_off: open.calls.clone(),
+                slots,
+            }));
         }
-        let Shared {
-            cut_off, follower, ..
-        } = shared;
-        drop(follower);
+        drop(phases);
         self.health.set_serving();
 
         shutdown.await;
@@ -353,29 +358,50 @@ impl Server {
         sleep(config.shutdown_delay).await;
         self.health.set_stopping();
 
-        config.emit("draining", format!("for at most {:?}", config.drain_timeout));
-        phase.send_replace(Phase::Draining);
+        config.emit(
+            "draining",
+            format!("for at most {:?}", config.drain_timeout),
+        );
+        open.phase.send_replace(Phase::Draining);
         // The listeners are closed when their tasks have ended.
         while accepting.join_next().await.is_some() {}
-        if timeout(config.drain_timeout, phase.closed()).await.is_ok() {
-            config.emit("drained", "all calls have ended".to_owned());
-            return Drained::Complete;
+        let drained = open.drain(&config).await;
+        match drained {
+            Drained::Complete => config.emit("drained", "all calls have ended".to_owned()),
+            Drained::CutOff { calls, connections } => {
+                config.emit(
+                    "cut_off",
+                    format!("{calls} calls on {connections} connections"),
+                );
+            }
         }
-        cut_calls_off(&config, &phase, &cut_off).await
+        drained
     }
 }
 
-async fn cut_calls_off(
-    config: &Config,
-    phase: &watch::Sender<Phase>,
-    counts: &CutOffCounts,
-) -> Drained {
-    phase.send_replace(Phase::CutOff);
-    let _ = timeout(CUT_OFF_TIME, phase.closed()).await;
-    let (calls, connections) = counts.get();
-    let message = format!("{calls} calls on {connections} connections");
-    config.emit("cut_off", message);
-    Drained::CutOff { calls, connections }
+/// The connections of all listeners.
+struct Open {
+    phase: watch::Sender<Phase>,
+    calls: CutOffCalls,
+    slots: Vec<Arc<Semaphore>>,
+}
+
+impl Open {
+    /// Waits until all connections are closed, and cuts them off when the time is over.
+    async fn drain(&self, config: &Config) -> Drained {
+        let closed = timeout(config.drain_timeout, self.phase.closed()).await;
+        if closed.is_ok() {
+            return Drained::Complete;
+        }
+        let taken = |slots: &Arc<Semaphore>| config.max_connections - slots.available_permits();
+        let connections = self.slots.iter().map(taken).sum();
+        self.phase.send_replace(Phase::CutOff);
+        let _ = timeout(CUT_OFF_TIME, self.phase.closed()).await;
+        Drained::CutOff {
+            calls: self.calls.get(),
+            connections,
+        }
+    }
 }
 
 impl Default for Server {

@@ -23,7 +23,10 @@ use tokio::signal::windows::{CtrlC, ctrl_c};
 #[cfg(unix)]
 pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
     Ok(ShutdownSignal {
-        signals: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
+        signals: [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ],
     })
 }
 

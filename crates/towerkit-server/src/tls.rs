@@ -41,8 +41,8 @@ impl Tls {
     /// Returns an error if one of them cannot be read, or if the key does not belong to the certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain = certificates(chain, "the certificate chain")?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(TlsError::reading("the private key"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(TlsError::reading("the private key"))?;
         let certificate = CertifiedKey::from_der(chain, key, &provider())
             .map_err(TlsError::reading("the certificate and its key"))?;
         Ok(Self {
@@ -110,7 +110,10 @@ fn verifier(authorities: &[u8]) -> Result<rustls::server::ClientCertVerifierBuil
     for authority in certificates(authorities, NAME)? {
         roots.add(authority).map_err(TlsError::reading(NAME))?;
     }
-    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()))
+    Ok(WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        provider(),
+    ))
 }
 
 /// A listener for TLS on top of another one.
@@ -152,7 +155,10 @@ impl TlsHandle {
     }
 
     fn config(&self) -> Arc<ServerConfig> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
