@@ -149,7 +149,9 @@ where
         let mut call = this.call.take().expect("polled until it is ready");
         let response = match result {
             Ok(response) => {
-                call.set_answered(is_stream(response.headers()));
+                // A body of a known length is no stream.
+                let has_length = response.body().size_hint().exact().is_some();
+                call.set_answered(!has_length && is_stream(response.headers()));
                 if this.method.is_tunneled_by(response.status()) {
                     call.set_tunneled();
                 }
@@ -188,28 +190,31 @@ fn rejection(problem: Problem, method: MethodKind, is_http2: bool) -> Response<F
 
 /// Returns true for bodies that may pause for as long as they like.
 fn is_stream(headers: &HeaderMap) -> bool {
-    [
-        "text/event-stream",
-        "application/grpc",
-        "application/grpc-web",
-    ]
-    .iter()
-    .any(|expected| has_type(headers, expected))
+    has_type(
+        headers,
+        &[
+            "text/event-stream",
+            "application/grpc",
+            "application/grpc-web",
+        ],
+    )
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    has_type(headers, "application/grpc")
+    has_type(headers, &["application/grpc"])
 }
 
-/// Returns true if the content type is `expected`, perhaps with a suffix such as `+proto` or parameters.
-fn has_type(headers: &HeaderMap, expected: &str) -> bool {
+/// Returns true if the content type is one of `expected`, perhaps with a suffix such as `+proto` or parameters.
+fn has_type(headers: &HeaderMap, expected: &[&str]) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };
-    let (value, expected) = (value.as_bytes(), expected.as_bytes());
-    value.len() >= expected.len()
-        && value[..expected.len()].eq_ignore_ascii_case(expected)
-        && matches!(value.get(expected.len()), None | Some(b'+' | b';' | b' '))
+    let value = value.as_bytes();
+    expected.iter().any(|expected| {
+        let (kind, rest) = value.split_at(expected.len().min(value.len()));
+        kind.eq_ignore_ascii_case(expected.as_bytes())
+            && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use hyper_util::{
-    rt::TokioTimer,
-    server::conn::auto::{self, Builder},
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
 };
 use towerkit_core::{Event, EventQueue, Name};
 
-use crate::{connection_timer::Limits, head_check::HeadLimits};
+use crate::{
+    connection_timer::{Limits, SECOND},
+    head_check::HeadLimits,
+};
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -29,10 +32,10 @@ impl Default for Config {
         Self {
             name: Name::new("server"),
             limits: Limits {
-                head: Duration::from_secs(10),
-                idle: Duration::from_secs(60),
-                write: Duration::from_secs(30),
-                half_close: Duration::from_secs(5),
+                head: 10 * SECOND,
+                idle: 60 * SECOND,
+                write: 30 * SECOND,
+                half_close: 5 * SECOND,
                 age: None,
                 canceled: 500,
             },
@@ -56,15 +59,21 @@ impl Default for Config {
 pub(crate) const MIN_HEADER_BYTES: usize = 8 << 10;
 pub(crate) const MAX_HEADER_BYTES: usize = 16 << 20;
 
+/// The headers of a head that hyper reads by default; it answers more of them with a 431.
+const HYPER_HEADERS: usize = 100;
+
 impl Config {
-    /// Returns a builder of connections. `E` runs the streams of HTTP/2.
-    pub(crate) fn http<E>(&self, executor: E) -> auto::Builder<E> {
-        let mut http = Builder::new(executor);
+    /// Returns a builder of connections.
+    pub(crate) fn http(&self) -> Builder<TokioExecutor> {
+        let mut http = Builder::new(TokioExecutor::new());
+        if self.head_limits.headers > HYPER_HEADERS {
+            // Costs the initialisation of the table for each head. Lower limits are checked once the head is read.
+            http.http1().max_headers(self.head_limits.headers);
+        }
         http.http1()
             .timer(TokioTimer::new())
             // The timer of the connection tells heads from idle time, which this one does not.
             .header_read_timeout(None)
-            .max_headers(self.head_limits.headers)
             // Twice as much as allowed, so that a long URI can be told from long headers.
             .max_buf_size(2 * self.head_limits.bytes);
         http.http2()

@@ -14,29 +14,28 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper_util::{
-    rt::TokioIo,
-    server::conn::auto::{HttpServerConnExec, UpgradeableConnection},
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::UpgradeableConnection,
 };
 use pin_project::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep_until, timeout},
+    task::unconstrained,
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tower_service::Service;
 use towerkit_core::BoxError;
 
 use crate::{
     activity::Activity,
-    call::{CallFuture, CallService},
+    call::CallService,
     config::Config,
-    connection_timer::{ConnectionTimer, Limits, Step},
+    connection_timer::{ConnectionTimer, Limits, Nanos, Step},
     listener::Accepted,
     monitored_io::MonitoredIo,
     phase::{CutOffSignal, Phase, PhaseFollower},
     request_body::RequestBody,
-    response_body::ResponseBody,
-    streams::Streams,
 };
 
 /// A service that a server can call.
@@ -62,6 +61,9 @@ where
 {
     type Body = B;
 }
+
+/// How often to look for the end of calls that were cut off.
+const CUT_OFF_POLL: Duration = Duration::from_millis(1);
 
 /// The number of calls that were cut off.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +124,7 @@ impl<S: HttpService> Connections<S> {
                 accepted.io,
                 activity.clone(),
                 CutOffSignal::new(follower.clone()),
-                !config.limits.half_close.is_zero(),
+                config.limits.half_close > 0,
                 permit,
             );
             let service = CallService {
@@ -132,23 +134,25 @@ impl<S: HttpService> Connections<S> {
                 head_limits: config.head_limits,
                 body_timeout: config.body_timeout,
             };
-            let streams = Streams::default();
             let connection = config
-                .http(streams.clone())
+                .http()
                 .serve_connection_with_upgrades(TokioIo::new(io), service)
                 .into_owned();
             let timer = ConnectionTimer::new(with_jitter(config.limits));
             if let Ended::CutOff { calls } = run(connection, timer, &activity, follower).await {
                 cut_off.add(calls);
+                // Calls over HTTP/2 are tasks, which end once they see that their connection is gone.
+                while activity.has_calls() {
+                    sleep(CUT_OFF_POLL).await;
+                }
             }
-            streams.shut_down().await;
         }
     }
 }
 
 /// Runs a connection until it is closed, upgraded, or over one of its limits; then drops it.
-async fn run<Io, S, E>(
-    connection: UpgradeableConnection<'static, TokioIo<Io>, CallService<S>, E>,
+async fn run<Io, S>(
+    connection: UpgradeableConnection<'static, TokioIo<Io>, CallService<S>, TokioExecutor>,
     mut timer: ConnectionTimer,
     activity: &Activity,
     follower: PhaseFollower,
@@ -156,17 +160,20 @@ async fn run<Io, S, E>(
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService,
-    E: HttpServerConnExec<CallFuture<S>, ResponseBody<S::Body>>,
 {
     let mut connection = pin!(connection);
-    let mut draining = pin!(follower.clone().reached(Phase::Draining));
-    let mut cut_off = pin!(follower.reached(Phase::CutOff));
+    // Without a budget, so that a poll that is pending has registered the task. That is the same in each poll.
+    let mut draining = pin!(unconstrained(follower.clone().reached(Phase::Draining)));
+    let mut cut_off = pin!(follower.clone().reached(Phase::CutOff));
     let mut alarm = pin!(Alarm::new());
-    let mut is_draining = false;
+    let (mut is_registered, mut is_draining) = (false, false);
     poll_fn(|cx| {
-        if !is_draining && draining.as_mut().poll(cx).is_ready() {
-            is_draining = true;
-            connection.as_mut().graceful_shutdown();
+        if !is_draining && !(is_registered && follower.is_serving()) {
+            is_registered = true;
+            if draining.as_mut().poll(cx).is_ready() {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
         if is_draining && cut_off.as_mut().poll(cx).is_ready() {
             let calls = activity.snapshot().in_flight;
@@ -177,11 +184,13 @@ where
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ended::Over);
             }
-            match timer.update(alarm.now(), activity.snapshot()) {
-                Step::Wait(until) if alarm.as_mut().poll_until(until, cx).is_pending() => {
-                    return Poll::Pending;
+            let now = alarm.now();
+            match timer.update(now, activity.snapshot()) {
+                Step::Wait(until) => {
+                    if alarm.as_mut().poll_until(until, now, cx).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
-                Step::Wait(_) => {}
                 Step::Close => connection.as_mut().graceful_shutdown(),
                 Step::Cut => return Poll::Ready(Ended::Over),
             }
@@ -194,8 +203,10 @@ where
 #[pin_project]
 struct Alarm {
     start: Instant,
-    /// The time for which `sleep` is set, since the start.
-    at: Duration,
+    /// The time for which `sleep` is set.
+    at: Nanos,
+    /// Whether `sleep` wakes the task, which is always the same one.
+    is_armed: bool,
     #[pin]
     sleep: Sleep,
 }
@@ -208,43 +219,49 @@ impl Alarm {
         let start = Instant::now();
         Self {
             start,
-            at: Self::DAY,
+            at: Nanos::MAX,
+            is_armed: false,
             sleep: sleep_until(start + Self::DAY),
         }
     }
 
     /// Returns the time since the start.
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn now(&self) -> Nanos {
+        self.start.elapsed().as_nanos() as Nanos
     }
 
     /// Is ready once `until` is reached, or a day is over.
-    fn poll_until(self: Pin<&mut Self>, until: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_until(
+        self: Pin<&mut Self>,
+        until: Nanos,
+        now: Nanos,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         let mut this = self.project();
-        if until < *this.at {
-            *this.at = until;
-            this.sleep.as_mut().reset(*this.start + until);
+        if until < *this.at || *this.at <= now {
+            *this.at = until.min(now + Self::DAY.as_nanos() as Nanos);
+            let at = *this.start + Duration::from_nanos(*this.at);
+            this.sleep.as_mut().reset(at);
+            *this.is_armed = false;
         }
-        while this.sleep.as_mut().poll(cx).is_ready() {
-            let now = this.start.elapsed();
-            if now >= until {
-                // The next time may be earlier or later, and is set anew.
-                *this.at = Duration::MAX;
-                return Poll::Ready(());
-            }
-            *this.at = until.min(now + Self::DAY);
-            this.sleep.as_mut().reset(*this.start + *this.at);
+        if !*this.is_armed {
+            // Without a budget, so that it is armed if it is pending.
+            let sleep = pin!(unconstrained(this.sleep.as_mut()));
+            *this.is_armed = sleep.poll(cx).is_pending();
         }
-        Poll::Pending
+        match *this.is_armed {
+            true => Poll::Pending,
+            // It elapsed in the meantime.
+            false => Poll::Ready(()),
+        }
     }
 }
 
 /// Changes the age by up to a tenth at random, so that connections that began together do not end together.
 fn with_jitter(mut limits: Limits) -> Limits {
     if let Some((age, _)) = &mut limits.age {
-        let tenth = age.as_nanos() as u64 / 10;
-        *age =
-            *age - Duration::from_nanos(tenth) + Duration::from_nanos(fastrand::u64(0..=2 * tenth));
+        let tenth = *age / 10;
+        *age = *age - tenth + fastrand::u64(0..=2 * tenth);
     }
     limits
 }

@@ -1,20 +1,23 @@
-use std::time::Duration;
-
 use crate::activity::Snapshot;
+
+/// A time since the accept of a connection, or a length of time, in nanoseconds: for 584 years.
+pub(crate) type Nanos = u64;
+
+pub(crate) const SECOND: Nanos = 1_000_000_000;
 
 /// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// From the first byte of a head to its last; from the accept for the first head.
-    pub(crate) head: Duration,
+    pub(crate) head: Nanos,
     /// From the end of the last call to the first byte of the next.
-    pub(crate) idle: Duration,
+    pub(crate) idle: Nanos,
     /// For [`PROGRESS`] bytes while a response waits for the client to read.
-    pub(crate) write: Duration,
+    pub(crate) write: Nanos,
     /// For the calls of a client that has closed its sending side.
-    pub(crate) half_close: Duration,
+    pub(crate) half_close: Nanos,
     /// The age after which the connection takes no more calls, and the time that its calls then have.
-    pub(crate) age: Option<(Duration, Duration)>,
+    pub(crate) age: Option<(Nanos, Nanos)>,
     /// The calls that a client may cancel before their responses, while they are most of its calls.
     pub(crate) canceled: usize,
 }
@@ -23,13 +26,13 @@ pub(crate) struct Limits {
 pub(crate) const PROGRESS: u64 = 1024;
 
 /// The time that a connection has to close once it was asked to.
-const CLOSE: Duration = Duration::from_secs(1);
+const CLOSE: Nanos = SECOND;
 
 /// The next step for the task of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Ask again after the next poll, and at this time at the latest.
-    Wait(Duration),
+    Wait(Nanos),
     /// Let the calls in flight end, and begin no more. Then ask again.
     Close,
     /// Drop the connection.
@@ -46,44 +49,42 @@ pub(crate) struct ConnectionTimer {
     phase: Phase,
     seen: Snapshot,
     blocked: Option<Blocked>,
-    half_closed: Option<Duration>,
+    half_closed: Option<Nanos>,
     closing: Option<Closing>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// Waits for the rest of a head.
-    Head { since: Duration },
+    Head { since: Nanos },
     /// Has calls in flight.
     Calls,
     /// Waits for a head.
-    Idle { since: Duration },
+    Idle { since: Nanos },
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Blocked {
-    since: Duration,
+    since: Nanos,
     written: u64,
 }
 
 /// A connection that was asked to close.
 #[derive(Debug, Clone, Copy)]
 struct Closing {
-    cut_at: Duration,
+    cut_at: Nanos,
     /// Cut it off at that time even if it has calls: those that were on their way still came.
     with_calls: bool,
 }
 
 /// No connection is older.
-const NEVER: Duration = Duration::MAX;
+const NEVER: Nanos = Nanos::MAX;
 
 impl ConnectionTimer {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            phase: Phase::Head {
-                since: Duration::ZERO,
-            },
+            phase: Phase::Head { since: 0 },
             seen: Snapshot::default(),
             blocked: None,
             half_closed: None,
@@ -91,7 +92,7 @@ impl ConnectionTimer {
         }
     }
 
-    pub(crate) fn update(&mut self, now: Duration, seen: Snapshot) -> Step {
+    pub(crate) fn update(&mut self, now: Nanos, seen: Snapshot) -> Step {
         if seen.tunneled {
             return Step::Wait(NEVER);
         }
@@ -104,7 +105,7 @@ impl ConnectionTimer {
         self.step(now)
     }
 
-    fn next_phase(&self, now: Duration, seen: &Snapshot) -> Phase {
+    fn next_phase(&self, now: Nanos, seen: &Snapshot) -> Phase {
         let idle = Phase::Idle { since: now };
         match self.phase {
             _ if seen.in_flight > 0 => Phase::Calls,
@@ -120,7 +121,7 @@ impl ConnectionTimer {
         }
     }
 
-    fn update_blocked(&mut self, now: Duration, seen: &Snapshot) {
+    fn update_blocked(&mut self, now: Nanos, seen: &Snapshot) {
         self.blocked = (seen.blocked && seen.streams == 0).then(|| match self.blocked {
             // A client that takes a byte now and then makes no progress.
             Some(blocked) if seen.written - blocked.written < PROGRESS => blocked,
@@ -131,7 +132,7 @@ impl ConnectionTimer {
         });
     }
 
-    fn step(&mut self, now: Duration) -> Step {
+    fn step(&mut self, now: Nanos) -> Step {
         let cut_at = self.cut_at();
         if now >= cut_at {
             return Step::Cut;
@@ -152,7 +153,7 @@ impl ConnectionTimer {
     }
 
     /// Returns the time at which the connection is cut off, if nothing changes.
-    fn cut_at(&self) -> Duration {
+    fn cut_at(&self) -> Nanos {
         let has_calls = self.seen.in_flight > 0;
         let head = match self.phase {
             Phase::Head { since } => since.saturating_add(self.limits.head),
@@ -177,11 +178,11 @@ impl ConnectionTimer {
     }
 
     /// Returns the time at which the connection is asked to close, if nothing changes.
-    fn close_at(&self) -> Duration {
+    fn close_at(&self) -> Nanos {
         // The last call of a half-closed connection has ended, and its response is written.
         let is_done = self.half_closed.is_some() && self.seen.in_flight == 0 && !self.seen.blocked;
         if is_done || self.is_abused() {
-            return Duration::ZERO;
+            return 0;
         }
         let idle = match self.phase {
             Phase::Idle { since } => since.saturating_add(self.limits.idle),
@@ -199,7 +200,7 @@ impl ConnectionTimer {
     }
 
     /// Returns the time at which to look for the ends of calls, which may not wake the task of the connection.
-    fn look_at(&self, now: Duration) -> Duration {
+    fn look_at(&self, now: Nanos) -> Nanos {
         match self.phase {
             Phase::Calls => {
                 let limit = self.limits.idle.min(self.limits.write);
@@ -217,16 +218,16 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits {
-        head: Duration::from_secs(10),
-        idle: Duration::from_secs(60),
-        write: Duration::from_secs(30),
-        half_close: Duration::from_secs(5),
+        head: 10 * SECOND,
+        idle: 60 * SECOND,
+        write: 30 * SECOND,
+        half_close: 5 * SECOND,
         age: None,
         canceled: 500,
     };
 
-    fn secs(secs: u64) -> Duration {
-        Duration::from_secs(secs)
+    fn secs(secs: u64) -> Nanos {
+        secs * SECOND
     }
 
     fn timer() -> ConnectionTimer {
@@ -443,7 +444,7 @@ mod tests {
                     Step::Cut => break,
                 }
                 let longest = LIMITS.idle + LIMITS.head + CLOSE;
-                prop_assert!(now - silent <= longest, "open after {:?}", now - silent);
+                prop_assert!(now - silent <= longest, "open after {} ns", now - silent);
             }
         }
     }

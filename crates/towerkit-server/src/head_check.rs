@@ -61,8 +61,34 @@ fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
 
 /// Returns true for a host with an optional port; for URIs without an authority it is empty.
 fn is_host(host: &[u8]) -> bool {
-    host.is_empty() || Authority::try_from(host).is_ok() && !host.contains(&b'@')
+    is_plain_host(host) || Authority::try_from(host).is_ok() && !host.contains(&b'@')
 }
+
+/// Returns true for most valid hosts, without parsing: letters, digits, `.` and `-`, and then perhaps digits as a port.
+fn is_plain_host(host: &[u8]) -> bool {
+    let is_name = |byte: &u8| NAME_BYTES[usize::from(*byte)];
+    match host.iter().position(|byte| !is_name(byte)) {
+        None => true,
+        Some(end) => {
+            let port = &host[end + 1..];
+            host[end] == b':'
+                && end > 0
+                && matches!(port.len(), 1..=4)
+                && port.iter().all(u8::is_ascii_digit)
+        }
+    }
+}
+
+/// The bytes of most names.
+static NAME_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        byte += 1;
+    }
+    bytes
+};
 
 #[cfg(test)]
 mod tests {

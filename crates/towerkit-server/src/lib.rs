@@ -17,7 +17,6 @@ mod request_body;
 mod response_body;
 mod server;
 mod shutdown;
-mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 

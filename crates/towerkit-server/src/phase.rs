@@ -24,6 +24,12 @@ impl PhaseFollower {
         Self(receiver)
     }
 
+    /// Returns true in the phase [`Phase::Serving`]. Cheaper than a poll of [`reached`](Self::reached).
+    pub(crate) fn is_serving(&self) -> bool {
+        // Followers never look at a value, so that each later phase is a change.
+        matches!(self.0.has_changed(), Ok(false))
+    }
+
     /// Waits until the server is in `phase` or a later one.
     pub(crate) async fn reached(mut self, phase: Phase) {
         // An error means that the server was dropped.

@@ -67,8 +67,7 @@ impl Server {
     ///
     /// Returns a [`ConfigError`] for zero or more than 365 days.
     pub fn head_timeout(mut self, limit: Duration) -> Result<Self, ConfigError> {
-        ConfigError::check_duration("head timeout", limit)?;
-        self.config.limits.head = limit;
+        self.config.limits.head = ConfigError::check_duration("head timeout", limit)?;
         Ok(self)
     }
 
@@ -80,8 +79,7 @@ impl Server {
     ///
     /// Returns a [`ConfigError`] for zero or more than 365 days.
     pub fn idle_timeout(mut self, limit: Duration) -> Result<Self, ConfigError> {
-        ConfigError::check_duration("idle timeout", limit)?;
-        self.config.limits.idle = limit;
+        self.config.limits.idle = ConfigError::check_duration("idle timeout", limit)?;
         Ok(self)
     }
 
@@ -94,8 +92,7 @@ impl Server {
     ///
     /// Returns a [`ConfigError`] for zero or more than 365 days.
     pub fn write_timeout(mut self, limit: Duration) -> Result<Self, ConfigError> {
-        ConfigError::check_duration("write timeout", limit)?;
-        self.config.limits.write = limit;
+        self.config.limits.write = ConfigError::check_duration("write timeout", limit)?;
         Ok(self)
     }
 
@@ -131,7 +128,7 @@ impl Server {
     /// Such a client may wait for its response or be gone: both look the same. After this time its calls are dropped. With zero they
     /// are dropped at once, as hyper does.
     pub fn half_close_timeout(mut self, limit: Duration) -> Self {
-        self.config.limits.half_close = limit;
+        self.config.limits.half_close = limit.as_nanos().try_into().unwrap_or(u64::MAX);
         self
     }
 
@@ -149,8 +146,8 @@ impl Server {
         age: Duration,
         grace: Duration,
     ) -> Result<Self, ConfigError> {
-        ConfigError::check_duration("max connection age", age)?;
-        ConfigError::check_duration("grace of old connections", grace)?;
+        let age = ConfigError::check_duration("max connection age", age)?;
+        let grace = ConfigError::check_duration("grace of old connections", grace)?;
         self.config.limits.age = Some((age, grace));
         Ok(self)
     }
