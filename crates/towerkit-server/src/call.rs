@@ -115,6 +115,10 @@ pub(crate) struct CallFuture<S: Service<Request<RequestBody>>> {
 }
 
 #[pin_project(project = CallStateProjection)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all calls are in the large variant"
+)]
 enum CallState<S: Service<Request<RequestBody>>> {
     Running(#[pin] Oneshot<S, Request<RequestBody>>),
     Rejected(Option<Problem>),

@@ -168,21 +168,24 @@ where
     let mut alarm = pin!(Alarm::new());
     let (mut is_registered, mut is_draining) = (false, false);
     poll_fn(|cx| {
-        if !is_draining && !(is_registered && follower.is_serving()) {
-            is_registered = true;
-            if draining.as_mut().poll(cx).is_ready() {
-                is_draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-        if is_draining && cut_off.as_mut().poll(cx).is_ready() {
-            let calls = activity.snapshot().in_flight;
-            return Poll::Ready(Ended::CutOff { calls });
-        }
         loop {
             // An error of a connection is the client's business: a reset, or a violation of the protocol.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ended::Over);
+            }
+            // After the poll, so that a request that has arrived is served.
+            let may_drain = !is_registered || !follower.is_serving();
+            if !is_draining && may_drain {
+                is_registered = true;
+                if draining.as_mut().poll(cx).is_ready() {
+                    is_draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+            }
+            if is_draining && cut_off.as_mut().poll(cx).is_ready() {
+                let calls = activity.snapshot().in_flight;
+                return Poll::Ready(Ended::CutOff { calls });
             }
             let now = alarm.now();
             match timer.update(now, activity.snapshot()) {

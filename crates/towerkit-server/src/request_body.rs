@@ -62,20 +62,23 @@ impl RequestBody {
 
     /// Wraps a body that has to bring [`PROGRESS`] bytes, or its end, in each `limit`.
     pub(crate) fn limited(incoming: Incoming, limit: Duration, stalled: StalledFlag) -> Self {
-        let stall = Stall {
-            limit,
-            timer: None,
-            progress: 0,
-            stalled,
-        };
         Self {
             incoming,
-            stall: Some(stall),
+            stall: Some(Stall::new(limit, stalled)),
         }
     }
 }
 
 impl Stall {
+    fn new(limit: Duration, stalled: StalledFlag) -> Self {
+        Self {
+            limit,
+            timer: None,
+            progress: 0,
+            stalled,
+        }
+    }
+
     fn on_bytes(&mut self, bytes: u64) {
         self.progress += bytes;
         if self.progress >= PROGRESS {
@@ -173,5 +176,35 @@ impl Error for RequestBodyError {
             Kind::Stalled(_) => None,
             Kind::Connection(error) => Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kibibyte_in_each_time_is_progress_and_less_is_a_stall() {
+        let flag = StalledFlag::default();
+        let mut stall = Stall::new(Duration::from_secs(30), flag.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut is_stalled = |stall: &mut Stall| stall.poll(&mut cx).is_ready();
+        assert!(!is_stalled(&mut stall));
+        for _ in 0..10 {
+            advance(Duration::from_secs(29)).await;
+            for _ in 0..8 {
+                stall.on_bytes(PROGRESS / 8);
+            }
+            assert!(!is_stalled(&mut stall));
+        }
+        advance(Duration::from_secs(29)).await;
+        stall.on_bytes(PROGRESS - 1);
+        assert!(!is_stalled(&mut stall) && !flag.is_set());
+        advance(Duration::from_secs(1)).await;
+        assert!(is_stalled(&mut stall) && flag.is_set());
     }
 }

@@ -27,9 +27,9 @@ use tokio::{
 use towerkit_server::{Drained, RequestBody, Server};
 
 /// A limit that the tests wait for.
-pub(crate) const SHORT: Duration = Duration::from_millis(150);
+pub(crate) const SHORT: Duration = Duration::from_millis(250);
 /// Several of these limits.
-pub(crate) const LONGER: Duration = Duration::from_millis(700);
+pub(crate) const LONGER: Duration = Duration::from_millis(900);
 /// No machine is that slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 

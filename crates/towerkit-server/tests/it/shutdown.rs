@@ -1,11 +1,13 @@
 //! The order of the shutdown.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::oneshot, time::sleep};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use towerkit_core::Event;
 use towerkit_server::{Drained, Health, Server, shutdown_signal};
 
@@ -132,27 +134,26 @@ async fn a_dropped_server_cuts_off_its_calls() {
 #[tokio::test]
 async fn the_steps_of_the_shutdown_have_an_order() {
     let health = Health::new();
-    let (deregistered, mut is_deregistered) = oneshot::channel();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = tower::service_fn(async |_: http::Request<towerkit_server::RequestBody>| {
         Ok::<_, std::io::Error>(crate::setup::text("hello"))
     });
+    let (deregistered, is_deregistered) = oneshot::channel();
     let is_ready = health.clone();
     let server = Server::new()
         .health(health.clone())
         .on_stop(async move {
+            // The server is ready, and serves new connections.
             assert!(is_ready.is_ready());
-            deregistered.send(()).unwrap();
+            get(&mut TcpStream::connect(address).await.unwrap(), "/").await;
+            deregistered.send(Instant::now()).unwrap();
         })
-        .shutdown_delay(Duration::from_secs(2));
+        .shutdown_delay(SHORT);
     let task = tokio::spawn(server.serve(listener, service, async {}));
-    soon(&mut is_deregistered).await.unwrap();
-    // During the delay the server is ready, and serves.
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    get(&mut stream, "/").await;
-    drop(stream);
+    let is_deregistered = soon(is_deregistered).await.unwrap();
     soon(health.stopping()).await;
+    assert!(is_deregistered.elapsed() >= SHORT);
     assert!(!health.is_ready());
     assert_eq!(soon(task).await.unwrap(), Drained::Complete);
     assert!(TcpStream::connect(address).await.is_err());

@@ -135,7 +135,7 @@ async fn a_request_body_that_drips_gets_a_408() {
         while writes.write_all(b"a").await.is_ok() {
             sleep(SHORT / 10).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         response = read_until(&mut reads, r#""status":408}"#) => {
@@ -143,22 +143,6 @@ async fn a_request_body_that_drips_gets_a_408() {
         }
         () = drip => {}
     }
-}
-
-#[tokio::test]
-async fn a_slow_request_body_that_makes_progress_is_read() {
-    let server = Running::start(Server::new().body_timeout(4 * SHORT).unwrap()).await;
-    let mut stream = server
-        .send(
-            "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 16384\r\n\r\n",
-        )
-        .await;
-    for _ in 0..16 {
-        stream.write_all(&[b'a'; 1024]).await.unwrap();
-        sleep(SHORT / 2).await;
-    }
-    let response = read_to_close(&mut stream).await;
-    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 #[tokio::test]
