@@ -117,6 +117,7 @@
 //! | `metrics-push` | [`metrics_push`] | metrics pushed to statsd, Graphite or InfluxDB |
 //! | `trace` | [`trace`] | distributed traces: W3C Trace Context, B3, Jaeger |
 //! | `opentelemetry` | [`opentelemetry`] | spans exported to a collector |
+//! | `server` | [`server`] | an HTTP server with limits, health and a graceful shutdown |
 //! | `full` | | all of the above and below |
 //!
 //! More features add to these modules:
@@ -134,6 +135,7 @@
 //! | `opentelemetry-otlp-grpc`, `opentelemetry-otlp-http`, `opentelemetry-zipkin` | the protocol of the exporter |
 //! | `ratelimit-redis-cluster`, `ratelimit-redis-tls` | Redis Cluster, TLS to Redis |
 //! | `transport-http-form`, `transport-http-protobuf`, `transport-http-xml` | codecs beside JSON |
+//! | `server-tls`, `server-grpc-health` | TLS with client certificates; `grpc.health.v1` |
 //!
 //! # Where to read on
 //!
@@ -172,6 +174,8 @@ pub use towerkit_ratelimit as ratelimit;
 pub use towerkit_ratelimit_redis as ratelimit_redis;
 #[cfg(feature = "retry")]
 pub use towerkit_retry as retry;
+#[cfg(feature = "server")]
+pub use towerkit_server as server;
 #[cfg(feature = "timeout")]
 pub use towerkit_timeout as timeout;
 #[cfg(feature = "trace")]

@@ -1,0 +1,249 @@
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
+use http_body::Body;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use pin_project::pin_project;
+use tower::util::Oneshot;
+use tower_service::Service;
+use towerkit_core::BoxError;
+use towerkit_http::Problem;
+
+use crate::{
+    activity::{Activity, InFlight},
+    head_check::HeadLimits,
+    request_body::{RequestBody, StalledFlag},
+    response_body::ResponseBody,
+};
+
+/// The service of one connection, as hyper calls it: checks heads, and counts calls until the end of their response bodies.
+pub(crate) struct CallService<S> {
+    pub(crate) inner: S,
+    pub(crate) activity: Arc<Activity>,
+    /// Inserted into each request.
+    pub(crate) extensions: Extensions,
+    pub(crate) head_limits: HeadLimits,
+    pub(crate) body_timeout: Duration,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for CallService<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>> + Clone,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = Infallible;
+    type Future = CallFuture<S>;
+
+    fn call(&self, request: Request<Incoming>) -> CallFuture<S> {
+        let call = InFlight::begin(&self.activity);
+        let is_http2 = request.version() == Version::HTTP_2;
+        let method = MethodKind::of(request.method());
+        let mut stalled = None;
+        let state = match self.head_limits.check(&request) {
+            Err(problem) => CallState::Rejected(Some(problem)),
+            Ok(()) => {
+                let (mut parts, body) = request.into_parts();
+                if parts.extensions.is_empty() {
+                    parts.extensions = self.extensions.clone();
+                } else {
+                    parts.extensions.extend(self.extensions.clone());
+                }
+                let body = if body.is_end_stream() || is_grpc(&parts.headers) {
+                    RequestBody::unlimited(body)
+                } else {
+                    let flag = stalled.insert(StalledFlag::default());
+                    RequestBody::limited(body, self.body_timeout, flag.clone())
+                };
+                let request = Request::from_parts(parts, body);
+                CallState::Running(Oneshot::new(self.inner.clone(), request))
+            }
+        };
+        CallFuture {
+            state,
+            call: Some(call),
+            stalled,
+            method,
+            is_http2,
+        }
+    }
+}
+
+/// The methods to which the same response means something else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum MethodKind {
+    Connect,
+    Head,
+    Other,
+}
+
+impl MethodKind {
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::CONNECT => Self::Connect,
+            Method::HEAD => Self::Head,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns true if a response turns its connection into a tunnel.
+    fn is_tunneled_by(self, status: StatusCode) -> bool {
+        status == StatusCode::SWITCHING_PROTOCOLS || self == Self::Connect && status.is_success()
+    }
+}
+
+/// One call, from the head of its request to the head of its response.
+#[pin_project]
+pub(crate) struct CallFuture<S: Service<Request<RequestBody>>> {
+    // The order of drops: the call ends after its future.
+    #[pin]
+    state: CallState<S>,
+    call: Option<InFlight>,
+    stalled: Option<StalledFlag>,
+    method: MethodKind,
+    is_http2: bool,
+}
+
+#[pin_project(project = CallStateProjection)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all calls are in the large variant"
+)]
+enum CallState<S: Service<Request<RequestBody>>> {
+    Running(#[pin] Oneshot<S, Request<RequestBody>>),
+    Rejected(Option<Problem>),
+}
+
+impl<S, B> Future for CallFuture<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match this.state.project() {
+            CallStateProjection::Running(running) => ready!(running.poll(cx))
+                // The service has seen its error; the client must not.
+                .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR)),
+            CallStateProjection::Rejected(problem) => {
+                Err(problem.take().expect("polled until it is ready"))
+            }
+        };
+        let result = match result {
+            Ok(response) if has_stalled(this.stalled.as_ref(), response.status()) => {
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT))
+            }
+            Err(_) if this.stalled.as_ref().is_some_and(StalledFlag::is_set) => {
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT))
+            }
+            result => result,
+        };
+        let mut call = this.call.take().expect("polled until it is ready");
+        let response = match result {
+            Ok(response) => {
+                // A body of a known length is no stream.
+                let has_length = response.body().size_hint().exact().is_some();
+                call.set_answered(!has_length && is_stream(response.headers()));
+                if this.method.is_tunneled_by(response.status()) {
+                    call.set_tunneled();
+                }
+                response.map(|body| ResponseBody::of_service(body, call, *this.is_http2))
+            }
+            Err(problem) => {
+                call.set_answered(false);
+                rejection(problem, *this.method, *this.is_http2)
+                    .map(|body| ResponseBody::of_server(body, call, *this.is_http2))
+            }
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Returns true if the service answered with an error because the request body had stalled. A success stands: the service did not need
+/// the rest.
+fn has_stalled(stalled: Option<&StalledFlag>, status: StatusCode) -> bool {
+    stalled.is_some_and(StalledFlag::is_set)
+        && (status.is_client_error() || status.is_server_error())
+}
+
+fn rejection(problem: Problem, method: MethodKind, is_http2: bool) -> Response<Full<Bytes>> {
+    let method = match method {
+        MethodKind::Head => Method::HEAD,
+        _ => Method::GET,
+    };
+    let mut response = problem.respond_to::<Full<Bytes>>(&method);
+    if response.status() == StatusCode::REQUEST_TIMEOUT && !is_http2 {
+        // The rest of the body would be read as the next request (RFC 9110, section 15.5.9).
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Returns true for bodies that may pause for as long as they like.
+fn is_stream(headers: &HeaderMap) -> bool {
+    has_type(
+        headers,
+        &[
+            "text/event-stream",
+            "application/grpc",
+            "application/grpc-web",
+        ],
+    )
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    has_type(headers, &["application/grpc"])
+}
+
+/// Returns true if the content type is one of `expected`, perhaps with a suffix such as `+proto` or parameters.
+fn has_type(headers: &HeaderMap, expected: &[&str]) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let value = value.as_bytes();
+    expected.iter().any(|expected| {
+        let (kind, rest) = value.split_at(expected.len().min(value.len()));
+        kind.eq_ignore_ascii_case(expected.as_bytes())
+            && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_recognised_by_their_content_type() {
+        let is_stream = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            is_stream(&headers)
+        };
+        for value in [
+            "text/event-stream",
+            "Text/Event-Stream; charset=utf-8",
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc-web+proto",
+        ] {
+            assert!(is_stream(value), "{value}");
+        }
+        for value in ["text/event-streams", "application/grpcs", "text/plain", ""] {
+            assert!(!is_stream(value), "{value}");
+        }
+        assert!(!super::is_stream(&HeaderMap::new()));
+    }
+}
