@@ -52,7 +52,7 @@ impl Waiter {
     fn end(mut self) -> Option<u8> {
         if self.outcome.is_pending() {
             let is_woken = self.woken.0.load(Ordering::SeqCst);
-            assert!(is_woken, "nobody woke who max_waits");
+            assert!(is_woken, "the waiter is woken");
             self.poll();
         }
         match self.outcome {

@@ -159,7 +159,7 @@ mod tests {
                     _ => {}
                 }
                 most = most.max(waiting.len());
-                prop_assert!(call.waiters.len() <= most, "waiters that nobody needs");
+                prop_assert!(call.waiters.len() <= most, "no slot is wasted");
                 prop_assert_eq!(call.is_open(), landed.is_none());
                 prop_assert_eq!(call.outcome(), landed.map(outcome));
                 for (waiter, waker) in &waiting {

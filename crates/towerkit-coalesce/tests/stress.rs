@@ -35,13 +35,16 @@ fn poll_by_waker<F: Future>(future: F, polls: u32) -> Option<F::Output> {
         }
         let start = Instant::now();
         thread::park_timeout(Duration::from_secs(20));
-        assert!(start.elapsed() < Duration::from_secs(20), "nobody wakes it");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "not woken in time"
+        );
     }
     None
 }
 
 #[test]
-fn nobody_waits_for_ever() {
+fn every_call_of_many_threads_ends() {
     const CALLS: u32 = 20_000;
     let probe = Probe::new();
     let counts = probe.counts();
@@ -93,5 +96,5 @@ fn nobody_waits_for_ever() {
         (counts.in_flight(), counts.reserved(), counts.violations()),
         (0, 0, 0)
     );
-    assert!(handle.snapshot().shared > 0, "nobody met");
+    assert!(handle.snapshot().shared > 0, "no two calls met");
 }

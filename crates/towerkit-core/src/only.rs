@@ -164,10 +164,7 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for OnlyPolicy<R> {
         if !self.selects(call) {
             return Ok(Admission::Now(None));
         }
-        Ok(match self.policy.start(call)? {
-            Admission::Now(state) => Admission::Now(Some(state)),
-            Admission::Later(wait) => Admission::Later(wait),
-        })
+        Ok(self.policy.start(call)?.map(Some))
     }
 
     fn poll_wait(

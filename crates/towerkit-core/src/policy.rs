@@ -193,6 +193,16 @@ pub enum Admission<C, W> {
     Later(W),
 }
 
+impl<C, W> Admission<C, W> {
+    /// Converts the state of a call that is admitted.
+    pub(crate) fn map<D>(self, convert: impl FnOnce(C) -> D) -> Admission<D, W> {
+        match self {
+            Self::Now(state) => Admission::Now(convert(state)),
+            Self::Later(wait) => Admission::Later(wait),
+        }
+    }
+}
+
 /// A policy that observes calls, such as a log or metrics.
 ///
 /// [`observe`](crate::observe) makes a layer of it. An observer can neither reject nor delay a call. It can change the request at the

@@ -13,6 +13,7 @@ use crate::{
     message = "`{Self}` does not read requests of type `{Req}`",
     label = "this layer has no protocol yet, or one that does not fit these requests",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
+    note = "for an endpoint add `.rpc()` to the layer (`use towerkit_endpoint::RpcExt`)",
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)"
 )]
 pub trait Protocol<Req>: DescribeRequest<Req> {

@@ -82,6 +82,7 @@ pub trait DrainResponse<T> {
     message = "`{Self}` cannot replay requests of type `{Req}`",
     label = "this layer has no protocol yet, or one that does not fit these requests",
     note = "for an axum, tonic or hyper service add `.http()` or `.grpc()` to the layer (`use towerkit_http::HttpExt`)",
+    note = "for an endpoint add `.rpc()` to the layer (`use towerkit_endpoint::RpcExt`)",
     note = "for any other service add `.plain(\"operation\")` to the layer (`use towerkit_core::LayerExt`)",
     note = "a plain request has to be `Clone`, and the body of an HTTP request has to implement `towerkit_http::ReplayBody`"
 )]

@@ -136,10 +136,7 @@ impl<Req, R: RunAsyncPolicy<Req>> RunAsyncPolicy<Req> for Option<R> {
         let Some(policy) = self else {
             return Ok(Admission::Now(None));
         };
-        Ok(match policy.start(call)? {
-            Admission::Now(state) => Admission::Now(Some(state)),
-            Admission::Later(wait) => Admission::Later(wait),
-        })
+        Ok(policy.start(call)?.map(Some))
     }
 
     fn poll_wait(

@@ -172,6 +172,9 @@ impl RpcError {
     }
 
     /// Marks an error of a request that certainly never reached the upstream, so that any request may be sent again.
+    ///
+    /// Clients mark their errors. An endpoint that has changed something before it called a client must return another error:
+    /// a retry around that endpoint would otherwise repeat the change.
     #[must_use]
     pub fn unsent(mut self) -> Self {
         self.0.is_unsent = true;

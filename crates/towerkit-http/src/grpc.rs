@@ -1,19 +1,15 @@
-use std::{
-    any::{Any, TypeId},
-    marker::PhantomData,
-    net::SocketAddr,
-};
+use std::marker::PhantomData;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    Deadline, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind,
-    RejectCall, Rejection, RejectionReason, Status, TargetUri, TrackResponse,
+    DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
+    Rejection, RejectionReason, Status, TrackResponse,
 };
 
 use crate::{
-    CommonErrors, InspectError, PeerAddress, ResponseHead, TrackedBodies, TrackedBody, headers,
+    CommonErrors, InspectError, ResponseHead, TrackedBodies, TrackedBody, headers,
     outcome::{OK, code_if_any, code_of, code_of_status, outcome_of_code},
     rejection_response, response_bodies,
     tracked_body::CallProgress,
@@ -101,56 +97,7 @@ impl<B, K> DescribeRequest<Request<B>> for Grpc<K> {
         operation(request)
     }
 
-    fn path<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
-        Some(request.uri().path())
-    }
-
-    fn target<'a>(&self, request: &'a Request<B>) -> Option<TargetUri<'a>> {
-        Some(headers::target(request))
-    }
-
-    fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
-        PeerAddress::find(request.extensions())
-    }
-
-    fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {
-        headers::part(request, part)
-    }
-
-    #[inline(always)]
-    fn method<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
-        Some(request.method().as_str())
-    }
-
-    #[inline(always)]
-    fn header<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
-        request.headers().get(name)?.to_str().ok()
-    }
-
-    fn header_values<'a>(
-        &self,
-        request: &'a Request<B>,
-        name: &str,
-        visit: &mut dyn FnMut(&'a [u8]),
-    ) {
-        headers::visit(request.headers(), name, visit);
-    }
-
-    fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
-        headers::set(request.headers_mut(), name, value);
-    }
-
-    fn remove_header(&self, request: &mut Request<B>, name: &'static str) {
-        headers::remove(request.headers_mut(), name);
-    }
-
-    fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
-        headers::deadline(request)
-    }
-
-    fn set_deadline(&self, request: &mut Request<B>, deadline: Deadline) {
-        request.extensions_mut().insert(deadline);
-    }
+    headers::describe_request_head!(B);
 
     fn rejection_status(&self, _kind: ProtocolKind, reason: RejectionReason) -> Option<Status> {
         Some(Status::Grpc(code_of(reason)))
@@ -182,12 +129,44 @@ pub(crate) fn read_head(head: ResponseHead<'_>) -> CallProgress {
     };
     let mut progress = CallProgress::new(outcome_of_code(code), Some(Status::Grpc(code)));
     if code != OK
-        && let Some(rejection) = head.extensions.get::<Rejection>()
+        && let Some(reason) = rejection_reason(head.extensions)
     {
-        progress.outcome = rejection.reason().outcome();
-        progress.rejection_reason = Some(rejection.reason());
+        progress.outcome = reason.outcome();
+        progress.rejection_reason = Some(reason);
     }
     progress
+}
+
+/// Returns the reason of a rejection by an inner layer: its response has the rejection in the extensions.
+fn rejection_reason(extensions: &Extensions) -> Option<RejectionReason> {
+    let rejection = extensions.get().map(Rejection::reason);
+    rejection.or_else(|| tonic_status::rejection_reason(extensions))
+}
+
+#[cfg(feature = "tonic")]
+mod tonic_status {
+    use std::error::Error;
+
+    use http::Extensions;
+    use towerkit_core::{Rejection, RejectionReason, causes};
+
+    /// Finds a rejection among the causes of the [`Status`](tonic::Status) that tonic puts into the extensions of a response. A method
+    /// of a tonic server can return a rejection only as a status.
+    pub(super) fn rejection_reason(extensions: &Extensions) -> Option<RejectionReason> {
+        let status: &tonic::Status = extensions.get()?;
+        let rejection = causes(status).find_map(<dyn Error>::downcast_ref);
+        rejection.map(Rejection::reason)
+    }
+}
+
+#[cfg(not(feature = "tonic"))]
+mod tonic_status {
+    use http::Extensions;
+    use towerkit_core::RejectionReason;
+
+    pub(super) fn rejection_reason(_extensions: &Extensions) -> Option<RejectionReason> {
+        None
+    }
 }
 
 impl<B: Body, E: 'static, K: InspectError<E>> TrackResponse<Response<B>, E> for GrpcExchange<K> {

@@ -5,6 +5,76 @@ use towerkit_core::{Deadline, TargetUri};
 
 use crate::rejection_response::header_pair;
 
+/// Makes the methods of [`DescribeRequest`](towerkit_core::DescribeRequest) that read or change the head of a `Request<$body>`, which are
+/// the same for HTTP and gRPC.
+macro_rules! describe_request_head {
+    ($body:ident) => {
+        fn path<'a>(&self, request: &'a http::Request<$body>) -> Option<&'a str> {
+            Some(request.uri().path())
+        }
+
+        fn target<'a>(
+            &self,
+            request: &'a http::Request<$body>,
+        ) -> Option<towerkit_core::TargetUri<'a>> {
+            Some($crate::headers::target(request))
+        }
+
+        fn peer(&self, request: &http::Request<$body>) -> Option<std::net::SocketAddr> {
+            $crate::PeerAddress::find(request.extensions())
+        }
+
+        fn part<'a>(
+            &self,
+            request: &'a http::Request<$body>,
+            part: std::any::TypeId,
+        ) -> Option<&'a dyn std::any::Any> {
+            $crate::headers::part(request, part)
+        }
+
+        #[inline(always)]
+        fn method<'a>(&self, request: &'a http::Request<$body>) -> Option<&'a str> {
+            Some(request.method().as_str())
+        }
+
+        #[inline(always)]
+        fn header<'a>(&self, request: &'a http::Request<$body>, name: &str) -> Option<&'a str> {
+            request.headers().get(name)?.to_str().ok()
+        }
+
+        fn header_values<'a>(
+            &self,
+            request: &'a http::Request<$body>,
+            name: &str,
+            visit: &mut dyn FnMut(&'a [u8]),
+        ) {
+            $crate::headers::visit(request.headers(), name, visit);
+        }
+
+        fn set_header(&self, request: &mut http::Request<$body>, name: &'static str, value: &str) {
+            $crate::headers::set(request.headers_mut(), name, value);
+        }
+
+        fn remove_header(&self, request: &mut http::Request<$body>, name: &'static str) {
+            $crate::headers::remove(request.headers_mut(), name);
+        }
+
+        fn deadline(&self, request: &http::Request<$body>) -> Option<towerkit_core::Deadline> {
+            $crate::headers::deadline(request)
+        }
+
+        fn set_deadline(
+            &self,
+            request: &mut http::Request<$body>,
+            deadline: towerkit_core::Deadline,
+        ) {
+            request.extensions_mut().insert(deadline);
+        }
+    };
+}
+
+pub(crate) use describe_request_head;
+
 /// Returns the part of the request head with this type, such as its [`HeaderMap`].
 pub(crate) fn part<B>(request: &Request<B>, part: TypeId) -> Option<&dyn Any> {
     let parts: [&dyn Any; 4] = [

@@ -1,20 +1,16 @@
-use std::{
-    any::{Any, TypeId},
-    marker::PhantomData,
-    net::SocketAddr,
-};
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use towerkit_core::{
-    Deadline, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind,
-    RejectCall, Rejection, RejectionReason, Status, TargetUri, TrackResponse,
+    DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
+    Rejection, RejectionReason, Status, TrackResponse,
 };
 
 use crate::{
-    ByStatus, ClassifyHead, CommonErrors, InspectError, OperationFn, OperationName, PeerAddress,
-    RequestHead, ResponseBodies, ResponseHead, TrackedBodies, Unmatched, grpc, headers,
+    ByStatus, ClassifyHead, CommonErrors, InspectError, OperationFn, OperationName, RequestHead,
+    ResponseBodies, ResponseHead, TrackedBodies, Unmatched, grpc, headers,
     outcome::{code_if_any, code_of, outcome_of_code, status_of},
     rejection_response, response_bodies,
     tracked_body::{CallProgress, UNKNOWN_LENGTH},
@@ -161,56 +157,7 @@ impl<B, C, O: OperationName, K, W> DescribeRequest<Request<B>> for Http<C, O, K,
         kind == ProtocolKind::Grpc || self.operation.is_routed(RequestHead::of(request))
     }
 
-    fn path<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
-        Some(request.uri().path())
-    }
-
-    fn target<'a>(&self, request: &'a Request<B>) -> Option<TargetUri<'a>> {
-        Some(headers::target(request))
-    }
-
-    fn peer(&self, request: &Request<B>) -> Option<SocketAddr> {
-        PeerAddress::find(request.extensions())
-    }
-
-    fn part<'a>(&self, request: &'a Request<B>, part: TypeId) -> Option<&'a dyn Any> {
-        headers::part(request, part)
-    }
-
-    #[inline(always)]
-    fn method<'a>(&self, request: &'a Request<B>) -> Option<&'a str> {
-        Some(request.method().as_str())
-    }
-
-    #[inline(always)]
-    fn header<'a>(&self, request: &'a Request<B>, name: &str) -> Option<&'a str> {
-        request.headers().get(name)?.to_str().ok()
-    }
-
-    fn header_values<'a>(
-        &self,
-        request: &'a Request<B>,
-        name: &str,
-        visit: &mut dyn FnMut(&'a [u8]),
-    ) {
-        headers::visit(request.headers(), name, visit);
-    }
-
-    fn set_header(&self, request: &mut Request<B>, name: &'static str, value: &str) {
-        headers::set(request.headers_mut(), name, value);
-    }
-
-    fn remove_header(&self, request: &mut Request<B>, name: &'static str) {
-        headers::remove(request.headers_mut(), name);
-    }
-
-    fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
-        headers::deadline(request)
-    }
-
-    fn set_deadline(&self, request: &mut Request<B>, deadline: Deadline) {
-        request.extensions_mut().insert(deadline);
-    }
+    headers::describe_request_head!(B);
 
     fn rejection_bytes(
         &self,

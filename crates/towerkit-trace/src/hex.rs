@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_in_every_lane_is_read_as_the_standard_library_writes_it() {
+    fn every_byte_in_every_position_is_parsed_as_the_standard_library_writes_it() {
         for lane in 0..6 {
             for byte in 0..=u8::MAX {
                 let mut bytes = [0x5a; 6];
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lower_case_digit_is_rejected_in_every_lane() {
+    fn other_bytes_than_lower_case_digits_are_rejected_in_every_position() {
         for lane in 0..12 {
             for byte in 0..=u8::MAX {
                 let mut digits = *b"0123456789ab";

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_second_admits_as_many_and_no_more() {
+    fn every_second_admits_up_to_the_limit() {
         let rate_sampler = RateSampler::new(NonZeroU32::new(3).unwrap());
         let admitted = |at: u64| (0..10).filter(|_| rate_sampler.admits(at)).count();
         assert_eq!(admitted(5_000_000_000), 3);

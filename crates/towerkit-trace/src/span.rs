@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_put_together_whatever_its_length() {
+    fn a_name_of_any_length_is_concatenated() {
         for length in 0..300 {
             let route = format!("/{}", "é".repeat(length));
             let name = named("GET", Some(&route), str::to_owned);

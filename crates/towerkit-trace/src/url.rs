@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_cut_and_loses_segments_that_look_like_secrets() {
+    fn a_path_is_truncated_without_segments_that_look_like_secrets() {
         assert_eq!(path("/orders/7"), "/orders/7");
         assert_eq!(path("/a;session=7/b"), "/REDACTED/b");
         assert_eq!(

@@ -65,8 +65,8 @@ const DEFAULT_RESPONSE_LIMIT: usize = 4 * 1024 * 1024;
 /// [`Unavailable`](ErrorCode::Unavailable), with the cause as its source, and marked as unsent if the request certainly never reached
 /// the upstream.
 ///
-/// Headers and extensions of the endpoint's request are sent with it, except for headers that belong to one connection. Dropping the
-/// future ends the request.
+/// Headers and extensions of the endpoint's request are sent with it, credentials such as `Authorization` included. Headers that belong
+/// to one connection or to one body are not, so that an endpoint may pass a request on. Dropping the future ends the request.
 pub struct HttpClient<H, C, T, U> {
     http: H,
     method: Method,
@@ -171,15 +171,15 @@ pub fn client_head(
     head.uri = uri;
     head.headers = headers;
     head.extensions = extensions;
-    remove_connection_headers(&mut head.headers);
+    remove_unforwardable_headers(&mut head.headers);
     head
 }
 
-/// Removes the headers of an incoming request that must not be sent on: those of one connection ([RFC 9110, section 7.6.1]), and those
-/// of its body and its host.
+/// Removes the headers of an incoming request that must not be sent on: those of one connection ([RFC 9110, section 7.6.1]), those of
+/// its body and its host, and those that ask for a part of the response, or for none if the caller has it.
 ///
 /// [RFC 9110, section 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
-fn remove_connection_headers(headers: &mut HeaderMap) {
+fn remove_unforwardable_headers(headers: &mut HeaderMap) {
     if headers.is_empty() {
         return;
     }
@@ -204,9 +204,16 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,
         header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_LOCATION,
+        header::CONTENT_RANGE,
         header::ACCEPT_ENCODING,
         header::EXPECT,
         header::HOST,
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
     ] {
         headers.remove(name);
     }
@@ -311,8 +318,14 @@ where
                     me.state.set(ExchangeState::Reading { head, body });
                 }
                 ExchangeStateProj::Reading { head, body } => {
-                    let body = ready!(body.poll(cx)).map_err(response_body_error)?;
+                    let body = ready!(body.poll(cx));
                     let head = head.take().expect("not polled after its end");
+                    let body = match body {
+                        Ok(body) => body,
+                        // The error is that of the status, whether its body arrives or not.
+                        Err(_) if !head.status.is_success() => Bytes::new(),
+                        Err(error) => return Poll::Ready(Err(response_body_error(error))),
+                    };
                     return Poll::Ready(Ok((head, body)));
                 }
             }

@@ -13,7 +13,8 @@ use crate::ResponseBody;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not decode requests to `{T}`",
     note = "`Json`, `Form` and `Query` decode types with `serde::Deserialize`, `Protobuf` those with `prost::Message`",
-    note = "a pair `(Query, Json)` decodes requests by the first codec and encodes responses by the second"
+    note = "a pair `(Query, Json)` decodes requests by the first codec and encodes responses by the second",
+    note = "a closure needs the type of its first parameter: `|head: &http::request::Parts, body: Bytes| ..`"
 )]
 pub trait DecodeRequest<T> {
     /// Decodes a request.
@@ -46,7 +47,8 @@ pub trait EncodeResponse<U> {
 /// A function of the same shape is an encoder, too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not encode requests of type `{T}`",
-    note = "`Json`, `Form` and `Query` encode types with `serde::Serialize`, `Protobuf` those with `prost::Message`"
+    note = "`Json`, `Form` and `Query` encode types with `serde::Serialize`, `Protobuf` those with `prost::Message`",
+    note = "a closure needs the type of its second parameter: `|message, head: &mut http::request::Parts| ..`"
 )]
 pub trait EncodeRequest<T> {
     /// Encodes the message, and returns the body. `head` has the method, the URI and the headers of the request so far; the encoder may
@@ -64,7 +66,8 @@ pub trait EncodeRequest<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not decode responses to `{U}`",
     note = "`Json` and `Form` decode types with `serde::Deserialize`, `Protobuf` those with `prost::Message`",
-    note = "a pair `(Query, Json)` encodes requests by the first codec and decodes responses by the second"
+    note = "a pair `(Query, Json)` encodes requests by the first codec and decodes responses by the second",
+    note = "a closure needs the type of its first parameter: `|head: &http::response::Parts, body: Bytes| ..`"
 )]
 pub trait DecodeResponse<U> {
     /// Decodes a response.

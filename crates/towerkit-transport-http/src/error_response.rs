@@ -1,5 +1,5 @@
 use http::{HeaderValue, Response, StatusCode, header};
-use towerkit_core::{CarriesRejection, ErrorCode};
+use towerkit_core::CarriesRejection;
 use towerkit_endpoint::{IntoRpcError, RpcError};
 use towerkit_http::{Problem, rejection_response, retry_after_value};
 
@@ -7,7 +7,7 @@ use crate::ResponseBody;
 
 /// Makes the response for an error: problem details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 ///
-/// The member `detail` has the message, and `code` the [`ErrorCode`], or the reason of a rejection. The response has `Retry-After` if the
+/// The member `detail` has the message, and `code` the [`ErrorCode`](towerkit_core::ErrorCode), or the reason of a rejection. The response has `Retry-After` if the
 /// error says when a retry may succeed, and the headers of a rejection.
 ///
 /// ```
@@ -25,7 +25,8 @@ pub fn problem(error: &RpcError) -> Response<ResponseBody> {
         return rejection_response(rejection.clone());
     }
     let status = StatusCode::from_u16(error.http_status());
-    let mut response = Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Problem::new(status)
         .detail(error.message().into_owned())
         .code(error.code().as_str())
         .respond();
@@ -33,7 +34,7 @@ pub fn problem(error: &RpcError) -> Response<ResponseBody> {
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, retry_after_value(wait));
     }
-    if error.code() == ErrorCode::Unauthenticated {
+    if status == StatusCode::UNAUTHORIZED {
         // RFC 9110, section 15.5.2: a 401 has a challenge.
         let bearer = HeaderValue::from_static("Bearer");
         headers.insert(header::WWW_AUTHENTICATE, bearer);

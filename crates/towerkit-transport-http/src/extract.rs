@@ -1,8 +1,14 @@
-use std::{convert::Infallible, fmt, future::Future, marker::PhantomData, pin::Pin, task};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, poll_fn},
+    marker::PhantomData,
+    pin::{Pin, pin},
+    task,
+};
 
 use axum::{extract::FromRequestParts, response::IntoResponse};
-use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 use towerkit_core::{BoxError, ErrorCode};
@@ -17,8 +23,9 @@ use crate::{
 impl<S, C, T> HttpHandler<S, C, T> {
     /// Makes the message of a part of the head, which an extractor of axum reads, and of the decoded body.
     ///
-    /// The rejection of the extractor is an error like any other: [`errors`](HttpHandler::errors) encodes it. A request without a body
-    /// has the body `()`, which [`Json`](crate::Json) decodes from nothing.
+    /// The rejection of the extractor is an error like any other: [`errors`](HttpHandler::errors) encodes it. A rejection whose status
+    /// is not an error, such as a redirect to a login page, is the response. A request without a body has the body `()`, which
+    /// [`Json`](crate::Json) decodes from nothing.
     ///
     /// ```
     /// use axum::{Router, extract::Path, routing::get_service};
@@ -126,10 +133,9 @@ where
             ..
         } = self.handler;
         let (mut head, body) = request.into_parts();
-        let part = P::from_request_parts(&mut head, &()).await;
-        let part = match part.map_err(IntoResponse::into_response) {
+        let part = match extract(&mut head).await? {
             Ok(part) => part,
-            Err(response) => return Err(extractor_error(response).await),
+            Err(response) => return read_rejection(response).await,
         };
         let body = ReadBody::new(body, options.body_limit).await;
         let body = body.map_err(|error| body_error(error, options.body_limit))?;
@@ -143,21 +149,48 @@ where
     }
 }
 
+/// Runs an extractor. A panic becomes an internal error.
+async fn extract<P: FromRequestParts<()>>(
+    head: &mut request::Parts,
+) -> Result<Result<P, axum::response::Response>, RpcError> {
+    let mut extracting = pin!(async {
+        let part = P::from_request_parts(head, &()).await;
+        part.map_err(IntoResponse::into_response)
+    });
+    poll_fn(
+        |cx| match catch_panic(|| Ok(extracting.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => task::Poll::Ready(Err(panic)),
+        },
+    )
+    .await
+}
+
 /// Converts the rejection of an extractor, whose body is a sentence for the caller.
-async fn extractor_error(response: axum::response::Response) -> RpcError {
+async fn read_rejection(
+    response: axum::response::Response,
+) -> Result<Response<ResponseBody>, RpcError> {
     const LIMIT: usize = 4096;
     let status = response.status();
-    let error = |message| {
-        let code = ErrorCode::from_http_status(status.as_u16());
-        RpcError::new(code, message).with_http_status(status.as_u16())
+    if !status.is_client_error() && !status.is_server_error() {
+        return Ok(response.map(ResponseBody::new));
+    }
+    let wait = towerkit_http::retry_after(response.headers());
+    let message = match status.is_server_error() {
+        true => "internal error".to_owned(),
+        false => {
+            let text = ReadBody::new(response.into_body(), LIMIT).await;
+            let text = text.unwrap_or_default();
+            match std::str::from_utf8(&text) {
+                Ok(text) if !text.is_empty() => text.to_owned(),
+                _ => status.canonical_reason().unwrap_or("rejected").to_owned(),
+            }
+        }
     };
-    if status.is_server_error() {
-        return error("internal error".to_owned());
-    }
-    let text = ReadBody::new(response.into_body(), LIMIT).await;
-    let text = text.unwrap_or_else(|_| Bytes::new());
-    match std::str::from_utf8(&text) {
-        Ok(text) if !text.is_empty() => error(text.to_owned()),
-        _ => error(status.canonical_reason().unwrap_or("rejected").to_owned()),
-    }
+    let code = ErrorCode::from_http_status(status.as_u16());
+    let error = RpcError::new(code, message).with_http_status(status.as_u16());
+    Err(match wait {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    })
 }

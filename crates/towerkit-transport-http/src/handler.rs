@@ -26,7 +26,8 @@ use crate::{
 /// example.
 pub fn serve<S, C, T>(operation: &'static str, codec: C, endpoint: S) -> HttpHandler<S, C, T>
 where
-    S: Service<towerkit_endpoint::Request<T>>,
+    S: Service<towerkit_endpoint::Request<T>, Error: IntoRpcError> + Clone,
+    C: EncodeResponse<S::Response> + Clone,
 {
     HttpHandler {
         operation,
@@ -65,7 +66,7 @@ type ErrorEncoder = dyn Fn(&RpcError) -> Response<ResponseBody> + Send + Sync;
 impl<S, C, T> HttpHandler<S, C, T> {
     /// Answers requests with another method with 405 and `Allow`; by default every method is served.
     ///
-    /// A router such as axum's checks the method itself.
+    /// A handler that serves `GET` serves `HEAD`, too. A router such as axum's checks the method itself.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.options.method = Some(method);
@@ -100,7 +101,7 @@ impl Options {
     /// Rejects a request that needs no decoding for it.
     pub(crate) fn check<B: Body>(&self, request: &Request<B>) -> Result<(), Failed> {
         if let Some(allowed) = &self.method
-            && request.method() != allowed
+            && !is_allowed(request.method(), allowed)
         {
             return Err(Failed::Method(allowed.clone()));
         }
@@ -128,15 +129,24 @@ impl Options {
             Failed::Error(error) => self.encode(&error),
             Failed::Method(allowed) => {
                 let message = "the method is not allowed";
-                let error = RpcError::new(ErrorCode::Unimplemented, message).with_http_status(405);
+                let error =
+                    RpcError::new(ErrorCode::InvalidArgument, message).with_http_status(405);
                 let mut response = self.encode(&error);
-                if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
-                    response.headers_mut().insert(header::ALLOW, allowed);
-                }
+                let allowed = match allowed {
+                    Method::GET => Ok(HeaderValue::from_static("GET, HEAD")),
+                    other => HeaderValue::from_str(other.as_str()),
+                };
+                let allowed = allowed.expect("a method is a token");
+                response.headers_mut().insert(header::ALLOW, allowed);
                 response
             }
         }
     }
+}
+
+/// RFC 9110, section 9.3.2: a `HEAD` is served as a `GET` whose body is not sent.
+fn is_allowed(method: &Method, allowed: &Method) -> bool {
+    method == allowed || (method == Method::HEAD && allowed == Method::GET)
 }
 
 /// The reason why an endpoint is not called.
@@ -221,12 +231,14 @@ where
         let checked = self.options.check(&request);
         let (head, body) = request.into_parts();
         HandlerFuture {
-            handler: self.clone(),
+            operation: self.operation,
+            codec: self.codec.clone(),
+            options: self.options.clone(),
             method: head.method.clone(),
             state: match checked {
                 Ok(()) => State::Reading {
                     body: ReadBody::new(body, self.options.body_limit),
-                    head: Some(head),
+                    waiting: Some((self.endpoint.clone(), head)),
                 },
                 Err(failed) => State::Failed(Some(failed)),
             },
@@ -241,7 +253,9 @@ where
     S: Service<towerkit_endpoint::Request<T>>,
     B: Body,
 {
-    handler: HttpHandler<S, C, T>,
+    operation: &'static str,
+    codec: C,
+    options: Options,
     method: Method,
     #[pin]
     state: State<S, T, B>,
@@ -256,7 +270,8 @@ where
     Reading {
         #[pin]
         body: ReadBody<B>,
-        head: Option<request::Parts>,
+        /// The endpoint and the head, until the body is read.
+        waiting: Option<(S, request::Parts)>,
     },
     Calling(#[pin] ServeCall<S, T>),
     Failed(Option<Failed>),
@@ -274,25 +289,21 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<ResponseBody>, Failed>> {
         let mut me = self.project();
-        let handler = me.handler;
         loop {
             match me.state.as_mut().project() {
-                StateProj::Reading { body, head } => {
-                    let body = ready!(body.poll(cx)).map_err(|error| {
-                        Failed::Error(body_error(error, handler.options.body_limit))
-                    })?;
-                    let head = head.take().expect("the body is read once");
-                    let decode = || handler.codec.decode_request(&head, body);
-                    let message = catch_panic(decode).map_err(Failed::Error)?;
+                StateProj::Reading { body, waiting } => {
+                    let limit = me.options.body_limit;
+                    let body = ready!(body.poll(cx)).map_err(|error| body_error(error, limit))?;
+                    let (endpoint, head) = waiting.take().expect("the body is read once");
+                    let message = catch_panic(|| me.codec.decode_request(&head, body))?;
                     // The endpoint gets ready only now: a slow body must not hold a permit of its layers.
-                    let request = endpoint_request(handler.operation, message, head);
-                    let call = serve_call(handler.endpoint.clone(), request);
-                    me.state.set(State::Calling(call));
+                    let request = endpoint_request(me.operation, message, head);
+                    me.state.set(State::Calling(serve_call(endpoint, request)));
                 }
                 StateProj::Calling(call) => {
-                    let response = ready!(call.poll(cx)).map_err(Failed::Error)?;
-                    let encode = || handler.codec.encode_response(response);
-                    return Poll::Ready(catch_panic(encode).map_err(Failed::Error));
+                    let response = ready!(call.poll(cx))?;
+                    let response = catch_panic(|| me.codec.encode_response(response))?;
+                    return Poll::Ready(Ok(response));
                 }
                 StateProj::Failed(failed) => {
                     return Poll::Ready(Err(failed.take().expect("not polled after its end")));
@@ -313,8 +324,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.as_mut().poll_steps(cx));
         let me = self.project();
-        let options = &me.handler.options;
-        let response = result.unwrap_or_else(|failed| options.encode_failed(failed));
+        let response = result.unwrap_or_else(|failed| me.options.encode_failed(failed));
         Poll::Ready(Ok(for_method(me.method, response)))
     }
 }
@@ -331,14 +341,14 @@ pub(crate) fn endpoint_request<T>(
     request
 }
 
-/// Removes the body of a response that has none by its method or its status (RFC 9110, sections 6.4.1 and 9.3.2).
+/// Removes the body of a response that has none by its method or its status (RFC 9110, sections 6.4.1, 9.3.2 and 15.3.6).
 pub(crate) fn for_method(
     method: &Method,
     response: Response<ResponseBody>,
 ) -> Response<ResponseBody> {
     let is_bodiless = matches!(
         response.status(),
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
     );
     if !is_bodiless && *method != Method::HEAD {
         return response;

@@ -8,8 +8,11 @@ use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, Respon
 
 /// Encodes and decodes JSON ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)) by [`serde`].
 ///
-/// The content type of a request is not checked, because `curl -d` sends that of a form. An empty body is decoded as `null`, so that a
-/// request without parameters can have the type `()`.
+/// The content type of a request is not checked, because `curl -d` sends that of a form. So a page of another origin can make a browser
+/// send such a request without a [preflight]: a service that authenticates by cookies must check the `Origin` header. An empty body is
+/// decoded as `null`, so that a request without parameters can have the type `()`.
+///
+/// [preflight]: https://developer.mozilla.org/en-US/docs/Glossary/Preflight_request
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json;
 

@@ -101,6 +101,7 @@
 //! | `http` | [`http`] | `.http()` and `.grpc()` on every layer, problem details, request bodies that can be replayed |
 //! | `endpoint` | [`endpoint`] | operations as services, with one request and one error type for all transports; `.rpc()` on every layer |
 //! | `transport-http` | [`transport_http`] | endpoints served and called over HTTP, with JSON |
+//! | `transport-grpc` | [`transport_grpc`] | endpoints served over gRPC, and clients as endpoints |
 //! | `transport-jsonrpc` | [`transport_jsonrpc`] | endpoints served and called over JSON-RPC 2.0 |
 //! | `ratelimit` | [`ratelimit`] | limits by token bucket, for all callers or by key |
 //! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
@@ -176,6 +177,8 @@ pub use towerkit_retry as retry;
 pub use towerkit_timeout as timeout;
 #[cfg(feature = "trace")]
 pub use towerkit_trace as trace;
+#[cfg(feature = "transport-grpc")]
+pub use towerkit_transport_grpc as transport_grpc;
 #[cfg(feature = "transport-http")]
 pub use towerkit_transport_http as transport_http;
 #[cfg(feature = "transport-jsonrpc")]

@@ -10,8 +10,9 @@ use std::{
 
 use towerkit_cache::{CacheLayer, Capacity, Lifetime};
 use towerkit_core::{KeyFn, LayerExt};
+use towerkit_endpoint::{Request, RpcExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Action, HttpRequest, Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Action, HttpRequest, Subject, contract, laws};
 
 fn lifetime() -> Lifetime {
     Lifetime::new(Duration::from_secs(60)).unwrap()
@@ -40,6 +41,11 @@ contract!(
     Subject::new(layer::<Action>().plain("probe"))
 );
 contract!(
+    rpc,
+    RpcClient,
+    Subject::new(layer::<Request<Action>>().rpc())
+);
+contract!(
     http,
     HttpClient,
     Subject::new(layer::<HttpRequest>().http())
@@ -55,6 +61,11 @@ contract!(
     Subject::new(bypassing_layer::<Action>().plain("probe"))
 );
 contract!(
+    bypassing_over_rpc,
+    RpcClient,
+    Subject::new(bypassing_layer::<Request<Action>>().rpc())
+);
+contract!(
     bypassing_over_http,
     HttpClient,
     Subject::new(bypassing_layer::<HttpRequest>().http())
@@ -62,9 +73,9 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let max = Duration::MAX;
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("a ttl of 0", &|| Lifetime::new(Duration::ZERO).is_err()),
         ("a ttl of MAX", &|| Lifetime::new(max).is_err()),
         ("a window of MAX", &|| {

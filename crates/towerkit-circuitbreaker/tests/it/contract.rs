@@ -11,6 +11,7 @@ use towerkit_circuitbreaker::{
     CircuitBreakerLayer, KeyedCircuitBreakerLayer, OpenDuration, OpenWhen,
 };
 use towerkit_core::{Call, Clock, LayerExt};
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, PlainClient, Probe, Subject, contract, laws, run_paused};
 
@@ -19,6 +20,7 @@ fn layer() -> CircuitBreakerLayer {
 }
 
 contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
+contract!(rpc, RpcClient, Subject::new(layer().rpc()));
 contract!(http, HttpClient, Subject::new(layer().http()));
 contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 
@@ -35,6 +37,7 @@ contract!(
     PlainClient,
     Subject::new(timing().plain("probe"))
 );
+contract!(timing_rpc, RpcClient, Subject::new(timing().rpc()));
 contract!(timing_http, HttpClient, Subject::new(timing().http()));
 contract!(timing_grpc, GrpcClient, Subject::new(timing().grpc()));
 
@@ -51,6 +54,7 @@ contract!(
     PlainClient,
     Subject::new(keyed().plain("probe"))
 );
+contract!(keyed_rpc, RpcClient, Subject::new(keyed().rpc()));
 contract!(keyed_http, HttpClient, Subject::new(keyed().http()));
 contract!(keyed_grpc, GrpcClient, Subject::new(keyed().grpc()));
 

@@ -1,4 +1,4 @@
-//! What coalescing allocates, and what it leaves behind.
+//! The allocations of coalescing.
 
 use allocation_counter::measure;
 use tower::{Layer, Service};
@@ -17,9 +17,9 @@ async fn ready<S: Service<Action>>(service: &mut S) {
     assert!(ready.is_ok());
 }
 
-/// One allocation: the flight, which others could join. Its place on the list is there from the first call on.
+/// The shared call is the one allocation. The table is allocated by the first call.
 #[test]
-fn a_call_that_nobody_waits_for_allocates_once() {
+fn a_call_without_waiters_allocates_once() {
     let mut service = CoalesceLayer::new(|_: &Action| Some(7))
         .plain("probe")
         .layer(Probe::new());
@@ -34,7 +34,7 @@ fn a_call_that_nobody_waits_for_allocates_once() {
 }
 
 #[test]
-fn a_call_that_passes_by_allocates_nothing() {
+fn a_bypassing_call_allocates_nothing() {
     let mut service = CoalesceLayer::new(|_: &Action| None::<u8>)
         .plain("probe")
         .layer(Probe::new());
@@ -47,7 +47,7 @@ fn a_call_that_passes_by_allocates_nothing() {
 
 /// A crowd with many keys leaves no table behind that is as large as the crowd.
 #[test]
-fn a_crowd_leaves_little_behind() {
+fn many_waiters_leave_little_memory() {
     let layer = CoalesceLayer::new(|act: &Action| Some(format!("{act:?}"))).plain("probe");
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());

@@ -16,7 +16,7 @@ fn layer() -> CoalesceLayer<Keys<u8>, Plain> {
     CoalesceLayer::new(key).plain("mock")
 }
 
-/// A layer around a desk, and as many calls with the same key as are asked for, each polled once.
+/// A layer around a mock service, with a number of calls with the same key, each polled once.
 struct Scene {
     mock: MockService,
     handle: CoalesceHandle<u8>,
@@ -41,7 +41,7 @@ fn scene(layer: CoalesceLayer<Keys<u8>, Plain>, calls: usize) -> Scene {
 }
 
 impl Scene {
-    /// Polls those who have been woken so far, and returns what they got.
+    /// Polls the callers that were woken, and returns their results.
     fn poll_woken(&mut self) -> Vec<Result<u64, MockError>> {
         let is_woken = |task: &&mut Task<_>| task.take_wakes() > 0 && !task.is_over();
         let woken: Vec<_> = self.tasks.iter_mut().filter(is_woken).collect();
@@ -83,7 +83,7 @@ fn a_call_after_the_response_is_not_shared() {
     assert_eq!(counts.started(), 3);
 }
 
-/// One of those who wait leads, the others wait for it.
+/// One waiter leads, and the others wait for it.
 #[test]
 fn after_a_failure_one_waiter_calls() {
     let mut scene = scene(layer(), 4);
@@ -108,7 +108,7 @@ fn repeated_failures_delay_a_waiter_for_a_bounded_time() {
             for call in scene.mock.pending() {
                 scene.mock.respond_with(call, Err(MockError));
             }
-            // The leader, those who wait, and the new leader's first poll.
+            // The polls of the leader, of the waiters, and the first poll of the new leader.
             for _ in 0..3 {
                 scene.poll_woken();
             }
@@ -187,7 +187,7 @@ fn after_a_panic_of_the_leader_a_waiter_leads() {
     });
 }
 
-/// A panic ends the flight even if whoever catches it keeps the future.
+/// A panic ends the shared call even if the code that catches it keeps the future.
 #[test]
 fn a_panic_wakes_waiters_before_the_future_is_dropped() {
     let layer = one_key();
@@ -201,7 +201,7 @@ fn a_panic_wakes_waiters_before_the_future_is_dropped() {
     assert_eq!(layer.handle().snapshot().in_flight, 0);
 }
 
-/// T-02, T-05: who waits holds no readiness, and gets its own before it calls.
+/// T-02, T-05: a waiter holds no readiness, and polls for its own before it calls.
 #[test]
 fn a_waiter_holds_no_readiness_and_polls_for_its_own() {
     run_paused(async {
@@ -229,7 +229,7 @@ fn a_waiter_holds_no_readiness_and_polls_for_its_own() {
 
 /// T-03: a waiter that is dropped at any poll, also when it is about to lead.
 #[test]
-fn a_waiter_dropped_at_any_poll_strands_no_other() {
+fn a_waiter_dropped_at_any_poll_delays_no_other() {
     for polls in 0..6 {
         run_paused(async {
             let probe = Probe::ready_after(Duration::from_millis(1));
@@ -283,7 +283,7 @@ fn a_rejection_is_not_shared() {
     });
 }
 
-/// What is a failure is the protocol's word.
+/// The protocol classifies failures.
 #[test]
 fn a_failed_response_is_shared_only_on_request() {
     for (share, calls) in [(None, 2), (Some(true), 1)] {
@@ -323,9 +323,9 @@ fn unselected_operations_are_not_shared() {
     });
 }
 
-/// One layer around two services: callers of the second are not given what the first answers.
+/// One layer wraps two services with equal keys.
 #[test]
-fn services_with_other_response_types_call_for_themselves() {
+fn services_with_different_response_types_share_no_calls() {
     run_paused(async {
         let layer = CoalesceLayer::new(|_: &u8| Some(())).plain("test");
         let nap = || tokio::time::sleep(Duration::from_secs(1));

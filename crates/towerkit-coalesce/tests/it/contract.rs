@@ -2,8 +2,9 @@
 
 use towerkit_coalesce::CoalesceLayer;
 use towerkit_core::{KeyFn, LayerExt};
+use towerkit_endpoint::{Request, RpcExt};
 use towerkit_http::HttpExt;
-use towerkit_test::{Action, HttpRequest, Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Action, HttpRequest, Subject, contract, laws};
 
 /// Makes a layer with a key for each [`Action`], so that every call of a law reaches the probe.
 fn layer<Req>(
@@ -14,6 +15,11 @@ fn layer<Req>(
 
 fn plain_layer() -> CoalesceLayer<KeyFn<impl Fn(&Action) -> Option<String> + Clone, String>> {
     layer(|act| *act)
+}
+
+fn rpc_layer() -> CoalesceLayer<KeyFn<impl Fn(&Request<Action>) -> Option<String> + Clone, String>>
+{
+    layer(|request: &Request<Action>| request.message)
 }
 
 fn http_layer() -> CoalesceLayer<KeyFn<impl Fn(&HttpRequest) -> Option<String> + Clone, String>> {
@@ -34,12 +40,18 @@ contract!(
     PlainClient,
     keyed!(plain_layer, |layer| layer.plain("probe"))
 );
+contract!(rpc, RpcClient, keyed!(rpc_layer, |layer| layer.rpc()));
 contract!(http, HttpClient, keyed!(http_layer, |layer| layer.http()));
 contract!(grpc, GrpcClient, keyed!(http_layer, |layer| layer.grpc()));
 contract!(
     passing_by,
     PlainClient,
     Subject::new(CoalesceLayer::new(|_: &Action| None::<u8>).plain("probe"))
+);
+contract!(
+    passing_by_over_rpc,
+    RpcClient,
+    Subject::new(CoalesceLayer::new(|_: &Request<Action>| None::<u8>).rpc())
 );
 contract!(
     passing_by_over_http,
@@ -49,8 +61,8 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
-    invalid_settings_are_rejected(&[
+fn invalid_settings_are_rejected() {
+    laws::invalid_settings_are_rejected(&[
         ("0 waits", &|| plain_layer().max_waits(0).is_err()),
         ("101 waits", &|| plain_layer().max_waits(101).is_err()),
         ("MAX waits", &|| {

@@ -1,4 +1,4 @@
-//! Coalescing over HTTP and gRPC: bodies are read ahead, and what is for one caller stays with that caller.
+//! Coalescing over HTTP and gRPC: bodies are read ahead, and private responses are not shared.
 
 use std::{
     convert::Infallible,
@@ -31,7 +31,7 @@ type Body = StreamBody<Iter<std::array::IntoIter<Result<Frame<Bytes>, Infallible
 type Answered = Response<CollectedBody<Body>>;
 type Keys = KeyFn<fn(&Asked) -> Option<RequestKey>, RequestKey>;
 
-/// Answers after a second, in two frames and trailers, with that status and that field.
+/// Responds after a second with a status, a header, two frames and trailers.
 #[derive(Debug, Clone)]
 struct Answers {
     calls: Arc<AtomicU64>,
@@ -101,7 +101,7 @@ fn with(name: &'static str, value: &'static str) -> Asked {
     request
 }
 
-/// Calls at the same time; returns the answers, how many calls were made, and how many seconds it took.
+/// Calls at the same time, and returns the responses, the number of calls, and the time in seconds.
 async fn call_all<P, const N: usize>(
     service: Coalesce<Answers, Keys, P>,
     calls: &AtomicU64,
@@ -120,7 +120,7 @@ where
     )
 }
 
-/// How many calls two callers make, and how many seconds it takes, if the callee answers so.
+/// Returns the calls that two callers make, and the time in seconds, for a configured response.
 fn calls_of_two(
     layer: CoalesceLayer<Keys, Http>,
     answers: Answers,
@@ -140,7 +140,7 @@ fn calls_of_two(
 }
 
 #[test]
-fn all_get_the_whole_of_one_answer() {
+fn all_callers_get_the_complete_response() {
     run_paused(async {
         let answers = Answers::good();
         let calls = answers.calls.clone();
@@ -181,9 +181,9 @@ fn requests_that_differ_do_not_share() {
     });
 }
 
-/// The others do not queue up for an answer that none of them may have.
+/// The waiters do not wait for another response that they may not share.
 #[test]
-fn an_answer_for_one_caller_sends_the_others_on_their_way_at_once() {
+fn after_a_private_response_the_waiters_call_at_once() {
     for field in [
         ("cache-control", "private"),
         ("cache-control", "no-store"),
@@ -225,13 +225,13 @@ fn failures_are_not_shared_and_client_errors_are() {
 }
 
 #[test]
-fn callers_with_credentials_share_where_answers_are_for_anyone() {
+fn callers_with_credentials_share_only_public_responses() {
     let public = CoalesceLayer::new(RequestKey::for_anyone as fn(&Asked) -> _).http();
     let ann = || with("authorization", "Bearer ann");
     assert_eq!(calls_of_two(public, Answers::good(), ann), (1, 1));
 }
 
-/// The code stands in the trailers: without them nobody knows whether the call was good.
+/// The code is in the trailers, which decide if the call succeeded.
 #[test]
 fn over_grpc_the_trailers_are_shared() {
     run_paused(async {

@@ -1,4 +1,4 @@
-//! Random callers, answers and drops against a model that remembers every call and shares no code with the layer.
+//! Random calls, responses and drops, compared with a model that shares no code with the layer.
 
 use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use std::task::Poll;
@@ -27,14 +27,14 @@ fn step() -> impl Strategy<Value = Step> {
 /// A caller in the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Caller {
-    /// Makes that call, of that flight if it leads one.
+    /// Makes a call, as the leader of a shared call or alone.
     Calls(usize, Option<usize>),
-    /// Waits for that flight, and for so many more.
+    /// Waits for a shared call, and may wait for this number of further ones.
     Waits(usize, usize),
     Over,
 }
 
-/// How a flight of the model ended.
+/// The end of a shared call of the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flight {
     Open,
@@ -45,11 +45,11 @@ enum Flight {
 #[derive(Debug, Default)]
 struct Model {
     waits: usize,
-    /// Of each call: its key and its answer.
+    /// The key and the response of each call.
     calls: Vec<(u8, Option<bool>)>,
     flights: Vec<(u8, Flight)>,
     callers: Vec<(u8, Caller)>,
-    /// Who has been polled since it began to wait for what it waits for, and so is to be woken.
+    /// The callers that were polled since they started to wait, and so must be woken.
     expects: Vec<bool>,
     woken: Vec<u32>,
     shared: u64,
@@ -96,7 +96,7 @@ impl Model {
         self.wake(|caller| matches!(caller, Caller::Waits(of, _) if of == flight));
     }
 
-    /// What a poll returns: pending, a call's number, or a failure.
+    /// Returns the expected result of a poll: pending, the number of a call, or a failure.
     fn poll(&mut self, at: usize) -> Option<Option<u64>> {
         let (key, caller) = self.callers[at];
         let (now, result) = match caller {
@@ -175,7 +175,7 @@ impl Both {
         }
     }
 
-    /// Picks one of those who go on.
+    /// Picks a caller that has not ended.
     fn pick(&self, at: Index) -> Option<usize> {
         let on: Vec<_> = (0..self.tasks.len())
             .filter(|&at| !self.tasks[at].is_over())
@@ -244,7 +244,7 @@ impl Both {
         Ok(())
     }
 
-    /// Answers all calls until nobody is left. Only those are polled who are woken, or never were polled.
+    /// Answers all calls until every caller has ended. Polls only callers that were woken or never polled.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         let mut due: Vec<_> = (0..self.tasks.len())
             .filter(|&at| !self.model.expects[at])
@@ -281,9 +281,9 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// T-03, T-06: every caller gets what the model says, is woken when and only when the model says, and nobody is left behind.
+    /// T-03, T-06: every caller gets the result of the model, is woken exactly when the model expects it, and ends.
     #[test]
-    fn the_layer_does_what_the_model_does(
+    fn the_layer_agrees_with_the_model(
         waits in 1..4_usize,
         steps in prop::collection::vec(step(), 1..30),
     ) {

@@ -1,4 +1,4 @@
-//! Callbacks that panic leave nothing behind, and those who wait are served.
+//! After a callback panics the waiters are served.
 
 use std::sync::{
     Arc,
@@ -48,7 +48,7 @@ where
 }
 
 #[test]
-fn a_callback_that_panics_leaves_nothing_behind() {
+fn a_callback_that_panics_does_not_affect_waiters() {
     let layer = || CoalesceLayer::new(|_: &Action| Some(1));
     let burn = fuse();
     let key = move |_: &Action| {

@@ -7,6 +7,7 @@ use towerkit_concurrency::{
     PriorityClasses, Queue, QueuedConcurrencyLimitLayer, Vegas,
 };
 use towerkit_core::{Call, ConfigError, LayerExt};
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, Subject, contract, laws, tokio_clock};
 
@@ -34,6 +35,7 @@ macro_rules! permits {
 
 // LS-02, in T-03 and T-04: every end of a call releases its permit.
 contract!(fixed_plain, PlainClient, permits!(fixed(), plain("probe")));
+contract!(fixed_rpc, RpcClient, permits!(fixed(), rpc()));
 contract!(fixed_http, HttpClient, permits!(fixed(), http()));
 contract!(fixed_grpc, GrpcClient, permits!(fixed(), grpc()));
 
@@ -42,6 +44,7 @@ contract!(
     PlainClient,
     permits!(adaptive(), plain("probe"))
 );
+contract!(adaptive_rpc, RpcClient, permits!(adaptive(), rpc()));
 contract!(adaptive_http, HttpClient, permits!(adaptive(), http()));
 contract!(adaptive_grpc, GrpcClient, permits!(adaptive(), grpc()));
 
@@ -50,6 +53,7 @@ contract!(
     PlainClient,
     permits!(queued(), plain("probe"))
 );
+contract!(queued_rpc, RpcClient, permits!(queued(), rpc()));
 contract!(queued_http, HttpClient, permits!(queued(), http()));
 contract!(queued_grpc, GrpcClient, permits!(queued(), grpc()));
 
@@ -70,6 +74,7 @@ contract!(
     PlainClient,
     Subject::new(throttle().plain("probe"))
 );
+contract!(throttle_rpc, RpcClient, Subject::new(throttle().rpc()));
 contract!(throttle_http, HttpClient, Subject::new(throttle().http()));
 contract!(throttle_grpc, GrpcClient, Subject::new(throttle().grpc()));
 

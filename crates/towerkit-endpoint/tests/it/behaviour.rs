@@ -302,3 +302,11 @@ fn the_protocol_is_chosen_for_a_stack_or_for_each_layer() {
     let _ = stack((observe(Recorder::default()),)).rpc();
     let _ = observe(Recorder::default()).protocol(towerkit_endpoint::Rpc::new());
 }
+
+/// The context of a message is moved with it at every layer.
+#[test]
+fn the_context_of_a_message_is_small() {
+    assert!(size_of::<Request<()>>() <= 128);
+    assert_eq!(size_of::<RpcError>(), size_of::<usize>());
+    assert_eq!(size_of::<Result<u32, RpcError>>(), 16);
+}

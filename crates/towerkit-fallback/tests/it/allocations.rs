@@ -1,4 +1,4 @@
-//! What a call that succeeds allocates: nothing, where no request is kept.
+//! A successful call allocates nothing if no request is recorded.
 
 use std::{
     future::{Ready, ready},

@@ -30,14 +30,14 @@ fn halve() -> impl Service<u32, Response = u32, Error = BoxError> + Clone {
 }
 
 #[tokio::test]
-async fn a_value_stands_in_for_a_failure_alone() {
+async fn a_value_replaces_only_failures() {
     let service = FallbackLayer::value(99).plain("halve").layer(halve());
     assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
     assert_eq!(service.oneshot(7).await.unwrap(), 99);
 }
 
 #[tokio::test]
-async fn a_function_is_told_how_the_call_failed() {
+async fn a_function_gets_the_end_of_the_call() {
     let layer = FallbackLayer::function(|failed: Result<u32, BoxError>, end| {
         assert_eq!(end.outcome(), Outcome::Failure);
         Ok(failed.unwrap_err().to_string().len() as u32)
@@ -47,7 +47,7 @@ async fn a_function_is_told_how_the_call_failed() {
 }
 
 #[tokio::test]
-async fn a_function_may_give_the_failure_back() {
+async fn a_function_may_return_the_failure() {
     let layer = FallbackLayer::function(|failed, _end| failed).plain("halve");
     let handle = layer.handle();
     let error = layer.layer(halve()).oneshot(7).await.unwrap_err();
@@ -59,7 +59,7 @@ async fn a_function_may_give_the_failure_back() {
 }
 
 #[tokio::test]
-async fn another_service_gets_the_same_request() {
+async fn the_fallback_service_gets_the_same_request() {
     let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n * 100) });
     let service = FallbackLayer::service(other).plain("halve").layer(halve());
     assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
@@ -67,7 +67,7 @@ async fn another_service_gets_the_same_request() {
 }
 
 #[tokio::test]
-async fn the_failure_of_the_fallback_is_what_the_caller_gets() {
+async fn the_failure_of_the_fallback_service_is_returned() {
     let other = service_fn(|_: u32| async { Err::<u32, _>(BoxError::from("worse")) });
     let layer = FallbackLayer::service(other).plain("halve");
     let handle = layer.handle();
@@ -91,7 +91,7 @@ fn failing() -> impl Service<Action, Response = Action, Error = ProbeError, Futu
 
 /// T-02: the other service is asked whether it is ready, and only when it is needed.
 #[tokio::test(start_paused = true)]
-async fn another_service_is_ready_before_it_is_called() {
+async fn the_fallback_service_is_ready_before_it_is_called() {
     let other = Probe::ready_after(SECOND);
     let counts = other.counts();
     let layer = FallbackLayer::service(other).plain("halve");
@@ -110,7 +110,7 @@ async fn another_service_is_ready_before_it_is_called() {
 }
 
 #[tokio::test]
-async fn another_service_that_never_gets_ready_has_the_last_word() {
+async fn a_readiness_error_of_the_fallback_service_is_returned() {
     let layer = FallbackLayer::service(Probe::never_ready()).plain("halve");
     let error = layer.layer(failing()).oneshot(Action::Succeed).await;
     assert!(error.unwrap_err().is_unready());
@@ -150,7 +150,7 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 
 /// T-04: a panic of the other service goes on, and the next call is served.
 #[tokio::test]
-async fn a_panic_of_the_other_service_goes_on() {
+async fn a_panic_of_the_fallback_service_propagates() {
     for act in [Action::PanicInCall, Action::PanicInFuture] {
         let other = Probe::new();
         let counts = other.counts();
@@ -168,7 +168,7 @@ async fn a_panic_of_the_other_service_goes_on() {
 }
 
 #[tokio::test]
-async fn every_other_answer_is_announced_and_counted() {
+async fn every_fallback_is_reported_and_counted() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
     let layer = FallbackLayer::value(99)
@@ -193,7 +193,7 @@ async fn every_other_answer_is_announced_and_counted() {
 }
 
 #[tokio::test]
-async fn a_fallback_can_be_disabled_while_it_runs() {
+async fn a_fallback_can_be_disabled_at_run_time() {
     let layer = FallbackLayer::value(99).plain("halve");
     let handle = layer.handle();
     let service = layer.layer(halve());
@@ -211,7 +211,7 @@ async fn a_fallback_can_be_disabled_while_it_runs() {
 
 /// A4.7
 #[tokio::test]
-async fn other_operations_keep_their_failures() {
+async fn operations_that_are_not_selected_do_not_fall_back() {
     for (name, is_served) in [("price", true), ("order", false)] {
         let only = OperationSet::exact("price");
         let layer = FallbackLayer::value(99).only(only.clone()).plain(name);
@@ -223,7 +223,7 @@ async fn other_operations_keep_their_failures() {
 }
 
 #[tokio::test]
-async fn what_is_chosen_may_be_said() {
+async fn the_condition_is_configurable() {
     let layer = FallbackLayer::value(99)
         .when(|end| end.rejection_reason().is_some())
         .plain("halve");
@@ -243,7 +243,7 @@ async fn what_is_chosen_may_be_said() {
 
 /// A business failure has no error and is one all the same.
 #[tokio::test]
-async fn a_success_that_is_classified_as_a_failure_gets_another_answer() {
+async fn a_response_that_is_classified_as_a_failure_falls_back() {
     let classify = |result: &Result<u32, BoxError>| match result {
         Ok(0) => Outcome::Failure,
         Ok(_) => Outcome::Success,

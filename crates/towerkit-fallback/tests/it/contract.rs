@@ -5,6 +5,7 @@
 
 use http::Response;
 use towerkit_core::{CallEnd, LayerExt};
+use towerkit_endpoint::RpcExt;
 use towerkit_fallback::{ByFunction, FallbackLayer};
 use towerkit_http::HttpExt;
 use towerkit_test::{Action, Probe, ProbeBody, ProbeError, Subject, contract};
@@ -23,6 +24,11 @@ contract!(
     Subject::new(function::<Action>().plain("probe"))
 );
 contract!(
+    function_rpc,
+    RpcClient,
+    Subject::new(function::<Action>().rpc())
+);
+contract!(
     function_http,
     HttpClient,
     Subject::new(function::<HttpAnswer>().http())
@@ -38,6 +44,11 @@ contract!(
     Subject::new(FallbackLayer::service(Probe::new()).plain("probe"))
 );
 
+contract!(
+    service_rpc,
+    RpcClient,
+    Subject::new(FallbackLayer::service(Probe::new()).rpc())
+);
 contract!(
     service_http,
     HttpClient,

@@ -31,7 +31,7 @@ async fn as_told<B: BodyExt<Data = Bytes, Error: Debug>>(request: Request<B>) ->
     Ok(response)
 }
 
-/// Says what it was sent.
+/// Echoes its request.
 async fn echo<B: BodyExt<Data = Bytes, Error: Debug>>(request: Request<B>) -> Answer {
     let fields = request.headers().len();
     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -54,7 +54,7 @@ fn sorry(_failed: Answer, _end: &CallEnd) -> Answer {
 }
 
 #[tokio::test]
-async fn by_default_the_failures_of_the_callee_get_another_answer() {
+async fn by_default_failures_of_the_upstream_fall_back() {
     let service = FallbackLayer::function(sorry)
         .http()
         .layer(service_fn(as_told));
@@ -77,7 +77,7 @@ async fn by_default_the_failures_of_the_callee_get_another_answer() {
 }
 
 #[tokio::test]
-async fn another_service_gets_the_request_with_its_body() {
+async fn the_fallback_service_gets_the_request_with_its_body() {
     let layer = FallbackLayer::service(service_fn(echo));
     let service = layer.http().layer(service_fn(as_told));
     let Ok(response) = service.clone().oneshot(told(200)).await;
@@ -87,7 +87,7 @@ async fn another_service_gets_the_request_with_its_body() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_long_to_keep_leaves_the_failure_as_it_is() {
+async fn a_failure_is_unchanged_if_the_request_body_is_too_long_to_record() {
     for (cap, status) in [(7, 500), (8, 200)] {
         let layer = FallbackLayer::service(service_fn(echo)).replay_up_to(cap);
         let handle = layer.handle();
@@ -102,7 +102,7 @@ async fn a_body_that_is_too_long_to_keep_leaves_the_failure_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_response_says_that_it_is_not_the_first_choice() {
+async fn a_fallback_response_is_marked() {
     let layer = FallbackLayer::function(sorry).name("prices").http();
     let Ok(response) = layer.layer(service_fn(as_told)).oneshot(told(503)).await;
     let fell_back = response.extensions().get::<FallbackUsed>().unwrap();
@@ -125,7 +125,7 @@ fn rejected(reason: RejectionReason, status: u16) -> Answer {
 }
 
 #[tokio::test]
-async fn a_rejection_further_in_gets_another_answer_unless_the_caller_is_to_blame() {
+async fn a_rejection_by_an_inner_layer_falls_back_unless_it_is_a_client_error() {
     for (reason, status, is_replaced) in [
         (RejectionReason::CircuitOpen, 503, true),
         (RejectionReason::RateLimited, 429, true),
@@ -144,7 +144,7 @@ async fn a_rejection_further_in_gets_another_answer_unless_the_caller_is_to_blam
 }
 
 #[tokio::test]
-async fn over_grpc_the_code_in_the_head_tells() {
+async fn over_grpc_the_code_in_the_head_decides() {
     for (code, is_replaced) in [("0", false), ("5", false), ("13", true), ("14", true)] {
         let inside = service_fn(move |_: Request<_>| async move {
             let response = Response::builder().header(CONTENT_TYPE, "application/grpc");
@@ -177,7 +177,7 @@ async fn a_response_that_can_be_cloned_is_a_value() {
 
 /// As a connection of HTTP/1 is used again only then.
 #[tokio::test(start_paused = true)]
-async fn a_response_that_is_replaced_is_read_to_its_end_while_another_service_answers() {
+async fn a_replaced_response_is_drained_while_the_fallback_service_runs() {
     let read = Arc::new(AtomicUsize::new(0));
     let failing = {
         let read = read.clone();

@@ -1,4 +1,4 @@
-//! Callbacks that panic leave nothing behind, and the next call is served.
+//! After a callback panics the next call is served.
 
 use std::sync::{
     Arc,
@@ -60,7 +60,7 @@ fn plain() -> Plain<impl towerkit_core::Classify<Action, ProbeError> + Clone + S
 }
 
 #[tokio::test]
-async fn a_callback_that_panics_leaves_nothing_behind() {
+async fn a_callback_that_panics_does_not_affect_later_calls() {
     let value = || FallbackLayer::value(Action::Succeed);
     check(value().when(chooses()).plain("probe"), true).await;
     check(value().protocol(plain()), true).await;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use towerkit_core::{LayerExt, NoProtocol};
+use towerkit_endpoint::RpcExt;
 use towerkit_hedge::{HedgeLayer, Percentile};
 use towerkit_http::HttpExt;
 use towerkit_retry::Always;
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
+use towerkit_test::{Subject, contract, laws, tokio_clock};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -33,6 +34,7 @@ contract!(
     PlainClient,
     Subject::new(slower_than_the_call().plain("probe"))
 );
+contract!(rpc, RpcClient, Subject::new(slower_than_the_call().rpc()));
 contract!(
     http,
     HttpClient,
@@ -47,6 +49,11 @@ contract!(
     hedged,
     PlainClient,
     Subject::new(faster_than_the_call().plain("probe"))
+);
+contract!(
+    hedged_rpc,
+    RpcClient,
+    Subject::new(faster_than_the_call().rpc())
 );
 contract!(
     hedged_http,
@@ -64,6 +71,11 @@ contract!(
     Subject::new(at_percentile().plain("probe"))
 );
 contract!(
+    percentile_rpc,
+    RpcClient,
+    Subject::new(at_percentile().rpc())
+);
+contract!(
     not_idempotent,
     PlainClient,
     Subject::new(HedgeLayer::after(MINUTE).unwrap().plain("probe"))
@@ -71,10 +83,10 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let layer = || HedgeLayer::after(MINUTE).unwrap();
     let percentile = || Percentile::new(0.5).unwrap();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("a delay of 0", &|| {
             HedgeLayer::after(Duration::ZERO).is_err()
         }),

@@ -1,6 +1,7 @@
 //! The laws that every layer keeps, for this one.
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_log::{Format, LogLayer};
 use towerkit_test::{Subject, contract};
@@ -16,5 +17,6 @@ fn layer() -> LogLayer {
 }
 
 contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
+contract!(rpc, RpcClient, Subject::new(layer().rpc()));
 contract!(http, HttpClient, Subject::new(layer().http()));
 contract!(grpc, GrpcClient, Subject::new(layer().grpc()));

@@ -246,7 +246,7 @@ async fn the_interval_grows_while_pushes_fail() {
 }
 
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let pusher = || Pusher::new(Registry::new(), Statsd::new(), Destination::udp("x:1"));
     let error = pusher().interval(Duration::ZERO).unwrap_err();
     let expected = "invalid interval 0ns: expected 10 ms up to a day";

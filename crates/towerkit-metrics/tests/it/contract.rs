@@ -1,9 +1,10 @@
 //! The laws of every layer. The state of a call is its part of the gauge of active calls.
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_metrics::{Buckets, MetricsLayer, Registry};
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Subject, contract, laws};
 
 use crate::scrape::Scraped;
 
@@ -21,6 +22,11 @@ contract!(
     subject("towerkit_calls_active", |layer| layer.plain("probe"))
 );
 contract!(
+    rpc,
+    RpcClient,
+    subject("towerkit_calls_active", |layer| layer.rpc())
+);
+contract!(
     http,
     HttpClient,
     subject("http_server_active_requests", MetricsLayer::http)
@@ -33,9 +39,9 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let rejected = |bounds: &[f64]| Buckets::new(bounds.iter().copied()).is_err();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("no bound", &|| rejected(&[])),
         ("NaN", &|| rejected(&[f64::NAN])),
         ("infinite", &|| rejected(&[f64::INFINITY])),

@@ -236,7 +236,7 @@ fn spans_that_a_receiver_rejects_are_counted() {
 }
 
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let zero = || pipeline().delay(Duration::ZERO);
     let endless = || pipeline().timeout(Duration::MAX);
     for start in STARTS {

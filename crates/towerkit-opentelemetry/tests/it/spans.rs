@@ -211,7 +211,7 @@ fn a_batch_is_sent_when_it_is_full_and_the_rest_after_the_delay() {
     other.tracer().start("work").end();
     eventually("the delay", || other.snapshot().sent() == 1);
     drop((spans, other));
-    eventually("the last one, when nobody is left", || {
+    eventually("the last span, after all handles are dropped", || {
         let received = receiver.received();
         let scopes = received.iter().flat_map(|request| &request.resource_spans);
         let scopes = scopes.flat_map(|resource| &resource.scope_spans);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tower::{Layer, ServiceExt};
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::Quota;
 use towerkit_ratelimit_redis::{RedisRateLimitLayer, redis::Client};
@@ -29,6 +30,7 @@ contract!(
     PlainClient,
     Subject::new(unreachable_layer().plain("probe"))
 );
+contract!(rpc, RpcClient, Subject::new(unreachable_layer().rpc()));
 contract!(http, HttpClient, Subject::new(unreachable_layer().http()));
 contract!(grpc, GrpcClient, Subject::new(unreachable_layer().grpc()));
 
@@ -45,7 +47,7 @@ fn the_laws_hold_while_calls_try_to_connect() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let lease = |size, time| layer().lease(size, time).is_err();
     let timeout = |time| layer().timeout(time).is_err();
     let capacity = |keys| layer().capacity(keys).is_err();

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use towerkit_core::{Call, LayerExt, True};
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_ratelimit::{
     ByHeader, DelayingRateLimitLayer, KeyedRateLimitLayer, LimitOptions, NoKey, OneToken, Quota,
     RateLimitLayer,
 };
-use towerkit_test::{Action, Subject, contract, laws::invalid_settings_are_rejected, tokio_clock};
+use towerkit_test::{Action, Subject, contract, laws, tokio_clock};
 
 fn quota() -> Quota {
     Quota::per_second(1000).unwrap()
@@ -42,10 +43,16 @@ contract!(
     Subject::new(layer().backpressure().plain("probe"))
 );
 contract!(
+    held_back_rpc,
+    RpcClient,
+    Subject::new(layer().backpressure().rpc())
+);
+contract!(
     held_back_http,
     HttpClient,
     Subject::new(layer().backpressure().http())
 );
+contract!(rpc, RpcClient, Subject::new(layer().rpc()));
 contract!(http, HttpClient, Subject::new(layer().http()));
 contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 contract!(
@@ -53,15 +60,22 @@ contract!(
     PlainClient,
     Subject::new(with_end().plain("probe"))
 );
+contract!(with_end_rpc, RpcClient, Subject::new(with_end().rpc()));
 contract!(with_end_http, HttpClient, Subject::new(with_end().http()));
 contract!(with_end_grpc, GrpcClient, Subject::new(with_end().grpc()));
 contract!(delaying_plain, PlainClient, delaying());
+contract!(delaying_rpc, RpcClient, over(delaying(), RpcExt::rpc));
 contract!(delaying_http, HttpClient, over(delaying(), HttpExt::http));
 contract!(delaying_grpc, GrpcClient, over(delaying(), HttpExt::grpc));
 contract!(
     keyed_plain,
     PlainClient,
     Subject::new(KeyedRateLimitLayer::new(quota(), |_: &Call<'_, Action>| Some(7)).plain("probe"))
+);
+contract!(
+    keyed_rpc,
+    RpcClient,
+    Subject::new(KeyedRateLimitLayer::new(quota(), ByHeader::new("x-api-key")).rpc())
 );
 contract!(
     keyed_http,
@@ -76,13 +90,13 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let burst = |burst| Quota::per_second(1).and_then(|quota| quota.burst(burst));
     let keyed = || KeyedRateLimitLayer::new(quota(), ByHeader::new("k"));
     let tiers = |count| keyed().tiers(vec![quota(); count], |_: &Call<'_, Action>| 0);
     let delay = |wait| DelayingRateLimitLayer::new(quota(), wait);
     let queue = |calls| delay(Duration::from_secs(1)).unwrap().queue(calls);
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("count 0", &|| Quota::per_second(0).is_err()),
         ("burst 0", &|| burst(0).is_err()),
         ("period 0", &|| Quota::new(1, Duration::ZERO).is_err()),

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, RetryLayer};
-use towerkit_test::{
-    Subject, contract,
-    laws::{self, invalid_settings_are_rejected},
-    run_paused,
-};
+use towerkit_test::{Subject, contract, laws, run_paused};
 
 contract!(
     plain,
@@ -20,6 +17,16 @@ contract!(
     plain_tried_once,
     PlainClient,
     Subject::new(RetryLayer::new().plain("probe"))
+);
+contract!(
+    rpc,
+    RpcClient,
+    Subject::new(RetryLayer::new().rpc().idempotent())
+);
+contract!(
+    rpc_tried_once,
+    RpcClient,
+    Subject::new(RetryLayer::new().rpc())
 );
 contract!(http, HttpClient, Subject::new(RetryLayer::new().http()));
 contract!(
@@ -32,10 +39,11 @@ contract!(
 #[test]
 fn each_attempt_has_its_own_readiness() {
     use laws::each_attempt_has_its_own_readiness as law;
-    use towerkit_test::{GrpcClient, HttpClient, PlainClient};
+    use towerkit_test::{GrpcClient, HttpClient, PlainClient, RpcClient};
     let layer = || RetryLayer::new().idempotent();
     run_paused(async {
         law::<PlainClient, _>(|| Subject::new(layer().plain("probe"))).await;
+        law::<RpcClient, _>(|| Subject::new(layer().rpc())).await;
         law::<HttpClient, _>(|| Subject::new(layer().http())).await;
         law::<GrpcClient, _>(|| Subject::new(layer().grpc())).await;
     });
@@ -43,11 +51,11 @@ fn each_attempt_has_its_own_readiness() {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let second = Duration::from_secs(1);
     let layer = RetryLayer::new;
     let handle = || layer().handle();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("0 attempts", &|| layer().attempts(0).is_err()),
         ("no pause", &|| {
             layer().backoff(Duration::ZERO, second).is_err()

@@ -315,7 +315,7 @@ fn a_layer_that_spins_is_rejected() {
 
 /// T-07
 #[test]
-fn a_constructor_that_takes_nonsense_or_panics_is_rejected() {
+fn a_constructor_that_accepts_an_invalid_setting_or_panics_is_rejected() {
     let accepts = || laws::invalid_settings_are_rejected(&[("0", &|| false)]);
     let panics = || laws::invalid_settings_are_rejected(&[("0", &|| panic!("zero"))]);
     laws::invalid_settings_are_rejected(&[("0", &|| true)]);

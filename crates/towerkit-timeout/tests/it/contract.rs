@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tower::layer::util::Stack;
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Subject, contract, laws};
 use towerkit_timeout::{DeadlineInjectLayer, DeadlineLayer, TimeoutLayer};
 
 fn layer() -> TimeoutLayer {
@@ -13,6 +14,7 @@ fn layer() -> TimeoutLayer {
 }
 
 contract!(plain, PlainClient, Subject::new(layer().plain("probe")));
+contract!(rpc, RpcClient, Subject::new(layer().rpc()));
 contract!(http, HttpClient, Subject::new(layer().http()));
 contract!(grpc, GrpcClient, Subject::new(layer().grpc()));
 contract!(
@@ -38,6 +40,7 @@ contract!(
     PlainClient,
     Subject::new(deadline().plain("probe"))
 );
+contract!(deadline_rpc, RpcClient, Subject::new(deadline().rpc()));
 contract!(deadline_http, HttpClient, Subject::new(deadline().http()));
 contract!(deadline_grpc, GrpcClient, Subject::new(deadline().grpc()));
 contract!(
@@ -45,6 +48,7 @@ contract!(
     PlainClient,
     Subject::new(inject().plain("probe"))
 );
+contract!(inject_rpc, RpcClient, Subject::new(inject().rpc()));
 contract!(inject_http, HttpClient, Subject::new(inject().http()));
 contract!(inject_grpc, GrpcClient, Subject::new(inject().grpc()));
 contract!(
@@ -72,8 +76,8 @@ mod body {
 
     /// T-07
     #[test]
-    fn nonsense_in_the_configuration_is_rejected() {
-        invalid_settings_are_rejected(&[
+    fn invalid_settings_are_rejected() {
+        laws::invalid_settings_are_rejected(&[
             ("idle 0", &|| BodyTimeoutLayer::new(Duration::ZERO).is_err()),
             ("idle MAX", &|| {
                 BodyTimeoutLayer::new(Duration::MAX).is_err()
@@ -86,8 +90,8 @@ mod body {
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
-    invalid_settings_are_rejected(&[
+fn invalid_settings_are_rejected() {
+    laws::invalid_settings_are_rejected(&[
         ("0", &|| TimeoutLayer::new(Duration::ZERO).is_err()),
         ("MAX", &|| TimeoutLayer::new(Duration::MAX).is_err()),
         ("u64::MAX s", &|| {

@@ -1,4 +1,4 @@
-//! What a call allocates that is not recorded: nothing, in the long run; also where a subscriber and the SDK stand by.
+//! An unrecorded call allocates nothing in the long run, also with a subscriber and the SDK.
 
 use allocation_counter::measure;
 use http::Request;
@@ -12,7 +12,7 @@ use crate::calls::{answer_http, answer_plain, http, plain};
 const NOT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 const RECORDED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// What one call allocates, after a first one.
+/// Returns the allocations of a call after the first.
 fn allocations(mut call: impl FnMut()) -> u64 {
     call();
     measure(call).count_total
@@ -27,7 +27,7 @@ fn request(parent: Option<&'static str>) -> Request<()> {
     request
 }
 
-/// What a call over HTTP allocates, over what it does without the layer.
+/// Returns the allocations that the layer adds to a call over HTTP.
 fn over_http(layer: &TraceLayer, parent: Option<&'static str>) -> u64 {
     let mut bare = answer_http();
     let mut traced = ServiceBuilder::new()
@@ -60,7 +60,7 @@ fn check() {
 }
 
 #[test]
-fn a_call_that_is_not_recorded_allocates_nothing() {
+fn an_unrecorded_call_allocates_nothing() {
     check();
     let counted = measure(|| drop(std::hint::black_box(vec![1_u8])));
     assert_eq!(counted.count_total, 1, "the counter counts");
@@ -68,7 +68,7 @@ fn a_call_that_is_not_recorded_allocates_nothing() {
 
 #[cfg(feature = "opentelemetry")]
 #[test]
-fn a_call_that_is_not_recorded_allocates_nothing_under_a_subscriber() {
+fn an_unrecorded_call_allocates_nothing_under_a_subscriber() {
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
     use tracing_subscriber::layer::SubscriberExt;
@@ -90,7 +90,7 @@ fn a_call_that_is_not_recorded_allocates_nothing_under_a_subscriber() {
     });
 }
 
-/// A future of a call keeps little more than that of the inner service: the ids, and a place for what few calls have.
+/// The future of a call is little larger than that of the inner service: by the ids, and by a pointer to the rest.
 #[test]
 fn futures_stay_small() {
     use tower::Service;

@@ -13,7 +13,7 @@ const SPAN: &str = "e457b5a2e4d86bd1";
 
 use Propagation::{B3Multi, B3Single, W3c};
 
-/// The ids under which a call with these fields runs, where nothing is recorded that no caller decides on.
+/// Returns the ids of a call with these headers, in a layer that samples only by the decision of the caller.
 async fn ids(formats: &[Propagation], fields: &[(&str, &str)]) -> TraceIds {
     let layer = TraceLayer::server().sampler(Sampler::never());
     let service = ServiceBuilder::new()
@@ -139,7 +139,7 @@ async fn several_fields_have_the_ids_and_the_decision() {
         (&[("x-b3-sampled", "0")][..], false),
         (&[("x-b3-sampled", "1")], true),
         (&[("x-b3-flags", "1")], true),
-        // What breaks a rule.
+        // Headers that break a rule.
         (&[("x-b3-sampled", "d")], false),
         (&[("x-b3-traceid", TRACE)], false),
         (&[("x-b3-spanid", SPAN), ("x-b3-sampled", "1")], false),
@@ -168,7 +168,7 @@ async fn several_fields_have_the_ids_and_the_decision() {
 
 /// As Brave and zipkin-go read them.
 #[tokio::test]
-async fn of_a_field_that_is_repeated_the_first_value_counts() {
+async fn the_first_value_of_a_repeated_header_counts() {
     const OTHER: &str = "463ac35c9f6413ad48485a3953bb6124";
     let value = |trace: &str, decision: &str| format!("{trace}-{SPAN}-{decision}");
     let (first, second) = (value(TRACE, "1"), value(OTHER, "0"));
@@ -204,7 +204,7 @@ async fn the_first_format_that_is_there_wins() {
     ];
     assert_eq!(hex(ids(&[B3Single, B3Multi], &fields).await.trace), TRACE);
     assert_eq!(hex(ids(&[B3Multi, B3Single], &fields).await.trace), other);
-    // One that breaks a rule is as good as none.
+    // A header that breaks a rule is ignored.
     let fields = [
         ("b3", "bad"),
         ("x-b3-traceid", other),

@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(text in (trace(), id(16), "-[01d]").prop_map(|(a, b, c)| format!("{a}-{b}{c}"))) {
+    fn any_context_that_is_written_is_read_back(text in (trace(), id(16), "-[01d]").prop_map(|(a, b, c)| format!("{a}-{b}{c}"))) {
         let Some(context) = extract(&[B3Single], &Message::of(&[("b3", &text)])) else {
             return Ok(());
         };
@@ -150,7 +150,7 @@ proptest! {
 
 /// A7.9
 #[test]
-fn a_message_takes_its_context_along_and_loses_that_of_another() {
+fn a_message_replaces_the_context_of_another() {
     let fields = [
         ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1"),
         (

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::{Service, service_fn};
 use towerkit_core::BoxError;
 
-/// What a service over HTTP answers.
+/// The response of a service over HTTP.
 type Answer = Response<Full<Bytes>>;
 type Answered = Ready<Result<Answer, Infallible>>;
 

@@ -120,7 +120,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_parent_is_read_as_it_was_written(parent in parent()) {
+    fn a_written_traceparent_is_read_back(parent in parent()) {
         let text = parent.to_string();
         prop_assert_eq!(TraceParent::parse(text.as_bytes()), Some(parent));
         let field = parent.to_field();
@@ -152,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic_and_what_is_read_can_be_written(
+    fn any_bytes_are_parsed_without_a_panic_and_written_back(
         value in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..80),
             "[0-9a-f]{16,33}-[0-9a-f]{15,17}(-[01d2])?(-[0-9a-f]{16})?".prop_map(String::into_bytes),
@@ -197,7 +197,7 @@ fn a_list_of_more_than_32_members_is_dropped() {
 
 /// TR-06
 #[test]
-fn a_list_that_is_too_long_loses_whole_members_long_ones_first() {
+fn a_list_that_is_too_long_loses_long_members_first() {
     let member = |key: &str, length: usize| format!("{key}={}", "v".repeat(length - key.len() - 1));
     let passed_on = |members: &[(&str, usize)]| {
         let members: Vec<_> = members

@@ -1,8 +1,9 @@
 //! The laws that every layer keeps, for this one.
 
 use towerkit_core::LayerExt;
+use towerkit_endpoint::RpcExt;
 use towerkit_http::HttpExt;
-use towerkit_test::{Subject, contract, laws::invalid_settings_are_rejected};
+use towerkit_test::{Subject, contract, laws};
 use towerkit_trace::{Sampler, TraceLayer};
 
 contract!(
@@ -10,6 +11,7 @@ contract!(
     PlainClient,
     Subject::new(TraceLayer::internal().plain("probe"))
 );
+contract!(rpc, RpcClient, Subject::new(TraceLayer::server().rpc()));
 contract!(http, HttpClient, Subject::new(TraceLayer::server().http()));
 contract!(grpc, GrpcClient, Subject::new(TraceLayer::client().grpc()));
 contract!(
@@ -20,10 +22,10 @@ contract!(
 
 /// T-07
 #[test]
-fn nonsense_in_the_configuration_is_rejected() {
+fn invalid_settings_are_rejected() {
     let rejected =
         |share: f64| Sampler::ratio(share).is_err() && Sampler::always().set_ratio(share).is_err();
-    invalid_settings_are_rejected(&[
+    laws::invalid_settings_are_rejected(&[
         ("NaN", &|| rejected(f64::NAN)),
         ("infinite", &|| rejected(f64::INFINITY)),
         ("negative", &|| rejected(-f64::MIN_POSITIVE)),

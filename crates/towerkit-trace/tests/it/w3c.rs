@@ -38,7 +38,7 @@ async fn relay(fields: &[(&str, &str)], calls: usize) -> Vec<HeaderMap> {
         });
     let mut request = Request::new(());
     for (name, value) in fields {
-        // A server takes optional white space off; a name is whatever its case.
+        // A server trims optional white space, and names of headers ignore case.
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         let value = HeaderValue::from_str(value).unwrap();
         request.headers_mut().append(name, value);
@@ -84,7 +84,7 @@ async fn begins_anew(values: &[&str]) {
     }
 }
 
-/// What goes on of these values of `tracestate`, behind a good `traceparent`.
+/// Returns the propagated `tracestate` for these values beside a valid `traceparent`.
 async fn state_after(values: &[&str]) -> Option<String> {
     let states = values.iter().map(|value| ("tracestate", *value));
     let fields: Vec<_> = [("traceparent", PARENT)]
@@ -352,7 +352,7 @@ cases! {
         assert!(parent.flags.is_random());
     }
 
-    /// Not in the suite: of flags that it does not know level 2 passes nothing on.
+    /// Not in the suite: level 2 does not propagate unknown flags.
     traceparent_flags_that_nobody_knows: {
         let (parent, _) = sent_on(&[("traceparent", &PARENT.replace("6-00", "6-ff"))]).await;
         assert_eq!(parent.flags.bits(), 0x03);

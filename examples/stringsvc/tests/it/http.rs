@@ -16,9 +16,9 @@ use stringsvc::app;
 use stringsvc::routes;
 use towerkit::metrics::Registry;
 
-use crate::client::Client;
-use crate::client::Response;
-use crate::client::head;
+use towerkit_programs::Client;
+use towerkit_programs::Response;
+use towerkit_programs::head;
 
 /// Serves the application, and a few routes that are never shipped, until the tests end.
 fn start(flags: &[&str]) -> SocketAddr {

@@ -1,6 +1,5 @@
 //! The string service, as those who call it and those who operate it see it.
 
-mod client;
 mod http;
 #[cfg(unix)]
 mod process;

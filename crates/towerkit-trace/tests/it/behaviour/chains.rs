@@ -27,7 +27,7 @@ async fn call(layer: TraceLayer<Http>, request: Request<()>) {
 
 /// A7.1
 #[test]
-fn one_trace_leads_from_the_client_through_the_front_to_the_backend() {
+fn one_trace_connects_the_client_the_front_end_and_the_backend() {
     let spans = spans_of(async || {
         let backend = ServiceBuilder::new()
             .layer(TraceLayer::server().http())
@@ -128,7 +128,7 @@ fn calls_of_one_operation_have_one_name() {
 
 /// TR-05
 #[test]
-fn an_untrusted_caller_is_linked_to_and_decides_nothing() {
+fn an_untrusted_context_is_only_linked() {
     let layer = TraceLayer::server().untrusted();
     let span = span_of(async || call(layer.clone().http(), with_parent(PARENT)).await);
     assert_ne!(span.span_context.trace_id().to_string(), TRACE);
@@ -148,7 +148,7 @@ fn an_untrusted_caller_is_linked_to_and_decides_nothing() {
 
 /// TR-05
 #[test]
-fn callers_have_no_more_traces_recorded_than_the_cap_allows() {
+fn sampled_callers_are_limited_per_second() {
     let (clock, clock_control) = Clock::manual();
     let layer = TraceLayer::server().sampler(Sampler::never()).clock(clock);
     let layer = layer.remote_sampling_limit(5).unwrap().http();
@@ -175,7 +175,7 @@ fn callers_have_no_more_traces_recorded_than_the_cap_allows() {
 
 /// TR-08
 #[test]
-fn every_child_of_interleaved_calls_belongs_to_its_own() {
+fn children_of_interleaved_calls_belong_to_their_own_call() {
     const CALLS: usize = 10_000;
     let spans = spans_of(async || {
         let client = ServiceBuilder::new()
@@ -225,7 +225,7 @@ fn every_child_of_interleaved_calls_belongs_to_its_own() {
 }
 
 #[test]
-fn a_spawned_task_takes_its_call_along() {
+fn a_spawned_task_keeps_the_context_of_its_call() {
     let spans = spans_of(async || {
         let client = ServiceBuilder::new()
             .layer(TraceLayer::client().http())
@@ -251,7 +251,7 @@ fn a_spawned_task_takes_its_call_along() {
 }
 
 #[test]
-fn a_span_between_is_the_parent_of_a_call() {
+fn an_intermediate_span_is_the_parent_of_a_call() {
     let spans = spans_of(async || {
         let client = ServiceBuilder::new()
             .layer(TraceLayer::client().plain("child"))

@@ -1,4 +1,4 @@
-//! What travels along with a trace.
+//! The propagated context: baggage, scopes and panics.
 
 use std::{
     future::poll_fn,
@@ -61,7 +61,7 @@ fn value<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn baggage_is_passed_on_where_a_layer_says_so_and_nowhere_else() {
+async fn baggage_is_propagated_only_by_layers_that_enable_it() {
     let fields = [
         ("traceparent", PARENT),
         ("tracestate", "a=1"),
@@ -97,7 +97,7 @@ async fn baggage_is_passed_on_where_a_layer_says_so_and_nowhere_else() {
 
 /// TR-05
 #[tokio::test]
-async fn nothing_of_an_untrusted_caller_goes_further() {
+async fn no_context_of_an_untrusted_caller_is_propagated() {
     for sampler in [Sampler::always(), Sampler::never()] {
         let server = TraceLayer::server().untrusted().baggage().sampler(sampler);
         let fields = [
@@ -161,7 +161,7 @@ fn baggage_is_found_by_its_key() {
 }
 
 #[tokio::test]
-async fn what_a_call_carries_is_seen_in_it_and_in_no_other() {
+async fn the_context_of_a_call_is_visible_only_in_that_call() {
     let service = ServiceBuilder::new()
         .layer(TraceLayer::internal().plain("inner"))
         .service_fn(async |()| Ok::<_, BoxError>(TraceContext::current().unwrap()));
@@ -239,7 +239,7 @@ fn a_panic_in_a_scope_leaves_it() {
 
 /// A poll that panics leaves the thread as it was, whether the call is recorded or not, or goes on from a context.
 #[test]
-fn a_panic_inside_of_a_call_leaves_nothing_behind() {
+fn a_panic_in_a_call_restores_the_context() {
     const NOT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     let http = Http::new();
     for (sampler, parent) in [

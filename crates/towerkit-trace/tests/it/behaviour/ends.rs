@@ -57,7 +57,7 @@ fn counted(run: impl FnOnce()) -> [usize; 2] {
     count.of()
 }
 
-/// Polls a call, and its body, so many times at most, and drops what is left.
+/// Polls a call and its body up to a number of times, and then drops them.
 fn poll<C, S>(service: &mut S, act: Action, polls: usize)
 where
     S: Service<C::Request, Error = ProbeError>,
@@ -133,7 +133,7 @@ fn a_span_ends_once_over_a_plain_service() {
 
 /// A7.5
 #[test]
-fn spans_that_began_have_ended_after_a_thousand_calls_of_all_kinds() {
+fn every_started_span_ends_after_a_thousand_calls_of_all_kinds() {
     const ACTS: [Action; 8] = [
         Action::Succeed,
         Action::Fail,
@@ -219,7 +219,7 @@ impl Body for Broken {
 }
 
 #[test]
-fn a_span_ends_once_if_its_body_breaks_off() {
+fn a_span_ends_once_if_its_body_fails() {
     let seen = counted(|| {
         run_paused(async {
             let service = ServiceBuilder::new()

@@ -1,4 +1,4 @@
-//! Fields of requests on spans, and secrets that are on none (LG-04).
+//! Recorded request headers, and credentials, which are never recorded (LG-04).
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -37,7 +37,7 @@ fn span(shown: &[&str], fields: &[(&str, &[u8])], is_grpc: bool) -> SpanData {
 }
 
 #[test]
-fn fields_that_are_asked_for_are_shown_and_no_others() {
+fn only_the_selected_headers_are_recorded() {
     let fields: [(&str, &[u8]); 4] = [
         ("x-tenant", b"shop"),
         ("x-tenant", b"other"),
@@ -60,7 +60,7 @@ fn fields_that_are_asked_for_are_shown_and_no_others() {
 }
 
 #[test]
-fn what_is_shown_is_bounded() {
+fn recorded_headers_are_bounded() {
     let long = "é".repeat(200);
     let fields: Vec<(&str, &[u8])> = (0..20).map(|_| ("x-tenant", long.as_bytes())).collect();
     let shown = span(&["x-tenant"], &fields, false);
@@ -70,7 +70,7 @@ fn what_is_shown_is_bounded() {
 
 /// LG-04
 #[test]
-fn fields_that_carry_credentials_are_rejected() {
+fn headers_with_credentials_are_rejected() {
     for name in [
         "authorization",
         "Authorization",
@@ -106,7 +106,7 @@ fn fields_that_carry_credentials_are_rejected() {
 
 /// LG-04
 #[test]
-fn no_secret_is_on_a_span() {
+fn no_credential_is_on_a_span() {
     const JWT: &[u8] = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.canary";
     let secrets: [&[u8]; 7] = [
         b"Bearer canary",

@@ -1,4 +1,4 @@
-//! What spans are called, what they say, and what they hang from.
+//! The names, the attributes and the parents of spans.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -35,7 +35,7 @@ async fn call(layer: TraceLayer<Http>, request: Request<()>, status: u16) {
 
 /// A7.3
 #[test]
-fn a_server_span_goes_on_from_the_remote_context() {
+fn a_server_span_continues_the_remote_context() {
     let spans = spans_of(async || {
         let protocol = Http::new().operation(|_| "/users/{id}");
         let service = ServiceBuilder::new()
@@ -76,7 +76,7 @@ fn a_server_span_goes_on_from_the_remote_context() {
 
 /// A7.3
 #[test]
-fn a_client_span_says_where_the_request_goes() {
+fn a_client_span_has_the_address_of_the_server() {
     let request = || {
         Request::get("https://ann:secret@stock.example/items?sig=secret")
             .body(())
@@ -109,7 +109,7 @@ fn a_client_span_says_where_the_request_goes() {
 
 /// As tonic's clients make them.
 #[test]
-fn a_request_without_an_authority_goes_where_the_layer_says() {
+fn the_layer_sets_the_address_for_requests_without_an_authority() {
     let layer = TraceLayer::client().authority("orders.internal:50051");
     let said = |span: &SpanData| {
         ["server.address", "server.port"].map(|name| attribute(span, name).unwrap_or_default())
@@ -123,7 +123,7 @@ fn a_request_without_an_authority_goes_where_the_layer_says() {
 
 /// A7.3
 #[test]
-fn a_server_behind_a_proxy_says_the_scheme_of_the_original_request() {
+fn a_server_behind_a_proxy_records_the_original_scheme() {
     for (forwarded, expected) in [("https", "https"), ("gopher", "http")] {
         let request = Request::get("/").header("x-forwarded-proto", forwarded);
         let request = request.body(()).unwrap();
@@ -136,7 +136,7 @@ fn a_server_behind_a_proxy_says_the_scheme_of_the_original_request() {
 
 /// TR-07, A7.3
 #[test]
-fn a_name_has_nothing_that_a_caller_made_up() {
+fn a_span_name_contains_no_text_from_the_caller() {
     let span = span_of(async || {
         let mut request = Request::new(());
         *request.method_mut() = http::Method::from_bytes(b"FOO").unwrap();
@@ -156,7 +156,7 @@ fn a_name_has_nothing_that_a_caller_made_up() {
 
 /// A7.4
 #[test]
-fn a_callers_mistake_is_an_error_of_the_client_and_not_of_the_server() {
+fn a_client_error_is_an_error_only_on_the_client_span() {
     for (layer, status, expected) in [
         (TraceLayer::server(), 404, false),
         (TraceLayer::client(), 404, true),
@@ -223,7 +223,7 @@ fn a_grpc_code_comes_from_the_headers_or_the_trailers() {
 }
 
 #[test]
-fn a_grpc_method_that_no_server_knows_is_other_and_keeps_its_name() {
+fn an_unknown_grpc_method_is_other_with_its_original_name() {
     for in_trailers in [false, true] {
         let unknown = grpc(TraceLayer::server(), "12", in_trailers);
         assert_eq!(unknown.name, "grpc");
@@ -241,7 +241,7 @@ fn a_grpc_method_that_no_server_knows_is_other_and_keeps_its_name() {
 }
 
 #[test]
-fn a_grpc_call_that_its_caller_cancels_is_an_error_of_the_client_alone() {
+fn a_cancelled_grpc_call_is_an_error_only_on_the_client_span() {
     for in_trailers in [false, true] {
         let server = grpc(TraceLayer::server(), "1", in_trailers);
         assert!(!is_error(&server));
@@ -276,7 +276,7 @@ fn a_grpc_call_that_its_caller_cancels_is_an_error_of_the_client_alone() {
 
 /// TR-03
 #[test]
-fn a_call_that_is_cancelled_has_no_status_but_an_error() {
+fn a_cancelled_call_has_an_error_type_and_no_status() {
     let span = span_of(async || {
         let service = ServiceBuilder::new()
             .layer(TraceLayer::server().http())
@@ -308,7 +308,7 @@ fn a_call_that_is_cancelled_has_no_status_but_an_error() {
 }
 
 #[test]
-fn a_call_that_is_not_sampled_leaves_no_span_but_a_context() {
+fn an_unsampled_call_has_a_context_and_no_span() {
     let spans = spans_of(async || {
         let server = TraceLayer::server().sampler(Sampler::never()).http();
         let service = ServiceBuilder::new()
@@ -326,7 +326,7 @@ fn a_call_that_is_not_sampled_leaves_no_span_but_a_context() {
 
 /// A7.2
 #[test]
-fn a_decision_of_the_caller_is_followed() {
+fn the_sampling_decision_of_the_caller_is_followed() {
     const NOT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     for (parent, expected) in [(PARENT, 1), (NOT, 0)] {
         for sampler in [Sampler::always(), Sampler::never()] {
@@ -358,7 +358,7 @@ impl Failer for Answer {
 
 /// A7.4
 #[test]
-fn a_failure_of_the_business_is_an_error_where_it_counts_as_one() {
+fn a_business_failure_is_an_error_if_it_is_classified_as_one() {
     for (error, is_failure) in [(None, false), (Some(std::fmt::Error), true)] {
         let span = span_of(async || {
             let service = ServiceBuilder::new()
@@ -374,7 +374,7 @@ fn a_failure_of_the_business_is_an_error_where_it_counts_as_one() {
 
 /// A7.4
 #[test]
-fn a_rejection_says_its_reason() {
+fn a_rejection_has_its_reason() {
     let span = span_of(async || {
         let rejected = || Rejection::new(RejectionReason::Overloaded, "limit");
         let service = ServiceBuilder::new()
@@ -388,7 +388,7 @@ fn a_rejection_says_its_reason() {
 }
 
 #[test]
-fn a_panic_is_a_failure_and_says_so() {
+fn a_panic_is_recorded_as_a_failure() {
     let span = span_of(async || {
         let service = ServiceBuilder::new()
             .layer(TraceLayer::server().plain("buy"))
@@ -438,7 +438,7 @@ fn numbers_are_numbers() {
 }
 
 #[test]
-fn nothing_of_the_program_is_on_a_span() {
+fn a_span_has_no_code_attributes() {
     let span = span_of(async || call(TraceLayer::server().http(), Request::new(()), 200).await);
     for name in ["target", "code.file.path", "thread.id", "busy_ns"] {
         assert_eq!(attribute(&span, name), None);
@@ -446,7 +446,7 @@ fn nothing_of_the_program_is_on_a_span() {
 }
 
 #[test]
-fn what_the_sdk_does_not_record_is_not_said_to_be_recorded() {
+fn a_span_that_the_sdk_drops_has_no_sampled_flag() {
     use opentelemetry::trace::TracerProvider;
     use tracing_subscriber::layer::SubscriberExt;
 

@@ -1,24 +1,22 @@
-use std::io::BufRead;
 use std::net::TcpListener;
 use std::process::Command;
 
 use super::BODY;
-use super::running::command;
-use super::running::run;
-use super::running::start;
+use super::command;
+use super::start;
+use towerkit_programs::Service;
 
 #[test]
 fn it_prints_where_it_listens_and_three_lines_to_try() {
     let mut service = start(&[]);
-    let addr = service.addr;
+    let addr = service.address();
     assert_ne!(addr.port(), 0);
-    let mut lines = (&mut service.stdout).lines().map(Result::unwrap);
     for expected in [
         format!("  curl -XPOST -d'{BODY}' {addr}/uppercase"),
         format!("  curl -XPOST -d'{BODY}' {addr}/count"),
         format!("  curl {addr}/metrics"),
     ] {
-        assert_eq!(lines.next(), Some(expected));
+        assert_eq!(service.next_line().trim_end_matches('\n'), expected);
     }
     let mut client = service.client();
     assert_eq!(
@@ -94,7 +92,7 @@ fn every_flag_has_a_twin_in_the_environment() {
         .env("STRINGSVC_ADDR", "127.0.0.1:0")
         .env("STRINGSVC_BURST", "1")
         .env("STRINGSVC_RATE", "1");
-    let service = run(right);
+    let service = Service::run(right);
     let mut client = service.client();
     assert_eq!(client.post("/count", BODY).status, 200);
     assert_eq!(client.post_until_rejected("/count", BODY).status, 429);

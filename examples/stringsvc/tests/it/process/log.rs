@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::BODY;
-use super::running::start;
+use super::start;
 
 /// A1.10
 #[test]

@@ -1,28 +1,39 @@
-//! A small HTTP/1.1 client: one connection, kept for as long as the server keeps it.
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    io::{BufRead, BufReader, Read, Result, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
-use std::collections::HashMap;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Result;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::net::TcpStream;
-use std::time::Duration;
-
-pub(crate) struct Client {
+/// A client for HTTP/1.1 with one connection.
+#[derive(Debug)]
+pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: HashMap<String, String>,
-    pub(crate) body: String,
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The headers, with names in lower case.
+    pub headers: HashMap<String, String>,
+    /// The body.
+    pub body: String,
 }
 
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "each panics if the server does not do what the test needs"
+)]
 impl Client {
-    pub(crate) fn connect(addr: SocketAddr) -> Result<Self> {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the server takes no connection.
+    pub fn connect(addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         Ok(Self {
@@ -30,24 +41,26 @@ impl Client {
         })
     }
 
-    pub(crate) fn get(&mut self, path: &str) -> Response {
+    /// Sends a `GET`.
+    pub fn get(&mut self, path: &str) -> Response {
         self.send("GET", path, &[], b"")
     }
 
     /// Posts as `curl -d` does.
-    pub(crate) fn post(&mut self, path: &str, body: &str) -> Response {
+    pub fn post(&mut self, path: &str, body: &str) -> Response {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         self.send("POST", path, &form, body.as_bytes())
     }
 
     /// Posts until the rate limit rejects a call, which takes more than one on a machine that is slower than the rate.
-    pub(crate) fn post_until_rejected(&mut self, path: &str, body: &str) -> Response {
+    pub fn post_until_rejected(&mut self, path: &str, body: &str) -> Response {
         let mut responses = (0..10_000).map(|_| self.post(path, body));
         let rejected = responses.find(|response| response.status != 200);
         rejected.expect("the rate is limited")
     }
 
-    pub(crate) fn send(
+    /// Sends a request, and receives its response.
+    pub fn send(
         &mut self,
         method: &str,
         path: &str,
@@ -61,12 +74,13 @@ impl Client {
         self.receive()
     }
 
-    /// Sends as much of a request as there is still a server that reads.
-    pub(crate) fn write(&mut self, part: &[u8]) {
+    /// Writes a part of a request. A server that has closed the connection is no error: its response may still be read.
+    pub fn write(&mut self, part: &[u8]) {
         let _ = self.stream.get_mut().write_all(part);
     }
 
-    pub(crate) fn receive(&mut self) -> Response {
+    /// Receives a response, whose body has a declared length.
+    pub fn receive(&mut self) -> Response {
         let status = self.line();
         let status = status.split(' ').nth(1).expect("a status line");
         let mut response = Response {
@@ -89,24 +103,26 @@ impl Client {
             .by_ref()
             .take(length)
             .read_to_string(&mut response.body)
-            .unwrap();
+            .expect("a body of text");
         assert_eq!(read as u64, length);
         response
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        let length = self.stream.read_line(&mut line).unwrap();
+        let length = self.stream.read_line(&mut line).expect("a response");
         assert_ne!(length, 0, "the connection is closed");
         line.trim_end().to_owned()
     }
 }
 
-pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
+/// Makes the head of a request.
+#[must_use]
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
-    head.push_str(&format!("content-length: {length}\r\n\r\n"));
+    let _ = write!(head, "content-length: {length}\r\n\r\n");
     head.into_bytes()
 }
