@@ -5,6 +5,7 @@
 //! an upstream. Layers with `.rpc()` see each call of a batch.
 //!
 //! ```
+//! # #[cfg(feature = "client")] {
 //! use std::time::Duration;
 //! use http::Uri;
 //! use serde::{Deserialize, Serialize};
@@ -49,6 +50,7 @@
 //! assert_eq!(results[1].as_ref().unwrap_err().code(), ErrorCode::ResourceExhausted);
 //! assert!(registry.render().contains(r#"operation="concat",outcome="overloaded""#));
 //! # Ok::<_, towerkit_core::BoxError>(()) }).unwrap();
+//! # }
 //! ```
 //!
 //! # Parameters

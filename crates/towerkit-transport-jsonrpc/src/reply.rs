@@ -56,9 +56,7 @@ impl<'a> Reply<'a> {
 
     /// Returns the id if it is one that a client of this project has sent.
     pub(crate) fn id(&self) -> Option<u64> {
-        let text = self.id?.get();
-        let id: u64 = text.parse().ok()?;
-        (id.to_string() == text).then_some(id)
+        self.id?.get().parse().ok()
     }
 
     /// Decodes the result, or converts the error, of the call with this id.

@@ -102,6 +102,7 @@
 //! | `endpoint` | [`endpoint`] | operations as services, with one request and one error type for all transports; `.rpc()` on every layer |
 //! | `transport-http` | [`transport_http`] | endpoints served and called over HTTP, with JSON |
 //! | `transport-grpc` | [`transport_grpc`] | endpoints served over gRPC, and clients as endpoints |
+//! | `transport-jsonrpc` | [`transport_jsonrpc`] | endpoints served and called over JSON-RPC 2.0 |
 //! | `ratelimit` | [`ratelimit`] | limits by token bucket, for all callers or by key |
 //! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
 //! | `circuitbreaker` | [`circuitbreaker`] | circuit breakers, also by key |
@@ -184,3 +185,5 @@ pub use towerkit_trace as trace;
 pub use towerkit_transport_grpc as transport_grpc;
 #[cfg(feature = "transport-http")]
 pub use towerkit_transport_http as transport_http;
+#[cfg(feature = "transport-jsonrpc")]
+pub use towerkit_transport_jsonrpc as transport_jsonrpc;

@@ -148,10 +148,20 @@ async fn deep_nesting_is_an_error_and_no_stack_overflow() {
         let answer = call_json(&server, nested.clone()).await;
         let answer = answer.get(0).unwrap_or(&answer);
         assert_eq!(answer["error"]["code"], -32600);
-        for member in ["jsonrpc", "method", "params", "id", "other"] {
-            let call = format!(r#"{{"jsonrpc":"2.0","method":"fail","{member}":{nested},"id":1}}"#);
-            let answer = call_json(&server, call).await;
-            assert!(answer.get("error").is_some(), "{member}");
+        for nested_member in ["jsonrpc", "method", "params", "id", "other"] {
+            let mut call = vec![
+                ("jsonrpc", r#""2.0""#),
+                ("method", r#""fail""#),
+                ("id", "1"),
+            ];
+            call.retain(|(member, _)| *member != nested_member);
+            call.push((nested_member, &nested));
+            let call = call.iter();
+            let call: Vec<_> = call
+                .map(|(name, value)| format!("\"{name}\":{value}"))
+                .collect();
+            let answer = call_json(&server, format!("{{{}}}", call.join(","))).await;
+            assert!(answer.get("error").is_some(), "{nested_member}");
         }
         let call = format!(r#"{{"jsonrpc":"2.0","method":"count","params":{nested},"id":1}}"#);
         assert_eq!(call_json(&server, call).await["error"]["code"], -32602);

@@ -1,5 +1,6 @@
 //! Endpoints over JSON-RPC: the behaviour as a caller sees it.
 
+#[cfg(feature = "client")]
 mod client;
 mod harness;
 mod hostile;
