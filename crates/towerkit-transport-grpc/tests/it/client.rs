@@ -1,6 +1,8 @@
 //! Clients as endpoints, over a channel to a tonic server.
 
 use std::{
+    convert::Infallible,
+    future::ready,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -9,7 +11,7 @@ use std::{
 };
 
 use tonic::transport::Endpoint as TonicEndpoint;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, service_fn};
 use towerkit_circuitbreaker::CircuitBreakerLayer;
 use towerkit_core::{CarriesRejection, Clock, Deadline, ErrorCode, RejectionReason};
 use towerkit_endpoint::{
@@ -131,8 +133,8 @@ async fn an_error_of_the_server_keeps_its_code_its_message_and_its_time() {
 async fn the_deadline_of_the_request_or_of_the_current_call_is_sent() {
     let server = Server::math(call_fn((), |(), request: Request<Pair>| async move {
         let deadline: Option<&Deadline> = request.extensions.get();
-        let left = deadline.map_or(0, |deadline| deadline.remaining().as_secs());
-        Ok::<_, RpcError>(number(left.try_into().unwrap()))
+        let minutes = deadline.map(|deadline| deadline.remaining().as_secs_f64() / 60.0);
+        Ok::<_, RpcError>(number(minutes.map_or(0, |minutes| minutes.ceil() as i64)))
     }))
     .await;
     let sum = sum(server.channel().await);
@@ -141,13 +143,12 @@ async fn the_deadline_of_the_request_or_of_the_current_call_is_sent() {
     let hour = || Deadline::after(&Clock::default(), Duration::from_secs(3600));
     let mut request = Request::new("sum", pair(1, 2));
     request.extensions.insert(hour());
-    assert_eq!(sum.invoke(request.clone()).await.unwrap(), 3599);
+    assert_eq!(sum.invoke(request.clone()).await.unwrap(), 60);
     // A header of a layer, such as one that gives each attempt its own time.
     request
         .headers
         .insert("grpc-timeout", "60S".parse().unwrap());
-    let left = sum.invoke(request).await.unwrap();
-    assert!((59..=60).contains(&left), "{left}");
+    assert_eq!(sum.invoke(request).await.unwrap(), 1);
 
     let local = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(60)).unwrap().rpc())
@@ -155,7 +156,7 @@ async fn the_deadline_of_the_request_or_of_the_current_call_is_sent() {
             tokio::task::yield_now().await;
             sum.invoke(pair(1, 2)).await
         }));
-    assert_eq!(local.invoke(()).await.unwrap(), 59);
+    assert_eq!(local.invoke(()).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -190,6 +191,29 @@ async fn a_call_that_ends_at_its_deadline_has_that_code() {
         request.extensions.insert(soon);
         let error = sum.invoke(request).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::DeadlineExceeded, "{error:?}");
+    }
+}
+
+/// The server counts from the arrival of the call; the channel here has no timer of its own.
+#[tokio::test]
+async fn a_call_that_the_server_cancels_after_its_deadline_has_that_code() {
+    for (time, code) in [
+        (Duration::from_secs(2), ErrorCode::DeadlineExceeded),
+        (Duration::from_millis(1), ErrorCode::Cancelled),
+    ] {
+        let (clock, control) = Clock::manual();
+        let deadline = Deadline::after(&clock, Duration::from_secs(1));
+        let channel = service_fn(move |_: http::Request<tonic::body::Body>| {
+            control.advance(time);
+            let cancelled = tonic::Status::cancelled("Timeout expired");
+            ready(Ok::<_, Infallible>(
+                cancelled.into_http::<tonic::body::Body>(),
+            ))
+        });
+        let mut request = Request::new("sum", pair(1, 2));
+        request.extensions.insert(deadline);
+        let error = sum(channel).invoke(request).await.unwrap_err();
+        assert_eq!(error.code(), code);
     }
 }
 

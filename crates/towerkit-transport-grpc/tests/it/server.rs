@@ -174,15 +174,15 @@ async fn metadata_reaches_the_endpoint_as_headers() {
     assert_eq!(reply.text, "hello blue [0, 159, 255]");
 }
 
-/// An endpoint that says how much time is left, in the extensions and in the current deadline.
+/// An endpoint that says how many minutes are left, in the extensions and in the current deadline.
 fn clocks() -> Endpoint<Name, Text, RpcError> {
     endpoint(call_fn((), |(), request: Request<Name>| async move {
         let own: Option<&Deadline> = request.extensions.get();
         assert_eq!(own.cloned(), Deadline::current());
         tokio::task::yield_now().await;
         assert_eq!(own.cloned(), Deadline::current());
-        let left = own.map(|deadline| deadline.remaining().as_secs());
-        Ok(Text(format!("{left:?}")))
+        let minutes = own.map(|deadline| deadline.remaining().as_secs_f64() / 60.0);
+        Ok(Text(format!("{:?}", minutes.map(f64::ceil))))
     }))
 }
 
@@ -194,7 +194,7 @@ async fn the_deadline_is_that_of_grpc_timeout() {
     let mut request = tonic::Request::new(hello("Ann"));
     request.set_timeout(Duration::from_secs(3600));
     let reply = client.hello(request).await.unwrap().into_inner();
-    assert_eq!(reply.text, "Some(3599)");
+    assert_eq!(reply.text, "Some(60.0)");
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn the_deadline_of_a_layer_goes_first() {
     let mut request = tonic::Request::new(hello("Ann"));
     request.set_timeout(Duration::from_secs(3600));
     let reply = client.hello(request).await.unwrap().into_inner();
-    assert_eq!(reply.text, "Some(59)");
+    assert_eq!(reply.text, "Some(1.0)");
 }
 
 #[derive(Clone, Default)]
