@@ -357,18 +357,18 @@ impl Server {
 
         config.emit(
             "draining",
-            format!("for at most {:?}", config.drain_timeout),
+            format!("draining for at most {:?}", config.drain_timeout),
         );
         open.phase.send_replace(Phase::Draining);
         // The listeners are closed when their tasks have ended.
         while accepting.join_next().await.is_some() {}
         let drained = open.drain(&config).await;
         match drained {
-            Drained::Complete => config.emit("drained", "all calls have ended".to_owned()),
+            Drained::Complete => config.emit("drained", "drained".to_owned()),
             Drained::CutOff { calls, connections } => {
                 config.emit(
                     "cut_off",
-                    format!("{calls} calls on {connections} connections"),
+                    format!("cut off: {calls} calls, {connections} connections"),
                 );
             }
         }

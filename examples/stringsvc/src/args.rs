@@ -1,24 +1,21 @@
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use clap::Parser;
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 use towerkit::log::Format;
 use tracing::level_filters::LevelFilter;
 
 /// go-kit's string service on towerkit.
 #[derive(Debug, Clone, Parser)]
 pub struct Args {
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, env = "STRINGSVC_ADDR", default_value = "127.0.0.1:8080")]
-    pub addr: SocketAddr,
+    /// Address to listen on, such as localhost:8080; port 0 takes a free one.
+    #[arg(long, env = "STRINGSVC_ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub addr: String,
 
-    /// Calls admitted a second.
+    /// Calls admitted per second.
     #[arg(long, env = "STRINGSVC_RATE", default_value = "1000")]
     pub rate: NonZeroU32,
 
-    /// Calls admitted at once, after a rest.
+    /// Calls admitted at once after a pause.
     #[arg(long, env = "STRINGSVC_BURST", default_value = "1000")]
     pub burst: NonZeroU32,
 
@@ -26,11 +23,11 @@ pub struct Args {
     #[arg(long, env = "STRINGSVC_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub timeout: Duration,
 
-    /// Time that calls in flight have to end after SIGTERM or SIGINT.
+    /// Time for the calls in flight to end after SIGTERM or SIGINT.
     #[arg(long, env = "STRINGSVC_DRAIN", default_value = "10s", value_parser = duration)]
     pub drain: Duration,
 
-    /// Least level that is logged: off, error, warn, info, debug or trace.
+    /// Lowest level that is logged: off, error, warn, info, debug or trace.
     #[arg(long, env = "STRINGSVC_LOG", default_value = "info")]
     pub log: LevelFilter,
 
@@ -38,11 +35,11 @@ pub struct Args {
     #[arg(long, env = "STRINGSVC_LOG_FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
 
-    /// Collector that takes spans by OTLP over gRPC, such as http://127.0.0.1:4317; without one no spans are sent.
+    /// Collector for spans by OTLP over gRPC, such as http://127.0.0.1:4317; without one, no spans are sent.
     #[arg(long, env = "STRINGSVC_OTLP")]
     pub otlp: Option<String>,
 
-    /// Share of the traces begun here that is recorded, from 0 to 1; callers decide for those that they have begun.
+    /// Share of the traces that begin here to record, from 0 to 1; callers decide for their own.
     #[arg(long, env = "STRINGSVC_SAMPLE", default_value = "1", value_parser = share)]
     pub sample: f64,
 }
@@ -52,7 +49,7 @@ pub struct Args {
 pub enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -63,6 +60,14 @@ impl From<LogFormat> for Format {
             LogFormat::Json => Self::Json,
         }
     }
+}
+
+/// Checks that there is a host and a port. The host is looked up when the server starts.
+fn address(text: &str) -> Result<String, &'static str> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+    port.map(|_| text.to_owned())
+        .ok_or("expected a host and a port, such as localhost:8080")
 }
 
 /// Reads a whole number and its unit.

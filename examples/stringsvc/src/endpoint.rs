@@ -1,46 +1,43 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tower::Service;
-use towerkit::endpoint::Request;
-use towerkit::endpoint::endpoint_fn;
+use towerkit::endpoint::{Request, RpcError, endpoint_fn};
 
 use crate::StringService;
 
-/// An operation as a tower service: cloned for every call, and never without an answer.
-pub trait Endpoint<Req>:
-    Service<Request<Req>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+/// An operation as a tower service, which is cloned for each call.
+pub trait Endpoint<T>:
+    Service<Request<T>, Error = RpcError, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
-impl<S, Req> Endpoint<Req> for S where
-    S: Service<Request<Req>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+impl<S, T> Endpoint<T> for S where
+    S: Service<Request<T>, Error = RpcError, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
-/// What both operations take.
+/// The message of both operations.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct StringRequest {
     /// The string.
     pub s: String,
 }
 
-/// The answer of [`uppercase`]. A business error is an answer like any other.
+/// The response of [`uppercase`]. A business error is a response like any other, as in go-kit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UppercaseResponse {
-    /// The upper case string, empty if there is an error.
+    /// The upper case string; empty if there is an error.
     pub v: String,
     /// The business error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub err: Option<String>,
 }
 
-/// The answer of [`count`].
+/// The response of [`count`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CountResponse {
-    /// How many bytes the string has.
+    /// The number of bytes.
     pub v: usize,
 }
 
@@ -90,12 +87,12 @@ mod tests {
 
     /// A1.3
     #[tokio::test]
-    async fn a_business_error_is_an_answer() {
+    async fn a_business_error_is_a_response() {
         let response = uppercase(Arc::new(Strings)).invoke(request("")).await;
         let expected = UppercaseResponse {
             v: String::new(),
             err: Some("empty string".to_owned()),
         };
-        assert_eq!(response, Ok(expected));
+        assert_eq!(response.unwrap(), expected);
     }
 }

@@ -1,30 +1,21 @@
 //! Runs the string service.
 
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use axum::Router;
-use clap::CommandFactory;
-use clap::Parser;
-use clap::error::ErrorKind;
-use stringsvc::Args;
-use stringsvc::Strings;
-use stringsvc::Telemetry;
-use stringsvc::app;
-use stringsvc::routes;
-use stringsvc::serve;
-use towerkit::core::BoxError;
-use towerkit::metrics::Registry;
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use stringsvc::{Args, Strings, Telemetry, app, routes, serve, server};
+use towerkit::{core::BoxError, metrics::Registry, server::Server};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let (app, _telemetry) = start(&args).unwrap_or_else(|error| {
+    let (server, app, _telemetry) = start(&args).unwrap_or_else(|error| {
         Args::command()
             .error(ErrorKind::ValueValidation, error)
             .exit()
     });
-    match serve(app, &args).await {
+    match serve(server, app, &args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("stringsvc: {error}");
@@ -33,10 +24,11 @@ async fn main() -> ExitCode {
     }
 }
 
-fn start(args: &Args) -> Result<(Router, Telemetry), BoxError> {
+fn start(args: &Args) -> Result<(Server, Router, Telemetry), BoxError> {
     let registry = Registry::new();
     let app = app(routes(Arc::new(Strings)), args, &registry)?;
+    let server = server(args)?;
     let telemetry = Telemetry::start(args)?;
     telemetry.show_losses(&registry)?;
-    Ok((app, telemetry))
+    Ok((server, app, telemetry))
 }

@@ -1,62 +1,65 @@
-use std::io;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::time::sleep;
+use towerkit::{
+    core::{BoxError, ConfigError},
+    log::EventLog,
+    server::{Server, shutdown_signal},
+};
 
 use crate::Args;
-use crate::signals::Signals;
 
-/// Serves `app` until a signal, then lets the calls in flight end.
-///
-/// A second signal, or the time to drain, cuts off what is left.
+/// Makes the server.
 ///
 /// # Errors
 ///
-/// If the address cannot be listened on.
-pub async fn serve(app: Router, args: &Args) -> io::Result<()> {
-    let mut signals = Signals::new()?;
-    let listener = listen(args.addr).await?;
-    announce(listener.local_addr()?);
+/// Returns a [`ConfigError`] if the time to drain is zero or more than 365 days.
+pub fn server(args: &Args) -> Result<Server, ConfigError> {
+    let server = Server::new().name("stringsvc").events(EventLog::new());
+    server.drain_timeout(args.drain)
+}
 
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
-        // Resolves when `stop` is dropped.
-        let _ = stopped.await;
-    });
-    let mut server = pin!(server.into_future());
+/// Serves `app` until SIGTERM or SIGINT, then lets the calls in flight end.
+///
+/// A second signal, or the end of the time to drain, cuts off the remaining calls.
+///
+/// # Errors
+///
+/// Returns an error if the address cannot be listened on.
+pub async fn serve(server: Server, app: Router, args: &Args) -> Result<(), BoxError> {
+    let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
+    let listener = listen(&args.addr).await?;
+    announce(listener.local_addr()?);
+    let again = async {
+        (&mut second).await;
+        second.await;
+    };
     tokio::select! {
-        result = &mut server => return result,
-        () = signals.next() => drop(stop),
-    }
-    tracing::info!(deadline = ?args.drain, "draining");
-    tokio::select! {
-        result = server => result?,
-        () = sleep(args.drain) => tracing::warn!("calls in flight are cut off"),
-        () = signals.next() => tracing::warn!("calls in flight are cut off"),
+        _ = server.serve(listener, app, first) => {}
+        () = again => {}
     }
     Ok(())
 }
 
-async fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(addr).await.map_err(|error| {
-        let message = format!("cannot listen on {addr}: {error}");
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message = format!("cannot listen on {address}: {error}");
         io::Error::new(error.kind(), message)
     })
 }
 
-fn announce(addr: SocketAddr) {
+fn announce(address: SocketAddr) {
     let hello = r#"-XPOST -d'{"s":"hello, world"}'"#;
     let lines = format!(
-        "listening on {addr}\n  \
-         curl {hello} {addr}/uppercase\n  \
-         curl {hello} {addr}/count\n  \
-         curl {addr}/metrics\n"
+        "listening on {address}\n  \
+         curl {hello} {address}/uppercase\n  \
+         curl {hello} {address}/count\n  \
+         curl {address}/metrics\n"
     );
-    // A service whose output nobody reads serves as well.
+    // A service serves as well if its output is closed.
     let _ = io::stdout().write_all(lines.as_bytes());
 }

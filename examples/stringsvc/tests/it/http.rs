@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
+use axum::routing::post_service;
 use clap::Parser;
 use serde_json::Value;
 use stringsvc::Args;
@@ -14,7 +15,11 @@ use stringsvc::MAX_BODY;
 use stringsvc::Strings;
 use stringsvc::app;
 use stringsvc::routes;
+use towerkit::endpoint::RpcError;
+use towerkit::endpoint::endpoint_fn;
 use towerkit::metrics::Registry;
+use towerkit::transport_http::Json;
+use towerkit::transport_http::serve as serve_endpoint;
 
 use towerkit_programs::Client;
 use towerkit_programs::Response;
@@ -23,8 +28,12 @@ use towerkit_programs::head;
 /// Serves the application, and a few routes that are never shipped, until the tests end.
 fn start(flags: &[&str]) -> SocketAddr {
     let args = Args::parse_from([&["stringsvc"], flags].concat());
+    let panics = endpoint_fn((), |(), ()| panics());
     let routes = routes(Arc::new(Strings))
-        .route("/panic", post(panics))
+        .route(
+            "/panic",
+            post_service(serve_endpoint("panic", Json, panics)),
+        )
         .route("/stuck", post(std::future::pending::<()>));
     let app = app(routes, &args, &Registry::new()).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -40,7 +49,7 @@ async fn serve(listener: std::net::TcpListener, app: Router) {
     axum::serve(listener, app).await.unwrap();
 }
 
-async fn panics() {
+async fn panics() -> Result<(), RpcError> {
     panic!("a secret");
 }
 
@@ -84,15 +93,24 @@ fn a_business_error_is_a_200_that_says_so() {
 fn a_bad_body_is_a_400() {
     let mut client = client(&[]);
     for (body, detail) in [
-        ("not json", "malformed JSON at line 1, column 2"),
-        ("", "malformed JSON at line 1, column 0"),
-        (r#"{"s":"x"} more"#, "malformed JSON at line 1, column 11"),
-        ("{}", "not what this operation takes at line 1, column 2"),
+        ("not json", "malformed JSON: line 1, column 2"),
+        (
+            "",
+            "not the JSON that this operation takes: line 1, column 4",
+        ),
+        (r#"{"s":"x"} more"#, "malformed JSON: line 1, column 11"),
+        (
+            "{}",
+            "not the JSON that this operation takes: line 1, column 2",
+        ),
         (
             r#"{"s":1}"#,
-            "not what this operation takes at line 1, column 6",
+            "not the JSON that this operation takes: line 1, column 6",
         ),
-        ("3", "not what this operation takes at line 1, column 1"),
+        (
+            "3",
+            "not the JSON that this operation takes: line 1, column 1",
+        ),
     ] {
         let response = client.post("/uppercase", body);
         assert_eq!(assert_problem(&response, 400)["detail"], detail, "{body}");
@@ -150,7 +168,10 @@ fn a_body_of_a_mebibyte_is_read_and_a_longer_one_is_a_413() {
     assert_eq!(response.body, r#"{"v":1048568}"#);
 
     let response = client.post("/count", &body(MAX_BODY + 1));
-    assert_eq!(assert_problem(&response, 413)["detail"], "more than 1 MiB");
+    assert_eq!(
+        assert_problem(&response, 413)["detail"],
+        "the body has more than 1048576 bytes"
+    );
 }
 
 /// A1.4

@@ -67,8 +67,11 @@ fn logged(flags: &[&str]) -> String {
 
 fn assert_logged(log: &str, fields_of: impl Fn(&str) -> HashMap<String, String>) {
     let mut lines: Vec<_> = log.lines().map(fields_of).collect();
-    let last = lines.pop().unwrap();
-    assert_eq!(last["msg"], "draining");
+    let events: Vec<_> = lines
+        .extract_if(.., |line| line.contains_key("event"))
+        .collect();
+    let events: Vec<_> = events.iter().map(|line| line["event"].as_str()).collect();
+    assert_eq!(events, ["draining", "drained"]);
 
     let said = lines.iter().map(|line| {
         assert!(line["latency_ms"].parse::<f64>().unwrap() > 0.0);

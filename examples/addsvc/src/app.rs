@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use axum::{
+    Router,
+    routing::{get, get_service},
+};
+use http::StatusCode;
+use tower::ServiceBuilder;
+use towerkit::{
+    circuitbreaker::CircuitBreakerLayer,
+    core::{ConfigError, stack},
+    endpoint::RpcExt,
+    http::{HttpExt, Problem},
+    log::LogLayer,
+    metrics::{MetricsLayer, Registry},
+    ratelimit::{Quota, RateLimitLayer},
+    retry::RetryLayer,
+    timeout::{DeadlineLayer, TimeoutLayer},
+    trace::TraceLayer,
+};
+
+use crate::{Endpoints, over_grpc::GrpcAdd, over_http, over_jsonrpc, pb::add_server::AddServer};
+
+/// The options of the server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Calls per second of each operation.
+    pub rate: u32,
+    /// The time that a call may take.
+    pub timeout: Duration,
+    /// Sends errors in go-kit's form.
+    pub go_kit_errors: bool,
+}
+
+/// Puts the layers of one operation around each endpoint: a rate limit and a timeout.
+///
+/// # Errors
+///
+/// Returns a [`ConfigError`] for a rate of zero, and for a timeout of zero or more than 365 days.
+pub fn server_layers(endpoints: Endpoints, options: &Options) -> Result<Endpoints, ConfigError> {
+    let quota = Quota::per_second(options.rate)?;
+    let timeout = TimeoutLayer::new(options.timeout)?;
+    Ok(endpoints.layer(|| {
+        ServiceBuilder::new()
+            .layer(RateLimitLayer::new(quota).rpc())
+            .layer(timeout.clone().rpc())
+            .into_inner()
+    }))
+}
+
+/// Puts the layers of a client around each endpoint: a retry, a circuit breaker for each operation, and a timeout for each attempt.
+///
+/// Both operations are idempotent.
+///
+/// # Errors
+///
+/// Returns a [`ConfigError`] if `timeout` is zero or more than 365 days.
+pub fn client_layers(endpoints: Endpoints, timeout: Duration) -> Result<Endpoints, ConfigError> {
+    let timeout = TimeoutLayer::new(timeout)?;
+    Ok(endpoints.layer(|| {
+        ServiceBuilder::new()
+            .layer(RetryLayer::new().idempotent().rpc())
+            .layer(CircuitBreakerLayer::new().rpc())
+            .layer(timeout.clone().rpc())
+            .into_inner()
+    }))
+}
+
+/// Makes the application for HTTP, inside of the layers that see every call.
+///
+/// # Errors
+///
+/// Returns a [`ConfigError`] if the timeout is zero or more than 365 days.
+pub fn http_app(
+    endpoints: Endpoints,
+    options: &Options,
+    registry: &Registry,
+) -> Result<Router, ConfigError> {
+    let routes = over_http::routes(endpoints, options.go_kit_errors);
+    let problem = |status| async move { Problem::new(status).respond::<axum::body::Body>() };
+    let routes = routes
+        .method_not_allowed_fallback(move || problem(StatusCode::METHOD_NOT_ALLOWED))
+        .fallback(move || problem(StatusCode::NOT_FOUND));
+    let operator = Router::new()
+        .route("/metrics", get_service(registry.service()))
+        .route("/healthz", get("ok\n"));
+    Ok(observed(routes, options, registry)?.merge(operator))
+}
+
+/// Makes the application for gRPC, inside of the layers that see every call.
+///
+/// # Errors
+///
+/// Returns a [`ConfigError`] if the timeout is zero or more than 365 days.
+pub fn grpc_app(
+    endpoints: Endpoints,
+    options: &Options,
+    registry: &Registry,
+) -> Result<Router, ConfigError> {
+    let add = GrpcAdd {
+        endpoints,
+        go_kit_errors: options.go_kit_errors,
+    };
+    let routes = Router::new().route_service("/pb.Add/{*method}", AddServer::new(add));
+    observed(routes, options, registry)
+}
+
+/// Puts the layers around routes that must see every call.
+fn observed(routes: Router, options: &Options, registry: &Registry) -> Result<Router, ConfigError> {
+    let policies = stack((
+        TraceLayer::server(),
+        LogLayer::new(),
+        MetricsLayer::new().registry(registry.clone()),
+        DeadlineLayer::new(options.timeout)?,
+    ));
+    Ok(routes.layer(policies.axum()))
+}
+
+/// Makes the application for JSON-RPC: `POST /rpc`. The layers see each call of a batch.
+///
+/// # Errors
+///
+/// Returns a [`ConfigError`] if the timeout is zero or more than 365 days.
+pub fn json_rpc_app(
+    endpoints: Endpoints,
+    options: &Options,
+    registry: &Registry,
+) -> Result<Router, ConfigError> {
+    let policies = stack((
+        TraceLayer::server(),
+        LogLayer::new(),
+        MetricsLayer::new().registry(registry.clone()),
+        DeadlineLayer::new(options.timeout)?,
+    ));
+    let methods = over_jsonrpc::methods(endpoints).layer(policies.rpc());
+    Ok(Router::new().route_service("/rpc", methods))
+}

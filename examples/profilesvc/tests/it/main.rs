@@ -1,0 +1,5 @@
+//! The profile service as its callers see it.
+
+mod client;
+mod program;
+mod routes;
