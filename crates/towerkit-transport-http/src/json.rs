@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{Response, request, response};
+use http::{Method, Response, request, response};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use towerkit_endpoint::RpcError;
@@ -10,7 +10,7 @@ use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, Respon
 ///
 /// The content type of a request is not checked, because `curl -d` sends that of a form. So a page of another origin can make a browser
 /// send such a request without a [preflight]: a service that authenticates by cookies must check the `Origin` header. An empty body is
-/// decoded as `null`, so that a request without parameters can have the type `()`.
+/// decoded as `null`, and a `null` is not sent with a `GET` or a `HEAD`, so that a request without parameters can have the type `()`.
 ///
 /// [preflight]: https://developer.mozilla.org/en-US/docs/Glossary/Preflight_request
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,8 +42,13 @@ impl<U: Serialize> EncodeResponse<U> for Json {
 
 impl<T: Serialize> EncodeRequest<T> for Json {
     fn encode_request(&self, message: T, head: &mut request::Parts) -> Result<Bytes, RpcError> {
+        let json = encode(&message)?;
+        // RFC 9110, section 9.3.1: some servers reject a GET that has a body.
+        if json == b"null" && matches!(head.method, Method::GET | Method::HEAD) {
+            return Ok(Bytes::new());
+        }
         codec::set_content_type(head, CONTENT_TYPE);
-        Ok(encode(&message)?.into())
+        Ok(json.into())
     }
 }
 

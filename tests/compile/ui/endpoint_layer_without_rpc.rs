@@ -1,13 +1,13 @@
-// A layer around an endpoint has the protocol of HTTP.
+//! A layer around an endpoint has the protocol of HTTP.
 
 use std::time::Duration;
 
 use tower::ServiceBuilder;
 use towerkit::{
-    towerkit_endpoint::{RpcError, endpoint_fn},
-    towerkit_http::HttpExt,
-    towerkit_timeout::TimeoutLayer,
-    towerkit_transport_http::{Json, serve},
+    endpoint::{RpcError, endpoint_fn},
+    http::HttpExt,
+    timeout::TimeoutLayer,
+    transport_http::{Json, serve},
 };
 
 fn main() {

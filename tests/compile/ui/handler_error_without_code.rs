@@ -1,8 +1,8 @@
-// The error of the endpoint does not implement `IntoRpcError`.
+//! The error of the endpoint does not implement `IntoRpcError`.
 
 use towerkit::{
-    towerkit_endpoint::endpoint_fn,
-    towerkit_transport_http::{Json, serve},
+    endpoint::endpoint_fn,
+    transport_http::{Json, serve},
 };
 
 #[derive(Debug)]

@@ -1,8 +1,8 @@
-// The message has no `serde::Deserialize`.
+//! The message has no `serde::Deserialize`.
 
 use towerkit::{
-    towerkit_endpoint::{RpcError, endpoint_fn},
-    towerkit_transport_http::{Json, serve},
+    endpoint::{RpcError, endpoint_fn},
+    transport_http::{Json, serve},
 };
 
 struct SumRequest;

@@ -202,6 +202,22 @@ fn json_decodes_an_empty_body_as_null() {
 }
 
 #[test]
+fn json_sends_no_null_with_a_get() {
+    for (method, body) in [
+        (Method::GET, ""),
+        (Method::HEAD, ""),
+        (Method::POST, "null"),
+    ] {
+        let mut head = head();
+        head.method = method;
+        assert_eq!(Json.encode_request((), &mut head).unwrap(), body);
+        let has_type = head.headers.contains_key("content-type");
+        assert_eq!(has_type, !body.is_empty());
+        assert_eq!(Json.encode_request(7, &mut head).unwrap(), "7");
+    }
+}
+
+#[test]
 fn a_query_replaces_the_query_and_keeps_the_rest_of_the_uri() {
     let query = |uri: &'static str,
                  cat: &dyn Fn(&mut request::Parts) -> Result<Bytes, RpcError>| {
