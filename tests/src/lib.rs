@@ -6,6 +6,7 @@
 mod contexts;
 mod fields;
 mod json_reader;
+mod jsonrpc;
 mod lines;
 mod logfmt_reader;
 mod page;
@@ -15,6 +16,7 @@ mod tracestate;
 
 pub use contexts::{b3_multi, b3_single, traceparent};
 pub use json_reader::read_json;
+pub use jsonrpc::jsonrpc;
 pub use lines::{json, logfmt};
 pub use logfmt_reader::read_logfmt;
 pub use page::Page;

@@ -103,6 +103,12 @@ fn json_reads_back_from_one_line() {
     run("json", towerkit_tests::json);
 }
 
+/// JR-06, JR-09
+#[test]
+fn a_body_of_json_rpc_is_answered_by_the_rules() {
+    run("jsonrpc", towerkit_tests::jsonrpc);
+}
+
 /// TR-01
 #[test]
 fn a_traceparent_is_read_by_its_rules() {
