@@ -43,6 +43,7 @@ mod endpoints;
 mod over_grpc;
 mod over_http;
 mod over_jsonrpc;
+pub mod pb;
 mod service;
 
 pub use app::{Options, client_layers, grpc_app, http_app, json_rpc_app, server_layers};
@@ -51,9 +52,3 @@ pub use over_grpc::grpc_client;
 pub use over_http::http_client;
 pub use over_jsonrpc::json_rpc_client;
 pub use service::{AddError, AddService, Adder};
-
-/// The messages and the service of `proto/addsvc.proto`.
-#[expect(missing_docs, reason = "generated")]
-pub mod pb {
-    tonic::include_proto!("pb");
-}
