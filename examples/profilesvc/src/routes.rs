@@ -23,7 +23,6 @@ use crate::{
 };
 
 /// Routes HTTP to the endpoints.
-#[must_use]
 pub fn routes(endpoints: Endpoints) -> Router {
     let with_profile = |Path(id): Path<String>, value: Profile| WithId { id, value };
     let with_address = |Path(id): Path<String>, value: Address| WithId { id, value };
