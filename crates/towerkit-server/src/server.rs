@@ -347,13 +347,13 @@ impl Server {
             }));
         }
         drop(phases);
-        self.health.set_serving();
+        let serving = Serving::new(self.health);
 
         shutdown.await;
         // A future that takes too long is given up: the shutdown must not hang.
         let _ = timeout(config.drain_timeout, self.on_stop).await;
         sleep(config.shutdown_delay).await;
-        self.health.set_stopping();
+        drop(serving);
 
         config.emit(
             "draining",
@@ -373,6 +373,22 @@ impl Server {
             }
         }
         drained
+    }
+}
+
+/// Ready until it is dropped, also with the future of the server.
+struct Serving(Health);
+
+impl Serving {
+    fn new(health: Health) -> Self {
+        health.set_serving();
+        Self(health)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.set_stopping();
     }
 }
 
