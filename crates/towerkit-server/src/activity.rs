@@ -18,7 +18,7 @@ pub(crate) struct Activity {
     // Written by calls, which are tasks of their own over HTTP/2.
     begun: AtomicUsize,
     ended: AtomicUsize,
-    canceled: AtomicUsize,
+    cancelled: AtomicUsize,
     blocked_bodies: AtomicUsize,
     streams: AtomicUsize,
     tunneled: AtomicBool,
@@ -42,11 +42,18 @@ pub(crate) struct Snapshot {
     /// The calls whose response has not been passed on to its end.
     pub(crate) in_flight: usize,
     /// The calls that were dropped before their response.
-    pub(crate) canceled: usize,
+    pub(crate) cancelled: usize,
     /// The responses in flight that are event streams or gRPC, which may pause for as long as they like.
     pub(crate) streams: usize,
     /// The connection was upgraded, or has a tunnel.
     pub(crate) tunneled: bool,
+}
+
+impl Snapshot {
+    /// Returns true if there are calls in flight, or the rest of a response to write.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight > 0 || self.blocked
+    }
 }
 
 impl Activity {
@@ -62,7 +69,7 @@ impl Activity {
             blocked: self.write_blocked.load(Relaxed) || self.blocked_bodies.load(Relaxed) > 0,
             begun,
             in_flight: begun.saturating_sub(ended),
-            canceled: self.canceled.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
             streams: self.streams.load(Relaxed),
             tunneled: self.is_tunneled(),
         }
@@ -154,7 +161,7 @@ impl Drop for InFlight {
             self.activity.streams.fetch_sub(1, Relaxed);
         }
         if !self.answered {
-            self.activity.canceled.fetch_add(1, Relaxed);
+            self.activity.cancelled.fetch_add(1, Relaxed);
         }
         self.activity.ended.fetch_add(1, Relaxed);
     }
@@ -174,11 +181,11 @@ mod tests {
         let during = activity.snapshot();
         assert!(during.blocked && during.in_flight == 1 && during.streams == 1);
         drop(call);
-        let canceled = InFlight::begin(&activity);
-        drop(canceled);
+        let cancelled = InFlight::begin(&activity);
+        drop(cancelled);
         let expected = Snapshot {
             begun: 2,
-            canceled: 1,
+            cancelled: 1,
             ..Snapshot::default()
         };
         assert_eq!(activity.snapshot(), expected);

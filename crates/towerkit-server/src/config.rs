@@ -37,7 +37,7 @@ impl Default for Config {
                 write: 30 * SECOND,
                 half_close: 5 * SECOND,
                 age: None,
-                canceled: 500,
+                cancelled: 500,
             },
             head_limits: HeadLimits {
                 headers: 100,

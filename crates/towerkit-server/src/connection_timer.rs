@@ -14,12 +14,12 @@ pub(crate) struct Limits {
     pub(crate) idle: Nanos,
     /// For [`PROGRESS`] bytes while a response waits for the client to read.
     pub(crate) write: Nanos,
-    /// For the calls of a client that has closed its sending side.
+    /// Without a written byte, for the calls of a client that has closed its sending side.
     pub(crate) half_close: Nanos,
     /// The age after which the connection takes no more calls, and the time that its calls then have.
     pub(crate) age: Option<(Nanos, Nanos)>,
     /// The calls that a client may cancel before their responses, while they are most of its calls.
-    pub(crate) canceled: usize,
+    pub(crate) cancelled: usize,
 }
 
 /// A client that reads less than this in the time of a write limit has stalled.
@@ -49,6 +49,7 @@ pub(crate) struct ConnectionTimer {
     phase: Phase,
     seen: Snapshot,
     blocked: Option<Blocked>,
+    /// Since when a half-closed client was sent no byte.
     half_closed: Option<Nanos>,
     closing: Option<Closing>,
 }
@@ -57,7 +58,7 @@ pub(crate) struct ConnectionTimer {
 enum Phase {
     /// Waits for the rest of a head.
     Head { since: Nanos },
-    /// Has calls in flight.
+    /// Has calls in flight, or the rest of a response to write.
     Calls,
     /// Waits for a head.
     Idle { since: Nanos },
@@ -76,6 +77,9 @@ struct Closing {
     /// Cut it off at that time even if it has calls: those that were on their way still came.
     with_calls: bool,
 }
+
+/// The shortest time between two looks, however small the limits are.
+const SHORTEST_LOOK: Nanos = SECOND / 100;
 
 /// No connection is older.
 const NEVER: Nanos = Nanos::MAX;
@@ -98,8 +102,9 @@ impl ConnectionTimer {
         }
         self.phase = self.next_phase(now, &seen);
         self.update_blocked(now, &seen);
-        if seen.half_closed {
-            self.half_closed.get_or_insert(now);
+        if seen.half_closed && (self.half_closed.is_none() || seen.written != self.seen.written) {
+            // A client that is gone resets the connection once it is written to.
+            self.half_closed = Some(now);
         }
         self.seen = seen;
         self.step(now)
@@ -108,7 +113,7 @@ impl ConnectionTimer {
     fn next_phase(&self, now: Nanos, seen: &Snapshot) -> Phase {
         let idle = Phase::Idle { since: now };
         match self.phase {
-            _ if seen.in_flight > 0 => Phase::Calls,
+            _ if seen.is_busy() => Phase::Calls,
             Phase::Calls => idle,
             // Calls came and went since the last update.
             _ if seen.begun != self.seen.begun => idle,
@@ -154,7 +159,7 @@ impl ConnectionTimer {
 
     /// Returns the time at which the connection is cut off, if nothing changes.
     fn cut_at(&self) -> Nanos {
-        let has_calls = self.seen.in_flight > 0;
+        let is_busy = self.seen.is_busy();
         let head = match self.phase {
             Phase::Head { since } => since.saturating_add(self.limits.head),
             _ => NEVER,
@@ -163,11 +168,11 @@ impl ConnectionTimer {
             blocked.since.saturating_add(self.limits.write)
         });
         let half_closed = match self.half_closed {
-            Some(since) if has_calls => since.saturating_add(self.limits.half_close),
+            Some(since) if is_busy => since.saturating_add(self.limits.half_close),
             _ => NEVER,
         };
         let closing = match self.closing {
-            Some(closing) if closing.with_calls || !has_calls => closing.cut_at,
+            Some(closing) if closing.with_calls || !is_busy => closing.cut_at,
             _ => NEVER,
         };
         let age = self
@@ -180,7 +185,7 @@ impl ConnectionTimer {
     /// Returns the time at which the connection is asked to close, if nothing changes.
     fn close_at(&self) -> Nanos {
         // The last call of a half-closed connection has ended, and its response is written.
-        let is_done = self.half_closed.is_some() && self.seen.in_flight == 0 && !self.seen.blocked;
+        let is_done = self.half_closed.is_some() && !self.seen.is_busy();
         if is_done || self.is_abused() {
             return 0;
         }
@@ -191,12 +196,12 @@ impl ConnectionTimer {
         idle.min(self.limits.age.map_or(NEVER, |(age, _)| age))
     }
 
-    /// Returns true if many calls, and most of them, were canceled: Envoy's rule for premature resets (CVE-2023-44487).
+    /// Returns true if many calls, and most of them, were cancelled: Envoy's rule for premature resets (CVE-2023-44487).
     fn is_abused(&self) -> bool {
         let Snapshot {
-            canceled, begun, ..
+            cancelled, begun, ..
         } = self.seen;
-        canceled >= self.limits.canceled && canceled > begun / 2
+        cancelled >= self.limits.cancelled && cancelled > begun / 2
     }
 
     /// Returns the time at which to look for the ends of calls, which may not wake the task of the connection.
@@ -204,7 +209,7 @@ impl ConnectionTimer {
         match self.phase {
             Phase::Calls => {
                 let limit = self.limits.idle.min(self.limits.write);
-                now.saturating_add(limit / 4)
+                now.saturating_add((limit / 4).max(SHORTEST_LOOK))
             }
             _ => NEVER,
         }
@@ -223,7 +228,7 @@ mod tests {
         write: 30 * SECOND,
         half_close: 5 * SECOND,
         age: None,
-        canceled: 500,
+        cancelled: 500,
     };
 
     fn secs(secs: u64) -> Nanos {
@@ -350,21 +355,36 @@ mod tests {
 
     #[test]
     fn a_half_closed_client_has_its_time_for_the_response() {
-        let half_closed = |in_flight, blocked| Snapshot {
+        let half_closed = |in_flight, blocked, written| Snapshot {
             half_closed: true,
             blocked,
+            written,
             ..calls(1, in_flight)
         };
         let mut late = timer();
-        assert_eq!(
-            late.update(secs(1), half_closed(1, false)),
-            Step::Wait(secs(6))
-        );
-        assert_eq!(late.update(secs(6), half_closed(1, false)), Step::Cut);
+        let step = late.update(secs(1), half_closed(1, false, 0));
+        assert_eq!(step, Step::Wait(secs(6)));
+        assert_eq!(late.update(secs(6), half_closed(1, false, 0)), Step::Cut);
+
         let mut early = timer();
-        early.update(secs(1), half_closed(1, false));
-        assert_ne!(early.update(secs(2), half_closed(0, true)), Step::Close);
-        assert_eq!(early.update(secs(3), half_closed(0, false)), Step::Close);
+        early.update(secs(1), half_closed(1, false, 0));
+        let step = early.update(secs(5), half_closed(0, true, 1));
+        assert_eq!(step, Step::Wait(secs(10)));
+        assert_eq!(early.update(secs(9), half_closed(0, false, 2)), Step::Close);
+    }
+
+    #[test]
+    fn the_rest_of_a_response_is_not_idle() {
+        let mut timer = timer();
+        for minute in 0..10 {
+            let rest = Snapshot {
+                blocked: true,
+                written: minute * PROGRESS,
+                ..calls(1, 0)
+            };
+            let step = timer.update(secs(minute * 29), rest);
+            assert!(matches!(step, Step::Wait(_)), "{step:?}");
+        }
     }
 
     #[test]
@@ -381,17 +401,17 @@ mod tests {
 
     #[test]
     fn a_client_that_cancels_most_of_many_calls_is_cut_off() {
-        let canceled = |begun, canceled| Snapshot {
-            canceled,
+        let cancelled = |begun, cancelled| Snapshot {
+            cancelled,
             ..calls(begun, 100)
         };
         let mut busy = timer();
-        assert_ne!(busy.update(secs(1), canceled(10_000, 5_000)), Step::Close);
+        assert_ne!(busy.update(secs(1), cancelled(10_000, 5_000)), Step::Close);
         let mut few = timer();
-        assert_ne!(few.update(secs(1), canceled(499, 499)), Step::Close);
+        assert_ne!(few.update(secs(1), cancelled(499, 499)), Step::Close);
         let mut abused = timer();
-        assert_eq!(abused.update(secs(1), canceled(900, 500)), Step::Close);
-        assert_eq!(abused.update(secs(2), canceled(900, 500)), Step::Cut);
+        assert_eq!(abused.update(secs(1), cancelled(900, 500)), Step::Close);
+        assert_eq!(abused.update(secs(2), cancelled(900, 500)), Step::Cut);
     }
 
     #[test]

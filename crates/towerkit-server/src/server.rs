@@ -123,10 +123,10 @@ impl Server {
         Ok(self)
     }
 
-    /// Limits the time of calls from a client that has closed its sending side; 5 seconds by default.
+    /// Limits the wait for a response after the client has closed its sending side; 5 seconds by default.
     ///
-    /// Such a client may wait for its response or be gone: both look the same. After this time its calls are dropped. With zero they
-    /// are dropped at once, as hyper does.
+    /// Such a client may wait for its response or be gone: both look the same. If no byte was written to it in this time, its calls
+    /// are dropped. With zero they are dropped at once, as hyper does.
     pub fn half_close_timeout(mut self, limit: Duration) -> Self {
         self.config.limits.half_close = limit.as_nanos().try_into().unwrap_or(u64::MAX);
         self
@@ -206,7 +206,7 @@ impl Server {
 
     /// Limits the calls that a client may cancel before their responses; 500 by default.
     ///
-    /// An HTTP/2 connection on which so many calls were canceled, and more than half of all its calls, is closed with a `GOAWAY`, and
+    /// An HTTP/2 connection on which so many calls were cancelled, and more than half of all its calls, is closed with a `GOAWAY`, and
     /// cut off a second later ([CVE-2023-44487]).
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl Server {
     ///
     /// [CVE-2023-44487]: https://www.cve.org/CVERecord?id=CVE-2023-44487
     pub fn max_resets(mut self, resets: usize) -> Result<Self, ConfigError> {
-        self.config.limits.canceled =
+        self.config.limits.cancelled =
             ConfigError::check_range("max resets", resets, 1..=usize::MAX)?;
         Ok(self)
     }
@@ -347,13 +347,13 @@ impl Server {
             }));
         }
         drop(phases);
-        self.health.set_serving();
+        let serving = Serving::new(self.health);
 
         shutdown.await;
         // A future that takes too long is given up: the shutdown must not hang.
         let _ = timeout(config.drain_timeout, self.on_stop).await;
         sleep(config.shutdown_delay).await;
-        self.health.set_stopping();
+        drop(serving);
 
         config.emit(
             "draining",
@@ -373,6 +373,22 @@ impl Server {
             }
         }
         drained
+    }
+}
+
+/// Ready until it is dropped, also with the future of the server.
+struct Serving(Health);
+
+impl Serving {
+    fn new(health: Health) -> Self {
+        health.set_serving();
+        Self(health)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.set_stopping();
     }
 }
 

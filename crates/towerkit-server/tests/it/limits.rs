@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use towerkit_core::ConfigError;
 use towerkit_server::Server;
 
-use crate::setup::{Running, get, read_until, request, soon};
+use crate::setup::{Running, get, read_to_close, read_until, request, soon};
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_others_to_close() {
@@ -111,4 +111,34 @@ async fn the_largest_settings_serve() {
     get(&mut stream, "/slow").await;
     drop(stream);
     assert!(soon(server.stop()).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn the_smallest_settings_close_connections_and_do_not_spin() {
+    let least = Duration::from_nanos(1);
+    let server = Server::new()
+        .head_timeout(least)
+        .and_then(|server| server.idle_timeout(least))
+        .and_then(|server| server.write_timeout(least))
+        .and_then(|server| server.body_timeout(least))
+        .and_then(|server| server.handshake_timeout(least))
+        .and_then(|server| server.ping_interval(least))
+        .and_then(|server| server.max_connection_age(least, least))
+        .unwrap();
+    let server = Running::start(server).await;
+    for path in ["/", "/slow", "/flood"] {
+        let mut stream = server.send(request(path)).await;
+        read_to_close(&mut stream).await;
+    }
+    // Without the limits of heads and age, calls begin.
+    let server = Server::new()
+        .idle_timeout(least)
+        .and_then(|server| server.write_timeout(least))
+        .unwrap();
+    let server = Running::start(server).await;
+    let mut stream = server.connect().await;
+    get(&mut stream, "/slow").await;
+    assert_eq!(read_to_close(&mut stream).await, "");
+    let mut stream = server.send(request("/flood")).await;
+    read_until(&mut stream, "\r\n\r\n").await;
 }

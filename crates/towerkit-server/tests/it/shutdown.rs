@@ -122,11 +122,14 @@ async fn a_call_that_blocks_its_thread_does_not_hang_the_shutdown() {
 
 #[tokio::test]
 async fn a_dropped_server_cuts_off_its_calls() {
-    let app = App::default();
-    let server = Running::start_with(Server::new(), app.clone()).await;
+    let (app, health) = (App::default(), Health::new());
+    let server = Server::new().health(health.clone());
+    let server = Running::start_with(server, app.clone()).await;
     let mut stream = server.send(request("/wait")).await;
     until(|| app.begun() == 1).await;
+    assert!(health.is_ready());
     server.abort().await;
+    assert!(!health.is_ready());
     assert_eq!(read_to_close(&mut stream).await, "");
     until(|| app.ended() == 1).await;
 }
