@@ -35,6 +35,13 @@ use towerkit_core::{BoxError, CarriesRejection, ErrorCode, Rejection, causes};
 ///             Self::Rpc(error) => error.message(),
 ///         }
 ///     }
+///
+///     fn as_rpc_error(&self) -> Option<&RpcError> {
+///         match self {
+///             Self::Rpc(error) => Some(error),
+///             _ => None,
+///         }
+///     }
 /// }
 ///
 /// impl CarriesRejection for StoreError {
@@ -65,21 +72,34 @@ pub trait IntoRpcError: CarriesRejection {
     /// Returns the message for the caller, which must not contain internals.
     fn message(&self) -> Cow<'_, str>;
 
-    /// Returns the time after which a retry may succeed, if it is known; that of the rejection by default.
+    /// Returns the error of a client, or of a layer, that this error contains; `None` by default.
+    ///
+    /// An error type with a variant for it returns it here, so that its properties are not lost: the methods below take them from it.
+    fn as_rpc_error(&self) -> Option<&RpcError> {
+        None
+    }
+
+    /// Returns the time after which a retry may succeed, if it is known.
     fn retry_after(&self) -> Option<Duration> {
-        self.rejection()?.retry_after()
+        match (self.rejection(), self.as_rpc_error()) {
+            (Some(rejection), _) => rejection.retry_after(),
+            (None, error) => error?.retry_after(),
+        }
     }
 
     /// Returns the HTTP status of a response for the error; that of its code by default.
     ///
     /// Only a status of 400 to 599 has an effect. Other transports use the code.
     fn http_status(&self) -> u16 {
-        self.code().http_status()
+        match (self.rejection(), self.as_rpc_error()) {
+            (None, Some(error)) => error.http_status(),
+            _ => self.code().http_status(),
+        }
     }
 
-    /// Returns true if the request certainly never reached the upstream; false by default.
+    /// Returns true if the request certainly never reached the upstream.
     fn is_unsent(&self) -> bool {
-        false
+        self.as_rpc_error().is_some_and(RpcError::is_unsent)
     }
 
     /// Converts the error.
@@ -87,8 +107,10 @@ pub trait IntoRpcError: CarriesRejection {
     where
         Self: Sized,
     {
-        if let Some(rejection) = self.rejection() {
-            return rejection.clone().into();
+        match (self.rejection(), self.as_rpc_error()) {
+            (Some(rejection), _) => return rejection.clone().into(),
+            (None, Some(error)) => return error.clone(),
+            (None, None) => {}
         }
         let error = RpcError::new(self.code(), self.message().into_owned());
         let mut error = error.with_http_status(self.http_status());
@@ -203,6 +225,10 @@ impl IntoRpcError for RpcError {
         self.0.is_unsent
     }
 
+    fn as_rpc_error(&self) -> Option<&RpcError> {
+        Some(self)
+    }
+
     fn into_rpc_error(self) -> Self {
         self
     }
@@ -270,7 +296,7 @@ impl IntoRpcError for Rejection {
 /// [internal](ErrorCode::Internal), and its text does not leave the process.
 impl IntoRpcError for BoxError {
     fn code(&self) -> ErrorCode {
-        match (self.rejection(), rpc_error(self)) {
+        match (self.rejection(), self.as_rpc_error()) {
             (Some(rejection), _) => rejection.code(),
             (None, Some(error)) => error.code(),
             (None, None) => ErrorCode::Internal,
@@ -278,42 +304,24 @@ impl IntoRpcError for BoxError {
     }
 
     fn message(&self) -> Cow<'_, str> {
-        match (self.rejection(), rpc_error(self)) {
+        match (self.rejection(), self.as_rpc_error()) {
             (Some(rejection), _) => rejection.message(),
             (None, Some(error)) => error.message(),
             (None, None) => "internal error".into(),
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        match (self.rejection(), rpc_error(self)) {
-            (Some(rejection), _) => rejection.retry_after(),
-            (None, error) => error?.retry_after(),
-        }
-    }
-
-    fn http_status(&self) -> u16 {
-        match (self.rejection(), rpc_error(self)) {
-            (None, Some(error)) => error.http_status(),
-            _ => self.code().http_status(),
-        }
-    }
-
-    fn is_unsent(&self) -> bool {
-        rpc_error(self).is_some_and(RpcError::is_unsent)
+    fn as_rpc_error(&self) -> Option<&RpcError> {
+        causes(self.as_ref()).find_map(|cause| cause.downcast_ref())
     }
 
     fn into_rpc_error(self) -> RpcError {
-        match (self.rejection(), rpc_error(&self)) {
+        match (self.rejection(), self.as_rpc_error()) {
             (Some(rejection), _) => rejection.clone().into(),
             (None, Some(error)) => error.clone(),
             (None, None) => RpcError::internal().with_source(self),
         }
     }
-}
-
-fn rpc_error(error: &BoxError) -> Option<&RpcError> {
-    causes(error.as_ref()).find_map(|cause| cause.downcast_ref())
 }
 
 #[cfg(test)]
@@ -346,6 +354,54 @@ mod tests {
         assert_eq!(boxed.http_status(), 410);
         assert!(boxed.is_unsent());
         assert_eq!(boxed.into_rpc_error().retry_after(), Some(wait));
+    }
+
+    /// The variant of an error type for the errors of clients, as in the documentation of the trait.
+    #[test]
+    fn an_error_keeps_its_properties_in_an_error_type_of_a_service() {
+        #[derive(Debug)]
+        struct StoreError(RpcError);
+
+        impl CarriesRejection for StoreError {
+            fn from_rejection(rejection: Rejection) -> Self {
+                Self(rejection.into())
+            }
+
+            fn rejection(&self) -> Option<&Rejection> {
+                self.0.rejection()
+            }
+        }
+
+        impl IntoRpcError for StoreError {
+            fn code(&self) -> ErrorCode {
+                self.0.code()
+            }
+
+            fn message(&self) -> Cow<'_, str> {
+                self.0.message()
+            }
+
+            fn as_rpc_error(&self) -> Option<&RpcError> {
+                Some(&self.0)
+            }
+        }
+
+        let wait = Duration::from_secs(3);
+        let error = RpcError::new(ErrorCode::Unavailable, "restarting")
+            .with_retry_after(wait)
+            .with_http_status(500)
+            .with_source("refused")
+            .unsent();
+        let error = StoreError(error);
+        assert_eq!(error.retry_after(), Some(wait));
+        assert_eq!(error.http_status(), 500);
+        assert!(error.is_unsent());
+        let error = error.into_rpc_error();
+        assert_eq!(
+            (error.retry_after(), error.http_status()),
+            (Some(wait), 500)
+        );
+        assert!(error.is_unsent() && error.source().is_some());
     }
 
     #[test]
