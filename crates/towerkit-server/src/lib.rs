@@ -79,8 +79,26 @@
 //! 6. It drops the calls that are left, which layers record as cancelled, and [counts them](Drained::CutOff).
 //!
 //! Load balancers that poll the readiness have to see it before step 4: call [`set_ready(false)`](Health::set_ready) in `on_stop`.
-//! Handlers of event streams can end them at step 3, by [`Health::stopping`]. Dropping the future of the server drops all calls at once:
-//! select between it and a second [`shutdown_signal`] to cut a drain short.
+//! Handlers of event streams can end them at step 3, by [`Health::stopping`].
+//!
+//! Dropping the future of the server drops all calls at once. So a second signal cuts a drain short:
+//!
+//! ```
+//! # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+//! use towerkit_server::{Server, shutdown_signal};
+//!
+//! let mut signal = shutdown_signal()?;
+//! let second_signal = async {
+//!     (&mut signal).await;
+//!     (&mut signal).await;
+//! };
+//! tokio::select! {
+//!     drained = Server::new().serve(listener, app, shutdown_signal()?) => println!("{drained:?}"),
+//!     () = second_signal => println!("calls in flight are cut off"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Several listeners
 //!

@@ -228,20 +228,27 @@ async fn a_client_that_resets_its_calls_is_cut_off_and_others_are_not() {
     let mut other = client(&server).await;
     let mut abusive = client(&server).await;
     let error = soon(async {
-        loop {
+        for call in 0.. {
             abusive = match abusive.ready().await {
                 Ok(abusive) => abusive,
-                Err(error) => break error,
+                Err(error) => return error,
             };
             match abusive.send_request(get("/wait"), true) {
-                Ok((_, mut stream)) => stream.send_reset(Reason::CANCEL),
-                Err(error) => break error,
+                Ok((response, mut stream)) => {
+                    // Before it has begun, the crate h2 of the server counts the reset, and has a limit of its own.
+                    tokio::select! {
+                        response = response => return response.unwrap_err(),
+                        () = until(|| app.begun() > call) => stream.send_reset(Reason::CANCEL),
+                    }
+                }
+                Err(error) => return error,
             }
-            tokio::task::yield_now().await;
         }
+        unreachable!("the server has a limit")
     })
     .await;
     assert!(error.is_go_away() || error.is_io(), "{error}");
+    assert!((100..110).contains(&app.begun()), "{}", app.begun());
     until(|| app.begun() == app.ended()).await;
     assert_eq!(fetch(&mut other, "/").await.unwrap(), (200, 5));
 }
