@@ -57,7 +57,7 @@
 //!
 //! A message is decoded from the parameters by [`serde`]: a struct from an object or, by position, from an array; a tuple or a list from
 //! an array. A single value is a tuple of one, `(u32,)`, because the parameters of JSON-RPC are an array or an object. Parameters without
-//! a value are left out, `null`, `[]` or `{}`. Each of these forms is decoded to `()`, to an `Option`, to an empty list, or to a struct of
+//! a value may be left out, or be `null`, `[]` or `{}`. Each of these forms is decoded to `()`, to an `Option`, to an empty list, or to a struct of
 //! defaults. The headers and the [extensions](http::Extensions) of the HTTP request are those of each call.
 //!
 //! # Where layers go

@@ -1,10 +1,16 @@
 //! Single calls, notifications and batches.
 
+use std::sync::atomic::Ordering;
+
+use axum::Router;
 use http::{Method, Request};
 use http_body_util::Full;
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
-use std::sync::atomic::Ordering;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use towerkit_core::ErrorCode;
 use towerkit_endpoint::{RpcError, call_fn, endpoint_fn};
 use towerkit_transport_jsonrpc::JsonRpc;
@@ -237,10 +243,36 @@ async fn every_call_has_the_headers_and_the_extensions_of_the_request() {
     }
 }
 
+/// JR-05
+#[tokio::test]
+async fn a_panic_leaves_the_connection_open() {
+    let (server, _) = server();
+    let app: Router = Router::new().route_service("/rpc", server);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async { axum::serve(listener, app).await });
+
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    for (method, close) in [("panic", ""), ("count", "connection: close\r\n")] {
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","id":1}}"#);
+        let length = body.len();
+        let head =
+            format!("POST /rpc HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n{close}\r\n");
+        let request = head + &body;
+        connection.write_all(request.as_bytes()).await.unwrap();
+    }
+    let mut responses = String::new();
+    connection.read_to_string(&mut responses).await.unwrap();
+    let panicked = responses.find(r#""code":-32603"#).expect(&responses);
+    let counted = responses.find(r#""result":1"#).expect(&responses);
+    assert!(panicked < counted);
+    serving.abort();
+}
+
 #[tokio::test]
 async fn the_server_is_a_route_of_axum() {
     let (server, _) = server();
-    let app: axum::Router = axum::Router::new().route_service("/rpc", server);
+    let app: Router = Router::new().route_service("/rpc", server);
     let body = axum::body::Body::from(r#"{"jsonrpc":"2.0","method":"echo","params":[1],"id":1}"#);
     let request = Request::post("/rpc").body(body).unwrap();
     let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
