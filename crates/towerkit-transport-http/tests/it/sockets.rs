@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::{net::TcpStream, sync::Notify};
+use towerkit_core::BoxError;
 use towerkit_endpoint::{RpcError, endpoint_fn};
 use towerkit_transport_http::{Json, ResponseBody, serve};
 
@@ -162,6 +164,32 @@ async fn the_trailers_of_a_request_are_ignored() {
     }
 }
 
+/// HT-09: a stream that fails after its head is cut off, and never ends as if it were complete.
+#[tokio::test]
+async fn a_stream_that_fails_ends_the_connection() {
+    let encode = |fails: bool| -> Result<Response<ResponseBody>, RpcError> {
+        let mut frames = vec![Ok::<_, BoxError>(Frame::data(Bytes::from("one")))];
+        if fails {
+            frames.push(Err("secret".into()));
+        }
+        let stream = StreamBody::new(futures_util::stream::iter(frames));
+        Ok(Response::new(ResponseBody::new(stream)))
+    };
+    let endpoint = endpoint_fn(
+        (),
+        |(), fails: bool| async move { Ok::<_, RpcError>(fails) },
+    );
+    let address = listen(serve("stream", (Json, encode), endpoint)).await;
+    for (fails, is_complete) in [("true", false), ("false", true)] {
+        let mut wire = Wire::connect(address).await;
+        wire.send(request(fails).replace("host", "connection: close\r\nhost"))
+            .await;
+        let answer = String::from_utf8(wire.rest().await).unwrap();
+        assert_eq!(answer.ends_with("0\r\n\r\n"), is_complete, "{answer}");
+        assert!(!answer.contains("secret"), "{answer}");
+    }
+}
+
 /// A body that ends early: the endpoint is not called.
 #[tokio::test]
 async fn a_body_that_ends_early_calls_no_endpoint() {
@@ -215,7 +243,6 @@ async fn responses_without_a_body_leave_the_connection_in_step() {
     assert_eq!(wire.read_to("content").await, "content");
 }
 
-/// GK-PB is in `codecs`; this is JSON over HTTP/2.
 #[tokio::test]
 async fn a_handler_is_served_over_http_2() {
     let double = endpoint_fn((), |(), n: u32| async move {
