@@ -30,10 +30,6 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     Monotonic(Instant),
-    #[cfg_attr(
-        not(feature = "fast-clock"),
-        expect(dead_code, reason = "there is none without the feature")
-    )]
     Fast(FastClock),
     Manual(Arc<AtomicU64>),
     Custom(Arc<dyn Fn() -> Duration + Send + Sync>),

@@ -53,9 +53,9 @@ impl<T> Request<T> {
     }
 }
 
-/// A request without a context and with an empty operation, for a caller that calls an endpoint directly.
+/// A request without a context, for a caller that calls an endpoint directly. Its operation is `unnamed`.
 impl<T> From<T> for Request<T> {
     fn from(message: T) -> Self {
-        Self::new("", message)
+        Self::new("unnamed", message)
     }
 }

@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -134,9 +135,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = match this.state.project() {
-            CallStateProjection::Running(running) => ready!(running.poll(cx))
-                // The service has seen its error; the client must not.
-                .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR)),
+            CallStateProjection::Running(running) => {
+                // A panic ends its call, and neither its connection nor the other calls on it.
+                let polled = catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
+                let result = match polled {
+                    Ok(polled) => ready!(polled).ok(),
+                    Err(_) => None,
+                };
+                // The service has seen its error, and the panic hook the panic; the client must not.
+                result.ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR))
+            }
             CallStateProjection::Rejected(problem) => {
                 Err(problem.take().expect("polled until it is ready"))
             }

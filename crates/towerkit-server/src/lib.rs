@@ -151,12 +151,12 @@
 //! # Tasks
 //!
 //! The server spawns a task for each listener, for each connection and for each call over HTTP/2. All of them end with the server.
-//! A handler that panics loses its connection, over HTTP/2 only its call; `CatchPanicLayer` of tower-http makes a 500 of it.
 //!
 //! # Errors
 //!
-//! Settings out of range are a [`ConfigError`](towerkit_core::ConfigError). An error of the service becomes a 500 without its text. The
-//! server itself has no errors: failed accepts and the drain are [events](Server::events).
+//! Settings out of range are a [`ConfigError`](towerkit_core::ConfigError). An error of the service becomes a 500 without its text, and so
+//! does a panic, after which the connection goes on. A panic in a response body ends the connection, over HTTP/2 the call. The server
+//! itself has no errors: failed accepts and the drain are [events](Server::events).
 //!
 //! # Coming from axum::serve
 //!

@@ -74,15 +74,22 @@ async fn an_error_of_the_service_is_a_500_without_its_text() {
     Server::new().serve(listener, service, client).await;
 }
 
+/// HT-07
 #[tokio::test]
-async fn a_panic_ends_no_other_connection() {
+async fn a_panic_is_a_500_on_a_connection_that_goes_on() {
     let server = Running::start(Server::new()).await;
-    let mut other = server.connect().await;
-    get(&mut other, "/").await;
-    let mut stream = server.send(request("/panic")).await;
-    assert_eq!(read_to_close(&mut stream).await, "");
-    get(&mut other, "/").await;
-    drop(other);
+    let mut stream = server.connect().await;
+    for _ in 0..2 {
+        stream
+            .write_all(request("/panic").as_bytes())
+            .await
+            .unwrap();
+        let response = read_until(&mut stream, "}").await;
+        assert!(response.starts_with("HTTP/1.1 500 "), "{response}");
+        assert!(!response.contains("on purpose"), "{response}");
+        get(&mut stream, "/").await;
+    }
+    drop(stream);
     assert!(soon(server.stop()).await.unwrap().is_complete());
 }
 

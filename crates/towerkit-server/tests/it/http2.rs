@@ -281,12 +281,13 @@ async fn a_call_that_is_reset_is_dropped_and_the_connection_stays() {
     assert_eq!(fetch(&mut client, "/").await.unwrap(), (200, 5));
 }
 
+/// HT-07
 #[tokio::test]
-async fn a_panic_resets_its_stream_only() {
+async fn a_panic_is_a_500_and_ends_no_other_stream() {
     let server = Running::start(Server::new()).await;
     let mut client = client(&server).await;
-    let error = fetch(&mut client, "/panic").await.unwrap_err();
-    assert!(error.is_reset(), "{error}");
+    let (status, _) = fetch(&mut client, "/panic").await.unwrap();
+    assert_eq!(status, 500);
     assert_eq!(fetch(&mut client, "/").await.unwrap(), (200, 5));
 }
 

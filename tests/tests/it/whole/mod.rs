@@ -6,4 +6,5 @@ mod chains;
 mod clients;
 mod ends;
 mod observed;
+mod restarts;
 mod server;

@@ -84,7 +84,13 @@ fn client(
     };
     let budget = Budget::new(1.0, 1000).unwrap();
     ServiceBuilder::new()
-        .layer(RetryLayer::new().attempts(5).unwrap().budget(budget).http_client())
+        .layer(
+            RetryLayer::new()
+                .attempts(5)
+                .unwrap()
+                .budget(budget)
+                .http_client(),
+        )
         .map_request(choose)
         .service(towerkit_http::client())
 }
