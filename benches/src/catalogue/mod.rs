@@ -3,6 +3,7 @@
 mod breaker;
 mod concurrency;
 mod contention;
+mod endpoint;
 mod hedge;
 mod limit;
 mod log;
@@ -27,6 +28,8 @@ pub fn catalogue(visit: &mut impl Visit) {
     by_keys(visit, &Ready::<Full<Bytes>>::new());
     contended(visit, &Ready::<Full<Bytes>>::new());
     around_routes(visit);
+    endpoint::plain(visit);
+    endpoint::json(visit);
     // Comes last: where a subscriber has been, tracing is never quite as cheap again.
     let (inner, way) = (Ready::<Full<Bytes>>::new(), "ready at once");
     log::json(visit, inner.clone(), way);

@@ -76,7 +76,8 @@ impl CarriesRejection for ProbeError {
 
 impl IntoRpcError for ProbeError {
     fn code(&self) -> ErrorCode {
-        ErrorCode::Internal
+        // A code that a retry repeats, as it repeats an error without a code.
+        ErrorCode::Unavailable
     }
 
     fn message(&self) -> Cow<'_, str> {

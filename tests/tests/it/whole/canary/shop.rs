@@ -219,7 +219,7 @@ pub(crate) fn front(host: String, registry: &Registry, outputs: &mut Outputs) ->
         .merge(shared)
         .merge(slow)
         .merge(cached)
-        .layer(DeadlineLayer::new(SECOND).unwrap().http())
+        .layer(DeadlineLayer::new(60 * SECOND).unwrap().http())
         .layer(stack(observers).axum())
         .route_service("/metrics", registry.service())
 }
