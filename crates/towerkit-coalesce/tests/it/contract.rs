@@ -17,9 +17,11 @@ fn plain_layer() -> CoalesceLayer<KeyFn<impl Fn(&Action) -> Option<String> + Clo
     layer(|act| *act)
 }
 
-fn rpc_layer() -> CoalesceLayer<KeyFn<impl Fn(&Request<Action>) -> Option<String> + Clone, String>>
+type EndpointRequest = Request<Action>;
+
+fn rpc_layer() -> CoalesceLayer<KeyFn<impl Fn(&EndpointRequest) -> Option<String> + Clone, String>>
 {
-    layer(|request: &Request<Action>| request.message)
+    layer(|request: &EndpointRequest| request.message)
 }
 
 fn http_layer() -> CoalesceLayer<KeyFn<impl Fn(&HttpRequest) -> Option<String> + Clone, String>> {

@@ -24,7 +24,7 @@ contract!(
 contract!(
     rpc,
     RpcClient,
-    subject("towerkit_calls_active", |layer| layer.rpc())
+    subject("towerkit_calls_active", MetricsLayer::rpc)
 );
 contract!(
     http,

@@ -13,7 +13,7 @@ use std::{
 use tonic::transport::Endpoint as TonicEndpoint;
 use tower::{Service, ServiceBuilder, service_fn};
 use towerkit_circuitbreaker::CircuitBreakerLayer;
-use towerkit_core::{CarriesRejection, Clock, Deadline, ErrorCode, RejectionReason};
+use towerkit_core::{CarriesRejection, Clock, Deadline, ErrorCode, Rejection, RejectionReason};
 use towerkit_endpoint::{
     Endpoint, EndpointExt, IntoRpcError, Request, RpcError, RpcExt, call_fn, endpoint, endpoint_fn,
 };
@@ -290,7 +290,7 @@ async fn a_circuit_breaker_opens_by_failures_and_not_by_errors_of_the_caller() {
         let mut rejected = false;
         for _ in 0..200 {
             let error = sum.invoke(pair(1, 2)).await.unwrap_err();
-            let reason = error.rejection().map(|rejection| rejection.reason());
+            let reason = error.rejection().map(Rejection::reason);
             rejected |= reason == Some(RejectionReason::CircuitOpen);
         }
         assert_eq!(rejected, opens, "{code}");

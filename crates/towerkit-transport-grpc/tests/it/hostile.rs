@@ -227,7 +227,7 @@ async fn a_body_of_another_protocol_has_no_limit_of_messages() {
         });
     let html = || Full::new(Bytes::from_static(b"<html>long enough</html>"));
     let request = Request::post("/").header("content-type", "text/html");
-    let passed = length.clone().oneshot(request.body(html()).unwrap()).await;
+    let passed = length.oneshot(request.body(html()).unwrap()).await;
     assert_eq!(passed.unwrap(), 24);
     let request = Request::post("/").header("content-type", "application/grpc+proto");
     let error = length.oneshot(request.body(html()).unwrap()).await;
