@@ -1,8 +1,7 @@
 //! The four steps of a transport: a request and a response, each decoded and encoded.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header, request, response};
-use towerkit_core::ErrorCode;
+use http::{Response, request, response};
 use towerkit_endpoint::RpcError;
 
 use crate::ResponseBody;
@@ -21,7 +20,7 @@ pub trait DecodeRequest<T> {
     ///
     /// # Errors
     ///
-    /// The error that the caller gets, most often an [`InvalidArgument`](ErrorCode::InvalidArgument).
+    /// The error that the caller gets, most often an [`InvalidArgument`](towerkit_core::ErrorCode::InvalidArgument).
     fn decode_request(&self, head: &request::Parts, body: Bytes) -> Result<T, RpcError>;
 }
 
@@ -140,37 +139,4 @@ impl<U, A, B: DecodeResponse<U>> DecodeResponse<U> for (A, B) {
     fn decode_response(&self, head: &response::Parts, body: Bytes) -> Result<U, RpcError> {
         self.1.decode_response(head, body)
     }
-}
-
-/// Makes the error of a request that cannot be decoded.
-pub(crate) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> RpcError {
-    RpcError::new(ErrorCode::InvalidArgument, message)
-}
-
-/// Makes the error of a response of the upstream that cannot be decoded.
-pub(crate) fn undecodable(source: impl Into<towerkit_core::BoxError>) -> RpcError {
-    RpcError::new(
-        ErrorCode::Internal,
-        "the response of the upstream cannot be decoded",
-    )
-    .with_source(source)
-}
-
-/// Makes a response with a content type.
-pub(crate) fn response(
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(body.into()));
-    let content_type = HeaderValue::from_static(content_type);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// Sets the content type of a request.
-pub(crate) fn set_content_type(head: &mut request::Parts, content_type: &'static str) {
-    let content_type = HeaderValue::from_static(content_type);
-    head.headers.insert(header::CONTENT_TYPE, content_type);
 }

@@ -3,7 +3,7 @@ use http::{Response, Uri, request, response, uri::PathAndQuery};
 use serde::{Serialize, de::DeserializeOwned};
 use towerkit_endpoint::RpcError;
 
-use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, ResponseBody, codec};
+use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, ResponseBody, content};
 
 /// Encodes and decodes the body as a form
 /// ([`application/x-www-form-urlencoded`](https://url.spec.whatwg.org/#application/x-www-form-urlencoded)).
@@ -21,7 +21,7 @@ const CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 impl<T: DeserializeOwned> DecodeRequest<T> for Form {
     fn decode_request(&self, _head: &request::Parts, body: Bytes) -> Result<T, RpcError> {
         serde_urlencoded::from_bytes(&body).map_err(|error| {
-            codec::invalid("not the form that this operation takes").with_source(error)
+            content::invalid("not the form that this operation takes").with_source(error)
         })
     }
 }
@@ -29,20 +29,20 @@ impl<T: DeserializeOwned> DecodeRequest<T> for Form {
 impl<U: Serialize> EncodeResponse<U> for Form {
     fn encode_response(&self, response: U) -> Result<Response<ResponseBody>, RpcError> {
         let form = encode(&response)?;
-        Ok(codec::response(CONTENT_TYPE, form))
+        Ok(content::response(CONTENT_TYPE, form))
     }
 }
 
 impl<T: Serialize> EncodeRequest<T> for Form {
     fn encode_request(&self, message: T, head: &mut request::Parts) -> Result<Bytes, RpcError> {
-        codec::set_content_type(head, CONTENT_TYPE);
+        content::set_content_type(head, CONTENT_TYPE);
         Ok(encode(&message)?.into())
     }
 }
 
 impl<U: DeserializeOwned> DecodeResponse<U> for Form {
     fn decode_response(&self, _head: &response::Parts, body: Bytes) -> Result<U, RpcError> {
-        serde_urlencoded::from_bytes(&body).map_err(codec::undecodable)
+        serde_urlencoded::from_bytes(&body).map_err(content::undecodable)
     }
 }
 
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned> DecodeRequest<T> for Query {
     fn decode_request(&self, head: &request::Parts, _body: Bytes) -> Result<T, RpcError> {
         let query = head.uri.query().unwrap_or_default();
         serde_urlencoded::from_str(query).map_err(|error| {
-            codec::invalid("not the query that this operation takes").with_source(error)
+            content::invalid("not the query that this operation takes").with_source(error)
         })
     }
 }

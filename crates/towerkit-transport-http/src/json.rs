@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use towerkit_endpoint::RpcError;
 
-use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, ResponseBody, codec};
+use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, ResponseBody, content};
 
 /// Encodes and decodes JSON ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)) by [`serde`].
 ///
@@ -28,7 +28,7 @@ impl<T: DeserializeOwned> DecodeRequest<T> for Json {
                 _ => "malformed JSON",
             };
             let (line, column) = (error.line(), error.column());
-            codec::invalid(format!("{mistake}: line {line}, column {column}")).with_source(error)
+            content::invalid(format!("{mistake}: line {line}, column {column}")).with_source(error)
         })
     }
 }
@@ -36,7 +36,7 @@ impl<T: DeserializeOwned> DecodeRequest<T> for Json {
 impl<U: Serialize> EncodeResponse<U> for Json {
     fn encode_response(&self, response: U) -> Result<Response<ResponseBody>, RpcError> {
         let json = encode(&response)?;
-        Ok(codec::response(CONTENT_TYPE, json))
+        Ok(content::response(CONTENT_TYPE, json))
     }
 }
 
@@ -47,7 +47,7 @@ impl<T: Serialize> EncodeRequest<T> for Json {
         if json == b"null" && matches!(head.method, Method::GET | Method::HEAD) {
             return Ok(Bytes::new());
         }
-        codec::set_content_type(head, CONTENT_TYPE);
+        content::set_content_type(head, CONTENT_TYPE);
         Ok(json.into())
     }
 }
@@ -55,7 +55,7 @@ impl<T: Serialize> EncodeRequest<T> for Json {
 impl<U: DeserializeOwned> DecodeResponse<U> for Json {
     fn decode_response(&self, _head: &response::Parts, body: Bytes) -> Result<U, RpcError> {
         let json: &[u8] = if body.is_empty() { b"null" } else { &body };
-        serde_json::from_slice(json).map_err(codec::undecodable)
+        serde_json::from_slice(json).map_err(content::undecodable)
     }
 }
 

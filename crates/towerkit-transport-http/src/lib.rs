@@ -97,6 +97,13 @@
 #[cfg(feature = "client")]
 mod client;
 mod codec;
+#[cfg(any(
+    feature = "form",
+    feature = "json",
+    feature = "protobuf",
+    feature = "xml"
+))]
+mod content;
 mod error_response;
 #[cfg(feature = "axum")]
 mod extract;

@@ -3,7 +3,7 @@ use http::{Response, request, response};
 use serde::{Serialize, de::DeserializeOwned};
 use towerkit_endpoint::RpcError;
 
-use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, ResponseBody, codec};
+use crate::{DecodeRequest, DecodeResponse, EncodeRequest, EncodeResponse, ResponseBody, content};
 
 /// Encodes and decodes XML by [`serde`] and [`quick_xml`].
 ///
@@ -16,7 +16,7 @@ const CONTENT_TYPE: &str = "application/xml";
 impl<T: DeserializeOwned> DecodeRequest<T> for Xml {
     fn decode_request(&self, _head: &request::Parts, body: Bytes) -> Result<T, RpcError> {
         quick_xml::de::from_reader(&*body).map_err(|error| {
-            codec::invalid("not the XML that this operation takes").with_source(error)
+            content::invalid("not the XML that this operation takes").with_source(error)
         })
     }
 }
@@ -24,20 +24,20 @@ impl<T: DeserializeOwned> DecodeRequest<T> for Xml {
 impl<U: Serialize> EncodeResponse<U> for Xml {
     fn encode_response(&self, response: U) -> Result<Response<ResponseBody>, RpcError> {
         let xml = encode(&response)?;
-        Ok(codec::response(CONTENT_TYPE, xml))
+        Ok(content::response(CONTENT_TYPE, xml))
     }
 }
 
 impl<T: Serialize> EncodeRequest<T> for Xml {
     fn encode_request(&self, message: T, head: &mut request::Parts) -> Result<Bytes, RpcError> {
-        codec::set_content_type(head, CONTENT_TYPE);
+        content::set_content_type(head, CONTENT_TYPE);
         Ok(encode(&message)?.into())
     }
 }
 
 impl<U: DeserializeOwned> DecodeResponse<U> for Xml {
     fn decode_response(&self, _head: &response::Parts, body: Bytes) -> Result<U, RpcError> {
-        quick_xml::de::from_reader(&*body).map_err(codec::undecodable)
+        quick_xml::de::from_reader(&*body).map_err(content::undecodable)
     }
 }
 

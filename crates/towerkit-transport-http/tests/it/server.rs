@@ -508,12 +508,12 @@ async fn a_slow_body_holds_no_permit_and_the_endpoint_is_called_when_ready() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_does_not_get_ready_is_an_internal_error() {
+async fn an_error_of_readiness_is_answered_by_its_code() {
     let handler = serve("probe", (action, done), Probe::never_ready());
     let mut request = post("");
     request.extensions_mut().insert(Action::Succeed);
     let answer = call(handler, request).await;
-    assert_eq!(answer.status, 500);
+    assert_eq!(answer.status, 503);
 }
 
 /// T-03: the body, the endpoint and its permit.
