@@ -72,12 +72,10 @@ pub trait IntoRpcError: CarriesRejection {
     /// Returns the message for the caller, which must not contain internals.
     fn message(&self) -> Cow<'_, str>;
 
-    /// Returns the error of a client, or of a layer, that this error contains; `None` by default.
+    /// Returns the error of a client, or of a layer, that this error contains, if it contains one.
     ///
-    /// An error type with a variant for it returns it here, so that its properties are not lost: the methods below take them from it.
-    fn as_rpc_error(&self) -> Option<&RpcError> {
-        None
-    }
+    /// The methods below take their properties from it.
+    fn as_rpc_error(&self) -> Option<&RpcError>;
 
     /// Returns the time after which a retry may succeed, if it is known.
     fn retry_after(&self) -> Option<Duration> {
@@ -289,6 +287,10 @@ impl IntoRpcError for Rejection {
 
     fn message(&self) -> Cow<'_, str> {
         self.reason().message().into()
+    }
+
+    fn as_rpc_error(&self) -> Option<&RpcError> {
+        None
     }
 }
 

@@ -180,6 +180,7 @@ where
                 if draining.as_mut().poll(cx).is_ready() {
                     is_draining = true;
                     connection.as_mut().graceful_shutdown();
+                    timer.close(alarm.now());
                     continue;
                 }
             }

@@ -96,6 +96,14 @@ impl ConnectionTimer {
         }
     }
 
+    /// Begins the end of the connection, which the shutdown has asked to close.
+    pub(crate) fn close(&mut self, now: Nanos) {
+        self.closing.get_or_insert(Closing {
+            cut_at: now.saturating_add(CLOSE),
+            with_calls: false,
+        });
+    }
+
     pub(crate) fn update(&mut self, now: Nanos, seen: Snapshot) -> Step {
         if seen.tunneled {
             return Step::Wait(NEVER);
@@ -171,8 +179,12 @@ impl ConnectionTimer {
             Some(since) if is_busy => since.saturating_add(self.limits.half_close),
             _ => NEVER,
         };
-        let closing = match self.closing {
-            Some(closing) if closing.with_calls || !is_busy => closing.cut_at,
+        let closing = match (self.closing, self.phase) {
+            (Some(closing), _) if closing.with_calls => closing.cut_at,
+            // After the last call, its response has the time to be written.
+            (Some(closing), Phase::Head { since } | Phase::Idle { since }) if !is_busy => {
+                closing.cut_at.max(since.saturating_add(CLOSE))
+            }
             _ => NEVER,
         };
         let age = self
@@ -288,7 +300,19 @@ mod tests {
         timer.update(secs(1), calls(1, 0));
         assert_eq!(timer.update(secs(61), calls(1, 0)), Step::Close);
         assert_ne!(timer.update(secs(70), calls(2, 1)), Step::Cut);
-        assert_eq!(timer.update(secs(90), calls(2, 0)), Step::Cut);
+        assert_eq!(timer.update(secs(90), calls(2, 0)), Step::Wait(secs(91)));
+        assert_eq!(timer.update(secs(91), calls(2, 0)), Step::Cut);
+    }
+
+    /// A client that answers no ping must not hold the shutdown up.
+    #[test]
+    fn a_connection_without_calls_is_cut_off_soon_after_the_shutdown_begins() {
+        let mut timer = timer();
+        timer.update(secs(1), calls(1, 1));
+        timer.close(secs(5));
+        assert_ne!(timer.update(secs(20), calls(1, 1)), Step::Cut);
+        assert_eq!(timer.update(secs(21), calls(1, 0)), Step::Wait(secs(22)));
+        assert_eq!(timer.update(secs(22), calls(1, 0)), Step::Cut);
     }
 
     #[test]

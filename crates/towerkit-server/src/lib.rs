@@ -74,7 +74,7 @@
 //! 2. It serves on for the time of [`shutdown_delay`](Server::shutdown_delay), until clients know of that.
 //! 3. It is no longer [ready](Health::is_ready).
 //! 4. It closes its listeners.
-//! 5. It closes idle connections, and lets calls run to the end of their bodies, for the time of
+//! 5. It closes idle connections, within a second also those whose client does not react, and lets calls run to the end of their bodies, for the time of
 //!    [`drain_timeout`](Server::drain_timeout). HTTP/2 clients get a `GOAWAY`, and a round trip later a second one with the last call.
 //! 6. It drops the calls that are left, which layers record as cancelled, and [counts them](Drained::CutOff).
 //!

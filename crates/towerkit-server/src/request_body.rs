@@ -1,6 +1,6 @@
 use std::{
     error::Error,
-    fmt,
+    fmt, io,
     pin::Pin,
     sync::{
         Arc,
@@ -95,7 +95,7 @@ impl Stall {
             .get_or_insert_with(|| Box::pin(sleep(self.limit)));
         timer.as_mut().poll(cx).map(|()| {
             self.stalled.set();
-            RequestBodyError(Kind::Stalled(self.limit))
+            RequestBodyError(Kind::Stalled(self.limit, io::ErrorKind::TimedOut.into()))
         })
     }
 }
@@ -142,12 +142,15 @@ impl fmt::Debug for RequestBody {
 }
 
 /// The body of a request ended early: the client stalled, or the connection broke.
+///
+/// The [source](Error::source) of a stall is an [`io::Error`] of the kind [`TimedOut`](io::ErrorKind::TimedOut).
 #[derive(Debug)]
 pub struct RequestBodyError(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Stalled(Duration),
+    /// The limit, and the error that readers of bodies know.
+    Stalled(Duration, io::Error),
     Connection(hyper::Error),
 }
 
@@ -157,14 +160,14 @@ impl RequestBodyError {
     /// [408]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::Stalled(_))
+        matches!(self.0, Kind::Stalled(..))
     }
 }
 
 impl fmt::Display for RequestBodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Stalled(limit) => write!(f, "the request body stalled for {limit:?}"),
+            Kind::Stalled(limit, _) => write!(f, "the request body stalled for {limit:?}"),
             Kind::Connection(_) => f.write_str("the request body could not be read"),
         }
     }
@@ -173,7 +176,7 @@ impl fmt::Display for RequestBodyError {
 impl Error for RequestBodyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            Kind::Stalled(_) => None,
+            Kind::Stalled(_, error) => Some(error),
             Kind::Connection(error) => Some(error),
         }
     }

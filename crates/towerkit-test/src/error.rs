@@ -1,7 +1,7 @@
 use std::{borrow::Cow, error::Error, fmt, io};
 
 use towerkit_core::{CarriesRejection, ErrorCode, Rejection};
-use towerkit_endpoint::IntoRpcError;
+use towerkit_endpoint::{IntoRpcError, RpcError};
 
 /// The error of a [`Probe`](crate::Probe). It can carry a rejection, and can be neither cloned nor compared.
 #[derive(Debug)]
@@ -82,5 +82,9 @@ impl IntoRpcError for ProbeError {
 
     fn message(&self) -> Cow<'_, str> {
         self.to_string().into()
+    }
+
+    fn as_rpc_error(&self) -> Option<&RpcError> {
+        None
     }
 }

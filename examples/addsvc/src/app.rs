@@ -5,7 +5,7 @@ use axum::{
     routing::{get, get_service},
 };
 use http::StatusCode;
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder};
 use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
     core::{ConfigError, stack},
@@ -17,6 +17,7 @@ use towerkit::{
     retry::RetryLayer,
     timeout::{DeadlineLayer, TimeoutLayer},
     trace::TraceLayer,
+    transport_grpc::MessageLimitLayer,
 };
 
 use crate::{Endpoints, over_grpc::GrpcAdd, over_http, over_jsonrpc, pb::add_server::AddServer};
@@ -32,20 +33,14 @@ pub struct Options {
     pub go_kit_errors: bool,
 }
 
-/// Puts the layers of one operation around each endpoint: a rate limit and a timeout.
+/// Puts the layers of one operation around each endpoint: a rate limit.
 ///
 /// # Errors
 ///
-/// Returns a [`ConfigError`] for a rate of zero, and for a timeout of zero or more than 365 days.
+/// Returns a [`ConfigError`] for a rate of zero.
 pub fn server_layers(endpoints: Endpoints, options: &Options) -> Result<Endpoints, ConfigError> {
     let quota = Quota::per_second(options.rate)?;
-    let timeout = TimeoutLayer::new(options.timeout)?;
-    Ok(endpoints.layer(|| {
-        ServiceBuilder::new()
-            .layer(RateLimitLayer::new(quota).rpc())
-            .layer(timeout.clone().rpc())
-            .into_inner()
-    }))
+    Ok(endpoints.layer(|| RateLimitLayer::new(quota).rpc()))
 }
 
 /// Puts the layers of a client around each endpoint: a retry, a circuit breaker for each operation, and a timeout for each attempt.
@@ -87,6 +82,9 @@ pub fn http_app(
     Ok(observed(routes, options, registry)?.merge(operator))
 }
 
+/// The largest message over gRPC, in bytes.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
 /// Makes the application for gRPC, inside of the layers that see every call.
 ///
 /// # Errors
@@ -101,11 +99,14 @@ pub fn grpc_app(
         endpoints,
         go_kit_errors: options.go_kit_errors,
     };
-    let routes = Router::new().route_service("/pb.Add/{*method}", AddServer::new(add));
+    // tonic ends a call over its own limit with `OUT_OF_RANGE`; the layer ends it with `RESOURCE_EXHAUSTED`.
+    let add = AddServer::new(add).max_decoding_message_size(usize::MAX);
+    let add = MessageLimitLayer::new(MAX_MESSAGE).layer(add);
+    let routes = Router::new().route_service("/pb.Add/{*method}", add);
     observed(routes, options, registry)
 }
 
-/// Puts the layers around routes that must see every call.
+/// Puts the layers around routes that must see every call. The timeout ends the reading of a body, too.
 fn observed(routes: Router, options: &Options, registry: &Registry) -> Result<Router, ConfigError> {
     let policies = stack((
         TraceLayer::server(),
@@ -113,7 +114,10 @@ fn observed(routes: Router, options: &Options, registry: &Registry) -> Result<Ro
         MetricsLayer::new().registry(registry.clone()),
         DeadlineLayer::new(options.timeout)?,
     ));
-    Ok(routes.layer(policies.axum()))
+    let layers = ServiceBuilder::new()
+        .layer(policies.axum())
+        .layer(TimeoutLayer::new(options.timeout)?.http());
+    Ok(routes.layer(layers))
 }
 
 /// Makes the application for JSON-RPC: `POST /rpc`. The layers see each call of a batch.
@@ -133,5 +137,8 @@ pub fn json_rpc_app(
         DeadlineLayer::new(options.timeout)?,
     ));
     let methods = over_jsonrpc::methods(endpoints).layer(policies.rpc());
-    Ok(Router::new().route_service("/rpc", methods))
+    let timeout = TimeoutLayer::new(options.timeout)?;
+    Ok(Router::new()
+        .route_service("/rpc", methods)
+        .layer(timeout.http()))
 }

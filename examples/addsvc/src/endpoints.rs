@@ -18,11 +18,13 @@ pub struct Endpoints {
 /// An endpoint of this service.
 pub type AddEndpoint<T, U> = Endpoint<T, U, AddError>;
 
-/// The integers to sum.
+/// The integers to sum. The client of go-kit's addsvc writes the names in upper case.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the two summands")]
 pub struct SumRequest {
+    #[serde(alias = "A")]
     pub a: i64,
+    #[serde(alias = "B")]
     pub b: i64,
 }
 
@@ -33,11 +35,13 @@ pub struct SumReply {
     pub v: i64,
 }
 
-/// The strings to concatenate.
+/// The strings to concatenate. The client of go-kit's addsvc writes the names in upper case.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the two strings")]
 pub struct ConcatRequest {
+    #[serde(alias = "A")]
     pub a: String,
+    #[serde(alias = "B")]
     pub b: String,
 }
 

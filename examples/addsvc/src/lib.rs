@@ -31,9 +31,10 @@
 //!
 //! | where | layers |
 //! |---|---|
-//! | around the HTTP routes and the gRPC service, with `.axum()` | trace, log, metrics, deadline |
+//! | around the HTTP routes and the gRPC service, with `.axum()` | trace, log, metrics, deadline, timeout |
 //! | around each JSON-RPC call, with `.rpc()` | trace, log, metrics, deadline |
-//! | around each endpoint, with `.rpc()` | rate limit, timeout |
+//! | around `/rpc`, with `.http()` | timeout |
+//! | around each endpoint, with `.rpc()` | rate limit |
 //! | around each endpoint of a client, with `.rpc()` | retry, circuit breaker, timeout |
 //!
 //! go-kit has a circuit breaker on the server; here it is in the client, which can do without the server for a while.

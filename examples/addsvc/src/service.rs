@@ -65,10 +65,10 @@ impl IntoRpcError for AddError {
         }
     }
 
-    fn into_rpc_error(self) -> RpcError {
+    fn as_rpc_error(&self) -> Option<&RpcError> {
         match self {
-            Self::Rpc(error) => error,
-            business => RpcError::new(business.code(), business.message().into_owned()),
+            Self::Rpc(error) => Some(error),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::SocketAddr,
     process::ExitCode,
     time::Duration,
 };
@@ -25,7 +24,7 @@ use tracing_subscriber::{
 struct Args {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8080")]
-    addr: SocketAddr,
+    addr: String,
 }
 
 #[tokio::main]
@@ -52,9 +51,26 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         &registry,
         Duration::from_secs(5),
     )?;
-    let shutdown = shutdown_signal()?;
-    let listener = TcpListener::bind(args.addr).await?;
+    let listener = listen(&args.addr).await?;
     let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
-    Server::new().serve(listener, app, shutdown).await;
+    run_until_signals(Server::new().listen(listener, app)).await
+}
+
+async fn listen(address: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// Runs the server until SIGTERM or SIGINT, and drains it; a second signal ends it at once.
+async fn run_until_signals(server: Server) -> Result<(), BoxError> {
+    let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
+    let again = async {
+        (&mut second).await;
+        second.await;
+    };
+    tokio::select! {
+        _ = server.run(first) => {}
+        () = again => {}
+    }
     Ok(())
 }

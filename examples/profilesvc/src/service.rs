@@ -155,6 +155,13 @@ impl IntoRpcError for ProfileError {
             Self::Rpc(error) => error.message(),
         }
     }
+
+    fn as_rpc_error(&self) -> Option<&RpcError> {
+        match self {
+            Self::Rpc(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl CarriesRejection for ProfileError {

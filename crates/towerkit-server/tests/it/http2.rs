@@ -360,3 +360,21 @@ async fn a_flood_of_pings_delays_no_other_client() {
     }
     flood.abort();
 }
+
+/// A client that reads nothing answers no ping of the shutdown either.
+#[tokio::test]
+async fn an_idle_client_that_does_not_react_does_not_hold_the_shutdown_up() {
+    let server = Server::new()
+        .drain_timeout(Duration::from_secs(3600))
+        .unwrap();
+    let server = Running::start(server).await;
+    let mut stream = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // An empty SETTINGS frame completes the preface.
+    stream
+        .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
+    let mut settings = [0; 9];
+    stream.read_exact(&mut settings).await.unwrap();
+    assert!(soon(server.stop()).await.unwrap().is_complete());
+}

@@ -3,7 +3,6 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
-    net::SocketAddr,
     process::ExitCode,
     time::Duration,
 };
@@ -26,15 +25,15 @@ use tracing_subscriber::{
 struct Args {
     /// Address for HTTP, and for the transports without an address of their own; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8081")]
-    addr: SocketAddr,
+    addr: String,
 
     /// Address for gRPC; that of HTTP by default.
     #[arg(long)]
-    grpc_addr: Option<SocketAddr>,
+    grpc_addr: Option<String>,
 
     /// Address for JSON-RPC; that of HTTP by default.
     #[arg(long)]
-    jsonrpc_addr: Option<SocketAddr>,
+    jsonrpc_addr: Option<String>,
 
     /// Calls per second of each operation.
     #[arg(long, default_value_t = 1000)]
@@ -79,26 +78,43 @@ async fn run(args: &Args) -> Result<(), BoxError> {
     let grpc = grpc_app(endpoints.clone(), &options, &registry)?;
     let json_rpc = json_rpc_app(endpoints, &options, &registry)?;
 
-    let shutdown = shutdown_signal()?;
-    let main = TcpListener::bind(args.addr).await?;
+    let main = listen(&args.addr).await?;
     let mut server = Server::new();
     let mut lines = format!("listening on {}\n", main.local_addr()?);
     let others = [
-        (args.grpc_addr, grpc, "gRPC"),
-        (args.jsonrpc_addr, json_rpc, "JSON-RPC"),
+        (&args.grpc_addr, grpc, "gRPC"),
+        (&args.jsonrpc_addr, json_rpc, "JSON-RPC"),
     ];
     for (address, app, transport) in others {
         let Some(address) = address else {
             http = http.merge(app);
             continue;
         };
-        let listener = TcpListener::bind(address).await?;
+        let listener = listen(address).await?;
         let _ = writeln!(lines, "{transport} on {}", listener.local_addr()?);
         server = server.listen(listener, app);
     }
     let server = server.listen(main, http);
     // A service serves as well if its output is closed.
     let _ = io::stdout().write_all(lines.as_bytes());
-    server.run(shutdown).await;
+    run_until_signals(server).await
+}
+
+async fn listen(address: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// Runs the server until SIGTERM or SIGINT, and drains it; a second signal ends it at once.
+async fn run_until_signals(server: Server) -> Result<(), BoxError> {
+    let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
+    let again = async {
+        (&mut second).await;
+        second.await;
+    };
+    tokio::select! {
+        _ = server.run(first) => {}
+        () = again => {}
+    }
     Ok(())
 }
