@@ -23,8 +23,9 @@ use towerkit_http::Problem;
 use crate::{
     activity::{Activity, InFlight},
     head_check::HeadLimits,
-    request_body::{RequestBody, StalledFlag},
+    request_body::{RequestBody, SharedBody},
     response_body::ResponseBody,
+    unread_body::{MAX_UNREAD, UnreadBody},
 };
 
 /// The service of one connection, as hyper calls it: checks heads, and counts calls until the end of their response bodies.
@@ -50,7 +51,7 @@ where
         let call = InFlight::begin(&self.activity);
         let is_http2 = request.version() == Version::HTTP_2;
         let method = MethodKind::of(request.method());
-        let mut stalled = None;
+        let mut body_state = None;
         let state = match self.head_limits.check(&request) {
             Err(problem) => CallState::Rejected(Some(problem)),
             Ok(()) => {
@@ -63,8 +64,11 @@ where
                 let body = if body.is_end_stream() || is_grpc(&parts.headers) {
                     RequestBody::unlimited(body)
                 } else {
-                    let flag = stalled.insert(StalledFlag::default());
-                    RequestBody::limited(body, self.body_timeout, flag.clone())
+                    let is_read = !is_http2
+                        && !parts.headers.contains_key(header::EXPECT)
+                        && body.size_hint().lower() <= MAX_UNREAD;
+                    let shared = body_state.insert(SharedBody::new(is_read));
+                    RequestBody::limited(body, self.body_timeout, shared.clone())
                 };
                 let request = Request::from_parts(parts, body);
                 CallState::Running(Oneshot::new(self.inner.clone(), request))
@@ -72,8 +76,10 @@ where
         };
         CallFuture {
             state,
+            result: None,
             call: Some(call),
-            stalled,
+            body_state,
+            unread: None,
             method,
             is_http2,
         }
@@ -109,8 +115,11 @@ pub(crate) struct CallFuture<S: Service<Request<RequestBody>>> {
     // The order of drops: the call ends after its future.
     #[pin]
     state: CallState<S>,
+    /// The response, while the rest of the request body is read.
+    result: Option<Result<S::Response, Problem>>,
     call: Option<InFlight>,
-    stalled: Option<StalledFlag>,
+    body_state: Option<SharedBody>,
+    unread: Option<UnreadBody>,
     method: MethodKind,
     is_http2: bool,
 }
@@ -123,18 +132,20 @@ pub(crate) struct CallFuture<S: Service<Request<RequestBody>>> {
 enum CallState<S: Service<Request<RequestBody>>> {
     Running(#[pin] Oneshot<S, Request<RequestBody>>),
     Rejected(Option<Problem>),
+    Answered,
 }
 
-impl<S, B> Future for CallFuture<S>
+impl<S, B> CallFuture<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
-    B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    type Output = Result<Response<ResponseBody<B>>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = match this.state.project() {
+    /// Polls the service for its response.
+    fn poll_service(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<B>, Problem>> {
+        let mut this = self.project();
+        let result = match this.state.as_mut().project() {
             CallStateProjection::Running(running) => {
                 // A panic ends its call, and neither its connection nor the other calls on it.
                 let polled = catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
@@ -148,16 +159,46 @@ where
             CallStateProjection::Rejected(problem) => {
                 Err(problem.take().expect("polled until it is ready"))
             }
+            CallStateProjection::Answered => unreachable!("polled until it is ready"),
         };
-        let result = match result {
-            Ok(response) if has_stalled(this.stalled.as_ref(), response.status()) => {
+        // Drops the body of the request, if the service still has it.
+        this.state.set(CallState::Answered);
+        let has_stalled = this
+            .body_state
+            .as_ref()
+            .is_some_and(SharedBody::has_stalled);
+        Poll::Ready(match result {
+            // A success stands: the service did not need the rest.
+            Ok(response) if has_stalled && is_error(response.status()) => {
                 Err(Problem::new(StatusCode::REQUEST_TIMEOUT))
             }
-            Err(_) if this.stalled.as_ref().is_some_and(StalledFlag::is_set) => {
-                Err(Problem::new(StatusCode::REQUEST_TIMEOUT))
+            Err(_) if has_stalled => Err(Problem::new(StatusCode::REQUEST_TIMEOUT)),
+            result => {
+                let unread = this.body_state.as_ref().and_then(SharedBody::take_unread);
+                *this.unread = unread.map(UnreadBody::new);
+                result
             }
-            result => result,
-        };
+        })
+    }
+}
+
+impl<S, B> Future for CallFuture<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.result.is_none() {
+            let result = ready!(self.as_mut().poll_service(cx));
+            *self.as_mut().project().result = Some(result);
+        }
+        let this = self.project();
+        if let Some(unread) = this.unread {
+            ready!(unread.poll(cx));
+        }
+        let result = this.result.take().expect("polled until it is ready");
         let mut call = this.call.take().expect("polled until it is ready");
         let response = match result {
             Ok(response) => {
@@ -179,11 +220,8 @@ where
     }
 }
 
-/// Returns true if the service answered with an error because the request body had stalled. A success stands: the service did not need
-/// the rest.
-fn has_stalled(stalled: Option<&StalledFlag>, status: StatusCode) -> bool {
-    stalled.is_some_and(StalledFlag::is_set)
-        && (status.is_client_error() || status.is_server_error())
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 fn rejection(problem: Problem, method: MethodKind, is_http2: bool) -> Response<Full<Bytes>> {

@@ -53,6 +53,10 @@
 //! | [`max_resets`](Server::max_resets): calls that it cancels, if they are most of its calls | 500 | is closed with a [`GOAWAY`] |
 //! | [`ping_interval`](Server::ping_interval): an HTTP/2 ping without an answer | 20 s | is closed |
 //!
+//! A service may answer before it has read the body of a request. Over HTTP/1.1 the server then reads up to 256 KiB of the rest, for up
+//! to a second, before it sends the response, so that the connection can be used again; without it, clients that still send lose the
+//! response. It does not if the request expects `100-continue`.
+//!
 //! Responses with the content type `text/event-stream` or `application/grpc`, and upgraded connections such as WebSockets, have no
 //! limits of time: they end by themselves, or with the shutdown. A request of HTTP/1.1 without a `Host`, or with several, gets a 400
 //! ([RFC 9112, section 3.2]). While the process has no descriptors left, the server waits and tries again.
@@ -195,6 +199,7 @@ mod server;
 mod shutdown;
 #[cfg(feature = "tls")]
 mod tls;
+mod unread_body;
 
 pub use drained::Drained;
 #[cfg(feature = "grpc-health")]

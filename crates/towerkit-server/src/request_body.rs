@@ -3,7 +3,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -23,7 +23,8 @@ use crate::connection_timer::PROGRESS;
 /// [`body_timeout`](crate::Server::body_timeout). Convert it by `Request::map` for services that expect another type, such as
 /// `axum::body::Body`; axum's `Router` and tonic's `Routes` take it as it is.
 pub struct RequestBody {
-    incoming: Incoming,
+    /// `None` only after the drop.
+    incoming: Option<Incoming>,
     stall: Option<Stall>,
 }
 
@@ -33,49 +34,75 @@ struct Stall {
     timer: Option<Pin<Box<Sleep>>>,
     /// The bytes that have arrived since the timer was set.
     progress: u64,
-    stalled: StalledFlag,
+    shared: SharedBody,
 }
 
-/// Tells the call that its request body stalled.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StalledFlag(Arc<AtomicBool>);
+/// The parts of a request body that its call reads when there is a response.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedBody(Arc<BodyParts>);
 
-impl StalledFlag {
+#[derive(Debug)]
+struct BodyParts {
+    stalled: AtomicBool,
+    /// True if the rest of the body is read after the service has dropped it.
+    keeps_unread: bool,
+    unread: Mutex<Option<Incoming>>,
+}
+
+impl SharedBody {
+    pub(crate) fn new(keeps_unread: bool) -> Self {
+        Self(Arc::new(BodyParts {
+            stalled: AtomicBool::new(false),
+            keeps_unread,
+            unread: Mutex::default(),
+        }))
+    }
+
     // Relaxed: the body is read by the service, whose response is looked at after.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.0.stalled.load(Ordering::Relaxed)
     }
 
-    fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    fn set_stalled(&self) {
+        self.0.stalled.store(true, Ordering::Relaxed);
     }
+
+    /// Takes the body, if the service has dropped it before its end.
+    pub(crate) fn take_unread(&self) -> Option<Incoming> {
+        lock(&self.0.unread).take()
+    }
+}
+
+fn lock(unread: &Mutex<Option<Incoming>>) -> MutexGuard<'_, Option<Incoming>> {
+    // Only moves run under the lock.
+    unread.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RequestBody {
     /// Wraps a body without a limit.
     pub(crate) fn unlimited(incoming: Incoming) -> Self {
         Self {
-            incoming,
+            incoming: Some(incoming),
             stall: None,
         }
     }
 
     /// Wraps a body that has to bring [`PROGRESS`] bytes, or its end, in each `limit`.
-    pub(crate) fn limited(incoming: Incoming, limit: Duration, stalled: StalledFlag) -> Self {
+    pub(crate) fn limited(incoming: Incoming, limit: Duration, shared: SharedBody) -> Self {
         Self {
-            incoming,
-            stall: Some(Stall::new(limit, stalled)),
+            incoming: Some(incoming),
+            stall: Some(Stall::new(limit, shared)),
         }
     }
 }
 
 impl Stall {
-    fn new(limit: Duration, stalled: StalledFlag) -> Self {
+    fn new(limit: Duration, shared: SharedBody) -> Self {
         Self {
             limit,
             timer: None,
             progress: 0,
-            stalled,
+            shared,
         }
     }
 
@@ -94,7 +121,7 @@ impl Stall {
             .timer
             .get_or_insert_with(|| Box::pin(sleep(self.limit)));
         timer.as_mut().poll(cx).map(|()| {
-            self.stalled.set();
+            self.shared.set_stalled();
             RequestBodyError(Kind::Stalled(self.limit, io::ErrorKind::TimedOut.into()))
         })
     }
@@ -109,7 +136,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(incoming).poll_frame(cx);
         match (polled, &mut this.stall) {
             (Poll::Pending, None) => Poll::Pending,
             (Poll::Pending, Some(stall)) => stall.poll(cx).map(|stalled| Some(Err(stalled))),
@@ -127,11 +157,25 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let incoming = self.incoming.as_ref();
+        incoming.map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+/// Leaves the rest of the body to the call.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let parts = self.stall.as_ref().map(|stall| &stall.shared.0);
+        if let (Some(parts), Some(incoming)) = (parts, self.incoming.take())
+            && parts.keeps_unread
+            && !incoming.is_end_stream()
+        {
+            *lock(&parts.unread) = Some(incoming);
+        }
     }
 }
 
@@ -192,8 +236,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_kibibyte_in_each_time_is_progress_and_less_is_a_stall() {
-        let flag = StalledFlag::default();
-        let mut stall = Stall::new(Duration::from_secs(30), flag.clone());
+        let shared = SharedBody::new(false);
+        let mut stall = Stall::new(Duration::from_secs(30), shared.clone());
         let mut cx = Context::from_waker(Waker::noop());
         let mut is_stalled = |stall: &mut Stall| stall.poll(&mut cx).is_ready();
         assert!(!is_stalled(&mut stall));
@@ -206,8 +250,8 @@ mod tests {
         }
         advance(Duration::from_secs(29)).await;
         stall.on_bytes(PROGRESS - 1);
-        assert!(!is_stalled(&mut stall) && !flag.is_set());
+        assert!(!is_stalled(&mut stall) && !shared.has_stalled());
         advance(Duration::from_secs(1)).await;
-        assert!(is_stalled(&mut stall) && flag.is_set());
+        assert!(is_stalled(&mut stall) && shared.has_stalled());
     }
 }

@@ -222,3 +222,24 @@ async fn an_upgraded_connection_is_cut_off_at_the_end_of_the_drain() {
     };
     assert_eq!(soon(task).await.unwrap(), expected);
 }
+
+#[tokio::test]
+async fn the_rest_of_an_unread_body_is_read_so_that_the_connection_goes_on() {
+    let server = Running::start(Server::new()).await;
+    let mut stream = server.connect().await;
+    for framing in ["content-length: 13", "transfer-encoding: chunked"] {
+        let head = format!("POST /nope HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The body comes after the service has answered.
+        sleep(SHORT / 4).await;
+        let body = match framing {
+            "content-length: 13" => "13 bytes long",
+            _ => "d\r\n13 bytes long\r\n0\r\n\r\n",
+        };
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let response = read_until(&mut stream, "hello").await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        assert!(!response.contains("connection: close"), "{response}");
+    }
+    get(&mut stream, "/").await;
+}
