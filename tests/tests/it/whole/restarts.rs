@@ -24,6 +24,7 @@ use towerkit_core::BoxError;
 use towerkit_http::HttpExt;
 use towerkit_retry::{Budget, RetryLayer};
 use towerkit_server::{Drained, Server};
+use towerkit_timeout::TimeoutLayer;
 
 /// A server that can be restarted on its address.
 struct Instance {
@@ -89,6 +90,12 @@ fn client(
                 .attempts(5)
                 .unwrap()
                 .budget(budget)
+                .http_client(),
+        )
+        // Each attempt has a limit of time: the client itself has none.
+        .layer(
+            TimeoutLayer::new(Duration::from_secs(5))
+                .unwrap()
                 .http_client(),
         )
         .map_request(choose)
