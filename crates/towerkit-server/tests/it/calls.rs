@@ -243,3 +243,20 @@ async fn the_rest_of_an_unread_body_is_read_so_that_the_connection_goes_on() {
     }
     get(&mut stream, "/").await;
 }
+
+/// HT-14
+#[tokio::test]
+async fn a_body_that_is_expected_or_too_long_is_not_read_for_an_early_response() {
+    let server = Running::start(Server::new()).await;
+    for head in [
+        "expect: 100-continue\r\ncontent-length: 13",
+        "content-length: 262145",
+    ] {
+        let head = format!("POST /nope HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n");
+        let mut stream = server.send(head).await;
+        // hyper closes the connection, because the body did not come.
+        let response = read_to_close(&mut stream).await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        assert!(!response.contains("100 Continue"), "{response}");
+    }
+}
