@@ -111,10 +111,10 @@ pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
 pub use operation::ByMatchedPath;
 pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unmatched};
-pub use outcome::{ByStatus, ClassifyHead};
+pub use outcome::{ByStatus, ClassifyHead, code_of_status};
 pub use problem::Problem;
 pub use recorded_body::{BodyRecording, RecordedBody};
-pub use rejection_response::{rejection_response, retry_after_value};
+pub use rejection_response::{header_pair, pushback_value, rejection_response, retry_after_value};
 pub use replay_body::ReplayBody;
 pub use replay_request::{RecordedRequest, retry_after};
 pub use request_key::RequestKey;

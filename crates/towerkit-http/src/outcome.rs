@@ -78,7 +78,9 @@ fn parse_code(text: &[u8]) -> Option<u16> {
 }
 
 /// Returns the gRPC code of a plain HTTP response, such as one of a proxy ("HTTP to gRPC Status Code Mapping" of gRPC).
-pub(crate) fn code_of_status(status: StatusCode) -> u16 {
+#[doc(hidden)]
+#[must_use]
+pub fn code_of_status(status: StatusCode) -> u16 {
     match status.as_u16() {
         400 => 13,
         401 => 16,

@@ -57,9 +57,7 @@ pub(crate) fn grpc_response<B>(rejection: Rejection, body: impl FnOnce(Bytes) ->
     // The messages of reasons are letters and spaces, and need no percent-encoding.
     headers.insert("grpc-message", HeaderValue::from_static(reason.message()));
     if let Some(wait) = rejection.retry_after() {
-        let millis = wait.as_nanos().div_ceil(1_000_000);
-        let value = HeaderValue::from(within_31_bits(millis));
-        headers.insert("grpc-retry-pushback-ms", value);
+        headers.insert("grpc-retry-pushback-ms", pushback_value(wait));
     }
     attach(rejection, response)
 }
@@ -78,6 +76,14 @@ fn attach<B>(rejection: Rejection, mut response: Response<B>) -> Response<B> {
 #[must_use]
 pub fn retry_after_value(wait: Duration) -> HeaderValue {
     HeaderValue::from(seconds(wait))
+}
+
+/// Makes the value of `grpc-retry-pushback-ms`: whole milliseconds, rounded up.
+#[doc(hidden)]
+#[must_use]
+pub fn pushback_value(wait: Duration) -> HeaderValue {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    HeaderValue::from(within_31_bits(millis))
 }
 
 /// Returns whole seconds, at least 1, rounded up so that a caller that waits that long is admitted.
@@ -108,7 +114,9 @@ impl Headers for ResponseHeaders<'_> {
 }
 
 /// Makes a header, if the name and the value are valid.
-pub(crate) fn header_pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+#[doc(hidden)]
+#[must_use]
+pub fn header_pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     Some((name, HeaderValue::from_str(value).ok()?))
 }

@@ -1,11 +1,11 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use h2::Reason;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use towerkit_core::{CarriesRejection, ErrorCode, Rejection, causes};
 use towerkit_endpoint::{IntoRpcError, RpcError};
-use towerkit_http::{CommonErrors, InspectError};
+use towerkit_http::{CommonErrors, InspectError, code_of_status, header_pair, pushback_value};
 
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
@@ -38,12 +38,13 @@ pub fn status(error: impl IntoRpcError) -> Status {
     let mut status = Status::new(code, cut(&error.message()));
     let headers = status.metadata_mut().as_mut();
     if let Some(rejection) = error.rejection() {
-        for (name, value) in rejection.headers() {
-            append(headers, name, value);
+        let valid = rejection.headers();
+        for (name, value) in valid.filter_map(|(name, value)| header_pair(name, value)) {
+            headers.append(name, value);
         }
     }
     if let Some(wait) = error.retry_after() {
-        headers.insert(PUSHBACK, milliseconds(wait).into());
+        headers.insert(PUSHBACK, pushback_value(wait));
     }
     status.set_source(Arc::new(error));
     status
@@ -118,14 +119,7 @@ pub(crate) fn deadline_exceeded() -> RpcError {
 ///
 /// [HTTP to gRPC Status Code Mapping]: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 pub(crate) fn http_status(status: StatusCode) -> Status {
-    let code = match status.as_u16() {
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
-    };
+    let code = Code::from_i32(code_of_status(status).into());
     Status::new(code, format!("HTTP status {status} without a gRPC status"))
 }
 
@@ -163,21 +157,6 @@ fn pushback(status: &Status) -> Option<Duration> {
     Some(milliseconds.map_or(Duration::MAX, |number: u32| {
         Duration::from_millis(number.into())
     }))
-}
-
-/// Returns milliseconds, rounded up so that a caller that waits that long is admitted, in the range of 1 to the largest number that
-/// clients read: gRPC reads signed 32 bits.
-fn milliseconds(wait: Duration) -> u32 {
-    let number = wait.as_nanos().div_ceil(1_000_000);
-    number.clamp(1, i32::MAX as u128) as u32
-}
-
-/// Appends a header, if the name and the value are valid.
-fn append(headers: &mut HeaderMap, name: &str, value: &str) {
-    let name = HeaderName::from_bytes(name.as_bytes());
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-        headers.append(name, value);
-    }
 }
 
 /// Cuts a message so that it has at most [`MAX_MESSAGE`] bytes once it is percent-encoded.
