@@ -95,7 +95,7 @@ fn local_error(status: Status) -> RpcError {
         return deadline_exceeded().with_source(status);
     }
     // The texts of transports have addresses in them.
-    let unavailable = || RpcError::new(ErrorCode::Unavailable, "upstream unavailable");
+    let unavailable = || RpcError::new(ErrorCode::Unavailable, "the upstream is unavailable");
     if causes(&status).any(is_unsent) {
         return unavailable().unsent().with_source(status);
     }
@@ -274,7 +274,7 @@ mod tests {
         let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
         let error = of(reset());
         assert_eq!(error.code(), ErrorCode::Unavailable);
-        assert_eq!(error.message(), "upstream unavailable");
+        assert_eq!(error.message(), "the upstream is unavailable");
         assert!(!error.is_unsent());
         let source = causes(&error).last().unwrap();
         assert_eq!(source.to_string(), reset().to_string());

@@ -248,7 +248,7 @@ async fn a_refused_connection_is_unavailable_and_unsent() {
     let channel = TonicEndpoint::from_shared(url).unwrap().connect_lazy();
     let error = sum(channel).invoke(pair(1, 2)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unavailable);
-    assert_eq!(error.message(), "upstream unavailable");
+    assert_eq!(error.message(), "the upstream is unavailable");
     assert!(error.is_unsent(), "{error:?}");
 }
 

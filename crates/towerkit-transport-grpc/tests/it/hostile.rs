@@ -557,6 +557,6 @@ async fn a_connection_that_breaks_in_a_call_is_unavailable_and_not_unsent() {
     });
     let error = sum.invoke(pair(1, 2)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unavailable, "{error:?}");
-    assert_eq!(error.message(), "upstream unavailable");
+    assert_eq!(error.message(), "the upstream is unavailable");
     assert!(!error.is_unsent(), "{error:?}");
 }
