@@ -78,28 +78,20 @@
 //! 2. It serves on for the time of [`shutdown_delay`](Server::shutdown_delay), until clients know of that.
 //! 3. It is no longer [ready](Health::is_ready).
 //! 4. It closes its listeners.
-//! 5. It closes idle connections, within a second also those whose client does not react, and lets calls run to the end of their bodies, for the time of
-//!    [`drain_timeout`](Server::drain_timeout). HTTP/2 clients get a `GOAWAY`, and a round trip later a second one with the last call.
+//! 5. It closes idle connections, within a second also those whose client does not react. It lets calls run to the end of their bodies,
+//!    for the time of [`drain_timeout`](Server::drain_timeout). HTTP/2 clients get a `GOAWAY`, and a round trip later a second one with the last call.
 //! 6. It drops the calls that are left, which layers record as cancelled, and [counts them](Drained::CutOff).
 //!
 //! Load balancers that poll the readiness have to see it before step 4: call [`set_ready(false)`](Health::set_ready) in `on_stop`.
 //! Handlers of event streams can end them at step 3, by [`Health::stopping`].
 //!
-//! Dropping the future of the server drops all calls at once. So a second signal cuts a drain short:
+//! Dropping the future of the server drops all calls at once. [`run_until_signal`](Server::run_until_signal) does so at a second signal:
 //!
 //! ```
 //! # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
-//! use towerkit_server::{Server, shutdown_signal};
+//! use towerkit_server::Server;
 //!
-//! let mut signal = shutdown_signal()?;
-//! let second_signal = async {
-//!     (&mut signal).await;
-//!     (&mut signal).await;
-//! };
-//! tokio::select! {
-//!     drained = Server::new().serve(listener, app, shutdown_signal()?) => println!("{drained:?}"),
-//!     () = second_signal => println!("calls in flight are cut off"),
-//! }
+//! Server::new().listen(listener, app).run_until_signal()?.await;
 //! # Ok(())
 //! # }
 //! ```

@@ -1,4 +1,4 @@
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,6 +20,7 @@ use crate::{
     listener::Listener,
     phase::{Phase, PhaseFollower},
     request_body::RequestBody,
+    shutdown::shutdown_signal,
 };
 
 /// An HTTP server for [tower] services.
@@ -322,6 +323,30 @@ impl Server {
         B::Error: Into<BoxError>,
     {
         self.listen(listener, service).run(shutdown).await
+    }
+
+    /// Serves all listeners until SIGTERM or SIGINT, as [`run`](Self::run) with [`shutdown_signal`] does. A second signal drops the calls
+    /// that are left. The signals are caught from this call on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system rejects the handler of a signal.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with IO enabled.
+    pub fn run_until_signal(self) -> io::Result<impl Future<Output = ()>> {
+        let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
+        Ok(async move {
+            let second = async {
+                (&mut second).await;
+                second.await;
+            };
+            tokio::select! {
+                _ = self.run(first) => {}
+                () = second => {}
+            }
+        })
     }
 
     /// Serves all listeners until `shutdown` resolves, then [shuts down](crate#shutdown).

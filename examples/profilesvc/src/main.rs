@@ -13,7 +13,7 @@ use towerkit::{
     core::BoxError,
     log::{Background, Format, LineFormatter},
     metrics::Registry,
-    server::{Server, shutdown_signal},
+    server::Server,
 };
 use tracing_subscriber::{
     Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -52,25 +52,14 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         Duration::from_secs(5),
     )?;
     let listener = listen(&args.addr).await?;
-    let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
-    run_until_signals(Server::new().listen(listener, app)).await
+    let address = listener.local_addr()?;
+    let running = Server::new().listen(listener, app).run_until_signal()?;
+    let _ = writeln!(io::stdout(), "listening on {address}");
+    running.await;
+    Ok(())
 }
 
 async fn listen(address: &str) -> Result<TcpListener, String> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| format!("cannot listen on {address}: {error}"))
-}
-
-/// Runs the server until SIGTERM or SIGINT, and drains it; a second signal ends it at once.
-async fn run_until_signals(server: Server) -> Result<(), BoxError> {
-    let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
-    let again = async {
-        (&mut second).await;
-        second.await;
-    };
-    tokio::select! {
-        _ = server.run(first) => {}
-        () = again => {}
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use towerkit::{
     core::{BoxError, ConfigError},
     log::EventLog,
-    server::{Server, shutdown_signal},
+    server::Server,
 };
 
 use crate::Args;
@@ -31,17 +31,11 @@ pub fn server(args: &Args) -> Result<Server, ConfigError> {
 ///
 /// Returns an error if the address cannot be listened on.
 pub async fn serve(server: Server, app: Router, args: &Args) -> Result<(), BoxError> {
-    let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
     let listener = listen(&args.addr).await?;
-    announce(listener.local_addr()?);
-    let again = async {
-        (&mut second).await;
-        second.await;
-    };
-    tokio::select! {
-        _ = server.serve(listener, app, first) => {}
-        () = again => {}
-    }
+    let address = listener.local_addr()?;
+    let running = server.listen(listener, app).run_until_signal()?;
+    announce(address);
+    running.await;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use towerkit::{
     core::BoxError,
     log::{Background, Format, LineFormatter},
     metrics::Registry,
-    server::{Server, shutdown_signal},
+    server::Server,
 };
 use tracing_subscriber::{
     Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -94,27 +94,14 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         let _ = writeln!(lines, "{transport} on {}", listener.local_addr()?);
         server = server.listen(listener, app);
     }
-    let server = server.listen(main, http);
+    let running = server.listen(main, http).run_until_signal()?;
     // A service serves as well if its output is closed.
     let _ = io::stdout().write_all(lines.as_bytes());
-    run_until_signals(server).await
+    running.await;
+    Ok(())
 }
 
 async fn listen(address: &str) -> Result<TcpListener, String> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| format!("cannot listen on {address}: {error}"))
-}
-
-/// Runs the server until SIGTERM or SIGINT, and drains it; a second signal ends it at once.
-async fn run_until_signals(server: Server) -> Result<(), BoxError> {
-    let (first, mut second) = (shutdown_signal()?, shutdown_signal()?);
-    let again = async {
-        (&mut second).await;
-        second.await;
-    };
-    tokio::select! {
-        _ = server.run(first) => {}
-        () = again => {}
-    }
-    Ok(())
 }
