@@ -95,6 +95,30 @@ impl Deadline {
     }
 }
 
+/// Parses the value of [`grpc-timeout`]: one to eight digits and a unit. Returns `None` for malformed text.
+///
+/// [`grpc-timeout`]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+#[doc(hidden)]
+#[must_use]
+pub fn parse_grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    // `parse` would accept a sign.
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount = digits.parse().ok()?;
+    // Eight digits of hours are 11,000 years and fit.
+    Some(match unit {
+        "n" => Duration::from_nanos(amount),
+        "u" => Duration::from_micros(amount),
+        "m" => Duration::from_millis(amount),
+        "S" => Duration::from_secs(amount),
+        "M" => Duration::from_secs(amount * 60),
+        "H" => Duration::from_secs(amount * 3600),
+        _ => return None,
+    })
+}
+
 /// Two deadlines are equal if they are the same point in time on clocks with the same origin.
 impl PartialEq for Deadline {
     fn eq(&self, other: &Self) -> bool {
@@ -190,5 +214,31 @@ mod tests {
             assert_eq!(Deadline::current(), Some(outer.clone()));
         });
         assert_eq!(Deadline::current(), None);
+    }
+
+    /// TO-04
+    #[test]
+    fn a_timeout_is_parsed_as_specified() {
+        let table = [
+            ("2H", Some(Duration::from_secs(7200))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("99999999S", Some(Duration::from_secs(99_999_999))),
+            ("00000007m", Some(Duration::from_millis(7))),
+            ("250u", Some(Duration::from_micros(250))),
+            ("0n", Some(Duration::ZERO)),
+            ("", None),
+            ("1", None),
+            ("S", None),
+            ("123456789S", None),
+            ("+1S", None),
+            ("-1S", None),
+            ("1.5S", None),
+            ("1s", None),
+            ("1SS", None),
+            ("1é", None),
+        ];
+        for (text, time) in table {
+            assert_eq!(parse_grpc_timeout(text), time, "{text}");
+        }
     }
 }

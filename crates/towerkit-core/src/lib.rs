@@ -120,7 +120,7 @@ pub use causes::{BoxError, as_error, causes};
 pub use check::{CheckLayer, check, check_layer};
 pub use clock::{Clock, ManualClock};
 pub use config_error::ConfigError;
-pub use deadline::Deadline;
+pub use deadline::{Deadline, parse_grpc_timeout};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use error_type::{Side, error_type};
 pub use event::{Event, EventQueue, EventSink};

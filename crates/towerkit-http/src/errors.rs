@@ -53,10 +53,9 @@ pub use of_clients::{BoxedClientErrors, ClientErrors};
 mod of_clients {
     use std::error::Error;
 
-    use h2::Reason;
     use towerkit_core::BoxError;
 
-    use super::{InspectError, is_connect_error};
+    use super::{InspectError, is_connect_error, is_refused_stream};
 
     /// Reads the errors of a client, of any type that implements [`Error`], down to their first source.
     ///
@@ -94,12 +93,15 @@ mod of_clients {
     fn is_unsent(source: &(dyn Error + 'static)) -> bool {
         is_connect_error(source) || source.downcast_ref().is_some_and(is_refused_stream)
     }
+}
 
-    /// Returns true if the server refused the stream. `h2` returns a remote `GOAWAY` only for streams that the `GOAWAY` leaves out.
-    fn is_refused_stream(error: &h2::Error) -> bool {
-        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        error.is_remote() && (is_refused || error.is_go_away())
-    }
+/// Returns true if the server refused the stream. `h2` returns a remote `GOAWAY` only for streams that the `GOAWAY` leaves out.
+#[cfg(feature = "h2")]
+#[doc(hidden)]
+#[must_use]
+pub fn is_refused_stream(error: &h2::Error) -> bool {
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (is_refused || error.is_go_away())
 }
 
 /// Returns the end of a call that got this error instead of a response.

@@ -102,6 +102,8 @@ pub use client::{Client, Connector, client};
 pub use client_address::{ClientAddress, PeerAddress};
 pub use collected_body::{CollectedBody, SharedResponse};
 pub use drain::DrainFuture;
+#[cfg(feature = "h2")]
+pub use errors::is_refused_stream;
 #[cfg(feature = "client")]
 pub use errors::{BoxedClientErrors, ClientErrors};
 pub use errors::{CommonErrors, InspectError};

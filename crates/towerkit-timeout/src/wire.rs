@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towerkit_core::ConfigError;
+use towerkit_core::{ConfigError, parse_grpc_timeout};
 
 /// A text format of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Format {
     /// Parses a time; returns `None` for malformed text.
     pub(crate) fn decode(self, text: &str) -> Option<Duration> {
         match self {
-            Self::Grpc => decode_grpc(text),
+            Self::Grpc => parse_grpc_timeout(text),
             Self::Millis => number(text).map(Duration::from_millis),
         }
     }
@@ -61,24 +61,6 @@ impl Format {
             }
         }
     }
-}
-
-fn decode_grpc(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 {
-        return None;
-    }
-    let amount = number(digits)?;
-    // Eight digits of hours are 11,000 years and fit.
-    Some(match unit {
-        "n" => Duration::from_nanos(amount),
-        "u" => Duration::from_micros(amount),
-        "m" => Duration::from_millis(amount),
-        "S" => Duration::from_secs(amount),
-        "M" => Duration::from_secs(amount * 60),
-        "H" => Duration::from_secs(amount * 3600),
-        _ => return None,
-    })
 }
 
 /// Formats in the finest unit for which eight digits suffice.

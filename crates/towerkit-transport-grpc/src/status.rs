@@ -5,7 +5,9 @@ use http::StatusCode;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use towerkit_core::{CarriesRejection, ErrorCode, Rejection, causes};
 use towerkit_endpoint::{IntoRpcError, RpcError};
-use towerkit_http::{CommonErrors, InspectError, code_of_status, header_pair, pushback_value};
+use towerkit_http::{
+    CommonErrors, InspectError, code_of_status, header_pair, is_refused_stream, pushback_value,
+};
 
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
@@ -133,15 +135,6 @@ fn is_unsent(cause: &(dyn Error + 'static)) -> bool {
     cause.is::<ConnectError>()
         || is_connect_error(cause)
         || cause.downcast_ref().is_some_and(is_refused_stream)
-}
-
-/// Returns true if the server refused the stream ([RFC 9113, section 8.7]). `h2` returns a remote `GOAWAY` only for streams that the
-/// `GOAWAY` leaves out.
-///
-/// [RFC 9113, section 8.7]: https://www.rfc-editor.org/rfc/rfc9113#section-8.7
-fn is_refused_stream(error: &h2::Error) -> bool {
-    let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    error.is_remote() && (is_refused || error.is_go_away())
 }
 
 fn is_cancelled_stream(cause: &(dyn Error + 'static)) -> bool {
