@@ -1,6 +1,9 @@
 //! Service discovery for tower.
 mod address;
 mod address_policy;
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub mod conformance;
 mod discovery;
 mod endpoints;
 mod instance;
