@@ -212,12 +212,12 @@ impl EventLog {
                 name,
                 number,
                 outcome,
-                wait,
+                delay,
             } => {
                 let [name, outcome] = [name.as_str(), outcome.as_str()];
-                let wait_ms = millis(*wait);
+                let delay_ms = millis(*delay);
                 log_limited!(
-                    self, Retried, DEBUG, "retried", name, number, outcome, wait_ms
+                    self, Retried, DEBUG, "retried", name, number, outcome, delay_ms
                 );
             }
             Event::RetryGivenUp {
