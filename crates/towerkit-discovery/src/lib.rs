@@ -1,11 +1,17 @@
 //! Service discovery for tower.
 mod address;
 mod address_policy;
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub mod conformance;
 mod discovery;
 mod endpoints;
 mod instance;
+mod memory;
 mod observable;
 mod options;
+mod pacer;
+mod registrar;
 mod registry;
 mod sender;
 mod snapshot;
@@ -16,8 +22,11 @@ pub use address_policy::AddressPolicy;
 pub use discovery::Discovery;
 pub use endpoints::{EndpointSet, Endpoints, InstanceEndpoint, InstanceService};
 pub use instance::{Instance, InstanceSet};
+pub use memory::{MemoryLease, MemoryRegistry, MemoryService};
 pub use observable::Subscription;
 pub use options::DiscoveryOptions;
+pub use pacer::Pacer;
+pub use registrar::{Registrar, Registration, RegistrationStatus};
 pub use registry::{LeaseStatus, Registry, RegistryError};
 pub use sender::InstanceSender;
 pub use snapshot::{DiscoverySnapshot, DiscoveryStatus};
