@@ -125,6 +125,8 @@ pub enum ProtocolKind {
     Http,
     /// gRPC.
     Grpc,
+    /// JSON-RPC: one call, of which an HTTP request may have several.
+    JsonRpc,
 }
 
 /// A call at its start, as policies see it: the request, and its properties as the [`Protocol`](crate::Protocol) reads them.

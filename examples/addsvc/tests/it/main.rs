@@ -161,8 +161,8 @@ fn each_call_is_measured_under_the_name_of_its_transport() {
     for label in [
         r#"http_route="/sum""#,
         r#"rpc_method="pb.Add/Sum""#,
-        r#"operation="concat""#,
-        r#"operation="sum""#,
+        r#"rpc_system_name="jsonrpc",rpc_method="concat""#,
+        r#"rpc_system_name="jsonrpc",rpc_method="sum",rpc_status_code="-32602""#,
     ] {
         assert!(metrics.contains(label), "{label}\n{metrics}");
     }
