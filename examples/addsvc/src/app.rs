@@ -5,22 +5,32 @@ use axum::{
     routing::{get, get_service},
 };
 use http::StatusCode;
+use tonic_reflection::server::Builder as ReflectionBuilder;
 use tower::{Layer, ServiceBuilder};
 use towerkit::{
     circuitbreaker::CircuitBreakerLayer,
-    core::{ConfigError, stack},
+    core::{BoxError, ConfigError, stack},
     endpoint::RpcExt,
     http::{HttpExt, Problem},
     log::LogLayer,
     metrics::{MetricsLayer, Registry},
     ratelimit::{Quota, RateLimitLayer},
     retry::RetryLayer,
+    server::Health,
     timeout::{DeadlineLayer, TimeoutLayer},
     trace::TraceLayer,
     transport_grpc::MessageLimitLayer,
 };
 
-use crate::{Endpoints, over_grpc::GrpcAdd, over_http, over_jsonrpc, pb::add_server::AddServer};
+use crate::{
+    Endpoints,
+    over_grpc::GrpcAdd,
+    over_http, over_jsonrpc,
+    pb::{
+        FILE_DESCRIPTOR_SET,
+        add_server::{AddServer, SERVICE_NAME},
+    },
+};
 
 /// The options of the server.
 #[derive(Debug, Clone)]
@@ -87,14 +97,18 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// Makes the application for gRPC, inside of the layers that see every call.
 ///
+/// Outside of them are [`grpc.health.v1`](https://github.com/grpc/grpc/blob/master/doc/health-checking.md), with the state of the server,
+/// and [server reflection](https://github.com/grpc/grpc/blob/master/doc/server-reflection.md).
+///
 /// # Errors
 ///
-/// Returns a [`ConfigError`] if the timeout is zero or more than 365 days.
+/// Returns an error if the timeout is zero or more than 365 days.
 pub fn grpc_app(
     endpoints: Endpoints,
     options: &Options,
     registry: &Registry,
-) -> Result<Router, ConfigError> {
+    health: &Health,
+) -> Result<Router, BoxError> {
     let add = GrpcAdd {
         endpoints,
         go_kit_errors: options.go_kit_errors,
@@ -103,7 +117,16 @@ pub fn grpc_app(
     let add = AddServer::new(add).max_decoding_message_size(usize::MAX);
     let add = MessageLimitLayer::new(MAX_MESSAGE).layer(add);
     let routes = Router::new().route_service("/pb.Add/{*method}", add);
-    observed(routes, options, registry)
+    let health = health.grpc_service([SERVICE_NAME]);
+    let reflection = ReflectionBuilder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let operator = Router::new()
+        .route_service("/grpc.health.v1.Health/{*method}", health)
+        .route_service("/grpc.reflection.v1.ServerReflection/{*method}", reflection);
+    Ok(observed(routes, options, registry)?.merge(operator))
 }
 
 /// Puts the layers around routes that must see every call. The timeout ends the reading of a body, too.

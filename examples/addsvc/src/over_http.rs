@@ -5,10 +5,11 @@ use http_body::Body;
 use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use towerkit::{
     core::BoxError,
-    endpoint::{IntoRpcError, RpcError, endpoint},
+    endpoint::{IntoRpcError, RpcError, RpcExt, endpoint},
+    timeout::DeadlineInjectLayer,
     transport_http::{Json, ResponseBody, client, problem, serve},
 };
 
@@ -64,5 +65,7 @@ where
 {
     let uri = Uri::try_from(uri)?;
     let client = client(http, Method::POST, uri, Json);
+    // The server gets the time that is left, and passes it on.
+    let client = DeadlineInjectLayer::new().rpc().layer(client);
     Ok(endpoint(client.map_err(Into::into)))
 }

@@ -14,7 +14,7 @@ use towerkit::{
     core::BoxError,
     log::{Background, Format, LineFormatter},
     metrics::Registry,
-    server::Server,
+    server::{Health, Server},
 };
 use tracing_subscriber::{
     Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -75,11 +75,12 @@ async fn run(args: &Args) -> Result<(), BoxError> {
     // One set of endpoints for all transports: a rate limit counts the calls of all of them.
     let endpoints = server_layers(Endpoints::new(Adder), &options)?;
     let mut http = http_app(endpoints.clone(), &options, &registry)?;
-    let grpc = grpc_app(endpoints.clone(), &options, &registry)?;
+    let health = Health::new();
+    let grpc = grpc_app(endpoints.clone(), &options, &registry, &health)?;
     let json_rpc = json_rpc_app(endpoints, &options, &registry)?;
 
     let main = listen(&args.addr).await?;
-    let mut server = Server::new();
+    let mut server = Server::new().health(health);
     let mut lines = format!("listening on {}\n", main.local_addr()?);
     let others = [
         (&args.grpc_addr, grpc, "gRPC"),
