@@ -13,6 +13,8 @@ mod options;
 mod pacer;
 mod registrar;
 mod registry;
+#[cfg(feature = "http")]
+mod registry_client;
 mod sender;
 mod snapshot;
 mod source;
@@ -28,6 +30,8 @@ pub use options::DiscoveryOptions;
 pub use pacer::Pacer;
 pub use registrar::{Registrar, Registration, RegistrationStatus};
 pub use registry::{LeaseStatus, Registry, RegistryError};
+#[cfg(feature = "http")]
+pub use registry_client::{RegistryClient, RegistryClientError, RegistryRequest, RegistryResponse};
 pub use sender::InstanceSender;
 pub use snapshot::{DiscoverySnapshot, DiscoveryStatus};
 pub use source::{Source, StaticInstances};
