@@ -6,6 +6,8 @@ mod address_policy;
 pub mod conformance;
 mod discovery;
 mod endpoints;
+#[cfg(feature = "file")]
+mod file;
 mod instance;
 mod memory;
 mod observable;
@@ -18,11 +20,15 @@ mod registry_client;
 mod sender;
 mod snapshot;
 mod source;
+#[cfg(feature = "tower")]
+mod tower;
 
 pub use address::Address;
 pub use address_policy::AddressPolicy;
 pub use discovery::Discovery;
 pub use endpoints::{EndpointSet, Endpoints, InstanceEndpoint, InstanceService};
+#[cfg(feature = "file")]
+pub use file::FileInstances;
 pub use instance::{Instance, InstanceSet};
 pub use memory::{MemoryLease, MemoryRegistry, MemoryService};
 pub use observable::Subscription;
@@ -35,3 +41,5 @@ pub use registry_client::{RegistryClient, RegistryClientError, RegistryRequest, 
 pub use sender::InstanceSender;
 pub use snapshot::{DiscoverySnapshot, DiscoveryStatus};
 pub use source::{Source, StaticInstances};
+#[cfg(feature = "tower")]
+pub use tower::{DiscoverSource, EndpointChanges, StreamSource};
