@@ -215,7 +215,8 @@ async fn every_failure_keeps_the_last_set_and_ends_within_two_seconds() {
             a("a.test.", 1, [10, 0, 0, 1]),
         ]
     };
-    let faults: [(&str, fn() -> Reply); 5] = [
+    type Fault = (&'static str, fn() -> Reply);
+    let faults: [Fault; 5] = [
         ("SERVFAIL", || Reply::Code(ResponseCode::ServFail)),
         ("REFUSED", || Reply::Code(ResponseCode::Refused)),
         ("an unknown code", || {
