@@ -1,3 +1,6 @@
-//! Tests of the public interface.
+//! Behaviour of discovery and of registrations.
 
 mod behaviour;
+mod memory;
+mod registration;
+mod scripted_registry;
