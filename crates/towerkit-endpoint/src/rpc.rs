@@ -7,8 +7,8 @@ use std::{
 use http::{HeaderName, HeaderValue};
 use towerkit_core::{
     CallEnd, Deadline, DescribeRequest, DrainResponse, ErrorCode, InFlightCall, InspectResult,
-    LayerExt, Outcome, PolicyShape, Protocol, ProtocolKind, Pushback, RejectCall, Rejection,
-    RejectionReason, ReplayRequest, ShareResponse, Status, TrackResponse,
+    LayerExt, Outcome, PolicyShape, Principal, Protocol, ProtocolKind, Pushback, RejectCall,
+    Rejection, RejectionReason, ReplayRequest, ShareResponse, Status, TrackResponse,
 };
 use towerkit_http::PeerAddress;
 
@@ -81,6 +81,18 @@ impl<T> DescribeRequest<Request<T>> for Rpc {
 
     fn remove_header(&self, request: &mut Request<T>, name: &'static str) {
         request.headers.remove(name);
+    }
+
+    fn remove_headers(&self, request: &mut Request<T>, is_removed: &dyn Fn(&str) -> bool) {
+        towerkit_http::remove_headers(&mut request.headers, is_removed);
+    }
+
+    fn principal<'a>(&self, request: &'a Request<T>) -> Option<&'a Principal> {
+        request.extensions.get()
+    }
+
+    fn set_principal(&self, request: &mut Request<T>, principal: Principal) {
+        request.extensions.insert(principal);
     }
 
     fn deadline(&self, request: &Request<T>) -> Option<Deadline> {

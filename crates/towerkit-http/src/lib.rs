@@ -109,6 +109,7 @@ pub use errors::{BoxedClientErrors, ClientErrors};
 pub use errors::{CommonErrors, InspectError};
 pub use ext::HttpExt;
 pub use grpc::{Grpc, GrpcExchange};
+pub use headers::remove_all as remove_headers;
 pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
 pub use operation::ByMatchedPath;

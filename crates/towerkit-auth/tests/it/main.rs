@@ -1,0 +1,3 @@
+//! Authentication and authorization: their laws, costs and behaviour.
+
+mod behaviour;
