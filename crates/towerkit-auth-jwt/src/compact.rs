@@ -2,9 +2,6 @@ use serde_json::{Map, Value};
 
 use crate::{Algorithm, TokenError, base64_url, strict_json};
 
-/// The longest token by default, in bytes.
-pub(crate) const MAX_LENGTH: usize = 8 * 1024;
-
 /// A token in the compact form (RFC 7515, section 7.1) that is well-formed, and not verified.
 #[derive(Debug)]
 pub(crate) struct Unverified<'a> {
@@ -50,6 +47,12 @@ pub(crate) fn decode(
     let decode = |part| base64_url::decode(part).ok_or(malformed);
     let header = Header::parse(&decode(header)?)?;
     Ok((header, decode(payload)?, signed, decode(signature)?))
+}
+
+impl Unverified<'_> {
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.header.key_id.as_deref()
+    }
 }
 
 impl Header {

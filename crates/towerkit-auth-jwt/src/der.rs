@@ -55,7 +55,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = der.split_first()?;
     let (&length, rest) = rest.split_first()?;
     let (length, rest) = match length {
-        0..0x80 => (usize::from(length), rest),
+        0..=0x7f => (usize::from(length), rest),
         0x81 => (usize::from(*rest.first()?), &rest[1..]),
         0x82 => {
             let (bytes, rest) = rest.split_first_chunk::<2>()?;

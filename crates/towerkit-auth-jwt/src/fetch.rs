@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, uri::Scheme};
@@ -18,7 +18,7 @@ const ATTEMPT_TIME: Duration = Duration::from_secs(5);
 /// The time for a document, with all attempts.
 const TOTAL_TIME: Duration = Duration::from_secs(15);
 
-type Body = UnsyncBoxBody<Bytes, BoxError>;
+type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Fetches small documents. It follows no redirects, unless the client of the program does.
 #[derive(Clone)]
@@ -45,7 +45,9 @@ impl Fetch {
         B::Error: Into<BoxError>,
     {
         let boxed = client
-            .map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()))
+            .map_response(|response| {
+                response.map(|body| body.map_err(io::Error::other).boxed_unsync())
+            })
             .map_err(Into::into);
         Self(BoxCloneSyncService::new(boxed))
     }

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::Service;
 use towerkit_core::{
-    BoxError, Clock, ConfigError, Event, EventQueue, Name, layer_setters,
+    BoxError, Clock, ConfigError, Event, EventQueue, EventSink, Name,
     sync::{AtomicU64, Ordering},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     jwks_source::{self, Source},
     key_set::{Document, KeySet},
     load_schedule::Reason,
-    loader::{Loader, Waiter},
+    loader::{Loader, Waiter, describe},
 };
 
 /// The keys of an issuer, which change: a JSON Web Key Set ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)) from a URL or a file.
@@ -147,14 +147,26 @@ impl Jwks {
         self.with(|config| config.fetch = Fetch::by(client))
     }
 
-    layer_setters!(
-        /// Events carry the name.
-        name = "jwks",
-        /// It measures the intervals.
-        clock,
-        /// Each is an [`Other`](towerkit_core::Event::Other) of the kind `keys_changed` or `load_failed`.
-        events
-    );
+    /// Names the keys in events; `jwks` by default.
+    #[must_use]
+    pub fn name(self, name: impl Into<Name>) -> Self {
+        self.with(|config| config.name = name.into())
+    }
+
+    /// Measures the intervals by `clock`; [`Clock::monotonic`] by default.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.with(|config| config.clock = clock)
+    }
+
+    /// Reports changes of the keys and failed loads to `sink`; to no sink by default.
+    ///
+    /// Each is an [`Other`](Event::Other) of the kind `keys_changed` or `load_failed`.
+    #[must_use]
+    pub fn events(self, sink: impl EventSink + 'static) -> Self {
+        let events = EventQueue::new(Some(Arc::new(sink)));
+        self.with(|config| config.events = events)
+    }
 
     /// Loads the keys now, so that a program does not start with a wrong address.
     ///
@@ -220,18 +232,18 @@ impl Shared {
     /// Loads the keys, and returns the time for which they are good.
     async fn load(self: Arc<Self>) -> Result<u64, BoxError> {
         let config = &self.config;
-        let document = match config.source.load(&config.fetch).await {
-            Ok(json) => KeySet::parse(&json, &config.algorithms).map_err(BoxError::from),
-            Err(error) => Err(error),
-        };
+        let json = config.source.load(&config.fetch).await;
+        let document = json.and_then(|json| Ok(KeySet::parse(&json, &config.algorithms)?));
         match document {
-            Ok(document) => self.replace(document),
+            Ok(document) => {
+                self.replace(document);
+                Ok(config.refresh_interval)
+            }
             Err(error) => {
-                self.report("load_failed", || error.to_string());
-                return Err(error);
+                self.report("load_failed", || describe(&*error));
+                Err(error)
             }
         }
-        Ok(config.refresh_interval)
     }
 
     /// Replaces the keys if they have changed. One load at a time calls it.

@@ -168,7 +168,7 @@ impl fmt::Debug for Loader {
 }
 
 /// Returns the messages of an error and its sources.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// The token is longer than [the limit](crate::Jwt::max_length).
+    /// The token is longer than 8 KiB.
     TooLong,
     /// The token is not three parts of base64url that hold JSON objects with unique names.
     Malformed,

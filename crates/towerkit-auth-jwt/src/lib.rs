@@ -1,0 +1,29 @@
+//! JSON Web Tokens.
+
+mod algorithm;
+mod base64_url;
+mod claims;
+mod compact;
+mod der;
+mod fetch;
+mod jwk;
+mod jwks;
+mod jwks_source;
+mod jwt;
+mod key;
+mod key_set;
+mod keys;
+mod load_schedule;
+mod loader;
+mod strict_json;
+mod token_error;
+mod verified_tokens;
+
+pub use algorithm::Algorithm;
+pub use claims::Claims;
+pub use jwks::{Jwks, JwksError};
+pub use jwks_source::JwksSource;
+pub use jwt::Jwt;
+pub use key::Key;
+pub use keys::Keys;
+pub use token_error::TokenError;
