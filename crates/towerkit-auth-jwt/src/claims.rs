@@ -111,7 +111,9 @@ impl Claims {
 
     /// Returns the scopes: those of `scope` (RFC 8693, section 4.2), separated by spaces, and those of `scp`, which some issuers use.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        let claims = ["scope", "scp"].into_iter().filter_map(|name| self.get(name));
+        let claims = ["scope", "scp"]
+            .into_iter()
+            .filter_map(|name| self.get(name));
         claims.flat_map(|claim| {
             let (one, list) = match claim {
                 Value::String(text) => (Some(text), None),
@@ -137,13 +139,17 @@ impl Claims {
             Some(Value::Array(list)) => (None, Some(list)),
             other => (other, None),
         };
-        one.into_iter().chain(list.into_iter().flatten()).filter_map(Value::as_str)
+        one.into_iter()
+            .chain(list.into_iter().flatten())
+            .filter_map(Value::as_str)
     }
 }
 
 /// Shows no claims: they may be personal data.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claims").field("claims", &self.0.len()).finish()
+        f.debug_struct("Claims")
+            .field("claims", &self.0.len())
+            .finish()
     }
 }

@@ -31,7 +31,11 @@ pub(crate) fn public_key(spki: &[u8], algorithm: Algorithm) -> Option<PublicKey<
     }
     // The first byte counts the unused bits of the last one.
     let key = bits.strip_prefix(&[0])?;
-    if algorithm.is_rsa() { rsa_key(key) } else { Some(PublicKey::Point(key)) }
+    if algorithm.is_rsa() {
+        rsa_key(key)
+    } else {
+        Some(PublicKey::Point(key))
+    }
 }
 
 /// Reads an `RSAPublicKey` (RFC 8017, appendix A.1.1).

@@ -3,14 +3,11 @@ use std::{fmt, io, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, uri::Scheme};
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
-use tower::{
-    Service, ServiceBuilder, ServiceExt,
-    util::BoxCloneSyncService,
-};
+use tower::{Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use towerkit_core::{BoxError, ConfigError};
+use towerkit_http::HttpExt;
 use towerkit_retry::RetryLayer;
 use towerkit_timeout::TimeoutLayer;
-use towerkit_http::HttpExt;
 
 /// The time for the head of one response.
 const ATTEMPT_TIME: Duration = Duration::from_secs(5);
@@ -100,6 +97,8 @@ pub(crate) fn parse_url(
     let uri: Uri = url.parse().map_err(|_| error())?;
     let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
     let is_allowed = is_secure || development && uri.scheme() == Some(&Scheme::HTTP);
-    let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let has_user = uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'));
     (is_allowed && !has_user).then_some(uri).ok_or_else(error)
 }

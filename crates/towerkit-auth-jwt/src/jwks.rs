@@ -96,7 +96,9 @@ impl Jwks {
         };
         let mut loaded = Loaded::default();
         if let Source::File(path) = &config.source {
-            let error = |error: String| ConfigError::new("key set", path, format!("a file of keys: {error}"));
+            let error = |error: String| {
+                ConfigError::new("key set", path, format!("a file of keys: {error}"))
+            };
             let json = jwks_source::read(path).map_err(|cause| error(cause.to_string()))?;
             let document = KeySet::parse(&json, &config.algorithms);
             let document = document.map_err(|cause| error(cause.to_string()))?;

@@ -1,11 +1,19 @@
-use std::{fs, io::Read, path::{Path, PathBuf}};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http::Uri;
 use serde_json::Value;
 use towerkit_core::{BoxError, ConfigError};
 
-use crate::{fetch::{Fetch, parse_url}, key_set::MAX_DOCUMENT, strict_json};
+use crate::{
+    fetch::{Fetch, parse_url},
+    key_set::MAX_DOCUMENT,
+    strict_json,
+};
 
 /// The place of a JSON Web Key Set: a URL, a file, or an OpenID provider.
 #[derive(Debug, Clone)]
@@ -77,10 +85,17 @@ impl JwksSource {
             Place::Url(url) => Source::Url(parse_url("key set", &url, development)?),
             Place::File(path) => Source::File(path),
             Place::Provider(issuer) => {
-                let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+                let url = format!(
+                    "{}/.well-known/openid-configuration",
+                    issuer.trim_end_matches('/')
+                );
                 // A query would swallow the path that is appended.
                 if issuer.contains(['?', '#']) {
-                    return Err(ConfigError::new("issuer", issuer, "a URL without query and fragment"));
+                    return Err(ConfigError::new(
+                        "issuer",
+                        issuer,
+                        "a URL without query and fragment",
+                    ));
                 }
                 parse_url("issuer", &issuer, development)?;
                 Source::Provider {
@@ -126,7 +141,9 @@ impl Source {
 pub(crate) fn read(path: &Path) -> Result<Bytes, std::io::Error> {
     let mut document = Vec::new();
     let limit = MAX_DOCUMENT as u64 + 1;
-    fs::File::open(path)?.take(limit).read_to_end(&mut document)?;
+    fs::File::open(path)?
+        .take(limit)
+        .read_to_end(&mut document)?;
     Ok(document.into())
 }
 
@@ -147,14 +164,35 @@ mod tests {
 
     #[test]
     fn only_https_is_accepted_unless_it_is_development() {
-        for url in ["http://id.example/jwks", "ftp://id.example", "id.example", "", "https://a:b@id.example", "/x"] {
+        for url in [
+            "http://id.example/jwks",
+            "ftp://id.example",
+            "id.example",
+            "",
+            "https://a:b@id.example",
+            "/x",
+        ] {
             let error = JwksSource::url(url).check().unwrap_err();
             assert_eq!(error.setting(), "key set", "{url}");
         }
         assert!(JwksSource::url("https://id.example/jwks").check().is_ok());
-        assert!(JwksSource::url("http://[::1]:80/jwks").development().check().is_ok());
-        assert!(JwksSource::url("ftp://id.example").development().check().is_err());
-        assert!(JwksSource::provider("https://id.example/?a").check().is_err());
+        assert!(
+            JwksSource::url("http://[::1]:80/jwks")
+                .development()
+                .check()
+                .is_ok()
+        );
+        assert!(
+            JwksSource::url("ftp://id.example")
+                .development()
+                .check()
+                .is_err()
+        );
+        assert!(
+            JwksSource::provider("https://id.example/?a")
+                .check()
+                .is_err()
+        );
         assert!(JwksSource::provider("http://id.example").check().is_err());
     }
 
@@ -162,7 +200,12 @@ mod tests {
     fn the_issuer_of_a_provider_is_compared_exactly() {
         let document = br#"{"issuer":"https://id.example","jwks_uri":"https://id.example/jwks"}"#;
         assert!(jwks_uri(document, "https://id.example", false).is_ok());
-        for issuer in ["https://id.example/", "https://ID.example", "https://id.exampl", ""] {
+        for issuer in [
+            "https://id.example/",
+            "https://ID.example",
+            "https://id.exampl",
+            "",
+        ] {
             assert!(jwks_uri(document, issuer, false).is_err(), "{issuer}");
         }
         let plain = br#"{"issuer":"https://id.example","jwks_uri":"http://id.example/jwks"}"#;

@@ -217,7 +217,9 @@ impl Jwt {
         };
         match waiter {
             Some(waiter) => Ok(Step::Wait(waiter)),
-            None => self.check(token, unverified, &snapshot, now).map(Step::Verified),
+            None => self
+                .check(token, unverified, &snapshot, now)
+                .map(Step::Verified),
         }
     }
 
@@ -298,7 +300,9 @@ impl Config {
             Some(clock) => clock(),
         };
         Time {
-            now: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            now: now
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
             leeway: self.leeway,
         }
     }
@@ -334,7 +338,9 @@ impl Config {
 
     /// Checks issuer, audience and subject.
     fn principal(&self, claims: Claims) -> Result<Principal, TokenError> {
-        if let Some(issuer) = &self.issuer && claims.issuer() != Some(issuer) {
+        if let Some(issuer) = &self.issuer
+            && claims.issuer() != Some(issuer)
+        {
             return Err(TokenError::WrongIssuer);
         }
         let is_for_us = match claims.has_audience(&self.audiences)? {
@@ -344,7 +350,9 @@ impl Config {
         if !is_for_us {
             return Err(TokenError::WrongAudience);
         }
-        let subject = claims.get(&self.subject_claim).and_then(|claim| claim.as_str());
+        let subject = claims
+            .get(&self.subject_claim)
+            .and_then(|claim| claim.as_str());
         let subject = subject.ok_or(TokenError::BadClaim)?;
         let mut principal = Principal::new(subject, Proof::BearerToken)
             .with_scopes(claims.scopes())

@@ -58,7 +58,11 @@ impl Key {
         };
         if secret.len() < expected {
             let expected = format!("at least {expected} bytes for {algorithm}");
-            return Err(ConfigError::new("length of the secret", secret.len(), expected));
+            return Err(ConfigError::new(
+                "length of the secret",
+                secret.len(),
+                expected,
+            ));
         }
         Ok(key)
     }
@@ -76,7 +80,11 @@ impl Key {
             return Err(ConfigError::new("algorithm", algorithm, expected));
         };
         if secret.is_empty() {
-            return Err(ConfigError::new("length of the secret", 0, "at least 1 byte"));
+            return Err(ConfigError::new(
+                "length of the secret",
+                0,
+                "at least 1 byte",
+            ));
         }
         let material = Material::Secret(hmac::Key::new(hmac, secret));
         Ok(Self::new(algorithm, material))
@@ -107,7 +115,11 @@ impl Key {
     /// `key_ops`, `alg`), or if it is a private key.
     pub fn jwk(algorithm: Algorithm, jwk: &[u8]) -> Result<Self, ConfigError> {
         let error = |reason: &str| {
-            ConfigError::new("key", "..", format!("a JSON Web Key for {algorithm}: {reason}"))
+            ConfigError::new(
+                "key",
+                "..",
+                format!("a JSON Web Key for {algorithm}: {reason}"),
+            )
         };
         let jwk = jwk::parse(jwk).map_err(|_| error("not an object"))?;
         let key = if algorithm.is_symmetric() {

@@ -2,7 +2,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::{Algorithm, Key, TokenError, jwk::{self, Unusable}, strict_json};
+use crate::{
+    Algorithm, Key, TokenError,
+    jwk::{self, Unusable},
+    strict_json,
+};
 
 /// The largest document, in bytes.
 pub(crate) const MAX_DOCUMENT: usize = 256 * 1024;
@@ -80,9 +84,8 @@ impl KeySet {
     }
 
     fn add(&mut self, key: Key) -> Result<(), Unusable> {
-        let same = |other: &Key| {
-            other.algorithm() == key.algorithm() && other.key_id() == key.key_id()
-        };
+        let same =
+            |other: &Key| other.algorithm() == key.algorithm() && other.key_id() == key.key_id();
         if self.keys.iter().any(same) {
             return Err(Unusable::SameId);
         }
@@ -95,7 +98,10 @@ impl KeySet {
         if !self.algorithms.contains(&algorithm) {
             return Err(TokenError::UnexpectedAlgorithm);
         }
-        let mut named = self.keys.iter().filter(|key| id.is_some() && key.key_id() == id);
+        let mut named = self
+            .keys
+            .iter()
+            .filter(|key| id.is_some() && key.key_id() == id);
         if let Some(first) = named.next() {
             let mut named = std::iter::once(first).chain(named);
             let key = named.find(|key| key.algorithm() == algorithm);
@@ -140,11 +146,14 @@ impl fmt::Display for DocumentError {
             Self::Malformed => f.write_str("not a key set"),
             Self::NoUsableKey(None) => f.write_str("the key set is empty"),
             Self::NoUsableKey(Some(reason)) => {
-                write!(f, "the key set has no usable key: the first is {}", reason.as_str())
+                write!(
+                    f,
+                    "the key set has no usable key: the first is {}",
+                    reason.as_str()
+                )
             }
         }
     }
 }
 
 impl std::error::Error for DocumentError {}
-

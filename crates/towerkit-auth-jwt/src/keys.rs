@@ -2,13 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use towerkit_core::ConfigError;
 
-use crate::{
-    Jwks, Key,
-    jwks::Loaded,
-    key_set::KeySet,
-    load_schedule::Reason,
-    loader::Waiter,
-};
+use crate::{Jwks, Key, jwks::Loaded, key_set::KeySet, load_schedule::Reason, loader::Waiter};
 
 /// The keys that verify tokens: [`Key`]s of the program, or [`Jwks`].
 #[derive(Debug, Clone)]

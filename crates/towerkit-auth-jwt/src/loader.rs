@@ -68,7 +68,11 @@ impl Loader {
     /// Starts a load, or joins the one in progress; `None` if it is too early, or if too many callers wait.
     ///
     /// `load` returns the time for which its result is good, in nanoseconds.
-    pub(crate) fn start<F>(self: &Arc<Self>, reason: Reason, load: impl FnOnce() -> F) -> Option<Waiter>
+    pub(crate) fn start<F>(
+        self: &Arc<Self>,
+        reason: Reason,
+        load: impl FnOnce() -> F,
+    ) -> Option<Waiter>
     where
         F: Future<Output = Result<u64, BoxError>> + Send + 'static,
     {
@@ -116,7 +120,8 @@ impl Loader {
 impl Running {
     fn end(mut self, result: Result<u64, BoxError>) {
         self.has_ended = true;
-        self.loader.end(result.map_err(|error| describe(&*error).into()));
+        self.loader
+            .end(result.map_err(|error| describe(&*error).into()));
     }
 }
 

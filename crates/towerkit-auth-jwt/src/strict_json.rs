@@ -108,10 +108,20 @@ mod tests {
 
     #[test]
     fn only_one_object_of_few_levels_is_read() {
-        for json in ["", "1", "[]", "null", "\"a\"", "{} {}", "{}x", "{\"a\":1e400}"] {
+        for json in [
+            "",
+            "1",
+            "[]",
+            "null",
+            "\"a\"",
+            "{} {}",
+            "{}x",
+            "{\"a\":1e400}",
+        ] {
             assert!(object(json.as_bytes()).is_err(), "{json}");
         }
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert!(object(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
         assert!(object(nested(MAX_DEPTH).as_bytes()).is_err());
         assert!(object(nested(100_000).as_bytes()).is_err());

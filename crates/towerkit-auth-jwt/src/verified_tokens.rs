@@ -70,9 +70,7 @@ impl VerifiedTokens {
         let Some(tag) = self.tag(token) else { return };
         let is_replaceable = |slot: &&ArcSwapOption<Entry>| match &*slot.load() {
             Some(entry) => {
-                entry.tag == tag
-                    || entry.generation != generation
-                    || !now.is_within(entry.validity)
+                entry.tag == tag || entry.generation != generation || !now.is_within(entry.validity)
             }
             None => true,
         };
@@ -188,7 +186,9 @@ mod tests {
             tokens.insert(name, 1, validity(10), &principal(name), at(5));
             assert_eq!(tokens.find(name, 1, at(5)).unwrap().subject(), name);
         }
-        let found = names.iter().filter(|name| tokens.find(name, 1, at(5)).is_some());
+        let found = names
+            .iter()
+            .filter(|name| tokens.find(name, 1, at(5)).is_some());
         assert!(found.count() <= 16);
         assert!(VerifiedTokens::new(0).find("token", 1, at(5)).is_none());
     }
@@ -197,7 +197,13 @@ mod tests {
     fn an_expired_token_gives_way_before_a_valid_one() {
         let tokens = VerifiedTokens::new(WAYS);
         for n in 0..WAYS as u64 - 1 {
-            tokens.insert(&format!("valid{n}"), 1, validity(10), &principal("a"), at(1));
+            tokens.insert(
+                &format!("valid{n}"),
+                1,
+                validity(10),
+                &principal("a"),
+                at(1),
+            );
         }
         tokens.insert("short", 1, validity(2), &principal("a"), at(1));
         tokens.insert("new", 1, validity(10), &principal("a"), at(3));
