@@ -144,6 +144,12 @@
 //!   cancellation and clones.
 //! - The guides of the repository tell how to order a stack, tune it, observe it, and write a layer.
 
+#[cfg(feature = "auth")]
+pub use towerkit_auth as auth;
+#[cfg(feature = "auth-jwt")]
+pub use towerkit_auth_jwt as auth_jwt;
+#[cfg(feature = "balance")]
+pub use towerkit_balance as balance;
 #[cfg(feature = "cache")]
 pub use towerkit_cache as cache;
 #[cfg(feature = "circuitbreaker")]
@@ -153,6 +159,16 @@ pub use towerkit_coalesce as coalesce;
 #[cfg(feature = "concurrency")]
 pub use towerkit_concurrency as concurrency;
 pub use towerkit_core as core;
+#[cfg(feature = "discovery")]
+pub use towerkit_discovery as discovery;
+#[cfg(feature = "discovery-consul")]
+pub use towerkit_discovery_consul as discovery_consul;
+#[cfg(feature = "discovery-dns")]
+pub use towerkit_discovery_dns as discovery_dns;
+#[cfg(feature = "discovery-etcd")]
+pub use towerkit_discovery_etcd as discovery_etcd;
+#[cfg(feature = "discovery-kubernetes")]
+pub use towerkit_discovery_kubernetes as discovery_kubernetes;
 #[cfg(feature = "endpoint")]
 pub use towerkit_endpoint as endpoint;
 #[cfg(feature = "fallback")]
