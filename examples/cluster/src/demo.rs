@@ -23,9 +23,9 @@ const CONNECTIONS: usize = 50;
 pub async fn demo(args: &Args) -> Result<Vec<Second>, BoxError> {
     let registry = Registry::new(&args.registry)?;
     let [mut a, mut b, mut c] = [
-        Instance::start('a', &registry).await?,
-        Instance::start('b', &registry).await?,
-        Instance::start('c', &registry).await?,
+        Instance::start(&registry).await?,
+        Instance::start(&registry).await?,
+        Instance::start(&registry).await?,
     ];
     let discovery = registry.discover()?;
     while discovery.ready().await.instances.len() < 3 {

@@ -10,7 +10,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit::{
-    balance::{BalanceHandle, BalanceLayer, P2c},
+    balance::{BalanceLayer, P2c},
     circuitbreaker::CircuitBreakerLayer,
     core::BoxError,
     discovery::{Discovery, InstanceService},
@@ -24,22 +24,21 @@ use towerkit::{
 /// # Errors
 ///
 /// If no port is free.
-pub async fn front(discovery: &Discovery) -> Result<(SocketAddr, BalanceHandle), BoxError> {
+pub(crate) async fn front(discovery: &Discovery) -> Result<SocketAddr, BoxError> {
     let timeout = TimeoutLayer::new(Duration::from_secs(1))?;
     let http = client::<Body>();
     let endpoints = discovery.endpoints(move |instance| {
-        let origin = OriginLayer::new(instance.address.to_string()).expect("an address is an origin");
+        let origin =
+            OriginLayer::new(instance.address.to_string()).expect("an address is an origin");
         let service = ServiceBuilder::new()
             .layer(timeout.clone().http_client())
             .layer(origin)
             .service(http.clone());
         InstanceService::new(service).guards(CircuitBreakerLayer::new())
     });
-    let balance = BalanceLayer::new(P2c::new()).wait(Duration::from_secs(1))?;
-    let handle = balance.handle();
     let upstream = ServiceBuilder::new()
         .layer(RetryLayer::new().http_client())
-        .layer(balance.http_client())
+        .layer(BalanceLayer::new(P2c::new()).http_client())
         .service(endpoints);
     let respond = async move || -> Response {
         let request = Request::get("/").body(Body::empty());
@@ -53,5 +52,5 @@ pub async fn front(discovery: &Discovery) -> Result<(SocketAddr, BalanceHandle),
     let address = listener.local_addr()?;
     let app = Router::new().route("/", get(respond));
     tokio::spawn(axum::serve(listener, app).into_future());
-    Ok((address, handle))
+    Ok(address)
 }

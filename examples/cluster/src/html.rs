@@ -71,8 +71,12 @@ pub(crate) fn page(args: &Args, seconds: &[Second]) -> String {
         "ms",
         "Only the calls that a slow instance gets are slow.",
         vec![
-            line("p50", BLUE, SOLID, &|second| second.p50.as_secs_f64() * 1000.0),
-            line("p99", BLACK, DASHED, &|second| second.p99.as_secs_f64() * 1000.0),
+            line("p50", BLUE, SOLID, &|second| {
+                second.p50.as_secs_f64() * 1000.0
+            }),
+            line("p99", BLACK, DASHED, &|second| {
+                second.p99.as_secs_f64() * 1000.0
+            }),
         ],
     );
     figure(

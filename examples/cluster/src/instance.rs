@@ -14,21 +14,17 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::sleep,
 };
-use towerkit::{
-    core::BoxError,
-    discovery::Registration,
-};
+use towerkit::{core::BoxError, discovery::Registration};
 
 use crate::Registry;
 
 /// How long a call takes.
-pub const DELAY: Duration = Duration::from_millis(5);
+pub(crate) const DELAY: Duration = Duration::from_millis(5);
 
 /// An instance of the service, on a runtime of its own, so that it ends as a killed process does: connections are closed at once, and
 /// its registration stays until it runs out.
 #[derive(Debug)]
-pub struct Instance {
-    name: char,
+pub(crate) struct Instance {
     address: SocketAddr,
     load: Arc<Load>,
     running: Option<(Runtime, Registration)>,
@@ -46,10 +42,9 @@ impl Instance {
     /// # Errors
     ///
     /// If no port is free, or the registry cannot be used.
-    pub async fn start(name: char, registry: &Registry) -> Result<Self, BoxError> {
+    pub(crate) async fn start(registry: &Registry) -> Result<Self, BoxError> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut instance = Self {
-            name,
             address: listener.local_addr()?,
             load: Arc::new(Load {
                 calls: AtomicU64::new(0),
@@ -67,7 +62,7 @@ impl Instance {
     /// # Errors
     ///
     /// If the port is not free, or the registry cannot be used.
-    pub async fn restart(&mut self, registry: &Registry) -> Result<(), BoxError> {
+    pub(crate) async fn restart(&mut self, registry: &Registry) -> Result<(), BoxError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -93,7 +88,7 @@ impl Instance {
     }
 
     /// Ends the instance without a word to its callers or to the registry.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some((runtime, registration)) = self.running.take() {
             runtime.shutdown_background();
             drop(registration);
@@ -101,18 +96,13 @@ impl Instance {
     }
 
     /// Sets the time that each call takes.
-    pub fn set_delay(&self, delay: Duration) {
+    pub(crate) fn set_delay(&self, delay: Duration) {
         let millis = delay.as_millis() as u64;
         self.load.delay_ms.store(millis, Ordering::Relaxed);
     }
 
-    /// Returns the name.
-    pub fn name(&self) -> char {
-        self.name
-    }
-
     /// Returns the number of calls that arrived so far.
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.load.calls.load(Ordering::Relaxed)
     }
 }

@@ -1,13 +1,13 @@
 use registries::RegistryUrl;
+use std::time::Duration;
 use towerkit::{
     core::BoxError,
     discovery::{Discovery, DiscoveryOptions, Instance, MemoryRegistry, Registrar, Registration},
 };
-use std::time::Duration;
 
 /// The registry of the demo: in the memory of the process, or a real one.
 #[derive(Debug, Clone)]
-pub enum Registry {
+pub(crate) enum Registry {
     /// In memory.
     Memory(MemoryRegistry),
     /// By its URL.
@@ -25,7 +25,7 @@ impl Registry {
     /// # Errors
     ///
     /// If it is neither `memory` nor the URL of a registry.
-    pub fn new(text: &str) -> Result<Self, BoxError> {
+    pub(crate) fn new(text: &str) -> Result<Self, BoxError> {
         let url = match text {
             "memory" => return Ok(Self::Memory(MemoryRegistry::new())),
             "etcd" => "etcd://127.0.0.1:2379/demo",
@@ -41,7 +41,7 @@ impl Registry {
     /// # Errors
     ///
     /// If the registry cannot be used.
-    pub fn discover(&self) -> Result<Discovery, BoxError> {
+    pub(crate) fn discover(&self) -> Result<Discovery, BoxError> {
         match self {
             Self::Memory(registry) => Ok(DiscoveryOptions::new().spawn(registry.service(SERVICE))),
             Self::Url(url) => url.discover(DiscoveryOptions::new().development()),
@@ -53,7 +53,7 @@ impl Registry {
     /// # Errors
     ///
     /// If the registry cannot be used.
-    pub fn register(&self, instance: Instance) -> Result<Registration, BoxError> {
+    pub(crate) fn register(&self, instance: Instance) -> Result<Registration, BoxError> {
         match self {
             Self::Memory(registry) => {
                 let service = registry.service(SERVICE).ttl(TTL);

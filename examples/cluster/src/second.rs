@@ -25,7 +25,8 @@ pub struct Second {
 
 impl Second {
     /// The names of the columns.
-    pub const HEADER: &str = "second phase          known   at a   at b   at c served failed p50/ms p99/ms";
+    pub const HEADER: &str =
+        "second phase          known   at a   at b   at c served failed p50/ms p99/ms";
 }
 
 impl fmt::Display for Second {

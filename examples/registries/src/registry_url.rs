@@ -178,7 +178,10 @@ impl FromStr for RegistryUrl {
         let kind = match scheme {
             "file" if rest.is_empty() => return Err(invalid("a path, as in file:instances.txt")),
             "file" => return Ok(Self::File(rest.into())),
-            "dns" => return dns(rest).ok_or_else(|| invalid("dns://HOST:PORT or dns://_SERVICE._tcp.DOMAIN")),
+            "dns" => {
+                return dns(rest)
+                    .ok_or_else(|| invalid("dns://HOST:PORT or dns://_SERVICE._tcp.DOMAIN"));
+            }
             "consul" => ServerKind::Consul,
             "etcd" => ServerKind::Etcd,
             "zk" => ServerKind::Zookeeper,
@@ -228,7 +231,10 @@ mod tests {
             port,
             server: server.map(|server| server.parse().unwrap()),
         };
-        assert_eq!(parse("dns://a.internal:80"), dns("a.internal", Some(80), None));
+        assert_eq!(
+            parse("dns://a.internal:80"),
+            dns("a.internal", Some(80), None)
+        );
         assert_eq!(
             parse("dns://_a._tcp.internal?server=127.0.0.1:53"),
             dns("_a._tcp.internal", None, Some("127.0.0.1:53"))
@@ -244,11 +250,24 @@ mod tests {
     #[test]
     fn an_invalid_url_is_an_error_that_says_why() {
         for text in [
-            "", "x", "http://x", "file:", "dns://", "dns://a", "dns://_a._tcp.b:80", "dns://a:x",
-            "dns://a:80?server=x", "etcd://", "etcd://a:1", "etcd:///x",
+            "",
+            "x",
+            "http://x",
+            "file:",
+            "dns://",
+            "dns://a",
+            "dns://_a._tcp.b:80",
+            "dns://a:x",
+            "dns://a:80?server=x",
+            "etcd://",
+            "etcd://a:1",
+            "etcd:///x",
         ] {
             let error = text.parse::<RegistryUrl>().expect_err(text);
-            assert!(error.starts_with("invalid registry") && error.contains("expected"), "{error}");
+            assert!(
+                error.starts_with("invalid registry") && error.contains("expected"),
+                "{error}"
+            );
         }
     }
 
