@@ -4,7 +4,9 @@ use std::{process::ExitCode, sync::Arc};
 
 use axum::Router;
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use stringsvc::{Args, Strings, Telemetry, app, routes, serve, server};
+use stringsvc::{
+    Args, Strings, Telemetry, app, count, discover, proxy, routes, routes_to, serve, server,
+};
 use towerkit::{core::BoxError, metrics::Registry, server::Server};
 
 #[tokio::main]
@@ -26,7 +28,12 @@ async fn main() -> ExitCode {
 
 fn start(args: &Args) -> Result<(Server, Router, Telemetry), BoxError> {
     let registry = Registry::new();
-    let app = app(routes(Arc::new(Strings)), args, &registry)?;
+    let service = Arc::new(Strings);
+    let routes = match discover(args)? {
+        Some(discovery) => routes_to(proxy(&discovery)?, count(service)),
+        None => routes(service),
+    };
+    let app = app(routes, args, &registry)?;
     let server = server(args)?;
     let telemetry = Telemetry::start(args)?;
     telemetry.show_losses(&registry)?;
