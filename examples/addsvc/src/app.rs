@@ -81,7 +81,7 @@ pub fn http_app(
     options: &Options,
     registry: &Registry,
 ) -> Result<Router, ConfigError> {
-    let routes = over_http::routes(endpoints, options.go_kit_errors);
+    let routes = over_http::http_routes(endpoints, options.go_kit_errors);
     let problem = |status| async move { Problem::new(status).respond::<axum::body::Body>() };
     let routes = routes
         .method_not_allowed_fallback(move || problem(StatusCode::METHOD_NOT_ALLOWED))

@@ -57,6 +57,6 @@ mod service;
 pub use app::{Options, client_layers, grpc_app, http_app, json_rpc_app, server_layers};
 pub use endpoints::{AddEndpoint, ConcatReply, ConcatRequest, Endpoints, SumReply, SumRequest};
 pub use over_grpc::grpc_client;
-pub use over_http::http_client;
+pub use over_http::{http_client, http_routes};
 pub use over_jsonrpc::json_rpc_client;
 pub use service::{AddError, AddService, Adder};

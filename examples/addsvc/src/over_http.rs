@@ -16,7 +16,7 @@ use towerkit::{
 use crate::{AddEndpoint, Endpoints};
 
 /// Routes HTTP to the endpoints: `POST /sum` and `POST /concat`.
-pub(crate) fn routes(endpoints: Endpoints, go_kit_errors: bool) -> Router {
+pub fn http_routes(endpoints: Endpoints, go_kit_errors: bool) -> Router {
     let encode = if go_kit_errors { go_kit_error } else { problem };
     let sum = serve("sum", Json, endpoints.sum).errors(encode);
     let concat = serve("concat", Json, endpoints.concat).errors(encode);

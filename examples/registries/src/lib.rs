@@ -2,6 +2,7 @@
 //!
 //! | URL | registry | feature |
 //! |---|---|---|
+//! | `static:HOST:PORT,HOST:PORT` | these instances | |
 //! | `file:PATH` | a file with one address per line, or with JSON; it is read again when it changes | |
 //! | `dns://HOST:PORT` | the addresses of a host | |
 //! | `dns://_SERVICE._tcp.DOMAIN` | SRV records | |

@@ -2,13 +2,18 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use towerkit::{
     core::BoxError,
-    discovery::{Discovery, DiscoveryOptions, FileInstances, Instance, Registration},
+    discovery::{
+        Address, Discovery, DiscoveryOptions, FileInstances, Instance, Registration,
+        StaticInstances,
+    },
     discovery_dns::{Dns, DnsResolver},
 };
 
 /// A registry, and a service in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryUrl {
+    /// `static:ADDR,ADDR`
+    Static(Vec<Address>),
     /// `file:PATH`
     File(PathBuf),
     /// `dns://NAME` or `dns://HOST:PORT`, with an optional `?server=IP:PORT`
@@ -50,6 +55,10 @@ impl RegistryUrl {
     /// Returns an error if the registry is not compiled in, or if its address is invalid.
     pub fn discover(&self, options: DiscoveryOptions) -> Result<Discovery, BoxError> {
         match self {
+            Self::Static(addresses) => {
+                let instances = addresses.iter().cloned().map(Instance::new);
+                Ok(options.spawn(StaticInstances::new(instances)))
+            }
             Self::File(path) => Ok(options.spawn(FileInstances::new(path))),
             Self::Dns { name, port, server } => {
                 let dns = match port {
@@ -80,8 +89,8 @@ impl RegistryUrl {
     /// Returns an error if the registry takes no registrations or is not compiled in, or if its address is invalid.
     pub fn register(&self, instance: Instance) -> Result<Registration, BoxError> {
         match self {
-            Self::File(_) | Self::Dns { .. } => {
-                Err("files and DNS take no registrations: use etcd://, consul:// or zk://".into())
+            Self::Static(_) | Self::File(_) | Self::Dns { .. } => {
+                Err("only etcd://, consul:// and zk:// take registrations".into())
             }
             Self::Server {
                 kind,
@@ -176,6 +185,13 @@ impl FromStr for RegistryUrl {
         };
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let kind = match scheme {
+            "static" => {
+                let addresses = rest.split(',').map(str::parse).collect();
+                return match addresses {
+                    Ok(addresses) => Ok(Self::Static(addresses)),
+                    Err(error) => Err(format!("invalid registry {text:?}: {error}")),
+                };
+            }
             "file" if rest.is_empty() => return Err(invalid("a path, as in file:instances.txt")),
             "file" => return Ok(Self::File(rest.into())),
             "dns" => {
@@ -185,7 +201,7 @@ impl FromStr for RegistryUrl {
             "consul" => ServerKind::Consul,
             "etcd" => ServerKind::Etcd,
             "zk" => ServerKind::Zookeeper,
-            _ => return Err(invalid("file:, dns:, consul:, etcd: or zk:")),
+            _ => return Err(invalid("static:, file:, dns:, consul:, etcd: or zk:")),
         };
         match rest.split_once('/') {
             Some((address, service)) if !address.is_empty() && !service.is_empty() => {
@@ -224,6 +240,11 @@ mod tests {
     #[test]
     fn a_url_names_the_registry_and_the_service() {
         let parse = |text: &str| text.parse::<RegistryUrl>().unwrap();
+        let addresses = ["a:1", "b:2"].map(|address| address.parse().unwrap());
+        assert_eq!(
+            parse("static:a:1,b:2"),
+            RegistryUrl::Static(addresses.into())
+        );
         assert_eq!(parse("file:/etc/x"), RegistryUrl::File("/etc/x".into()));
         assert_eq!(parse("file:x.txt"), RegistryUrl::File("x.txt".into()));
         let dns = |name: &str, port, server: Option<&str>| RegistryUrl::Dns {

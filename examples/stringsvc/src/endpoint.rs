@@ -30,12 +30,12 @@ pub struct UppercaseResponse {
     /// The upper case string; empty if there is an error.
     pub v: String,
     /// The business error.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err: Option<String>,
 }
 
 /// The response of [`count`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CountResponse {
     /// The number of bytes.
     pub v: usize,

@@ -85,7 +85,7 @@ pub use app::app;
 pub use args::{Args, LogFormat};
 pub use endpoint::{CountResponse, Endpoint, StringRequest, UppercaseResponse, count, uppercase};
 pub use http::{MAX_BODY, routes, routes_to};
-pub use proxy::{discover, proxy};
+pub use proxy::{Upstream, discover};
 pub use server::{serve, server};
 pub use service::{EmptyString, StringService, Strings};
 pub use telemetry::Telemetry;

@@ -1,13 +1,18 @@
 //! Runs the string service.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use stringsvc::{
-    Args, Strings, Telemetry, app, count, discover, proxy, routes, routes_to, serve, server,
+    Args, Strings, Telemetry, Upstream, app, count, discover, routes, routes_to, serve, server,
 };
 use towerkit::{core::BoxError, metrics::Registry, server::Server};
+
+/// The attempts of a call that another instance answers, as in go-kit's stringsvc3.
+const ATTEMPTS: u8 = 3;
+/// The time of all of them.
+const ALL_ATTEMPTS_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -30,7 +35,10 @@ fn start(args: &Args) -> Result<(Server, Router, Telemetry), BoxError> {
     let registry = Registry::new();
     let service = Arc::new(Strings);
     let routes = match discover(args)? {
-        Some(discovery) => routes_to(proxy(&discovery)?, count(service)),
+        Some(discovery) => {
+            let upstream = Upstream::new(&discovery, ATTEMPTS, ALL_ATTEMPTS_TIMEOUT)?;
+            routes_to(upstream.uppercase, count(service))
+        }
         None => routes(service),
     };
     let app = app(routes, args, &registry)?;

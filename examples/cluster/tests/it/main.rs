@@ -26,7 +26,11 @@ fn no_call_fails_at_the_front() {
     }
     // The registration of b has run out.
     let last_without_b = &rows[5];
-    assert_eq!((column(last_without_b, 6), column(last_without_b, 8)), (0, 2), "{text}");
+    assert_eq!(
+        (column(last_without_b, 6), column(last_without_b, 8)),
+        (0, 2),
+        "{text}"
+    );
     let slow: u64 = rows[9..12].iter().map(|row| column(row, 5)).sum();
     let another: u64 = rows[9..12].iter().map(|row| column(row, 6)).sum();
     assert!(slow < another, "{text}");
@@ -40,5 +44,8 @@ fn an_unknown_registry_is_an_error_that_says_what_is_expected() {
         .unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("expected file:, dns:, consul:, etcd: or zk:"), "{text}");
+    assert!(
+        text.contains("expected static:, file:, dns:, consul:, etcd: or zk:"),
+        "{text}"
+    );
 }

@@ -50,13 +50,13 @@ fn an_instance_that_is_killed_costs_no_call_and_without_instances_the_answer_is_
     assert_eq!(client.post("/uppercase", BODY).status, 200);
     let [first, second, third] = instances;
     second.signal("KILL");
-    second.end();
+    let _ = second.end();
     for call in 0..36 {
         assert_eq!(client.post("/uppercase", BODY).body, UPPERCASE, "{call}");
     }
     for instance in [first, third] {
         instance.signal("KILL");
-        instance.end();
+        let _ = instance.end();
     }
     let answer = client.post("/uppercase", BODY);
     assert_eq!(answer.status, 503, "{}", answer.body);
@@ -100,7 +100,7 @@ fn a_registry_that_cannot_be_used_is_named_and_exits_with_2() {
         (["--proxy", "localhost"], "invalid address"),
         (
             ["--discover", "redis://127.0.0.1:6379"],
-            "expected file:, dns:",
+            "expected static:, file:, dns:",
         ),
         #[cfg(not(feature = "etcd"))]
         (
@@ -120,5 +120,5 @@ fn a_registry_that_cannot_be_used_is_named_and_exits_with_2() {
     let output = command(&["--register", "file:x"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("take no registrations"), "{stderr}");
+    assert!(stderr.contains("take registrations"), "{stderr}");
 }
