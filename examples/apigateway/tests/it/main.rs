@@ -62,7 +62,8 @@ fn gateway(add: &[Instance], strings: &[Instance]) -> Service {
 /// go-kit 2.7
 #[test]
 fn both_services_are_behind_it() {
-    let gateway = gateway(&[Instance::add()], &[Instance::strings()]);
+    let (add, strings) = ([Instance::add()], [Instance::strings()]);
+    let gateway = gateway(&add, &strings);
     let mut client = gateway.client();
     for (path, body, status, expected) in [
         ("/addsvc/sum", r#"{"a":1,"b":2}"#, 200, r#"{"v":3}"#),
