@@ -110,7 +110,7 @@ pub use errors::is_refused_stream;
 pub use errors::{BoxedClientErrors, ClientErrors};
 pub use errors::{CommonErrors, InspectError};
 pub use ext::HttpExt;
-pub use grpc::{Grpc, GrpcExchange};
+pub use grpc::{CallerGone, Grpc, GrpcExchange};
 pub use headers::remove_all as remove_headers;
 pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
