@@ -60,15 +60,16 @@ impl Ejections {
         self.ejected.store(ejected, Ordering::Relaxed);
     }
 
-    /// Counts a failure, and ejects the instance if the rule says so. `on_ejection` gets the time in nanoseconds, under the lock.
+    /// Ejects an instance with these streaks of failures and ejections if the rule says so. `on_ejection` gets the time in nanoseconds,
+    /// under the lock.
     pub(crate) fn on_failure(
         &self,
         state: &EjectionState,
+        streaks: u64,
         rule: &OutlierEjection,
         now: u64,
         on_ejection: impl FnOnce(u64),
     ) -> bool {
-        let streaks = state.streaks.fetch_add(1, Ordering::Relaxed) + 1;
         if (streaks as u32) < rule.consecutive_failures || state.is_ejected() {
             return false;
         }
@@ -174,6 +175,11 @@ impl EjectionState {
         self.streaks.load(Ordering::Relaxed) != 0
     }
 
+    /// Counts a failure, and returns the streaks.
+    pub(crate) fn count_failure(&self) -> u64 {
+        self.streaks.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Returns the number of failures in a row.
     pub(crate) fn consecutive_failures(&self) -> u32 {
         self.streaks.load(Ordering::Relaxed) as u32
@@ -245,7 +251,7 @@ mod tests {
                     Step::Fail(index) => {
                         failures[index] += 1;
                         let was_ejected = states[index].is_ejected();
-                        let is_ejected = ejections.on_failure(&states[index], &rule, 7, |_| {});
+                        let is_ejected = ejections.on_failure(&states[index], states[index].count_failure(), &rule, 7, |_| {});
                         prop_assert!(!is_ejected || failures[index] >= 2 && is_member[index] && !was_ejected);
                         let (members, ejected) = ejections.counts();
                         prop_assert!(!is_ejected || ejected <= rule.limit(members) && ejected < members);
@@ -287,7 +293,7 @@ mod tests {
         ejections.set_members([].iter(), states.iter());
         let mut times = Vec::new();
         for _ in 0..5 {
-            ejections.on_failure(&states[0], &rule, 0, |time| {
+            ejections.on_failure(&states[0], states[0].count_failure(), &rule, 0, |time| {
                 times.push(time / 1_000_000_000)
             });
             assert!(ejections.restore(&states[0], Some(states[0].until()), || {}));
@@ -295,7 +301,7 @@ mod tests {
         }
         assert_eq!(times, [30, 60, 120, 240, 300]);
         states[0].reset_streaks();
-        ejections.on_failure(&states[0], &rule, 0, |time| {
+        ejections.on_failure(&states[0], states[0].count_failure(), &rule, 0, |time| {
             times.push(time / 1_000_000_000)
         });
         assert_eq!(times.last(), Some(&30));

@@ -328,12 +328,13 @@ impl InstanceStats {
             let penalty = shared.config.failure_penalty.as_nanos() as u64;
             self.include_latency(took.max(penalty), now);
         }
+        let streaks = self.ejection.count_failure();
         let Some(rule) = &shared.config.outlier_ejection else {
             return;
         };
         let is_ejected = shared
             .ejections
-            .on_failure(&self.ejection, rule, now, |time| {
+            .on_failure(&self.ejection, streaks, rule, now, |time| {
                 self.ejection_count.fetch_add(1, Relaxed);
                 self.push_event("instance_ejected", || {
                     let failures = self.ejection.consecutive_failures();

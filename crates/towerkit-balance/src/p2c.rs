@@ -57,7 +57,7 @@ impl<Req> Picker<Req> for P2c {
     ) -> usize {
         table.choose(candidates.count(), |index, reciprocal| {
             let load = candidates.load(index);
-            (load * reciprocal, (load + 1.0) * reciprocal)
+            (load * reciprocal, (load + 0.5) * reciprocal)
         })
     }
 }
@@ -73,8 +73,9 @@ impl P2cTable {
 
     /// Draws two indexes and returns the one with the lower cost.
     ///
-    /// `cost` gets an index and the reciprocal of its weight, and returns the cost before and after the call. Both must be lower for
-    /// the second index, so that indexes of different weights with equal loads keep the shares of their draws.
+    /// `cost` gets an index and the reciprocal of its weight, and returns the cost with the present load and with half a call more. Both
+    /// must be lower for the second index: indexes of different weights keep the shares of their draws while both are idle, and
+    /// their loads are in proportion to their weights otherwise.
     #[inline(always)]
     pub(crate) fn choose(&self, count: usize, cost: impl Fn(usize, f32) -> (f32, f32)) -> usize {
         match &self.0 {

@@ -71,7 +71,7 @@ impl<Req> Picker<Req> for PeakEwma {
             match candidates.latency(index) {
                 Some(latency) => {
                     let cost = (latency + self.floor_micros) * reciprocal;
-                    (cost * (load + 1.0), cost * (load + 2.0))
+                    (cost * (load + 1.0), cost * (load + 1.5))
                 }
                 None => (load * UNKNOWN_MICROS, load * UNKNOWN_MICROS),
             }

@@ -66,7 +66,9 @@ where
     /// Resolves when the call is placed, rejected or failed; never as unready.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Placement<S, R, S::Error>> {
         loop {
-            if let Some(placement) = self.poll_unready(cx) {
+            if !self.may_have_missed
+                && let Some(placement) = self.poll_unready(cx)
+            {
                 return Poll::Ready(placement);
             }
             let is_replaced = Pin::new(&mut self.replaced).poll(cx).is_ready();
