@@ -1,0 +1,1 @@
+//! Eureka, by a local implementation of its REST interface.
