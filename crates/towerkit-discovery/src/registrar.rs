@@ -80,7 +80,7 @@ impl<R: Registry> Registrar<R> {
         self
     }
 
-    /// Sets the time between two renewals. Default: a third of the TTL of the registry, and never less than half a second.
+    /// Sets the time between two renewals. Default: a third of the TTL of the registry. There are at most two a second.
     ///
     /// # Errors
     ///

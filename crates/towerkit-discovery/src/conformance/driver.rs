@@ -25,6 +25,11 @@ pub trait Driver: Clone + Send + Sync + 'static {
         Metadata::default()
     }
 
+    /// Returns the time between two looks of a source that polls. Default: zero, for one that is told of changes.
+    fn interval(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Returns the TTL of the registrations. Default: 4 seconds.
     fn ttl(&self) -> Duration {
         Duration::from_secs(4)
