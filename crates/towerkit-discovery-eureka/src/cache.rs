@@ -93,7 +93,7 @@ impl Cache {
         }
     }
 
-    /// Fetches the changes, and all instances if those do not lead to what the server has.
+    /// Fetches the changes, and all instances if those do not lead to the hash of the server.
     async fn fetch(&self, fetcher: &mut Fetcher) -> Answer {
         if fetcher.is_synced {
             // Until it has worked. After an outage the server may have forgotten changes.
@@ -114,7 +114,7 @@ impl Cache {
         Ok(fetcher.instances.0.values().cloned().collect())
     }
 
-    /// Sends a request; `None` if the server does not have what it asks for, as one with deltas switched off.
+    /// Sends a request; `None` for a delta that the server does not offer.
     async fn request(
         &self,
         fetcher: &mut Fetcher,

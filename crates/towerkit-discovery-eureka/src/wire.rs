@@ -44,14 +44,14 @@ pub(crate) struct Listed {
     secure: Option<Instance>,
 }
 
-/// What a delta says of an instance. A full list says `Put` of all.
+/// A change in a delta. All instances of a full list are `Put`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Put,
     Deleted,
 }
 
-/// By what a service finds its instances.
+/// The property by which a service finds its instances.
 #[derive(Debug, Clone)]
 pub(crate) enum Selector {
     /// The name of the application, in upper case.

@@ -115,7 +115,7 @@ impl Data {
         }
         if instance["metadata"]
             .as_object()
-            .is_none_or(|metadata| metadata.is_empty())
+            .is_none_or(serde_json::Map::is_empty)
         {
             instance["metadata"] = json!({"@class": "java.util.Collections$EmptyMap"});
         }

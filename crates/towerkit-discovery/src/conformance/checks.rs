@@ -227,7 +227,7 @@ pub async fn one_client_serves_several_services<D: Driver>(driver: &D, server: i
     }
 }
 
-/// Checks that an instance whose process was killed is gone soon after its TTL.
+/// Checks that an instance is gone soon after its TTL if its process was killed.
 pub async fn an_instance_that_dies_is_gone_after_its_ttl<D: Driver>(
     driver: &D,
     server: impl Server,

@@ -17,7 +17,7 @@ pub trait Driver: Clone + Send + Sync + 'static {
     /// Makes the source of a service.
     fn source(&self, client: &Self::Client, service: &str) -> Self::Source;
 
-    /// Makes the registry of a service, whose registrations last for `ttl`.
+    /// Makes the registry of a service, with registrations that last for `ttl`.
     fn registry(&self, client: &Self::Client, service: &str, ttl: Duration) -> Self::Registry;
 
     /// Returns the metadata that the registry keeps. Default: all of it.
