@@ -47,7 +47,7 @@ impl Consul {
         Ok(self)
     }
 
-    /// Sets the datacenter whose instances are discovered. Default: that of the agent. Registrations are always made at the agent.
+    /// Sets the datacenter in which instances are discovered. Default: that of the agent. Registrations are always made at the agent.
     #[must_use]
     pub fn datacenter(mut self, name: impl Into<Arc<str>>) -> Self {
         self.datacenter = Some(name.into());
@@ -56,7 +56,7 @@ impl Consul {
 
     /// Sets the time that a query waits for a change. Default: 30 seconds.
     ///
-    /// A query that waits costs the agent nearly nothing. One whose connection died without a sign is noticed after this time.
+    /// A query that waits costs the agent little. After this time a query is noticed that lost its connection without a sign.
     ///
     /// # Errors
     ///
