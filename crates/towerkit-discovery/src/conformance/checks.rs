@@ -120,10 +120,11 @@ impl<'a, D: Driver> Subject<'a, D> {
         let seen = self
             .wait_for(what, SEEN, |snapshot| has(snapshot, &[1, 2]))
             .await;
+        let start = Instant::now();
         second.stop(PATIENCE).await;
-        let gone = self
-            .wait_for(what, SEEN, |snapshot| has(snapshot, &[1]))
+        self.wait_for(what, SEEN, |snapshot| has(snapshot, &[1]))
             .await;
+        let gone = start.elapsed();
         println!("{what}: a registration was seen after {seen:.1?}, its end after {gone:.1?}");
     }
 
@@ -234,6 +235,11 @@ pub async fn an_instance_that_dies_is_gone_after_its_ttl<D: Driver>(
         runtime.shutdown_background();
         let _ = registered.send(());
     });
+    subject
+        .wait_for("the second instance", PATIENCE, |snapshot| {
+            has(snapshot, &[1, 2])
+        })
+        .await;
     assert!(is_registered.await.is_ok());
     let limit = driver.ttl() + Duration::from_secs(1);
     let gone = subject
@@ -317,9 +323,17 @@ pub async fn wiped_registry_gets_the_instance_again<D: Driver>(
     mut server: impl Server,
 ) {
     let subject = Subject::start(driver, server.address()).await;
+    subject.proxy.set_link(Link::Refused);
     server.kill();
     server.wipe();
     server.restart().await;
+    let direct = driver.connect(server.address()).await;
+    let discovery = Discovery::spawn(driver.source(&direct, "addsvc"));
+    wait_for(&discovery, "the data are gone", PATIENCE, |snapshot| {
+        has(snapshot, &[])
+    })
+    .await;
+    subject.proxy.set_link(Link::Up);
     let limit = CONVERGENCE + subject.heartbeat();
     subject.recover("wiped", limit).await;
 }
@@ -338,7 +352,14 @@ pub async fn no_task_and_no_connection_is_left_after_the_last_handle<D: Driver>(
     let before = metrics.num_alive_tasks();
     let subject = Subject::start(driver, server.address()).await;
     subject.registration.stop(PATIENCE).await;
-    let Subject { proxy, .. } = subject;
+    let Subject {
+        proxy,
+        client,
+        discovery,
+        registration,
+        ..
+    } = subject;
+    drop((client, discovery, registration));
     let is_free = async {
         // The task of the proxy.
         while proxy.connections() > 0 || metrics.num_alive_tasks() > before + 1 {
