@@ -6,7 +6,7 @@ use towerkit_discovery::{Address, InstanceSender, Source};
 
 use crate::{
     DnsResolver,
-    refresh::{Refresher, run},
+    refresh::{Question, Refresher, run},
 };
 
 /// The SRV records or the addresses of a name, as a source of instances.
@@ -17,15 +17,6 @@ pub struct Dns {
     question: Question,
     resolver: Option<DnsResolver>,
     max_interval: Duration,
-}
-
-/// What is looked up.
-#[derive(Debug, Clone)]
-pub(crate) enum Question {
-    /// SRV records, and the addresses of their targets.
-    Service(Name),
-    /// The addresses of a host, of which each is an instance with this port.
-    Host(Name, u16),
 }
 
 impl Dns {

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 use towerkit_discovery::{Instance, InstanceSender};
 
 use crate::{
-    dns::Question,
     lookup::{Lookup, LookupError, NamedError, Records, look_up},
     srv,
 };
@@ -24,6 +23,15 @@ const RETRY_PER_QUERY: Duration = Duration::from_millis(500);
 const MAX_RETRY: Duration = Duration::from_millis(1500);
 /// The number of targets whose addresses are looked up at the same time.
 const CONCURRENT_TARGETS: usize = 8;
+
+/// The question to the name servers.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    /// SRV records, and the addresses of their targets.
+    Service(Name),
+    /// The addresses of a host, of which each is an instance with this port.
+    Host(Name, u16),
+}
 
 /// Sends the instances at each refresh, for ever.
 pub(crate) async fn run(

@@ -8,6 +8,12 @@ use crate::{connection::Connection, service::EtcdService};
 /// The prefix of all keys, by default.
 const DEFAULT_PREFIX: &str = "/services/";
 
+/// What a URL may begin with.
+#[cfg(feature = "tls")]
+const SCHEMES: &[&str] = &["http://", "https://"];
+#[cfg(not(feature = "tls"))]
+const SCHEMES: &[&str] = &["http://"];
+
 /// A client of an etcd cluster, which all its services share.
 ///
 /// It connects when it is used, and again after a failure. A clone shares the connection; a setter is called before the first
@@ -103,12 +109,7 @@ impl fmt::Debug for Etcd {
 
 /// A password in a URL would be part of errors, and etcd does not read it there.
 fn check_endpoint(endpoint: &str) -> Result<String, ConfigError> {
-    let schemes: &[&str] = if cfg!(feature = "tls") {
-        &["http://", "https://"]
-    } else {
-        &["http://"]
-    };
-    let authority = schemes
+    let authority = SCHEMES
         .iter()
         .find_map(|scheme| endpoint.strip_prefix(scheme))
         .map(|rest| rest.strip_suffix('/').unwrap_or(rest));
@@ -119,7 +120,7 @@ fn check_endpoint(endpoint: &str) -> Result<String, ConfigError> {
     if authority.is_some_and(is_host) {
         return Ok(endpoint.to_owned());
     }
-    let expected = format!("{} and a host", schemes.join(" or "));
+    let expected = format!("{} and a host", SCHEMES.join(" or "));
     let shown = if endpoint.contains('@') {
         "…"
     } else {
