@@ -18,6 +18,7 @@ mod basic;
 mod certificates;
 mod rejections;
 mod schemes;
+mod secrecy;
 
 /// The digest of `foo`.
 pub(crate) const FOO: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
