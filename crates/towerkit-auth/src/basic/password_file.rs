@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use towerkit_core::{ConfigError, Principal, Proof};
 
 use super::{VerifyPassword, password_hash::PasswordHash};
@@ -40,6 +40,8 @@ struct Users {
 struct User {
     name_digest: [u8; 32],
     hash: PasswordHash,
+    /// Whether no hash of the file has a higher cost: unknown users are verified by such a hash.
+    is_dearest: bool,
     principal: Principal,
 }
 
@@ -138,6 +140,7 @@ impl Users {
             let user = User {
                 name_digest: Sha256::digest(name).into(),
                 hash,
+                is_dearest: false,
                 principal: Principal::new(name, Proof::Password).with_roles(roles),
             };
             users.push((at, user));
@@ -149,17 +152,19 @@ impl Users {
             let expected = "a user that no earlier line has";
             return Err(ConfigError::new("password file", line, expected));
         }
+        let dearest = users.iter().map(|(_, user)| user.hash.cost()).max();
         let random = random_bytes()?;
-        let dearest = users
-            .iter()
-            .map(|(_, user)| &user.hash)
-            .max_by_key(|hash| hash.cost());
+        let mut unknown = PasswordHash::unusable(&random);
+        for (_, user) in &mut users {
+            user.is_dearest = Some(user.hash.cost()) == dearest;
+            if user.is_dearest {
+                unknown = user.hash.lookalike(&random);
+            }
+        }
         let unknown = User {
             name_digest: random,
-            hash: match dearest {
-                Some(hash) => hash.lookalike(&random),
-                None => PasswordHash::unusable(&random),
-            },
+            hash: unknown,
+            is_dearest: true,
             principal: Principal::new("", Proof::Password),
         };
         let users = users.into_iter().map(|(_, user)| user);
@@ -177,8 +182,10 @@ impl Users {
         let unknown = self.users.len() - 1;
         let at = self.users[..unknown].partition_point(|user| user.prefix() < prefix);
         let is_known = self.users[at].name_digest.ct_eq(&name_digest);
+        // The hash of the next user, where an unknown one would be, is as long in coming from memory as that of a known user.
+        let serves = is_known | Choice::from(u8::from(self.users[at].is_dearest));
         // Users are at most as many as the bytes of a file.
-        let at = u64::conditional_select(&(unknown as u64), &(at as u64), is_known);
+        let at = u64::conditional_select(&(unknown as u64), &(at as u64), serves);
         let user = &self.users[at as usize];
         let is_valid = user.hash.verify(password.as_bytes()) & is_known;
         if is_valid.into() {
