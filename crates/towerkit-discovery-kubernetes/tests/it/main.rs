@@ -1,0 +1,6 @@
+//! Tests of the public interface.
+
+mod api_server;
+mod behaviour;
+mod faults;
+mod sockets;
