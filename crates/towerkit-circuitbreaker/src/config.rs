@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use towerkit_core::{CallEnd, Clock, ConfigError, EventQueue, Name};
+use towerkit_core::{CallEnd, Clock, ConfigError, CountAs, EventQueue, Name};
 
 use crate::{
-    count_as::CountAs,
     generation::StateWord,
     open_duration::{OpenDuration, nanos},
     open_when::OpenWhen,

@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc};
 use tokio::time::timeout;
 #[cfg(feature = "backpressure")]
 use towerkit_core::Backpressure;
-use towerkit_core::{Call, CallEnd, Guard, Outcome, Policy, Rejection, RejectionReason};
+use towerkit_core::{Call, CallEnd, CountAs, Guard, Outcome, Policy, Rejection, RejectionReason};
 
 use crate::{
+    call_result::CallResult,
     config::Config,
-    count_as::{CallResult, CountAs},
     generation::Generation,
     in_flight_calls::InFlightCalls,
     state::{CircuitBreakerSnapshot, State},

@@ -1,15 +1,15 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsGuard, Call, CallEnd, ConfigError, Guard, LayerState, Name, Plain, Policy, PolicyLayer,
-    PolicyService, Rejection, RejectionReason, StateHandle, layer_setters, policy_layer,
+    AsGuard, Call, CallEnd, ConfigError, CountAs, Guard, LayerState, Name, Plain, Policy,
+    PolicyLayer, PolicyService, Rejection, RejectionReason, StateHandle, layer_setters,
+    policy_layer,
 };
 use towerkit_keyed::{KeyExtractor, KeyHasher, WhenFull};
 
 use crate::{
     breaker_table::{BreakerTable, MAX_CAPACITY},
     config::{CircuitBreakerOptions, Config},
-    count_as::CountAs,
     guard::{Breaker, CallState},
     layer::setters,
     open_duration::OpenDuration,

@@ -1,13 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use towerkit_core::{
-    AsGuard, CallEnd, ConfigError, LayerState, Plain, PolicyLayer, PolicyService, layer_setters,
-    policy_layer,
+    AsGuard, CallEnd, ConfigError, CountAs, LayerState, Plain, PolicyLayer, PolicyService,
+    layer_setters, policy_layer,
 };
 
 use crate::{
     config::{CircuitBreakerOptions, Config},
-    count_as::CountAs,
     guard::CircuitBreakerPolicy,
     handle::CircuitBreakerHandle,
     open_duration::OpenDuration,
@@ -103,7 +102,10 @@ macro_rules! setters {
 
         /// Sets how a call that has ended counts; [`CountAs::of`] by default.
         ///
-        /// A panic of the inner service is always a failure. If `count_as` itself panics, the default applies to the call.
+        /// A [failure](CountAs::Failure) opens a [half-open](crate::State::HalfOpen) breaker at once. A call that is
+        /// [ignored](CountAs::Ignored) because it was cancelled still counts as slow if it ran for too long and
+        /// [slow calls](crate::SlowCall) count. A panic of the inner service is always a failure. If `count_as` itself panics, the
+        /// default applies to the call.
         #[must_use]
         pub fn count_as(
             self,

@@ -111,8 +111,8 @@
 //! [`RejectionReason::CircuitOpen`]: towerkit_core::RejectionReason::CircuitOpen
 
 mod breaker_table;
+mod call_result;
 mod config;
-mod count_as;
 mod count_window;
 mod generation;
 mod guard;
@@ -132,7 +132,6 @@ mod window_counts;
 use towerkit_core::sync::watched as sync;
 
 pub use config::CircuitBreakerOptions;
-pub use count_as::CountAs;
 pub use guard::CircuitBreakerPolicy;
 pub use handle::CircuitBreakerHandle;
 pub use keyed::{
@@ -143,4 +142,5 @@ pub use layer::{CircuitBreaker, CircuitBreakerLayer};
 pub use open_duration::OpenDuration;
 pub use open_when::{OpenWhen, SlowCall, Window};
 pub use state::{CircuitBreakerSnapshot, Mode, State};
+pub use towerkit_core::CountAs;
 pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, WhenFull};

@@ -2,11 +2,11 @@ use std::{sync::PoisonError, time::Duration};
 
 #[cfg(feature = "backpressure")]
 use towerkit_core::Notified;
-use towerkit_core::{Event, EventQueue, Name, WakerSet};
+use towerkit_core::{CountAs, Event, EventQueue, Name, WakerSet};
 
 use crate::{
+    call_result::CallResult,
     config::{CircuitBreakerOptions, Config},
-    count_as::{CallResult, CountAs},
     generation::{Generation, StateWord},
     in_flight_calls::InFlightCalls,
     open_duration::OpenSchedule,

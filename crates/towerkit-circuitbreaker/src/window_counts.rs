@@ -1,7 +1,9 @@
 use std::sync::OnceLock;
 
+use towerkit_core::CountAs;
+
 use crate::{
-    count_as::{CallResult, CountAs, Windows},
+    call_result::{CallResult, Windows},
     count_window::{CountWindow, Counts},
     generation::Generation,
     in_flight_calls::InFlightCalls,

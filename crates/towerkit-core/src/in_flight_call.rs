@@ -1,6 +1,6 @@
 use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
-use crate::{CallEnd, Headers, Policy};
+use crate::{Call, CallEnd, Headers, Policy, RunPolicy};
 
 /// The policies of a layer, shared by its services and calls.
 #[doc(hidden)]
@@ -45,6 +45,9 @@ impl<R> fmt::Debug for SharedPolicies<R> {
 /// [`finish_on_panic`](Self::finish_on_panic) with a failure if the code that they run panics, and a drop as
 /// [cancelled](crate::Outcome::Cancelled). A protocol whose responses have a body moves it into the body ([`take`](Self::take)), so
 /// that the call ends with the body.
+///
+/// A driver that has policies of its own, such as a load balancer with guards for each instance, [starts](Self::start) a call itself
+/// and runs it in a [`PolicyFuture`](crate::PolicyFuture). If the policies reject the call, the driver still has the request.
 pub struct InFlightCall<R: Policy + 'static>(
     ManuallyDrop<Option<(SharedPolicies<R>, R::CallState)>>,
 );
@@ -52,6 +55,52 @@ pub struct InFlightCall<R: Policy + 'static>(
 impl<R: Policy> InFlightCall<R> {
     /// True if the policies have anything to do between the start of a call and its end.
     pub const IS_TRACKED: bool = R::NEEDS_END || R::WRAPS_POLL;
+
+    /// Starts the policies for one call, for a driver with policies of its own.
+    ///
+    /// A call in flight holds a reference to `policies` until it is finished, if it [is tracked](Self::IS_TRACKED). [`IntoPolicy`] makes
+    /// the policies of layers.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use towerkit_core::{Call, CallEnd, Guard, InFlightCall, IntoPolicy, Outcome, Plain, Policy, Rejection, guard};
+    ///
+    /// struct Open;
+    /// impl Policy for Open {
+    ///     type CallState = ();
+    ///     fn finish(&self, _state: (), _end: &CallEnd) {}
+    /// }
+    /// impl<Req> Guard<Req> for Open {
+    ///     fn admit(&self, _call: &mut Call<'_, Req>) -> Result<(), Rejection> { Ok(()) }
+    /// }
+    ///
+    /// let policies = Arc::new(guard(Open).into_policy());
+    /// let mut request = "a request";
+    /// let mut call = InFlightCall::start(&policies, &mut Call::new(&mut request, &Plain::new("open")))?;
+    /// assert_eq!(Arc::strong_count(&policies), 2);
+    /// call.finish(&CallEnd::new(Outcome::Success));
+    /// assert_eq!(Arc::strong_count(&policies), 1);
+    /// # Ok::<(), Rejection>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The rejection of the first guard that rejects the call. The policies before it are finished.
+    ///
+    /// [`IntoPolicy`]: crate::IntoPolicy
+    #[inline(always)]
+    pub fn start<Req>(policies: &Arc<R>, call: &mut Call<'_, Req>) -> Result<Self, R::Rejection>
+    where
+        R: RunPolicy<Req>,
+    {
+        let state = policies.start(call)?;
+        Ok(if Self::IS_TRACKED {
+            let policies = SharedPolicies::Counted(Arc::clone(policies));
+            Self(ManuallyDrop::new(Some((policies, state))))
+        } else {
+            Self::none()
+        })
+    }
 
     #[inline(always)]
     pub(crate) fn new(policies: &SharedPolicies<R>, state: R::CallState) -> Self {

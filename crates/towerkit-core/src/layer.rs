@@ -176,7 +176,7 @@ impl<R, P> LayerExt for PolicyLayer<R, P> {
 
 /// A layer that can be part of a [`stack`]: a guard or an observer without a protocol of its own, or a tuple of them.
 ///
-/// [`policy_layer!`](crate::policy_layer) implements it. `Option<L>` can be part of a stack, too: `None` does nothing.
+/// [`policy_layer!`](crate::policy_layer) implements it. `Option<L>` can be part of a stack, too: `None` does nothing, as `()` does.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a policy stack",
     label = "not a guard or an observer without a protocol",
@@ -213,6 +213,13 @@ impl<L: IntoPolicy> IntoPolicy for Option<L> {
     fn into_policy(self) -> Option<L::Policy> {
         self.map(IntoPolicy::into_policy)
     }
+}
+
+/// No policies at all.
+impl IntoPolicy for () {
+    type Policy = ();
+
+    fn into_policy(self) {}
 }
 
 impl<L: LayerExt> LayerExt for Only<L> {

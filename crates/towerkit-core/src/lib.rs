@@ -7,7 +7,8 @@
 //!   *policies*: plain data and decisions, without futures, wakers or bodies. [`PolicyService`] runs them, and does the rest:
 //!   readiness, cancellation at every poll, panics, and exactly one [`finish`](Policy::finish) per call.
 //! - A driver, such as a retry, implements [`tower_service::Service`] itself, because it calls the inner service in its own way. It reads
-//!   calls by a [`Protocol`] ([`InspectResult`], [`ReplayRequest`], [`ShareResponse`]), and so needs no code for HTTP or gRPC.
+//!   calls by a [`Protocol`] ([`InspectResult`], [`ReplayRequest`], [`ShareResponse`]), and so needs no code for HTTP or gRPC. A driver
+//!   with policies of its own starts them by [`InFlightCall::start`], and runs the call in a [`PolicyFuture`].
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +69,7 @@
 //! [`check`] makes the compiler name the missing bound where `.oneshot` or `.ready` ends in a bare E0599.
 
 mod async_service;
+mod attempted_instances;
 mod backpressure;
 mod bypass;
 mod call;
@@ -77,6 +79,7 @@ mod causes;
 mod check;
 mod clock;
 mod config_error;
+mod count_as;
 mod deadline;
 mod error_code;
 mod error_type;
@@ -111,6 +114,7 @@ mod waker_set;
 mod waker_set_model;
 
 pub use async_service::{AsyncPolicyFuture, AsyncPolicyService};
+pub use attempted_instances::AttemptedInstances;
 pub use backpressure::Backpressure;
 pub use bypass::Bypass;
 pub use call::{Call, DescribeRequest, ProtocolKind, TargetUri};
@@ -120,6 +124,7 @@ pub use causes::{BoxError, as_error, causes};
 pub use check::{CheckLayer, check, check_layer};
 pub use clock::{Clock, ManualClock};
 pub use config_error::ConfigError;
+pub use count_as::CountAs;
 pub use deadline::{Deadline, parse_grpc_timeout};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use error_type::{Side, error_type};

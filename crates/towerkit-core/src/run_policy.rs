@@ -26,7 +26,8 @@ pub(crate) const fn assert_needs_end<R: PolicyShape>() {
 
 /// A policy in the form in which a stack runs it: a guard, an observer, or a stack of them.
 ///
-/// Implement [`Guard`] or [`Observer`] instead; [`PolicyAs`] and [`Pair`] implement this trait.
+/// Implement [`Guard`] or [`Observer`] instead; [`PolicyAs`] and [`Pair`] implement this trait, and so does a driver that adds to the
+/// policies that it starts.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot guard or observe requests of type `{Req}`",
@@ -413,4 +414,21 @@ impl PolicyShape for () {
     type Rejection = Infallible;
     type MayWait = False;
     type NeedsEnd = False;
+}
+
+impl<Req> RunPolicy<Req> for () {
+    #[inline(always)]
+    fn start(&self, _call: &mut Call<'_, Req>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn early_rejection(&self) -> Option<Infallible> {
+        None
+    }
+
+    #[inline(always)]
+    fn backpressure(&self) -> Option<Backpressure> {
+        None
+    }
 }

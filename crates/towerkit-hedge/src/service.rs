@@ -5,7 +5,9 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest};
+use towerkit_core::{
+    AttemptedInstances, Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest,
+};
 use towerkit_retry::{ByProtocol, Idempotence};
 
 use crate::{
@@ -72,13 +74,15 @@ where
             return HedgeFuture::new(self.inner.call(attempt), None);
         };
         let delay = state.start_call();
-        let first = self.inner.call(attempt);
+        let mut attempted = AttemptedInstances::default();
+        let first = attempted.enter(|| self.inner.call(attempt));
         let parts = HedgeParts {
             // Cloned after the call, so that a clone does not rely on the readiness that the call has used up.
             service: self.inner.clone(),
             exchange,
             recorded,
             deadline,
+            attempted,
         };
         HedgeFuture::new(first, Some(Hedging::new(self.shared.clone(), parts, delay)))
     }

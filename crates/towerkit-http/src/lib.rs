@@ -40,7 +40,7 @@
 //! ```
 //!
 //! The crate also has parts to use on their own: [`Problem`] for responses with problem details, [`ClientAddress`] for the client
-//! behind proxies, and [`RequestKey`] for caches. The feature `client` adds `client()`, a client with a connection pool and TLS; the
+//! behind proxies, [`RequestKey`] for caches, and [`OriginLayer`] for the origin of outgoing requests. The feature `client` adds `client()`, a client with a connection pool and TLS; the
 //! feature `reqwest` adds `Reqwest`, the client of reqwest as a service.
 //!
 //! # The end of a call
@@ -84,6 +84,7 @@ mod grpc;
 mod headers;
 mod http_protocol;
 mod operation;
+mod origin;
 mod outcome;
 mod problem;
 mod recorded_body;
@@ -113,6 +114,7 @@ pub use http_protocol::{Http, HttpExchange};
 #[cfg(feature = "axum")]
 pub use operation::ByMatchedPath;
 pub use operation::{OperationFn, OperationName, RequestHead, ResponseHead, Unmatched};
+pub use origin::{Origin, OriginLayer};
 pub use outcome::{ByStatus, ClassifyHead, code_of_status};
 pub use problem::Problem;
 pub use recorded_body::{BodyRecording, RecordedBody};

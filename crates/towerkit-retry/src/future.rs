@@ -79,10 +79,10 @@ where
                 }
                 continue;
             };
-            let result = ready!(attempt.poll(cx));
             let Some(state) = this.state.as_mut() else {
-                return Poll::Ready(result);
+                return attempt.poll(cx);
             };
+            let result = ready!(state.attempted.enter(|| attempt.poll(cx)));
             let Some(failure) = state.retryable_failure(&result) else {
                 return Poll::Ready(state.report(result, None));
             };
@@ -118,7 +118,7 @@ where
     ready!(delay.poll(cx));
     ready!(state.inner.poll_ready(cx))?;
     let next = next.take().expect("it is taken once");
-    let attempt = state.inner.call(next);
+    let attempt = state.attempted.enter(|| state.inner.call(next));
     phase.set(Phase::Attempt(attempt));
     Poll::Ready(Ok(()))
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use towerkit_core::{CallEnd, Deadline, Event, InspectResult, ReplayRequest};
+use towerkit_core::{AttemptedInstances, CallEnd, Deadline, Event, InspectResult, ReplayRequest};
 
 use crate::{FailedAttempt, GiveUpReason, RETRY_ATTEMPT, RetryReport, config::Config};
 
@@ -12,6 +12,8 @@ pub(crate) struct RetryState<S, P: ReplayRequest<Req>, Req> {
     pub(crate) recorded: P::Recorded,
     pub(crate) is_idempotent: bool,
     pub(crate) deadline: Option<Deadline>,
+    /// A load balancer further in sends an attempt to an instance that is not among them.
+    pub(crate) attempted: AttemptedInstances,
     pub(crate) failed_attempts: Vec<FailedAttempt>,
 }
 

@@ -5,7 +5,9 @@ use std::{
 };
 
 use tower_service::Service;
-use towerkit_core::{Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest};
+use towerkit_core::{
+    AttemptedInstances, Bypass, DrainResponse, InspectResult, NoProtocol, ReplayRequest,
+};
 
 use crate::{
     ByProtocol, Idempotence, RETRY_ATTEMPT, RetryFuture,
@@ -72,7 +74,8 @@ where
         let exchange = protocol.open(&request, protocol.kind(&request));
         let deadline = protocol.deadline(&request);
         let (first, recorded) = protocol.record(request, config.max_replay_bytes);
-        let first = self.inner.call(first);
+        let mut attempted = AttemptedInstances::default();
+        let first = attempted.enter(|| self.inner.call(first));
         // Cloned after the call, which has used up the readiness that a clone must not count on.
         let state = recorded.map(|recorded| RetryState {
             inner: self.inner.clone(),
@@ -81,6 +84,7 @@ where
             recorded,
             is_idempotent,
             deadline,
+            attempted,
             failed_attempts: Vec::new(),
         });
         RetryFuture::new(first, state)

@@ -3,9 +3,18 @@
 /// `contract!(name, PlainClient, subject)` takes the name of the module, the [client](crate::TestClient)
 /// ([`PlainClient`](crate::PlainClient), [`RpcClient`](crate::RpcClient), [`HttpClient`](crate::HttpClient) or
 /// [`GrpcClient`](crate::GrpcClient)), and an expression for a new subject, which is evaluated inside of a runtime with paused time.
+///
+/// `contract!(name, PlainClient, always_ready, subject)` is for a driver whose services are always ready, such as a load balancer:
+/// an error of readiness passes through as the result of the call.
 #[macro_export]
 macro_rules! contract {
     ($name:ident, $client:ident, $subject:expr) => {
+        $crate::contract!(@tests $name, $client, $subject, errors_of_readiness_pass_unchanged);
+    };
+    ($name:ident, $client:ident, always_ready, $subject:expr) => {
+        $crate::contract!(@tests $name, $client, $subject, errors_of_readiness_end_calls_unchanged);
+    };
+    (@tests $name:ident, $client:ident, $subject:expr, $readiness_law:ident) => {
         mod $name {
             use super::*;
 
@@ -57,7 +66,9 @@ macro_rules! contract {
             #[test]
             fn errors_pass_unchanged() {
                 $crate::run_paused(async {
-                    $crate::laws::errors_pass_unchanged::<$crate::$client, _>(|| $subject).await;
+                    $crate::laws::errors_of_calls_pass_unchanged::<$crate::$client, _>(|| $subject)
+                        .await;
+                    $crate::laws::$readiness_law::<$crate::$client, _>(|| $subject).await;
                 });
             }
 

@@ -150,7 +150,7 @@ where
     at_rest(&subject, &counts, baseline);
 }
 
-/// T-06: a call that waits for a minute, and readiness that takes a minute, are woken at most twice.
+/// T-06: a call that waits for a minute, and one of a service that is ready after a minute, are woken at most twice.
 pub async fn waiting_does_not_spin<C, L>(make: impl Fn() -> Subject<L>)
 where
     L: Layer<Probe>,
@@ -164,7 +164,7 @@ where
     assert!(polls <= 3, "a call that waits was polled {polls} times");
 
     let mut service = make().layer.layer(Probe::ready_after(MINUTE));
-    let polls = counted(readied(&mut service)).await;
+    let polls = counted(served::<C, _>(&mut service, Action::Succeed)).await;
     assert!(polls <= 3, "readiness that waits was polled {polls} times");
 }
 
@@ -186,15 +186,49 @@ where
     L::Service: Service<C::Request, Error = ProbeError> + Clone,
     C: TestClient<L::Service>,
 {
+    errors_of_calls_pass_unchanged::<C, L>(&make).await;
+    errors_of_readiness_pass_unchanged::<C, L>(&make).await;
+}
+
+/// T-08: an error that can be neither cloned nor compared passes through unchanged from a call.
+pub async fn errors_of_calls_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: TestClient<L::Service>,
+{
     let mut service = make().layer.layer(Probe::new());
     readied(&mut service).await;
     let Err(error) = service.call(C::request(Action::Fail)).await else {
         panic!("the error of a call was swallowed");
     };
     assert!(error.is_failed(), "the error of a call became {error}");
+}
 
+/// T-08: such an error passes through unchanged from readiness.
+pub async fn errors_of_readiness_pass_unchanged<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: TestClient<L::Service>,
+{
     let mut service = make().layer.layer(Probe::never_ready());
     let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await else {
+        panic!("the error of readiness was swallowed");
+    };
+    assert!(error.is_unready(), "the error of readiness became {error}");
+}
+
+/// T-08, for a driver whose services are always ready: such an error of readiness is the result of the call.
+pub async fn errors_of_readiness_end_calls_unchanged<C, L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe>,
+    L::Service: Service<C::Request, Error = ProbeError> + Clone,
+    C: TestClient<L::Service>,
+{
+    let mut service = make().layer.layer(Probe::never_ready());
+    readied(&mut service).await;
+    let Err(error) = service.call(C::request(Action::Succeed)).await else {
         panic!("the error of readiness was swallowed");
     };
     assert!(error.is_unready(), "the error of readiness became {error}");

@@ -8,8 +8,8 @@ use super::model;
 use crate::{
     CircuitBreakerOptions, CountAs, OpenWhen,
     breaker_table::BreakerTable,
+    call_result::{CallResult, Windows},
     config::Config,
-    count_as::{CallResult, Windows},
     generation::Generation,
 };
 

@@ -14,8 +14,8 @@ use towerkit_core::{Event, EventQueue, EventSink};
 use super::model;
 use crate::{
     CircuitBreakerOptions, CountAs, Mode, OpenWhen, State,
+    call_result::{CallResult, Windows},
     config::Config,
-    count_as::{CallResult, Windows},
     generation::Generation,
     state_machine::StateMachine,
 };

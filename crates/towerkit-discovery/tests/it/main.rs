@@ -1,6 +1,10 @@
 //! Behaviour of discovery and of registrations.
 
 mod behaviour;
+#[cfg(feature = "file")]
+mod file;
 mod memory;
 mod registration;
 mod scripted_registry;
+#[cfg(feature = "tower")]
+mod tower_discover;

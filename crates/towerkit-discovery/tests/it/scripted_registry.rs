@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -32,12 +32,14 @@ pub(crate) enum Fault {
 #[derive(Clone)]
 pub(crate) struct ScriptedRegistry(Arc<Mutex<State>>);
 
+type Handle = dyn FnOnce(&mut State) + Send;
+
 struct State {
     fault: Fault,
     entries: BTreeMap<Address, (u64, Instant)>,
     next_lease: u64,
     /// The requests that arrived while it was stopped.
-    queue: Vec<Box<dyn FnOnce(&mut State) + Send>>,
+    queue: Vec<Box<Handle>>,
     requests: Vec<(Instant, &'static str)>,
 }
 
@@ -86,7 +88,7 @@ impl ScriptedRegistry {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(|state| state.into_inner())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn request<T: Send + 'static>(

@@ -1,9 +1,10 @@
 //! The first success wins, and the other attempts are dropped.
 
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,7 +20,8 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_core::{
-    BoxError, CarriesRejection, Clock, Deadline, LayerExt, Rejection, RejectionReason,
+    AttemptedInstances, BoxError, CarriesRejection, Clock, Deadline, LayerExt, Rejection,
+    RejectionReason,
 };
 use towerkit_hedge::HedgeLayer;
 
@@ -296,4 +298,36 @@ async fn a_failed_response_is_drained_while_other_attempts_run() {
     let response = layer().layer(inner).oneshot(get()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(read.load(Ordering::SeqCst), 1);
+}
+
+/// A load balancer further in learns the instances of the other attempts, also those that an outer layer knows.
+#[tokio::test(start_paused = true)]
+async fn a_hedge_knows_the_instances_of_the_attempts_before() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let balancer = service_fn(move |_: Request<Full<Bytes>>| {
+        let number = log.lock().unwrap().len() as u32;
+        let attempted = AttemptedInstances::current().unwrap();
+        let known: Vec<_> = (1..=5).filter(|id| attempted.contains(*id)).collect();
+        log.lock().unwrap().push(known);
+        AttemptedInstances::record(number + 1);
+        async move {
+            sleep(MS).await;
+            // Chosen late, as by a call that waits for an instance.
+            if number == 0 {
+                AttemptedInstances::record(4);
+            }
+            sleep(60 * MS).await;
+            Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+        }
+    });
+    let service = layer().layer(balancer);
+    let mut outer = AttemptedInstances::default();
+    outer.enter(|| AttemptedInstances::record(5));
+    let mut call = pin!(service.oneshot(get()));
+    poll_fn(|cx| outer.enter(|| call.as_mut().poll(cx)))
+        .await
+        .unwrap();
+    assert_eq!(*seen.lock().unwrap(), [vec![5], vec![1, 4, 5]]);
+    assert!([1, 2, 4, 5].iter().all(|id| outer.contains(*id)));
 }

@@ -8,6 +8,7 @@ mod client_errors;
 mod endings;
 #[cfg(feature = "axum")]
 mod matched_path;
+mod origin;
 mod panics;
 mod rejections;
 mod replay;

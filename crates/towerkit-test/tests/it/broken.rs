@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use pin_project::{pin_project, pinned_drop};
@@ -327,7 +327,85 @@ fn a_constructor_that_accepts_an_invalid_setting_or_panics_is_rejected() {
 #[test]
 fn a_layer_that_wraps_errors_is_rejected() {
     let fault = Fault::WrapsErrors;
-    assert!(!passes(|| laws::errors_pass_unchanged::<PlainClient, _>(
-        || subject(fault)
-    )));
+    assert!(!passes(|| laws::errors_of_calls_pass_unchanged::<
+        PlainClient,
+        _,
+    >(|| subject(fault))));
+}
+
+/// Asks for readiness in the call, and returns the error of it or, with the fault, one of its own.
+#[derive(Clone)]
+struct AlwaysReady {
+    wraps_errors: bool,
+}
+
+impl Layer<Probe> for AlwaysReady {
+    type Service = AlwaysReadyService;
+
+    fn layer(&self, inner: Probe) -> AlwaysReadyService {
+        AlwaysReadyService {
+            wraps_errors: self.wraps_errors,
+            inner,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct AlwaysReadyService {
+    wraps_errors: bool,
+    inner: Probe,
+}
+
+impl Service<Action> for AlwaysReadyService {
+    type Response = Action;
+    type Error = ProbeError;
+    type Future = Pin<Box<dyn Future<Output = Result<Action, ProbeError>>>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, act: Action) -> Self::Future {
+        let (wraps_errors, mut inner) = (self.wraps_errors, self.inner.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Ok(())) = Service::<Action>::poll_ready(&mut inner, &mut cx) {
+            return Box::pin(inner.call(act));
+        }
+        Box::pin(async move {
+            let ready = poll_fn(|cx| Service::<Action>::poll_ready(&mut inner, cx)).await;
+            match ready {
+                Err(_) if wraps_errors => {
+                    let reason = towerkit_core::RejectionReason::Unavailable;
+                    let rejection = towerkit_core::Rejection::new(reason, "faulty");
+                    Err(ProbeError::from_rejection(rejection))
+                }
+                Err(error) => Err(error),
+                Ok(()) => inner.call(act).await,
+            }
+        })
+    }
+}
+
+contract!(
+    sound_and_always_ready,
+    PlainClient,
+    always_ready,
+    Subject::new(AlwaysReady {
+        wraps_errors: false
+    })
+);
+
+/// T-08
+#[test]
+fn a_layer_that_wraps_errors_of_readiness_is_rejected() {
+    let always_ready = || Subject::new(AlwaysReady { wraps_errors: true });
+    assert!(!passes(|| laws::errors_of_readiness_end_calls_unchanged::<
+        PlainClient,
+        _,
+    >(always_ready)));
+    // A service that is always ready has no error of readiness.
+    assert!(!passes(|| laws::errors_of_readiness_pass_unchanged::<
+        PlainClient,
+        _,
+    >(always_ready)));
 }

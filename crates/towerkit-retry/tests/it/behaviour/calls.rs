@@ -17,8 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use towerkit_core::{
-    BoxError, Call, CallEnd, Event, Guard, LayerExt, OperationSet, Outcome, Plain, Policy,
-    Rejection, RejectionReason, Status, guard,
+    AttemptedInstances, BoxError, Call, CallEnd, Event, Guard, LayerExt, OperationSet, Outcome,
+    Plain, Policy, Rejection, RejectionReason, Status, guard,
 };
 use towerkit_http::{Http, HttpExt};
 use towerkit_retry::{Budget, GiveUpReason, RETRY_ATTEMPT, RetryLayer};
@@ -508,4 +508,32 @@ async fn a_handle_follows_later_setters() {
     let changed = layer.name("other").layer(Probe::new());
     assert!(changed.oneshot(Action::Fail).await.is_err());
     assert_eq!(handle.snapshot().retries, 1);
+}
+
+/// A load balancer further in learns the instances of the attempts before, in `call` and in polls; only if there may be another one.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_knows_the_instances_of_the_attempts_before() {
+    for (attempts, expected) in [(3, vec![Some(0), Some(2), Some(4)]), (1, vec![None])] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        let count = || {
+            AttemptedInstances::current()
+                .map(|attempted| (1..=6).filter(|id| attempted.contains(*id)).count())
+        };
+        let balancer = service_fn(move |_: Request<Full<Bytes>>| {
+            let id = 2 * log.lock().unwrap().len() as u32 + 1;
+            log.lock().unwrap().push(count());
+            AttemptedInstances::record(id);
+            async move {
+                tokio::task::yield_now().await;
+                AttemptedInstances::record(id + 1);
+                Ok::<_, Infallible>(answer(503, &[]))
+            }
+        });
+        let retry = RetryLayer::new().attempts(attempts).unwrap().http();
+        let service = retry.layer(balancer);
+        assert_eq!(service.oneshot(get()).await.unwrap().status(), 503);
+        assert_eq!(*seen.lock().unwrap(), expected);
+        assert_eq!(AttemptedInstances::current(), None);
+    }
 }

@@ -1,24 +1,20 @@
-use towerkit_core::{CallEnd, Outcome, RejectionReason, Status};
+use crate::{CallEnd, Outcome, RejectionReason, Status};
 
-use crate::open_when::RateKind;
-
-/// Says how a circuit breaker counts a call that has ended.
+/// Says how a call that has ended counts for the health of the upstream.
 ///
-/// [`CircuitBreakerLayer::count_as`](crate::CircuitBreakerLayer::count_as) replaces the default, [`CountAs::of`].
+/// Circuit breakers and load balancers count calls by [`CountAs::of`] unless their layers are told otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CountAs {
     /// Counts as a success: the upstream is healthy.
     Success,
-    /// Counts as a failure, and opens a [half-open](crate::State::HalfOpen) breaker at once.
+    /// Counts as a failure: the upstream is not healthy.
     Failure,
     /// Does not count, because the call says little about the upstream.
-    ///
-    /// Where [slow calls](crate::SlowCall) count, a cancelled call still counts as slow if it ran for too long.
     Ignored,
 }
 
 impl CountAs {
-    /// Returns how a breaker counts a call by default.
+    /// Returns how a call counts by default.
     ///
     /// - [`Failure`](Outcome::Failure), [`Overloaded`](Outcome::Overloaded), [`TimedOut`](Outcome::TimedOut) and a panic are failures,
     ///   unless the status [blames the caller](Status::blames_caller), such as HTTP 4xx or gRPC `RESOURCE_EXHAUSTED`: an upstream that
@@ -48,76 +44,6 @@ impl CountAs {
             (Outcome::Success | Outcome::ClientError, None) => Self::Success,
             (_, None) if end.status().is_some_and(Status::blames_caller) => Self::Success,
             (_, None) => Self::Failure,
-        }
-    }
-}
-
-/// The result of one call, as the windows of a breaker count it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CallResult {
-    pub(crate) count_as: CountAs,
-    /// True if the call ran longer than the slow-call threshold and this says something about the upstream.
-    pub(crate) slow: bool,
-    pub(crate) windows: Windows,
-}
-
-/// The windows in which a [`CallResult`] counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Windows {
-    All,
-    /// The windows for slow calls: the call is still in flight, so that its success or failure is not known.
-    Slow,
-    /// All but the windows for slow calls: the call has already been counted as slow while it was in flight.
-    AllButSlow,
-}
-
-impl CallResult {
-    /// A call that is still in flight and has run longer than the slow-call threshold.
-    pub(crate) const SLOW_IN_FLIGHT: Self = Self {
-        count_as: CountAs::Ignored,
-        slow: true,
-        windows: Windows::Slow,
-    };
-
-    /// Makes the result of a call with this end, `too_long` if it ran longer than the slow-call threshold.
-    ///
-    /// An ignored call is not slow, except if its caller cancelled it: slow calls often end like that.
-    #[inline(always)]
-    pub(crate) fn new(count_as: CountAs, end: &CallEnd, too_long: bool) -> Self {
-        let cancelled = end.outcome() == Outcome::Cancelled;
-        Self {
-            count_as,
-            slow: too_long && (count_as != CountAs::Ignored || cancelled),
-            windows: Windows::All,
-        }
-    }
-
-    /// Returns the result for a call that was counted as [`SLOW_IN_FLIGHT`](Self::SLOW_IN_FLIGHT) before it ended.
-    pub(crate) fn but_slow(self) -> Self {
-        Self {
-            windows: Windows::AllButSlow,
-            ..self
-        }
-    }
-
-    /// Returns true if the result counts in any window.
-    #[inline(always)]
-    pub(crate) fn counts(self) -> bool {
-        let counts_as_slow = self.slow && self.windows != Windows::AllButSlow;
-        counts_as_slow || self.count_as != CountAs::Ignored
-    }
-
-    #[inline(always)]
-    pub(crate) fn failed(self) -> bool {
-        self.count_as == CountAs::Failure
-    }
-
-    /// Returns true if the window for `kind` counts this result as failed or as slow.
-    #[inline(always)]
-    pub(crate) fn is_marked(self, kind: RateKind) -> bool {
-        match kind {
-            RateKind::FailuresByCount | RateKind::FailuresByTime => self.failed(),
-            RateKind::SlowByCount | RateKind::SlowByTime => self.slow,
         }
     }
 }

@@ -1,0 +1,7 @@
+//! Consul as a registry.
+mod consul;
+mod entry;
+mod service;
+
+pub use consul::Consul;
+pub use service::{ConsulLease, ConsulService};

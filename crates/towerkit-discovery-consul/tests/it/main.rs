@@ -1,0 +1,3 @@
+//! Consul, and agents that misbehave.
+
+mod consul;
