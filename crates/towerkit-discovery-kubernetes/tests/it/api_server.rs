@@ -183,7 +183,7 @@ impl ApiServer {
         let watches = std::mem::take(&mut self.state().watches);
         tokio::spawn(async move {
             let _watches = watches;
-            pending::<()>().await
+            pending::<()>().await;
         });
     }
 

@@ -3,4 +3,5 @@
 mod api_server;
 mod behaviour;
 mod faults;
+mod servers;
 mod sockets;

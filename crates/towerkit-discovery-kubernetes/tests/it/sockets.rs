@@ -51,10 +51,11 @@ async fn listen(server: &ApiServer, address: &str, tls: Option<ServerConfig>) ->
             let (server, tls) = (server.clone(), tls.clone());
             connections.spawn(async move {
                 match tls {
-                    Some(tls) => match tls.accept(socket).await {
-                        Ok(socket) => serve(server, socket).await,
-                        Err(_) => {}
-                    },
+                    Some(tls) => {
+                        if let Ok(socket) = tls.accept(socket).await {
+                            serve(server, socket).await;
+                        }
+                    }
                     None => serve(server, socket).await,
                 }
             });
