@@ -171,3 +171,25 @@ impl fmt::Display for Verb {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::config::Kubeconfig;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_kubeconfig_does_not_quote_it() {
+        // SD-16
+        for yaml in ["users: [{name: a, user: {token: canary}", "users: canary"] {
+            let error = Kubeconfig::from_yaml(yaml).unwrap_err();
+            let error = KubernetesError::kubeconfig(&error);
+            assert_eq!(
+                error.to_string(),
+                "kubeconfig: it is no valid YAML of a kubeconfig"
+            );
+            assert!(!format!("{error:?}").contains("canary"));
+            assert!(error.source().is_none());
+        }
+    }
+}

@@ -99,3 +99,38 @@ fn line_after<D: AsRef<[u8]>>(line: usize, frame: &Frame<D>) -> usize {
         None => line + data.len(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::poll_fn, pin::pin};
+
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_over_the_maximum_ends_the_watch_and_lines_below_do_not() {
+        // SD-12
+        for (text, expected) in [
+            ("1234\n12345\n1", WatchEnd::Lost),
+            ("123456\n", WatchEnd::Lost),
+            ("123456", WatchEnd::TooLarge),
+            ("1\n\n123456", WatchEnd::TooLarge),
+        ] {
+            let end = Cell::new(None);
+            let inner = Full::new(bytes::Bytes::copy_from_slice(text.as_bytes()));
+            let mut body = pin!(WatchBody::new(inner, 5, |how| end.set(Some(how))));
+            while end.get().is_none() {
+                let frame = poll_fn(|context| Poll::Ready(body.as_mut().poll_frame(context))).await;
+                assert!(end.get().is_some() || frame.is_ready());
+            }
+            assert_eq!(end.get(), Some(expected), "{text:?}");
+            let mut more = pin!(body.frame());
+            assert!(
+                poll_fn(|context| Poll::Ready(more.as_mut().poll(context)))
+                    .await
+                    .is_pending()
+            );
+        }
+    }
+}
