@@ -2,6 +2,9 @@ use serde_json::{Map, Value};
 
 use crate::{Algorithm, TokenError, base64_url, strict_json};
 
+/// The longest token, in bytes.
+pub(crate) const MAX_LENGTH: usize = 8 * 1024;
+
 /// A token in the compact form (RFC 7515, section 7.1) that is well-formed, and not verified.
 #[derive(Debug)]
 pub(crate) struct Unverified<'a> {
@@ -22,8 +25,8 @@ pub(crate) struct Header {
 }
 
 /// Checks the size and the form of a token, before any cryptography.
-pub(crate) fn parse(token: &str, max_length: usize) -> Result<Unverified<'_>, TokenError> {
-    let (header, payload, signed, signature) = decode(token, max_length)?;
+pub(crate) fn parse(token: &str) -> Result<Unverified<'_>, TokenError> {
+    let (header, payload, signed, signature) = decode(token)?;
     Ok(Unverified {
         header,
         claims: strict_json::object(&payload).map_err(|_| TokenError::Malformed)?,
@@ -33,11 +36,8 @@ pub(crate) fn parse(token: &str, max_length: usize) -> Result<Unverified<'_>, To
 }
 
 /// Splits and decodes a token: header, payload, signed text, signature.
-pub(crate) fn decode(
-    token: &str,
-    max_length: usize,
-) -> Result<(Header, Vec<u8>, &str, Vec<u8>), TokenError> {
-    if token.len() > max_length {
+pub(crate) fn decode(token: &str) -> Result<(Header, Vec<u8>, &str, Vec<u8>), TokenError> {
+    if token.len() > MAX_LENGTH {
         return Err(TokenError::TooLong);
     }
     let malformed = TokenError::Malformed;

@@ -1,4 +1,8 @@
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, uri::Scheme};
@@ -18,18 +22,17 @@ const TOTAL_TIME: Duration = Duration::from_secs(15);
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Fetches small documents. It follows no redirects, unless the client of the program does.
+///
+/// The client is made when it is first needed: a key set in a file needs none.
 #[derive(Clone)]
-pub(crate) struct Fetch(BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, BoxError>);
+pub(crate) struct Fetch(Arc<OnceLock<Client>>);
+
+type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, BoxError>;
 
 impl Fetch {
     /// Fetches by [`client`](towerkit_http::client), with a timeout and retries.
     pub(crate) fn new() -> Self {
-        let timeout = TimeoutLayer::new(ATTEMPT_TIME).expect("5 s are a valid timeout");
-        let client = ServiceBuilder::new()
-            .layer(RetryLayer::new().http_client())
-            .layer(timeout.http_client())
-            .service(towerkit_http::client::<Full<Bytes>>());
-        Self::by(client)
+        Self(Arc::new(OnceLock::new()))
     }
 
     /// Fetches by a client of the program.
@@ -41,12 +44,7 @@ impl Fetch {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let boxed = client
-            .map_response(|response| {
-                response.map(|body| body.map_err(io::Error::other).boxed_unsync())
-            })
-            .map_err(Into::into);
-        Self(BoxCloneSyncService::new(boxed))
+        Self(Arc::new(OnceLock::from(boxed(client))))
     }
 
     /// Sends a request, and reads a body of at most `limit` bytes.
@@ -56,7 +54,12 @@ impl Fetch {
         limit: usize,
     ) -> Result<(StatusCode, Bytes), BoxError> {
         let call = async {
-            let response = self.0.clone().oneshot(request).await?;
+            let response = self
+                .0
+                .get_or_init(default_client)
+                .clone()
+                .oneshot(request)
+                .await?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, limit).collect().await?;
             Ok((head.status, body.to_bytes()))
@@ -80,6 +83,29 @@ impl fmt::Debug for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fetch").finish_non_exhaustive()
     }
+}
+
+fn default_client() -> Client {
+    let timeout = TimeoutLayer::new(ATTEMPT_TIME).expect("5 s are a valid timeout");
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::new().http_client())
+        .layer(timeout.http_client())
+        .service(towerkit_http::client::<Full<Bytes>>());
+    boxed(client)
+}
+
+fn boxed<C, B>(client: C) -> Client
+where
+    C: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let client = client
+        .map_response(|response| response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
+        .map_err(Into::into);
+    BoxCloneSyncService::new(client)
 }
 
 /// Reads a URL. Without TLS any machine on the way could replace keys and read tokens, so that `http` is for development only.

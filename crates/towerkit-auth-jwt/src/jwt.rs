@@ -16,9 +16,6 @@ use crate::{
     verified_tokens::{Time, VerifiedTokens},
 };
 
-/// The longest token, in bytes.
-const MAX_LENGTH: usize = 8 * 1024;
-
 /// The claim that a token must have: its subject. It is the subject of the [`Principal`].
 const SUBJECT: &str = "sub";
 
@@ -201,7 +198,7 @@ impl Jwt {
         if let Some(principal) = cached {
             return Ok(Step::Verified(principal));
         }
-        let unverified = compact::parse(token, MAX_LENGTH)?;
+        let unverified = compact::parse(token)?;
         let snapshot = keys.snapshot();
         let waiter = if snapshot.generation() == 0 {
             let waiter = keys.start(Reason::Due);
@@ -230,7 +227,7 @@ impl Jwt {
         if snapshot.generation() == 0 && result.is_err() {
             return Err(TokenError::KeysUnavailable);
         }
-        let unverified = compact::parse(token, MAX_LENGTH)?;
+        let unverified = compact::parse(token)?;
         self.check(token, unverified, &snapshot, self.0.config.now())
     }
 

@@ -19,7 +19,10 @@ mod loader;
 mod signing_key;
 mod strict_json;
 mod token_error;
+mod token_hash;
 mod verified_tokens;
+#[cfg(test)]
+mod wycheproof;
 
 pub use access_token::{
     AccessToken, AccessTokenFuture, AccessTokenLayer, AccessTokenPolicy, ClientCredentials,

@@ -1,6 +1,8 @@
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -15,7 +17,7 @@ use crate::load_schedule::{Decision, LoadSchedule, Reason};
 /// The callers that may wait for one load.
 const MAX_WAITING: usize = 1024;
 
-/// Loads something for all callers together: one load at a time, in a task of its own.
+/// Loads something for all callers together: one load at a time, in a task of its own if it has to wait.
 ///
 /// The task outlives the callers that wait for it, so that a caller that goes away does not end the load for the others.
 pub(crate) struct Loader {
@@ -93,11 +95,7 @@ impl Loader {
                     loader: Arc::clone(self),
                     has_ended: false,
                 };
-                // Without a runtime the load has failed: by the drop of `running`.
-                if let Ok(runtime) = Handle::try_current() {
-                    let load = load();
-                    runtime.spawn(async move { running.end(load.await) });
-                }
+                running.begin(load);
             }
         }
         waiter
@@ -118,6 +116,30 @@ impl Loader {
 }
 
 impl Running {
+    /// Polls the load once, and spawns a task if there is more to do.
+    ///
+    /// Without a runtime, or after a panic, the load has failed: by the drop.
+    fn begin<F>(self, load: impl FnOnce() -> F)
+    where
+        F: Future<Output = Result<u64, BoxError>> + Send + 'static,
+    {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let first_poll = catch_unwind(AssertUnwindSafe(|| {
+            let mut load = Box::pin(load());
+            let polled = load.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            (load, polled)
+        }));
+        match first_poll {
+            Ok((_, Poll::Ready(result))) => self.end(result),
+            Ok((load, Poll::Pending)) => {
+                runtime.spawn(async move { self.end(load.await) });
+            }
+            Err(_) => {}
+        }
+    }
+
     fn end(mut self, result: Result<u64, BoxError>) {
         self.has_ended = true;
         self.loader

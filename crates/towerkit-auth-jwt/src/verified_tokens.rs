@@ -1,31 +1,27 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use ring::{
-    aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
-    rand::{SecureRandom, SystemRandom},
-};
 use towerkit_core::Principal;
 
-use crate::claims::Validity;
+use crate::{
+    claims::Validity,
+    token_hash::{TokenHash, TokenHasher},
+};
 
 /// The slots that a token may have.
 const WAYS: usize = 4;
 
 /// The tokens that were verified lately, in memory of a fixed size, with look-ups without a lock.
 ///
-/// A token is known by a hash under a secret key: the tag of AES-GCM over no plaintext, with the token as associated data. The tags of
-/// one key and one nonce are a universal hash (McGrew, Viega, "The Security and Performance of the Galois/Counter Mode", 2004, lemma
-/// 2): two given tokens of at most 8 KiB have one tag with a probability of less than 2^-118. An attacker sees no tag, so that the
-/// nonce need not change.
+/// It has no tokens, only their [hashes](TokenHasher) under a random key.
 pub(crate) struct VerifiedTokens {
     slots: Box<[ArcSwapOption<Entry>]>,
     /// `None` if no tokens are kept, or if the system has no random numbers for a key.
-    key: Option<LessSafeKey>,
+    hasher: Option<TokenHasher>,
 }
 
 struct Entry {
-    tag: u128,
+    hash: TokenHash,
     /// The generation of the keys by which the token was verified.
     generation: u64,
     validity: Validity,
@@ -36,23 +32,18 @@ impl VerifiedTokens {
     /// Makes a cache for this many tokens.
     pub(crate) fn new(capacity: usize) -> Self {
         let sets = capacity.div_ceil(WAYS);
-        let mut secret = [0; 16];
-        let key = SystemRandom::new().fill(&mut secret).and_then(|()| {
-            let key = UnboundKey::new(&AES_128_GCM, &secret)?;
-            Ok(LessSafeKey::new(key))
-        });
         Self {
             slots: (0..sets * WAYS).map(|_| ArcSwapOption::empty()).collect(),
-            key: key.ok().filter(|_| sets > 0),
+            hasher: (sets > 0).then(TokenHasher::new).flatten(),
         }
     }
 
     /// Finds a token that was verified by keys of this generation, and is still valid.
     pub(crate) fn find(&self, token: &str, generation: u64, now: Time) -> Option<Principal> {
-        let tag = self.tag(token)?;
-        self.set(tag).iter().find_map(|slot| {
+        let hash = self.hash(token)?;
+        self.set(&hash).iter().find_map(|slot| {
             let slot = slot.load();
-            let entry = slot.as_deref().filter(|entry| entry.tag == tag)?;
+            let entry = slot.as_deref().filter(|entry| entry.hash == hash)?;
             let is_valid = entry.generation == generation && now.is_within(entry.validity);
             is_valid.then(|| entry.principal.clone())
         })
@@ -67,36 +58,35 @@ impl VerifiedTokens {
         principal: &Principal,
         now: Time,
     ) {
-        let Some(tag) = self.tag(token) else { return };
+        let Some(hash) = self.hash(token) else { return };
         let is_replaceable = |slot: &&ArcSwapOption<Entry>| match &*slot.load() {
             Some(entry) => {
-                entry.tag == tag || entry.generation != generation || !now.is_within(entry.validity)
+                entry.hash == hash
+                    || entry.generation != generation
+                    || !now.is_within(entry.validity)
             }
             None => true,
         };
-        let set = self.set(tag);
+        let set = self.set(&hash);
         let slot = set.iter().find(is_replaceable);
         let slot = slot.unwrap_or_else(|| &set[fastrand::usize(..WAYS)]);
         slot.store(Some(Arc::new(Entry {
-            tag,
+            hash,
             generation,
             validity,
             principal: principal.clone(),
         })));
     }
 
-    fn set(&self, tag: u128) -> &[ArcSwapOption<Entry>] {
+    fn set(&self, hash: &TokenHash) -> &[ArcSwapOption<Entry>] {
         let sets = (self.slots.len() / WAYS) as u128;
-        let set = ((tag & u128::from(u64::MAX)) * sets) >> 64;
+        let set = (u128::from(hash.index()) * sets) >> 64;
         &self.slots[set as usize * WAYS..][..WAYS]
     }
 
-    fn tag(&self, token: &str) -> Option<u128> {
-        let key = self.key.as_ref()?;
-        let nonce = Nonce::assume_unique_for_key([0; 12]);
-        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(token), &mut []);
-        let tag = tag.ok()?.as_ref().try_into().ok()?;
-        Some(u128::from_ne_bytes(tag))
+    #[inline]
+    fn hash(&self, token: &str) -> Option<TokenHash> {
+        self.hasher.as_ref()?.hash(token.as_bytes())
     }
 }
 

@@ -109,6 +109,18 @@ fn a_body_of_json_rpc_is_answered_by_the_rules() {
     run("jsonrpc", towerkit_tests::jsonrpc);
 }
 
+/// JW-08
+#[test]
+fn a_token_is_read_by_the_rules() {
+    run("jwt", towerkit_tests::jwt);
+}
+
+/// JW-08
+#[test]
+fn a_key_set_is_read_by_the_rules() {
+    run("jwks", towerkit_tests::jwks);
+}
+
 /// TR-01
 #[test]
 fn a_traceparent_is_read_by_its_rules() {

@@ -40,6 +40,11 @@ impl<B> AsyncGuard<Request<B>> for AccessTokenPolicy {
             return Ok(Admission::Now(None));
         }
         let waiter = state.start().ok_or_else(|| state.rejection())?;
+        // A token that is signed here is there already.
+        if let Some(header) = state.header() {
+            call.request.headers_mut().insert(AUTHORIZATION, header);
+            return Ok(Admission::Now(None));
+        }
         let state = Arc::clone(state);
         Ok(Admission::Later(AccessTokenFuture(Box::pin(async move {
             // The error is in the events.
