@@ -206,14 +206,23 @@ impl Snapshot {
         result.map_err(|error| error.to_string())
     }
 
-    /// Evaluates the matcher for empty texts, by which it finds unknown functions and variables.
+    /// Evaluates the matcher for a request like the first rule, by which it finds unknown functions and variables.
     ///
     /// Without a rule there is no text for fields whose contents are evaluated.
     fn check_matcher(&self) -> Result<(), ConfigError> {
-        if self.enforcer.get_model().get_policy("p", "p").is_empty() {
+        let model = self.enforcer.get_model().get_model();
+        let policy = &model["p"]["p"];
+        let Some(rule) = policy.policy.front() else {
             return Ok(());
-        }
-        let tried = self.evaluate(&vec![""; self.elements]);
+        };
+        let like_rule = |element: &String| {
+            let name = element.strip_prefix("r_");
+            let field = |token: &String| token.strip_prefix("p_") == name;
+            let at = policy.tokens.iter().position(field);
+            at.map_or("", |at| &rule[at])
+        };
+        let request: Vec<&str> = model["r"]["r"].tokens.iter().map(like_rule).collect();
+        let tried = self.evaluate(&request);
         tried.map(|_| ()).map_err(invalid_model)
     }
 }
