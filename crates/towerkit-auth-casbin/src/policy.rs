@@ -57,7 +57,7 @@ const EFFECTS: [&str; 4] = [
 
 /// Calls whose second argument is a field of the policy or a text.
 static PATTERN_CALLS: LazyLock<Regex> = LazyLock::new(|| {
-    let calls = r#"\b(\w+)\([^(),]*,\s*(?:(p_\w+)|"([^"\\]*)"|'([^'\\]*)')\s*[,)]"#;
+    let calls = r#"\b(\w+)\([^(),]*,\s*(?:(p_\w+)|"([^"\\]*)")\s*[,)]"#;
     Regex::new(calls).expect("the expression is valid")
 });
 
@@ -182,9 +182,11 @@ impl Snapshot {
     fn parse(model: &str, policy: &str) -> Result<Self, ConfigError> {
         let mut model = at_once(DefaultModel::from_str(model)).map_err(invalid_model)?;
         let elements = check_definitions(&model)?;
+        quote_texts(&mut model);
         for (line, rule) in rules(policy) {
             add_rule(&mut model, line, rule)?;
         }
+        sort_by_priority(&mut model);
         let patterns = compile_patterns(&model)?;
         let mut enforcer = at_once(Enforcer::new_raw(model, NullAdapter)).map_err(invalid_model)?;
         register(&mut enforcer);
@@ -282,8 +284,65 @@ fn add_rule(
     if rule.len() != fields {
         return Err(invalid(format!("a rule with {fields} fields after {kind}")));
     }
+    let priority = assertion
+        .tokens
+        .iter()
+        .position(|token| is_priority(&kind, token));
+    if let Some(priority) = priority.filter(|at| rule[*at].parse::<i64>().is_err()) {
+        let priority = &rule[priority];
+        return Err(invalid(format!("a number for the priority {priority:?}")));
+    }
     model.add_policy(&section, &kind, rule);
     Ok(())
+}
+
+/// Puts the rules of a kind that has a field `priority` in its order, lowest first. Casbin for Rust leaves this out.
+fn sort_by_priority(model: &mut DefaultModel) {
+    let Some(kinds) = model.get_mut_model().get_mut("p") else {
+        return;
+    };
+    for (kind, assertion) in kinds.iter_mut() {
+        let mut tokens = assertion.tokens.iter();
+        if let Some(at) = tokens.position(|token| is_priority(kind, token)) {
+            let mut rules: Vec<_> = assertion.policy.drain().collect();
+            rules.sort_by_key(|rule| rule[at].parse::<i64>().ok());
+            assertion.policy.extend(rules);
+        }
+    }
+}
+
+fn is_priority(kind: &str, token: &str) -> bool {
+    token.strip_prefix(kind) == Some("_priority")
+}
+
+/// Puts the texts of the matcher in double quotes. In single quotes, they are characters, which equal no text.
+fn quote_texts(model: &mut DefaultModel) {
+    let assertions = model.get_mut_model().get_mut("m");
+    if let Some(matcher) = assertions.and_then(|assertions| assertions.get_mut("m")) {
+        matcher.value = double_quotes(&matcher.value);
+    }
+}
+
+fn double_quotes(matcher: &str) -> String {
+    let mut quoted = String::with_capacity(matcher.len());
+    let mut inside = None;
+    let mut escaped = false;
+    for character in matcher.chars() {
+        match (inside, character) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some('\''), '"') => quoted.push('\\'),
+            (Some('\''), '\'') | (None, '\'') => {
+                inside = inside.xor(Some('\''));
+                quoted.push('"');
+                continue;
+            }
+            (Some('"'), '"') | (None, '"') => inside = inside.xor(Some('"')),
+            _ => {}
+        }
+        quoted.push(character);
+    }
+    quoted
 }
 
 /// Compiles the patterns in the fields of the policy with which the matcher compares, and those in the matcher itself.
@@ -309,7 +368,7 @@ fn compile_patterns(model: &DefaultModel) -> Result<Patterns, ConfigError> {
                     add(kind, pattern)?;
                 }
             }
-        } else if let Some(text) = call.get(3).or_else(|| call.get(4)) {
+        } else if let Some(text) = call.get(3) {
             add(kind, text.as_str())?;
         }
     }
@@ -354,5 +413,25 @@ impl fmt::Debug for CasbinPolicy {
             .field("model", &files.map(|files| &files.model))
             .field("policy", &files.map(|files| &files.policy))
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_put_in_double_quotes() {
+        for (matcher, expected) in [
+            (
+                r#"r.sub == 'a' && r.obj == "b'c""#,
+                r#"r.sub == "a" && r.obj == "b'c""#,
+            ),
+            (r#"'say "hi"' 'it\'s'"#, r#""say \"hi\"" "it\'s""#),
+            (r#""\"'" '\\'"#, r#""\"'" "\\""#),
+            ("r.sub", "r.sub"),
+        ] {
+            assert_eq!(double_quotes(matcher), expected);
+        }
     }
 }

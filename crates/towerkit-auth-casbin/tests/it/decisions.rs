@@ -112,3 +112,28 @@ fn a_pattern_may_be_computed() {
     assert!(policy.enforce(&["ann", "/aa", "GET"]).is_ok());
     assert!(policy.enforce(&["ann", "/ab", "GET"]).is_err());
 }
+
+#[test]
+fn texts_of_a_matcher_may_be_in_single_quotes() {
+    let policy = CasbinPolicy::parse(&model("r.sub != 'a' && r.obj == 'data'"), "").unwrap();
+    assert!(policy.enforce(&["b", "data", "read"]).is_ok());
+    assert!(policy.enforce(&["a", "data", "read"]).is_err());
+}
+
+/// CA-01: also if the file has another order.
+#[test]
+fn the_rule_of_the_highest_priority_decides() {
+    let model = "[request_definition]\nr = sub, obj\n[policy_definition]\np = priority, sub, obj, eft\n\
+                 [policy_effect]\ne = priority(p.eft) || deny\n[matchers]\nm = r.sub == p.sub && r.obj == p.obj\n";
+    let rules = "p, 10, ann, data, allow\np, 9, ann, data, deny\np, -1, bob, data, allow\np, 2, bob, data, deny\n";
+    let policy = CasbinPolicy::parse(model, rules).unwrap();
+    assert!(policy.enforce(&["ann", "data"]).is_err());
+    assert!(policy.enforce(&["bob", "data"]).is_ok());
+    let error = CasbinPolicy::parse(model, "p, high, ann, data, allow").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(r#"a number for the priority "high""#),
+        "{error}"
+    );
+}

@@ -32,11 +32,11 @@ fn each_decision_is_that_of_one_whole_policy() {
         let changed = thread::scope(|changes| {
             changes
                 .spawn(|| {
-                    for change in 0..200 {
+                    for change in 0..50 {
                         folder.write("policy.csv", RULES[change % 2]);
                         policy.reload().unwrap();
                     }
-                    while decisions.load(Ordering::Relaxed) < 800 {
+                    while decisions.load(Ordering::Relaxed) < 200 {
                         policy.replace(ROLES, RULES[1]).unwrap();
                         policy.replace(ROLES, RULES[0]).unwrap();
                     }
