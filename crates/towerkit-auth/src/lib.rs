@@ -180,6 +180,8 @@ mod api_keys;
 mod auth_error;
 mod authenticator;
 mod authorizer;
+#[cfg(feature = "basic")]
+mod basic;
 
 mod bearer;
 mod challenge;
@@ -188,6 +190,8 @@ mod config;
 mod credentials;
 mod guard;
 mod handle;
+#[cfg(feature = "http")]
+mod http;
 mod layer;
 mod permissions;
 
@@ -196,10 +200,14 @@ pub use api_keys::ApiKeys;
 pub use auth_error::AuthError;
 pub use authenticator::{AuthFuture, Authenticator};
 pub use authorizer::Authorizer;
+#[cfg(feature = "basic")]
+pub use basic::{BasicAuth, BasicSnapshot, PasswordFile, VerifyPassword};
 pub use bearer::{BearerAuth, VerifyToken};
 pub use challenge::Challenge;
 pub use guard::{AuthenticateFuture, AuthenticationPolicy, AuthorizationPolicy};
 pub use handle::{AuthHandle, AuthSnapshot};
+#[cfg(feature = "http")]
+pub use http::ClientCertificateAuth;
 pub use layer::{Auth, AuthLayer};
 pub use permissions::Permissions;
 pub use towerkit_core::{Admission, Principal, Proof};
