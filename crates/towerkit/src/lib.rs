@@ -146,6 +146,10 @@
 
 #[cfg(feature = "auth")]
 pub use towerkit_auth as auth;
+#[cfg(feature = "auth-casbin")]
+pub use towerkit_auth_casbin as auth_casbin;
+#[cfg(feature = "auth-cedar")]
+pub use towerkit_auth_cedar as auth_cedar;
 #[cfg(feature = "auth-jwt")]
 pub use towerkit_auth_jwt as auth_jwt;
 #[cfg(feature = "balance")]
@@ -167,8 +171,12 @@ pub use towerkit_discovery_consul as discovery_consul;
 pub use towerkit_discovery_dns as discovery_dns;
 #[cfg(feature = "discovery-etcd")]
 pub use towerkit_discovery_etcd as discovery_etcd;
+#[cfg(feature = "discovery-eureka")]
+pub use towerkit_discovery_eureka as discovery_eureka;
 #[cfg(feature = "discovery-kubernetes")]
 pub use towerkit_discovery_kubernetes as discovery_kubernetes;
+#[cfg(feature = "discovery-zookeeper")]
+pub use towerkit_discovery_zookeeper as discovery_zookeeper;
 #[cfg(feature = "endpoint")]
 pub use towerkit_endpoint as endpoint;
 #[cfg(feature = "fallback")]
