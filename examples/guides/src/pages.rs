@@ -41,6 +41,10 @@ mod building_a_service {}
 mod compile_errors {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/discovery-and-balancing.md")]
+mod discovery_and_balancing {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/observability.md")]
 mod observability {}
 

@@ -172,7 +172,7 @@ registry!(etcd, "etcd", |address, service| {
     towerkit::discovery_etcd::Etcd::new([format!("http://{address}")])?.service(service)?
 });
 registry!(zookeeper, "zookeeper", |address, service| {
-    towerkit::discovery_zookeeper::Zookeeper::new(address)?.service(service)?
+    towerkit::discovery_zookeeper::ZooKeeper::new([address])?.service(service)?
 });
 
 impl FromStr for RegistryUrl {
