@@ -2,7 +2,9 @@ use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use towerkit_core::{CarriesRejection, ErrorCode};
+use towerkit_core::CarriesRejection;
+#[cfg(feature = "client")]
+use towerkit_core::ErrorCode;
 use towerkit_endpoint::{IntoRpcError, RpcError};
 
 /// The error object of a response: the number, the message and the data that an upstream sent.
@@ -32,7 +34,7 @@ pub struct ErrorObject {
 /// The member `data` of this project's errors.
 #[derive(Serialize)]
 struct Data {
-    /// The [`ErrorCode`], or the reason of a rejection.
+    /// The [`ErrorCode`](towerkit_core::ErrorCode), or the reason of a rejection.
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
