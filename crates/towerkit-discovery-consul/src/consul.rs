@@ -3,8 +3,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use towerkit_core::ConfigError;
 use towerkit_discovery::RegistryClient;
 
-use crate::ConsulService;
-
 /// The TTL of registrations, by default.
 const DEFAULT_TTL: Duration = Duration::from_secs(15);
 /// The least that Consul accepts, and the default.
@@ -86,12 +84,6 @@ impl Consul {
         let range = MIN_DEREGISTER_AFTER..=Duration::from_secs(365 * 24 * 3600);
         self.deregister_after = ConfigError::check_range("deregister_after", time, range)?;
         Ok(self)
-    }
-
-    /// Returns a service, to discover it or to register in it.
-    #[must_use]
-    pub fn service(&self, name: impl Into<Arc<str>>) -> ConsulService {
-        ConsulService::new(self.clone(), name.into())
     }
 }
 

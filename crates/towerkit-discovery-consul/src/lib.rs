@@ -41,7 +41,8 @@
 //!
 //! An instance is registered at the agent, and is healthy until its TTL ends without a renewal. Then it gets no more calls, and a minute
 //! later ([`deregister_after`](Consul::deregister_after)) Consul removes it. Its id is the name of the service and the address, so that a
-//! process that starts again replaces its former registration.
+//! process that starts again replaces its former registration. If the client has several agents and the first one fails, the next renewal
+//! registers the instance at another one.
 //!
 //! # Cancellation
 //!

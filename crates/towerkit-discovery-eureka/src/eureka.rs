@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use towerkit_core::ConfigError;
 use towerkit_discovery::RegistryClient;
 
-use crate::{EurekaService, cache::Cache, wire::Selector};
+use crate::cache::Cache;
 
 /// The TTL of registrations, by default.
 const DEFAULT_TTL: Duration = Duration::from_secs(30);
@@ -57,18 +57,6 @@ impl Eureka {
         let range = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
         self.ttl = ConfigError::check_range("ttl", ttl, range)?;
         Ok(self)
-    }
-
-    /// Returns the service of an application, to discover it or to register in it. Eureka writes its name in upper case.
-    #[must_use]
-    pub fn service(&self, app: impl Into<Arc<str>>) -> EurekaService {
-        EurekaService::new(self.clone(), Selector::App(app.into()))
-    }
-
-    /// Returns the service of a virtual address (`vipAddress`), which several applications may have.
-    #[must_use]
-    pub fn vip(&self, vip: impl Into<Arc<str>>) -> EurekaService {
-        EurekaService::new(self.clone(), Selector::Vip(vip.into()))
     }
 }
 

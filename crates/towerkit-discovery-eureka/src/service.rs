@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use towerkit_discovery::{
@@ -24,8 +24,22 @@ pub struct EurekaService {
 #[derive(Debug)]
 pub struct EurekaLease(String);
 
+impl Eureka {
+    /// Returns the service of an application, to discover it or to register in it. Eureka writes its name in upper case.
+    #[must_use]
+    pub fn service(&self, app: impl Into<Arc<str>>) -> EurekaService {
+        EurekaService::new(self.clone(), Selector::App(app.into()))
+    }
+
+    /// Returns the service of a virtual address (`vipAddress`), which several applications may have.
+    #[must_use]
+    pub fn vip(&self, vip: impl Into<Arc<str>>) -> EurekaService {
+        EurekaService::new(self.clone(), Selector::Vip(vip.into()))
+    }
+}
+
 impl EurekaService {
-    pub(crate) const fn new(eureka: Eureka, selector: Selector) -> Self {
+    const fn new(eureka: Eureka, selector: Selector) -> Self {
         Self {
             eureka,
             selector,

@@ -228,25 +228,3 @@ async fn the_secure_port_is_another_instance() {
     has(&plain, 0).await;
     assert_eq!(secure.current().instances[0].address.port(), 8443);
 }
-
-/// Serves for a while, for clients of others.
-#[tokio::test]
-#[ignore = "serves by hand, on the port EUREKA_PORT"]
-async fn serve_by_hand() {
-    let server = EurekaServer::start().await;
-    println!("http://{}/eureka", server.address());
-    let discovery = Discovery::spawn(eureka(server.address()).service("ADDSVC"));
-    let mut watch = discovery.clone();
-    let print = async {
-        loop {
-            for line in server.registry().take_log() {
-                if !line.ends_with("delta") {
-                    println!("{line}");
-                }
-            }
-            println!("{:?}", discovery.current());
-            watch.changed().await;
-        }
-    };
-    let _ = timeout(Duration::from_secs(60), print).await;
-}
