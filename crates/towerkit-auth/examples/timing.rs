@@ -66,6 +66,9 @@ type Times = [Vec<f64>; 4];
 /// A name and a secret.
 type Account = (String, String);
 
+/// Prepares an attempt, and returns true if it is admitted.
+type Prepared<A, F> = Result<(fn(Account) -> A, F), BoxError>;
+
 /// Measures `count` wrong attempts of each class, in random order.
 ///
 /// `make` returns a function that prepares an attempt, and one that returns true if it is admitted, which is measured.
@@ -73,7 +76,7 @@ fn measure<A: 'static, F: Fn(&mut A) -> bool>(
     count: usize,
     users: usize,
     rng: &mut Rng,
-    make: impl Fn(&[Account]) -> Result<(fn(Account) -> A, F), BoxError>,
+    make: impl Fn(&[Account]) -> Prepared<A, F>,
 ) -> Result<Times, BoxError> {
     let mut times = Times::default();
     while times[0].len() < count {
@@ -115,13 +118,7 @@ fn measure<A: 'static, F: Fn(&mut A) -> bool>(
 
 fn api_keys(
     accounts: &[Account],
-) -> Result<
-    (
-        fn(Account) -> Request<()>,
-        impl Fn(&mut Request<()>) -> bool + use<>,
-    ),
-    BoxError,
-> {
+) -> Prepared<Request<()>, impl Fn(&mut Request<()>) -> bool + use<>> {
     let hex = |bytes: &[u8]| {
         bytes
             .iter()
@@ -149,13 +146,7 @@ fn api_keys(
 fn passwords(
     accounts: &[Account],
     params: &Params,
-) -> Result<
-    (
-        fn(Account) -> Account,
-        impl Fn(&mut Account) -> bool + use<>,
-    ),
-    BoxError,
-> {
+) -> Prepared<Account, impl Fn(&mut Account) -> bool + use<>> {
     let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
     let context = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
     let encode = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);

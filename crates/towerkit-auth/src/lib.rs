@@ -16,7 +16,7 @@
 //! use towerkit_http::HttpExt;
 //!
 //! // The file is as `htpasswd -B` writes it; the roles of a user may follow.
-//! let users = PasswordFile::parse("ann:$2y$04$/YYj1MCKVZwHCgVuyDOwIeyJ2lM86Bn9lLo4EKH6s/W7bhHOZMzPW:clerk")?;
+//! let users = PasswordFile::parse("ann:$2y$04$TgmBEcadOYsBtrFY93.fD.2pgbe2ZGeFlx0aXqibjpW.lEd1bWOTm:clerk")?;
 //! let auth = AuthLayer::new(BasicAuth::new("shop", users)?)
 //!     .public(OperationSet::exact("/healthz"))
 //!     .authorize(Permissions::new().role(OperationSet::prefix("/orders"), "clerk"));
@@ -151,7 +151,8 @@
 //! The response says only that the credentials are missing or invalid, or that the caller lacks the permission; for bearer tokens it
 //! has the errors `invalid_token` and `insufficient_scope` of [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-3.1). The cause
 //! goes to [`AuthLayer::events`]. If passwords wait in a full queue, or a verifier fails, the call is rejected as
-//! [`Overloaded`](RejectionReason::Overloaded) or [`Unavailable`](RejectionReason::Unavailable).
+//! [`Overloaded`](towerkit_core::RejectionReason::Overloaded) or
+//! [`Unavailable`](towerkit_core::RejectionReason::Unavailable).
 //!
 //! An event, an error and the output of [`Debug`] never contain credentials. Errors of the inner service pass through
 //! unchanged. An invalid setting is a [`ConfigError`].
@@ -173,7 +174,6 @@
 //! case, and the response has one `Content-Type`.
 //!
 //! [`ConfigError`]: towerkit_core::ConfigError
-//! [`RejectionReason`]: towerkit_core::RejectionReason
 
 mod api_key;
 mod api_keys;

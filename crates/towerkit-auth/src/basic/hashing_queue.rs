@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -174,7 +174,7 @@ impl Worker {
                 // The thread leaves under the lock, so that the next job starts another one.
                 state.threads -= 1;
                 drop(state);
-                std::mem::forget(self);
+                mem::forget(self);
                 return;
             };
             drop(state);
@@ -193,11 +193,10 @@ impl Drop for Worker {
         state.threads -= 1;
         let left = (state.threads == 0).then(|| {
             state.waiting = 0;
-            let jobs = (
-                std::mem::take(&mut state.renewals),
-                std::mem::take(&mut state.clients),
-            );
-            jobs
+            (
+                mem::take(&mut state.renewals),
+                mem::take(&mut state.clients),
+            )
         });
         drop(state);
         // Their callers see that the reply is closed.

@@ -195,7 +195,7 @@ mod tests {
         hash.verify(password.as_bytes()).into()
     }
 
-    /// From the test suites of jBCrypt, Apache and the reference implementation of Argon2.
+    /// From the test suites of jBCrypt and of the reference implementation of Argon2, and from programs.
     #[test]
     fn known_hashes_are_verified() {
         for (hash, password) in [
@@ -206,6 +206,19 @@ mod tests {
             (
                 "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
                 "a",
+            ),
+            // As `htpasswd -nbB` and `argon2 -id -e` print them.
+            (
+                "$2y$05$HnJ7Hizs.E05nxAdOMwsUOFCbPbZElkRMUdfcnOtGdG8GHr5g/4cq",
+                "open sesame",
+            ),
+            (
+                "$2y$04$u7j/M4IAT7HrXqNk7kJFYOr1fzfNKdjdilYLcRPA0Baw5rBXOX48u",
+                "über",
+            ),
+            (
+                "$argon2id$v=19$m=64,t=2,p=1$c2FsdHNhbHRzYWx0$99ahzpZW0EbaCjKsCGiuVPEmVU+97BngdYbDph7BYzA",
+                "open sesame",
             ),
             (
                 "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
