@@ -33,8 +33,10 @@ pub(crate) fn parse<'a>(value: &'a [u8], scheme: &str) -> Result<&'a [u8], AuthE
         [b' ', ..] if value.len() > MAX_LENGTH => {
             Err(AuthError::invalid("credentials above 8 KiB"))
         }
-        // 1*SP
-        [b' ', ..] => Ok(rest.trim_ascii_start()),
+        [b' ', ..] => {
+            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+            Ok(&rest[spaces..])
+        }
         _ => Err(AuthError::missing()),
     }
 }

@@ -16,7 +16,7 @@
 //! use towerkit_http::HttpExt;
 //!
 //! // The file is as `htpasswd -B` writes it; the roles of a user may follow.
-//! let users = PasswordFile::parse("ann:$2y$04$/YYj1MCKVZwHCgVuyDOwIeyJ2lM86Bn9lLo4EKH6s/W7bhHOZMzPW:clerk")?;
+//! let users = PasswordFile::parse("ann:$2y$04$TgmBEcadOYsBtrFY93.fD.2pgbe2ZGeFlx0aXqibjpW.lEd1bWOTm:clerk")?;
 //! let auth = AuthLayer::new(BasicAuth::new("shop", users)?)
 //!     .public(OperationSet::exact("/healthz"))
 //!     .authorize(Permissions::new().role(OperationSet::prefix("/orders"), "clerk"));
@@ -151,7 +151,8 @@
 //! The response says only that the credentials are missing or invalid, or that the caller lacks the permission; for bearer tokens it
 //! has the errors `invalid_token` and `insufficient_scope` of [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-3.1). The cause
 //! goes to [`AuthLayer::events`]. If passwords wait in a full queue, or a verifier fails, the call is rejected as
-//! [`Overloaded`](RejectionReason::Overloaded) or [`Unavailable`](RejectionReason::Unavailable).
+//! [`Overloaded`](towerkit_core::RejectionReason::Overloaded) or
+//! [`Unavailable`](towerkit_core::RejectionReason::Unavailable).
 //!
 //! An event, an error and the output of [`Debug`] never contain credentials. Errors of the inner service pass through
 //! unchanged. An invalid setting is a [`ConfigError`].
@@ -173,13 +174,14 @@
 //! case, and the response has one `Content-Type`.
 //!
 //! [`ConfigError`]: towerkit_core::ConfigError
-//! [`RejectionReason`]: towerkit_core::RejectionReason
 
 mod api_key;
 mod api_keys;
 mod auth_error;
 mod authenticator;
 mod authorizer;
+#[cfg(feature = "basic")]
+mod basic;
 
 mod bearer;
 mod challenge;
@@ -188,6 +190,8 @@ mod config;
 mod credentials;
 mod guard;
 mod handle;
+#[cfg(feature = "http")]
+mod http;
 mod layer;
 mod permissions;
 
@@ -196,10 +200,14 @@ pub use api_keys::ApiKeys;
 pub use auth_error::AuthError;
 pub use authenticator::{AuthFuture, Authenticator};
 pub use authorizer::Authorizer;
+#[cfg(feature = "basic")]
+pub use basic::{BasicAuth, BasicSnapshot, PasswordFile, VerifyPassword};
 pub use bearer::{BearerAuth, VerifyToken};
 pub use challenge::Challenge;
 pub use guard::{AuthenticateFuture, AuthenticationPolicy, AuthorizationPolicy};
 pub use handle::{AuthHandle, AuthSnapshot};
+#[cfg(feature = "http")]
+pub use http::ClientCertificateAuth;
 pub use layer::{Auth, AuthLayer};
 pub use permissions::Permissions;
 pub use towerkit_core::{Admission, Principal, Proof};

@@ -202,4 +202,6 @@ pub use request_body::{RequestBody, RequestBodyError};
 pub use server::Server;
 pub use shutdown::{ShutdownSignal, shutdown_signal};
 #[cfg(feature = "tls")]
-pub use tls::{PeerCertificates, Tls, TlsError, TlsHandle, TlsListener};
+pub use tls::{Tls, TlsError, TlsHandle, TlsListener};
+#[cfg(feature = "tls")]
+pub use towerkit_http::PeerCertificates;

@@ -107,6 +107,7 @@
 //! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
 //! | `circuitbreaker` | [`circuitbreaker`] | circuit breakers, also by key |
 //! | `concurrency` | [`concurrency`] | limits of calls in flight, fixed or adaptive; bulkheads; load shedding |
+//! | `auth` | [`auth`] | authentication by bearer tokens, API keys and client certificates; permissions by operation |
 //! | `timeout` | [`timeout`] | timeouts, and deadlines that are passed on |
 //! | `retry` | [`retry`] | retries with backoff and a budget |
 //! | `hedge` | [`hedge`] | a second attempt for slow calls |
@@ -125,6 +126,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `auth-basic` | [`auth::BasicAuth`], with files of hashed passwords |
 //! | `axum` | `.axum()`: operations named by axum's route; replay of axum's body |
 //! | `client` | [`http::client`]; `.http_client()` and `.grpc_client()`, which read the errors of clients |
 //! | `reqwest` | [`http::Reqwest`], the client of reqwest as a service; replay of its body |
@@ -144,6 +146,8 @@
 //!   cancellation and clones.
 //! - The guides of the repository tell how to order a stack, tune it, observe it, and write a layer.
 
+#[cfg(feature = "auth")]
+pub use towerkit_auth as auth;
 #[cfg(feature = "cache")]
 pub use towerkit_cache as cache;
 #[cfg(feature = "circuitbreaker")]

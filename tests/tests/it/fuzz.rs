@@ -162,3 +162,20 @@ fn lines_of_graphite_are_taken_apart_as_they_were_meant() {
 fn lines_of_influxdb_are_taken_apart_as_they_were_meant() {
     run("influx", towerkit_tests::influx);
 }
+
+/// AB-04
+#[test]
+fn basic_credentials_are_read_by_their_grammar() {
+    run("basic_header", towerkit_tests::basic_header);
+}
+
+/// AB-04
+#[test]
+fn bearer_tokens_are_read_by_their_grammar() {
+    run("bearer_header", towerkit_tests::bearer_header);
+}
+
+#[test]
+fn a_password_file_is_read_by_its_lines() {
+    run("password_file", towerkit_tests::password_file);
+}

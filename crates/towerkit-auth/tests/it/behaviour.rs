@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, task::Poll};
 
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -13,8 +14,31 @@ use towerkit_auth::{
 use towerkit_core::{CallView, LayerExt, OperationSet};
 use towerkit_http::{Http, HttpExt, RequestHead};
 
+mod basic;
+mod certificates;
 mod rejections;
 mod schemes;
+mod secrecy;
+
+/// The digest of `foo`.
+pub(crate) const FOO: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+
+/// Hashes a password by the cheapest Argon2.
+pub(crate) fn hash_of(password: &str) -> String {
+    let params = argon2::Params::new(8, 1, 1, Some(32)).unwrap();
+    let context = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let mut output = [0; 32];
+    let salt = b"somesaltsomesalt";
+    context
+        .hash_password_into(password.as_bytes(), salt, &mut output)
+        .unwrap();
+    let encode = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
+    format!(
+        "$argon2id$v=19$m=8,t=1,p=1${}${}",
+        encode(salt),
+        encode(&output)
+    )
+}
 
 /// Responds with the subject of the principal, or with `-`.
 async fn whoami(request: Request<()>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -178,13 +178,13 @@ async fn endpoints_get_an_error_with_its_code() {
     };
     let admitted = tokens()
         .rpc()
-        .layer(endpoint.clone())
+        .layer(endpoint)
         .oneshot(request("slow"))
         .await;
     assert_eq!(admitted.unwrap(), "done");
     let error = tokens()
         .rpc()
-        .layer(endpoint.clone())
+        .layer(endpoint)
         .oneshot(request("bad"))
         .await
         .unwrap_err();
@@ -212,7 +212,7 @@ async fn headers_that_claim_a_principal_are_removed() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let names = seen.clone();
     let service = service_fn(move |request: Request<()>| {
-        let keys = request.headers().keys().map(|name| name.to_string());
+        let keys = request.headers().keys().map(ToString::to_string);
         names.lock().unwrap().extend(keys);
         whoami(request)
     });

@@ -4,8 +4,7 @@ use towerkit_auth::{ApiKeyAuth, ApiKeys};
 
 use super::*;
 
-/// The digests of `foo` and `bar`.
-const FOO: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+/// The digest of `bar`.
 const BAR: &str = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9";
 
 fn keys() -> ApiKeys {
