@@ -5,13 +5,20 @@ use crate::{Algorithm, TokenError, base64_url, strict_json};
 /// The longest token, in bytes.
 pub(crate) const MAX_LENGTH: usize = 8 * 1024;
 
-/// A token in the compact form (RFC 7515, section 7.1) that is well-formed, and not verified.
+/// A token in the compact form (RFC 7515, section 7.1), decoded, and not verified.
 #[derive(Debug)]
-pub(crate) struct Unverified<'a> {
+pub(crate) struct Parts<'a> {
     pub(crate) header: Header,
-    pub(crate) claims: Map<String, Value>,
+    pub(crate) payload: Vec<u8>,
     pub(crate) signed: &'a str,
     pub(crate) signature: Vec<u8>,
+}
+
+/// A well-formed token, which is not verified.
+#[derive(Debug)]
+pub(crate) struct Unverified<'a> {
+    pub(crate) parts: Parts<'a>,
+    pub(crate) claims: Map<String, Value>,
 }
 
 /// The parameters of a header that a verifier reads.
@@ -26,30 +33,30 @@ pub(crate) struct Header {
 
 /// Checks the size and the form of a token, before any cryptography.
 pub(crate) fn parse(token: &str) -> Result<Unverified<'_>, TokenError> {
-    let (header, payload, signed, signature) = decode(token)?;
-    Ok(Unverified {
-        header,
-        claims: strict_json::object(&payload).map_err(|_| TokenError::Malformed)?,
-        signed,
-        signature,
-    })
+    let parts = Parts::decode(token)?;
+    let claims = strict_json::object(&parts.payload).map_err(|_| TokenError::Malformed)?;
+    Ok(Unverified { parts, claims })
 }
 
-/// Splits and decodes a token: header, payload, signed text, signature.
-pub(crate) fn decode(token: &str) -> Result<(Header, Vec<u8>, &str, Vec<u8>), TokenError> {
-    if token.len() > MAX_LENGTH {
-        return Err(TokenError::TooLong);
+impl<'a> Parts<'a> {
+    /// Splits and decodes a token.
+    pub(crate) fn decode(token: &'a str) -> Result<Self, TokenError> {
+        if token.len() > MAX_LENGTH {
+            return Err(TokenError::TooLong);
+        }
+        let malformed = TokenError::Malformed;
+        let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(malformed)?;
+        // A dot is no character of base64url, so that a fourth part does not decode.
+        let decode = |part| base64_url::decode(part).ok_or(malformed);
+        Ok(Self {
+            header: Header::parse(&decode(header)?)?,
+            payload: decode(payload)?,
+            signed,
+            signature: decode(signature)?,
+        })
     }
-    let malformed = TokenError::Malformed;
-    let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or(malformed)?;
-    // A dot is no character of base64url, so that a fourth part does not decode.
-    let decode = |part| base64_url::decode(part).ok_or(malformed);
-    let header = Header::parse(&decode(header)?)?;
-    Ok((header, decode(payload)?, signed, decode(signature)?))
-}
 
-impl Unverified<'_> {
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.header.key_id.as_deref()
     }

@@ -205,10 +205,9 @@ impl Jwt {
             Some(waiter.ok_or(TokenError::KeysUnavailable)?)
         } else {
             // Only a key that a token names can appear.
-            let may_appear = unverified.header.key_id.is_some();
-            let (algorithm, id) = (unverified.header.algorithm, unverified.key_id());
+            let (algorithm, id) = (unverified.parts.header.algorithm, unverified.parts.key_id());
             match snapshot.keys().find(algorithm, id) {
-                Err(TokenError::UnknownKey) if may_appear => keys.start(Reason::UnknownKey),
+                Err(TokenError::UnknownKey) if id.is_some() => keys.start(Reason::UnknownKey),
                 _ => None,
             }
         };
@@ -305,11 +304,12 @@ impl Config {
     }
 
     fn check_signature(&self, token: Unverified<'_>, keys: &KeySet) -> Result<Claims, TokenError> {
-        if !self.is_expected_type(token.header.kind.as_deref()) {
+        let parts = token.parts;
+        if !self.is_expected_type(parts.header.kind.as_deref()) {
             return Err(TokenError::UnexpectedType);
         }
-        let key = keys.find(token.header.algorithm, token.key_id())?;
-        if !key.verify(token.signed.as_bytes(), &token.signature) {
+        let key = keys.find(parts.header.algorithm, parts.key_id())?;
+        if !key.verify(parts.signed.as_bytes(), &parts.signature) {
             return Err(TokenError::BadSignature);
         }
         Ok(Claims::new(token.claims))

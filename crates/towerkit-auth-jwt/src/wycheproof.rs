@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Algorithm, Key, TokenError, compact, key_set::KeySet};
+use crate::{Algorithm, Key, TokenError, compact::Parts, key_set::KeySet};
 
 /// JW-01
 #[test]
@@ -48,8 +48,8 @@ fn verify(jwk: &Value, token: &str) -> Result<(), TokenError> {
     let algorithm = Algorithm::from_name(name).ok_or(TokenError::UnexpectedAlgorithm)?;
     let key = Key::jwk(algorithm, jwk.to_string().as_bytes());
     let keys = KeySet::new(vec![key.map_err(|_| TokenError::UnknownKey)?]).unwrap();
-    let (header, _, signed, signature) = compact::decode(token)?;
-    let key = keys.find(header.algorithm, header.key_id.as_deref())?;
-    let is_valid = key.verify(signed.as_bytes(), &signature);
+    let parts = Parts::decode(token)?;
+    let key = keys.find(parts.header.algorithm, parts.key_id())?;
+    let is_valid = key.verify(parts.signed.as_bytes(), &parts.signature);
     is_valid.then_some(()).ok_or(TokenError::BadSignature)
 }

@@ -107,30 +107,36 @@
 //! | `ratelimit-redis` | [`ratelimit_redis`] | one limit for many processes, in Redis |
 //! | `circuitbreaker` | [`circuitbreaker`] | circuit breakers, also by key |
 //! | `concurrency` | [`concurrency`] | limits of calls in flight, fixed or adaptive; bulkheads; load shedding |
-//! | `auth` | [`auth`] | authentication by bearer tokens, API keys and client certificates; permissions by operation |
 //! | `timeout` | [`timeout`] | timeouts, and deadlines that are passed on |
 //! | `retry` | [`retry`] | retries with backoff and a budget |
 //! | `hedge` | [`hedge`] | a second attempt for slow calls |
 //! | `fallback` | [`fallback`] | a response instead of a failure |
 //! | `cache` | [`cache`] | responses kept in memory |
 //! | `coalesce` | [`coalesce`] | one call for concurrent requests with the same key |
+//! | `balance` | [`balance`] | a load balancer over the instances of a service |
+//! | `discovery` | [`discovery`] | the instances of a service, and registration |
+//! | `discovery-consul`, `-dns`, `-etcd`, `-eureka`, `-kubernetes`, `-zookeeper` | `discovery_consul`, … | registries |
+//! | `auth` | [`auth`] | authentication by bearer tokens, API keys and client certificates; permissions by operation |
+//! | `auth-jwt` | [`auth_jwt`] | JSON Web Tokens, verified and obtained |
+//! | `auth-casbin`, `auth-cedar` | `auth_casbin`, `auth_cedar` | permissions by policies |
 //! | `log` | [`log`] | one log event for each call, in logfmt or JSON |
 //! | `metrics` | [`metrics`] | counters and histograms, exposed to Prometheus |
 //! | `metrics-push` | [`metrics_push`] | metrics pushed to statsd, Graphite or InfluxDB |
 //! | `trace` | [`trace`] | distributed traces: W3C Trace Context, B3, Jaeger |
 //! | `opentelemetry` | [`opentelemetry`] | spans exported to a collector |
 //! | `server` | [`server`] | an HTTP server with limits, health and a graceful shutdown |
-//! | `full` | | all of the above and below |
+//! | `full` | | all of the above and below, but `auth-casbin`, `auth-cedar`, `discovery-etcd`, `-kubernetes` and `-zookeeper` |
 //!
 //! More features add to these modules:
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `auth-basic` | [`auth::BasicAuth`], with files of hashed passwords |
 //! | `axum` | `.axum()`: operations named by axum's route; replay of axum's body |
 //! | `client` | [`http::client`]; `.http_client()` and `.grpc_client()`, which read the errors of clients |
 //! | `reqwest` | [`http::Reqwest`], the client of reqwest as a service; replay of its body |
 //! | `tonic` | replay of tonic's body, for a retry over a `Channel` |
+//! | `auth-basic` | [`auth::BasicAuth`], with files of hashed passwords |
+//! | `discovery-file`, `discovery-tower` | [`discovery::FileInstances`]; tower's `Discover` both ways |
 //! | `circuitbreaker-backpressure` | `.backpressure()` on breakers, for use under a load balancer |
 //! | `fast-clock` | [`Clock::fast`](core::Clock::fast) |
 //! | `metrics-facade` | metrics recorded through the crate [`metrics`](https://docs.rs/metrics) |

@@ -5,5 +5,6 @@ mod forged;
 mod go_kit;
 mod jwks;
 mod layer;
+mod pyjwt;
 mod real_server;
 mod verification;

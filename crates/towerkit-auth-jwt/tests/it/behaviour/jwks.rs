@@ -52,8 +52,12 @@ impl Issuer {
     }
 
     fn put(&self, url: &str, document: Value) {
+        self.put_text(url, document.to_string());
+    }
+
+    fn put_text(&self, url: &str, document: String) {
         let mut state = self.0.lock().unwrap();
-        state.documents.insert(url.to_owned(), document.to_string());
+        state.documents.insert(url.to_owned(), document);
     }
 
     fn fail(&self, status: u16) {
@@ -460,11 +464,7 @@ async fn a_document_is_bounded() {
     );
     let error = issuer.jwks().load().await.unwrap_err().to_string();
     assert!(error.contains("length limit"), "{error}");
-    let mut state = issuer.0.lock().unwrap();
-    state
-        .documents
-        .insert(URL.to_owned(), r#"{"keys":[],"keys":[]}"#.to_owned());
-    drop(state);
+    issuer.put_text(URL, r#"{"keys":[],"keys":[]}"#.to_owned());
     assert!(issuer.jwks().load().await.is_err());
 }
 
