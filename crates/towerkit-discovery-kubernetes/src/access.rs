@@ -56,7 +56,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// Makes a client without retries, of which each request has a connection of its own, so that none is on a connection that is dead.
+/// Makes a client without retries, of which each request has a connection of its own, so that a dead connection delays no request.
 fn connect(config: &Config) -> kube::Result<Client> {
     // Without an installed provider rustls panics in an application that has compiled in several.
     if rustls::crypto::CryptoProvider::get_default().is_none() {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::USER_AGENT};
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use kube::{Client, client::Body};
 use tokio::{
@@ -29,11 +29,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum size of a page of a list, and of an event, in bytes.
 const MAX_DOCUMENT: usize = 64 * 1024 * 1024;
 
+/// The name of this client in the audit log of the API server.
+const AGENT: &str = concat!("towerkit-discovery-kubernetes/", env!("CARGO_PKG_VERSION"));
+
 /// The way of requests to the API server, with which a watcher never fails.
 ///
 /// It spaces requests, gives them a timeout, and limits and checks answers. If one fails, it reports the fault, and the watcher waits
-/// until it is dropped: kube's own recovery would go on after an event that it could not read, and from a version of which a
-/// restarted API server may know nothing.
+/// until it is dropped: kube's own recovery would go on after an event that it could not read, and from a version that a
+/// restarted API server may not have.
 #[derive(Clone)]
 pub(crate) struct ApiService {
     client: Client,
@@ -71,7 +74,9 @@ impl ApiService {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<ApiBody>, Fault> {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<ApiBody>, Fault> {
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let query = request.uri().query().unwrap_or_default();
         let is_watch = query.split('&').any(|pair| pair == "watch=true");
         self.pacer.lock().await.wait().await;

@@ -68,7 +68,7 @@ impl Kubernetes {
     /// Uses a client of kube, such as one with layers of its own.
     ///
     /// Requests that the client retries by itself are not counted towards two requests a second: turn
-    /// [`default_retry`](kube::Config::default_retry) off. A connection whose peer is gone is noticed after 90 seconds of silence,
+    /// [`default_retry`](kube::Config::default_retry) off. A dead connection is noticed after 90 seconds of silence,
     /// or earlier by the settings of the client.
     #[must_use]
     pub fn from_client(client: Client) -> Self {

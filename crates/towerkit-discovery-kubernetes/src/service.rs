@@ -165,7 +165,7 @@ impl Watch {
     }
 }
 
-/// Returns the fault of an event that is none. Failed requests do not come here.
+/// Returns the fault of an error of the watcher. Failed requests do not come here.
 fn fault_of(error: &watcher::Error) -> Fault {
     match error {
         // The version is gone, or the server closes the watch for another reason.

@@ -79,7 +79,7 @@ impl Slices {
     ///
     /// # Errors
     ///
-    /// Returns an error that names the ports if there are endpoints, but none at the port.
+    /// Returns an error that names the ports if no endpoint has the port that was chosen.
     pub(crate) fn instances(&self) -> Result<Vec<Instance>, KubernetesError> {
         let has_ipv4 = self
             .by_name
