@@ -4,6 +4,7 @@ use axum::{
     Router,
     routing::{get, get_service},
 };
+use flags::AuthScheme;
 use http::StatusCode;
 use tonic_reflection::server::Builder as ReflectionBuilder;
 use tower::{Layer, ServiceBuilder};
@@ -41,6 +42,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Sends errors in go-kit's form.
     pub go_kit_errors: bool,
+    /// The authentication of callers; without one, anyone may call.
+    pub auth: Option<AuthScheme>,
 }
 
 /// Puts the layers of one operation around each endpoint: a rate limit.
@@ -75,12 +78,12 @@ pub fn client_layers(endpoints: Endpoints, timeout: Duration) -> Result<Endpoint
 ///
 /// # Errors
 ///
-/// Returns a [`ConfigError`] if the timeout is zero or more than 365 days.
+/// Returns an error if the timeout is zero or more than 365 days, or if the file of the authentication cannot be read.
 pub fn http_app(
     endpoints: Endpoints,
     options: &Options,
     registry: &Registry,
-) -> Result<Router, ConfigError> {
+) -> Result<Router, BoxError> {
     let routes = over_http::http_routes(endpoints, options.go_kit_errors);
     let problem = |status| async move { Problem::new(status).respond::<axum::body::Body>() };
     let routes = routes
@@ -102,7 +105,7 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 ///
 /// # Errors
 ///
-/// Returns an error if the timeout is zero or more than 365 days.
+/// As [`http_app`].
 pub fn grpc_app(
     endpoints: Endpoints,
     options: &Options,
@@ -130,7 +133,7 @@ pub fn grpc_app(
 }
 
 /// Puts the layers around routes that must see every call. The timeout ends the reading of a body, too.
-fn observed(routes: Router, options: &Options, registry: &Registry) -> Result<Router, ConfigError> {
+fn observed(routes: Router, options: &Options, registry: &Registry) -> Result<Router, BoxError> {
     let policies = stack((
         TraceLayer::server(),
         LogLayer::new(),
@@ -140,19 +143,27 @@ fn observed(routes: Router, options: &Options, registry: &Registry) -> Result<Ro
     let layers = ServiceBuilder::new()
         .layer(policies.axum())
         .layer(TimeoutLayer::new(options.timeout)?.http());
-    Ok(routes.layer(layers))
+    Ok(authenticated(routes, options)?.layer(layers))
 }
 
-/// Makes the application for JSON-RPC: `POST /rpc`. The layers see each call of a batch.
+/// Puts the authentication inside of the layers that see every call, if there is one.
+fn authenticated(routes: Router, options: &Options) -> Result<Router, BoxError> {
+    Ok(match &options.auth {
+        Some(scheme) => routes.layer(scheme.layer("addsvc")?.axum()),
+        None => routes,
+    })
+}
+
+/// Makes the application for JSON-RPC: `POST /rpc`. The layers see each call of a batch; a batch is authenticated as a whole.
 ///
 /// # Errors
 ///
-/// Returns a [`ConfigError`] if the timeout is zero or more than 365 days.
+/// Returns an error if the timeout is zero or more than 365 days, or if the file of the authentication cannot be read.
 pub fn json_rpc_app(
     endpoints: Endpoints,
     options: &Options,
     registry: &Registry,
-) -> Result<Router, ConfigError> {
+) -> Result<Router, BoxError> {
     let policies = stack((
         TraceLayer::server(),
         LogLayer::new(),
@@ -161,7 +172,6 @@ pub fn json_rpc_app(
     ));
     let methods = over_jsonrpc::methods(endpoints).layer(policies.rpc());
     let timeout = TimeoutLayer::new(options.timeout)?;
-    Ok(Router::new()
-        .route_service("/rpc", methods)
-        .layer(timeout.http()))
+    let routes = Router::new().route_service("/rpc", methods);
+    Ok(authenticated(routes, options)?.layer(timeout.http()))
 }

@@ -40,6 +40,7 @@
 //! | around the HTTP routes and the gRPC service, with `.axum()` | trace, log, metrics, deadline, timeout |
 //! | around each JSON-RPC call, with `.rpc()` | trace, log, metrics, deadline |
 //! | around `/rpc`, with `.http()` | timeout |
+//! | inside of these, with `--auth` and `.axum()` | authentication |
 //! | around each endpoint, with `.rpc()` | rate limit |
 //! | around each endpoint of a client, with `.rpc()` | retry, circuit breaker, timeout |
 //! | around each HTTP and each JSON-RPC client, with `.rpc()` | deadline |

@@ -3,8 +3,8 @@ use axum::{
     body::Body,
     routing::{get, get_service},
 };
+use flags::RegistryUrl;
 use http::StatusCode;
-use registries::RegistryUrl;
 use tonic::transport::Channel;
 use tower::ServiceBuilder;
 use towerkit::{

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use registries::RegistryUrl;
+use flags::RegistryUrl;
 
 /// go-kit's API gateway on towerkit.
 #[derive(Debug, Clone, Parser)]

@@ -8,7 +8,7 @@
 //! curl -d '{"s":"hello, world"}' localhost:8000/stringsvc/uppercase      # {"v":"HELLO, WORLD"}
 //! ```
 //!
-//! `--addsvc` and `--stringsvc` name the registries of the instances; [`registries`] lists the URLs. An instance has one connection
+//! `--addsvc` and `--stringsvc` name the registries of the instances; [`flags`] lists the URLs. An instance has one connection
 //! for both operations of addsvc.
 //!
 //! # The layers

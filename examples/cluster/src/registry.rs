@@ -1,4 +1,4 @@
-use registries::RegistryUrl;
+use flags::RegistryUrl;
 use std::time::Duration;
 use towerkit::{
     core::BoxError,

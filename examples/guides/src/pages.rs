@@ -33,6 +33,10 @@ mod from_tower_otel {}
 mod from_tower_resilience {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/authentication.md")]
+mod authentication {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/building-a-service.md")]
 mod building_a_service {}
 

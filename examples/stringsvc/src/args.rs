@@ -1,7 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use registries::RegistryUrl;
+use flags::{AuthScheme, RegistryUrl};
 use towerkit::{discovery::Address, log::Format};
 use tracing::level_filters::LevelFilter;
 
@@ -38,6 +38,10 @@ pub struct Args {
         requires = "register"
     )]
     pub advertise: Option<Address>,
+
+    /// Authentication of callers: basic:FILE, api-key:FILE or jwt:URL; without one, anyone may call.
+    #[arg(long, env = "STRINGSVC_AUTH", value_name = "SCHEME")]
+    pub auth: Option<AuthScheme>,
 
     /// Calls admitted per second.
     #[arg(long, env = "STRINGSVC_RATE", default_value = "1000")]

@@ -28,6 +28,7 @@
 //! | request id | tower-http | keeps `x-request-id` or makes one, and returns it |
 //! | trace, log, metrics, rate limit | towerkit, one policy stack | continues the caller's trace; one line and one measurement for each call, also for rejected ones; 429 over the rate |
 //! | timeout | towerkit | 504 for a call that takes too long, with the time to read its body |
+//! | authentication, with `--auth` | towerkit | 401 without valid credentials |
 //! | routes | axum | 404, 405 with `Allow`, and the endpoints |
 //!
 //! # Responses
@@ -63,7 +64,7 @@
 //!
 //! With `--proxy` or `--discover`, other instances answer `uppercase` one after the other, and `count` is answered here. A failed
 //! attempt is repeated at the next instance. `--discover` takes the instances from a file, DNS or a registry, and `--register`
-//! registers an instance until it shuts down ([`registries`] lists the URLs); etcd, Consul and ZooKeeper need
+//! registers an instance until it shuts down ([`flags`] lists the URLs); etcd, Consul and ZooKeeper need
 //! `--features etcd`, `consul` or `zookeeper`.
 //!
 //! # Coming from go-kit

@@ -9,6 +9,7 @@ use std::{
 
 use addsvc::{Adder, Endpoints, Options, grpc_app, http_app, json_rpc_app, server_layers};
 use clap::Parser;
+use flags::AuthScheme;
 use tokio::net::TcpListener;
 use towerkit::{
     core::BoxError,
@@ -46,6 +47,10 @@ struct Args {
     /// Sends errors in the form of go-kit's addsvc.
     #[arg(long)]
     go_kit_errors: bool,
+
+    /// Authentication of callers: basic:FILE, api-key:FILE or jwt:URL; without one, anyone may call.
+    #[arg(long, value_name = "SCHEME")]
+    auth: Option<AuthScheme>,
 }
 
 #[tokio::main]
@@ -70,6 +75,7 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         rate: args.rate,
         timeout: Duration::from_millis(args.timeout_ms),
         go_kit_errors: args.go_kit_errors,
+        auth: args.auth.clone(),
     };
     let registry = Registry::new();
     // One set of endpoints for all transports: a rate limit counts the calls of all of them.

@@ -32,6 +32,7 @@ impl Instance {
             rate: 1000,
             timeout: Duration::from_secs(2),
             go_kit_errors: false,
+            auth: None,
         };
         let endpoints = Endpoints::new(Adder);
         let app = grpc_app(endpoints, &options, &Registry::new(), &Health::new());
