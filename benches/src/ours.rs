@@ -1,10 +1,12 @@
 //! The layers of towerkit, configured like the peers they are compared with and set so high that no call is rejected.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use towerkit_balance::{BalanceLayer, BuildTable};
 use towerkit_circuitbreaker::{CircuitBreakerLayer, KeyedCircuitBreakerLayer, OpenWhen};
 use towerkit_concurrency::ConcurrencyLimitLayer;
-use towerkit_core::{Call, Clock, IntoPolicy, PolicyLayer, stack};
+use towerkit_core::{Call, Clock, IntoPolicy, LayerExt, Plain, PolicyLayer, stack};
+use towerkit_discovery::{Discovery, Endpoints, Instance, InstanceService};
 use towerkit_log::LogLayer;
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{KeyedRateLimitLayer, LimitOptions, Quota, RateLimitLayer};
@@ -67,6 +69,46 @@ pub fn keyed_circuit_breaker(
     KeyedCircuitBreakerLayer::new(1000, |call: &Call<'_, u64>| Some(*call.request))
         .expect("a valid capacity")
         .clock(clock)
+}
+
+/// The services of instances with a breaker each.
+pub type GuardedEndpoints<S> = Endpoints<S, <CircuitBreakerLayer as IntoPolicy>::Policy>;
+
+/// Makes so many instances of a service.
+#[must_use]
+pub fn endpoints<S: crate::Plain>(inner: &S, instances: u16) -> Endpoints<S> {
+    let inner = inner.clone();
+    discovery(instances, |_| 1).endpoints(move |_| InstanceService::new(inner.clone()))
+}
+
+/// Makes so many instances of a service, with weights from 1 to 3.
+#[must_use]
+pub fn weighted_endpoints<S: crate::Plain>(inner: &S, instances: u16) -> Endpoints<S> {
+    let inner = inner.clone();
+    let discovery = discovery(instances, |index| 1 + u32::from(index % 3));
+    discovery.endpoints(move |_| InstanceService::new(inner.clone()))
+}
+
+/// Makes so many instances of a service, each with a breaker.
+#[must_use]
+pub fn guarded_endpoints<S: crate::Plain>(inner: &S, instances: u16) -> GuardedEndpoints<S> {
+    let inner = inner.clone();
+    discovery(instances, |_| 1)
+        .endpoints(move |_| InstanceService::new(inner.clone()).guards(CircuitBreakerLayer::new()))
+}
+
+fn discovery(instances: u16, weight: impl Fn(u16) -> u32) -> Discovery {
+    Discovery::fixed((0..instances).map(|index| {
+        let [high, low] = index.to_be_bytes();
+        let address = SocketAddr::from(([10, 0, high, low], 80));
+        Instance::from(address).weight(weight(index))
+    }))
+}
+
+/// Makes a load balancer.
+#[must_use]
+pub fn balance<C: BuildTable>(picker: C) -> BalanceLayer<C, Plain> {
+    BalanceLayer::new(picker).plain("double")
 }
 
 /// Makes a limit of a million calls at a time.

@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod balance;
 mod breaker;
 mod concurrency;
 mod contention;
@@ -46,6 +47,7 @@ fn over_ready(visit: &mut impl Visit) {
     limit::keyed(visit, inner.clone(), way);
     limit::http(visit, inner.clone(), way);
     limit::axum(visit, Ready::new(), way);
+    balance::plain(visit, &inner, way);
     breaker::plain(visit, inner.clone(), way);
     breaker::http(visit, inner.clone(), way);
     concurrency::plain(visit, inner.clone(), way);
@@ -103,4 +105,5 @@ fn contended(visit: &mut impl Visit, inner: &Ready) {
     contention::limit(visit, inner.clone());
     contention::breaker(visit, inner.clone());
     contention::metrics(visit, inner.clone());
+    balance::contended(visit, inner);
 }

@@ -2,6 +2,7 @@
 //!
 //! A peer that is no layer stands in a service written by hand that does what its README shows and nothing more.
 
+mod balance;
 mod breaker;
 mod concurrency;
 mod hedge;
@@ -13,6 +14,9 @@ mod router;
 mod timeout;
 mod trace;
 
+pub use balance::TowerBalance;
+pub use balance::tower_balance_peak_ewma;
+pub use balance::tower_balance_pending;
 pub use breaker::FailsafeDefault;
 pub use breaker::Reclosed;
 pub use breaker::Safe;

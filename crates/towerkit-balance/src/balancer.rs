@@ -1,10 +1,10 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
-use towerkit_discovery::{Address, EndpointSet, Endpoints, Subscription};
+use towerkit_discovery::{Address, Endpoints, InstanceEndpoint, Subscription};
 
 use crate::{
     BuildTable,
@@ -21,7 +21,7 @@ pub(crate) struct Balancer<S, R, C: BuildTable> {
     pub(crate) snapshot: SnapshotCell<Snapshot<S, R, C::Table>>,
     pub(crate) picker: C,
     pub(crate) shared: Arc<SharedState>,
-    /// Makes the service of an endpoint anew.
+    /// Makes the service of an endpoint anew, and returns true if it did.
     recreate: Box<dyn Fn(u64) -> bool + Send + Sync>,
     /// Held while a snapshot is made.
     updating: Mutex<()>,
@@ -38,39 +38,51 @@ where
     pub(crate) fn new(endpoints: Endpoints<S, R>, config: Config, picker: C) -> Arc<Self> {
         let shared = Arc::new(SharedState::new(config, C::MEASURES_LATENCY));
         let empty = Snapshot::new(Vec::new(), None, |none| picker.build_table(none));
-        let recreate = endpoints.clone();
-        let balancer = Arc::new(Self {
-            snapshot: SnapshotCell::new(empty),
-            picker,
-            shared,
-            recreate: Box::new(move |id| recreate.recreate(id)),
-            updating: Mutex::new(()),
-            subscription: OnceLock::new(),
-        });
-        if balancer.shared.config.zone.is_some() {
-            let (weak, endpoints) = (Arc::downgrade(&balancer), endpoints.clone());
-            balancer.shared.set_on_ejection(move || {
-                if let Some(balancer) = weak.upgrade() {
-                    balancer.update(|| endpoints.current());
-                }
-            });
-        }
-        let weak = Arc::downgrade(&balancer);
-        let subscription = endpoints.subscribe(move |set| {
-            if let Some(balancer) = weak.upgrade() {
-                balancer.update(|| set.clone());
+        let balancer = Arc::new_cyclic(|weak: &Weak<Self>| {
+            let (weak, endpoints) = (weak.clone(), endpoints.clone());
+            Self {
+                snapshot: SnapshotCell::new(empty),
+                picker,
+                shared,
+                recreate: Box::new(move |id| {
+                    let is_recreated = endpoints.recreate(id);
+                    if let Some(balancer) = weak.upgrade().filter(|_| is_recreated) {
+                        // Another thread may be on its way to do so.
+                        balancer.update(&endpoints);
+                    }
+                    is_recreated
+                }),
+                updating: Mutex::new(()),
+                subscription: OnceLock::new(),
             }
         });
+        let weak = Arc::downgrade(&balancer);
+        let current = endpoints.clone();
+        let update = move || {
+            if let Some(balancer) = weak.upgrade() {
+                balancer.update(&current);
+            }
+        };
+        if balancer.shared.config.zone.is_some() {
+            balancer.shared.set_on_ejection(update.clone());
+        }
+        let subscription = endpoints.subscribe(move |_| update());
         let _ = balancer.subscription.set(subscription);
+        // Another thread may be on its way to call the observer.
+        balancer.update(&endpoints);
         balancer
     }
 
-    /// Replaces the snapshot by one of the current endpoints, which `read` returns under the lock, so that a newer set is never
-    /// replaced by an older one.
-    fn update(&self, read: impl FnOnce() -> EndpointSet<S, R>) {
+    /// Replaces the snapshot by one of the current endpoints. They are read under the lock, so that a newer set is never replaced by an
+    /// older one.
+    fn update(&self, endpoints: &Endpoints<S, R>) {
         let updating = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = read();
+        let set = endpoints.current();
         let old = self.snapshot.load();
+        let zone = self.shared.config.zone.as_ref();
+        if zone.is_none() && is_same(&old, &set) {
+            return;
+        }
         let mut known: HashMap<&Address, &Candidate<S, R>> = old
             .all()
             .map(|(instance, candidate, _)| (&instance.address, candidate))
@@ -96,7 +108,6 @@ where
             });
             (instance.clone(), candidate)
         });
-        let zone = self.shared.config.zone.as_ref();
         let new = Snapshot::new(all.collect(), zone, |instances| {
             self.picker.build_table(instances)
         });
@@ -111,6 +122,18 @@ where
         // Drops the services of instances that are gone, outside of the lock.
         drop(old);
     }
+}
+
+/// Returns true if only the status has changed, so that the snapshot can stay.
+fn is_same<S, R, T>(snapshot: &Snapshot<S, R, T>, set: &[InstanceEndpoint<S, R>]) -> bool {
+    let known = snapshot.all().map(|(instance, candidate, _)| {
+        let id = candidate.policy.stats.endpoint_id();
+        (id, instance)
+    });
+    let current = set
+        .iter()
+        .map(|endpoint| (endpoint.id(), endpoint.instance()));
+    known.eq(current)
 }
 
 impl<S, R, C: BuildTable> Balancer<S, R, C> {

@@ -85,6 +85,15 @@ impl Counter {
         }
     }
 
+    /// Makes a counter so many turns before it is set back.
+    #[cfg(test)]
+    pub(crate) fn before_limit(turns: u64) -> Self {
+        Self {
+            turn: AtomicU64::new(Self::LIMIT - turns),
+            start: None,
+        }
+    }
+
     /// Returns the next turn modulo `count`.
     #[inline(always)]
     pub(crate) fn next(&self, count: usize) -> usize {
@@ -114,8 +123,7 @@ mod tests {
     #[test]
     fn the_turns_go_on_where_the_counter_is_set_back() {
         for count in [1, 3, 7, 10_000] {
-            let counter = Counter::starting_at(0);
-            counter.turn.store(Counter::LIMIT - 5, Ordering::Relaxed);
+            let counter = Counter::before_limit(5);
             let turns: Vec<_> = (0..20).map(|_| counter.next(count)).collect();
             for pair in turns.windows(2) {
                 assert_eq!(pair[1], (pair[0] + 1) % count);

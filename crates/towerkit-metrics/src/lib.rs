@@ -170,6 +170,7 @@ mod series_table;
 mod snapshot;
 mod striped;
 mod text_writer;
+mod with_labels;
 
 pub use buckets::Buckets;
 pub use events::EventMetrics;
@@ -185,3 +186,4 @@ pub use metric_table::{MetricDescriptor, MetricSource};
 pub use observer::{MetricsCallState, MetricsObserver};
 pub use registry::Registry;
 pub use snapshot::{HistogramSnapshot, MetricFamily, MetricKind, RegistrySnapshot, Sample, Value};
+pub use with_labels::WithLabels;
