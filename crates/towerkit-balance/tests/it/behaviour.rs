@@ -1,0 +1,13 @@
+//! Load balancing as a caller sees it.
+
+mod ejection;
+mod elsewhere;
+mod handle;
+mod load;
+mod membership;
+mod readiness;
+mod setup;
+mod shares;
+mod sockets;
+mod waiting;
+mod zones;
