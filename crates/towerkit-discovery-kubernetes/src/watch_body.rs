@@ -8,8 +8,7 @@ use http_body::{Body, Frame};
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The time without a byte after which a watch counts as dead. API servers send bookmarks about once a minute; one of 1.20 does not,
-/// and is listed after this time.
+/// The time without a byte after which a watch counts as dead. An API server sends bookmarks about once a minute.
 pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 /// The age from which on the end of a watch is regular: it is asked for 290 s.
 const REGULAR_END: Duration = Duration::from_secs(280);
