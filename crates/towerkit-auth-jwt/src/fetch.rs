@@ -23,7 +23,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Fetches small documents. It follows no redirects, unless the client of the program does.
 ///
-/// The client is made when it is first needed: a key set in a file needs none.
+/// The client is made when it is first needed: a key set in a file needs no client.
 #[derive(Clone)]
 pub(crate) struct Fetch(Arc<OnceLock<Client>>);
 

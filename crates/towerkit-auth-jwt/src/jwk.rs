@@ -1,4 +1,5 @@
 use serde_json::{Map, Value};
+use towerkit_core::ConfigError;
 
 use crate::{Algorithm, Key, base64_url, strict_json};
 
@@ -34,15 +35,35 @@ impl Unusable {
     }
 }
 
-/// Reads the members of a key.
-pub(crate) fn parse(jwk: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
-    strict_json::object(jwk)
+impl Key {
+    /// Reads a key from a JSON Web Key ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)), with its `kid`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] if the text is not a key, or not one for this algorithm, if the key is not meant for signatures (`use`,
+    /// `key_ops`, `alg`), or if it is a private key.
+    pub fn jwk(algorithm: Algorithm, jwk: &[u8]) -> Result<Self, ConfigError> {
+        let error = |reason: &str| {
+            ConfigError::new(
+                "key",
+                "..",
+                format!("a JSON Web Key for {algorithm}: {reason}"),
+            )
+        };
+        let jwk = strict_json::object(jwk).map_err(|_| error("not an object"))?;
+        let key = if algorithm.is_symmetric() {
+            secret(&jwk, algorithm)
+        } else {
+            public(&jwk, &[algorithm])
+        };
+        key.map_err(|reason| error(reason.as_str()))
+    }
 }
 
 /// Makes a public key for one of the algorithms.
 ///
-/// A key with `alg` is for that algorithm only. Another key is for the one algorithm that fits it; of several RSA algorithms none is
-/// chosen, because the token would make the choice.
+/// A key with `alg` is for that algorithm only. Another key is for the one algorithm that fits it; with several RSA algorithms the key
+/// is skipped, because the token would make the choice.
 pub(crate) fn public(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Key, Unusable> {
     if PRIVATE.iter().any(|member| jwk.contains_key(*member)) {
         return Err(Unusable::PrivateKey);

@@ -12,13 +12,12 @@ use crate::{
     Algorithm,
     algorithm::Primitive,
     der::{PublicKey, public_key},
-    jwk,
 };
 
 /// A key that verifies tokens of one algorithm.
 ///
-/// A token is checked with the algorithm of the key, whatever its header says; a header that names another one is refused. So a public
-/// key is never taken for the secret of an HMAC.
+/// A token is checked with the algorithm of its key, and refused if its header names another one. So a public key is never taken for the
+/// secret of an HMAC.
 ///
 /// ```
 /// use towerkit_auth_jwt::{Algorithm, Key};
@@ -105,29 +104,6 @@ impl Key {
             PublicKey::Point(point) => Self::point(algorithm, point),
         }
         .ok_or_else(error)
-    }
-
-    /// Reads a key from a JSON Web Key ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)), with its `kid`.
-    ///
-    /// # Errors
-    ///
-    /// Returns a [`ConfigError`] if the text is not a key, or not one for this algorithm, if the key is not meant for signatures (`use`,
-    /// `key_ops`, `alg`), or if it is a private key.
-    pub fn jwk(algorithm: Algorithm, jwk: &[u8]) -> Result<Self, ConfigError> {
-        let error = |reason: &str| {
-            ConfigError::new(
-                "key",
-                "..",
-                format!("a JSON Web Key for {algorithm}: {reason}"),
-            )
-        };
-        let jwk = jwk::parse(jwk).map_err(|_| error("not an object"))?;
-        let key = if algorithm.is_symmetric() {
-            jwk::secret(&jwk, algorithm)
-        } else {
-            jwk::public(&jwk, &[algorithm])
-        };
-        key.map_err(|reason| error(reason.as_str()))
     }
 
     /// Sets the id of the key, which tokens have in their header `kid`.

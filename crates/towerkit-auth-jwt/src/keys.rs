@@ -22,7 +22,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if there is no key, or if two keys of one algorithm have the same id, or none.
+    /// Returns a [`ConfigError`] if there is no key, or if two keys of one algorithm have the same id or lack an id.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
         let keys: Vec<_> = keys.into_iter().collect();
         let error = |keys: &[Key]| {

@@ -15,7 +15,7 @@ pub(crate) struct LoadSchedule {
 /// The reason for a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// There is nothing yet, or it is old.
+    /// It was not loaded yet, or it is old.
     Due,
     /// A token names a key that is not there.
     UnknownKey,

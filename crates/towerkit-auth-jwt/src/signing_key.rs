@@ -124,7 +124,7 @@ impl SigningKey {
         self
     }
 
-    /// Signs claims: a JSON object, of which nothing is checked and to which nothing is added.
+    /// Signs claims, a JSON object, as they are: without checks and without additions.
     ///
     /// # Errors
     ///

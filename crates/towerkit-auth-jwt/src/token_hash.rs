@@ -6,8 +6,8 @@ use crate::compact::MAX_LENGTH;
 ///
 /// The hash is NH of UMAC ([RFC 4418, section 5.2]) with words of 64 bits and two passes, the second with the key shifted by two words:
 /// two given texts of one length have the same hash with a probability of 2^-128 (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC:
-/// Fast and Secure Message Authentication", 1999, theorem 4.2 and its Toeplitz extension). Nobody sees a hash, so that the key need not
-/// change.
+/// Fast and Secure Message Authentication", 1999, theorem 4.2 and its Toeplitz extension). No hash leaves the process, so that the key
+/// need not change.
 ///
 /// [RFC 4418, section 5.2]: https://www.rfc-editor.org/rfc/rfc4418#section-5.2
 pub(crate) struct TokenHasher(Box<[[u64; 2]]>);

@@ -6,5 +6,6 @@ mod go_kit;
 mod jwks;
 mod layer;
 mod pyjwt;
+mod real_provider;
 mod real_server;
 mod verification;
