@@ -74,7 +74,7 @@ impl CasbinPolicy {
     /// Returns a [`ConfigError`] that names the fault if the model or a line of the policy is invalid; see the
     /// [crate documentation](crate#errors).
     pub fn parse(model: &str, policy: &str) -> Result<Self, ConfigError> {
-        Self::new(Snapshot::parse(model, policy)?, None)
+        Ok(Self::new(Snapshot::parse(model, policy)?, None))
     }
 
     /// Reads a model and a policy from files, which [`reload`](Self::reload) reads again.
@@ -90,15 +90,15 @@ impl CasbinPolicy {
             model: model.into(),
             policy: policy.into(),
         };
-        Self::new(files.read()?, Some(files))
+        Ok(Self::new(files.read()?, Some(files)))
     }
 
-    fn new(snapshot: Snapshot, files: Option<Files>) -> Result<Self, ConfigError> {
-        Ok(Self(Arc::new(Shared {
+    fn new(snapshot: Snapshot, files: Option<Files>) -> Self {
+        Self(Arc::new(Shared {
             current: ArcSwap::from_pointee(snapshot),
             files,
             changes: Mutex::default(),
-        })))
+        }))
     }
 
     /// Reads the files again. Calls that come later are decided by the new model and the new policy.
@@ -379,7 +379,7 @@ fn valid_pattern(error: String) -> String {
     // The message of a regular expression has several lines, the last of which is the fault.
     let fault = error.lines().last().unwrap_or_default();
     let fault = fault.trim_start_matches("error: ");
-    format!("a pattern of which casbin can make a regular expression of at most 64 KiB ({fault})")
+    format!("a pattern of which casbin can make a regular expression of at most 128 KiB ({fault})")
 }
 
 fn invalid_model(error: impl fmt::Display) -> ConfigError {
