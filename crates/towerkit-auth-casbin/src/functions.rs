@@ -8,6 +8,9 @@ use casbin::{
 
 use crate::pattern::{Pattern, PatternKind, Patterns};
 
+/// The failure of a comparison with a text that is too long for the pattern.
+pub(crate) const TOO_LONG: &str = "the text is too long for the pattern";
+
 /// The state of the decision of this thread. Functions of Casbin are pointers, and find it here.
 #[derive(Default)]
 struct Evaluation {
@@ -143,7 +146,7 @@ fn with_pattern<T>(
                 compiled.as_ref().map_err(Clone::clone)
             }
         };
-        let too_long = || "the text is too long for the pattern".to_owned();
+        let too_long = || TOO_LONG.to_owned();
         match pattern {
             Ok(pattern) if pattern.is_cheap_for(text) => return Some(use_pattern(pattern)),
             Ok(_) => evaluation.failure.get_or_insert_with(too_long),
