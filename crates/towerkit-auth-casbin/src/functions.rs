@@ -8,11 +8,14 @@ use casbin::{
 
 use crate::pattern::{Pattern, PatternKind, Patterns};
 
+/// The failure of a comparison with a text that is too long for the pattern.
+pub(crate) const TOO_LONG: &str = "the text is too long for the pattern";
+
 /// The state of the decision of this thread. Functions of Casbin are pointers, and find it here.
 #[derive(Default)]
 struct Evaluation {
     patterns: Arc<Patterns>,
-    /// The first pattern that could not be compiled. Functions of Casbin cannot return errors.
+    /// The first comparison that was not made. Functions of Casbin cannot return errors.
     failure: Option<String>,
 }
 
@@ -45,7 +48,7 @@ pub(crate) fn register(enforcer: &mut Enforcer) {
 ///
 /// # Errors
 ///
-/// Returns the cause if a pattern was invalid, so that the result is not that of the policy.
+/// Returns the cause if a comparison was not made, so that the result is not that of the policy.
 pub(crate) fn with_patterns<T>(
     patterns: &Arc<Patterns>,
     evaluate: impl FnOnce() -> T,
@@ -85,7 +88,7 @@ fn key_match3(text: Dynamic, pattern: Dynamic) -> Dynamic {
 
 fn key_match4(text: Dynamic, pattern: Dynamic) -> Dynamic {
     let (text, pattern) = (string(text), string(pattern));
-    let matches = with_pattern(PatternKind::KeyMatch4, &pattern, |pattern| {
+    let matches = with_pattern(PatternKind::KeyMatch4, &text, &pattern, |pattern| {
         pattern.is_match_with_equal_names(&text)
     });
     matches.unwrap_or_default().into()
@@ -115,13 +118,13 @@ fn key_get3(text: Dynamic, pattern: Dynamic, name: Dynamic) -> Dynamic {
 
 fn is_match(kind: PatternKind, text: Dynamic, pattern: Dynamic) -> Dynamic {
     let (text, pattern) = (string(text), string(pattern));
-    let matches = with_pattern(kind, &pattern, |pattern| pattern.is_match(&text));
+    let matches = with_pattern(kind, &text, &pattern, |pattern| pattern.is_match(&text));
     matches.unwrap_or_default().into()
 }
 
 fn variable(kind: PatternKind, text: Dynamic, pattern: Dynamic, name: Dynamic) -> Dynamic {
     let (text, pattern, name) = (string(text), string(pattern), string(name));
-    let found = with_pattern(kind, &pattern, |pattern| {
+    let found = with_pattern(kind, &text, &pattern, |pattern| {
         pattern.variable(&text, &name).map(ToOwned::to_owned)
     });
     found.flatten().unwrap_or_default().into()
@@ -130,27 +133,32 @@ fn variable(kind: PatternKind, text: Dynamic, pattern: Dynamic, name: Dynamic) -
 /// Uses a pattern of the policy, or compiles one that the matcher has computed.
 fn with_pattern<T>(
     kind: PatternKind,
+    text: &str,
     pattern: &str,
     use_pattern: impl FnOnce(&Pattern) -> T,
 ) -> Option<T> {
     EVALUATION.with_borrow_mut(|evaluation| {
-        if let Some(compiled) = evaluation.patterns.find(kind, pattern) {
-            return Some(use_pattern(compiled));
-        }
-        match Pattern::compile(kind, pattern) {
-            Ok(compiled) => Some(use_pattern(&compiled)),
-            Err(error) => {
-                evaluation.failure.get_or_insert(error);
-                None
+        let compiled;
+        let pattern = match evaluation.patterns.find(kind, pattern) {
+            Some(pattern) => Ok(pattern),
+            None => {
+                compiled = Pattern::compile(kind, pattern);
+                compiled.as_ref().map_err(Clone::clone)
             }
-        }
+        };
+        let too_long = || TOO_LONG.to_owned();
+        match pattern {
+            Ok(pattern) if pattern.is_cheap_for(text) => return Some(use_pattern(pattern)),
+            Ok(_) => evaluation.failure.get_or_insert_with(too_long),
+            Err(error) => evaluation.failure.get_or_insert(error),
+        };
+        None
     })
 }
 
 fn string(value: Dynamic) -> ImmutableString {
-    match value.as_immutable_string_ref() {
-        Ok(text) => return text.clone(),
-        Err(_) => {}
+    if let Ok(text) = value.as_immutable_string_ref() {
+        return text.clone();
     }
     value.to_string().into()
 }

@@ -2,8 +2,11 @@ use std::collections::HashMap;
 
 use regex::{Regex, RegexBuilder};
 
-/// The size of a compiled pattern. With the length of arguments, it bounds the steps of a comparison.
-const MAX_SIZE: usize = 1 << 16;
+/// The sizes of a compiled pattern, of which the smallest that is enough is its own.
+const SIZES: [usize; 4] = [1 << 14, 1 << 15, 1 << 16, 1 << 17];
+
+/// A comparison takes at most as many steps as the pattern has states, for each byte of the text: size and length bound it together.
+const MAX_STEPS: usize = 1 << 24;
 
 /// The functions whose second argument is a pattern that is compiled to a regular expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,12 +24,16 @@ pub(crate) enum PatternKind {
 #[derive(Debug)]
 pub(crate) struct Pattern {
     regex: Regex,
+    max_text: usize,
     names: Vec<String>,
 }
 
 /// The patterns of one policy, by the function that compares with them.
 #[derive(Debug, Default)]
 pub(crate) struct Patterns(HashMap<PatternKind, HashMap<String, Pattern>>);
+
+/// Splits a variable off the start of a pattern, if it starts with one: its name, and the rest.
+type SplitVariable = fn(&str) -> Option<(&str, &str)>;
 
 impl PatternKind {
     /// Returns the kind of the function with this name.
@@ -45,7 +52,7 @@ impl PatternKind {
 
     /// Translates a pattern: to a regular expression, and the names of its variables.
     fn translate(self, pattern: &str) -> (String, Vec<String>) {
-        let (group, variable): (_, fn(&str) -> Option<(&str, &str)>) = match self {
+        let (group, variable): (_, SplitVariable) = match self {
             Self::Regex => return (pattern.to_owned(), Vec::new()),
             Self::KeyMatch2 => ("[^/]+", colon_variable),
             Self::KeyGet2 => ("([^/]+)", colon_variable),
@@ -74,8 +81,7 @@ impl PatternKind {
 impl Pattern {
     pub(crate) fn compile(kind: PatternKind, pattern: &str) -> Result<Self, String> {
         let (regex, names) = kind.translate(pattern);
-        let built = RegexBuilder::new(&regex).size_limit(MAX_SIZE).build();
-        let regex = built.map_err(|error| error.to_string())?;
+        let (regex, size) = build(&regex).map_err(|error| error.to_string())?;
         let has_groups = matches!(
             kind,
             PatternKind::KeyMatch4 | PatternKind::KeyGet2 | PatternKind::KeyGet3
@@ -83,7 +89,17 @@ impl Pattern {
         if has_groups && regex.captures_len() != names.len() + 1 {
             return Err("a group beside the variables".to_owned());
         }
-        Ok(Self { regex, names })
+        let max_text = MAX_STEPS / size;
+        Ok(Self {
+            regex,
+            max_text,
+            names,
+        })
+    }
+
+    /// Returns false if a comparison with `text` could take too long.
+    pub(crate) fn is_cheap_for(&self, text: &str) -> bool {
+        text.len() <= self.max_text
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
@@ -124,14 +140,25 @@ impl Patterns {
     }
 }
 
-/// Splits `:name` off, which ends at the next `/`.
+fn build(regex: &str) -> Result<(Regex, usize), regex::Error> {
+    let mut result = Err(regex::Error::CompiledTooBig(0));
+    for size in SIZES {
+        result = RegexBuilder::new(regex).size_limit(size).build();
+        if !matches!(result, Err(regex::Error::CompiledTooBig(_))) {
+            return result.map(|regex| (regex, size));
+        }
+    }
+    result.map(|regex| (regex, SIZES[SIZES.len() - 1]))
+}
+
+/// Splits off `:name`, which ends at the next `/`.
 fn colon_variable(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix(':')?;
     let end = text.find('/').unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
 }
 
-/// Splits `{name}` off, whose name has no `/`.
+/// Splits off `{name}`; the name has no `/`.
 fn brace_variable(text: &str) -> Option<(&str, &str)> {
     let (name, after) = text.strip_prefix('{')?.split_once('}')?;
     (!name.is_empty() && !name.contains('/')).then_some((name, after))
@@ -193,6 +220,16 @@ mod tests {
                 "{pattern}"
             );
         }
+    }
+
+    /// CA-05: `(a{1,30}){40}b` has 1,200 states that are all active for a text of `a`.
+    #[test]
+    fn a_large_pattern_is_compared_with_short_texts_only() {
+        let small = Pattern::compile(PatternKind::Regex, "^/a+$").unwrap();
+        assert!(small.is_cheap_for(&"a".repeat(1024)));
+        let large = Pattern::compile(PatternKind::Regex, "(a{1,30}){40}b").unwrap();
+        assert!(large.is_cheap_for(&"a".repeat(128)));
+        assert!(!large.is_cheap_for(&"a".repeat(256)));
     }
 
     #[test]

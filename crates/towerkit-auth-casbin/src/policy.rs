@@ -16,7 +16,7 @@ use towerkit_auth::AuthError;
 use towerkit_core::ConfigError;
 
 use crate::{
-    functions::{register, with_patterns},
+    functions::{TOO_LONG, register, with_patterns},
     pattern::{PatternKind, Patterns},
     rules::rules,
 };
@@ -74,7 +74,7 @@ impl CasbinPolicy {
     /// Returns a [`ConfigError`] that names the fault if the model or a line of the policy is invalid; see the
     /// [crate documentation](crate#errors).
     pub fn parse(model: &str, policy: &str) -> Result<Self, ConfigError> {
-        Self::new(Snapshot::parse(model, policy)?, None)
+        Ok(Self::new(Snapshot::parse(model, policy)?, None))
     }
 
     /// Reads a model and a policy from files, which [`reload`](Self::reload) reads again.
@@ -90,15 +90,15 @@ impl CasbinPolicy {
             model: model.into(),
             policy: policy.into(),
         };
-        Self::new(files.read()?, Some(files))
+        Ok(Self::new(files.read()?, Some(files)))
     }
 
-    fn new(snapshot: Snapshot, files: Option<Files>) -> Result<Self, ConfigError> {
-        Ok(Self(Arc::new(Shared {
+    fn new(snapshot: Snapshot, files: Option<Files>) -> Self {
+        Self(Arc::new(Shared {
             current: ArcSwap::from_pointee(snapshot),
             files,
             changes: Mutex::default(),
-        })))
+        }))
     }
 
     /// Reads the files again. Calls that come later are decided by the new model and the new policy.
@@ -224,8 +224,11 @@ impl Snapshot {
             at.map_or("", |at| &rule[at])
         };
         let request: Vec<&str> = model["r"]["r"].tokens.iter().map(like_rule).collect();
-        let tried = self.evaluate(&request);
-        tried.map(|_| ()).map_err(invalid_model)
+        match self.evaluate(&request) {
+            // Patterns are in place of texts here, and may be longer than these.
+            Err(error) if error != TOO_LONG => Err(invalid_model(error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -379,7 +382,7 @@ fn valid_pattern(error: String) -> String {
     // The message of a regular expression has several lines, the last of which is the fault.
     let fault = error.lines().last().unwrap_or_default();
     let fault = fault.trim_start_matches("error: ");
-    format!("a pattern of which casbin can make a regular expression of at most 64 KiB ({fault})")
+    format!("a pattern of which casbin can make a regular expression of at most 128 KiB ({fault})")
 }
 
 fn invalid_model(error: impl fmt::Display) -> ConfigError {

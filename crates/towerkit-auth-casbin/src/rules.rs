@@ -71,7 +71,7 @@ mod tests {
             (r#"p, "a" b"#, None),
         ];
         for (line, expected) in cases {
-            let expected = expected.map(|fields| fields.iter().map(|f| f.to_string()).collect());
+            let expected = expected.map(|fields| fields.iter().map(ToString::to_string).collect());
             assert_eq!(fields(line), expected, "{line}");
         }
     }

@@ -94,7 +94,7 @@
 //!
 //! # Cost
 //!
-//! Cedar evaluates every policy for each call, on the thread of the call: some microseconds, and about a microsecond more for each policy.
+//! Cedar evaluates every policy for each call, on the thread of the call: some microseconds, and one or two more for each policy.
 //!
 //! # Extensions
 //!

@@ -108,6 +108,36 @@ async fn an_element_that_is_too_long_never_reaches_the_matcher() {
     }
 }
 
+/// CA-05
+#[test]
+fn a_text_that_is_too_long_for_a_pattern_denies() {
+    let pattern = "/:a".repeat(90);
+    let policy = CasbinPolicy::parse(
+        &model("keyMatch2(r.obj, p.obj)"),
+        &format!("p, x, {pattern}, y"),
+    );
+    assert!(
+        policy
+            .unwrap()
+            .enforce(&["ann", &"/a".repeat(30), "GET"])
+            .is_err()
+    );
+
+    let policy = CasbinPolicy::parse(
+        &model("!regexMatch(r.obj, p.obj)"),
+        "p, any, \"(a{1,30}){40}b\", any",
+    );
+    let policy = policy.unwrap();
+    assert!(policy.enforce(&["ann", &"a".repeat(128), "GET"]).is_ok());
+    let error = policy
+        .enforce(&["ann", &"a".repeat(256), "GET"])
+        .unwrap_err();
+    assert_eq!(
+        error,
+        AuthError::unavailable("the text is too long for the pattern")
+    );
+}
+
 /// CA-05: a pattern of the policy is refused when it is read, and one of a request when it is compiled.
 #[test]
 fn a_hostile_pattern_is_refused() {
