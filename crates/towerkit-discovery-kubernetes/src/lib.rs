@@ -74,7 +74,8 @@
 //! # Tokens
 //!
 //! The [token] of a service account is read again once a minute, and at once if the API server refuses it. The same holds for a
-//! [`Kubernetes`] that is made from a kubeconfig, whose command for credentials is run again if they are refused.
+//! [`Kubernetes`] that is made from a kubeconfig, whose command for credentials is run again if they are refused: the source spawns a
+//! task for blocking code for that.
 //!
 //! # Features
 //!
