@@ -302,23 +302,23 @@ fn by_hand() -> (Arc<ByHand>, mpsc::Sender<()>) {
 async fn a_flood_of_wrong_passwords_takes_one_thread_and_starves_no_caller() {
     let (verifier, tokens) = by_hand();
     let (basic_auth, layer) = shop(Arc::clone(&verifier));
-    let mut flood = Vec::new();
-    for number in 0..1_000 {
+    let spawn = |number: u32| {
         let request = from(basic(&format!("user{number}"), "wrong"), [10, 0, 0, 66]);
-        flood.push(tokio::spawn({
-            let layer = layer.clone();
-            async move { status(&layer, request).await }
-        }));
-    }
-    let settled = async || {
-        // One of the flood is being verified, and 256 wait.
-        while basic_auth.snapshot().verified == 0 || basic_auth.snapshot().waiting != 256 {
-            tokio::task::yield_now().await;
-        }
+        let layer = layer.clone();
+        tokio::spawn(async move { status(&layer, request).await })
     };
-    tokio::time::timeout(Duration::from_secs(30), settled())
-        .await
-        .unwrap();
+    let mut flood = vec![spawn(0)];
+    let settled = async |verified, waiting| loop {
+        let snapshot = basic_auth.snapshot();
+        if snapshot.verified == verified && snapshot.waiting == waiting {
+            return;
+        }
+        tokio::task::yield_now().await;
+    };
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, settled(1, 0)).await.unwrap();
+    flood.extend((1..1_000).map(spawn));
+    tokio::time::timeout(limit, settled(1, 256)).await.unwrap();
     let mut valid = Box::pin(status(&layer, from(basic("ann", "right"), [10, 0, 0, 7])));
     // The first poll puts the call into the queue, while the first verification runs.
     assert!(
