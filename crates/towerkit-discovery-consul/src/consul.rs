@@ -3,8 +3,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use towerkit_core::ConfigError;
 use towerkit_discovery::RegistryClient;
 
-use crate::ConsulService;
-
 /// The TTL of registrations, by default.
 const DEFAULT_TTL: Duration = Duration::from_secs(15);
 /// The least that Consul accepts, and the default.
@@ -47,7 +45,7 @@ impl Consul {
         Ok(self)
     }
 
-    /// Sets the datacenter whose instances are discovered. Default: that of the agent. Registrations are always made at the agent.
+    /// Sets the datacenter in which instances are discovered. Default: that of the agent. Registrations are always made at the agent.
     #[must_use]
     pub fn datacenter(mut self, name: impl Into<Arc<str>>) -> Self {
         self.datacenter = Some(name.into());
@@ -56,7 +54,7 @@ impl Consul {
 
     /// Sets the time that a query waits for a change. Default: 30 seconds.
     ///
-    /// A query that waits costs the agent nearly nothing. One whose connection died without a sign is noticed after this time.
+    /// A query that waits costs the agent little. After this time a query is noticed that lost its connection without a sign.
     ///
     /// # Errors
     ///
@@ -86,12 +84,6 @@ impl Consul {
         let range = MIN_DEREGISTER_AFTER..=Duration::from_secs(365 * 24 * 3600);
         self.deregister_after = ConfigError::check_range("deregister_after", time, range)?;
         Ok(self)
-    }
-
-    /// Returns a service, to discover it or to register in it.
-    #[must_use]
-    pub fn service(&self, name: impl Into<Arc<str>>) -> ConsulService {
-        ConsulService::new(self.clone(), name.into())
     }
 }
 

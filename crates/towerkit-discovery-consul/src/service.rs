@@ -23,8 +23,16 @@ pub struct ConsulService {
 #[derive(Debug)]
 pub struct ConsulLease(String);
 
+impl Consul {
+    /// Returns a service, to discover it or to register in it.
+    #[must_use]
+    pub fn service(&self, name: impl Into<Arc<str>>) -> ConsulService {
+        ConsulService::new(self.clone(), name.into())
+    }
+}
+
 impl ConsulService {
-    pub(crate) const fn new(consul: Consul, name: Arc<str>) -> Self {
+    const fn new(consul: Consul, name: Arc<str>) -> Self {
         Self {
             consul,
             name,

@@ -105,7 +105,7 @@ impl Source for FileInstances {
     }
 }
 
-/// By what a change of a file is told: the time of its modification, and its size.
+/// The time of the last modification of a file, and its size, by which a change is told.
 type Version = (Option<SystemTime>, u64);
 
 /// Returns the content if it may have changed since it was `seen`.

@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The minimum time between two requests.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// The time in which there are at most two requests.
+const WINDOW: Duration = Duration::from_secs(1);
+/// The maximum backoff after a first failure.
+const BACKOFF: Duration = Duration::from_millis(750);
 /// The maximum backoff of a registry that does not answer: its restart is noticed within this time.
 const MAX_UNREACHABLE: Duration = Duration::from_millis(1500);
 /// The maximum backoff of a registry that answers with an error, such as one about missing rights.
@@ -11,9 +13,8 @@ const MAX_REFUSED: Duration = Duration::from_secs(30);
 
 /// Spaces the requests of a loop to a registry: at most two a second, and fewer while they fail.
 ///
-/// Each loop of a [`Source`](crate::Source) has one. The first request is sent at once, and so is any request that comes 500 ms after
-/// the one before. After failures the waits are random and grow from retry to retry, so that clients do not return to a registry all
-/// at the same time.
+/// Each loop of a [`Source`](crate::Source) has one. A request is sent at once if the last but one was a second ago. After failures the
+/// waits are random and grow from retry to retry, so that clients do not return to a registry all at the same time.
 ///
 /// ```
 /// use towerkit_discovery::{InstanceSender, Pacer, RegistryError};
@@ -38,16 +39,20 @@ const MAX_REFUSED: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Pacer {
-    next: Option<Instant>,
+    /// When the last two requests were sent, the last one last.
+    sent: [Option<Instant>; 2],
+    /// The end of the backoff.
+    resume_at: Option<Instant>,
     failures: u32,
 }
 
 impl Pacer {
-    /// Makes a pacer that lets the first request through at once.
+    /// Makes a pacer that has seen no request.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            next: None,
+            sent: [None; 2],
+            resume_at: None,
             failures: 0,
         }
     }
@@ -58,10 +63,12 @@ impl Pacer {
     ///
     /// If the future is dropped, no request is counted.
     pub async fn wait(&mut self) {
-        if let Some(next) = self.next {
+        let [last_but_one, last] = self.sent;
+        let next = last_but_one.map(|at| at + WINDOW).max(self.resume_at);
+        if let Some(next) = next {
             sleep_until(next).await;
         }
-        self.next = Some(Instant::now() + INTERVAL);
+        self.sent = [last, Some(Instant::now())];
     }
 
     /// Resets the backoff, after an answer of the registry.
@@ -84,14 +91,15 @@ impl Pacer {
         // Above 2^7 the maximum applies in any case.
         let factor = 1_u32 << self.failures.min(7);
         self.failures = self.failures.saturating_add(1);
-        let backoff = (INTERVAL * 3 / 2 * factor).min(max);
-        let next = Instant::now() + backoff.mul_f64(0.5 + 0.5 * fastrand::f64());
-        self.next = self.next.max(Some(next));
+        let backoff = (BACKOFF * factor).min(max);
+        self.resume_at = Some(Instant::now() + backoff.mul_f64(0.5 + 0.5 * fastrand::f64()));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     async fn waited(pacer: &mut Pacer) -> Duration {
@@ -101,18 +109,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_are_half_a_second_apart_and_an_idle_loop_waits_for_none() {
+    async fn there_are_at_most_two_requests_in_any_second_and_an_idle_loop_does_not_wait() {
         let mut pacer = Pacer::new();
-        assert_eq!(waited(&mut pacer).await, Duration::ZERO);
-        pacer.succeeded();
-        assert_eq!(waited(&mut pacer).await, INTERVAL);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(waited(&mut pacer).await, Duration::ZERO);
+        for _ in 0..3 {
+            assert_eq!(waited(&mut pacer).await, Duration::ZERO);
+            assert_eq!(waited(&mut pacer).await, Duration::ZERO);
+            pacer.succeeded();
+            assert_eq!(waited(&mut pacer).await, WINDOW);
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(waited(&mut pacer).await, Duration::ZERO);
+            assert_eq!(waited(&mut pacer).await, WINDOW - Duration::from_millis(1));
+            sleep(Duration::from_secs(5)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unreachable_registry_is_asked_at_most_twice_a_second_and_within_a_second_and_a_half()
-     {
+    async fn an_unreachable_registry_is_asked_within_a_second_and_a_half() {
         for _ in 0..50 {
             let mut pacer = Pacer::new();
             pacer.wait().await;
@@ -120,13 +132,11 @@ mod tests {
             for _ in 0..20 {
                 pacer.failed();
                 let wait = waited(&mut pacer).await;
-                assert!(wait >= Duration::from_millis(499), "{wait:?}");
+                assert!(wait >= Duration::from_millis(374), "{wait:?}");
                 assert!(wait <= Duration::from_millis(1501), "{wait:?}");
                 total += wait;
             }
             assert!(total > Duration::from_secs(17), "{total:?}");
-            pacer.succeeded();
-            assert_eq!(waited(&mut pacer).await, INTERVAL);
         }
     }
 
@@ -139,5 +149,8 @@ mod tests {
         }
         let wait = waited(&mut pacer).await;
         assert!((15..=30).contains(&wait.as_secs()), "{wait:?}");
+        pacer.succeeded();
+        pacer.failed();
+        assert!(waited(&mut pacer).await < WINDOW);
     }
 }

@@ -21,7 +21,7 @@ use crate::{Instance, LeaseStatus, Pacer, Registry, RegistryError};
 const DROP_GRACE: Duration = Duration::from_secs(5);
 /// The maximum time for one request.
 const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The minimum time for one request, for a registry with a TTL of nearly nothing.
+/// The minimum time for one request, for a registry with a TTL near zero.
 const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
 /// How much earlier than the heartbeat a renewal may be sent, as a share of it.
 const HEARTBEAT_JITTER: f64 = 0.1;
@@ -80,7 +80,7 @@ impl<R: Registry> Registrar<R> {
         self
     }
 
-    /// Sets the time between two renewals. Default: a third of the TTL of the registry, and never less than half a second.
+    /// Sets the time between two renewals. Default: a third of the TTL of the registry. There are at most two a second.
     ///
     /// # Errors
     ///

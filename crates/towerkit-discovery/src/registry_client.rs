@@ -91,7 +91,7 @@ impl RegistryClient {
         self.with(|config| config.connect_timeout = timeout)
     }
 
-    /// Sends a header whose value is a secret, such as a token, with each request.
+    /// Sends a header with a secret value, such as a token, with each request.
     ///
     /// # Errors
     ///

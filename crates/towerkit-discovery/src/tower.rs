@@ -40,7 +40,7 @@ where
 
 /// The changes of [`Endpoints`], as a stream of [`Change`].
 ///
-/// An instance whose service was made anew is inserted again, which replaces its service.
+/// An instance is inserted again when its service was made anew, which replaces the service.
 pub struct EndpointChanges<S, R = ()> {
     endpoints: Endpoints<S, R>,
     #[expect(dead_code, reason = "wakes the task while it lives")]
@@ -72,7 +72,7 @@ where
 }
 
 impl<S: Clone + Send + Sync + 'static, R: Send + Sync + 'static> EndpointChanges<S, R> {
-    /// Finds what is different from what is known.
+    /// Finds the differences from the known services.
     fn compare(&mut self) {
         let set = self.endpoints.current();
         self.known.retain(|address, _| {

@@ -118,18 +118,30 @@ impl<'a, D: Driver> Subject<'a, D> {
     async fn is_in_use(&self, what: &str) {
         let second = register(self.driver, &self.client, "addsvc", instance(2));
         let seen = self
-            .wait_for(what, SEEN, |snapshot| has(snapshot, &[1, 2]))
+            .wait_for(what, self.seen(), |snapshot| has(snapshot, &[1, 2]))
             .await;
         let start = Instant::now();
         second.stop(PATIENCE).await;
-        self.wait_for(what, SEEN, |snapshot| has(snapshot, &[1]))
+        self.wait_for(what, self.seen(), |snapshot| has(snapshot, &[1]))
             .await;
         let gone = start.elapsed();
         println!("{what}: a registration was seen after {seen:.1?}, its end after {gone:.1?}");
     }
 
-    fn heartbeat(&self) -> Duration {
-        self.driver.ttl() / 3
+    /// The limit for a change to be seen.
+    fn seen(&self) -> Duration {
+        SEEN + self.driver.interval()
+    }
+
+    /// The limit for instances to be right after a fault of which the registration has learned, or may learn a heartbeat later.
+    fn convergence(&self, has_noticed: bool) -> Duration {
+        let heartbeat = self.driver.ttl() / 3;
+        let unnoticed = if has_noticed {
+            Duration::ZERO
+        } else {
+            heartbeat
+        };
+        CONVERGENCE + self.driver.interval() + unnoticed
     }
 }
 
@@ -167,7 +179,7 @@ pub async fn an_instance_is_seen_with_its_metadata_until_it_is_deregistered<D: D
     let again = register(driver, &subject.client, "addsvc", instance(1).weight(7));
     if metadata.weight {
         subject
-            .wait_for("the new weight", SEEN, |snapshot| {
+            .wait_for("the new weight", subject.seen(), |snapshot| {
                 has(snapshot, &[1]) && snapshot.instances[0].weight == 7
             })
             .await;
@@ -175,7 +187,9 @@ pub async fn an_instance_is_seen_with_its_metadata_until_it_is_deregistered<D: D
     again.stop(PATIENCE).await;
     subject.registration.stop(PATIENCE).await;
     subject
-        .wait_for("none is left", SEEN, |snapshot| has(snapshot, &[]))
+        .wait_for("none is left", subject.seen(), |snapshot| {
+            has(snapshot, &[])
+        })
         .await;
 }
 
@@ -213,7 +227,7 @@ pub async fn one_client_serves_several_services<D: Driver>(driver: &D, server: i
     }
 }
 
-/// Checks that an instance whose process was killed is gone soon after its TTL.
+/// Checks that an instance is gone soon after its TTL if its process was killed.
 pub async fn an_instance_that_dies_is_gone_after_its_ttl<D: Driver>(
     driver: &D,
     server: impl Server,
@@ -241,7 +255,7 @@ pub async fn an_instance_that_dies_is_gone_after_its_ttl<D: Driver>(
         })
         .await;
     assert!(is_registered.await.is_ok());
-    let limit = driver.ttl() + Duration::from_secs(1);
+    let limit = driver.ttl() + driver.interval() + Duration::from_secs(1);
     let gone = subject
         .wait_for("the dead instance is gone", limit, |snapshot| {
             has(snapshot, &[1])
@@ -264,7 +278,8 @@ pub async fn the_last_set_serves_on_while_the_registry_is_killed<D: Driver>(
     let snapshot = subject.discovery.current();
     assert_eq!(snapshot.status.as_str(), "stale");
     server.restart().await;
-    subject.recover("killed", CONVERGENCE).await;
+    let limit = subject.convergence(true);
+    subject.recover("killed", limit).await;
 }
 
 /// Checks a registry that is stopped for two TTLs and goes on.
@@ -276,7 +291,7 @@ pub async fn the_last_set_serves_on_while_the_registry_is_stopped<D: Driver>(
     server.pause();
     subject.endure("stopped", 2 * driver.ttl()).await;
     server.resume();
-    let limit = CONVERGENCE + subject.heartbeat();
+    let limit = subject.convergence(false);
     subject.recover("stopped", limit).await;
 }
 
@@ -290,7 +305,7 @@ pub async fn the_last_set_serves_on_while_connections_are_refused<D: Driver>(
     subject.endure("refused", 2 * driver.ttl()).await;
     assert_eq!(subject.discovery.current().status.as_str(), "stale");
     subject.proxy.set_link(Link::Up);
-    let limit = CONVERGENCE + subject.heartbeat();
+    let limit = subject.convergence(true);
     subject.recover("refused", limit).await;
 }
 
@@ -306,7 +321,7 @@ pub async fn a_change_that_was_missed_while_the_network_was_cut_is_seen_afterwar
     subject.endure("cut", 2 * driver.ttl()).await;
     assert_eq!(missed.registered().await.as_str(), "registered");
     subject.proxy.set_link(Link::Up);
-    let limit = CONVERGENCE + subject.heartbeat();
+    let limit = subject.convergence(false);
     let converged = subject
         .wait_for("the missed change", limit, |snapshot| {
             has(snapshot, &[1, 3])
@@ -334,7 +349,7 @@ pub async fn wiped_registry_gets_the_instance_again<D: Driver>(
     })
     .await;
     subject.proxy.set_link(Link::Up);
-    let limit = CONVERGENCE + subject.heartbeat();
+    let limit = subject.convergence(false);
     subject.recover("wiped", limit).await;
 }
 

@@ -17,12 +17,17 @@ pub trait Driver: Clone + Send + Sync + 'static {
     /// Makes the source of a service.
     fn source(&self, client: &Self::Client, service: &str) -> Self::Source;
 
-    /// Makes the registry of a service, whose registrations last for `ttl`.
+    /// Makes the registry of a service, with registrations that last for `ttl`.
     fn registry(&self, client: &Self::Client, service: &str, ttl: Duration) -> Self::Registry;
 
     /// Returns the metadata that the registry keeps. Default: all of it.
     fn metadata(&self) -> Metadata {
         Metadata::default()
+    }
+
+    /// Returns the time between two looks of a source that polls. Default: zero, for one that is told of changes.
+    fn interval(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Returns the TTL of the registrations. Default: 4 seconds.

@@ -42,7 +42,7 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts a server by a command, and waits until it answers `probe.0` by a text that contains `probe.1`.
     ///
-    /// The probe is what is sent over TCP to the first port, such as `GET /health HTTP/1.0\r\n\r\n`.
+    /// The probe is sent over TCP to the first port. It may be an HTTP request such as `GET /health HTTP/1.0\r\n\r\n`.
     ///
     /// # Panics
     ///

@@ -163,7 +163,7 @@ async fn forward(mut client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// Copies while the link is up, and counts what is read.
+/// Copies while the link is up, and calls `read` after each read.
 async fn copy(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),

@@ -233,7 +233,7 @@ fn is_failure(status: StatusCode) -> bool {
     status.is_server_error()
 }
 
-/// A status that repeated requests, of whatever service, will get again.
+/// A status that repeated requests of any service will get again.
 fn is_refusal(status: StatusCode) -> bool {
     [
         StatusCode::UNAUTHORIZED,

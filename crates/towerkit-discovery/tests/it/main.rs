@@ -5,6 +5,8 @@ mod behaviour;
 mod file;
 mod memory;
 mod registration;
+#[cfg(feature = "http")]
+mod registry_client;
 mod scripted_registry;
 #[cfg(feature = "tower")]
 mod tower_discover;
