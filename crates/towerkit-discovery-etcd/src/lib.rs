@@ -47,8 +47,8 @@
 //! revision was compacted, when the cluster has no leader, and when etcd does not answer on the watch within a second, which it is asked
 //! to after two seconds without an event. So changes that were missed are made up for. Until etcd answers again the last set stays in use.
 //!
-//! Attempts are half a second to one and a half seconds apart, and each has one second. A client is connected to one member, and passes
-//! to the next if that member is down or has no leader. Services of one client connect together.
+//! There are at most two attempts in a second, and at most one and a half seconds between them; each has one second. A client is
+//! connected to one member, and passes to the next if that member is down or has no leader. Services of one client connect together.
 //!
 //! # Registration
 //!

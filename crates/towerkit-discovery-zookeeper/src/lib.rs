@@ -45,7 +45,7 @@
 //! because events may be lost then. Until ZooKeeper answers again the last set stays in use.
 //!
 //! After a disconnection the [`zookeeper_client`] has a second to take the session up again, on any server of the ensemble. Then a new
-//! session is made: its attempts are half a second to one and a half seconds apart.
+//! session is made, with at most two attempts in a second, and at most one and a half seconds between them.
 //!
 //! # Registration
 //!

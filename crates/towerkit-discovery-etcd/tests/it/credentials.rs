@@ -9,12 +9,9 @@ use towerkit_programs::Program;
 
 use crate::server::{HEALTH, command, etcd, instance, raw, start, until, until_addresses};
 
-/// SD-16: with users and passwords; a token that has expired is made anew.
-#[tokio::test]
-#[ignore = "needs etcd"]
-async fn users_log_in_and_a_wrong_password_is_an_error_without_the_password() {
-    let server = start("etcd").await;
-    let mut root = raw(&server).await;
+/// Lets `ann` use the service `addsvc`, and turns authentication on.
+async fn require_users(server: &ServerProcess) {
+    let mut root = raw(server).await;
     root.user_add("root", "root-password", None).await.unwrap();
     root.user_grant_role("root", "root").await.unwrap();
     root.role_add("services").await.unwrap();
@@ -25,7 +22,14 @@ async fn users_log_in_and_a_wrong_password_is_an_error_without_the_password() {
     root.user_add("ann", "ann-password", None).await.unwrap();
     root.user_grant_role("ann", "services").await.unwrap();
     root.auth_enable().await.unwrap();
+}
 
+/// SD-16
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn users_log_in_and_a_wrong_password_is_an_error_without_the_password() {
+    let server = start("etcd").await;
+    require_users(&server).await;
     let ann = etcd(&server).user("ann", "ann-password");
     let discovery = Discovery::spawn(ann.service("addsvc").unwrap());
     let registration =
@@ -64,6 +68,39 @@ async fn users_log_in_and_a_wrong_password_is_an_error_without_the_password() {
     // And no reason for others on the client to connect again.
     sleep(Duration::from_secs(2)).await;
     assert_eq!(discovery.current().status.as_str(), "current");
+}
+
+/// A token that has expired is made anew: between two renewals of a registration, and while a watch goes on.
+#[tokio::test]
+#[ignore = "needs etcd-3.5"]
+async fn a_token_that_has_expired_is_made_anew() {
+    let server = ServerProcess::start(HEALTH, |files| {
+        let client = format!("http://127.0.0.1:{}", files.ports[0]);
+        let mut command = command("etcd-3.5", files, &client);
+        command.args(["--auth-token-ttl", "1"]);
+        command
+    })
+    .await;
+    require_users(&server).await;
+    let ann = etcd(&server).user("ann", "ann-password");
+    let service = || ann.service("addsvc").unwrap();
+    let service_for = |ttl| service().ttl(Duration::from_secs(ttl)).unwrap();
+    let registration = Registrar::new(service_for(9), instance("10.0.0.1:80")).spawn();
+    let discovery = Discovery::spawn(service());
+    until_addresses(&discovery, &["10.0.0.1:80"]).await;
+    let (failures, failed) = std::sync::mpsc::channel();
+    let subscription = discovery.subscribe(move |snapshot| {
+        if snapshot.status.error().is_some() || snapshot.instances.is_empty() {
+            let _ = failures.send(snapshot.clone());
+        }
+    });
+    sleep(Duration::from_secs(12)).await;
+    assert_eq!(registration.status().as_str(), "registered");
+    assert!(failed.try_recv().is_err());
+    // A change is still seen.
+    let second = Registrar::new(service(), instance("10.0.0.2:80")).spawn();
+    until_addresses(&discovery, &["10.0.0.1:80", "10.0.0.2:80"]).await;
+    drop((subscription, second));
 }
 
 /// SD-16: a client certificate with a common name, which the JSON gateway of etcd would refuse.
