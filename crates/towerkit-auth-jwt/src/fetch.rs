@@ -74,7 +74,8 @@ impl Fetch {
             .body(Full::default())?;
         match self.fetch(request, limit).await? {
             (StatusCode::OK, body) => Ok(body),
-            (status, _) => Err(format!("the status of {uri} is {status}").into()),
+            // Without the query, which may have a key.
+            (status, _) => Err(format!("the status of {} is {status}", uri.path()).into()),
         }
     }
 }
@@ -119,7 +120,9 @@ pub(crate) fn parse_url(
     } else {
         "an absolute URL of https without user information"
     };
-    let error = || ConfigError::new(setting, url, expected);
+    // A URL with user information, or what is taken for it, is not shown.
+    let shown = if url.contains('@') { ".." } else { url };
+    let error = || ConfigError::new(setting, shown, expected);
     let uri: Uri = url.parse().map_err(|_| error())?;
     let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
     let is_allowed = is_secure || development && uri.scheme() == Some(&Scheme::HTTP);

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use tokio::{runtime::Handle, sync::watch};
 use towerkit_core::{
     BoxError, Clock,
-    sync::{AtomicU64, AtomicUsize, Ordering, lock},
+    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
 };
 
 use crate::load_schedule::{Decision, LoadSchedule, Reason};

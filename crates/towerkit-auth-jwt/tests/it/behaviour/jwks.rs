@@ -376,7 +376,7 @@ async fn a_program_can_load_the_keys_at_its_start() {
     let error = jwks.load().await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "the keys could not be loaded: the status of https://id.example/jwks is 404 Not Found"
+        "the keys could not be loaded: the status of /jwks is 404 Not Found"
     );
     issuer.publish(&[es256("a")]);
     jwks.load().await.unwrap();
@@ -575,7 +575,7 @@ async fn changes_and_failures_are_reported_without_keys_and_tokens() {
         *seen.lock().unwrap(),
         [
             "id.example keys_changed: 1 usable keys, 1 skipped: the first is a private key",
-            "id.example load_failed: the status of https://id.example/jwks is 500 Internal Server Error",
+            "id.example load_failed: the status of /jwks is 500 Internal Server Error",
         ]
     );
 }
@@ -587,6 +587,9 @@ fn wrong_settings_are_errors() {
     assert!(new(&[]).is_err());
     assert!(new(&[Algorithm::Es256, Algorithm::Hs256]).is_err());
     assert!(Jwks::new(JwksSource::url("http://id.example"), [Algorithm::Es256]).is_err());
+    let with_password = JwksSource::url("https://ann:c4nary@id.example");
+    let error = Jwks::new(with_password, [Algorithm::Es256]).unwrap_err();
+    assert!(!error.to_string().contains("c4nary"), "{error}");
     let jwks = || new(&[Algorithm::Es256]).unwrap();
     assert!(jwks().refresh_interval(Duration::ZERO).is_err());
     assert!(jwks().unknown_key_interval(Duration::MAX).is_err());
