@@ -18,7 +18,7 @@ use crate::{
     OutlierEjection,
     decay::{DecayingNumber, HalfLife},
     ejections::{EjectionState, Ejections},
-    round_robin::Counter,
+    round_robin::{Counter, Modulus},
     snapshot_cell::SnapshotCell,
     sync as watched,
 };
@@ -194,7 +194,10 @@ fn loom_a_peak_is_kept() {
 fn loom_turns_are_exact_where_the_counter_is_set_back() {
     model(|| {
         let counter = Arc::new(Counter::before_limit(1));
-        let turns = |counter: &Counter| [counter.next(3), counter.next(3)];
+        let turns = |counter: &Counter| {
+            let modulus = Modulus::new(3);
+            [counter.next(&modulus), counter.next(&modulus)]
+        };
         let other = {
             let counter = counter.clone();
             thread::spawn(move || turns(&counter))
