@@ -44,6 +44,10 @@ demo-observability *arguments:
     cargo build -p stringsvc -p trace-relay
     PATH="{{ justfile_directory() }}/.tools/bin:$PATH" cargo run -p observability -- {{ arguments }}
 
+# Three instances behind a load balancer, of which one is killed, started again, and made slow; `just demo-cluster --html FILE` plots it.
+demo-cluster *arguments:
+    cargo run -p cluster -- {{ arguments }}
+
 # What each layer costs, beside its peers: ns, allocations, size of the future, ratio. `just bench limit` shows those groups only.
 bench *filter:
     cargo bench -p towerkit-benches --all-features --bench report -- {{ filter }}

@@ -1,7 +1,7 @@
 //! Measures towerkit beside its peers, interleaved, and prints it as Markdown.
 //!
-//! `cargo bench --bench report -- [FILTER] [--write FILE]`: only the groups whose title contains the filter; the whole of it is
-//! appended to the file, if one is named.
+//! `cargo bench --bench report -- [FILTER] [--write FILE]`: only the groups whose title contains the filter, or the servers for the filter
+//! `loopback`; the whole of it is appended to the file, if one is named.
 
 use std::{
     env,
@@ -17,15 +17,18 @@ use towerkit_benches::{Allocations, Bench, Machine, Table, catalogue, loopback, 
 /// What the document says before its first run.
 const HEADER: &str = include_str!("report.md");
 
+/// The filter that measures servers only.
+const LOOPBACK: &str = "loopback";
+
 fn main() -> io::Result<()> {
     let (filter, file) = arguments();
     let mut report = layers(&filter);
+    if filter.is_empty() || filter == LOOPBACK {
+        report += &loopback()?;
+    }
     if filter.is_empty() {
-        report += &format!(
-            "{}\n{}",
-            loopback()?,
-            said_by(env!("CARGO_BIN_EXE_peer_bugs"))
-        );
+        report += "\n";
+        report += &said_by(env!("CARGO_BIN_EXE_peer_bugs"));
     }
     println!("{report}");
     match file {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Pairs, Server};
 
-/// Measures what stringsvc's stack leaves of bare axum's requests a second, as a table.
+/// Measures what stringsvc's stack leaves of bare axum's requests a second, and what `towerkit-server` does, as tables.
 ///
 /// Both are programs of their own, built as `cargo build --release` builds them.
 ///
@@ -27,6 +27,17 @@ pub fn loopback() -> io::Result<String> {
         let (bare, full, share) = (pairs.bare(), pairs.full(), pairs.share());
         let _ = writeln!(table, "| {name} | {bare:.0} | {full:.0} | {share:.3} |");
     }
+    let bare = programs.join("examples/bare");
+    let axum = Server::start(&mut Command::new(&bare))?;
+    let ours = Server::start(Command::new(&bare).arg("towerkit"))?;
+    let pairs = Pairs::measure(&axum, &ours)?;
+    let (axum, ours, share) = (pairs.bare(), pairs.full(), pairs.share());
+    let _ = writeln!(
+        table,
+        "\n| the same routes over loopback, requests/s | axum::serve | towerkit-server | share |\n\
+         |---|---:|---:|---:|\n\
+         | all limits on | {axum:.0} | {ours:.0} | {share:.3} |"
+    );
     Ok(table)
 }
 

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::{CallEnd, Clock, Deadline, RejectionReason, Status, clock::Reading};
+use crate::{CallEnd, Clock, Deadline, Principal, RejectionReason, Status, clock::Reading};
 
 /// Reads the properties of a request that policies ask for, and sets its headers.
 ///
@@ -61,6 +61,17 @@ pub trait DescribeRequest<Req> {
 
     /// Removes all values of a request header.
     fn remove_header(&self, _request: &mut Req, _name: &'static str) {}
+
+    /// Removes the request headers whose names `is_removed` selects, with all their values.
+    fn remove_headers(&self, _request: &mut Req, _is_removed: &dyn Fn(&str) -> bool) {}
+
+    /// Returns the principal of the request, if an outer layer has authenticated its caller.
+    fn principal<'a>(&self, _request: &'a Req) -> Option<&'a Principal> {
+        None
+    }
+
+    /// Sets the principal of the request, if the protocol has a place for it.
+    fn set_principal(&self, _request: &mut Req, _principal: Principal) {}
 
     /// Returns the deadline of the request, if it has one.
     fn deadline(&self, _request: &Req) -> Option<Deadline> {
@@ -125,6 +136,8 @@ pub enum ProtocolKind {
     Http,
     /// gRPC.
     Grpc,
+    /// JSON-RPC: one call, of which an HTTP request may have several.
+    JsonRpc,
 }
 
 /// A call at its start, as policies see it: the request, and its properties as the [`Protocol`](crate::Protocol) reads them.
@@ -228,6 +241,27 @@ impl<'a, Req> Call<'a, Req> {
     #[inline(always)]
     pub fn remove_header(&mut self, name: &'static str) {
         self.protocol.remove_header(self.request, name);
+    }
+
+    /// Removes the request headers whose names `is_removed` selects, with all their values. Names are in lower case.
+    #[inline(always)]
+    pub fn remove_headers(&mut self, is_removed: &dyn Fn(&str) -> bool) {
+        self.protocol.remove_headers(self.request, is_removed);
+    }
+
+    /// Returns the authenticated caller, if an outer layer has authenticated it.
+    ///
+    /// It is in the extensions of the request over HTTP and gRPC, and in those of an endpoint's request.
+    #[inline(always)]
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.protocol.principal(self.request)
+    }
+
+    /// Sets the authenticated caller, if the protocol has a place for it.
+    #[inline(always)]
+    pub fn set_principal(&mut self, principal: Principal) {
+        self.protocol.set_principal(self.request, principal);
     }
 
     /// Returns the deadline of the request, if it has one.

@@ -4,16 +4,16 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::{Call, ProtocolKind};
+use crate::{Call, Principal, ProtocolKind, TargetUri};
 
 /// A call at its start without the type of its request, for functions of calls of any protocol.
 #[derive(Clone, Copy)]
 pub struct CallView<'a>(&'a dyn View);
 
-impl CallView<'_> {
+impl<'a> CallView<'a> {
     /// Returns the operation; see [`Call::operation`].
     #[must_use]
-    pub fn operation(&self) -> &str {
+    pub fn operation(&self) -> &'a str {
         self.0.operation()
     }
 
@@ -25,13 +25,13 @@ impl CallView<'_> {
 
     /// Returns the HTTP method, if the protocol has methods.
     #[must_use]
-    pub fn method(&self) -> Option<&str> {
+    pub fn method(&self) -> Option<&'a str> {
         self.0.method()
     }
 
     /// Returns the path that the caller sent, if the protocol has paths.
     #[must_use]
-    pub fn path(&self) -> Option<&str> {
+    pub fn path(&self) -> Option<&'a str> {
         self.0.path()
     }
 
@@ -43,13 +43,30 @@ impl CallView<'_> {
 
     /// Returns the value of a request header, if it exists and is text.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&'a str> {
         self.0.header(name)
+    }
+
+    /// Visits every value of a request header, in order, also values that are not text.
+    pub fn header_values(&self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+        self.0.header_values(name, visit);
+    }
+
+    /// Returns the target URI of the request, if the protocol has URIs; see [`Call::target`].
+    #[must_use]
+    pub fn target(&self) -> Option<TargetUri<'a>> {
+        self.0.target()
+    }
+
+    /// Returns the authenticated caller, if an outer layer has authenticated it.
+    #[must_use]
+    pub fn principal(&self) -> Option<&'a Principal> {
+        self.0.principal()
     }
 
     /// Returns the part of the request that has this type; see [`Call::part`].
     #[must_use]
-    pub fn part<T: 'static>(&self) -> Option<&T> {
+    pub fn part<T: 'static>(&self) -> Option<&'a T> {
         self.0.part(TypeId::of::<T>())?.downcast_ref()
     }
 }
@@ -69,6 +86,9 @@ trait View {
     fn path(&self) -> Option<&str>;
     fn peer(&self) -> Option<SocketAddr>;
     fn header(&self, name: &str) -> Option<&str>;
+    fn header_values<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8]));
+    fn target(&self) -> Option<TargetUri<'_>>;
+    fn principal(&self) -> Option<&Principal>;
     fn part(&self, part: TypeId) -> Option<&dyn Any>;
 }
 
@@ -95,6 +115,18 @@ impl<Req> View for Call<'_, Req> {
 
     fn header(&self, name: &str) -> Option<&str> {
         self.header(name)
+    }
+
+    fn header_values<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&'a [u8])) {
+        self.header_values(name, visit);
+    }
+
+    fn target(&self) -> Option<TargetUri<'_>> {
+        self.target()
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        self.principal()
     }
 
     fn part(&self, part: TypeId) -> Option<&dyn Any> {

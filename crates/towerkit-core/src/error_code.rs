@@ -137,6 +137,20 @@ impl ErrorCode {
         }
     }
 
+    /// Returns the number of a [JSON-RPC error](https://www.jsonrpc.org/specification#error_object) for this code.
+    ///
+    /// Three codes have the numbers of the specification: -32601 for an unknown method, -32602 for invalid parameters and -32603 for an
+    /// internal error. The number of any other code is -32000 less its [number](Self::number).
+    #[must_use]
+    pub const fn json_rpc_number(self) -> i16 {
+        match self {
+            Self::Unimplemented => -32601,
+            Self::InvalidArgument => -32602,
+            Self::Internal => -32603,
+            code => -32000 - code.number().cast_signed(),
+        }
+    }
+
     /// Returns the HTTP status of a response for this code.
     #[must_use]
     pub const fn http_status(self) -> u16 {

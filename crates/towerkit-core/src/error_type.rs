@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::{Outcome, ProtocolKind, Status};
+use crate::{ErrorCode, Outcome, ProtocolKind, Status};
 
 /// The side of a call on which it is observed: the server or the client.
 #[doc(hidden)]
@@ -14,13 +14,15 @@ pub enum Side {
 
 /// Returns the attribute [`error.type`] of a call, or `None` if the call is not an error on this side.
 ///
-/// The rules are those of OpenTelemetry's semantic conventions for [HTTP] and [gRPC], for spans and metrics alike. On a server
-/// these are not errors: HTTP statuses 4xx, a gRPC call that the caller cancelled, and the gRPC codes for mistakes of the caller.
-/// The type is the status if it indicates the error (`503`, `UNAVAILABLE`), and otherwise the outcome (`cancelled`, `failure`).
+/// The rules are those of OpenTelemetry's semantic conventions for [HTTP], [gRPC] and [JSON-RPC], for spans and metrics alike. On a
+/// server these are not errors: HTTP statuses 4xx, a gRPC call that the caller cancelled, and the gRPC codes for mistakes of the caller.
+/// Every error of JSON-RPC is one. The type is the status if it indicates the error (`503`, `UNAVAILABLE`, `-32602`), and otherwise the
+/// outcome (`cancelled`, `failure`).
 ///
 /// [`error.type`]: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
 /// [HTTP]: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
 /// [gRPC]: https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
+/// [JSON-RPC]: https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/
 ///
 /// ```
 /// use towerkit_core::{Outcome, ProtocolKind, Side, Status, error_type};
@@ -37,6 +39,11 @@ pub fn error_type(
     outcome: Outcome,
     status: Option<Status>,
 ) -> Option<Cow<'static, str>> {
+    if protocol == ProtocolKind::JsonRpc {
+        let code = || status.and_then(|status| status.rpc_status_code(protocol));
+        let is_error = outcome != Outcome::Success;
+        return is_error.then(|| code().unwrap_or(outcome.as_str().into()));
+    }
     let blames_caller = side == Side::Server && status.is_some_and(Status::blames_caller);
     let is_error = match outcome {
         Outcome::Success => false,
@@ -79,6 +86,34 @@ impl Status {
         match self {
             Self::Http(_) => None,
             Self::Grpc(code) => Some(grpc_name(code)),
+        }
+    }
+
+    /// Returns the attribute [`rpc.status_code`] of a call over this protocol: the name of a gRPC code, or the number of a JSON-RPC error.
+    ///
+    /// A successful response of JSON-RPC has no code.
+    ///
+    /// [`rpc.status_code`]: https://opentelemetry.io/docs/specs/semconv/registry/attributes/rpc/
+    #[doc(hidden)]
+    #[must_use]
+    pub fn rpc_status_code(self, protocol: ProtocolKind) -> Option<Cow<'static, str>> {
+        if protocol != ProtocolKind::JsonRpc {
+            return self.grpc_name().map(Cow::Borrowed);
+        }
+        let number = self.json_rpc_number()?;
+        Some(number.to_string().into())
+    }
+
+    /// Returns the number of the JSON-RPC error of a call that ended with this gRPC code; `None` for success, and over HTTP.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn json_rpc_number(self) -> Option<i16> {
+        match self {
+            Self::Http(_) | Self::Grpc(0) => None,
+            Self::Grpc(code) => {
+                let code = ErrorCode::from_number(code).unwrap_or(ErrorCode::Unknown);
+                Some(code.json_rpc_number())
+            }
         }
     }
 }
@@ -158,6 +193,29 @@ mod tests {
                 "{code:?}"
             );
         }
+    }
+
+    #[test]
+    fn every_error_of_json_rpc_is_an_error_on_both_sides() {
+        let rpc = |side, outcome, status: Option<u16>| {
+            let status = status.map(Status::Grpc);
+            error_type(side, ProtocolKind::JsonRpc, outcome, status)
+        };
+        for side in [Side::Server, Side::Client] {
+            assert_eq!(rpc(side, Outcome::Success, Some(0)), None);
+            for code in ErrorCode::ALL {
+                let number = code.json_rpc_number().to_string();
+                let found = rpc(side, code.outcome(), Some(code.number()));
+                assert_eq!(found.as_deref(), Some(&*number), "{code}");
+            }
+            let cancelled = rpc(side, Outcome::Cancelled, None);
+            assert_eq!(cancelled.as_deref(), Some("cancelled"));
+        }
+        let code = |protocol, code| Status::Grpc(code).rpc_status_code(protocol);
+        assert_eq!(code(ProtocolKind::JsonRpc, 3).as_deref(), Some("-32602"));
+        assert_eq!(code(ProtocolKind::JsonRpc, 99).as_deref(), Some("-32002"));
+        assert_eq!(code(ProtocolKind::JsonRpc, 0), None);
+        assert_eq!(code(ProtocolKind::Grpc, 0).as_deref(), Some("OK"));
     }
 
     /// The list of the conventions for servers.

@@ -46,8 +46,8 @@ pub enum Event {
         number: u8,
         /// How the attempt before it had ended, as far as its result tells.
         outcome: Outcome,
-        /// The pause before it.
-        wait: Duration,
+        /// The delay before it.
+        delay: Duration,
     },
     /// A call failed that was worth another retry, and was not tried again.
     RetryGivenUp {

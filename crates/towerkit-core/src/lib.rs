@@ -98,6 +98,7 @@ mod operation_set;
 mod outcome;
 mod plain;
 mod policy;
+mod principal;
 mod protocol;
 mod rejection;
 mod replay;
@@ -141,6 +142,7 @@ pub use plain::{
     ByFailer, ByRejection, ByResult, Classify, ClassifyFn, Failer, Plain, PlainExchange,
 };
 pub use policy::{Admission, AsyncGuard, Guard, Headers, Observer, Policy};
+pub use principal::{Principal, Proof};
 pub use protocol::{CarriesRejection, NoProtocol, Protocol, RejectCall, RejectWith, TrackResponse};
 pub use rejection::{Rejection, RejectionReason, RejectionType};
 pub use replay::{DrainResponse, InspectResult, Pushback, ReplayRequest};

@@ -148,7 +148,7 @@ async fn run(source: impl Source, sender: InstanceSender) {
             }
         });
         poll.await;
-        pending().await
+        pending::<()>().await;
     };
     tokio::select! {
         () = inner.snapshot.closed() => {}

@@ -58,9 +58,11 @@ impl<S, R> InstanceService<S, R> {
 /// removed is dropped after the last of its calls. A clone shares the services.
 pub struct Endpoints<S, R = ()>(Arc<Inner<S, R>>);
 
+type MakeService<S, R> = dyn Fn(&Instance) -> InstanceService<S, R> + Send + Sync;
+
 struct Inner<S, R> {
     set: Observable<EndpointSet<S, R>>,
-    make: Box<dyn Fn(&Instance) -> InstanceService<S, R> + Send + Sync>,
+    make: Box<MakeService<S, R>>,
     next_id: AtomicU64,
     discovery: Arc<DiscoveryInner>,
     /// Ends with this value; the observer refers to it weakly.

@@ -144,7 +144,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = seen.clone();
         (seen, move |value: &T| {
-            record.lock().unwrap().push(value.clone())
+            record.lock().unwrap().push(value.clone());
         })
     }
 

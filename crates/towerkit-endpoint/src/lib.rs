@@ -80,6 +80,6 @@ mod rpc_error;
 
 pub use endpoint_fn::{CallFn, Endpoint, EndpointFn, call_fn, endpoint, endpoint_fn};
 pub use invoke::{EndpointExt, Invoke, ServeCall, catch_panic, serve_call};
-pub use request::Request;
+pub use request::{Request, UnknownMethod};
 pub use rpc::{Rpc, RpcExchange, RpcExt};
 pub use rpc_error::{IntoRpcError, RpcError};

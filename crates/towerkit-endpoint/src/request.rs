@@ -1,4 +1,5 @@
 use http::{Extensions, HeaderMap};
+use towerkit_core::ProtocolKind;
 
 /// A message for an endpoint, with its context: the operation, the headers and the extensions.
 ///
@@ -27,7 +28,14 @@ pub struct Request<T> {
     /// Values that layers and transports add: the [`Deadline`](towerkit_core::Deadline), the address of the peer, the caller's
     /// identity.
     pub extensions: Extensions,
+    /// The wire, for observers that name calls by it; [`Plain`](ProtocolKind::Plain) unless a transport sets it.
+    pub protocol: ProtocolKind,
 }
+
+/// The name of a method that the server does not have, in the extensions of a call over JSON-RPC. The caller chose it.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct UnknownMethod(pub Box<str>);
 
 impl<T> Request<T> {
     /// Makes a request without headers and extensions.
@@ -38,6 +46,7 @@ impl<T> Request<T> {
             message,
             headers: HeaderMap::new(),
             extensions: Extensions::new(),
+            protocol: ProtocolKind::Plain,
         }
     }
 
@@ -49,6 +58,7 @@ impl<T> Request<T> {
             message: convert(self.message),
             headers: self.headers,
             extensions: self.extensions,
+            protocol: self.protocol,
         }
     }
 }

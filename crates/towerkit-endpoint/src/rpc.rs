@@ -7,12 +7,12 @@ use std::{
 use http::{HeaderName, HeaderValue};
 use towerkit_core::{
     CallEnd, Deadline, DescribeRequest, DrainResponse, ErrorCode, InFlightCall, InspectResult,
-    LayerExt, Outcome, PolicyShape, Protocol, ProtocolKind, Pushback, RejectCall, Rejection,
-    RejectionReason, ReplayRequest, ShareResponse, Status, TrackResponse,
+    LayerExt, Outcome, PolicyShape, Principal, Protocol, ProtocolKind, Pushback, RejectCall,
+    Rejection, RejectionReason, ReplayRequest, ShareResponse, Status, TrackResponse,
 };
 use towerkit_http::PeerAddress;
 
-use crate::{IntoRpcError, Request};
+use crate::{IntoRpcError, Request, UnknownMethod};
 
 /// Reads calls of endpoints: the operation, the headers and the deadline of a [`Request`], and the outcome by the code of the error.
 ///
@@ -43,8 +43,23 @@ impl<L: LayerExt> RpcExt for L {}
 
 impl<T> DescribeRequest<Request<T>> for Rpc {
     #[inline(always)]
+    fn kind(&self, request: &Request<T>) -> ProtocolKind {
+        request.protocol
+    }
+
+    #[inline(always)]
     fn operation<'a>(&'a self, request: &'a Request<T>, _kind: ProtocolKind) -> &'a str {
         request.operation
+    }
+
+    fn is_routed(&self, request: &Request<T>, _kind: ProtocolKind) -> bool {
+        request.extensions.get::<UnknownMethod>().is_none()
+    }
+
+    /// Returns the name of an unknown method, which is not the operation.
+    fn path<'a>(&self, request: &'a Request<T>) -> Option<&'a str> {
+        let unknown: Option<&UnknownMethod> = request.extensions.get();
+        unknown.map(|UnknownMethod(name)| &**name)
     }
 
     fn peer(&self, request: &Request<T>) -> Option<SocketAddr> {
@@ -81,6 +96,18 @@ impl<T> DescribeRequest<Request<T>> for Rpc {
 
     fn remove_header(&self, request: &mut Request<T>, name: &'static str) {
         request.headers.remove(name);
+    }
+
+    fn remove_headers(&self, request: &mut Request<T>, is_removed: &dyn Fn(&str) -> bool) {
+        towerkit_http::remove_headers(&mut request.headers, is_removed);
+    }
+
+    fn principal<'a>(&self, request: &'a Request<T>) -> Option<&'a Principal> {
+        request.extensions.get()
+    }
+
+    fn set_principal(&self, request: &mut Request<T>, principal: Principal) {
+        request.extensions.insert(principal);
     }
 
     fn deadline(&self, request: &Request<T>) -> Option<Deadline> {

@@ -1,11 +1,11 @@
-use std::marker::PhantomData;
+use std::{error::Error, fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use towerkit_core::{
-    DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind, RejectCall,
-    Rejection, RejectionReason, Status, TrackResponse,
+    BoxError, DescribeRequest, InFlightCall, Outcome, PolicyShape, Protocol, ProtocolKind,
+    RejectCall, Rejection, RejectionReason, Status, TrackResponse,
 };
 
 use crate::{
@@ -134,7 +134,40 @@ pub(crate) fn read_head(head: ResponseHead<'_>) -> CallProgress {
         progress.outcome = reason.outcome();
         progress.rejection_reason = Some(reason);
     }
+    if code != OK && tonic_status::is_caller_gone(head.extensions) {
+        progress.outcome = Outcome::Cancelled;
+        progress.status = Some(Status::Grpc(CANCELLED));
+    }
     progress
+}
+
+const CANCELLED: u16 = 1;
+
+/// The cause of an error that came of a request body which broke off because the caller was gone.
+///
+/// An error of a server with this cause is read as a cancelled call: the caller does not get it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct CallerGone(BoxError);
+
+impl CallerGone {
+    /// Makes the cause from the error of the body.
+    #[must_use]
+    pub fn new(error: BoxError) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for CallerGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the caller is gone")
+    }
+}
+
+impl Error for CallerGone {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 /// Returns the reason of a rejection by an inner layer: its response has the rejection in the extensions.
@@ -150,12 +183,19 @@ mod tonic_status {
     use http::Extensions;
     use towerkit_core::{Rejection, RejectionReason, causes};
 
+    use super::CallerGone;
+
     /// Finds a rejection among the causes of the [`Status`](tonic::Status) that tonic puts into the extensions of a response. A method
     /// of a tonic server can return a rejection only as a status.
     pub(super) fn rejection_reason(extensions: &Extensions) -> Option<RejectionReason> {
         let status: &tonic::Status = extensions.get()?;
         let rejection = causes(status).find_map(<dyn Error>::downcast_ref);
         rejection.map(Rejection::reason)
+    }
+
+    pub(super) fn is_caller_gone(extensions: &Extensions) -> bool {
+        let status: Option<&tonic::Status> = extensions.get();
+        status.is_some_and(|status| causes(status).any(<dyn Error>::is::<CallerGone>))
     }
 }
 
@@ -166,6 +206,10 @@ mod tonic_status {
 
     pub(super) fn rejection_reason(_extensions: &Extensions) -> Option<RejectionReason> {
         None
+    }
+
+    pub(super) fn is_caller_gone(_extensions: &Extensions) -> bool {
+        false
     }
 }
 

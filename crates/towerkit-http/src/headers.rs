@@ -59,6 +59,31 @@ macro_rules! describe_request_head {
             $crate::headers::remove(request.headers_mut(), name);
         }
 
+        #[inline]
+        fn remove_headers(
+            &self,
+            request: &mut http::Request<$body>,
+            is_removed: &dyn Fn(&str) -> bool,
+        ) {
+            $crate::headers::remove_all(request.headers_mut(), is_removed);
+        }
+
+        #[inline]
+        fn principal<'a>(
+            &self,
+            request: &'a http::Request<$body>,
+        ) -> Option<&'a towerkit_core::Principal> {
+            request.extensions().get()
+        }
+
+        fn set_principal(
+            &self,
+            request: &mut http::Request<$body>,
+            principal: towerkit_core::Principal,
+        ) {
+            request.extensions_mut().insert(principal);
+        }
+
         fn deadline(&self, request: &http::Request<$body>) -> Option<towerkit_core::Deadline> {
             $crate::headers::deadline(request)
         }
@@ -146,6 +171,16 @@ pub(crate) fn remove(headers: &mut HeaderMap, name: &'static str) {
         Some(name) => headers.remove(name),
         None => headers.remove(name),
     };
+}
+
+/// Removes all values of the headers that `is_removed` selects by their names.
+#[doc(hidden)]
+pub fn remove_all(headers: &mut HeaderMap, is_removed: &dyn Fn(&str) -> bool) {
+    // One at a time: nearly all requests have none of them.
+    while let Some(name) = headers.keys().find(|name| is_removed(name.as_str())) {
+        let name = name.clone();
+        headers.remove(name);
+    }
 }
 
 /// Returns the ready-made name of a common header that the crate `http` does not know.

@@ -1,11 +1,11 @@
 use std::{fmt, hash::Hash};
 
-use towerkit_core::Call;
+use towerkit_core::{Call, Principal};
 
 /// Extracts the key of a call: the caller, tenant or host that the call is counted for.
 ///
 /// Implemented by functions from [`&Call<'_, Req>`](Call) to `Option<K>`, where `K` implements [`Hash`], and by [`ByHeader`],
-/// [`ByText`], [`NoKey`] and, with the feature `http`, `ByClientAddress`. The [crate documentation](crate) shows an implementation of your own.
+/// [`ByText`], [`ByPrincipal`], [`NoKey`] and, with the feature `http`, `ByClientAddress`. The [crate documentation](crate) shows an implementation of your own.
 ///
 /// A layer hashes the key and does not store it.
 #[diagnostic::on_unimplemented(
@@ -95,6 +95,22 @@ where
 impl<F> fmt::Debug for ByText<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByText").finish_non_exhaustive()
+    }
+}
+
+/// Extracts the subject of the [`Principal`](towerkit_core::Principal) that an outer layer has authenticated.
+///
+/// A call without a principal has no key. Subjects are unique for one issuer: if there are several, pass a function that reads
+/// [`Call::principal`] and returns both.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByPrincipal;
+
+impl<Req> KeyExtractor<Req> for ByPrincipal {
+    type Key = str;
+
+    #[inline(always)]
+    fn with_key<T>(&self, call: &Call<'_, Req>, f: impl FnOnce(Option<&str>) -> T) -> T {
+        f(call.principal().map(Principal::subject))
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`ByHeader`] | the value of a request header or gRPC metadata entry |
 //! | [`ByText`] | text that a function finds in the call, without copying it |
 //! | `ByClientAddress` (feature `http`) | the address of the client, or its IPv6 network |
+//! | [`ByPrincipal`] | the subject of the authenticated caller |
 //! | [`NoKey`] | all calls share one state |
 //!
 //! An extractor of your own implements the trait:
@@ -57,7 +58,7 @@ mod when_full;
 
 use towerkit_core::sync;
 
-pub use extractor::{ByHeader, ByText, KeyExtractor, NoKey};
+pub use extractor::{ByHeader, ByPrincipal, ByText, KeyExtractor, NoKey};
 #[cfg(feature = "http")]
 pub use http::ByClientAddress;
 pub use table::{Claim, ClaimLock, Entry, KeyHasher, KeyTable, SlotValue};

@@ -25,7 +25,7 @@ use crate::per_second::PerSecondLimit;
 /// | a concurrency limit adapts | info | `limit changed` | `name`, `from`, `to` |
 /// | a retry layer gives up * | warn | `retry given up` | `name`, `retries`, `outcome`, `reason` |
 /// | a fallback is used * | info | `fallback used` | `name`, `from`, `to` |
-/// | a call is retried * | debug | `retried` | `name`, `number`, `outcome`, `wait_ms` |
+/// | a call is retried * | debug | `retried` | `name`, `number`, `outcome`, `delay_ms` |
 /// | a call is hedged * | debug | `hedged` | `name`, `number` |
 /// | an event of another crate's layer * | info | the message of the event | `layer`, `name`, `event` |
 ///
@@ -212,12 +212,12 @@ impl EventLog {
                 name,
                 number,
                 outcome,
-                wait,
+                delay,
             } => {
                 let [name, outcome] = [name.as_str(), outcome.as_str()];
-                let wait_ms = millis(*wait);
+                let delay_ms = millis(*delay);
                 log_limited!(
-                    self, Retried, DEBUG, "retried", name, number, outcome, wait_ms
+                    self, Retried, DEBUG, "retried", name, number, outcome, delay_ms
                 );
             }
             Event::RetryGivenUp {

@@ -51,7 +51,7 @@
 //! | `method` | the HTTP method | HTTP |
 //! | `path` | the path of the request, cut after the last whole segment within 1,024 bytes | HTTP, if no route matched |
 //! | `status` | the HTTP [status code](https://www.rfc-editor.org/rfc/rfc9110#section-15), a number | HTTP, if there was a response head |
-//! | `code` | the gRPC [status code](https://grpc.io/docs/guides/status-codes/), a number | gRPC, if there was one |
+//! | `code` | the gRPC [status code](https://grpc.io/docs/guides/status-codes/), or the number of the [JSON-RPC error](https://www.jsonrpc.org/specification#error_object) | gRPC, if there was one; JSON-RPC, for an error |
 //! | `outcome` | `success`, `client_error`, `failure`, `overloaded`, `timed_out` or `cancelled` ([`Outcome`]) | always |
 //! | `latency_ms` | the time from `call` to the end, in milliseconds with up to three decimals | always |
 //! | `bytes` | the number of response body bytes that were delivered | HTTP and gRPC |

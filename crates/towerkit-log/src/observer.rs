@@ -123,7 +123,7 @@ impl LogObserver {
             non_empty(&record.request_id),
         ];
         let outcome = end.outcome();
-        let (status, code) = (http_status(end), grpc_code(end));
+        let (status, code) = (http_status(end), rpc_code(record, end));
         let bytes = bytes(record, end);
         let cancelled = only_true(outcome == Outcome::Cancelled);
         let panicked = only_true(end.has_panicked());
@@ -209,15 +209,24 @@ fn http_status(end: &CallEnd) -> Option<u16> {
     }
 }
 
-fn grpc_code(end: &CallEnd) -> Option<u16> {
-    match end.status() {
-        Some(Status::Grpc(code)) => Some(code),
+/// Returns the gRPC code, or the number of a JSON-RPC error.
+fn rpc_code(record: &CallRecord, end: &CallEnd) -> Option<i64> {
+    let status = end.status()?;
+    match status {
+        _ if record.protocol == Some(ProtocolKind::JsonRpc) => {
+            status.json_rpc_number().map(i64::from)
+        }
+        Status::Grpc(code) => Some(i64::from(code)),
         _ => None,
     }
 }
 
 fn bytes(record: &CallRecord, end: &CallEnd) -> Option<u64> {
-    (record.protocol != Some(ProtocolKind::Plain)).then(|| end.bytes())
+    let has_body = matches!(
+        record.protocol,
+        Some(ProtocolKind::Http | ProtocolKind::Grpc)
+    );
+    has_body.then(|| end.bytes())
 }
 
 fn saturating_nanos(duration: Duration) -> u64 {

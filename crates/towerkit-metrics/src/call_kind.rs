@@ -1,5 +1,7 @@
 //! The kind of a call, which selects its metrics and their labels.
 
+use std::borrow::Cow;
+
 use towerkit_core::{Call, ProtocolKind, Side, Status};
 
 use crate::metric_table::{self as table, MetricDescriptor};
@@ -12,6 +14,7 @@ pub(crate) const OVERFLOW: &str = "_OTHER";
 pub(crate) enum CallKind {
     Plain,
     Grpc,
+    JsonRpc,
     Http(HttpMethod),
 }
 
@@ -31,7 +34,7 @@ pub(crate) struct CallMetrics {
     pub(crate) duration: &'static MetricDescriptor,
     pub(crate) active: &'static MetricDescriptor,
     pub(crate) rejected: &'static MetricDescriptor,
-    /// `None` for plain calls, which have no head.
+    /// `None` for calls without a head: plain ones, and those of JSON-RPC.
     pub(crate) time_to_head: Option<&'static MetricDescriptor>,
     /// `None` except over HTTP: a gRPC request does not declare its length.
     pub(crate) request_size: Option<&'static MetricDescriptor>,
@@ -47,7 +50,7 @@ static PLAIN: CallMetrics = CallMetrics {
     response_size: None,
 };
 
-static RPC_SERVER: CallMetrics = CallMetrics {
+const RPC_SERVER: CallMetrics = CallMetrics {
     duration: &table::RPC_SERVER_DURATION,
     active: &table::RPC_SERVER_ACTIVE,
     rejected: &table::RPC_SERVER_REJECTED,
@@ -56,13 +59,26 @@ static RPC_SERVER: CallMetrics = CallMetrics {
     response_size: Some(&table::RPC_SERVER_RESPONSE_SIZE),
 };
 
-static RPC_CLIENT: CallMetrics = CallMetrics {
+const RPC_CLIENT: CallMetrics = CallMetrics {
     duration: &table::RPC_CLIENT_DURATION,
     active: &table::RPC_CLIENT_ACTIVE,
     rejected: &table::RPC_CLIENT_REJECTED,
     time_to_head: Some(&table::RPC_CLIENT_TIME_TO_HEAD),
     request_size: None,
     response_size: Some(&table::RPC_CLIENT_RESPONSE_SIZE),
+};
+
+// A call of JSON-RPC is a part of a request, so it has no head and no body of its own.
+static JSON_RPC_SERVER: CallMetrics = CallMetrics {
+    time_to_head: None,
+    response_size: None,
+    ..RPC_SERVER
+};
+
+static JSON_RPC_CLIENT: CallMetrics = CallMetrics {
+    time_to_head: None,
+    response_size: None,
+    ..RPC_CLIENT
 };
 
 static HTTP_SERVER: CallMetrics = CallMetrics {
@@ -108,7 +124,7 @@ impl HttpMethod {
 
 impl CallKind {
     /// The number of kinds.
-    pub(crate) const COUNT: usize = 2 + METHODS.len();
+    pub(crate) const COUNT: usize = 3 + METHODS.len();
 
     #[inline]
     pub(crate) fn of<Req>(call: &Call<'_, Req>) -> Self {
@@ -117,6 +133,7 @@ impl CallKind {
                 Self::Http(HttpMethod::from_name(call.method().unwrap_or(OVERFLOW)))
             }
             ProtocolKind::Grpc => Self::Grpc,
+            ProtocolKind::JsonRpc => Self::JsonRpc,
             _ => Self::Plain,
         }
     }
@@ -127,7 +144,8 @@ impl CallKind {
         match self {
             Self::Plain => 0,
             Self::Grpc => 1,
-            Self::Http(method) => 2 + method.0,
+            Self::JsonRpc => 2,
+            Self::Http(method) => 3 + method.0,
         }
     }
 
@@ -136,7 +154,8 @@ impl CallKind {
         match index {
             0 => Self::Plain,
             1 => Self::Grpc,
-            _ => Self::Http(HttpMethod(index - 2)),
+            2 => Self::JsonRpc,
+            _ => Self::Http(HttpMethod(index - 3)),
         }
     }
 
@@ -146,6 +165,8 @@ impl CallKind {
             (Self::Plain, _) => &PLAIN,
             (Self::Grpc, Side::Server) => &RPC_SERVER,
             (Self::Grpc, Side::Client) => &RPC_CLIENT,
+            (Self::JsonRpc, Side::Server) => &JSON_RPC_SERVER,
+            (Self::JsonRpc, Side::Client) => &JSON_RPC_CLIENT,
             (Self::Http(_), Side::Server) => &HTTP_SERVER,
             (Self::Http(_), Side::Client) => &HTTP_CLIENT,
         }
@@ -160,6 +181,10 @@ impl CallKind {
         match self {
             Self::Plain => vec![("operation", operation)],
             Self::Grpc => vec![("rpc_system_name", "grpc"), ("rpc_method", operation)],
+            Self::JsonRpc => vec![
+                ("rpc_system_name", "jsonrpc"),
+                ("rpc_method", rpc_method(operation)),
+            ],
             Self::Http(method) => {
                 vec![("http_request_method", method.as_str()), (route, operation)]
             }
@@ -170,9 +195,17 @@ impl CallKind {
     pub(crate) fn status_label_name(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
-            Self::Grpc => Some("rpc_status_code"),
+            Self::Grpc | Self::JsonRpc => Some("rpc_status_code"),
             Self::Http(_) => Some("http_response_status_code"),
         }
+    }
+}
+
+/// Returns the label value of a method of JSON-RPC; calls of unknown methods have one operation.
+fn rpc_method(operation: &str) -> &str {
+    match operation {
+        "unmatched" => OVERFLOW,
+        operation => operation,
     }
 }
 
@@ -181,7 +214,13 @@ pub(crate) fn status_label(kind: CallKind, status: Option<Status>) -> String {
     match status {
         None => String::new(),
         // The response to a gRPC request may come from a server that does not speak gRPC: it has no gRPC code.
-        Some(Status::Http(_)) if kind == CallKind::Grpc => String::new(),
+        Some(Status::Http(_)) if matches!(kind, CallKind::Grpc | CallKind::JsonRpc) => {
+            String::new()
+        }
+        Some(status) if kind == CallKind::JsonRpc => {
+            let code = status.rpc_status_code(ProtocolKind::JsonRpc);
+            code.map_or_else(String::new, Cow::into_owned)
+        }
         // gRPC defines the codes 0 to 16; other codes have no name.
         Some(Status::Grpc(code)) if code > 16 => code.to_string(),
         Some(status) => status
@@ -217,5 +256,17 @@ mod tests {
         );
         assert_eq!(status_label(CallKind::Grpc, Some(Status::Grpc(99))), "99");
         assert_eq!(status_label(CallKind::Plain, None), "");
+        let json_rpc = |code| status_label(CallKind::JsonRpc, Some(Status::Grpc(code)));
+        assert_eq!(
+            [json_rpc(0), json_rpc(3), json_rpc(8)],
+            ["", "-32602", "-32008"]
+        );
+    }
+
+    #[test]
+    fn every_kind_has_an_index_of_its_own() {
+        for index in 0..u8::try_from(CallKind::COUNT).unwrap() {
+            assert_eq!(CallKind::from_index(index).index(), index);
+        }
     }
 }

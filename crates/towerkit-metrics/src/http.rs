@@ -88,6 +88,8 @@ pub struct ScrapeBody {
     piece: String,
     /// The writer of the remaining pieces.
     rest: Option<TextWriter>,
+    /// True for the response to a `HEAD`, whose length is that of another response.
+    is_head: bool,
 }
 
 impl ScrapeBody {
@@ -98,6 +100,7 @@ impl ScrapeBody {
         let mut body = Self {
             piece: String::new(),
             rest: Some(text),
+            is_head: false,
         };
         body.advance();
         body
@@ -137,7 +140,7 @@ impl Body for ScrapeBody {
     fn size_hint(&self) -> SizeHint {
         let written = self.piece.len() as u64;
         let mut hint = SizeHint::with_exact(written);
-        if self.rest.is_some() {
+        if self.rest.is_some() || self.is_head {
             hint = SizeHint::new();
             hint.set_lower(written);
         }
@@ -163,7 +166,11 @@ fn respond(metrics: ScrapeBody, format: TextFormat) -> Response<ScrapeBody> {
 
 /// Returns the response to a `HEAD`: without a body, which would be a stream error over HTTP/2, but with the length if it is known.
 fn without_body(mut response: Response<ScrapeBody>) -> Response<ScrapeBody> {
-    let body = mem::take(response.body_mut());
+    let head = ScrapeBody {
+        is_head: true,
+        ..ScrapeBody::default()
+    };
+    let body = mem::replace(response.body_mut(), head);
     if let Some(length) = body.size_hint().exact() {
         let length = HeaderValue::from(length);
         response.headers_mut().insert(CONTENT_LENGTH, length);

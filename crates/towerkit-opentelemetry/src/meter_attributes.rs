@@ -50,7 +50,13 @@ fn error_type_of(metric: &str, labels: &[(&str, &str)]) -> Option<Cow<'static, s
     };
     let (protocol, rest) = match metric.strip_prefix("http_") {
         Some(rest) => (ProtocolKind::Http, rest),
-        None => (ProtocolKind::Grpc, metric.strip_prefix("rpc_")?),
+        None => {
+            let rest = metric.strip_prefix("rpc_")?;
+            match label("rpc_system_name") {
+                Some("jsonrpc") => (ProtocolKind::JsonRpc, rest),
+                _ => (ProtocolKind::Grpc, rest),
+            }
+        }
     };
     let side = match rest.starts_with("client_") {
         true => Side::Client,
@@ -63,7 +69,7 @@ fn error_type_of(metric: &str, labels: &[(&str, &str)]) -> Option<Cow<'static, s
     let http = label("http_response_status_code").and_then(|code| code.parse().ok());
     let grpc = label("rpc_status_code").and_then(|name| {
         let mut codes = (0..=16).map(Status::Grpc);
-        codes.find(|code| code.grpc_name() == Some(name))
+        codes.find(|code| code.rpc_status_code(protocol).as_deref() == Some(name))
     });
     error_type(side, protocol, outcome, http.map(Status::Http).or(grpc))
 }
@@ -107,6 +113,17 @@ mod tests {
         };
         let unavailable = rpc("UNAVAILABLE", "overloaded");
         assert_eq!(unavailable.last().unwrap(), "error.type=UNAVAILABLE");
+        let json_rpc = |code, outcome| {
+            let labels = [
+                ("rpc_system_name", "jsonrpc"),
+                ("rpc_status_code", code),
+                ("outcome", outcome),
+            ];
+            attributes_of("rpc_server_call_duration_seconds", &labels)
+        };
+        let invalid = json_rpc("-32602", "client_error");
+        assert_eq!(invalid.last().unwrap(), "error.type=-32602");
+        assert_eq!(json_rpc("", "success").len(), 2);
         for (code, outcome) in [
             ("CANCELLED", "cancelled"),
             ("", "cancelled"),

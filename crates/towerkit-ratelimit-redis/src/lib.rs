@@ -166,4 +166,4 @@ pub use guard::RedisRateLimitPolicy;
 pub use handle::{RedisRateLimitHandle, RedisRateLimitSnapshot};
 pub use layer::{RedisRateLimit, RedisRateLimitLayer};
 pub use redis;
-pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, NoKey, WhenFull};
+pub use towerkit_keyed::{ByHeader, ByPrincipal, ByText, KeyExtractor, NoKey, WhenFull};

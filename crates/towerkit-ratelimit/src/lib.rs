@@ -143,4 +143,4 @@ pub use layer::{RateLimit, RateLimitLayer};
 pub use quota::Quota;
 #[cfg(feature = "http")]
 pub use towerkit_keyed::ByClientAddress;
-pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor, NoKey, WhenFull};
+pub use towerkit_keyed::{ByHeader, ByPrincipal, ByText, KeyExtractor, NoKey, WhenFull};

@@ -100,7 +100,7 @@ impl<S, P: ReplayRequest<Req>, Req> RetryState<S, P, Req> {
             name: config.name.clone(),
             number,
             outcome: end.outcome(),
-            wait: delay,
+            delay,
         });
     }
 

@@ -58,7 +58,8 @@
 //! response. It does not if the request expects `100-continue`.
 //!
 //! Responses with the content type `text/event-stream` or `application/grpc`, and upgraded connections such as WebSockets, have no
-//! limits of time: they end by themselves, or with the shutdown. A request of HTTP/1.1 without a `Host`, or with several, gets a 400
+//! limits of time: they end by themselves, or with the shutdown. The body of a gRPC request has none either, because a stream may pause:
+//! a `TimeoutLayer` around a unary method limits the wait for its message, too. A request of HTTP/1.1 without a `Host`, or with several, gets a 400
 //! ([RFC 9112, section 3.2]). While the process has no descriptors left, the server waits and tries again.
 //!
 //! [Limits of bodies] and of the time of calls are layers: `RequestBodyLimitLayer` of tower-http, `TimeoutLayer` of towerkit-timeout.
@@ -202,4 +203,6 @@ pub use request_body::{RequestBody, RequestBodyError};
 pub use server::Server;
 pub use shutdown::{ShutdownSignal, shutdown_signal};
 #[cfg(feature = "tls")]
-pub use tls::{PeerCertificates, Tls, TlsError, TlsHandle, TlsListener};
+pub use tls::{Tls, TlsError, TlsHandle, TlsListener};
+#[cfg(feature = "tls")]
+pub use towerkit_http::PeerCertificates;

@@ -100,7 +100,8 @@ impl Server {
     /// Limits the time in which a request body brings 1 KiB, or its end; 30 seconds by default.
     ///
     /// The time runs while the service waits for the body. Over the limit, [`RequestBody`] fails, and an error of the service becomes a
-    /// [408]. gRPC has no such limit.
+    /// [408]. It does not apply to gRPC, whose streams may pause for as long as they like: there a `TimeoutLayer` around the service ends
+    /// a call whose only message does not arrive in time.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ use rustls::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use towerkit_core::BoxError;
+use towerkit_http::PeerCertificates;
 
 use crate::listener::{Accepted, Listener};
 
@@ -172,29 +173,18 @@ impl<L: Listener> Listener for TlsListener<L> {
         Ok(Box::pin(async move {
             let Accepted { io, extensions } = handshake.await?;
             let io = acceptor.accept(io).await?;
-            let chain = io.get_ref().1.peer_certificates().map(Arc::from);
+            let chain = io
+                .get_ref()
+                .1
+                .peer_certificates()
+                .map(PeerCertificates::new);
             let mut accepted = Accepted::new(io);
             accepted.extensions = extensions;
             if let Some(chain) = chain {
-                accepted.extensions.insert(PeerCertificates(chain));
+                accepted.extensions.insert(chain);
             }
             Ok(accepted)
         }))
-    }
-}
-
-/// The certificates by which the client of a request authenticated itself, in the extensions of the request.
-///
-/// They are there if the client sent certificates, which are then verified: see [`Tls::optional_client_certificates`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerCertificates(Arc<[CertificateDer<'static>]>);
-
-impl PeerCertificates {
-    /// Returns the chain in [DER], with the certificate of the client first.
-    ///
-    /// [DER]: https://www.itu.int/rec/T-REC-X.690
-    pub fn chain(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.0.iter().map(AsRef::as_ref)
     }
 }
 

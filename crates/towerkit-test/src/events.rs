@@ -35,7 +35,7 @@ pub fn all_events(name: &'static str) -> Vec<Event> {
             name: name(),
             number: 1,
             outcome,
-            wait: Duration::ZERO,
+            delay: Duration::ZERO,
         },
         Event::RetryGivenUp {
             name: name(),

@@ -58,6 +58,7 @@ pub(crate) fn begin<Req>(kind: Kind, options: &SpanOptions, call: &Call<'_, Req>
     match call.protocol_kind() {
         ProtocolKind::Grpc => begin_grpc(kind, options, call),
         ProtocolKind::Http => begin_http(kind, options, call),
+        ProtocolKind::JsonRpc => begin_json_rpc(kind, options, call),
         _ => begin_plain(kind, call.operation()),
     }
 }
@@ -132,6 +133,31 @@ fn begin_grpc<Req>(kind: Kind, options: &SpanOptions, call: &Call<'_, Req>) -> S
     )
 }
 
+/// The server knows its methods, so the method is known at once.
+fn begin_json_rpc<Req>(kind: Kind, options: &SpanOptions, call: &Call<'_, Req>) -> Span {
+    let method = call.operation();
+    let is_known = call.is_routed();
+    let unknown = call.path().filter(|_| !is_known);
+    let server = server(kind, options, call.header("host"));
+    tracing::info_span!(
+        target: "towerkit::trace",
+        "call",
+        otel.name = if is_known { method } else { JSON_RPC },
+        otel.kind = kind.as_str(),
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        rpc.system.name = JSON_RPC,
+        rpc.method = if is_known { method } else { OTHER },
+        rpc.method_original = unknown.map(|name| cut(name, LONGEST_NAME)),
+        jsonrpc.protocol.version = "2.0",
+        server.address = server.address,
+        server.port = server.port.map(i64::from),
+        http.request.resend_count = resends(kind, call),
+        rpc.status_code = Empty,
+        error.type = Empty,
+    )
+}
+
 fn begin_plain(kind: Kind, operation: &str) -> Span {
     tracing::info_span!(
         target: "towerkit::trace",
@@ -186,7 +212,10 @@ pub(crate) fn end(
             }
         }
         Some(status) => {
-            span.record("rpc.status_code", status.grpc_name());
+            span.record(
+                "rpc.status_code",
+                status.rpc_status_code(protocol).as_deref(),
+            );
         }
         None => {}
     }
@@ -247,6 +276,7 @@ fn route(operation: &str) -> Option<&str> {
 
 const OTHER: &str = "_OTHER";
 const GRPC: &str = "grpc";
+const JSON_RPC: &str = "jsonrpc";
 
 /// The longest name chosen by a caller that is recorded, in bytes.
 const LONGEST_NAME: usize = 128;

@@ -13,6 +13,9 @@ use crate::messages::{GRPC, MessageLimitBody};
 /// `max_decoding_message_size` of the generated server, too. The layer is for all kinds of methods; requests that are not gRPC pass
 /// without a limit.
 ///
+/// A client that goes away while its message is read has cancelled the call: log, metrics and trace around this layer record it so.
+/// tonic by itself makes an internal error of it.
+///
 /// [codes of gRPC]: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
 #[derive(Debug, Clone, Copy)]
 pub struct MessageLimitLayer {
@@ -62,7 +65,7 @@ where
         let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(GRPC));
         self.inner.call(request.map(|body| {
             if is_grpc {
-                MessageLimitBody::new(body, self.max)
+                MessageLimitBody::of_request(body, self.max)
             } else {
                 MessageLimitBody::unlimited(body)
             }

@@ -125,7 +125,8 @@
 //!
 //! # Cancellation
 //!
-//! A client that goes away drops the future of the endpoint. Dropping a [`ClientFuture`] resets the stream, which does the same at the
+//! A client that goes away drops the future of the endpoint. One that goes away while its message is read is recorded as cancelled, too,
+//! by [`Unary`] and behind a [`MessageLimitLayer`]. Dropping a [`ClientFuture`] resets the stream, which does the same at the
 //! server.
 //!
 //! # Clones

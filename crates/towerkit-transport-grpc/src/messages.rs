@@ -1,7 +1,9 @@
 //! The messages in a body of gRPC.
 
 use std::{
+    error::Error,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,7 +16,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tonic::Status;
-use towerkit_core::BoxError;
+use towerkit_core::{BoxError, causes};
+use towerkit_http::CallerGone;
 
 /// The limit of gRPC for a message, in bytes.
 pub(crate) const DEFAULT_MAX_MESSAGE: usize = 4 << 20;
@@ -81,13 +84,24 @@ pub struct MessageLimitBody<B> {
     #[pin]
     inner: B,
     scanner: Option<MessageScanner>,
+    is_request: bool,
 }
 
 impl<B> MessageLimitBody<B> {
+    /// Makes the body of a response.
     pub(crate) fn new(inner: B, max: usize) -> Self {
         Self {
             inner,
             scanner: Some(MessageScanner::new(max)),
+            is_request: false,
+        }
+    }
+
+    /// Makes the body of a request that a server reads.
+    pub(crate) fn of_request(inner: B, max: usize) -> Self {
+        Self {
+            is_request: true,
+            ..Self::new(inner, max)
         }
     }
 
@@ -96,6 +110,7 @@ impl<B> MessageLimitBody<B> {
         Self {
             inner,
             scanner: None,
+            is_request: false,
         }
     }
 }
@@ -112,7 +127,10 @@ impl<B: Body<Error: Into<BoxError>>> Body for MessageLimitBody<B> {
         let Some(frame) = ready!(this.inner.poll_frame(cx)) else {
             return Poll::Ready(None);
         };
-        let frame = frame.map_err(Into::into)?;
+        let frame = frame.map_err(|error| match this.is_request {
+            true => request_error(error.into()),
+            false => error.into(),
+        })?;
         let mut frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
         if let (Some(scanner), Some(data)) = (this.scanner, frame.data_ref()) {
             let scanned = scanner.scan(data);
@@ -131,6 +149,23 @@ impl<B: Body<Error: Into<BoxError>>> Body for MessageLimitBody<B> {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// Marks the error of a request whose stream the caller has reset, or whose connection broke.
+///
+/// tonic makes an internal error of it, because a message is missing.
+fn request_error(error: BoxError) -> BoxError {
+    let is_gone = |error: &(dyn Error + 'static)| {
+        let stream: Option<&h2::Error> = error.downcast_ref();
+        stream.is_some_and(|error| error.is_remote() || error.is_io())
+    };
+    if !causes(&*error).any(is_gone) {
+        return error;
+    }
+    // tonic takes a body that ends with `CANCELLED` for a complete one.
+    let mut status = Status::unavailable("the caller is gone");
+    status.set_source(Arc::new(CallerGone::new(error)));
+    status.into()
 }
 
 /// Returns the status of a message over the limit.

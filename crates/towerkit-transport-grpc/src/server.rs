@@ -164,7 +164,7 @@ where
         let method = self.method.clone();
         let max = self.max_decoding_message_size;
         UnaryFuture(Box::pin(async move {
-            let request = request.map(|body| MessageLimitBody::new(body, max));
+            let request = request.map(|body| MessageLimitBody::of_request(body, max));
             let codec = ProstCodec::<N, M>::default();
             let mut grpc = tonic::server::Grpc::new(codec).max_decoding_message_size(max);
             grpc.unary(method, request).await

@@ -10,7 +10,8 @@ use http::{Extensions, HeaderMap};
 use pin_project::pin_project;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use towerkit_endpoint::{Request, ServeCall, serve_call};
+use towerkit_core::ProtocolKind;
+use towerkit_endpoint::{Request, ServeCall, UnknownMethod, serve_call};
 
 use crate::{ErrorObject, RawEndpoint};
 
@@ -30,6 +31,8 @@ pub(crate) struct Calls {
 pub(crate) struct WaitingCall {
     pub(crate) endpoint: RawEndpoint,
     pub(crate) operation: &'static str,
+    /// The name of a method that the server does not have.
+    pub(crate) unknown_method: Option<Box<str>>,
     pub(crate) params: Box<RawValue>,
     pub(crate) id: Option<Box<RawValue>>,
     /// The index of the response.
@@ -82,6 +85,7 @@ impl Calls {
 
     fn start(&mut self, call: WaitingCall) -> InFlight {
         let mut request = Request::new(call.operation, call.params);
+        request.protocol = ProtocolKind::JsonRpc;
         // The last call takes the context; others copy it.
         if self.waiting.len() == 0 {
             request.headers = mem::take(&mut self.headers);
@@ -89,6 +93,9 @@ impl Calls {
         } else {
             request.headers.clone_from(&self.headers);
             request.extensions.clone_from(&self.extensions);
+        }
+        if let Some(name) = call.unknown_method {
+            request.extensions.insert(UnknownMethod(name));
         }
         InFlight {
             index: call.index,

@@ -18,8 +18,9 @@ use http_body_util::Full;
 use pin_project::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
+use tower_layer::Layer;
 use tower_service::Service;
-use towerkit_core::{BoxError, ErrorCode};
+use towerkit_core::{BoxError, ErrorCode, ProtocolKind};
 use towerkit_endpoint::RpcError;
 use towerkit_transport_http::{Exchange, client_head, transport_error};
 
@@ -83,6 +84,13 @@ pub struct JsonRpcClient<H, T, U> {
     types: PhantomData<fn(T) -> U>,
 }
 
+/// A client inside of layers that see calls of JSON-RPC; made by [`JsonRpcClient::layer`].
+#[derive(Debug, Clone)]
+pub struct LayeredJsonRpcClient<S> {
+    inner: S,
+    method: &'static str,
+}
+
 /// A method of an upstream as an endpoint of several calls in one HTTP request; made by [`JsonRpcClient::batch`].
 ///
 /// The results are in the order of the messages, each with its own error. The error of the endpoint is one of all calls: the connection
@@ -98,6 +106,18 @@ impl<H, T, U> JsonRpcClient<H, T, U> {
     pub fn response_limit(mut self, bytes: usize) -> Self {
         self.sender.response_limit = bytes;
         self
+    }
+
+    /// Adds layers with `.rpc()` around the calls, as [`JsonRpc::layer`](crate::JsonRpc::layer) does on a server.
+    ///
+    /// The layers see calls of the protocol [`JsonRpc`](ProtocolKind::JsonRpc) with the method as their operation, so that metrics, traces
+    /// and logs name them by OpenTelemetry's semantic conventions for remote procedure calls. To layers that a `ServiceBuilder` puts
+    /// around a client, a call is plain, and has the operation of its request.
+    pub fn layer<L: Layer<Self>>(self, layer: L) -> LayeredJsonRpcClient<L::Service> {
+        LayeredJsonRpcClient {
+            method: self.sender.method,
+            inner: layer.layer(self),
+        }
     }
 
     /// Calls the method several times in one HTTP request.
@@ -242,6 +262,25 @@ where
             Ok(request) => sender.send(request, expected),
             Err(error) => JsonRpcClientFuture::ready(Err(error)),
         }
+    }
+}
+
+impl<S, T> Service<towerkit_endpoint::Request<T>> for LayeredJsonRpcClient<S>
+where
+    S: Service<towerkit_endpoint::Request<T>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: towerkit_endpoint::Request<T>) -> S::Future {
+        request.operation = self.method;
+        request.protocol = ProtocolKind::JsonRpc;
+        self.inner.call(request)
     }
 }
 

@@ -2,7 +2,9 @@ use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use towerkit_core::{CarriesRejection, ErrorCode};
+use towerkit_core::CarriesRejection;
+#[cfg(feature = "client")]
+use towerkit_core::ErrorCode;
 use towerkit_endpoint::{IntoRpcError, RpcError};
 
 /// The error object of a response: the number, the message and the data that an upstream sent.
@@ -32,7 +34,7 @@ pub struct ErrorObject {
 /// The member `data` of this project's errors.
 #[derive(Serialize)]
 struct Data {
-    /// The [`ErrorCode`], or the reason of a rejection.
+    /// The [`ErrorCode`](towerkit_core::ErrorCode), or the reason of a rejection.
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
@@ -41,8 +43,6 @@ struct Data {
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
 const METHOD_NOT_FOUND: i64 = -32601;
-const INVALID_PARAMS: i64 = -32602;
-const INTERNAL_ERROR: i64 = -32603;
 
 impl ErrorObject {
     pub(crate) const PARSE_ERROR: Self = Self::specified(PARSE_ERROR, "Parse error");
@@ -88,7 +88,7 @@ impl From<RpcError> for ErrorObject {
     fn from(error: RpcError) -> Self {
         let code = error.code();
         let message = error.message().into_owned().into();
-        let number = number(code);
+        let number = i64::from(code.json_rpc_number());
         if number == METHOD_NOT_FOUND {
             return Self {
                 code: number,
@@ -111,19 +111,11 @@ impl From<RpcError> for ErrorObject {
     }
 }
 
-/// Returns the number of an error with this code.
-fn number(code: ErrorCode) -> i64 {
-    match code {
-        ErrorCode::Unimplemented => METHOD_NOT_FOUND,
-        ErrorCode::InvalidArgument => INVALID_PARAMS,
-        ErrorCode::Internal => INTERNAL_ERROR,
-        code => -32000 - i64::from(code.number()),
-    }
-}
-
 /// Returns the code of an error with this number, if the specification has it.
 #[cfg(feature = "client")]
 pub(crate) fn code_of(number: i64) -> Option<ErrorCode> {
+    const INVALID_PARAMS: i64 = -32602;
+    const INTERNAL_ERROR: i64 = -32603;
     match number {
         METHOD_NOT_FOUND => Some(ErrorCode::Unimplemented),
         PARSE_ERROR | INVALID_REQUEST | INVALID_PARAMS => Some(ErrorCode::InvalidArgument),

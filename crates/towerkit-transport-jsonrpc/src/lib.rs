@@ -48,7 +48,7 @@
 //! let results = concat.batch().invoke(vec![("a", "b"), ("c", "d")]).await?;
 //! assert_eq!(results[0].as_deref().ok(), Some("ab"));
 //! assert_eq!(results[1].as_ref().unwrap_err().code(), ErrorCode::ResourceExhausted);
-//! assert!(registry.render().contains(r#"operation="concat",outcome="overloaded""#));
+//! assert!(registry.render().contains(r#"rpc_method="concat",rpc_status_code="-32008""#));
 //! # Ok::<_, towerkit_core::BoxError>(()) }).unwrap();
 //! # }
 //! ```
@@ -66,6 +66,12 @@
 //! the decoding of parameters, so they also see calls with wrong parameters, and calls of unknown methods under the operation `unmatched`.
 //! Put around an endpoint the layers of one operation. Layers with `.http()` around the server see one request for each batch, and the
 //! status 200 for its errors. They alone see requests that are not JSON-RPC.
+//!
+//! Metrics, traces and logs name the calls by OpenTelemetry's [semantic conventions]: the metric `rpc.server.call.duration` with
+//! `rpc.system.name` `jsonrpc`, the method, and the number of the error as the status code. `JsonRpcClient::layer` does the same for the
+//! calls of a client. Layers around an endpoint see a plain call, as over every transport.
+//!
+//! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/
 //!
 //! # Errors
 //!
@@ -134,7 +140,9 @@ mod reply;
 mod server;
 
 #[cfg(feature = "client")]
-pub use client::{JsonRpcBatchClient, JsonRpcClient, JsonRpcClientFuture, client};
+pub use client::{
+    JsonRpcBatchClient, JsonRpcClient, JsonRpcClientFuture, LayeredJsonRpcClient, client,
+};
 pub use error_object::ErrorObject;
 pub use method::RawEndpoint;
 pub use server::{JsonRpc, JsonRpcFuture};

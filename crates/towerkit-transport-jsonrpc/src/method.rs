@@ -2,7 +2,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tower::ServiceExt;
 use tower_service::Service;
-use towerkit_core::ErrorCode;
+use towerkit_core::{ErrorCode, ProtocolKind};
 use towerkit_endpoint::{Endpoint, IntoRpcError, Request, RpcError, call_fn, endpoint};
 
 /// A method as the layers of [`JsonRpc::layer`](crate::JsonRpc::layer) see it: its parameters and its result are JSON.
@@ -27,7 +27,9 @@ where
                 // The text of the error names types of the program.
                 RpcError::new(ErrorCode::InvalidArgument, "Invalid params").with_source(error)
             })?;
-            let request = request.map(|_| message);
+            let mut request = request.map(|_| message);
+            // The layers around the endpoint are the same over every transport.
+            request.protocol = ProtocolKind::Plain;
             let result = typed.oneshot(request).await;
             let response = result.map_err(IntoRpcError::into_rpc_error)?;
             to_raw_value(&response).map_err(|error| RpcError::internal().with_source(error))

@@ -91,7 +91,8 @@ impl JsonRpc {
     /// Adds a layer around each method that was added so far, outside of the decoding of its parameters.
     ///
     /// The layer sees each call of a batch as one [`Request`] under the name of its method, also a call with parameters that cannot be
-    /// decoded. Calls of unknown methods have the operation `unmatched`, so that the operations are never made from input. A guard
+    /// decoded. Its protocol is [`JsonRpc`](towerkit_core::ProtocolKind::JsonRpc): metrics, traces and logs name the call as that of a
+    /// remote procedure. Calls of unknown methods have the operation `unmatched`, so that the operations are never made from input. A guard
     /// such as a rate limit is one for all methods together, unless it keeps its state by operation.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
@@ -186,10 +187,12 @@ impl JsonRpc {
     fn waiting_call(&self, index: usize, call: &Call<'_>) -> WaitingCall {
         let methods = &*self.methods;
         let known = methods.by_name.get_key_value(&*call.method);
+        let unknown_method = known.is_none().then(|| (*call.method).into());
         let (operation, endpoint) = known.unwrap_or((&UNMATCHED, &methods.unknown));
         WaitingCall {
             endpoint: endpoint.clone(),
             operation,
+            unknown_method,
             params: call.params.to_owned(),
             id: call.id.map(ToOwned::to_owned),
             index,

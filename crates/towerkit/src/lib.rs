@@ -113,13 +113,19 @@
 //! | `fallback` | [`fallback`] | a response instead of a failure |
 //! | `cache` | [`cache`] | responses kept in memory |
 //! | `coalesce` | [`coalesce`] | one call for concurrent requests with the same key |
+//! | `balance` | [`balance`] | a load balancer over the instances of a service |
+//! | `discovery` | [`discovery`] | the instances of a service, and registration |
+//! | `discovery-consul`, `-dns`, `-etcd`, `-eureka`, `-kubernetes`, `-zookeeper` | `discovery_consul`, … | registries |
+//! | `auth` | [`auth`] | authentication by bearer tokens, API keys and client certificates; permissions by operation |
+//! | `auth-jwt` | [`auth_jwt`] | JSON Web Tokens, verified and obtained |
+//! | `auth-casbin`, `auth-cedar` | `auth_casbin`, `auth_cedar` | permissions by policies |
 //! | `log` | [`log`] | one log event for each call, in logfmt or JSON |
 //! | `metrics` | [`metrics`] | counters and histograms, exposed to Prometheus |
 //! | `metrics-push` | [`metrics_push`] | metrics pushed to statsd, Graphite or InfluxDB |
 //! | `trace` | [`trace`] | distributed traces: W3C Trace Context, B3, Jaeger |
 //! | `opentelemetry` | [`opentelemetry`] | spans exported to a collector |
 //! | `server` | [`server`] | an HTTP server with limits, health and a graceful shutdown |
-//! | `full` | | all of the above and below |
+//! | `full` | | all of the above and below, but `auth-casbin`, `auth-cedar`, `discovery-etcd`, `-kubernetes` and `-zookeeper` |
 //!
 //! More features add to these modules:
 //!
@@ -129,6 +135,8 @@
 //! | `client` | [`http::client`]; `.http_client()` and `.grpc_client()`, which read the errors of clients |
 //! | `reqwest` | [`http::Reqwest`], the client of reqwest as a service; replay of its body |
 //! | `tonic` | replay of tonic's body, for a retry over a `Channel` |
+//! | `auth-basic` | [`auth::BasicAuth`], with files of hashed passwords |
+//! | `discovery-file`, `discovery-tower` | [`discovery::FileInstances`]; tower's `Discover` both ways |
 //! | `circuitbreaker-backpressure` | `.backpressure()` on breakers, for use under a load balancer |
 //! | `fast-clock` | [`Clock::fast`](core::Clock::fast) |
 //! | `metrics-facade` | metrics recorded through the crate [`metrics`](https://docs.rs/metrics) |
@@ -144,6 +152,16 @@
 //!   cancellation and clones.
 //! - The guides of the repository tell how to order a stack, tune it, observe it, and write a layer.
 
+#[cfg(feature = "auth")]
+pub use towerkit_auth as auth;
+#[cfg(feature = "auth-casbin")]
+pub use towerkit_auth_casbin as auth_casbin;
+#[cfg(feature = "auth-cedar")]
+pub use towerkit_auth_cedar as auth_cedar;
+#[cfg(feature = "auth-jwt")]
+pub use towerkit_auth_jwt as auth_jwt;
+#[cfg(feature = "balance")]
+pub use towerkit_balance as balance;
 #[cfg(feature = "cache")]
 pub use towerkit_cache as cache;
 #[cfg(feature = "circuitbreaker")]
@@ -153,6 +171,20 @@ pub use towerkit_coalesce as coalesce;
 #[cfg(feature = "concurrency")]
 pub use towerkit_concurrency as concurrency;
 pub use towerkit_core as core;
+#[cfg(feature = "discovery")]
+pub use towerkit_discovery as discovery;
+#[cfg(feature = "discovery-consul")]
+pub use towerkit_discovery_consul as discovery_consul;
+#[cfg(feature = "discovery-dns")]
+pub use towerkit_discovery_dns as discovery_dns;
+#[cfg(feature = "discovery-etcd")]
+pub use towerkit_discovery_etcd as discovery_etcd;
+#[cfg(feature = "discovery-eureka")]
+pub use towerkit_discovery_eureka as discovery_eureka;
+#[cfg(feature = "discovery-kubernetes")]
+pub use towerkit_discovery_kubernetes as discovery_kubernetes;
+#[cfg(feature = "discovery-zookeeper")]
+pub use towerkit_discovery_zookeeper as discovery_zookeeper;
 #[cfg(feature = "endpoint")]
 pub use towerkit_endpoint as endpoint;
 #[cfg(feature = "fallback")]

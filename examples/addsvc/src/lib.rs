@@ -12,6 +12,7 @@
 //! curl -d '{"jsonrpc":"2.0","method":"concat","params":["a","b"],"id":1}' localhost:8081/rpc
 //! cargo run -p addsvc --bin addcli -- --http-addr localhost:8081 1 2     # 1 + 2 = 3
 //! cargo run -p addsvc --bin addcli -- --grpc-addr localhost:8081 --method concat 1 2
+//! cargo run -p addsvc --bin addcli -- --jsonrpc-addr localhost:8081 --timeout 0.5 1 2
 //! curl localhost:8081/metrics
 //! ```
 //!
@@ -27,6 +28,11 @@
 //! HTTP errors are problem details. With `--go-kit-errors` they have the body of go-kit, `{"error":"…"}`, and business errors over gRPC
 //! are in the member `err` of the reply.
 //!
+//! # Operation
+//!
+//! Beside the gRPC service are `grpc.health.v1`, which says that the server serves until it stops, and server reflection for tools such
+//! as grpcurl. `addcli` sends the time that is left until its deadline, in `grpc-timeout` or in `x-request-timeout-ms`, with each attempt.
+//!
 //! # The layers
 //!
 //! | where | layers |
@@ -34,8 +40,10 @@
 //! | around the HTTP routes and the gRPC service, with `.axum()` | trace, log, metrics, deadline, timeout |
 //! | around each JSON-RPC call, with `.rpc()` | trace, log, metrics, deadline |
 //! | around `/rpc`, with `.http()` | timeout |
+//! | inside of these, with `--auth` and `.axum()` | authentication |
 //! | around each endpoint, with `.rpc()` | rate limit |
 //! | around each endpoint of a client, with `.rpc()` | retry, circuit breaker, timeout |
+//! | around each HTTP and each JSON-RPC client, with `.rpc()` | deadline |
 //!
 //! go-kit has a circuit breaker on the server; here it is in the client, which can do without the server for a while.
 
@@ -50,6 +58,6 @@ mod service;
 pub use app::{Options, client_layers, grpc_app, http_app, json_rpc_app, server_layers};
 pub use endpoints::{AddEndpoint, ConcatReply, ConcatRequest, Endpoints, SumReply, SumRequest};
 pub use over_grpc::grpc_client;
-pub use over_http::http_client;
+pub use over_http::{http_client, http_routes};
 pub use over_jsonrpc::json_rpc_client;
 pub use service::{AddError, AddService, Adder};

@@ -1,7 +1,8 @@
-use tonic::{Request, Response, Status, transport::Channel};
+use http_body::Body as HttpBody;
+use tonic::{Request, Response, Status, body::Body, client::GrpcService};
 use tower::ServiceExt;
 use towerkit::{
-    core::{ConfigError, ErrorCode},
+    core::{BoxError, ConfigError, ErrorCode},
     endpoint::{RpcError, endpoint},
     transport_grpc::{client, serve},
 };
@@ -55,12 +56,16 @@ impl Add for GrpcAdd {
     }
 }
 
-/// Makes the endpoints of a client that calls the gRPC service on a channel.
+/// Makes the endpoints of a client that calls the gRPC service over a channel, or over one inside of layers.
 ///
 /// # Errors
 ///
 /// Returns a [`ConfigError`] if a path is not that of a method.
-pub fn grpc_client(channel: Channel) -> Result<Endpoints, ConfigError> {
+pub fn grpc_client<C>(channel: C) -> Result<Endpoints, ConfigError>
+where
+    C: GrpcService<Body, Future: Send> + Clone + Send + Sync + 'static,
+    C::ResponseBody: HttpBody<Error: Into<BoxError>> + Send + 'static,
+{
     let sum = client::<pb::SumRequest, pb::SumReply, _, _, _>(channel.clone(), "/pb.Add/Sum")?;
     let concat = client::<pb::ConcatRequest, pb::ConcatReply, _, _, _>(channel, "/pb.Add/Concat")?;
     Ok(Endpoints {

@@ -5,17 +5,18 @@ use http_body::Body;
 use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use towerkit::{
     core::BoxError,
-    endpoint::{IntoRpcError, RpcError, endpoint},
+    endpoint::{IntoRpcError, RpcError, RpcExt, endpoint},
+    timeout::DeadlineInjectLayer,
     transport_http::{Json, ResponseBody, client, problem, serve},
 };
 
 use crate::{AddEndpoint, Endpoints};
 
 /// Routes HTTP to the endpoints: `POST /sum` and `POST /concat`.
-pub(crate) fn routes(endpoints: Endpoints, go_kit_errors: bool) -> Router {
+pub fn http_routes(endpoints: Endpoints, go_kit_errors: bool) -> Router {
     let encode = if go_kit_errors { go_kit_error } else { problem };
     let sum = serve("sum", Json, endpoints.sum).errors(encode);
     let concat = serve("concat", Json, endpoints.concat).errors(encode);
@@ -64,5 +65,7 @@ where
 {
     let uri = Uri::try_from(uri)?;
     let client = client(http, Method::POST, uri, Json);
+    // The server gets the time that is left, and passes it on.
+    let client = DeadlineInjectLayer::new().rpc().layer(client);
     Ok(endpoint(client.map_err(Into::into)))
 }

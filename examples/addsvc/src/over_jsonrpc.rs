@@ -5,7 +5,8 @@ use http_body_util::Full;
 use tower::{Service, ServiceExt};
 use towerkit::{
     core::BoxError,
-    endpoint::endpoint,
+    endpoint::{RpcExt, endpoint},
+    timeout::DeadlineInjectLayer,
     transport_jsonrpc::{JsonRpc, client},
 };
 
@@ -31,8 +32,10 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let uri = Uri::try_from(uri)?;
-    let sum = client(http.clone(), uri.clone(), "sum");
-    let concat = client(http, uri, "concat");
+    // The server gets the time that is left, and passes it on.
+    let deadline = DeadlineInjectLayer::new().rpc();
+    let sum = client(http.clone(), uri.clone(), "sum").layer(&deadline);
+    let concat = client(http, uri, "concat").layer(&deadline);
     Ok(Endpoints {
         sum: endpoint(sum.map_err(Into::into)),
         concat: endpoint(concat.map_err(Into::into)),

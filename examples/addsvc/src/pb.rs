@@ -6,3 +6,6 @@
 )]
 
 tonic::include_proto!("pb");
+
+/// The definition, encoded as a `FileDescriptorSet`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/addsvc.bin"));

@@ -128,6 +128,6 @@ impl AddService for Adder {
         if a.len() + b.len() > MAX_LENGTH {
             return Err(AddError::TooLong);
         }
-        Ok(a + &b)
+        Ok(a + b.as_str())
     }
 }

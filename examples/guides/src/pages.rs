@@ -33,12 +33,20 @@ mod from_tower_otel {}
 mod from_tower_resilience {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/authentication.md")]
+mod authentication {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/building-a-service.md")]
 mod building_a_service {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/compile-errors.md")]
 mod compile_errors {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/discovery-and-balancing.md")]
+mod discovery_and_balancing {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/observability.md")]

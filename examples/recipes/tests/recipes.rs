@@ -176,6 +176,42 @@ async fn one_limit_rejects_http_and_grpc() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn roles_decide_over_http_and_grpc() {
+    const ANN: &str = "Basic YW5uOm9wZW4gc2VzYW1l";
+    const BOB: &str = "Basic Ym9iOm9wZW4gc2VzYW1l";
+    let server = Server::start(env!("CARGO_BIN_EXE_roles-by-operation"));
+    let url = format!("http://{}", server.address);
+    let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let mut greeter = GreeterClient::new(channel);
+    let hello = |credentials: Option<&'static str>| {
+        let name = "Ann".to_owned();
+        let mut request = tonic::Request::new(HelloRequest { name });
+        if let Some(credentials) = credentials {
+            let credentials = credentials.parse().unwrap();
+            request.metadata_mut().insert("authorization", credentials);
+        }
+        request
+    };
+    let rejected = greeter.hello(hello(None)).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::Unauthenticated);
+    let answer = greeter.hello(hello(Some(ANN))).await.unwrap();
+    assert_eq!(answer.into_inner().text, "hello, ann");
+    let statuses = spawn_blocking(move || {
+        let authorization = |credentials| format!("authorization: {credentials}");
+        [
+            ("GET /healthz", "a: b".to_owned()),
+            ("GET /orders", "a: b".to_owned()),
+            ("GET /orders", authorization(ANN)),
+            ("DELETE /orders", authorization(ANN)),
+            ("DELETE /orders", authorization(BOB)),
+        ]
+        .map(|(request, header)| server.status(request, &header))
+    });
+    let expected = ["200", "401", "200", "403", "200"];
+    assert_eq!(statuses.await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_attempt_is_retried() {
     let url = upstream().await;
     let program = env!("CARGO_BIN_EXE_timeout-and-retry-client");

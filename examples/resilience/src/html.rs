@@ -1,4 +1,4 @@
-//! The page with the plots of all runs, as well-formed XHTML that loads no other file.
+//! The page with the plots of all runs.
 
 use std::fmt::Write;
 
@@ -8,48 +8,16 @@ use crate::{
     Demo,
     client::StackLayer,
     demo::Run,
-    plot::{Plot, Series},
+    plot::{
+        BLACK, BLUE, DASH_DOT, DASHED, DOTTED, GREEN, GREY, PURPLE, Plot, SOLID, Series, VERMILION,
+        page as html_page,
+    },
     second::Second,
 };
 
-const STYLE: &str = "
-body { font: 16px/1.45 system-ui, sans-serif; color: #1f2933; max-width: 1180px; margin: 20px auto; padding: 0 16px }
-h1 { font-size: 26px; margin: 0 0 6px }
-h2 { font-size: 21px; margin: 26px 0 4px; border-top: 2px solid #1f2933; padding-top: 10px }
-h3 { font-size: 16px; margin: 10px 0 0 }
-p { margin: 2px 0 6px }
-.plots > div { display: flex; flex-direction: column }
-.plots > div > svg { margin-top: auto }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 4px 28px }
-.legend { font-size: 14px; margin: 0 }
-.legend span { margin-right: 10px; white-space: nowrap }
-svg { width: 100%; display: block }
-svg.key { width: 34px; height: 8px; display: inline }
-text { font-size: 13px; fill: #374151 }
-.band, .second, .axis { text-anchor: middle }
-.tick { text-anchor: end }
-.band { font-style: italic }
-";
-
-// The colours of Okabe and Ito, which also readers with a colour vision deficiency can tell apart.
-const BLUE: &str = "#0072b2";
-const GREEN: &str = "#009e73";
-const VERMILION: &str = "#d55e00";
-const PURPLE: &str = "#aa3377";
-const BLACK: &str = "#222222";
-const GREY: &str = "#8a8f98";
-
-const SOLID: &str = "none";
-const DASHED: &str = "8 4";
-const DOTTED: &str = "2 4";
-const DASH_DOT: &str = "10 4 2 4";
-
 pub(crate) fn page(args: &Demo, whole: &Run, without: &[Run]) -> String {
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\"><head><meta charset=\"utf-8\"/>\
-         <title>Layers of a client under load</title><style>{STYLE}</style></head><body>\n\
-         <h1>Layers of a client under load</h1>\n\
-         <p>A client makes {} calls a second to an upstream that goes from healthy to slow, flaky and down, and back. \
+    let mut content = format!(
+        "<p>A client makes {} calls a second to an upstream that goes from healthy to slow, flaky and down, and back. \
          The rate limit admits {} of them. The plots show the client with all five layers, then without one of them.</p>\n",
         args.rate, args.limit
     );
@@ -61,10 +29,9 @@ pub(crate) fn page(args: &Demo, whole: &Run, without: &[Run]) -> String {
         attempts: round_up(seconds().map(|s| s.arrived).max()),
     };
     for run in runs() {
-        section(&mut page, run, whole, &scales);
+        section(&mut content, run, whole, &scales);
     }
-    page.push_str("</body></html>\n");
-    page
+    html_page("Layers of a client under load", &content)
 }
 
 /// The same vertical axes for all runs, so that they can be compared.

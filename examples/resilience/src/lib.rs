@@ -39,7 +39,7 @@ mod client;
 mod demo;
 mod html;
 mod load;
-mod plot;
+pub mod plot;
 mod second;
 mod serve;
 #[cfg(test)]

@@ -133,6 +133,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns the latencies of the requests that had success, in ascending order.
+    #[must_use]
+    pub fn latencies(&self) -> Vec<Duration> {
+        let mut latencies = self.latencies.get(&200).cloned().unwrap_or_default();
+        latencies.sort_unstable();
+        latencies
+    }
+
+    /// Returns the number of requests that had no success.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        let others = self.latencies.iter().filter(|(status, _)| **status != 200);
+        let others: usize = others.map(|(_, latencies)| latencies.len()).sum();
+        others as u64 + self.errors + self.unsent
+    }
+
     fn count(&mut self, status: StatusCode, latency: Duration) {
         self.latencies
             .entry(status.as_u16())

@@ -28,7 +28,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Returns an error if the rate, the burst, the share of traces or the timeout is invalid.
+/// Returns an error if the rate, the burst, the share of traces or the timeout is invalid, or if the file of `--auth` cannot be read.
 pub fn app(routes: Router, args: &Args, registry: &Registry) -> Result<Router, BoxError> {
     let quota = Quota::per_second(args.rate.get())?.burst(args.burst.get())?;
     let ids = RequestIds::new();
@@ -46,6 +46,11 @@ pub fn app(routes: Router, args: &Args, registry: &Registry) -> Result<Router, B
         .layer(PropagateHeaderLayer::new(REQUEST_ID))
         .layer(policies.axum())
         .layer(TimeoutLayer::new(args.timeout)?.http());
+    let routes = match &args.auth {
+        // Inside of the others, so that rejected callers are logged, counted and limited.
+        Some(scheme) => routes.layer(scheme.layer("stringsvc")?.axum()),
+        None => routes,
+    };
     let routes = routes.layer(layers);
     // With its state given, axum makes the services of a router now and not for each connection.
     Ok(routes.merge(operator_routes(registry)).with_state(()))

@@ -1,7 +1,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use towerkit::log::Format;
+use flags::{AuthScheme, RegistryUrl};
+use towerkit::{discovery::Address, log::Format};
 use tracing::level_filters::LevelFilter;
 
 /// go-kit's string service on towerkit.
@@ -10,6 +11,37 @@ pub struct Args {
     /// Address to listen on, such as localhost:8080; port 0 takes a free one.
     #[arg(long, env = "STRINGSVC_ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub addr: String,
+
+    /// Instances that answer `uppercase` in place of this process, such as localhost:8001,localhost:8002.
+    #[arg(
+        long,
+        env = "STRINGSVC_PROXY",
+        value_delimiter = ',',
+        conflicts_with = "discover"
+    )]
+    pub proxy: Vec<Address>,
+
+    /// Registry of the instances that answer `uppercase` in place of this process: file:PATH, dns://HOST:PORT,
+    /// dns://_SERVICE._tcp.DOMAIN, etcd://HOST:PORT/SERVICE, consul://HOST:PORT/SERVICE or zk://HOST:PORT/SERVICE.
+    #[arg(long, env = "STRINGSVC_DISCOVER", value_name = "URL")]
+    pub discover: Option<RegistryUrl>,
+
+    /// Registry in which this instance registers itself: etcd://, consul:// or zk:// as above.
+    #[arg(long, env = "STRINGSVC_REGISTER", value_name = "URL")]
+    pub register: Option<RegistryUrl>,
+
+    /// Address that is registered, if others reach this instance by another one than it listens on.
+    #[arg(
+        long,
+        env = "STRINGSVC_ADVERTISE",
+        value_name = "ADDR",
+        requires = "register"
+    )]
+    pub advertise: Option<Address>,
+
+    /// Authentication of callers: basic:FILE, api-key:FILE or jwt:URL; without one, anyone may call.
+    #[arg(long, env = "STRINGSVC_AUTH", value_name = "SCHEME")]
+    pub auth: Option<AuthScheme>,
 
     /// Calls admitted per second.
     #[arg(long, env = "STRINGSVC_RATE", default_value = "1000")]

@@ -18,24 +18,24 @@ impl<S, T> Endpoint<T> for S where
 }
 
 /// The message of both operations.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct StringRequest {
     /// The string.
     pub s: String,
 }
 
 /// The response of [`uppercase`]. A business error is a response like any other, as in go-kit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct UppercaseResponse {
     /// The upper case string; empty if there is an error.
     pub v: String,
     /// The business error.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err: Option<String>,
 }
 
 /// The response of [`count`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CountResponse {
     /// The number of bytes.
     pub v: usize,

@@ -12,16 +12,26 @@ use towerkit::{
     transport_http::{Json, serve},
 };
 
-use crate::{Endpoint, StringService, count, uppercase};
+use crate::{
+    CountResponse, Endpoint, StringRequest, StringService, UppercaseResponse, count, uppercase,
+};
 
 /// The longest request body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
 /// Routes HTTP to the endpoints of `service`.
 pub fn routes(service: Arc<impl StringService>) -> Router {
+    routes_to(uppercase(service.clone()), count(service))
+}
+
+/// Routes HTTP to endpoints.
+pub fn routes_to(
+    uppercase: impl Endpoint<StringRequest, Response = UppercaseResponse>,
+    count: impl Endpoint<StringRequest, Response = CountResponse>,
+) -> Router {
     Router::new()
-        .route("/uppercase", route("uppercase", uppercase(service.clone())))
-        .route("/count", route("count", count(service)))
+        .route("/uppercase", route("uppercase", uppercase))
+        .route("/count", route("count", count))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED))
         .fallback(async || problem(StatusCode::NOT_FOUND))
 }

@@ -28,6 +28,7 @@
 //! | request id | tower-http | keeps `x-request-id` or makes one, and returns it |
 //! | trace, log, metrics, rate limit | towerkit, one policy stack | continues the caller's trace; one line and one measurement for each call, also for rejected ones; 429 over the rate |
 //! | timeout | towerkit | 504 for a call that takes too long, with the time to read its body |
+//! | authentication, with `--auth` | towerkit | 401 without valid credentials |
 //! | routes | axum | 404, 405 with `Allow`, and the endpoints |
 //!
 //! # Responses
@@ -53,15 +54,29 @@
 //! The empty string is a *business* error: the call itself succeeds, so log and metrics show the status 200 and the outcome `success`.
 //! For a status 400 instead, return an [`RpcError`](towerkit::endpoint::RpcError) with `InvalidArgument` from the endpoint.
 //!
+//! # Several instances
+//!
+//! ```sh
+//! cargo run -p stringsvc -- --addr 127.0.0.1:8001 &
+//! cargo run -p stringsvc -- --addr 127.0.0.1:8002 &
+//! cargo run -p stringsvc -- --proxy 127.0.0.1:8001,127.0.0.1:8002
+//! ```
+//!
+//! With `--proxy` or `--discover`, other instances answer `uppercase` one after the other, and `count` is answered here. A failed
+//! attempt is repeated at the next instance. `--discover` takes the instances from a file, DNS or a registry, and `--register`
+//! registers an instance until it shuts down ([`flags`] lists the URLs); etcd, Consul and ZooKeeper need
+//! `--features etcd`, `consul` or `zookeeper`.
+//!
 //! # Coming from go-kit
 //!
-//! This is stringsvc2: its logging and instrumenting middlewares, written by hand for each operation, are two layers here. go-kit
-//! answers malformed JSON with 500, takes any method, and cannot be stopped in order.
+//! This is stringsvc2, and with `--proxy` stringsvc3: its logging and instrumenting middlewares, written by hand for each operation, are two layers here.
+//! go-kit answers malformed JSON with 500, takes any method, forgets the caller that goes away, and cannot be stopped in order.
 
 mod app;
 mod args;
 mod endpoint;
 mod http;
+mod proxy;
 mod request_id;
 mod server;
 mod service;
@@ -70,7 +85,8 @@ mod telemetry;
 pub use app::app;
 pub use args::{Args, LogFormat};
 pub use endpoint::{CountResponse, Endpoint, StringRequest, UppercaseResponse, count, uppercase};
-pub use http::{MAX_BODY, routes};
+pub use http::{MAX_BODY, routes, routes_to};
+pub use proxy::{Upstream, discover};
 pub use server::{serve, server};
 pub use service::{EmptyString, StringService, Strings};
 pub use telemetry::Telemetry;

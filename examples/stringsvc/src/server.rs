@@ -1,17 +1,22 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    time::Duration,
 };
 
 use axum::Router;
 use tokio::net::TcpListener;
 use towerkit::{
     core::{BoxError, ConfigError},
+    discovery::{Instance, Registration},
     log::EventLog,
     server::Server,
 };
 
 use crate::Args;
+
+/// The time that callers have to learn from the registry that the instance is gone, before it stops to serve.
+const PROPAGATION: Duration = Duration::from_secs(1);
 
 /// Makes the server.
 ///
@@ -33,10 +38,33 @@ pub fn server(args: &Args) -> Result<Server, ConfigError> {
 pub async fn serve(server: Server, app: Router, args: &Args) -> Result<(), BoxError> {
     let listener = listen(&args.addr).await?;
     let address = listener.local_addr()?;
+    let server = match register(address, args)? {
+        Some(registration) => server
+            .shutdown_delay(PROPAGATION)
+            .on_stop(async move { registration.stop(PROPAGATION).await }),
+        None => server,
+    };
     let running = server.listen(listener, app).run_until_signal()?;
     announce(address);
     running.await;
     Ok(())
+}
+
+/// Registers the instance that listens on this address, if the flags name a registry.
+fn register(address: SocketAddr, args: &Args) -> Result<Option<Registration>, BoxError> {
+    let Some(registry) = &args.register else {
+        return Ok(None);
+    };
+    let advertised = match &args.advertise {
+        Some(advertised) => advertised.clone(),
+        None if address.ip().is_unspecified() => {
+            return Err(
+                format!("--register needs --advertise, because it listens on {address}").into(),
+            );
+        }
+        None => address.into(),
+    };
+    Ok(Some(registry.register(Instance::new(advertised))?))
 }
 
 async fn listen(address: &str) -> io::Result<TcpListener> {

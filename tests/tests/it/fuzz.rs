@@ -109,6 +109,18 @@ fn a_body_of_json_rpc_is_answered_by_the_rules() {
     run("jsonrpc", towerkit_tests::jsonrpc);
 }
 
+/// JW-08
+#[test]
+fn a_token_is_read_by_the_rules() {
+    run("jwt", towerkit_tests::jwt);
+}
+
+/// JW-08
+#[test]
+fn a_key_set_is_read_by_the_rules() {
+    run("jwks", towerkit_tests::jwks);
+}
+
 /// TR-01
 #[test]
 fn a_traceparent_is_read_by_its_rules() {
@@ -149,4 +161,21 @@ fn lines_of_graphite_are_taken_apart_as_they_were_meant() {
 #[test]
 fn lines_of_influxdb_are_taken_apart_as_they_were_meant() {
     run("influx", towerkit_tests::influx);
+}
+
+/// AB-04
+#[test]
+fn basic_credentials_are_read_by_their_grammar() {
+    run("basic_header", towerkit_tests::basic_header);
+}
+
+/// AB-04
+#[test]
+fn bearer_tokens_are_read_by_their_grammar() {
+    run("bearer_header", towerkit_tests::bearer_header);
+}
+
+#[test]
+fn a_password_file_is_read_by_its_lines() {
+    run("password_file", towerkit_tests::password_file);
 }

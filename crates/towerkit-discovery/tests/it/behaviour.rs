@@ -39,7 +39,7 @@ struct Manual(tokio::sync::oneshot::Sender<InstanceSender>);
 impl Source for Manual {
     async fn run(self, sender: InstanceSender) {
         let _ = self.0.send(sender);
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -294,7 +294,7 @@ async fn the_source_is_dropped_with_the_last_reader() {
     impl Source for Dropped {
         async fn run(self, sender: InstanceSender) {
             sender.set([instance("10.0.0.1:1")]);
-            pending().await
+            pending::<()>().await;
         }
     }
     let dropped = Arc::new(AtomicUsize::new(0));

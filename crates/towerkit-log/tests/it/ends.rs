@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use towerkit_core::LayerExt;
-use towerkit_core::{BoxError, Clock, Deadline};
+use towerkit_core::{BoxError, Clock, Deadline, ErrorCode, LayerExt, ProtocolKind};
+use towerkit_endpoint::{RpcError, RpcExt, UnknownMethod, endpoint_fn};
 use towerkit_http::HttpExt;
 use towerkit_log::LogLayer;
 use towerkit_test::Probe;
@@ -133,4 +133,34 @@ async fn a_deadline_is_logged_as_the_time_left_at_the_start() {
     let plain = LogLayer::new().plain("probe").layer(Probe::new());
     plain.oneshot(towerkit_test::Action::Succeed).await.unwrap();
     assert_eq!(log.only().field("deadline_ms"), None);
+}
+
+/// A call of JSON-RPC has neither a method of HTTP nor a body of its own.
+#[tokio::test]
+async fn a_call_of_json_rpc_has_the_number_of_its_error_and_the_name_of_an_unknown_method() {
+    let (log, _guard) = Capture::start(LevelFilter::TRACE);
+    let call = async |operation, code: Option<ErrorCode>, unknown: Option<&str>| {
+        let service = endpoint_fn((), move |(), ()| async move {
+            code.map_or(Ok(()), |code| Err(RpcError::new(code, "no")))
+        });
+        let mut request = towerkit_endpoint::Request::new(operation, ());
+        request.protocol = ProtocolKind::JsonRpc;
+        if let Some(unknown) = unknown {
+            request.extensions.insert(UnknownMethod(unknown.into()));
+        }
+        let _ = LogLayer::new().rpc().layer(service).oneshot(request).await;
+        let seen = log.only();
+        let fields = ["operation", "method", "path", "code", "bytes"];
+        fields.map(|field| seen.field(field).unwrap_or("-").to_owned())
+    };
+    let invalid = Some(ErrorCode::InvalidArgument);
+    assert_eq!(call("sum", None, None).await, ["sum", "-", "-", "-", "-"]);
+    assert_eq!(
+        call("sum", invalid, None).await,
+        ["sum", "-", "-", "-32602", "-"]
+    );
+    assert_eq!(
+        call("unmatched", Some(ErrorCode::Unimplemented), Some("a name")).await,
+        ["unmatched", "-", "a name", "-32601", "-"]
+    );
 }

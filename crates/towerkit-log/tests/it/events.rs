@@ -54,10 +54,10 @@ fn all() -> Vec<(Event, Level, String)> {
                 name: name.into(),
                 number: 2,
                 outcome,
-                wait: Duration::from_micros(1500),
+                delay: Duration::from_micros(1500),
             },
             Level::DEBUG,
-            "retried|name=search|number=2|outcome=timed_out|wait_ms=1.5",
+            "retried|name=search|number=2|outcome=timed_out|delay_ms=1.5",
         ),
         case(
             Event::RetryGivenUp {

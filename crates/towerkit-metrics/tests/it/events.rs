@@ -22,7 +22,7 @@ fn retried(outcome: Outcome) -> Event {
         name: "search".into(),
         number: 1,
         outcome,
-        wait: Duration::from_millis(5),
+        delay: Duration::from_millis(5),
     }
 }
 

@@ -1,12 +1,16 @@
 //! The service that Prometheus asks.
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, routing::get_service};
 use http::{
     Request, StatusCode,
     header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, VARY},
 };
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use tower::ServiceExt;
 use towerkit_metrics::{Buckets, Registry};
 
@@ -84,7 +88,35 @@ async fn a_large_scrape_is_written_in_chunks_as_it_is_read() {
         let head = call("HEAD").await.unwrap();
         assert_eq!(head.headers().get(CONTENT_LENGTH), None);
         assert!(head.body().is_end_stream());
+        // A router derives a missing length from that of the body.
+        let router = Router::new().route("/metrics", get_service(registry.service()));
+        let request = Request::head("/metrics").header(ACCEPT, accept);
+        let head = router.oneshot(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(head.unwrap().headers().get(CONTENT_LENGTH), None);
     }
+    let text = sent(&registry, "HEAD").await;
+    assert!(
+        text.starts_with("HTTP/1.1 200") && !text.contains("content-length"),
+        "{text}"
+    );
+    assert!(text.ends_with("\r\n\r\n"), "{text}");
+}
+
+/// Returns the bytes of a response of a server.
+async fn sent(registry: &Registry, method: &str) -> String {
+    let router = Router::new().route("/metrics", get_service(registry.service()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let server = tokio::spawn(async { axum::serve(listener, router).await });
+    let request =
+        format!("{method} /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).await.unwrap();
+    server.abort();
+    text
 }
 
 /// A value is read when it is written, and a series that comes later is not in it.

@@ -13,7 +13,7 @@ use tonic::{
 use tower::ServiceBuilder;
 use towerkit_circuitbreaker::CircuitBreakerLayer;
 use towerkit_concurrency::ConcurrencyLimitLayer;
-use towerkit_core::ErrorCode;
+use towerkit_core::{ErrorCode, Outcome, observe};
 use towerkit_endpoint::{
     Endpoint, EndpointExt, IntoRpcError, Request as Call, RpcError, RpcExt, call_fn, endpoint,
     endpoint_fn,
@@ -23,7 +23,10 @@ use towerkit_ratelimit::{Quota, RateLimitLayer};
 use towerkit_retry::RetryLayer;
 use towerkit_transport_grpc::{MessageLimitLayer, client};
 
-use crate::math::{Math, Number, Pair, Server, adder, eventually, number, pair};
+use crate::{
+    math::{Math, Number, Pair, Server, adder, eventually, number, pair},
+    server::Recorder,
+};
 
 /// A raw HTTP/2 client of a server.
 struct RawClient(h2::client::SendRequest<Bytes>);
@@ -559,4 +562,65 @@ async fn a_connection_that_breaks_in_a_call_is_unavailable_and_not_unsent() {
     assert_eq!(error.code(), ErrorCode::Unavailable, "{error:?}");
     assert_eq!(error.message(), "the upstream is unavailable");
     assert!(!error.is_unsent(), "{error:?}");
+}
+
+/// How a client leaves a call of which the server reads the message.
+#[derive(Debug, Clone, Copy)]
+enum Leave {
+    Reset(Reason),
+    Disconnect,
+    /// Not gone: its message breaks off.
+    End,
+}
+
+/// GR-05
+#[tokio::test]
+async fn a_client_that_goes_while_its_message_is_read_has_cancelled_the_call() {
+    let recorder = Recorder::default();
+    let observer = observe(recorder.clone()).grpc();
+    let server = Server::start(|incoming| {
+        let layers = ServiceBuilder::new()
+            .layer(observer)
+            .layer(MessageLimitLayer::new(1000))
+            .into_inner();
+        let mut server = TonicServer::builder().layer(layers);
+        let server = server.add_service(Math(adder()));
+        server.serve_with_incoming(incoming)
+    })
+    .await;
+    let address = server.url.strip_prefix("http://").unwrap();
+    // By an endpoint, and by the code of tonic.
+    for path in ["/test.Math/Sum", "/test.Math/Add"] {
+        for (leave, outcome) in [
+            (Leave::Reset(Reason::CANCEL), Outcome::Cancelled),
+            (Leave::Reset(Reason::INTERNAL_ERROR), Outcome::Cancelled),
+            (Leave::Disconnect, Outcome::Cancelled),
+            (Leave::End, Outcome::Failure),
+        ] {
+            let socket = TcpStream::connect(address).await.unwrap();
+            let (client, connection) = h2::client::handshake(socket).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let mut client = client.ready().await.unwrap();
+            let request = Request::post(format!("http://test{path}"));
+            let request = request.header("content-type", "application/grpc");
+            let request = request.header("te", "trailers").body(()).unwrap();
+            let (response, mut stream) = client.send_request(request, false).unwrap();
+            stream
+                .send_data(Bytes::from_static(&[0, 0, 0, 0, 9, 1]), false)
+                .unwrap();
+            // The server reads: it has answered a call that came after this one.
+            let ping = client.clone().ready().await.unwrap();
+            let (code, _) = RawClient(ping).status(&[], &message(0), false).await;
+            assert_eq!(code, 0);
+            match leave {
+                Leave::Reset(reason) => stream.send_reset(reason),
+                Leave::Disconnect => connection.abort(),
+                Leave::End => stream.send_data(Bytes::new(), true).unwrap(),
+            }
+            eventually("both calls have ended", || recorder.len() == 2).await;
+            let end = recorder.take().pop().unwrap();
+            assert_eq!(end.outcome(), outcome, "{path} {leave:?} {end:?}");
+            drop((response, client));
+        }
+    }
 }

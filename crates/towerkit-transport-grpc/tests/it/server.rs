@@ -214,14 +214,25 @@ async fn the_deadline_of_a_layer_goes_first() {
     assert_eq!(reply.text, "Some(1.0)");
 }
 
+/// Keeps the ends of calls.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<CallEnd>>>);
+pub(crate) struct Recorder(Arc<Mutex<Vec<CallEnd>>>);
 
 impl Policy for Recorder {
     type CallState = ();
 
     fn finish(&self, (): (), end: &CallEnd) {
         self.0.lock().unwrap().push(end.clone());
+    }
+}
+
+impl Recorder {
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub(crate) fn take(&self) -> Vec<CallEnd> {
+        std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 

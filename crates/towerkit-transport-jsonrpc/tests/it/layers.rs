@@ -1,10 +1,15 @@
 //! Layers around the decoding of parameters.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::json;
-use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{LayerExt, OperationSet, stack};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use towerkit_core::{
+    Call, CallEnd, LayerExt, Observer, OperationSet, Policy, ProtocolKind, observe, stack,
+};
 use towerkit_endpoint::{RpcError, RpcExt, endpoint_fn};
 use towerkit_metrics::{MetricsLayer, Registry};
 use towerkit_ratelimit::{Quota, RateLimitLayer};
@@ -13,10 +18,10 @@ use towerkit_transport_jsonrpc::JsonRpc;
 
 use crate::harness::{call, call_json, server};
 
-/// Returns the number of calls with this operation and this outcome.
-fn calls(registry: &Registry, operation: &str, outcome: &str) -> u32 {
+/// Returns the number of calls of this method with the number of an error, or an empty text, and this outcome.
+fn calls(registry: &Registry, method: &str, code: &str, outcome: &str) -> u32 {
     let line = format!(
-        r#"towerkit_call_duration_seconds_count{{operation="{operation}",outcome="{outcome}"}} "#
+        r#"rpc_server_call_duration_seconds_count{{rpc_system_name="jsonrpc",rpc_method="{method}",rpc_status_code="{code}",outcome="{outcome}"}} "#
     );
     let text = registry.render();
     let mut values = text.lines().filter_map(|each| each.strip_prefix(&line));
@@ -40,11 +45,14 @@ async fn an_observer_sees_each_call_of_a_batch_with_its_operation_and_its_outcom
     ]);
     let answers = call_json(&server, batch.to_string()).await;
     assert_eq!(answers.as_array().unwrap().len(), 5);
-    assert_eq!(calls(&registry, "echo", "success"), 1);
-    assert_eq!(calls(&registry, "fail", "client_error"), 2);
-    assert_eq!(calls(&registry, "fail", "failure"), 1);
-    assert_eq!(calls(&registry, "panic", "failure"), 1);
-    assert_eq!(calls(&registry, "unmatched", "failure"), 2);
+    let calls = |method, code, outcome| calls(&registry, method, code, outcome);
+    assert_eq!(calls("echo", "", "success"), 1, "{}", registry.render());
+    assert_eq!(calls("fail", "-32005", "client_error"), 1);
+    assert_eq!(calls("fail", "-32602", "client_error"), 1);
+    assert_eq!(calls("fail", "-32603", "failure"), 1);
+    // The panic goes through the layer: it has no number yet.
+    assert_eq!(calls("panic", "", "failure"), 1);
+    assert_eq!(calls("_OTHER", "-32601", "failure"), 2);
     assert!(!registry.render().contains("made from input"));
 }
 
@@ -66,8 +74,74 @@ async fn a_guard_rejects_single_calls_of_a_batch() {
     // The bucket gets a token each half of the hour.
     let wait = error["data"]["retry_after_ms"].as_u64().unwrap();
     assert!((1_700_000..=1_800_000).contains(&wait), "{wait}");
-    assert_eq!(calls(&registry, "echo", "success"), 2);
-    assert_eq!(calls(&registry, "echo", "overloaded"), 1);
+    assert_eq!(calls(&registry, "echo", "", "success"), 2);
+    assert_eq!(calls(&registry, "echo", "-32008", "overloaded"), 1);
+}
+
+/// Collects the protocol, the operation and the name of an unknown method.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<SeenCall>>>);
+
+type SeenCall = (ProtocolKind, String, Option<String>);
+
+impl Policy for Seen {
+    type CallState = ();
+
+    fn finish(&self, (): (), _end: &CallEnd) {}
+}
+
+impl<Req> Observer<Req> for Seen {
+    fn start(&self, call: &mut Call<'_, Req>) {
+        let unknown = call.path().map(str::to_owned);
+        let call = (call.protocol_kind(), call.operation().to_owned(), unknown);
+        self.0.lock().unwrap().push(call);
+    }
+}
+
+#[tokio::test]
+async fn layers_see_the_protocol_and_those_of_an_endpoint_a_plain_call() {
+    let (outside, inside) = (Seen::default(), Seen::default());
+    let double = endpoint_fn(
+        (),
+        |(), (n,): (u32,)| async move { Ok::<_, RpcError>(2 * n) },
+    );
+    let server = JsonRpc::new()
+        .method("double", observe(inside.clone()).rpc().layer(double))
+        .layer(observe(outside.clone()).rpc());
+    let calls = json!([
+        {"jsonrpc":"2.0","method":"double","params":[1],"id":1},
+        {"jsonrpc":"2.0","method":"a name","id":2},
+    ]);
+    call_json(&server, calls.to_string()).await;
+    let seen = |seen: &Seen| seen.0.lock().unwrap().clone();
+    let double = "double".to_owned();
+    let unknown = ("unmatched".to_owned(), Some("a name".to_owned()));
+    assert_eq!(
+        seen(&outside),
+        [
+            (ProtocolKind::JsonRpc, double.clone(), None),
+            (ProtocolKind::JsonRpc, unknown.0, unknown.1)
+        ]
+    );
+    assert_eq!(seen(&inside), [(ProtocolKind::Plain, double, None)]);
+}
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn layers_of_a_client_see_its_method_and_the_number_of_an_error() {
+    use towerkit_endpoint::EndpointExt;
+    use towerkit_transport_jsonrpc::{JsonRpcClient, client};
+
+    let registry = Registry::new();
+    let metrics = MetricsLayer::new().client().registry(registry.clone());
+    let (server, _) = server();
+    let uri = http::Uri::from_static("http://fail.example/rpc");
+    let fail: JsonRpcClient<_, (u16,), ()> = client(server, uri, "fail");
+    let fail = fail.layer(metrics.rpc());
+    fail.invoke((5,)).await.unwrap_err();
+    let text = registry.render();
+    let labels = r#"rpc_client_call_duration_seconds_count{rpc_system_name="jsonrpc",rpc_method="fail",rpc_status_code="-32005",outcome="client_error"} 1"#;
+    assert!(text.contains(labels), "{text}");
 }
 
 #[tokio::test]

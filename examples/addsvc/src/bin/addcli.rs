@@ -1,11 +1,16 @@
 //! Calls the add service over one of its transports.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
 
 use addsvc::{AddService, Endpoints, client_layers, grpc_client, http_client, json_rpc_client};
 use clap::{Parser, ValueEnum};
 use tonic::transport::Channel;
-use towerkit::core::BoxError;
+use towerkit::core::{BoxError, Clock, Deadline};
 
 /// Sums or concatenates by the add service.
 #[derive(Debug, Parser)]
@@ -27,6 +32,10 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Method::Sum)]
     method: Method,
 
+    /// Time for the call with all its attempts, in seconds. The service gets what is left of it.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    timeout: Duration,
+
     /// The first operand.
     #[arg(allow_hyphen_values = true)]
     a: String,
@@ -44,7 +53,7 @@ enum Method {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let result = call(Args::parse()).await;
+    let result = call_in_time(Args::parse()).await;
     match result {
         Ok(line) => {
             println!("{line}");
@@ -57,8 +66,20 @@ async fn main() -> ExitCode {
     }
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "not a number")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// Calls with a deadline, which every client inside finds by itself.
+async fn call_in_time(args: Args) -> Result<String, BoxError> {
+    let deadline = Deadline::after(&Clock::monotonic(), args.timeout);
+    let mut call = pin!(call(args));
+    poll_fn(|cx| Deadline::enter(Some(&deadline), || call.as_mut().poll(cx))).await
+}
+
 async fn call(args: Args) -> Result<String, BoxError> {
-    let add = client_layers(client(&args)?, Duration::from_secs(5))?;
+    let add = client_layers(client(&args)?, args.timeout)?;
     let Args { a, b, .. } = args;
     Ok(match args.method {
         Method::Sum => {

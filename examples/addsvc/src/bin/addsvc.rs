@@ -9,12 +9,13 @@ use std::{
 
 use addsvc::{Adder, Endpoints, Options, grpc_app, http_app, json_rpc_app, server_layers};
 use clap::Parser;
+use flags::AuthScheme;
 use tokio::net::TcpListener;
 use towerkit::{
     core::BoxError,
     log::{Background, Format, LineFormatter},
     metrics::Registry,
-    server::Server,
+    server::{Health, Server},
 };
 use tracing_subscriber::{
     Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -46,6 +47,10 @@ struct Args {
     /// Sends errors in the form of go-kit's addsvc.
     #[arg(long)]
     go_kit_errors: bool,
+
+    /// Authentication of callers: basic:FILE, api-key:FILE or jwt:URL; without one, anyone may call.
+    #[arg(long, value_name = "SCHEME")]
+    auth: Option<AuthScheme>,
 }
 
 #[tokio::main]
@@ -70,16 +75,18 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         rate: args.rate,
         timeout: Duration::from_millis(args.timeout_ms),
         go_kit_errors: args.go_kit_errors,
+        auth: args.auth.clone(),
     };
     let registry = Registry::new();
     // One set of endpoints for all transports: a rate limit counts the calls of all of them.
     let endpoints = server_layers(Endpoints::new(Adder), &options)?;
     let mut http = http_app(endpoints.clone(), &options, &registry)?;
-    let grpc = grpc_app(endpoints.clone(), &options, &registry)?;
+    let health = Health::new();
+    let grpc = grpc_app(endpoints.clone(), &options, &registry, &health)?;
     let json_rpc = json_rpc_app(endpoints, &options, &registry)?;
 
     let main = listen(&args.addr).await?;
-    let mut server = Server::new();
+    let mut server = Server::new().health(health);
     let mut lines = format!("listening on {}\n", main.local_addr()?);
     let others = [
         (&args.grpc_addr, grpc, "gRPC"),

@@ -1,8 +1,27 @@
 //! The add service as its callers see it: the program, over each of its transports.
 #![cfg(unix)]
 
-use std::process::{Command, Output};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
+use axum::Router;
+use futures_util::stream;
+use http::HeaderMap;
+use tokio::net::TcpListener;
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use towerkit::server::Server;
 use towerkit_programs::Service;
 
 const ADDSVC: &str = env!("CARGO_BIN_EXE_addsvc");
@@ -12,7 +31,12 @@ fn start(flags: &[&str]) -> Service {
     Service::start(ADDSVC, flags)
 }
 
+/// Calls with a limit that no machine is too slow for.
 fn addcli(flags: &[&str]) -> Output {
+    addcli_in_time(&[&["--timeout", "60"], flags].concat())
+}
+
+fn addcli_in_time(flags: &[&str]) -> Output {
     Command::new(ADDCLI)
         .args(flags)
         .output()
@@ -161,11 +185,152 @@ fn each_call_is_measured_under_the_name_of_its_transport() {
     for label in [
         r#"http_route="/sum""#,
         r#"rpc_method="pb.Add/Sum""#,
-        r#"operation="concat""#,
-        r#"operation="sum""#,
+        r#"rpc_system_name="jsonrpc",rpc_method="concat""#,
+        r#"rpc_system_name="jsonrpc",rpc_method="sum",rpc_status_code="-32602""#,
     ] {
         assert!(metrics.contains(label), "{label}\n{metrics}");
     }
+}
+
+/// Connects to the gRPC port, or to the only one.
+async fn channel(address: &str) -> Channel {
+    let channel = Channel::from_shared(format!("http://{address}")).expect("a URI");
+    channel.connect().await.expect("the service listens")
+}
+
+/// Starts a service with one port, and one with a port for gRPC, and returns the address for gRPC of each.
+fn start_both() -> [(Service, String); 2] {
+    let one = start(&[]);
+    let mut two = start(&["--grpc-addr", "127.0.0.1:0"]);
+    let line = two.next_line();
+    let own = line
+        .trim_end()
+        .strip_prefix("gRPC on ")
+        .expect("an address");
+    let (address, own) = (one.address().to_string(), own.to_owned());
+    [(one, address), (two, own)]
+}
+
+#[tokio::test]
+async fn health_is_that_of_the_server_until_it_stops() {
+    for (service, address) in start_both() {
+        let mut client = HealthClient::new(channel(&address).await);
+        for name in ["", "pb.Add"] {
+            let check = client.check(of(name)).await.expect("a status");
+            assert_eq!(check.into_inner().status(), ServingStatus::Serving);
+        }
+        let unknown = client.check(of("pb.Other")).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::NotFound);
+
+        let watch = client.watch(of("pb.Add")).await.expect("a stream");
+        let mut watch = watch.into_inner();
+        let first = watch.message().await.expect("a status");
+        assert_eq!(
+            first.map(|first| first.status()),
+            Some(ServingStatus::Serving)
+        );
+        service.signal("TERM");
+        let last = watch.message().await.expect("a status");
+        assert_eq!(
+            last.map(|last| last.status()),
+            Some(ServingStatus::NotServing)
+        );
+        assert!(watch.message().await.expect("the end").is_none());
+        assert_eq!(service.end().status.code(), Some(0));
+    }
+}
+
+fn of(service: &str) -> HealthCheckRequest {
+    let service = service.to_owned();
+    HealthCheckRequest { service }
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services_and_has_their_definition() {
+    for (_service, address) in start_both() {
+        let mut client = ServerReflectionClient::new(channel(&address).await);
+        let ask = [
+            MessageRequest::ListServices(String::new()),
+            MessageRequest::FileContainingSymbol("pb.Add.Concat".to_owned()),
+        ];
+        let ask = ask.map(|message| ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(message),
+        });
+        let answers = client.server_reflection_info(stream::iter(ask)).await;
+        let mut answers = answers.expect("a stream").into_inner();
+        let mut next = async || {
+            let answer = answers.message().await.expect("an answer");
+            answer.expect("an answer").message_response
+        };
+        let Some(MessageResponse::ListServicesResponse(list)) = next().await else {
+            panic!("no list")
+        };
+        let mut names: Vec<_> = list.service.iter().map(|each| &*each.name).collect();
+        names.sort_unstable();
+        let reflection = "grpc.reflection.v1.ServerReflection";
+        assert_eq!(names, ["grpc.health.v1.Health", reflection, "pb.Add"]);
+        let Some(MessageResponse::FileDescriptorResponse(files)) = next().await else {
+            panic!("no file")
+        };
+        let file = text_of(&files.file_descriptor_proto[0]);
+        assert!(file.contains("ConcatReply"), "{file}");
+    }
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Serves no request, and keeps the time that each had left.
+async fn silent() -> (SocketAddr, Arc<Mutex<Vec<(String, String)>>>) {
+    let seen: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    let keep = seen.clone();
+    let app = Router::new().fallback(move |headers: HeaderMap| {
+        let times = ["x-request-timeout-ms", "grpc-timeout"];
+        for name in times.into_iter().filter(|name| headers.contains_key(*name)) {
+            let value = text(headers[name].as_bytes());
+            keep.lock().unwrap().push((name.to_owned(), value));
+        }
+        pending::<String>()
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(Server::new().serve(listener, app, pending()));
+    (address, seen)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn addcli_sends_what_is_left_of_its_timeout_and_ends_with_it() {
+    let (address, seen) = silent().await;
+    let address = address.to_string();
+    for (transport, header, unit) in [
+        ("--http-addr", "x-request-timeout-ms", ""),
+        ("--jsonrpc-addr", "x-request-timeout-ms", ""),
+        ("--grpc-addr", "grpc-timeout", "u"),
+    ] {
+        for (flags, limit) in [(&[][..], 1000), (&["--timeout", "0.3"], 300)] {
+            // On a slow machine the time may be over before the request is sent.
+            let sent = (0..20).find_map(|_| {
+                let started = Instant::now();
+                let output = addcli_in_time(&[&[transport, &address, "1", "2"], flags].concat());
+                assert_eq!(text(&output.stderr), "error: deadline exceeded\n");
+                assert!(started.elapsed() >= Duration::from_millis(limit));
+                let sent = std::mem::take(&mut *seen.lock().unwrap());
+                (!sent.is_empty()).then_some(sent)
+            });
+            let sent = sent.expect("a request");
+            let [(name, left)] = &sent[..] else {
+                panic!("{transport}: {sent:?}")
+            };
+            assert_eq!(name, header, "{transport}");
+            let left: u64 = left.trim_end_matches(unit).parse().expect("a number");
+            let left = if unit.is_empty() { left } else { left / 1000 };
+            assert!((1..=limit).contains(&left), "{transport}: {left} ms");
+        }
+    }
+    let output = addcli_in_time(&["--http-addr", &address, "--timeout", "soon", "1", "2"]);
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

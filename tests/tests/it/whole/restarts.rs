@@ -1,6 +1,7 @@
 //! Restarts of servers behind a client that retries.
 
 use std::{
+    env,
     net::SocketAddr,
     sync::{
         Arc,
@@ -103,8 +104,11 @@ fn client(
 }
 
 /// HT-12: a call fails in no restart, because connections are closed when they are idle and calls in flight end first.
+///
+/// `scripts/test extended` sets the number of restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_of_servers_fail_no_call_of_a_client_that_retries() {
+    let restarts = env::var("TOWERKIT_RESTARTS").map_or(6, |number| number.parse().unwrap());
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut instances = [Instance::start(any).await, Instance::start(any).await];
     let client = client([instances[0].address, instances[1].address]);
@@ -130,7 +134,7 @@ async fn restarts_of_servers_fail_no_call_of_a_client_that_retries() {
             running.join_all().await
         })
     };
-    for restart in 0..6 {
+    for restart in 0..restarts {
         let before = calls.load(Relaxed);
         instances[restart % 2].restart().await;
         // Calls go to both instances before the next restart.
@@ -143,7 +147,7 @@ async fn restarts_of_servers_fail_no_call_of_a_client_that_retries() {
     }
     drop(is_over);
     let results = load.await.unwrap();
-    assert!(results.len() >= 600);
+    assert!(results.len() >= 100 * restarts);
     for result in results {
         assert_eq!(result.unwrap(), (200, Bytes::from("hello")));
     }

@@ -15,8 +15,12 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
-use tower::{ServiceBuilder, ServiceExt};
-use towerkit_core::{BoxError, Failer, LayerExt, Plain, Rejection, RejectionReason, TraceIds};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use towerkit_core::{
+    BoxError, ErrorCode, Failer, LayerExt, Plain, ProtocolKind, Rejection, RejectionReason,
+    TraceIds,
+};
+use towerkit_endpoint::{RpcError, RpcExt, UnknownMethod, endpoint_fn};
 use towerkit_http::{Grpc, Http, HttpExt};
 use towerkit_trace::{Propagation, Sampler, TraceContext, TraceLayer};
 
@@ -479,4 +483,56 @@ fn an_empty_body_ends_the_span_with_the_head() {
         drop(response);
     });
     assert!(!is_error(&span));
+}
+
+/// A call of JSON-RPC, as `towerkit-transport-jsonrpc` makes it.
+fn json_rpc_span(layer: TraceLayer, operation: &'static str, unknown: Option<&str>) -> SpanData {
+    let code = ErrorCode::InvalidArgument;
+    let fail = endpoint_fn((), move |(), ()| async move {
+        Err::<(), _>(RpcError::new(code, "no"))
+    });
+    let service = layer.rpc().layer(fail);
+    let mut request = towerkit_endpoint::Request::new(operation, ());
+    request.protocol = ProtocolKind::JsonRpc;
+    request
+        .headers
+        .insert("host", "add.example:8081".parse().unwrap());
+    if let Some(unknown) = unknown {
+        request.extensions.insert(UnknownMethod(unknown.into()));
+    }
+    span_of(async move || {
+        service.oneshot(request).await.unwrap_err();
+    })
+}
+
+/// The conventions for JSON-RPC.
+#[test]
+fn a_call_of_json_rpc_has_its_method_and_the_number_of_its_error() {
+    for (layer, kind) in [
+        (TraceLayer::server(), SpanKind::Server),
+        (TraceLayer::client(), SpanKind::Client),
+    ] {
+        let span = json_rpc_span(layer, "sum", None);
+        assert_eq!((&*span.name, &span.span_kind), ("sum", &kind));
+        assert_eq!(
+            attributes(&span),
+            [
+                "error.type=-32602",
+                "rpc.method=sum",
+                "rpc.status_code=-32602",
+                "rpc.system.name=jsonrpc",
+                "server.address=add.example",
+                "server.port=8081",
+            ]
+        );
+        let version = attribute(&span, "jsonrpc.protocol.version");
+        assert_eq!(version.as_deref(), Some("2.0"));
+        assert!(is_error(&span));
+    }
+    let long = "é".repeat(1000);
+    let span = json_rpc_span(TraceLayer::server(), "unmatched", Some(&long));
+    assert_eq!(span.name, "jsonrpc");
+    assert_eq!(attribute(&span, "rpc.method").unwrap(), "_OTHER");
+    let original = attribute(&span, "rpc.method_original").unwrap();
+    assert!(original.len() <= 128 && original.starts_with("éé"));
 }

@@ -2,6 +2,7 @@
 
 mod flags;
 mod log;
+mod proxy;
 mod signals;
 
 use std::{process::Command, time::Duration};

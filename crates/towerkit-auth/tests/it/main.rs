@@ -1,0 +1,5 @@
+//! Authentication and authorization: their laws, costs and behaviour.
+
+mod allocations;
+mod behaviour;
+mod contract;

@@ -1,0 +1,4 @@
+//! Consul, and agents that misbehave.
+
+mod agent;
+mod consul;
