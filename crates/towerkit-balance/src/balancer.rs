@@ -161,7 +161,7 @@ where
             InstanceSnapshot {
                 instance: instance.clone(),
                 is_active,
-                calls_in_flight: candidate.policy.calls_in_flight(),
+                calls_in_flight: candidate.policy.calls_in_flight() as usize,
                 failures: stats.failures(),
                 consecutive_failures: stats.ejection().consecutive_failures(),
                 ejections: stats.ejection_count(),

@@ -9,29 +9,37 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(crate) struct DecayingNumber(AtomicU64);
 
-/// A half-life in ticks.
+/// A half-life, as its reciprocal per tick: the exponent of 2 that a tick takes away, in units of 2^-39.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HalfLife(u32);
+pub(crate) struct HalfLife {
+    exponent_per_tick: u64,
+}
 
 /// A tick is 2^20 ns, about a millisecond. Ticks wrap after 52 days, and count as no time after half of that.
 const TICK: u32 = 20;
 
 impl HalfLife {
+    const UNIT_BITS: u32 = 39;
+
     /// Makes the half-life with which a number of 1 adds up to `time` for ever, an exponential decay with this time constant.
     pub(crate) fn of_time_constant(time: Duration) -> Self {
         let ticks = time.as_nanos() as f64 * std::f64::consts::LN_2 / f64::from(1u32 << TICK);
-        Self((ticks as u32).max(1))
+        let unit = (1u64 << Self::UNIT_BITS) as f64;
+        Self {
+            exponent_per_tick: (unit / ticks.max(1.0)) as u64,
+        }
     }
 
-    /// Returns the rest of 1 after `ticks`: exact at whole half-lives, and linear between them.
+    /// Returns the rest of 1 after `ticks`: exact at whole half-lives, linear between them, and at least 2^-30.
+    ///
+    /// The bits of an f32, read as a number, are its binary logarithm with straight lines between the powers of two
+    /// (N. N. Schraudolph: A fast, compact approximation of the exponential function, 1999).
     #[inline(always)]
     fn decay(self, ticks: u32) -> f32 {
-        let whole = ticks / self.0;
-        if whole >= 30 {
-            return 0.0;
-        }
-        let part = (ticks % self.0) as f32 / self.0 as f32;
-        (1.0 - 0.5 * part) / (1u32 << whole) as f32
+        let exponent = self.exponent_per_tick.saturating_mul(ticks.into());
+        let mantissa_bits = f32::MANTISSA_DIGITS - 1;
+        let bits = (exponent >> (Self::UNIT_BITS - mantissa_bits)).min(30 << mantissa_bits);
+        f32::from_bits(1f32.to_bits() - bits as u32)
     }
 }
 
@@ -97,6 +105,10 @@ impl DecayingNumber {
                 )
             };
             let new = pack(next(value, kept), at);
+            // A sample below a peak of the same tick.
+            if new == word {
+                return;
+            }
             // Relaxed: the word is all there is.
             match self
                 .0

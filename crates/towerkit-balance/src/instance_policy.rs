@@ -24,8 +24,9 @@ impl<R> InstancePolicy<R> {
 
     /// Returns the number of calls in flight, given that one reference belongs to the set of instances.
     #[inline(always)]
-    pub(crate) fn calls_in_flight(self: &Arc<Self>) -> usize {
-        Arc::strong_count(self) - 1
+    pub(crate) fn calls_in_flight(self: &Arc<Self>) -> u32 {
+        // Not more than 2^32: each has a future.
+        Arc::strong_count(self) as u32 - 1
     }
 }
 

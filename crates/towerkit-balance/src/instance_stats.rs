@@ -74,17 +74,24 @@ impl fmt::Debug for SharedState {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct InstanceStats {
-    ejection: EjectionState,
     /// The weight of recent failures, in calls in flight.
     penalty: DecayingNumber,
     /// The time at which the instance appeared, during its slow start; 0 after it.
     warming_since: AtomicU64,
+    ejection: EjectionState,
+    id: u32,
+    measures_latency: bool,
     /// The latency in microseconds.
     latency: DecayingNumber,
-    id: u32,
     shared: Arc<SharedState>,
+    rare: Box<RareStats>,
+}
+
+/// The part of the state of an instance that a successful call does not need.
+#[derive(Debug)]
+struct RareStats {
     failures: StdAtomicU64,
-    ejection_count: StdAtomicU64,
+    ejections: StdAtomicU64,
     endpoint_id: u64,
     address: Address,
 }
@@ -100,11 +107,14 @@ impl InstanceStats {
             latency: DecayingNumber::new(),
             // Zero is no id; after four billion instances an id may be that of an instance that is long gone.
             id: NEXT_ID.fetch_add(1, Relaxed).max(1),
+            measures_latency: shared.measures_latency,
             shared,
-            failures: StdAtomicU64::new(0),
-            ejection_count: StdAtomicU64::new(0),
-            endpoint_id,
-            address,
+            rare: Box::new(RareStats {
+                failures: StdAtomicU64::new(0),
+                ejections: StdAtomicU64::new(0),
+                endpoint_id,
+                address,
+            }),
         }
     }
 
@@ -113,7 +123,7 @@ impl InstanceStats {
     }
 
     pub(crate) fn endpoint_id(&self) -> u64 {
-        self.endpoint_id
+        self.rare.endpoint_id
     }
 
     pub(crate) fn ejection(&self) -> &EjectionState {
@@ -121,11 +131,11 @@ impl InstanceStats {
     }
 
     pub(crate) fn failures(&self) -> u64 {
-        self.failures.load(Relaxed)
+        self.rare.failures.load(Relaxed)
     }
 
     pub(crate) fn ejection_count(&self) -> u64 {
-        self.ejection_count.load(Relaxed)
+        self.rare.ejections.load(Relaxed)
     }
 
     /// Begins the slow start, if there is one.
@@ -142,18 +152,24 @@ impl InstanceStats {
         self.latency.copy_from(&other.latency);
         let since = other.warming_since.load(Ordering::Relaxed);
         self.warming_since.store(since, Ordering::Relaxed);
-        self.failures.store(other.failures(), Relaxed);
-        self.ejection_count.store(other.ejection_count(), Relaxed);
+        self.rare.failures.store(other.failures(), Relaxed);
+        self.rare.ejections.store(other.ejection_count(), Relaxed);
     }
 
     /// Returns the load for a choice. Reads the clock only if there were failures lately, or during the slow start.
     #[inline(always)]
-    pub(crate) fn load(&self, in_flight: usize) -> f32 {
+    pub(crate) fn load(&self, in_flight: u32) -> f32 {
         let load = in_flight as f32;
-        if self.penalty.is_zero() && self.warming_since.load(Ordering::Relaxed) == 0 {
-            return load;
+        if self.is_adjusted() {
+            return self.adjusted_load(load);
         }
-        self.adjusted_load(load)
+        load
+    }
+
+    /// Returns true if the load is not only the calls in flight.
+    #[inline(always)]
+    pub(crate) fn is_adjusted(&self) -> bool {
+        !self.penalty.is_zero() | (self.warming_since.load(Ordering::Relaxed) != 0)
     }
 
     #[cold]
@@ -219,7 +235,7 @@ impl InstanceStats {
                     self.penalty.reset();
                 }
             }
-            self.push_event("instance_restored", || self.address.to_string());
+            self.push_event("instance_restored", || self.rare.address.to_string());
         });
         if is_restored {
             shared.after_ejection();
@@ -233,9 +249,9 @@ impl InstanceStats {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let until = shared.config.clock.now().saturating_add(nanos);
         let is_ejected = shared.ejections.eject(&self.ejection, until, || {
-            self.ejection_count.fetch_add(1, Relaxed);
+            self.rare.ejections.fetch_add(1, Relaxed);
             self.push_event("instance_ejected", || {
-                format!("{}: by hand, for {time:?}", self.address)
+                format!("{}: by hand, for {time:?}", self.rare.address)
             });
         });
         if is_ejected {
@@ -259,7 +275,7 @@ impl InstanceStats {
     /// Returns the time of the start of a call; 0 if it does not matter.
     #[inline(always)]
     pub(crate) fn start(&self, now: impl FnOnce(&Clock) -> u64) -> u64 {
-        if self.shared.measures_latency {
+        if self.measures_latency {
             now(&self.shared.config.clock).max(1)
         } else {
             0
@@ -278,28 +294,29 @@ impl InstanceStats {
 
     #[inline(always)]
     pub(crate) fn on_end(&self, started: u64, end: &CallEnd) {
-        if started == 0 && end.outcome() == Outcome::Success {
-            if self.ejection.has_streak() {
-                self.ejection.reset_streaks();
-            }
-            return;
+        if end.outcome() == Outcome::Success {
+            self.on_success(started, end);
+        } else {
+            self.judge(started, end);
         }
-        self.judge(started, end);
+    }
+
+    #[inline(always)]
+    fn on_success(&self, started: u64, end: &CallEnd) {
+        if started != 0 {
+            let now = end.now(&self.shared.config.clock);
+            self.include_latency(now.saturating_sub(started), now);
+        }
+        if self.ejection.has_streak() {
+            self.ejection.reset_streaks();
+        }
     }
 
     #[inline(never)]
     fn judge(&self, started: u64, end: &CallEnd) {
         let config = &self.shared.config;
         match CountAs::of(end) {
-            CountAs::Success => {
-                if started != 0 {
-                    let now = end.now(&config.clock);
-                    self.include_latency(now.saturating_sub(started), now);
-                }
-                if self.ejection.has_streak() {
-                    self.ejection.reset_streaks();
-                }
-            }
+            CountAs::Success => self.on_success(started, end),
             CountAs::Failure => {
                 let now = end.now(&config.clock);
                 let took = if started == 0 {
@@ -313,6 +330,7 @@ impl InstanceStats {
         }
     }
 
+    #[inline(always)]
     fn include_latency(&self, took: u64, now: u64) {
         self.latency
             .include_peak(micros(took), now, self.shared.latency_half_life);
@@ -322,7 +340,7 @@ impl InstanceStats {
     #[cold]
     pub(crate) fn on_failure(&self, took: u64, now: u64) {
         let shared = &*self.shared;
-        self.failures.fetch_add(1, Relaxed);
+        self.rare.failures.fetch_add(1, Relaxed);
         self.penalize(now);
         if shared.measures_latency {
             let penalty = shared.config.failure_penalty.as_nanos() as u64;
@@ -335,13 +353,13 @@ impl InstanceStats {
         let is_ejected = shared
             .ejections
             .on_failure(&self.ejection, streaks, rule, now, |time| {
-                self.ejection_count.fetch_add(1, Relaxed);
+                self.rare.ejections.fetch_add(1, Relaxed);
                 self.push_event("instance_ejected", || {
                     let failures = self.ejection.consecutive_failures();
                     let time = Duration::from_nanos(time);
                     format!(
                         "{}: {failures} failures in a row, for {time:?}",
-                        self.address
+                        self.rare.address
                     )
                 });
             });

@@ -197,7 +197,7 @@ pub use p2c::{P2c, P2cTable};
 pub use peak_ewma::PeakEwma;
 pub use picker::{BuildTable, Candidates, Picker};
 pub use random::{Random, RandomTable};
-pub use round_robin::RoundRobin;
+pub use round_robin::{RoundRobin, RoundRobinTable};
 pub use service::Balance;
 pub use towerkit_keyed::{ByHeader, ByText, KeyExtractor};
 pub use weighted_round_robin::{TurnTable, WeightedRoundRobin};

@@ -55,10 +55,15 @@ impl<Req> Picker<Req> for P2c {
         _call: &Call<'_, Req>,
         _draw: u32,
     ) -> usize {
-        table.choose(candidates.count(), |index, reciprocal| {
-            let load = candidates.load(index);
-            (load * reciprocal, (load + 0.5) * reciprocal)
-        })
+        match &table.0 {
+            None => choose_of_two(candidates.count(), |index, other| {
+                candidates.is_less_loaded(index, other)
+            }),
+            Some(weighted) => weighted.choose(|index, reciprocal| {
+                let load = candidates.load(index);
+                (load * reciprocal, (load + 0.5) * reciprocal)
+            }),
+        }
     }
 }
 
@@ -71,32 +76,43 @@ impl P2cTable {
         }))
     }
 
-    /// Draws two indexes and returns the one with the lower cost.
+    /// Draws two indexes and returns the one with the lower cost; see [`Weighted::choose`].
+    #[inline(always)]
+    pub(crate) fn choose(&self, count: usize, cost: impl Fn(usize, f32) -> (f32, f32)) -> usize {
+        match &self.0 {
+            None => choose_of_two(count, |index, other| {
+                cost(index, 1.0).0 < cost(other, 1.0).0
+            }),
+            Some(weighted) => weighted.choose(cost),
+        }
+    }
+}
+
+impl Weighted {
+    /// Draws two indexes by weight and returns the one with the lower cost.
     ///
     /// `cost` gets an index and the reciprocal of its weight, and returns the cost with the present load and with half a call more. Both
     /// must be lower for the second index: indexes of different weights keep the shares of their draws while both are idle, and
     /// their loads are in proportion to their weights otherwise.
     #[inline(always)]
-    pub(crate) fn choose(&self, count: usize, cost: impl Fn(usize, f32) -> (f32, f32)) -> usize {
-        match &self.0 {
-            None if count < 2 => 0,
-            None => {
-                let (first, second) = two_below(fastrand::u64(..), count);
-                let is_lower = cost(second, 1.0).0 < cost(first, 1.0).0;
-                select_unpredictable(is_lower, second, first)
-            }
-            Some(Weighted { alias, reciprocals }) => {
-                let first = alias.draw(fastrand::u64(..));
-                let second = alias.draw(fastrand::u64(..));
-                let (first_cost, second_cost) = (
-                    cost(first, reciprocals[first]),
-                    cost(second, reciprocals[second]),
-                );
-                let is_lower = second_cost.0 < first_cost.0 && second_cost.1 < first_cost.1;
-                select_unpredictable(is_lower, second, first)
-            }
-        }
+    fn choose(&self, cost: impl Fn(usize, f32) -> (f32, f32)) -> usize {
+        let cost = |index: usize| cost(index, self.reciprocals[index]);
+        let first = self.alias.draw(fastrand::u64(..));
+        let second = self.alias.draw(fastrand::u64(..));
+        let (first_cost, second_cost) = (cost(first), cost(second));
+        let is_lower = second_cost.0 < first_cost.0 && second_cost.1 < first_cost.1;
+        select_unpredictable(is_lower, second, first)
     }
+}
+
+/// Draws two indexes and returns the second if it is less than the first.
+#[inline(always)]
+fn choose_of_two(count: usize, is_less: impl Fn(usize, usize) -> bool) -> usize {
+    if count < 2 {
+        return 0;
+    }
+    let (first, second) = two_below(fastrand::u64(..), count);
+    select_unpredictable(is_less(second, first), second, first)
 }
 
 /// Returns two different numbers below `count`, which is at least 2, by 64 random bits.

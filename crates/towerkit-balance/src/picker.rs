@@ -74,6 +74,12 @@ pub trait Candidates {
     /// It is infinite for an instance in its [slow start](crate::BalanceLayer::slow_start) that is not to get the call.
     fn load(&self, index: usize) -> f32;
 
+    /// Returns true if the load of an instance is less than that of another one, at a lower cost than a comparison of both.
+    #[inline(always)]
+    fn is_less_loaded(&self, index: usize, other: usize) -> bool {
+        self.load(index) < self.load(other)
+    }
+
     /// Returns the latency of the instance in microseconds, as a peak EWMA; `None` before its first call has ended.
     ///
     /// It is `None` for all instances unless the picker [measures latency](BuildTable::MEASURES_LATENCY).

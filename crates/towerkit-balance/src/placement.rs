@@ -64,13 +64,12 @@ where
         if candidates.is_empty() {
             return None;
         }
-        let attempted = AttemptedInstances::current();
         for draw in 0..DRAWS {
             let mut call = Call::new(request, protocol);
             let index = self.choose(&snapshot.table, candidates, &mut call, draw);
             let Candidate { service, policy } = candidates.get(index)?;
             let id = policy.stats.id();
-            if policy.stats.is_ejected() || attempted.is_some_and(|ids| ids.contains(id)) {
+            if policy.stats.is_ejected() || AttemptedInstances::has_current(id) {
                 continue;
             }
             let mut service = service.clone();
@@ -83,9 +82,7 @@ where
                 }
             }
             if let Ok(in_flight_call) = InFlightCall::start(policy, &mut call) {
-                if attempted.is_some() {
-                    AttemptedInstances::record(id);
-                }
+                AttemptedInstances::record(id);
                 return Some(Placed {
                     service,
                     in_flight_call,

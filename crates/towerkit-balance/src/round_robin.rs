@@ -28,21 +28,27 @@ impl RoundRobin {
 }
 
 impl BuildTable for RoundRobin {
-    type Table = ();
+    type Table = RoundRobinTable;
 
-    fn build_table(&self, _instances: &[Instance]) {}
+    fn build_table(&self, instances: &[Instance]) -> RoundRobinTable {
+        RoundRobinTable(Modulus::new(instances.len()))
+    }
 }
+
+/// The table of [`RoundRobin`].
+#[derive(Debug)]
+pub struct RoundRobinTable(Modulus);
 
 impl<Req> Picker<Req> for RoundRobin {
     #[inline(always)]
     fn pick(
         &self,
-        (): &(),
-        candidates: &impl Candidates,
+        table: &RoundRobinTable,
+        _candidates: &impl Candidates,
         _call: &Call<'_, Req>,
         _draw: u32,
     ) -> usize {
-        self.0.next(candidates.count())
+        self.0.next(&table.0)
     }
 }
 
@@ -68,19 +74,20 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// The number of turns after which the counter is set back. Half of the range is left for threads that have not seen it yet.
-    const LIMIT: u64 = 1 << 63;
+    /// The number of turns after which the counter is set back. Half of the range of 32 bits is left for turns that are taken until one
+    /// thread has done so.
+    const LIMIT: u64 = 1 << 31;
 
     pub(crate) fn random() -> Self {
         Self {
-            turn: AtomicU64::new(fastrand::u32(..).into()),
+            turn: AtomicU64::new(fastrand::u64(..Self::LIMIT)),
             start: None,
         }
     }
 
     pub(crate) fn starting_at(index: u32) -> Self {
         Self {
-            turn: AtomicU64::new(index.into()),
+            turn: AtomicU64::new(u64::from(index) % Self::LIMIT),
             start: Some(index),
         }
     }
@@ -94,18 +101,43 @@ impl Counter {
         }
     }
 
-    /// Returns the next turn modulo `count`.
+    /// Returns the next turn modulo a count.
     #[inline(always)]
-    pub(crate) fn next(&self, count: usize) -> usize {
-        let count = count as u64;
+    pub(crate) fn next(&self, count: &Modulus) -> usize {
         // Relaxed: only the number matters.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         if turn == Self::LIMIT {
             // A multiple of the count, so that the turns go on where they are. One thread sees this turn.
-            let back = Self::LIMIT - Self::LIMIT % count;
+            let back = Self::LIMIT - Self::LIMIT % count.count.max(1);
             self.turn.fetch_sub(back, Ordering::Relaxed);
         }
-        (turn % count) as usize
+        count.of(turn as u32)
+    }
+}
+
+/// A count, and its reciprocal for a remainder without a division (D. Lemire, O. Kaser, N. Kurz: Faster remainder by direct
+/// computation, 2019).
+#[derive(Debug)]
+pub(crate) struct Modulus {
+    count: u64,
+    reciprocal: u64,
+}
+
+impl Modulus {
+    /// Makes the modulus of a count below 2^32. The remainder by 0 is 0.
+    pub(crate) fn new(count: usize) -> Self {
+        let count = count as u64;
+        Self {
+            count,
+            reciprocal: (u64::MAX / count.max(1)).wrapping_add(1),
+        }
+    }
+
+    /// Returns the remainder of a number.
+    #[inline(always)]
+    pub(crate) fn of(&self, number: u32) -> usize {
+        let fraction = self.reciprocal.wrapping_mul(number.into());
+        (u128::from(fraction) * u128::from(self.count) >> 64) as usize
     }
 }
 
@@ -124,7 +156,8 @@ mod tests {
     fn the_turns_go_on_where_the_counter_is_set_back() {
         for count in [1, 3, 7, 10_000] {
             let counter = Counter::before_limit(5);
-            let turns: Vec<_> = (0..20).map(|_| counter.next(count)).collect();
+            let modulus = Modulus::new(count);
+            let turns: Vec<_> = (0..20).map(|_| counter.next(&modulus)).collect();
             for pair in turns.windows(2) {
                 assert_eq!(pair[1], (pair[0] + 1) % count);
             }
@@ -135,10 +168,49 @@ mod tests {
     /// LB-07
     #[test]
     fn the_largest_number_is_followed_by_zero() {
-        let counter = Counter::starting_at(0);
+        let counter = Counter::starting_at(u32::MAX);
+        assert_eq!(counter.next(&Modulus::new(10)), ((1 << 31) - 1) % 10);
         counter.turn.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(counter.next(10), (u64::MAX % 10) as usize);
-        assert_eq!(counter.next(10), 0);
+        assert_eq!(counter.next(&Modulus::new(10)), (u32::MAX % 10) as usize);
+        assert_eq!(counter.next(&Modulus::new(10)), 0);
+    }
+
+    #[test]
+    fn remainders_are_exact() {
+        for count in [
+            1,
+            2,
+            3,
+            7,
+            10,
+            1_000,
+            9_973,
+            10_000,
+            65_536,
+            u32::MAX as usize,
+        ] {
+            let modulus = Modulus::new(count);
+            for number in [
+                0,
+                1,
+                2,
+                9,
+                10,
+                999,
+                65_535,
+                65_536,
+                1 << 31,
+                u32::MAX - 1,
+                u32::MAX,
+            ] {
+                assert_eq!(modulus.of(number), number as usize % count);
+            }
+            for _ in 0..1_000 {
+                let number = fastrand::u32(..);
+                assert_eq!(modulus.of(number), number as usize % count);
+            }
+        }
+        assert_eq!(Modulus::new(0).of(7), 0);
     }
 
     #[test]
@@ -149,7 +221,7 @@ mod tests {
             .collect();
         assert!(starts.len() > 1);
         let counter = Counter::starting_at(3);
-        counter.next(5);
-        assert_eq!(counter.clone().next(5), 3);
+        counter.next(&Modulus::new(5));
+        assert_eq!(counter.clone().next(&Modulus::new(5)), 3);
     }
 }

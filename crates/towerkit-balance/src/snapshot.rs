@@ -109,6 +109,18 @@ impl<S, R> Candidates for View<'_, S, R> {
     }
 
     #[inline(always)]
+    fn is_less_loaded(&self, index: usize, other: usize) -> bool {
+        let (policy, other_policy) = (
+            &self.candidates[index].policy,
+            &self.candidates[other].policy,
+        );
+        if policy.stats.is_adjusted() | other_policy.stats.is_adjusted() {
+            return self.load(index) < self.load(other);
+        }
+        policy.calls_in_flight() < other_policy.calls_in_flight()
+    }
+
+    #[inline(always)]
     fn latency(&self, index: usize) -> Option<f32> {
         self.candidates[index].policy.stats.latency(self.now)
     }

@@ -3,7 +3,7 @@ use towerkit_discovery::Instance;
 
 use crate::{
     BuildTable, Candidates, Picker,
-    round_robin::Counter,
+    round_robin::{Counter, Modulus},
     schedule::{divide, sequence},
 };
 
@@ -16,7 +16,10 @@ pub struct WeightedRoundRobin(Counter);
 
 /// The table of [`WeightedRoundRobin`]: the sequence of turns.
 #[derive(Debug)]
-pub struct TurnTable(Box<[u32]>);
+pub struct TurnTable {
+    turns: Box<[u32]>,
+    length: Modulus,
+}
 
 const MAX_TURNS: u64 = 65_536;
 
@@ -49,7 +52,11 @@ impl BuildTable for WeightedRoundRobin {
             1..=MAX_TURNS => weights.iter().map(|weight| weight / divisor).collect(),
             _ => divide(&weights, MAX_TURNS as usize),
         };
-        TurnTable(sequence(&parts).map(|index| index as u32).collect())
+        let turns: Box<[u32]> = sequence(&parts).map(|index| index as u32).collect();
+        TurnTable {
+            length: Modulus::new(turns.len()),
+            turns,
+        }
     }
 }
 
@@ -62,7 +69,7 @@ impl<Req> Picker<Req> for WeightedRoundRobin {
         _call: &Call<'_, Req>,
         _draw: u32,
     ) -> usize {
-        table.0[self.0.next(table.0.len())] as usize
+        table.turns[self.0.next(&table.length)] as usize
     }
 }
 
@@ -92,7 +99,10 @@ mod tests {
                 Instance::from(SocketAddr::from(([10, 0, 0, 1], port))).weight(*weight)
             })
             .collect();
-        WeightedRoundRobin::new().build_table(&instances).0.to_vec()
+        WeightedRoundRobin::new()
+            .build_table(&instances)
+            .turns
+            .to_vec()
     }
 
     /// LB-09

@@ -77,6 +77,16 @@ impl AttemptedInstances {
         }
     }
 
+    /// Returns true if an attempt of the call that this thread is polling went to this instance.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_current(id: u32) -> bool {
+        CURRENT.with(|current| match current.get() {
+            None => false,
+            Some(attempted) => attempted.contains(id),
+        })
+    }
+
     /// Returns true if an attempt went to this instance.
     #[inline(always)]
     #[must_use]

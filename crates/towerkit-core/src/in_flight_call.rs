@@ -1,6 +1,6 @@
 use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
-use crate::{Call, CallEnd, Headers, Policy, RunPolicy};
+use crate::{Call, CallEnd, Headers, Policy, PolicyShape, RejectWith, RunPolicy};
 
 /// The policies of a layer, shared by its services and calls.
 #[doc(hidden)]
@@ -186,13 +186,6 @@ impl<R: Policy> InFlightCall<R> {
     /// Runs code that may end the call. If it panics, the call is finished as a failure and the panic continues.
     #[inline(always)]
     pub fn finish_on_panic<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
-        struct FinishOnPanic<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
-        impl<R: Policy> Drop for FinishOnPanic<'_, R> {
-            #[cold]
-            fn drop(&mut self) {
-                self.0.finish(&CallEnd::in_panic());
-            }
-        }
         if !Self::IS_TRACKED {
             return run(self);
         }
@@ -200,6 +193,36 @@ impl<R: Policy> InFlightCall<R> {
         let result = run(guard.0);
         mem::forget(guard);
         result
+    }
+}
+
+impl<R: PolicyShape> InFlightCall<R> {
+    /// Reads the result of the call. If it panics, the call is finished as a failure and the panic continues.
+    ///
+    /// As [`finish_on_panic`](Self::finish_on_panic), without a closure, which would not be inlined everywhere.
+    #[inline(always)]
+    pub(crate) fn track_result<T, E, X: RejectWith<T, E, R::Rejection>>(
+        &mut self,
+        result: Result<T, E>,
+        exchange: &X,
+    ) -> Result<X::Response<R>, E> {
+        if !Self::IS_TRACKED {
+            return exchange.track_result(result, self);
+        }
+        let guard = FinishOnPanic(self);
+        let result = exchange.track_result(result, guard.0);
+        mem::forget(guard);
+        result
+    }
+}
+
+/// Finishes a call as a failure when it is dropped, which is only by a panic.
+struct FinishOnPanic<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
+
+impl<R: Policy> Drop for FinishOnPanic<'_, R> {
+    #[cold]
+    fn drop(&mut self) {
+        self.0.finish(&CallEnd::in_panic());
     }
 }
 

@@ -247,11 +247,7 @@ where
         } else {
             ready!(inner.poll(cx))
         };
-        let exchange = me.exchange;
-        Poll::Ready(
-            me.in_flight_call
-                .finish_on_panic(|in_flight_call| exchange.track_result(result, in_flight_call)),
-        )
+        Poll::Ready(me.in_flight_call.track_result(result, &*me.exchange))
     }
 }
 
