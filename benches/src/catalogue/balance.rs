@@ -1,6 +1,6 @@
 use tower::Layer;
 use towerkit_balance::{Maglev, P2c, PeakEwma, Random, RoundRobin, WeightedRoundRobin};
-use towerkit_core::{Call, Clock, LayerExt};
+use towerkit_core::{Call, Clock};
 
 use crate::{Clocked, Label, Plain, Visit, ours, peers};
 

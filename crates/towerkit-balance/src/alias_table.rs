@@ -67,7 +67,7 @@ impl AliasTable {
 /// Returns a number below `count` by the upper 32 of 64 random bits (D. Lemire, 2019: a multiplication in place of a division).
 #[inline(always)]
 pub(crate) fn below(bits: u64, count: usize) -> usize {
-    ((bits >> 32) * count as u64 >> 32) as usize
+    (((bits >> 32) * count as u64) >> 32) as usize
 }
 
 #[cfg(all(test, not(towerkit_loom)))]

@@ -22,7 +22,7 @@ impl ByCookie {
         Self(name)
     }
 
-    fn find<'a>(self, header: &'a [u8]) -> Option<&'a [u8]> {
+    fn find(self, header: &[u8]) -> Option<&[u8]> {
         header.split(|byte| *byte == b';').find_map(|pair| {
             let value = pair.trim_ascii().strip_prefix(self.0.as_bytes())?;
             value.strip_prefix(b"=")

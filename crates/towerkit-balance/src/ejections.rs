@@ -294,7 +294,7 @@ mod tests {
         let mut times = Vec::new();
         for _ in 0..5 {
             ejections.on_failure(&states[0], states[0].count_failure(), &rule, 0, |time| {
-                times.push(time / 1_000_000_000)
+                times.push(time / 1_000_000_000);
             });
             assert!(ejections.restore(&states[0], Some(states[0].until()), || {}));
             states[0].begin_trial(&rule);
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(times, [30, 60, 120, 240, 300]);
         states[0].reset_streaks();
         ejections.on_failure(&states[0], states[0].count_failure(), &rule, 0, |time| {
-            times.push(time / 1_000_000_000)
+            times.push(time / 1_000_000_000);
         });
         assert_eq!(times.last(), Some(&30));
     }

@@ -180,7 +180,7 @@ mod tests {
         for (first, row) in counts.iter().enumerate() {
             for (second, count) in row.iter().enumerate() {
                 let expected = if first == second { 0 } else { 10_000 };
-                assert!((count - expected as i32).abs() < 600, "{counts:?}");
+                assert!((count - expected).abs() < 600, "{counts:?}");
             }
         }
     }

@@ -137,7 +137,7 @@ impl Modulus {
     #[inline(always)]
     pub(crate) fn of(&self, number: u32) -> usize {
         let fraction = self.reciprocal.wrapping_mul(number.into());
-        (u128::from(fraction) * u128::from(self.count) >> 64) as usize
+        ((u128::from(fraction) * u128::from(self.count)) >> 64) as usize
     }
 }
 

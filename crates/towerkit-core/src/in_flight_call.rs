@@ -1,6 +1,6 @@
 use std::{fmt, mem, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
-use crate::{Call, CallEnd, Headers, Policy, PolicyShape, RejectWith, RunPolicy};
+use crate::{Call, CallEnd, Headers, Policy, RunPolicy};
 
 /// The policies of a layer, shared by its services and calls.
 #[doc(hidden)]
@@ -196,28 +196,10 @@ impl<R: Policy> InFlightCall<R> {
     }
 }
 
-impl<R: PolicyShape> InFlightCall<R> {
-    /// Reads the result of the call. If it panics, the call is finished as a failure and the panic continues.
-    ///
-    /// As [`finish_on_panic`](Self::finish_on_panic), without a closure, which would not be inlined everywhere.
-    #[inline(always)]
-    pub(crate) fn track_result<T, E, X: RejectWith<T, E, R::Rejection>>(
-        &mut self,
-        result: Result<T, E>,
-        exchange: &X,
-    ) -> Result<X::Response<R>, E> {
-        if !Self::IS_TRACKED {
-            return exchange.track_result(result, self);
-        }
-        let guard = FinishOnPanic(self);
-        let result = exchange.track_result(result, guard.0);
-        mem::forget(guard);
-        result
-    }
-}
-
 /// Finishes a call as a failure when it is dropped, which is only by a panic.
-struct FinishOnPanic<'a, R: Policy + 'static>(&'a mut InFlightCall<R>);
+///
+/// For code that must be inlined everywhere, in place of [`InFlightCall::finish_on_panic`] with a closure.
+pub(crate) struct FinishOnPanic<'a, R: Policy + 'static>(pub(crate) &'a mut InFlightCall<R>);
 
 impl<R: Policy> Drop for FinishOnPanic<'_, R> {
     #[cold]

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,6 +11,7 @@ use crate::{
     Bypass, Call, InFlightCall, PolicyShape, Protocol, RejectWith, RunPolicy, SharedPolicies,
     TrackResponse,
     backpressure::Readiness,
+    in_flight_call::FinishOnPanic,
     run_policy::{Started, assert_needs_end},
 };
 
@@ -247,8 +248,24 @@ where
         } else {
             ready!(inner.poll(cx))
         };
-        Poll::Ready(me.in_flight_call.track_result(result, &*me.exchange))
+        Poll::Ready(track_result(result, me.in_flight_call, &*me.exchange))
     }
+}
+
+/// Reads the result of a call. If it panics, the call is finished as a failure and the panic continues.
+#[inline(always)]
+fn track_result<T, E, R: PolicyShape, X: RejectWith<T, E, R::Rejection>>(
+    result: Result<T, E>,
+    in_flight_call: &mut InFlightCall<R>,
+    exchange: &X,
+) -> Result<X::Response<R>, E> {
+    if !InFlightCall::<R>::IS_TRACKED {
+        return exchange.track_result(result, in_flight_call);
+    }
+    let guard = FinishOnPanic(in_flight_call);
+    let result = exchange.track_result(result, guard.0);
+    mem::forget(guard);
+    result
 }
 
 /// Polls the inner future and, once it is ready, drops it before the policies are finished.
