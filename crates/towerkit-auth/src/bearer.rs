@@ -80,9 +80,8 @@ impl fmt::Debug for BearerAuth {
 fn token68(token: &[u8]) -> Option<&str> {
     let end = token.iter().rposition(|byte| *byte != b'=')?;
     // Without branches, so that the compiler checks many bytes at once.
-    let is_valid = |byte: u8| {
-        byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'-'..=b'/' | b'_' | b'~')
-    };
+    let is_valid =
+        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'-'..=b'/' | b'_' | b'~');
     let valid = (token[..=end].iter()).fold(true, |valid, byte| valid & is_valid(*byte));
     std::str::from_utf8(token).ok().filter(|_| valid)
 }
