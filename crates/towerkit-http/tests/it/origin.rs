@@ -2,7 +2,7 @@
 
 use std::future::ready;
 
-use http::{Method, Request, Uri, uri::Authority};
+use http::{Method, Request, uri::Authority};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_http::OriginLayer;
 
