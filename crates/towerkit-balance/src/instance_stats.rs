@@ -185,7 +185,9 @@ impl InstanceStats {
         }
     }
 
-    /// Draws whether an instance in its slow start is passed over: its share rises from a tenth to all of it.
+    /// Draws whether an instance in its slow start is passed over, so that its share rises from a tenth to all of it.
+    ///
+    /// It is in two tenths of the pairs of ten instances, and wins them while its load is low: its share is twice that of its pairs.
     fn is_held_back(&self, now: u64) -> bool {
         let since = self.warming_since.load(Ordering::Relaxed);
         if since == 0 {
@@ -197,7 +199,7 @@ impl InstanceStats {
             self.warming_since.store(0, Ordering::Relaxed);
             return false;
         }
-        fastrand::f64() >= part.max(0.1)
+        2.0 * fastrand::f64() >= part.max(0.1)
     }
 
     /// Returns the latency in microseconds.

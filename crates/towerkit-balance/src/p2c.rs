@@ -179,8 +179,8 @@ mod tests {
         }
         for (first, row) in counts.iter().enumerate() {
             for (second, count) in row.iter().enumerate() {
-                let expected = if first == second { 0 } else { 10_000 };
-                assert!((count - expected).abs() < 600, "{counts:?}");
+                let expected: i32 = if first == second { 0 } else { 10_000 };
+                assert!((expected - count).abs() < 600, "{counts:?}");
             }
         }
     }

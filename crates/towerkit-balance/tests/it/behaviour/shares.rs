@@ -88,9 +88,9 @@ async fn weights_are_shares() {
     let exact = balance(WeightedRoundRobin::new(), weighted());
     assert_eq!(count(&exact, 4, 1_600).await, [100, 200, 300, 1_000]);
 
-    // Six standard deviations of the smallest share are 2 percent of 1,600,000 calls.
-    let random = count(&balance(Random::new(), weighted()), 4, 1_600_000).await;
-    assert!(deviation(&random, &weights) < 0.02, "{random:?}");
+    // Six standard deviations of the smallest share. The table is exact, see the tests of `alias_table`.
+    let random = count(&balance(Random::new(), weighted()), 4, 400_000).await;
+    assert!(deviation(&random, &weights) < 0.04, "{random:?}");
 
     let key = |call: &Call<'_, u64>| Some(*call.request);
     let maglev = count(&balance(Maglev::new(key), weighted()), 4, 400_000).await;
@@ -125,7 +125,7 @@ async fn an_idle_instance_does_not_get_more_than_its_weight() {
         let load = Load::run(&balance(P2c::new(), endpoints), 2, callers, 50_000).await;
         let share = load.counts[1] as f64 / 50_000.0;
         assert!(
-            (0.98..=0.995).contains(&share),
+            (0.987..=0.993).contains(&share),
             "{share} with {callers} callers"
         );
     }
