@@ -1,7 +1,7 @@
 """What takes too long for `scripts/test`, or depends on the machine.
 
     scripts/test extended
-    tests/extended/run.py [PART ...]     h2spec slow floods grpc go-kit restarts speed
+    tests/extended/run.py [PART ...]     h2spec slow floods grpc go-kit restarts kubernetes jwt speed
 
 Each check prints one line with its figures. `scripts/tools --install extended` gets the programs; a missing one is a failure.
 """
@@ -231,15 +231,43 @@ def go_kit():
     return "both ways a sum and an error over HTTP, JSON-RPC and gRPC"
 
 
-def restarts():
-    number = "50"
-    test = ["cargo", "test", "--locked", "-p", "towerkit-tests", "--all-features", "--test", "it", "restarts_of_servers"]
+def cargo_test(package, *tests, count=1, **variables):
+    """Runs so many tests of a package, with variables of the environment, and returns the seconds that they took."""
+    test = ["cargo", "test", "--locked", "-p", package, "--all-features", *tests]
     run(*test, "--no-run", seconds=3000, cwd=ROOT)
     started = time.monotonic()
-    said = run(*test, cwd=ROOT, env={**os.environ, "TOWERKIT_RESTARTS": number})
-    if "1 passed" not in said:
+    said = run(*test, "--", "--include-ignored", "--test-threads=1", cwd=ROOT, env={**os.environ, **variables})
+    if f"{count} passed" not in said:
         raise Failure(said[-2000:])
-    return f"{number} restarts at 500 requests a second in {time.monotonic() - started:.0f} s, no failed call"
+    return time.monotonic() - started
+
+
+def restarts():
+    number = "50"
+    seconds = cargo_test("towerkit-tests", "--test", "it", "restarts_of_servers", TOWERKIT_RESTARTS=number)
+    return f"{number} restarts at 500 requests a second in {seconds:.0f} s, no failed call"
+
+
+def kubernetes():
+    seconds = cargo_test("towerkit-discovery-kubernetes", "--test", "it", "kube_apiserver", count=2)
+    return f"faults, rights and tokens of a real API server in {seconds:.0f} s"
+
+
+def pyjwt():
+    python = f"{ROOT}/.tools/venv/bin/python"
+    seconds = cargo_test("towerkit-auth-jwt", "--test", "it", "pyjwt", TOWERKIT_PYTHON=python)
+    return f"10,000 claim sets in both directions, the same verdicts, in {seconds:.0f} s"
+
+
+def provider():
+    modules = f"{ROOT}/.tools/node"
+    seconds = cargo_test("towerkit-auth-jwt", "--test", "it", "real_provider", OIDC_PROVIDER=modules)
+    return f"discovery, client credentials, a kill and another key in {seconds:.0f} s"
+
+
+def wycheproof():
+    cargo_test("towerkit-auth-jwt", "--lib", "wycheproof")
+    return "393 of 401 vectors agree, and the other eight are known"
 
 
 @functools.cache
@@ -296,6 +324,8 @@ PARTS = {
     },
     "go-kit": {"go-kit": go_kit},
     "restarts": {"restarts": restarts},
+    "kubernetes": {"kube-apiserver": kubernetes},
+    "jwt": {"PyJWT": pyjwt, "oidc-provider": provider, "Wycheproof ($WYCHEPROOF_JWS)": wycheproof},
     "speed": {
         "axum::serve to towerkit-server": server_speed,
         "axum's Json to transport-http": json_speed,

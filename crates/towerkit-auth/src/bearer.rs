@@ -79,7 +79,9 @@ impl fmt::Debug for BearerAuth {
 /// Returns the token as text if it has the form `b64token` of RFC 6750, section 2.1.
 fn token68(token: &[u8]) -> Option<&str> {
     let end = token.iter().rposition(|byte| *byte != b'=')?;
-    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    let valid = token[..=end].iter().all(is_valid);
+    // Without branches, so that the compiler checks many bytes at once.
+    let is_valid =
+        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'-'..=b'/' | b'_' | b'~');
+    let valid = (token[..=end].iter()).fold(true, |valid, byte| valid & is_valid(*byte));
     std::str::from_utf8(token).ok().filter(|_| valid)
 }

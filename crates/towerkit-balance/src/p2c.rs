@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn all_pairs_are_drawn_alike() {
-        let mut counts = [[0; 4]; 4];
+        let mut counts = [[0_i32; 4]; 4];
         for _ in 0..120_000 {
             let (first, second) = two_below(fastrand::u64(..), 4);
             counts[first][second] += 1;

@@ -85,7 +85,6 @@ mod registration;
 mod service;
 #[cfg(feature = "tls")]
 mod tls;
-mod value;
 mod watch;
 
 pub use client::Etcd;

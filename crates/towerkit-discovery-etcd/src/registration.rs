@@ -3,7 +3,7 @@ use std::time::Duration;
 use etcd_client::{GetOptions, PutOptions};
 use towerkit_discovery::{Instance, LeaseStatus, RegistryError};
 
-use crate::{connection::Connection, error::RequestError, value};
+use crate::{connection::Connection, error::RequestError};
 
 /// A registration in etcd: a key that is attached to a lease.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) async fn register(
     let grant =
         |mut client: etcd_client::Client| async move { client.lease_grant(seconds, None).await };
     let id = connection.request("grant of a lease", grant).await?.id();
-    let value = value::write(instance);
+    let value = instance.to_json();
     let put = |mut client: etcd_client::Client| {
         let key = key.clone();
         async move {

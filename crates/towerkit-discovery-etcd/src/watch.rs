@@ -9,7 +9,6 @@ use towerkit_discovery::{Instance, InstanceSender, InstanceSet, Pacer};
 use crate::{
     connection::{Connection, TIMEOUT, limit},
     error::{Kind, RequestError},
-    value,
 };
 
 /// After this time without an event etcd is asked for a sign of life on the watch.
@@ -73,7 +72,8 @@ impl Keys {
             self.has_more = true;
             return;
         }
-        self.entries.insert(key.to_vec(), value::read(value));
+        self.entries
+            .insert(key.to_vec(), Instance::from_json(value));
     }
 }
 

@@ -77,6 +77,11 @@
 //! [`Kubernetes`] that is made from a kubeconfig, whose command for credentials is run again if they are refused: the source spawns a
 //! task for blocking code for that.
 //!
+//! # Tasks
+//!
+//! A client of kube spawns a task, which ends with the client. A command for credentials, and the files of refused ones, are read on
+//! a thread for blocking work.
+//!
 //! # Features
 //!
 //! [`k8s-openapi`] wants one version of Kubernetes to be chosen in a program. The default feature `latest` chooses the newest, which

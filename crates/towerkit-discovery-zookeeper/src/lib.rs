@@ -82,7 +82,6 @@ mod connection;
 mod error;
 mod registration;
 mod service;
-mod value;
 mod watch;
 
 pub use client::ZooKeeper;

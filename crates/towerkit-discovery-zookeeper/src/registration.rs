@@ -6,7 +6,6 @@ use zookeeper_client::{Client, CreateMode, Error as ClientError};
 use crate::{
     connection::{Connected, Connection, limit},
     error::{Kind, RequestError},
-    value,
 };
 
 /// How often a node is made anew that others make and remove at the same time.
@@ -37,7 +36,7 @@ pub(crate) async fn register(
     let node = Node {
         directory: directory.clone(),
         path: format!("{directory}/{}", instance.address),
-        data: value::write(instance),
+        data: instance.to_json(),
     };
     let session = connection.session().await?;
     let created = create(connection, &session, &node).await?;

@@ -9,7 +9,6 @@ use zookeeper_client::{
 use crate::{
     connection::{Connected, Connection, limit},
     error::{Kind, RequestError},
-    value,
 };
 
 /// The number of nodes that are read by one request. Each has up to a megabyte.
@@ -146,7 +145,8 @@ impl Nodes {
             for (name, result) in batch.iter().zip(results) {
                 match result {
                     MultiReadResult::Data { data, .. } => {
-                        self.entries.insert(name.clone(), value::read(&data));
+                        self.entries
+                            .insert(name.clone(), Instance::from_json(&data));
                     }
                     MultiReadResult::Error {
                         err: ClientError::NoNode,

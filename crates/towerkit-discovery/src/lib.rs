@@ -105,6 +105,8 @@ mod endpoints;
 #[cfg(feature = "file")]
 mod file;
 mod instance;
+#[cfg(feature = "json")]
+mod json;
 mod memory;
 mod observable;
 mod options;

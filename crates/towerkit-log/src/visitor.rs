@@ -186,6 +186,10 @@ impl<E: EncodeCall> Visit for CallVisitor<'_, E> {
         self.add(field, |_, _, out, _| push_f64::<E>(out, value));
     }
 
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, |_, _, out, _| push_i64(out, value));
+    }
+
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.add(field, |_, _, out, _| push_u64(out, value));
     }

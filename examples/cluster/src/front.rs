@@ -10,7 +10,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
 use towerkit::{
-    balance::{BalanceLayer, P2c},
+    balance::{BalanceLayer, OutlierEjection, P2c},
     circuitbreaker::CircuitBreakerLayer,
     core::BoxError,
     discovery::{Discovery, InstanceService},
@@ -18,6 +18,9 @@ use towerkit::{
     retry::RetryLayer,
     timeout::TimeoutLayer,
 };
+
+/// How long an instance that has failed gets no calls; a second, so that the demo shows it come back.
+const EJECTION: Duration = Duration::from_secs(1);
 
 /// Serves `GET /` on a free port: each call becomes a call of one of the instances.
 ///
@@ -34,11 +37,14 @@ pub(crate) async fn front(discovery: &Discovery) -> Result<SocketAddr, BoxError>
             .layer(timeout.clone().http_client())
             .layer(origin)
             .service(http.clone());
-        InstanceService::new(service).guards(CircuitBreakerLayer::new())
+        let breaker = CircuitBreakerLayer::new().open_for(EJECTION);
+        InstanceService::new(service).guards(breaker.expect("a second is valid"))
     });
+    let ejection = OutlierEjection::new().time(EJECTION, EJECTION)?;
+    let balance = BalanceLayer::new(P2c::new()).outlier_ejection(ejection);
     let upstream = ServiceBuilder::new()
         .layer(RetryLayer::new().http_client())
-        .layer(BalanceLayer::new(P2c::new()).http_client())
+        .layer(balance.http_client())
         .service(endpoints);
     let respond = async move || -> Response {
         let request = Request::get("/").body(Body::empty());

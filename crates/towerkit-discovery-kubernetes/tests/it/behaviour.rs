@@ -16,7 +16,6 @@ async fn instances_are_listed_and_each_change_follows_at_once() {
     let server = ApiServer::with(&["10.0.0.1", "10.0.0.2"]);
     let discovery = server.discovery();
     assert_eq!(discovery.ready().await.instances.len(), 2);
-    // The watch begins half a second after the list.
     within(Duration::from_secs(1), || server.open_watches() == 1).await;
     server.put("a", &["10.0.0.2"]);
     instances_within(SOON, &discovery, &["10.0.0.2:80"]).await;
@@ -56,7 +55,7 @@ async fn a_large_service_is_listed_in_pages() {
     let discovery = server.discovery();
     assert_eq!(discovery.ready().await.instances.len(), 250);
     let requests = server.requests();
-    assert_eq!(requests.len(), 3);
+    assert_eq!(requests.iter().filter(|seen| !seen.is_watch()).count(), 3);
     assert_paced(&requests);
 }
 

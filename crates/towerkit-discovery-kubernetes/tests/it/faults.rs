@@ -216,7 +216,8 @@ async fn a_watch_that_is_silent_for_90_seconds_leads_to_a_list() {
     sleep(Duration::from_secs(80)).await;
     instances_within(Duration::ZERO, &discovery, &["10.0.0.1:80"]).await;
     instances_within(Duration::from_secs(12), &discovery, &["10.0.0.2:80"]).await;
-    assert_eq!(server.requests().len(), 1);
+    let requests = server.requests();
+    assert_eq!(requests.iter().filter(|seen| !seen.is_watch()).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,5 +3,5 @@
 mod api_server;
 mod behaviour;
 mod faults;
-mod servers;
+mod kube_apiserver;
 mod sockets;

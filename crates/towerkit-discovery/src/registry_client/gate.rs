@@ -133,13 +133,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_every_other_request_fails_the_rate_stays_low() {
+    async fn where_one_request_of_ten_succeeds_the_rate_stays_low() {
         let gate = Arc::new(Gate::default());
-        let turn = Arc::new(AtomicUsize::new(0));
-        let count = loops(&gate, move || turn.fetch_add(1, SeqCst).is_multiple_of(2));
+        let count = Arc::new(AtomicUsize::new(0));
+        for _ in 0..20 {
+            let (gate, count) = (gate.clone(), count.clone());
+            tokio::spawn(async move {
+                loop {
+                    gate.enter().await;
+                    let number = count.fetch_add(1, SeqCst);
+                    sleep(Duration::from_millis(50)).await;
+                    if number % 10 == 9 {
+                        gate.succeeded();
+                    } else {
+                        gate.failed();
+                    }
+                }
+            });
+        }
         sleep(Duration::from_secs(100)).await;
         let sent = count.load(SeqCst);
-        // Two a second, and what ten releases let go.
+        // Two a second, and those that ten releases let go.
         assert!(sent <= 200 + 10 * 20, "{sent}");
     }
 
@@ -152,5 +166,16 @@ mod tests {
         let start = Instant::now();
         gate.enter().await;
         assert!(start.elapsed() <= INTERVAL);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_lets_a_waiting_request_go_at_once() {
+        let gate = Arc::new(Gate::default());
+        gate.failed();
+        let (waiting, start) = (gate.clone(), Instant::now());
+        let waiting = tokio::spawn(async move { waiting.enter().await });
+        sleep(Duration::from_millis(100)).await;
+        gate.succeeded();
+        waiting.await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::{sleep, timeout};
@@ -98,9 +98,12 @@ async fn both_formats_are_read_and_each_change_is_seen() {
     file.replace("[]");
     addresses(&discovery, &[]).await;
     // Changes of the same size, faster than the clock of the file system.
+    let modified = SystemTime::now();
     for round in 0..50 {
         let text = format!("10.0.0.{}:80", 10 + round);
         fs::write(&file.0, &text).unwrap();
+        let options = fs::File::options().write(true).open(&file.0);
+        options.unwrap().set_modified(modified).unwrap();
         addresses(&discovery, &[&text]).await;
     }
 }

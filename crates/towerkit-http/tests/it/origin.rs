@@ -2,7 +2,7 @@
 
 use std::future::ready;
 
-use http::{Method, Request, Uri, uri::Authority};
+use http::{Method, Request, uri::Authority};
 use tower::{Layer, ServiceExt, service_fn};
 use towerkit_http::OriginLayer;
 
@@ -59,15 +59,8 @@ async fn a_tunnel_keeps_its_target() {
 #[test]
 fn an_origin_is_a_scheme_and_an_authority() {
     let authority: Authority = "10.0.0.7:80".parse().unwrap();
-    assert!(
-        OriginLayer::new(Uri::from(
-            http::uri::Builder::new()
-                .authority(authority)
-                .build()
-                .unwrap()
-        ))
-        .is_ok()
-    );
+    let uri = http::uri::Builder::new().authority(authority).build();
+    assert!(OriginLayer::new(uri.unwrap()).is_ok());
     for invalid in [
         "",
         "/",

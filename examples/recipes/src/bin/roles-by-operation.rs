@@ -34,8 +34,8 @@ use towerkit::{
 
 /// As `htpasswd -B` writes them, with a role each. Both passwords are `open sesame`.
 const USERS: &str = "\
-ann:$2y$04$/YYj1MCKVZwHCgVuyDOwIeyJ2lM86Bn9lLo4EKH6s/W7bhHOZMzPW:clerk
-bob:$2y$04$/YYj1MCKVZwHCgVuyDOwIeyJ2lM86Bn9lLo4EKH6s/W7bhHOZMzPW:admin
+ann:$2y$04$TgmBEcadOYsBtrFY93.fD.2pgbe2ZGeFlx0aXqibjpW.lEd1bWOTm:clerk
+bob:$2y$04$TgmBEcadOYsBtrFY93.fD.2pgbe2ZGeFlx0aXqibjpW.lEd1bWOTm:admin
 ";
 
 /// Admits clerks to all but deletions, and admins to everything.

@@ -155,9 +155,12 @@ async fn futures_of<F: Future<Output: Send + 'static> + Send + 'static>(
     results
 }
 
-/// Counts the ends of calls by the reason of their rejection.
+/// How calls ended, and why those that were rejected were.
+type CallEnds = Vec<(Outcome, Option<RejectionReason>)>;
+
+/// Records the ends of calls.
 #[derive(Clone, Default)]
-struct Ends(Arc<Mutex<Vec<(Outcome, Option<RejectionReason>)>>>);
+struct Ends(Arc<Mutex<CallEnds>>);
 
 impl Policy for Ends {
     type CallState = ();

@@ -1,5 +1,6 @@
 //! How the program behaves: its flags, its output, its signals.
 
+mod auth;
 mod flags;
 mod log;
 mod proxy;

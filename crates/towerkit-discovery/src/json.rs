@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::{Address, Instance};
 use serde::{Deserialize, Serialize};
-use towerkit_discovery::{Address, Instance};
 
 /// The JSON object of an instance.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,31 +21,49 @@ const fn default_weight() -> u32 {
     1
 }
 
-/// Writes the value of an instance.
-pub(crate) fn write(instance: &Instance) -> Vec<u8> {
-    let text = |word: &Option<Arc<str>>| word.as_deref().map(str::to_owned);
-    let value = Value {
-        address: instance.address.to_string(),
-        weight: instance.weight,
-        zone: text(&instance.zone),
-        version: text(&instance.version),
-        tags: BTreeMap::clone(&instance.tags),
-    };
-    serde_json::to_vec(&value).expect("strings and numbers are JSON")
-}
-
-/// Reads the value of a key; `None` if it is neither an object nor an address.
-pub(crate) fn read(value: &[u8]) -> Option<Instance> {
-    let text = std::str::from_utf8(value).ok()?.trim();
-    if !text.starts_with('{') {
-        return Some(Instance::new(bare_address(text)?));
+impl Instance {
+    /// Returns the instance as a JSON object, as registries that store values have it.
+    ///
+    /// Its members are `address`, `weight`, and if the instance has them `zone`, `version` and `tags`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let text = |word: &Option<Arc<str>>| word.as_deref().map(str::to_owned);
+        let value = Value {
+            address: self.address.to_string(),
+            weight: self.weight,
+            zone: text(&self.zone),
+            version: text(&self.version),
+            tags: BTreeMap::clone(&self.tags),
+        };
+        serde_json::to_vec(&value).expect("strings and numbers are JSON")
     }
-    let value: Value = serde_json::from_str(text).ok()?;
-    let mut instance = Instance::new(value.address.parse().ok()?).weight(value.weight);
-    instance.zone = value.zone.map(Into::into);
-    instance.version = value.version.map(Into::into);
-    instance.tags = Arc::new(value.tags);
-    Some(instance)
+
+    /// Reads an instance from a JSON object, or from an address alone, with or without a scheme.
+    ///
+    /// Returns `None` if it is neither. Unknown members are ignored.
+    ///
+    /// ```
+    /// use towerkit_discovery::Instance;
+    ///
+    /// let instance = Instance::from_json(br#"{"address":"10.0.0.7:80","weight":3}"#).unwrap();
+    /// assert_eq!((instance.address.port(), instance.weight), (80, 3));
+    /// assert_eq!(Instance::from_json(&instance.to_json()), Some(instance));
+    /// assert!(Instance::from_json(b"http://10.0.0.7:80").is_some());
+    /// assert!(Instance::from_json(b"10.0.0.7:70000").is_none());
+    /// ```
+    #[must_use]
+    pub fn from_json(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?.trim();
+        if !text.starts_with('{') {
+            return Some(Self::new(bare_address(text)?));
+        }
+        let value: Value = serde_json::from_str(text).ok()?;
+        let mut instance = Self::new(value.address.parse().ok()?).weight(value.weight);
+        instance.zone = value.zone.map(Into::into);
+        instance.version = value.version.map(Into::into);
+        instance.tags = Arc::new(value.tags);
+        Some(instance)
+    }
 }
 
 /// Reads an address that may have a scheme, as the examples of go-kit write it.
@@ -75,13 +93,13 @@ mod tests {
 
     #[test]
     fn a_value_holds_all_metadata() {
-        let written = write(&instance());
+        let written = instance().to_json();
         let expected = r#"{"address":"10.0.0.7:80","weight":3,"zone":"eu-1a","version":"1.2.3","tags":{"canary":"yes"}}"#;
         assert_eq!(String::from_utf8_lossy(&written), expected);
-        assert_eq!(read(&written), Some(instance()));
+        assert_eq!(Instance::from_json(&written), Some(instance()));
     }
 
-    /// go-kit GK-E3-1
+    /// go-kit GK-E3-1, GK-ZK-2
     #[test]
     fn a_value_may_be_an_address_alone() {
         for value in [
@@ -90,14 +108,15 @@ mod tests {
             "http://10.0.0.7:80",
             "http://10.0.0.7:80/",
         ] {
-            let instance = read(value.as_bytes()).unwrap();
+            let instance = Instance::from_json(value.as_bytes()).unwrap();
             assert_eq!(
                 instance,
                 Instance::new("10.0.0.7:80".parse().unwrap()),
                 "{value}"
             );
         }
-        let minimal = read(br#"{"address": "a.internal:80", "future": [1]}"#).unwrap();
+        let minimal =
+            Instance::from_json(br#"{"address": "a.internal:80", "future": [1]}"#).unwrap();
         assert_eq!(minimal, Instance::new("a.internal:80".parse().unwrap()));
     }
 
@@ -125,14 +144,19 @@ mod tests {
             br#"{"address": "169.254.169.254"}"#,
             deep.as_bytes(),
         ] {
-            assert_eq!(read(value), None, "{}", String::from_utf8_lossy(value));
+            assert_eq!(
+                Instance::from_json(value),
+                None,
+                "{}",
+                String::from_utf8_lossy(value)
+            );
         }
     }
 
     proptest! {
         #[test]
         fn no_value_panics(value in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = read(&value);
+            let _ = Instance::from_json(&value);
         }
 
         #[test]
@@ -144,7 +168,7 @@ mod tests {
             let mut instance = instance().weight(weight);
             instance.zone = zone.map(Into::into);
             instance.tags = Arc::new(tags);
-            prop_assert_eq!(read(&write(&instance)), Some(instance));
+            prop_assert_eq!(Instance::from_json(&instance.to_json()), Some(instance));
         }
     }
 }
