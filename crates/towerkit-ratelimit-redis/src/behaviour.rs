@@ -79,7 +79,8 @@ fn the_laws_hold_for_calls_that_wait() {
     run_paused(async {
         laws::calls_come_after_readiness::<PlainClient, _>(Subject::new(without_lease())).await;
         laws::a_panic_releases_all::<PlainClient, _>(|| Subject::new(without_lease())).await;
-        laws::calls_that_wait_do_not_spin::<PlainClient, _>(|| Subject::new(with_slow_store())).await;
+        laws::calls_that_wait_do_not_spin::<PlainClient, _>(|| Subject::new(with_slow_store()))
+            .await;
         laws::errors_pass_unchanged::<PlainClient, _>(|| Subject::new(without_lease())).await;
     });
 }
