@@ -4,6 +4,7 @@ use towerkit::{
     auth::{ApiKeyAuth, ApiKeys, AuthLayer, BasicAuth, BearerAuth, PasswordFile},
     auth_jwt::{Algorithm, Jwks, JwksSource, Jwt},
     core::BoxError,
+    log::EventLog,
 };
 
 /// A scheme of authentication, and the file or the server with its credentials.
@@ -21,20 +22,20 @@ pub enum AuthScheme {
 const API_KEY: &str = "x-api-key";
 
 impl AuthScheme {
-    /// Makes a layer of the scheme.
+    /// Makes a layer of the scheme, which logs why it refuses a call and why keys cannot be fetched.
     ///
     /// # Errors
     ///
     /// Returns an error if the file cannot be read or is invalid, or if the URL is.
     pub fn layer(&self, realm: &'static str) -> Result<AuthLayer, BoxError> {
-        match self {
+        let layer = match self {
             Self::Basic(path) => {
                 let users = PasswordFile::open(path)?;
-                Ok(AuthLayer::new(BasicAuth::new(realm, users)?))
+                AuthLayer::new(BasicAuth::new(realm, users)?)
             }
             Self::ApiKey(path) => {
                 let keys = ApiKeys::open(path)?;
-                Ok(AuthLayer::new(ApiKeyAuth::header(realm, API_KEY, keys)?))
+                AuthLayer::new(ApiKeyAuth::header(realm, API_KEY, keys)?)
             }
             Self::Jwt(url) => {
                 let source = match url.ends_with(".json") {
@@ -43,11 +44,12 @@ impl AuthScheme {
                 };
                 // These examples run on a developer's machine, where the provider may speak plain HTTP.
                 let algorithms = [Algorithm::Es256, Algorithm::Rs256];
-                let keys = Jwks::new(source.development(), algorithms)?;
+                let keys = Jwks::new(source.development(), algorithms)?.events(EventLog::new());
                 let jwt = Jwt::new(keys).audience(realm);
-                Ok(AuthLayer::new(BearerAuth::new(realm, jwt)?))
+                AuthLayer::new(BearerAuth::new(realm, jwt)?)
             }
-        }
+        };
+        Ok(layer.events(EventLog::new()))
     }
 }
 
