@@ -54,19 +54,20 @@ where
         let mut body_state = None;
         let state = match self.head_limits.check(&request) {
             Err(problem) => CallState::Rejected(Some(problem)),
-            Ok(()) => {
+            Ok(seen) => {
+                let is_grpc = seen.content_type.is_some_and(is_grpc);
+                let has_expect = seen.has_expect;
                 let (mut parts, body) = request.into_parts();
                 if parts.extensions.is_empty() {
                     parts.extensions = self.extensions.clone();
                 } else {
                     parts.extensions.extend(self.extensions.clone());
                 }
-                let body = if body.is_end_stream() || is_grpc(&parts.headers) {
+                let body = if is_grpc || body.is_end_stream() {
                     RequestBody::unlimited(body)
                 } else {
-                    let is_read = !is_http2
-                        && !parts.headers.contains_key(header::EXPECT)
-                        && body.size_hint().lower() <= MAX_UNREAD;
+                    let is_read =
+                        !is_http2 && !has_expect && body.size_hint().lower() <= MAX_UNREAD;
                     let shared = body_state.insert(SharedBody::new(is_read));
                     RequestBody::limited(body, self.body_timeout, shared.clone())
                 };
@@ -240,26 +241,22 @@ fn rejection(problem: Problem, method: MethodKind, is_http2: bool) -> Response<F
 
 /// Returns true for bodies that may pause for as long as they like.
 fn is_stream(headers: &HeaderMap) -> bool {
-    has_type(
-        headers,
-        &[
-            "text/event-stream",
-            "application/grpc",
-            "application/grpc-web",
-        ],
-    )
+    const STREAMS: [&str; 3] = [
+        "text/event-stream",
+        "application/grpc",
+        "application/grpc-web",
+    ];
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| has_type(value, &STREAMS))
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    has_type(headers, &["application/grpc"])
+fn is_grpc(content_type: &HeaderValue) -> bool {
+    has_type(content_type, &["application/grpc"])
 }
 
-/// Returns true if the content type is one of `expected`, perhaps with a suffix such as `+proto` or parameters.
-fn has_type(headers: &HeaderMap, expected: &[&str]) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return false;
-    };
-    let value = value.as_bytes();
+/// Returns true if a content type is one of `expected`, perhaps with a suffix such as `+proto` or parameters.
+fn has_type(content_type: &HeaderValue, expected: &[&str]) -> bool {
+    let value = content_type.as_bytes();
     expected.iter().any(|expected| {
         let (kind, rest) = value.split_at(expected.len().min(value.len()));
         kind.eq_ignore_ascii_case(expected.as_bytes())

@@ -1,4 +1,4 @@
-use http::{HeaderMap, Request, StatusCode, Version, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, uri::Authority};
 use towerkit_http::Problem;
 
 /// The limits of the head of a request.
@@ -11,13 +11,53 @@ pub(crate) struct HeadLimits {
 /// What a header takes besides its name and value: a colon, a space and the end of the line.
 const HEADER_OVERHEAD: usize = 4;
 
+/// The headers of a request that the server itself looks at, found in one pass over all of them.
+#[derive(Debug, Default)]
+pub(crate) struct SeenHeaders<'a> {
+    bytes: usize,
+    host: Option<&'a HeaderValue>,
+    has_several_hosts: bool,
+    /// The first `Content-Type`.
+    pub(crate) content_type: Option<&'a HeaderValue>,
+    /// Whether there is an `Expect`.
+    pub(crate) has_expect: bool,
+}
+
+impl<'a> SeenHeaders<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            seen.bytes += name.as_str().len() + value.len() + HEADER_OVERHEAD;
+            if name == header::HOST {
+                seen.has_several_hosts = seen.host.replace(value).is_some();
+            } else if name == header::CONTENT_TYPE {
+                seen.content_type.get_or_insert(value);
+            } else if name == header::EXPECT {
+                seen.has_expect = true;
+            }
+        }
+        seen
+    }
+
+    /// Checks `Host` as RFC 9112, section 3.2, demands of servers; over HTTP/2 the authority may stand in its place.
+    fn check_host(&self, version: Version) -> Result<(), &'static str> {
+        match self.host {
+            None if version == Version::HTTP_11 => Err("the header Host is missing"),
+            None => Ok(()),
+            Some(_) if self.has_several_hosts => Err("there are several headers Host"),
+            Some(host) if is_host(host.as_bytes()) => Ok(()),
+            Some(_) => Err("the header Host is invalid"),
+        }
+    }
+}
+
 impl HeadLimits {
-    /// Returns the response to a request with an invalid head.
+    /// Returns the headers that the server looks at, or the response to a request with an invalid head.
     ///
     /// hyper rejects heads that do not fit into its buffer, and h2 those over the limit that it announces.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
-        let (uri, headers) = (uri_bytes(request), header_bytes(request.headers()));
-        if uri + headers > self.bytes {
+    pub(crate) fn check<'a, B>(&self, request: &'a Request<B>) -> Result<SeenHeaders<'a>, Problem> {
+        let (uri, seen) = (uri_bytes(request), SeenHeaders::of(request.headers()));
+        if uri + seen.bytes > self.bytes {
             return Err(Problem::new(if uri > self.bytes / 2 {
                 StatusCode::URI_TOO_LONG
             } else {
@@ -27,7 +67,10 @@ impl HeadLimits {
         if request.headers().len() > self.headers {
             return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
-        check_host(request).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST).detail(detail))
+        match seen.check_host(request.version()) {
+            Ok(()) => Ok(seen),
+            Err(detail) => Err(Problem::new(StatusCode::BAD_REQUEST).detail(detail)),
+        }
     }
 }
 
@@ -37,26 +80,6 @@ fn uri_bytes<B>(request: &Request<B>) -> usize {
         .authority()
         .map_or(0, |authority| authority.as_str().len());
     authority + uri.path_and_query().map_or(0, |path| path.as_str().len())
-}
-
-fn header_bytes(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD)
-        .sum()
-}
-
-/// Checks `Host` as RFC 9112, section 3.2, demands of servers; over HTTP/2 the authority may stand in its place.
-fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let (first, second) = (hosts.next(), hosts.next());
-    match (first, second) {
-        (None, _) if request.version() == Version::HTTP_11 => Err("the header Host is missing"),
-        (None, _) => Ok(()),
-        (Some(_), Some(_)) => Err("there are several headers Host"),
-        (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
-        (Some(_), None) => Err("the header Host is invalid"),
-    }
 }
 
 /// Returns true for a host with an optional port; for URIs without an authority it is empty.
