@@ -19,7 +19,7 @@ use crate::{
 /// The number of choices of the picker before all instances are looked at.
 const DRAWS: u32 = 3;
 /// The number of instances that are not ready for which a call waits at a time.
-const MAX_UNREADY: usize = 3;
+pub(crate) const MAX_UNREADY: usize = 3;
 
 /// The service of an instance, polled ready, and the call that its policies have admitted.
 pub(crate) struct Placed<S, R: PolicyShape> {
