@@ -400,3 +400,19 @@ async fn a_wait_for_an_instance_ends_when_it_is_removed() {
     };
     assert_eq!(result.unwrap(), 1);
 }
+
+/// An instance that is ejected must not get all calls as soon as the others are busy.
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_busy_instances_and_does_not_go_to_an_ejected_one() {
+    let (endpoints, _) = connecting(&Discovery::fixed(instances(3)), |number, _| match number {
+        0 => Readiness::AtOnce,
+        _ => Readiness::After(10 * MS),
+    });
+    let layer = layer(P2c::new());
+    let handle = layer.handle();
+    let service = layer.layer(endpoints);
+    handle.eject(&super::setup::address(0), SECOND);
+    for request in 0..10 {
+        assert_ne!(call(&service, request).await, 0);
+    }
+}

@@ -94,7 +94,7 @@ async fn p99_beside<C: Picker<u64>>(picker: C, count: u16, delay: Duration) -> D
     });
     let service = layer(picker).layer(endpoints);
     open_loop(&service, 1_000, 10 * SECOND).await;
-    let results = open_loop(&service, 1_000, 30 * SECOND).await;
+    let results = open_loop(&service, 1_000, 20 * SECOND).await;
     let mut latencies: Vec<_> = results.into_iter().map(|(latency, _)| latency).collect();
     latencies.sort();
     latencies[latencies.len() * 99 / 100]
