@@ -88,7 +88,7 @@ impl Ejections {
         true
     }
 
-    /// Ejects an instance whatever the rule says. Returns false if it is ejected already.
+    /// Ejects an instance whatever the rule says. Returns false if it is ejected already, until at least this time from now on.
     pub(crate) fn eject(
         &self,
         state: &EjectionState,
@@ -99,6 +99,8 @@ impl Ejections {
         let is_ejected = self.eject_locked(state, until);
         if is_ejected {
             on_ejection();
+        } else {
+            state.until.fetch_max(until, Ordering::Relaxed);
         }
         is_ejected
     }

@@ -61,7 +61,7 @@ impl BalanceHandle {
         snapshot
     }
 
-    /// Ejects an instance for a time, and returns true if it was not ejected.
+    /// Ejects an instance for a time, and returns true if it was not ejected. An ejection that would end sooner is prolonged.
     ///
     /// The limits of [`OutlierEjection`](crate::OutlierEjection) do not apply, except that all instances get calls if more than half
     /// of them are ejected. For a maintenance of known length; remove the instance from its registry otherwise.

@@ -248,6 +248,8 @@ impl InstanceStats {
     /// Ejects the instance for a time, whatever the rules say.
     pub(crate) fn eject(&self, time: Duration) -> bool {
         let shared = &*self.shared;
+        // Ends an ejection that is over, if no call has done so.
+        self.is_ejected();
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let until = shared.config.clock.now().saturating_add(nanos);
         let is_ejected = shared.ejections.eject(&self.ejection, until, || {

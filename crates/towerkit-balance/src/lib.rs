@@ -113,8 +113,9 @@
 //!
 //! `poll_ready` is always ready: the request decides the instance. In `call` the balancer polls a clone of the service of the instance
 //! that is chosen, and passes on to others while it is not ready. If no instance is ready, the call waits for up to three of them, until
-//! one is ready, the set changes, or its deadline passes. An instance whose readiness has failed counts as a failed instance, and its
-//! service is made anew, at most once a second.
+//! one is ready, the set changes, or its deadline passes; it does not go to an ejected instance meanwhile. If all that it waits for fail
+//! or reject it three times, the last of these results is its own. An instance whose readiness has failed counts as a failed instance,
+//! and its service is made anew, at most once a second.
 //!
 //! # Cancellation
 //!

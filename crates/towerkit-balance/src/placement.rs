@@ -19,7 +19,7 @@ use crate::{
 /// The number of choices of the picker before all instances are looked at.
 const DRAWS: u32 = 3;
 /// The number of instances that are not ready for which a call waits at a time.
-const MAX_UNREADY: usize = 3;
+pub(crate) const MAX_UNREADY: usize = 3;
 
 /// The service of an instance, polled ready, and the call that its policies have admitted.
 pub(crate) struct Placed<S, R: PolicyShape> {
@@ -112,7 +112,8 @@ where
             .pick(table, &View { candidates, now }, call, draw)
     }
 
-    /// Looks at all instances: those that were not tried first, then those that were, and then those that are ejected.
+    /// Looks at all instances: those that were not tried first, then those that were, and then, unless some of these may get ready, those
+    /// that are ejected.
     #[cold]
     #[inline(never)]
     pub(crate) fn place<Req, P>(&self, request: &mut Req, protocol: &P) -> Placement<S, R, S::Error>
@@ -163,6 +164,10 @@ where
         let mut unready = Vec::new();
         let (mut rejected, mut failed, mut is_recreated) = (None, None, false);
         for candidate in order {
+            // One that fails must not get all calls as soon as the others are busy.
+            if !unready.is_empty() && candidate.policy.stats.is_ejected() {
+                break;
+            }
             let (service, policy) = (candidate.service.clone(), &candidate.policy);
             let mut cx = Context::from_waker(Waker::noop());
             match try_place(service, policy, request, protocol, &mut cx) {

@@ -9,5 +9,6 @@ mod readiness;
 mod setup;
 mod shares;
 mod sockets;
+mod under_load;
 mod waiting;
 mod zones;

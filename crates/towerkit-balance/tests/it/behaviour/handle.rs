@@ -58,6 +58,25 @@ async fn an_instance_is_ejected_and_restored_by_hand() {
     assert_eq!(count(&service, 3, 60).await, [20, 20, 20]);
 }
 
+/// An ejection that is over, but that no call has looked at since, must not stand in the way of one by hand; nor a shorter one.
+#[tokio::test(start_paused = true)]
+async fn an_ejection_by_hand_replaces_one_that_is_over_or_shorter() {
+    let (clock, clock_control) = Clock::manual();
+    let layer = layer(RoundRobin::new()).clock(clock);
+    let handle = layer.handle();
+    let service = layer.layer(succeeding(&Discovery::fixed(instances(3))));
+    assert!(handle.eject(&address(0), SECOND));
+    clock_control.advance(SECOND);
+    assert!(handle.eject(&address(0), 60 * SECOND));
+    assert_eq!(count(&service, 3, 60).await, [0, 30, 30]);
+    assert!(!handle.eject(&address(0), 10 * SECOND));
+    assert!(!handle.eject(&address(0), 600 * SECOND));
+    clock_control.advance(599 * SECOND);
+    assert_eq!(count(&service, 3, 60).await, [0, 30, 30]);
+    clock_control.advance(SECOND);
+    assert_eq!(count(&service, 3, 60).await, [20, 20, 20]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handle_covers_the_services_of_its_layer() {
     let layer = BalanceLayer::new(P2c::new());

@@ -13,6 +13,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 use tower::{Layer, Service, ServiceExt};
 use towerkit_balance::{BuildTable, Candidates, P2c, Picker, RoundRobin};
+use towerkit_circuitbreaker::CircuitBreakerLayer;
 use towerkit_core::{BoxError, Call, Deadline, Rejection, RejectionReason};
 use towerkit_discovery::{Discovery, Endpoints, Instance, InstanceService};
 use towerkit_test::tokio_clock;
@@ -290,4 +291,128 @@ async fn a_removal_between_readiness_and_call_is_seen() {
     };
     sender.set(instances(2));
     assert!(service.call(0).await.unwrap() < 2);
+}
+
+/// Each clone is pending at its first poll, as one that connects is, and then ready or failed.
+struct PendingFirst {
+    number: u16,
+    fails: bool,
+    was_polled: bool,
+}
+
+impl Clone for PendingFirst {
+    fn clone(&self) -> Self {
+        Self {
+            was_polled: false,
+            ..*self
+        }
+    }
+}
+
+impl Service<u64> for PendingFirst {
+    type Response = u16;
+    type Error = BoxError;
+    type Future = Ready<Result<u16, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if !std::mem::replace(&mut self.was_polled, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(if self.fails {
+            Err("no connection".into())
+        } else {
+            Ok(())
+        })
+    }
+
+    fn call(&mut self, _request: u64) -> Self::Future {
+        ready(Ok(self.number))
+    }
+}
+
+/// A call that looked for instances again and again in one poll would hold its thread for ever.
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_when_the_instances_that_get_ready_reject_or_fail() {
+    for count in [1, 5] {
+        let discovery = Discovery::fixed(instances(count));
+        let rejecting = discovery.endpoints(|instance| {
+            let breaker = CircuitBreakerLayer::new();
+            breaker.handle().force_open();
+            InstanceService::new(PendingFirst {
+                number: number(instance),
+                fails: false,
+                was_polled: false,
+            })
+            .guards(breaker)
+        });
+        let service = layer(P2c::new()).layer(rejecting);
+        let error = service.oneshot(0).await.unwrap_err();
+        let rejection = error.downcast_ref::<Rejection>().unwrap();
+        assert_eq!(rejection.reason(), RejectionReason::CircuitOpen);
+
+        let failing = discovery.endpoints(|instance| {
+            InstanceService::new(PendingFirst {
+                number: number(instance),
+                fails: true,
+                was_polled: false,
+            })
+        });
+        let service = layer(P2c::new()).layer(failing);
+        let error = service.oneshot(0).await.unwrap_err();
+        assert_eq!(error.to_string(), "no connection");
+    }
+}
+
+/// A set that changes often must not make the connection of a call begin anew each time.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_an_instance_goes_on_while_the_set_changes() {
+    let (discovery, sender) = Discovery::channel();
+    sender.set(instances(1));
+    let (endpoints, _) = connecting(&discovery, |_, _| Readiness::After(300 * MS));
+    let service = layer(P2c::new()).layer(endpoints);
+    let call = tokio::spawn(service.oneshot(0));
+    for version in 0..4 {
+        sleep(100 * MS).await;
+        sender.set(instances(1).map(|instance| instance.version(version.to_string())));
+    }
+    assert!(call.is_finished());
+    assert_eq!(call.await.unwrap().unwrap(), 0);
+}
+
+/// A call that waits for an instance that gets ready as it is removed goes elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_an_instance_ends_when_it_is_removed() {
+    let (discovery, sender) = Discovery::channel();
+    sender.set(instances(1));
+    let (endpoints, _) = connecting(&discovery, |number, _| match number {
+        0 => Readiness::After(100 * MS),
+        _ => Readiness::AtOnce,
+    });
+    let service = layer(P2c::new()).layer(endpoints);
+    let mut call = Box::pin(service.oneshot(0));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    tokio::time::advance(200 * MS).await;
+    sender.set(instances(2).filter(|instance| number(instance) == 1));
+    let Poll::Ready(result) = call.as_mut().poll(&mut cx) else {
+        panic!("an instance is ready")
+    };
+    assert_eq!(result.unwrap(), 1);
+}
+
+/// An instance that is ejected must not get all calls as soon as the others are busy.
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_busy_instances_and_does_not_go_to_an_ejected_one() {
+    let (endpoints, _) = connecting(&Discovery::fixed(instances(3)), |number, _| match number {
+        0 => Readiness::AtOnce,
+        _ => Readiness::After(10 * MS),
+    });
+    let layer = layer(P2c::new());
+    let handle = layer.handle();
+    let service = layer.layer(endpoints);
+    handle.eject(&super::setup::address(0), SECOND);
+    for request in 0..10 {
+        assert_ne!(call(&service, request).await, 0);
+    }
 }
