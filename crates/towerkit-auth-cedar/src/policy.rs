@@ -109,6 +109,11 @@ impl CedarPolicy {
     }
 }
 
+/// The depth to which brackets and `if` may nest in a policy.
+///
+/// The parser recurses, and a stack that overflows ends the process.
+const MAX_NESTING: usize = 32;
+
 fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
     let invalid = |fault: String| {
         ConfigError::new(
@@ -117,6 +122,10 @@ fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
             "static policies in the syntax of Cedar",
         )
     };
+    if let Some(line) = too_deep(policies) {
+        let fault = format!("line {line}: brackets or `if` nested deeper than {MAX_NESTING}");
+        return Err(invalid(fault));
+    }
     let policies: PolicySet = policies
         .parse()
         .map_err(|errors| invalid(faults(policies, &errors)))?;
@@ -125,6 +134,55 @@ fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
         return Err(invalid(format!("{} is a template", template.id())));
     }
     Ok(policies)
+}
+
+/// Returns the line on which a policy nests deeper than [`MAX_NESTING`].
+///
+/// Each `if` of a policy counts until its end, because an `else if` nests in the one before it.
+fn too_deep(policies: &str) -> Option<usize> {
+    let (mut line, mut brackets, mut ifs) = (1, 0_usize, 0);
+    let mut rest = policies.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let mut length = 1;
+        match byte {
+            b'\n' => line += 1,
+            b'(' | b'[' | b'{' => brackets += 1,
+            b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
+            b';' => (brackets, ifs) = (0, 0),
+            b'/' if tail.first() == Some(&b'/') => {
+                length += tail.iter().take_while(|byte| **byte != b'\n').count();
+            }
+            b'"' => {
+                length += string_length(tail);
+                line += rest[..length].iter().filter(|byte| **byte == b'\n').count();
+            }
+            byte if is_word(*byte) => {
+                length += tail.iter().take_while(|byte| is_word(**byte)).count();
+                ifs += usize::from(&rest[..length] == b"if");
+            }
+            _ => {}
+        }
+        if brackets + ifs > MAX_NESTING {
+            return Some(line);
+        }
+        rest = &rest[length..];
+    }
+    None
+}
+
+/// Returns the length of a string after its first quote, with the last one.
+fn string_length(text: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let end = text.iter().position(|byte| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(text.len(), |end| end + 1)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Describes each error, with the line on which it is.
