@@ -29,7 +29,8 @@ impl CedarPolicy {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] that names the fault if a policy is invalid, or is a template.
+    /// Returns a [`ConfigError`] that names the fault if a policy is invalid, is a template, nests brackets or `if`
+    /// deeper than 32, or has more than 2000 of the operators `.`, `[`, `+`, `-` and `*`.
     pub fn parse(policies: &str) -> Result<Self, ConfigError> {
         Ok(Self::new(policy_set(policies)?, None))
     }
@@ -114,6 +115,9 @@ impl CedarPolicy {
 /// The parser recurses, and a stack that overflows ends the process.
 const MAX_NESTING: usize = 32;
 
+/// The limit of the operators `.`, `[`, `+`, `-` and `*` in a policy: a chain of them nests as well, in smaller steps.
+const MAX_OPERATORS: usize = 2000;
+
 fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
     let invalid = |fault: String| {
         ConfigError::new(
@@ -122,9 +126,8 @@ fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
             "static policies in the syntax of Cedar",
         )
     };
-    if let Some(line) = too_deep(policies) {
-        let fault = format!("line {line}: brackets or `if` nested deeper than {MAX_NESTING}");
-        return Err(invalid(fault));
+    if let Some((line, fault)) = too_deep(policies) {
+        return Err(invalid(format!("line {line}: {fault}")));
     }
     let policies: PolicySet = policies
         .parse()
@@ -136,19 +139,21 @@ fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
     Ok(policies)
 }
 
-/// Returns the line on which a policy nests deeper than [`MAX_NESTING`].
+/// Returns the line on which a policy is above one of the limits, and the limit.
 ///
 /// Each `if` of a policy counts until its end, because an `else if` nests in the one before it.
-fn too_deep(policies: &str) -> Option<usize> {
-    let (mut line, mut brackets, mut ifs) = (1, 0_usize, 0);
+fn too_deep(policies: &str) -> Option<(usize, String)> {
+    let (mut line, mut brackets, mut ifs, mut operators) = (1, 0_usize, 0, 0);
     let mut rest = policies.as_bytes();
     while let [byte, tail @ ..] = rest {
         let mut length = 1;
         match byte {
             b'\n' => line += 1,
-            b'(' | b'[' | b'{' => brackets += 1,
+            b'(' | b'{' => brackets += 1,
+            b'[' => (brackets, operators) = (brackets + 1, operators + 1),
+            b'.' | b'+' | b'-' | b'*' => operators += 1,
             b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
-            b';' => (brackets, ifs) = (0, 0),
+            b';' => (brackets, ifs, operators) = (0, 0, 0),
             b'/' if tail.first() == Some(&b'/') => {
                 length += tail.iter().take_while(|byte| **byte != b'\n').count();
             }
@@ -163,7 +168,12 @@ fn too_deep(policies: &str) -> Option<usize> {
             _ => {}
         }
         if brackets + ifs > MAX_NESTING {
-            return Some(line);
+            let fault = format!("brackets or `if` nested deeper than {MAX_NESTING}");
+            return Some((line, fault));
+        }
+        if operators > MAX_OPERATORS {
+            let fault = format!("more than {MAX_OPERATORS} operators in a policy");
+            return Some((line, fault));
         }
         rest = &rest[length..];
     }

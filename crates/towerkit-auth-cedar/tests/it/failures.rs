@@ -146,6 +146,23 @@ fn a_policy_that_nests_too_deep_is_an_error() {
             assert!(error.contains("line 2: brackets or `if` nested"), "{error}");
         }
     }
+    for (first, link) in [
+        ("1", " + 1"),
+        ("1", " - 1"),
+        ("1", " * 1"),
+        ("principal", ".a"),
+        ("principal", r#"["a"]"#),
+    ] {
+        let chain = |links: usize| format!("{first}{} == 1", link.repeat(links));
+        policy(&chain(2000)).unwrap();
+        for links in [2001, 100_000] {
+            let error = policy(&chain(links)).unwrap_err().to_string();
+            assert!(
+                error.contains("line 2: more than 2000 operators"),
+                "{error}"
+            );
+        }
+    }
     let flat =
         r#""((((\"((((((((((((((((((((((((((((((((" != "x" // (((((((((((((((((((((((((((((((((("#;
     policy(&format!("{flat}\n")).unwrap();
