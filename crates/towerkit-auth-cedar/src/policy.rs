@@ -29,7 +29,8 @@ impl CedarPolicy {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] that names the fault if a policy is invalid, or is a template.
+    /// Returns a [`ConfigError`] that names the fault if a policy is invalid, is a template, nests brackets or `if`
+    /// deeper than 32, or has more than 2000 of the operators `.`, `[`, `+`, `-` and `*`.
     pub fn parse(policies: &str) -> Result<Self, ConfigError> {
         Ok(Self::new(policy_set(policies)?, None))
     }
@@ -109,6 +110,14 @@ impl CedarPolicy {
     }
 }
 
+/// The depth to which brackets and `if` may nest in a policy.
+///
+/// The parser recurses, and a stack that overflows ends the process.
+const MAX_NESTING: usize = 32;
+
+/// The limit of the operators `.`, `[`, `+`, `-` and `*` in a policy: a chain of them nests as well, in smaller steps.
+const MAX_OPERATORS: usize = 2000;
+
 fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
     let invalid = |fault: String| {
         ConfigError::new(
@@ -117,6 +126,9 @@ fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
             "static policies in the syntax of Cedar",
         )
     };
+    if let Some((line, fault)) = too_deep(policies) {
+        return Err(invalid(format!("line {line}: {fault}")));
+    }
     let policies: PolicySet = policies
         .parse()
         .map_err(|errors| invalid(faults(policies, &errors)))?;
@@ -125,6 +137,62 @@ fn policy_set(policies: &str) -> Result<PolicySet, ConfigError> {
         return Err(invalid(format!("{} is a template", template.id())));
     }
     Ok(policies)
+}
+
+/// Returns the line on which a policy is above one of the limits, and the limit.
+///
+/// Each `if` of a policy counts until its end, because an `else if` nests in the one before it.
+fn too_deep(policies: &str) -> Option<(usize, String)> {
+    let (mut line, mut brackets, mut ifs, mut operators) = (1, 0_usize, 0, 0);
+    let mut rest = policies.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let mut length = 1;
+        match byte {
+            b'\n' => line += 1,
+            b'(' | b'{' => brackets += 1,
+            b'[' => (brackets, operators) = (brackets + 1, operators + 1),
+            b'.' | b'+' | b'-' | b'*' => operators += 1,
+            b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
+            b';' => (brackets, ifs, operators) = (0, 0, 0),
+            b'/' if tail.first() == Some(&b'/') => {
+                length += tail.iter().take_while(|byte| **byte != b'\n').count();
+            }
+            b'"' => {
+                length += string_length(tail);
+                line += rest[..length].iter().filter(|byte| **byte == b'\n').count();
+            }
+            byte if is_word(*byte) => {
+                length += tail.iter().take_while(|byte| is_word(**byte)).count();
+                ifs += usize::from(&rest[..length] == b"if");
+            }
+            _ => {}
+        }
+        if brackets + ifs > MAX_NESTING {
+            let fault = format!("brackets or `if` nested deeper than {MAX_NESTING}");
+            return Some((line, fault));
+        }
+        if operators > MAX_OPERATORS {
+            let fault = format!("more than {MAX_OPERATORS} operators in a policy");
+            return Some((line, fault));
+        }
+        rest = &rest[length..];
+    }
+    None
+}
+
+/// Returns the length of a string after its first quote, with the last one.
+fn string_length(text: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let end = text.iter().position(|byte| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(text.len(), |end| end + 1)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Describes each error, with the line on which it is.

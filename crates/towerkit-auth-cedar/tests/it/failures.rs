@@ -125,6 +125,49 @@ fn an_invalid_policy_is_an_error_that_names_the_line() {
     }
 }
 
+/// Without a limit the parser overflows the stack, which ends the process.
+#[test]
+fn a_policy_that_nests_too_deep_is_an_error() {
+    let policy = |condition: &str| {
+        CedarPolicy::parse(&format!(
+            "permit(principal, action, resource)\nwhen {{ {condition} }};"
+        ))
+    };
+    for (open, close) in [
+        ("(", ")"),
+        ("[", "]"),
+        ("{a: ", "}"),
+        ("if true then true else ", ""),
+    ] {
+        let nested = |depth: usize| format!("{}true{}", open.repeat(depth), close.repeat(depth));
+        policy(&nested(31)).unwrap();
+        for depth in [32, 100_000] {
+            let error = policy(&nested(depth)).unwrap_err().to_string();
+            assert!(error.contains("line 2: brackets or `if` nested"), "{error}");
+        }
+    }
+    for (first, link) in [
+        ("1", " + 1"),
+        ("1", " - 1"),
+        ("1", " * 1"),
+        ("principal", ".a"),
+        ("principal", r#"["a"]"#),
+    ] {
+        let chain = |links: usize| format!("{first}{} == 1", link.repeat(links));
+        policy(&chain(2000)).unwrap();
+        for links in [2001, 100_000] {
+            let error = policy(&chain(links)).unwrap_err().to_string();
+            assert!(
+                error.contains("line 2: more than 2000 operators"),
+                "{error}"
+            );
+        }
+    }
+    let flat =
+        r#""((((\"((((((((((((((((((((((((((((((((" != "x" // (((((((((((((((((((((((((((((((((("#;
+    policy(&format!("{flat}\n")).unwrap();
+}
+
 #[tokio::test]
 async fn the_caller_sees_no_cause_and_the_operator_does() {
     let causes = Arc::new(Mutex::new(Vec::new()));
